@@ -51,7 +51,7 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         UserError: If the disk is full or the folder cannot be written.
     """
     temporary = _write_temporary(path, data)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def publish_once(path: Path, data: bytes | str) -> bool:

@@ -1,0 +1,34 @@
+"""Where the YAML of `experiments/` and `slurm/` lies: beside the package in a checkout, inside it in a wheel."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from ifrvis.errors import UserError
+
+__all__ = ["packed", "packed_names", "packed_yaml"]
+
+
+def packed(*parts: str) -> Path:
+    """The path of one packed file or folder, as in `packed("experiments", "tables")`."""
+    package = Path(str(files("ifrvis")))
+    inside = package / "_packed"
+    return (inside if inside.is_dir() else package.parent).joinpath(*parts)
+
+
+def packed_names(*parts: str) -> list[str]:
+    """The names, without ending, of the YAML files in one packed folder."""
+    return sorted(path.stem for path in packed(*parts).glob("*.yaml"))
+
+
+def packed_yaml(kind: str, name: str) -> Path:
+    """The path of `experiments/<kind>/<name>.yaml`, or `name` itself where it is the path of a YAML file.
+
+    Raises:
+        UserError: If there is no such file; the message lists the names there are.
+    """
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return Path(name)
+    names = packed_names("experiments", kind)
+    if name not in names:
+        raise UserError(f"Choose one of {', '.join(names)} or give the path of a YAML file: no {kind[:-1]} {name!r}.")
+    return packed("experiments", kind, f"{name}.yaml")
