@@ -1,0 +1,1 @@
+"""The experiment: tables, plan, jobs, attempts, records, status. Nothing here imports torch."""

@@ -1,0 +1,180 @@
+"""What is trained and how it is evaluated: recipe < profile < row < `--set key=value`.
+
+A recipe is the merge of three packed MMEngine configs (method, backbone, schedule of the dataset). Profiles, rows
+and the command line then replace values by dotted key. A key must exist already and keep its type, so that a
+misspelt one is an error and not a run that ignores it.
+"""
+
+import copy
+import functools
+import json
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ifrvis.errors import UserError
+from ifrvis.files import read_yaml
+from ifrvis.harness.tables import Row
+from ifrvis.packed import packed_yaml
+from ifrvis.schema import construct
+
+__all__ = ["Composed", "Profile", "compose", "load_profile", "parse_override"]
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A scale at which every table can be run: real data on GPUs, or small synthetic sets on a laptop."""
+
+    name: str
+    title: str
+    datasets: dict[str, str]
+    set: dict[str, Any] = field(default_factory=dict)
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    backbones: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sides: dict[str, int] = field(default_factory=dict)  # shortest side in a row's inference -> the side used here
+    est_hours: dict[str, float] = field(default_factory=dict)  # backbone -> hours of one training, measured or guessed
+    est_unit: str = "core hours"
+
+    @property
+    def compares(self) -> bool:
+        """Whether its numbers are on the paper's data."""
+        return self.name == "paper"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A row's recipe after composition, and why it cannot run here if so."""
+
+    model: Config
+    train: Config
+    inference: Config
+    changes: Config  # dotted training keys of row and command line whose value is not the recipe's
+    not_implemented: str = ""
+
+
+def load_profile(name: str) -> Profile:
+    """The profile `name` of `experiments/profiles/`, or of a YAML file."""
+    path = packed_yaml("profiles", name)
+    return construct(Profile, read_yaml(path, "the profile"), str(path))
+
+
+def compose(row: Row, profile: Profile, overrides: Config, *, num_classes: int) -> Composed:
+    """Compose what `row` trains and evaluates under a profile and the command line's overrides.
+
+    Raises:
+        UserError: If an override names a key that does not exist or gives a value of another type.
+    """
+    recipe = _recipe(row.method, row.backbone, row.dataset)
+    if recipe is None:
+        return Composed({}, {}, {}, {}, f"method {row.method!r} has no recipe yet")
+    config = copy.deepcopy(recipe)
+    where = f"profile {profile.name!r}"
+    for layer in (profile.set, profile.methods.get(row.method, {}), profile.backbones.get(row.backbone, {})):
+        _apply(config, layer, where)
+    before = copy.deepcopy(config)
+    _apply(config, row.overrides, f"row {row.id!r}")
+    _map_sides(config["inference"], row.inference, profile.sides)
+    _apply(config, overrides, "--set")
+    changes = _changes(before, config, {**row.set, **overrides})
+    config["model"]["track_head"]["num_classes"] = num_classes
+    return Composed(config["model"], config["train"], config["inference"], changes, _unavailable(config))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `key=value` of `--set`; the value is JSON, or text where it is not.
+
+    Raises:
+        UserError: If there is no `=`.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"Write --set key=value, as in --set train.iterations=100: got {text!r}.")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        return key, value
+
+
+@functools.cache
+def _recipe(method: str, backbone: str, schedule: str) -> Config | None:
+    layers = [_packaged_config("methods", method), _packaged_config("backbones", backbone)]
+    layers.append(_packaged_config("schedules", schedule))
+    if any(layer is None for layer in layers):
+        return None
+    merged: Config = {}
+    for layer in layers:
+        _merge(merged, layer or {})
+    return merged
+
+
+@functools.cache
+def _packaged_config(kind: str, name: str) -> Config | None:
+    """A packaged MMEngine config as plain values; only packaged ones, because configs are code."""
+    folder = Path(str(files("ifrvis"))) / "configs" / kind
+    if name not in {path.stem for path in folder.glob("*.py")}:
+        return None
+    from mmengine.config import Config as HostConfig  # a quarter of a second, without torch
+
+    plain: Config = json.loads(json.dumps(HostConfig.fromfile(folder / f"{name}.py").to_dict()))
+    return plain
+
+
+def _merge(into: Config, layer: Config) -> None:
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict) and not value.get("_delete_"):
+            _merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)
+            if isinstance(value, dict):
+                into[key].pop("_delete_", None)
+
+
+def _apply(config: Config, overrides: Config, where: str) -> None:
+    for dotted, value in overrides.items():
+        *parents, last = dotted.split(".")
+        node: Any = config
+        for part in parents:
+            node = node.get(part) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or last not in node:
+            raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key.")
+        node[last] = _retyped(node[last], value, f"{dotted!r} of {where}")
+
+
+def _retyped(old: Any, new: Any, where: str) -> Any:
+    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
+        return float(new)
+    if isinstance(old, (int, float)) and isinstance(new, str):
+        raise UserError(f"Write {where} as a plain number, such as 0.0001: {new!r} is text.")
+    if old is None or new is None or type(old) is type(new):
+        return copy.deepcopy(new)
+    raise UserError(f"Make {where} of type {type(old).__name__}, as in the recipe: got {new!r}.")
+
+
+def _map_sides(inference: Config, given: Config, sides: dict[str, int]) -> None:
+    """Rows name the paper's sizes; a profile with smaller frames says what stands for them."""
+    if "side" in given:
+        inference["side"] = sides.get(str(given["side"]), given["side"])
+    if given.get("tta"):
+        inference["tta"] = [sides.get(str(side), side) for side in given["tta"]]
+
+
+def _changes(before: Config, after: Config, keys: Config) -> Config:
+    flat = {key: (_value(before, key), _value(after, key)) for key in keys if not key.startswith("inference.")}
+    return {key: new for key, (old, new) in flat.items() if old != new}
+
+
+def _value(config: Config, dotted: str) -> Any:
+    return functools.reduce(lambda node, part: node[part], dotted.split("."), config)
+
+
+def _unavailable(config: Config) -> str:
+    """Why this program cannot run a recipe yet; empty if it can."""
+    inference = config["inference"]
+    if inference["mode"] != "whole":
+        return f"inference mode {inference['mode']!r} is not there yet"
+    if inference.get("tta"):
+        return "test-time augmentation is not there yet"
+    return "training with COCO stills is not there yet" if config["train"].get("stills") else ""

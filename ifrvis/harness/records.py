@@ -1,0 +1,89 @@
+"""Records: the immutable results of one run evaluated one way.
+
+A record carries its own digest and the hashes of the files behind it, no host, no user and no absolute path.
+Metrics are kept at full precision as fractions; an undefined one is null.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, publish_once, read_json, sha256_bytes
+
+__all__ = ["RECORD_SCHEMA", "Records", "digest_of", "publish_record", "read_record"]
+
+RECORD_SCHEMA = 1
+REQUIRED = {
+    "schema": int,
+    "digest": str,
+    "name": str,
+    "profile": str,
+    "train_sig": str,
+    "eval_sig": str,
+    "seed": int,
+    "method": str,
+    "backbone": str,
+    "dataset": str,
+    "protocol": str,
+    "metrics": dict,
+    "files": dict,
+    "spec": dict,
+    "provenance": dict,
+    "attempts": list,
+}
+
+
+def digest_of(record: dict[str, Any]) -> str:
+    """SHA-256 of a record without its digest."""
+    return sha256_bytes(canonical_json({key: value for key, value in record.items() if key != "digest"}))
+
+
+def publish_record(path: Path, record: dict[str, Any]) -> bool:
+    """Write a record with its digest; the first writer wins. Tells whether it was this call."""
+    complete = {**record, "schema": RECORD_SCHEMA}
+    complete["digest"] = digest_of(complete)
+    return publish_once(path, json.dumps(complete, sort_keys=True, indent=1, allow_nan=False) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read and verify one record.
+
+    Raises:
+        UserError: If it is not a record, of a newer schema, or changed since it was written.
+    """
+    record = read_json(path, "a record")
+    if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in REQUIRED.items()):
+        raise UserError(f"Remove {path} and run the row again: it is not a record.")
+    if record["schema"] > RECORD_SCHEMA:
+        raise UserError(f"Update ifrvis to read {path}: its schema is {record['schema']}, known is {RECORD_SCHEMA}.")
+    if record["digest"] != digest_of(record):
+        raise UserError(f"Restore {path}, or remove it and run the row again: it was changed after it was written.")
+    return record
+
+
+class Records:
+    """The records of one profile, listed once and read on demand."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = {path.stem[-25:]: path for path in folder.glob("*.json")} if folder.is_dir() else {}
+        self._read: dict[str, dict[str, Any] | str] = {}
+
+    def find(self, train_sig: str, eval_sig: str) -> dict[str, Any] | None:
+        """The verified record of one evaluation; None if there is none that verifies."""
+        found = self._load(f"{train_sig[:12]}-{eval_sig[:12]}")
+        matches = isinstance(found, dict) and (found["train_sig"], found["eval_sig"]) == (train_sig, eval_sig)
+        return found if matches and isinstance(found, dict) else None
+
+    def problem(self, train_sig: str, eval_sig: str) -> str:
+        """Why the record that lies there does not count; empty if none lies there or it does."""
+        found = self._load(f"{train_sig[:12]}-{eval_sig[:12]}")
+        return found if isinstance(found, str) else ""
+
+    def _load(self, key: str) -> dict[str, Any] | str | None:
+        if key in self._paths and key not in self._read:
+            try:
+                self._read[key] = read_record(self._paths[key])
+            except UserError as error:
+                self._read[key] = str(error)
+        return self._read.get(key)
