@@ -1,0 +1,212 @@
+"""A dataset's YAML: where its files lie, what its splits are, and the fingerprint of each split.
+
+A dataset is either files of the YouTube-VIS format under the data root, or a synthetic set that is made there
+on demand. Its fingerprint is what a run's identity knows of the data: for files, the content of the annotation
+file, the videos of the split, the names and sizes of their frames; for a synthetic set, generator version,
+parameters and seed, known before the set is made.
+"""
+
+import fnmatch
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ifrvis.datasets import synthetic
+from ifrvis.datasets.ytvis import Annotations, Video, read_annotations
+from ifrvis.errors import DataMissingError, UserError
+from ifrvis.files import canonical_json, read_yaml, sha256_bytes, sha256_file, write_atomically
+from ifrvis.packed import packed_yaml
+from ifrvis.schema import construct
+
+__all__ = ["Dataset", "HeldOut", "Role", "Split", "load_dataset"]
+
+Role = Literal["train", "heldout", "pretrain"]
+SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain"}
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Which training videos are kept for scoring: named ones (globs of names), or a seeded draw.
+
+    Videos whose names match one of `groups` (globs) are drawn together or not at all.
+    """
+
+    videos: tuple[str, ...] = ()
+    draw: int = 0
+    seed: int = 0
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    """The content of a dataset's YAML; paths are relative to the data root."""
+
+    name: str
+    title: str
+    categories: int
+    synthetic: dict[str, Any] | None = None
+    root_variable: str | None = None
+    annotation: str | None = None
+    frames: str | None = None
+    heldout: HeldOut | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One role of a dataset: which videos of which files."""
+
+    dataset: str
+    role: Role
+    annotation: Path
+    frames: Path
+    fingerprint: str | None  # None: the files are missing
+    missing: str = ""  # what to do about it
+    makeable: bool = False  # a synthetic set that is not there yet
+    heldout: HeldOut | None = None
+
+    def read(self) -> Annotations:
+        """The annotations of this split's videos.
+
+        Raises:
+            DataMissingError: If the files are not there.
+            UserError: If they are broken.
+        """
+        if self.fingerprint is None or self.makeable:
+            raise DataMissingError(self.missing)
+        annotations = read_annotations(self.annotation)
+        if self.heldout is None:
+            return annotations
+        kept = heldout_videos(annotations.videos, self.heldout)
+        wanted = kept if self.role == "heldout" else {video.id for video in annotations.videos} - kept
+        return annotations.subset(wanted)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the catalog, bound to a data root."""
+
+    config: Config
+    data_root: Path
+
+    @property
+    def name(self) -> str:
+        """The name that tables and profiles use."""
+        return self.config.name
+
+    def split(self, role: Role) -> Split:
+        """The split of one role, with its fingerprint where that can be known."""
+        if self.config.synthetic is not None:
+            return self._synthetic_split(role)
+        return self._file_split(role)
+
+    def make(self, role: Role, progress: Callable[[int, int], None] | None = None) -> None:
+        """Make one split of a synthetic set unless it is there; other datasets cannot be made."""
+        if self.config.synthetic is not None:
+            parameters = self._parameters()
+            synthetic.make_split(parameters, SYNTHETIC_SPLITS[role], self._folder(), progress=progress)
+
+    def _parameters(self) -> synthetic.SyntheticParameters:
+        assert self.config.synthetic is not None
+        return synthetic.SyntheticParameters.from_mapping(self.config.synthetic)
+
+    def _folder(self) -> Path:
+        fingerprint = synthetic.split_fingerprint(self._parameters(), "all")
+        return self.data_root / f"{self.name}-{fingerprint[:12]}"
+
+    def _synthetic_split(self, role: Role) -> Split:
+        name = SYNTHETIC_SPLITS[role]
+        annotation = self._folder() / f"{name}.json"
+        return Split(
+            dataset=self.name,
+            role=role,
+            annotation=annotation,
+            frames=self._folder() / name / "JPEGImages",
+            fingerprint=synthetic.split_fingerprint(self._parameters(), name),
+            missing=f"Run `ifrvis data make-mini {self.name}`: {annotation} has not been made yet.",
+            makeable=not annotation.is_file(),
+        )
+
+    def _root(self) -> Path:
+        variable = self.config.root_variable
+        return Path(os.environ[variable]) if variable and variable in os.environ else self.data_root
+
+    def _file_split(self, role: Role) -> Split:
+        config = self.config
+        assert config.annotation is not None
+        assert config.frames is not None
+        annotation, frames = self._root() / config.annotation, self._root() / config.frames
+        missing = self._what_is_missing(annotation, frames)
+        split = Split(self.name, role, annotation, frames, None, missing, heldout=config.heldout)
+        if missing:
+            return split
+        return Split(self.name, role, annotation, frames, _file_fingerprint(split), heldout=config.heldout)
+
+    def _what_is_missing(self, annotation: Path, frames: Path) -> str:
+        absent = [path for path in (annotation, frames) if not path.exists()]
+        if not absent:
+            return ""
+        variable = f" or {self.config.root_variable}" if self.config.root_variable else ""
+        return (
+            f"Put {self.config.title} where it is expected, or point --data-root{variable} at it: "
+            f"{absent[0]} does not exist. {self.config.source}".strip()
+        )
+
+
+def load_dataset(name: str, data_root: Path) -> Dataset:
+    """The dataset `name` of `experiments/datasets/`, or of a YAML file.
+
+    Raises:
+        UserError: If there is no such dataset or its YAML is wrong.
+    """
+    path = packed_yaml("datasets", name)
+    config = construct(Config, read_yaml(path, "the dataset"), str(path))
+    files_given = config.annotation is not None and config.frames is not None
+    if (config.synthetic is None) != files_given:
+        raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
+    return Dataset(config, data_root)
+
+
+def heldout_videos(videos: tuple[Video, ...], rule: HeldOut) -> set[Any]:
+    """Ids of the videos that a rule keeps for scoring; the order of the file does not matter."""
+    if rule.videos:
+        return {video.id for video in videos if any(fnmatch.fnmatch(video.name, glob) for glob in rule.videos)}
+    groups: dict[str, list[Any]] = {}
+    for video in videos:
+        group = next((glob for glob in rule.groups if fnmatch.fnmatch(video.name, glob)), video.name)
+        groups.setdefault(group, []).append(video.id)
+    drawn: set[Any] = set()
+    for group in sorted(groups, key=lambda name: hashlib.sha256(f"{rule.seed}:{name}".encode()).digest()):
+        if len(drawn) + len(groups[group]) <= rule.draw:
+            drawn.update(groups[group])
+    return drawn
+
+
+def _file_fingerprint(split: Split) -> str:
+    """Fingerprint of a split made of files, remembered until the annotation file or its frame folders change."""
+    state = split.annotation.stat()
+    key = [str(split.annotation.resolve()), state.st_mtime_ns, state.st_size, split.role, repr(split.heldout)]
+    key += [str(split.frames.resolve()), split.frames.stat().st_mtime_ns]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifrvis" / "fingerprints"
+    remembered = cache / sha256_bytes(canonical_json(key))
+    if remembered.is_file():
+        return remembered.read_text()
+    fingerprint = _computed_fingerprint(split)
+    write_atomically(remembered, fingerprint)
+    return fingerprint
+
+
+def _computed_fingerprint(split: Split) -> str:
+    videos = Split(split.dataset, split.role, split.annotation, split.frames, "", heldout=split.heldout).read().videos
+    frames = []
+    for video in videos:
+        for name in video.file_names:
+            path = split.frames / name
+            if not path.is_file():
+                raise UserError(f"Restore {path}: {split.annotation} lists this frame and it does not exist.")
+            frames.append([name, path.stat().st_size])
+    content = {"annotation": sha256_file(split.annotation), "frames": frames, "videos": [v.id for v in videos]}
+    return sha256_bytes(canonical_json(content))

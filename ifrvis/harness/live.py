@@ -1,0 +1,89 @@
+"""The live view of a queue: one line a run on a terminal, a line a change elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ifrvis.harness.local import Item
+
+__all__ = ["LiveView", "duration"]
+
+REPEAT_S = 30.0  # without a terminal: how often a line about what runs
+
+
+def duration(seconds: float | None) -> str:
+    """A time for people: `12 s`, `3 min`, `2 h 05 min`."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class LiveView:
+    """Shows the items of a queue; call `update` at every poll, inside a `with` block."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
+        self._shown: dict[str, str] = {}
+        self._repeated = time.monotonic()
+
+    def __enter__(self) -> "LiveView":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, items: list[Item]) -> None:
+        """Show the items as they are now."""
+        if self._live:
+            self._live.update(_table(items))
+            return
+        repeat = time.monotonic() - self._repeated > REPEAT_S
+        for item in items:
+            if self._shown.get(item.training.name) != item.state or (repeat and item.state == "running"):
+                self._shown[item.training.name] = item.state
+                words = [item.training.name, item.state, *_cells(item), item.message]
+                self._console.print(" ".join(word for word in words if word), soft_wrap=True, highlight=False)
+        if repeat:
+            self._repeated = time.monotonic()
+
+
+def _table(items: list[Item]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "state", "step", "loss", "time left"):
+        table.add_column(name, no_wrap=name != "run", justify="right" if name in ("step", "loss") else "left")
+    for item in _worth_showing(items):
+        style = {"complete": "green", "failed": "red", "running": "bold"}.get(item.state, "dim")
+        table.add_row(item.training.name, item.state, *_cells(item), style=style)
+    done = sum(item.state == "complete" for item in items)
+    table.caption = f"{done} of {len(items)} complete; Ctrl-C stops at the next safe point, the same command goes on"
+    return table
+
+
+def _worth_showing(items: list[Item], most: int = 20) -> list[Item]:
+    """All items if they fit on a screen; else those that run or failed first."""
+    order = {"running": 0, "failed": 1, "waiting": 2, "stopped": 3, "complete": 4}
+    return items if len(items) <= most else sorted(items, key=lambda item: order[item.state])[:most]
+
+
+def _cells(item: Item) -> tuple[str, str, str]:
+    """Step, loss and time left of a running item."""
+    progress: dict[str, Any] = item.attempt.progress() if item.attempt and item.state == "running" else {}
+    if not progress:
+        return "", "", ""
+    steps = f"{progress['iteration']}/{progress['iterations']}" if "iteration" in progress else ""
+    loss = f"{progress['loss']:.2f}" if progress.get("phase") == "training" and "loss" in progress else ""
+    left = duration(progress.get("eta_s")) if progress.get("phase") == "training" else ""
+    return f"{progress['phase']} {steps}".strip(), loss, left

@@ -1,0 +1,93 @@
+"""What a plan looks like to a person: lines of the plan, of the status, of a log."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ifrvis.errors import UserError
+from ifrvis.harness.attempts import attempts_of, latest
+from ifrvis.harness.live import duration
+from ifrvis.harness.plan import Plan, PlannedRow
+from ifrvis.harness.runs import Results
+
+__all__ = ["log_of", "plan_lines", "status_lines", "status_rows"]
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """A line a row: how many seeds are there, its state, and why it cannot run where it cannot."""
+    lines = []
+    for table in plan.request.tables:
+        lines.append(f"{table.name}: {table.title}")
+        lines += [_plan_line(planned) for planned in plan.rows if planned.table is table]
+    return lines
+
+
+def _plan_line(planned: PlannedRow) -> str:
+    done = sum(each.state == "complete" for each in planned.evaluations.values())
+    counts = f"{done}/{len(planned.evaluations)}" if planned.evaluations else "-"
+    problems = {each.problem for each in planned.evaluations.values() if each.problem}
+    why = f"  ({planned.reason})" if planned.reason else ""
+    return "\n".join(
+        [f"  {planned.row.id:34} {counts:>5}  {planned.state}{why}", *(f"    {each}" for each in problems)]
+    )
+
+
+def status_rows(plan: Plan) -> list[dict[str, Any]]:
+    """Table, row, seed, state, and how far a running one is."""
+    rows = []
+    for planned in plan.rows:
+        for seed, evaluation in planned.evaluations.items():
+            training = evaluation.training
+            progress: dict[str, Any] = {}
+            if evaluation.state in ("running", "failed") and training.sig:
+                attempt = latest(training.run(plan.request.results))
+                progress = (attempt.progress() | (attempt.ending() or {})) if attempt else {}
+            rows.append(
+                {
+                    "table": planned.table.name,
+                    "row": planned.row.id,
+                    "seed": seed,
+                    "state": evaluation.state,
+                    "run": training.name,
+                    **{
+                        key: progress.get(key)
+                        for key in ("phase", "iteration", "iterations", "loss", "eta_s", "message")
+                    },
+                }
+            )
+        if not planned.evaluations:
+            rows.append({"table": planned.table.name, "row": planned.row.id, "seed": None, "state": planned.state})
+    return rows
+
+
+def status_lines(plan: Plan) -> list[str]:
+    """A line a row and seed, and a last line that counts the states."""
+    lines = []
+    rows = status_rows(plan)
+    for row in rows:
+        seed = "" if row["seed"] is None else f"seed {row['seed']}"
+        step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
+        left = f"{duration(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
+        words = [f"{row['table']:8} {row['row']:34} {seed:7} {row['state']:15}", step, left, row.get("message") or ""]
+        lines.append(" ".join(word for word in words if word).rstrip())
+    counts = Counter(row["state"] for row in rows)
+    return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]
+
+
+def log_of(root: Path, name: str, lines: int) -> list[str]:
+    """The last lines of the log of a run's last attempt.
+
+    Raises:
+        UserError: If no run or more than one begins with `name`.
+    """
+    folder = root / "runs"
+    found = sorted(path for path in folder.glob("*") if path.name.startswith(name)) if folder.is_dir() else []
+    if len(found) != 1:
+        known = ", ".join(path.name for path in found) or "none"
+        raise UserError(f"Name one run: those in {folder} that begin with {name!r} are {known}.")
+    run_name, _, digits = found[0].name.rpartition("-")
+    attempts = attempts_of(Results(root).run(run_name, digits))
+    logs = [attempt.log for attempt in attempts if attempt.log.exists()]
+    if not logs:
+        raise UserError(f"Wait until it starts: {found[0].name} has no log yet.")
+    return logs[-1].read_text(errors="replace").splitlines()[-lines:]

@@ -1,0 +1,274 @@
+"""One attempt of a run: spec path in, records out. All that joins the harness to training.
+
+    python -m ifrvis.worker results/runs/<run>/attempts/0001
+
+It goes on from the newest valid checkpoint of any earlier attempt, predicts and scores what the attempt is asked
+for, and publishes the records. What exists already is not made again.
+"""
+
+import contextlib
+import logging
+import os
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ifrvis.datasets.catalog import Dataset, Split, load_dataset
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, sha256_file, write_atomically
+from ifrvis.harness.attempts import Attempt, StaleAttemptError, attempts_of, machine, process_start
+from ifrvis.harness.identity import SCORING_VERSION
+from ifrvis.harness.provenance import environment, provenance
+from ifrvis.harness.records import publish_record
+from ifrvis.harness.runs import Results
+
+__all__ = ["main", "run_attempt"]
+
+HEARTBEAT_S = 2.0
+log = logging.getLogger("ifrvis")
+
+
+class StoppedError(Exception):
+    """Somebody asked this attempt to stop, and it has: the next attempt goes on."""
+
+
+def run_attempt(folder: str) -> None:
+    """Live one attempt; how it ended is in its `exit.json`."""
+    attempt = _attempt_at(Path(folder))
+    with _output_to(attempt.log), _heart(attempt) as progress:
+        started = time.monotonic()
+        reason, kind, message = _outcome_of(lambda: _Worker(attempt, progress).work())
+        attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
+        log.info("%s %s", reason, message)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one attempt from the command line."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if len(given) != 1:
+        print("Give the folder of one attempt: python -m ifrvis.worker results/runs/<run>/attempts/0001")
+        return 2
+    run_attempt(given[0])
+    return 0 if (_attempt_at(Path(given[0])).ending() or {}).get("reason") == "complete" else 1
+
+
+def _attempt_at(folder: Path) -> Attempt:
+    run_folder = folder.resolve().parents[1]
+    name, _, digits = run_folder.name.rpartition("-")
+    run = Results(run_folder.parents[1]).run(name, digits)
+    submission = Attempt(run, int(folder.name)).submission()
+    return Attempt(Results(run_folder.parents[1]).run(name, str(submission["train_sig"])), int(folder.name))
+
+
+def _outcome_of(work: Callable[[], None]) -> tuple[Any, str, str]:
+    """Do the work and say how it ended: reason, kind, and one line for people."""
+    try:
+        work()
+    except (StoppedError, StaleAttemptError) as error:
+        return "stopped", type(error).__name__, str(error)
+    except UserError as error:
+        log.error("%s", error)
+        return "failed", "input", str(error)
+    except MemoryError as error:
+        log.error("%s", traceback.format_exc())
+        return "failed", "memory", f"out of memory: start with fewer --jobs ({error})"
+    except Exception as error:
+        log.error("%s", traceback.format_exc())
+        kind = {"NotFiniteLossError": "nan", "NonFiniteError": "nan", "OutOfMemoryError": "memory"}
+        return "failed", kind.get(type(error).__name__, "error"), f"{type(error).__name__}: {error}"
+    return "complete", "", ""
+
+
+class _Worker:
+    """The steps of one attempt, in order: train, predict, score, publish."""
+
+    def __init__(self, attempt: Attempt, progress: dict[str, Any]) -> None:
+        self._attempt = attempt
+        self._progress = progress
+        self._job = attempt.submission()
+        self._spec = attempt.run.read_spec()
+        self._not_loaded: dict[str, Any] = {}
+        self._model: Any = None
+
+    def work(self) -> None:
+        for evaluation in self._job["evaluations"]:
+            path = self._record_path(evaluation)
+            if not path.exists():
+                record = self._record(evaluation)
+                self._attempt.check_fence()
+                publish_record(path, record)
+
+    def _record_path(self, evaluation: dict[str, Any]) -> Path:
+        run = self._attempt.run
+        return run.results.record(self._job["profile"], run.name, run.train_sig, evaluation["eval_sig"])
+
+    def _record(self, evaluation: dict[str, Any]) -> dict[str, Any]:
+        predictions = self._predictions(evaluation)
+        self._progress["phase"] = "scoring"
+        run, spec = self._attempt.run, self._spec
+        return {
+            "name": run.name,
+            "profile": self._job["profile"],
+            "off_spec": self._job["off_spec"],
+            "train_sig": run.train_sig,
+            "eval_sig": evaluation["eval_sig"],
+            "seed": spec["train"]["seed"],
+            "method": self._job["method"],
+            "backbone": self._job["backbone"],
+            "dataset": self._job["dataset"],
+            "protocol": evaluation["protocol"],
+            "metrics": self._metrics(predictions, evaluation),
+            "files": {"predictions": sha256_file(predictions)},
+            "inference": evaluation["inference"],
+            "scoring": SCORING_VERSION,
+            "spec": spec,
+            "provenance": {**provenance(), "determinism": _determinism(), "data": self._data(evaluation)},
+            "not_loaded": self._not_loaded,
+            "attempts": [_attempt_json(each) for each in attempts_of(run)],
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
+
+    def _data(self, evaluation: dict[str, Any]) -> dict[str, Any]:
+        return {"train": self._spec["train"]["data"], "evaluation": evaluation["split"]}
+
+    def _metrics(self, predictions: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
+        from ifrvis.evaluation.ap import average_precision
+        from ifrvis.evaluation.predictions import read_predictions, results_of
+
+        annotations = self._split(evaluation["role"], evaluation["split"]).read()
+        log.info("scoring %s", predictions)
+        return average_precision(annotations, results_of(read_predictions(predictions, annotations)))
+
+    def _predictions(self, evaluation: dict[str, Any]) -> Path:
+        from ifrvis.evaluation.predictions import write_predictions
+        from ifrvis.inference.whole import predict_split
+
+        path = self._attempt.run.predictions(evaluation["inference"], evaluation["split"])
+        if path.exists():
+            return path
+        model = self._trained_model()
+        split = self._split(evaluation["role"], evaluation["split"])
+        annotations = split.read()
+        self._progress.update(phase="predicting", iteration=0, iterations=len(annotations.videos))
+        videos = []
+        for video in predict_split(model, annotations, split.frames, evaluation["inference"]):
+            videos.append(video)
+            self._progress["iteration"] = len(videos)
+            self._stop_if_asked()
+        self._attempt.check_fence()
+        write_predictions(path, videos)
+        return path
+
+    def _trained_model(self) -> Any:
+        if self._model is None:
+            self._model = self._train()
+        return self._model
+
+    def _train(self) -> Any:
+        from ifrvis.training.loop import train
+
+        split = self._split("train", self._spec["train"]["data"])
+        self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
+        trained = train(
+            self._spec["train"],
+            train_sig=self._attempt.run.train_sig,
+            annotations=split.read(),
+            frames_root=split.frames,
+            folder=self._attempt.checkpoints,
+            resume_from=[each.checkpoints for each in attempts_of(self._attempt.run)],
+            init=Path(self._job["init"]) if self._job["init"] else None,
+            workers=self._job["workers"],
+            should_stop=self._attempt.is_asked_to_stop,
+            before_checkpoint=self._attempt.check_fence,
+            on_progress=self._on_progress,
+        )
+        self._not_loaded = trained.not_loaded
+        if not trained.finished:
+            raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")
+        return trained.model
+
+    def _on_progress(self, progress: Any) -> None:
+        self._progress.update(iteration=progress.iteration, loss=progress.loss, eta_s=progress.eta_s)
+        if progress.iteration % 50 == 0:
+            parts = ", ".join(f"{name} {value:.3f}" for name, value in progress.loss_parts.items())
+            log.info("iteration %d/%d loss %.3f (%s)", progress.iteration, progress.iterations, progress.loss, parts)
+
+    def _stop_if_asked(self) -> None:
+        if self._attempt.is_asked_to_stop():
+            raise StoppedError("stopped while predicting; the next attempt predicts again from the trained weights")
+
+    def _split(self, role: Any, fingerprint: str) -> Split:
+        dataset: Dataset = load_dataset(self._job["dataset"], Path(self._job["data_root"]))
+        split = dataset.split(role)
+        if split.fingerprint != fingerprint:
+            raise UserError(
+                f"Start the row again: the {role} split of {dataset.name} has changed since this run was planned "
+                f"(its fingerprint was {fingerprint[:12]} and is {(split.fingerprint or 'missing')[:12]})."
+            )
+        return split
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    ending = attempt.ending() or {"reason": "running", "kind": "", "seconds": None}
+    return {key: ending[key] for key in ("reason", "kind", "seconds")}
+
+
+def _determinism() -> str:
+    import torch
+
+    return "seeded" if torch.cuda.is_available() else "bitwise"
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Everything that this process and its C code print goes to the attempt's log, while the block lasts."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with path.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        for stream_number, original in zip((1, 2), kept):
+            os.dup2(original, stream_number)
+            os.close(original)
+
+
+@contextlib.contextmanager
+def _heart(attempt: Attempt) -> Iterator[dict[str, Any]]:
+    """Beat until the block ends; the dictionary it gives is what each beat says."""
+    process = {"machine": machine(), "pid": os.getpid(), "started": process_start(os.getpid())}
+    write_atomically(attempt.folder / "job.json", canonical_json(process))
+    write_atomically(attempt.folder / "env.json", canonical_json(environment()))
+    progress: dict[str, Any] = {"phase": "starting"}
+    attempt.beat(progress)
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT_S):
+            with contextlib.suppress(UserError):  # a full disk for a moment is no reason to die
+                attempt.beat(dict(progress))
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield progress
+    finally:
+        over.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
