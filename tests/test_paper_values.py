@@ -1,0 +1,81 @@
+"""The paper's values in the tables' YAML against a second transcription, read from the paper apart from the YAML."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ifrvis.files import read_yaml
+
+ROOT = Path(__file__).parents[1]
+NAMES = {"table1": 17, "table2": 16, "table3": 10, "table4": 8, "figure4": 5}
+TABLES = {name: read_yaml(ROOT / "experiments" / "tables" / f"{name}.yaml") for name in NAMES}
+
+
+def number(text):
+    return float(text) if text else None
+
+
+def transcribed():
+    with (ROOT / "tests" / "data" / "paper.csv").open(newline="") as stream:
+        return [
+            (line["table"], line["row_id"], line["metric"], number(line["mean"]), number(line["std"]))
+            for line in csv.DictReader(stream)
+        ]
+
+
+def declared():
+    return [
+        (name, row["id"], metric, *row["published"][metric])
+        for name, table in TABLES.items()
+        if name != "figure4"
+        for row in table["rows"]
+        for metric in table["metrics"]
+    ]
+
+
+def test_every_value_of_every_table_is_the_papers():
+    assert declared() == transcribed()
+
+
+@pytest.mark.parametrize(("name", "count"), NAMES.items())
+def test_tables_have_the_papers_rows(name, count):
+    rows = TABLES[name]["rows"]
+    assert len(rows) == len({row["id"] for row in rows}) == count
+    assert all(list(row["published"]) == TABLES[name]["metrics"] for row in rows)
+
+
+def test_tables_one_and_two_have_the_papers_methods():
+    methods = {name: Counter(row["method"] for row in TABLES[name]["rows"]) for name in ("table1", "table2")}
+    assert methods == {
+        "table1": {"seqformer": 3, "mask2former": 6, "ours": 8},
+        "table2": {"seqformer": 2, "mask2former": 6, "ours": 8},
+    }
+
+
+def test_figure_has_no_published_height():
+    heights = [pair for row in TABLES["figure4"]["rows"] for pair in row["published"].values()]
+    assert heights == [[None, None]] * 25
+
+
+def test_ids_say_what_the_row_is():
+    for table in TABLES.values():
+        for row in table["rows"]:
+            changes, inference = row.get("set", {}), row.get("inference", {})
+            parts = [row["method"], row["backbone"]]
+            parts += ["q200"] if changes.get("model.track_head.num_queries") == 200 else []
+            parts += ["coco"] if changes.get("train.stills") == "coco" else []
+            if "model.track_head.lambda_e" in changes:
+                parts += [f"lambda{changes['model.track_head.lambda_e']}".replace("lambda0.0", "lambda0")]
+            parts += ["tta"] if "tta" in inference else []
+            parts += [f"clip{inference['clip_frames']}"] if "clip_frames" in inference else []
+            assert row["id"] == "-".join([*parts, row["dataset"]])
+
+
+def test_a_row_of_two_tables_is_the_same_row():
+    seen = {}
+    for table in TABLES.values():
+        for row in table["rows"]:
+            definition = [row.get(key) for key in ("method", "backbone", "dataset", "set", "inference")]
+            assert seen.setdefault(row["id"], definition) == definition
