@@ -1,0 +1,45 @@
+"""Text from tables and records made safe for the place where it is printed."""
+
+import re
+
+__all__ = ["csv_text", "latex_text", "markdown_text", "plain_text"]
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    '"': "''",
+    "[": "{[}",  # after a line's end a bracket or a star would be read as its option
+    "]": "{]}",
+    "*": "{*}",
+    "±": r"$\pm$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "·": r"$\cdot$",
+    "λ": r"$\lambda$",
+    "–": "--",
+    "—": "---",
+}
+
+
+def plain_text(text: str) -> str:
+    """One line of printable characters: no line break, no control sequence."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def markdown_text(text: str) -> str:
+    """Text in which Markdown and HTML find nothing to interpret, also inside a table's cell."""
+    return re.sub(r"([\\`*_{}\[\]<>|~#&])", r"\\\1", plain_text(text))
+
+
+def latex_text(text: str) -> str:
+    """Text that LaTeX prints as it is; what pdfLaTeX has no letter for becomes a question mark."""
+    return "".join(LATEX.get(character, character if ord(character) < 0x180 else "?") for character in plain_text(text))
+
+
+def csv_text(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,0 +1,61 @@
+"""Hostile text in labels, groups, notes and titles stays text."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
+from ifrvis.reporting.tables import latex, markdown, render_terminal, seeds_csv
+
+ROW = "mask2former-r50-ytvis19"
+HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd}\n\n<script>|\x1b[31m"
+
+
+@pytest.fixture
+def hostile(make_state):
+    state = make_state("table1", {ROW: {0: 0.2, 1: 0.4}}, title=HOSTILE, notes=(HOSTILE,))
+    each = state.rows[0]
+    row = replace(each.row, label=HOSTILE, group="=1+1", data="@SUM(A1)", note=HOSTILE)
+    return replace(state, rows=(replace(each, row=row),))
+
+
+def test_latex_special_characters_are_escaped():
+    assert latex_text(r"50% & $x_1$ #~^{}\a") == (
+        r"50\% \& \$x\_1\$ \#\textasciitilde{}\textasciicircum{}\{\}\textbackslash{}a"
+    )
+    assert latex_text("<a> 1 ± 2 λ↑ – [x]* 日") == (
+        r"\textless{}a\textgreater{} 1 $\pm$ 2 $\lambda$$\uparrow$ -- {[}x{]}{*} ?"
+    )
+
+
+def test_latex_of_hostile_text_has_no_foreign_command(hostile):
+    text = latex(hostile)
+    assert r"\input" not in text
+    assert "\n\n" not in text
+    assert text.count(r"\begin") == text.count(r"\end{") == 2
+
+
+def test_markdown_of_hostile_text_keeps_its_columns(hostile):
+    table = [line for line in markdown(hostile).splitlines() if line.startswith("|")]
+    assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
+    assert "<script" not in markdown(hostile).replace(r"\<", "")
+    assert markdown_text("a*b_c") == r"a\*b\_c"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_csv_text_is_never_a_formula(text):
+    assert csv_text(text) == f"'{text}"
+
+
+def test_csv_quotes_formulas_in_text_and_leaves_negative_numbers(hostile, make_state):
+    line = next(csv.DictReader(io.StringIO(seeds_csv(hostile))))
+    assert line["group"] == "'=1+1"
+    tracking = make_state("table3", {ROW: {0: {"MOTA": -0.5}}}, seeds=[0])
+    assert next(csv.DictReader(io.StringIO(seeds_csv(tracking))))["value"] == "-0.5"
+
+
+def test_terminal_prints_no_control_sequence(hostile):
+    assert "\x1b" not in render_terminal(hostile, 80)
+    assert plain_text("a\x1b[31m\nb") == "a [31m b"
