@@ -209,7 +209,11 @@ def _run(arguments: argparse.Namespace) -> int:
         succeeded = queue.run(view.update)
     for item in queue.items:
         if item.state == "failed" and item.attempt:
-            console.print(f"{item.training.name} failed: {item.message}\n  see {item.attempt.log}", highlight=False)
+            console.print(
+                f"{item.training.name} failed: {item.message}\n  see {item.attempt.log}",
+                highlight=False,
+                soft_wrap=True,
+            )
     _write_reports(make_plan(request), arguments)
     return 0 if succeeded else 1
 
@@ -242,14 +246,17 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _write_reports(plan: "Plan", arguments: argparse.Namespace) -> None:
-    from ifrvis.reporting.report import write_reports
+    from ifrvis.reporting.frame import table_states
+    from ifrvis.reporting.report import write_report
+    from ifrvis.reporting.tables import render_terminal
 
-    written = write_reports(plan, arguments.reports)
-    if arguments.json:
-        print(json.dumps([str(path) for path in written.paths]))
-    else:
-        print(written.text)
-        print("\n".join(f"wrote {path}" for path in written.paths))
+    written: list[Path] = []
+    for state in table_states(plan):
+        if not arguments.json:
+            print(render_terminal(state))
+        written += write_report(state, arguments.reports / state.profile)
+    paths = [str(path) for path in dict.fromkeys(written)]
+    print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
 
 
 def _logs(arguments: argparse.Namespace) -> int:

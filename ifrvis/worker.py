@@ -7,6 +7,7 @@ for, and publishes the records. What exists already is not made again.
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import resource
@@ -30,6 +31,8 @@ from ifrvis.harness.runs import Results
 __all__ = ["main", "run_attempt"]
 
 HEARTBEAT_S = 2.0
+CHECKPOINT_INTERVAL_S = 120.0  # what a run that is killed loses at most
+KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
 log = logging.getLogger("ifrvis")
 
 
@@ -37,12 +40,18 @@ class StoppedError(Exception):
     """Somebody asked this attempt to stop, and it has: the next attempt goes on."""
 
 
-def run_attempt(folder: str) -> None:
-    """Live one attempt; how it ended is in its `exit.json`."""
+def run_attempt(folder: str, work: Callable[[Attempt, dict[str, Any]], None] | None = None) -> None:
+    """Live one attempt; how it ended is in its `exit.json`.
+
+    Args:
+        folder: The attempt's folder.
+        work: What is done, given the attempt and the dictionary that each heartbeat says; by default everything.
+    """
     attempt = _attempt_at(Path(folder))
     with _output_to(attempt.log), _heart(attempt) as progress:
         started = time.monotonic()
-        reason, kind, message = _outcome_of(lambda: _Worker(attempt, progress).work())
+        do = work or (lambda attempt, progress: _Worker(attempt, progress).work())
+        reason, kind, message = _outcome_of(lambda: do(attempt, progress))
         attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
         log.info("%s %s", reason, message)
 
@@ -73,14 +82,12 @@ def _outcome_of(work: Callable[[], None]) -> tuple[Any, str, str]:
         return "stopped", type(error).__name__, str(error)
     except UserError as error:
         log.error("%s", error)
-        return "failed", "input", str(error)
-    except MemoryError as error:
-        log.error("%s", traceback.format_exc())
-        return "failed", "memory", f"out of memory: start with fewer --jobs ({error})"
+        return "failed", KINDS.get(type(error).__name__, "input"), str(error)
     except Exception as error:
         log.error("%s", traceback.format_exc())
-        kind = {"NotFiniteLossError": "nan", "NonFiniteError": "nan", "OutOfMemoryError": "memory"}
-        return "failed", kind.get(type(error).__name__, "error"), f"{type(error).__name__}: {error}"
+        kind = KINDS.get(type(error).__name__, "error")
+        cure = "Start with fewer --jobs: out of memory. " if kind == "memory" else ""
+        return "failed", kind, f"{cure}{type(error).__name__}: {error}"
     return "complete", "", ""
 
 
@@ -181,13 +188,14 @@ class _Worker:
             frames_root=split.frames,
             folder=self._attempt.checkpoints,
             resume_from=[each.checkpoints for each in attempts_of(self._attempt.run)],
-            init=Path(self._job["init"]) if self._job["init"] else None,
+            init_weights=Path(self._job["init"]) if self._job["init"] else None,
             workers=self._job["workers"],
+            checkpoint_interval_s=CHECKPOINT_INTERVAL_S,
             should_stop=self._attempt.is_asked_to_stop,
             before_checkpoint=self._attempt.check_fence,
             on_progress=self._on_progress,
         )
-        self._not_loaded = trained.not_loaded
+        self._not_loaded = dataclasses.asdict(trained.not_loaded)
         if not trained.finished:
             raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")
         return trained.model

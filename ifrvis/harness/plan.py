@@ -292,7 +292,7 @@ def _unfinished_state(training: Training, request: Request, folders: dict[str, P
         if attempt is not None:
             state = attempt.state()
             if state in ("pending", "running", "failed"):
-                return state  # type: ignore[return-value]  # these three are states of a plan too
+                return state
             return "not run" if state == "complete" else "pending"  # killed or stopped: the same command goes on
     return "pending" if training.split.makeable else "not run"
 

@@ -1,0 +1,71 @@
+"""What all tests share: one thread, a seeded generator, the real clips, and no silent skips in CI."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before anything imports torch, which reads it then; commands that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fail-on-skip", action="store_true", help="fail the run if a test is skipped, but for want of a GPU"
+    )
+
+
+class SkipGuard:
+    """Makes a run fail whose tests were skipped, so that CI cannot pass by running nothing.
+
+    A test marked `gpu` may be skipped, and an expected failure is no skip.
+    """
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail") and "gpu" not in report.keywords:
+            self.skipped.append(report.nodeid)
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:  # a whole module
+            self.skipped.append(report.nodeid)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.skipped and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.skipped:
+            terminalreporter.section("skipped, and --fail-on-skip was given", red=True)
+            for nodeid in self.skipped:
+                terminalreporter.line(nodeid)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fail-on-skip"):
+        config.pluginmanager.register(SkipGuard(), "skip-guard")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A numpy generator with the same seed in every test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def real_vis() -> Path:
+    """The folder of real annotated clips, which only CI is given; elsewhere the test is skipped."""
+    folder = os.environ.get("IFRVIS_TEST_DATA")
+    if not folder:
+        pytest.skip("IFRVIS_TEST_DATA is not set: there are no real clips here")
+    clips = Path(folder).resolve() / "real_vis"
+    if not clips.is_dir():
+        pytest.skip(f"IFRVIS_TEST_DATA={folder} has no folder real_vis: there are no real clips here")
+    return clips

@@ -1,0 +1,70 @@
+"""A worker that counts instead of training: the engine's tests take seconds and need no torch.
+
+It counts to the iterations of its specification, with a checkpoint at each number, and publishes records whose AP is
+a function of the seed. `IFRVIS_FAKE` is JSON: `slow_s` a step, `fail` the seeds that fail, `log` a file in which each
+attempt that starts leaves a line.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from ifrvis.harness.records import publish_record
+from ifrvis.worker import StoppedError
+from ifrvis.worker import run_attempt as live
+
+
+def run_attempt(folder):
+    live(folder, work=count)
+
+
+def count(attempt, progress):
+    behaviour = json.loads(os.environ.get("IFRVIS_FAKE", "{}"))
+    if "log" in behaviour:
+        with Path(behaviour["log"]).open("a") as stream:
+            stream.write(f"{attempt.run.name} {attempt.number}\n")
+    spec = attempt.run.read_spec()
+    seed, total = spec["train"]["seed"], spec["train"]["iterations"]
+    for iteration in range(_counted(attempt) + 1, total + 1):
+        progress.update(phase="training", iteration=iteration, iterations=total, loss=1.0, eta_s=1.0)
+        if seed in behaviour.get("fail", []) and iteration == total:
+            raise RuntimeError("made to fail")
+        time.sleep(behaviour.get("slow_s", 0.0))
+        attempt.check_fence()
+        attempt.checkpoints.mkdir(exist_ok=True)
+        (attempt.checkpoints / "count").write_text(str(iteration))
+        if attempt.is_asked_to_stop():
+            raise StoppedError(f"stopped at {iteration}")
+    _publish(attempt, seed)
+
+
+def _counted(attempt):
+    counts = attempt.run.attempts.glob("*/checkpoints/count")
+    return max((int(path.read_text() or 0) for path in counts), default=0)
+
+
+def _publish(attempt, seed):
+    job = attempt.submission()
+    for evaluation in job["evaluations"]:
+        record = {
+            "name": attempt.run.name,
+            "profile": job["profile"],
+            "off_spec": job["off_spec"],
+            "train_sig": attempt.run.train_sig,
+            "eval_sig": evaluation["eval_sig"],
+            "seed": seed,
+            "method": job["method"],
+            "backbone": job["backbone"],
+            "dataset": "fake",
+            "protocol": evaluation["protocol"],
+            "metrics": {name: 0.5 + seed / 100 for name in ("AP", "AP50", "AP75", "AR1", "AR10")},
+            "files": {},
+            "spec": attempt.run.read_spec(),
+            "provenance": {},
+            "attempts": [],
+        }
+        path = attempt.run.results.record(
+            job["profile"], attempt.run.name, attempt.run.train_sig, evaluation["eval_sig"]
+        )
+        publish_record(path, record)

@@ -1,0 +1,76 @@
+"""Composition: recipe < profile < row < --set, and no key that the recipe does not have."""
+
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.compose import compose, load_profile, parse_override
+from ifrvis.harness.tables import Row
+
+ROW = Row("mask2former-r50-ytvis19", "mask2former", "r50", "ytvis19")
+
+
+def with_row(**changes):
+    return Row(ROW.id, ROW.method, ROW.backbone, ROW.dataset, **changes)
+
+
+def test_the_paper_profile_is_the_official_recipe():
+    composed = compose(ROW, load_profile("paper"), {}, num_classes=40)
+    assert composed.train["iterations"] == 6000
+    assert composed.train["schedule"] == {"milestones": [4000], "gamma": 0.1}
+    assert composed.train["global_batch"] == 16
+    assert composed.train["optimizer"]["lr"] == 1e-4
+    assert composed.model["track_head"]["num_queries"] == 100
+    assert composed.inference["side"] == 360
+    assert composed.model["track_head"]["num_classes"] == 40
+
+
+def test_each_layer_wins_over_the_one_before():
+    profile = load_profile("mini")
+    assert compose(ROW, profile, {}, num_classes=4).model["track_head"]["num_queries"] == 20
+    row = with_row(set={"model.track_head.num_queries": 200})
+    composed = compose(row, profile, {}, num_classes=4)
+    assert composed.model["track_head"]["num_queries"] == 200
+    assert composed.changes == {"model.track_head.num_queries": 200}
+    overridden = compose(row, profile, {"model.track_head.num_queries": 7}, num_classes=4)
+    assert overridden.model["track_head"]["num_queries"] == 7
+
+
+def test_a_value_that_is_the_recipes_own_is_no_change():
+    row = with_row(set={"model.track_head.num_queries": 20})
+    assert compose(row, load_profile("mini"), {}, num_classes=4).changes == {}
+
+
+def test_a_rows_sizes_become_the_profiles():
+    composed = compose(with_row(inference={"side": 480}), load_profile("mini"), {}, num_classes=4)
+    assert composed.inference["side"] == 128
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"train.iteratons": 5}, "no such key"),
+        ({"train.optimizer.lr.x": 5}, "no such key"),
+        ({"train.iterations": "five"}, "plain number"),
+        ({"train.optimizer.lr": "1e-4"}, "plain number"),
+        ({"train.pipeline": 5}, "of type dict"),
+        ({"train.iterations": True}, "of type int"),
+    ],
+)
+def test_wrong_overrides_are_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        compose(ROW, load_profile("smoke"), overrides, num_classes=4)
+
+
+def test_what_is_not_there_yet_says_so():
+    unknown = Row("new-r50-ytvis19", "new", "r50", "ytvis19")
+    assert "no recipe" in compose(unknown, load_profile("smoke"), {}, num_classes=4).not_implemented
+    tta = with_row(inference={"tta": [360, 480]})
+    assert "not there yet" in compose(tta, load_profile("smoke"), {}, num_classes=4).not_implemented
+
+
+def test_override_text():
+    assert parse_override("train.iterations=5") == ("train.iterations", 5)
+    assert parse_override("train.precision=fp32") == ("train.precision", "fp32")
+    assert parse_override("inference.tta=[1, 2]") == ("inference.tta", [1, 2])
+    with pytest.raises(UserError, match="Write --set key=value"):
+        parse_override("train.iterations")

@@ -1,0 +1,79 @@
+"""The plan: what is shared, what exists, what is missing."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.local import submission
+from ifrvis.harness.plan import make_plan
+
+
+def test_the_shape_that_json_has(make_request):
+    shown = json.loads(json.dumps(make_plan(make_request(rows=None)).as_json()))
+    assert set(shown) == {"tables", "trainings", "evaluations"}
+    (table,) = shown["tables"]
+    assert len(table["rows"]) == 17
+    assert all(set(row) == {"id", "method", "backbone", "dataset", "state", "published"} for row in table["rows"])
+    by_id = {row["id"]: row for row in table["rows"]}
+    assert by_id["mask2former-r50-ytvis19"]["published"]["AP"] == [46.4, 0.8]
+    assert by_id["mask2former-r50-ytvis19"]["published"]["AR1"] == [None, None]
+    assert by_id["seqformer-r50-coco-ytvis19"]["state"] == "not implemented"
+    training = shown["trainings"][0]
+    assert set(training) == {"sig", "name", "seed", "rows", "state", "after", "est_gpu_hours"}
+    assert training["rows"] == ["table1/mask2former-r50-ytvis19"]
+    assert set(shown["evaluations"][0]) == {"sig", "train_sig", "rows", "inference", "state"}
+    assert shown["evaluations"][0]["train_sig"] == training["sig"]
+
+
+def test_synthetic_data_that_are_not_made_yet_are_pending_with_a_known_identity(make_request):
+    plan = make_plan(make_request())
+    assert [training.state for training in plan.trainings] == ["pending", "pending"]
+    assert all(len(training.sig) == 64 for training in plan.trainings)
+
+
+def test_missing_data_has_no_identity_and_says_where_it_goes(make_request):
+    plan = make_plan(make_request(profile="paper"))
+    assert [training.sig for training in plan.trainings] == [None, None]
+    assert plan.rows[0].state == "data missing"
+    assert len(plan.data_missing) == 1
+    assert "ytvis2019/train.json" in plan.data_missing[0]
+
+
+def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
+    request = make_request()
+    moved = dataclasses.replace(request, data_root=tmp_path / "elsewhere")
+    before, after = make_plan(request), make_plan(moved)
+    assert [each.sig for each in before.evaluations] == [each.sig for each in after.evaluations]
+    asked = [submission(before.trainings[0], request, workers=workers) for workers in (0, 4)]
+    assert asked[0] | {"workers": 4} == asked[1]
+
+
+def test_seeds_and_overrides_change_every_signature(make_request):
+    base = {training.sig for training in make_plan(make_request()).trainings}
+    changed = make_plan(make_request(overrides={"train.iterations": 5})).trainings
+    assert len(base | {training.sig for training in changed}) == 4
+    assert "iterations5" in changed[0].name
+
+
+@pytest.mark.parametrize("seeds", [0, 6, -1])
+def test_seeds_that_are_not_declared_are_refused(make_request, seeds):
+    with pytest.raises(UserError, match="--seeds a number from 1 to 5"):
+        make_plan(make_request(num_seeds=seeds))
+
+
+def test_an_unknown_row_lists_those_there_are(make_request):
+    with pytest.raises(UserError, match=r"no row 'mask2former-r50'.*|Choose rows of table1 among .*ours-r50-ytvis19"):
+        make_plan(make_request(rows=("mask2former-r50",)))
+
+
+def test_planning_imports_no_torch():
+    program = (
+        "import sys; from ifrvis.cli import main; status = main(['plan', 'table1', '--profile', 'smoke', '--json']); "
+        "sys.exit(status or ('torch' in sys.modules) * 3)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
