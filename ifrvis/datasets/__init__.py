@@ -1,0 +1,1 @@
+"""Reader, masks, splits and generated sets; what decides an identity here needs no torch."""

@@ -1,0 +1,212 @@
+"""Reader of annotation files in the YouTube-VIS format.
+
+One JSON object with `videos`, `categories` and `annotations`; an annotation is one track, with one segmentation or
+null a frame. Everything is checked here, once: what comes out can be used without another look.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ifrvis.datasets.rle import MAX_SIDE, Rle, checked_rle, expect
+from ifrvis.errors import UserError
+from ifrvis.files import read_json
+
+__all__ = ["Annotations", "Category", "Id", "Track", "Video", "id_order", "read_annotations"]
+
+Id = int | str
+
+_UNUSABLE = re.compile(r"[\0\ud800-\udfff]")  # no file name can hold them
+_OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)")
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category of objects."""
+
+    id: Id
+    name: str
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video: its frames in order, as paths relative to the folder of frames.
+
+    `name` is the file's own, or the folder of the first frame; `tags` are what a generated set says of the video.
+    """
+
+    id: Id
+    width: int
+    height: int
+    file_names: tuple[str, ...]
+    name: str
+    tags: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def length(self) -> int:
+        """Number of frames."""
+        return len(self.file_names)
+
+
+@dataclass(frozen=True)
+class Track:
+    """One object of one video: a mask or None a frame, and the areas that the file claims for them, in pixels."""
+
+    id: Id
+    video_id: Id
+    category_id: Id
+    masks: tuple[Rle | None, ...]
+    areas: tuple[float | None, ...]
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The content of an annotation file, or a part of its videos; everything in the file's order."""
+
+    path: Path
+    categories: tuple[Category, ...]
+    videos: tuple[Video, ...]
+    tracks: tuple[Track, ...]
+
+    @cached_property
+    def labels(self) -> dict[Id, int]:
+        """Label of each category id: its position among the ids in order."""
+        ids = sorted((category.id for category in self.categories), key=id_order)
+        return {category_id: label for label, category_id in enumerate(ids)}
+
+    @cached_property
+    def video_by_id(self) -> dict[Id, Video]:
+        """The video of each id."""
+        return {video.id: video for video in self.videos}
+
+    @cached_property
+    def _tracks(self) -> dict[Id, list[Track]]:
+        tracks: dict[Id, list[Track]] = {video.id: [] for video in self.videos}
+        for track in self.tracks:
+            tracks[track.video_id].append(track)
+        return tracks
+
+    def tracks_of(self, video_id: Id) -> tuple[Track, ...]:
+        """The tracks of one video."""
+        return tuple(self._tracks[video_id])
+
+    def subset(self, video_ids: Collection[Id]) -> "Annotations":
+        """The same with these videos only; UserError if one does not exist."""
+        wanted = set(video_ids)
+        if unknown := wanted - self.video_by_id.keys():
+            raise UserError(f"Correct the list of videos: {self.path} has no video {min(unknown, key=id_order)!r}.")
+        videos = tuple(video for video in self.videos if video.id in wanted)
+        return replace(self, videos=videos, tracks=tuple(track for track in self.tracks if track.video_id in wanted))
+
+
+def id_order(value: Id) -> tuple[bool, Id]:
+    """Sorting key of ids: numbers by value, then texts."""
+    return isinstance(value, str), value
+
+
+def read_annotations(path: Path, *, tracks_required: bool = True) -> Annotations:
+    """Read and check an annotation file.
+
+    Args:
+        path: The JSON file.
+        tracks_required: Whether a file without `annotations` (a test split) is refused.
+
+    Raises:
+        UserError: If the file is missing or wrong; it names the file, the index and the field.
+    """
+    content = read_json(path, "the annotation file")
+    expect(isinstance(content, dict), str(path), "an object with videos, categories and annotations", content)
+    expect(content.get("videos"), f"{path}: videos", "a list that is not empty", content.get("videos"))
+    expect(content.get("categories"), f"{path}: categories", "a list that is not empty", content.get("categories"))
+    categories = tuple(_category(where, entry) for where, entry in _entries(content, "categories", path))
+    videos = tuple(_video(where, entry) for where, entry in _entries(content, "videos", path))
+    annotations = Annotations(path, categories, videos, ())
+    if content.get("annotations") is None and not tracks_required:
+        return annotations
+    entries = _entries(content, "annotations", path)
+    return replace(annotations, tracks=tuple(_track(where, entry, annotations) for where, entry in entries))
+
+
+def _entries(content: dict[str, Any], key: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each object of a list of the file, with its place; their ids differ, even as text."""
+    expect(isinstance(content.get(key), list), f"{path}: {key}", "a list", content.get(key))
+    seen: set[str] = set()
+    for index, entry in enumerate(content[key]):
+        where = f"{path}: {key}[{index}]"
+        expect(isinstance(entry, dict), where, "an object", entry)
+        expect(type(entry.get("id")) in (int, str), f"{where}.id", "a whole number or a text", entry.get("id"))
+        expect(str(entry["id"]) not in seen, f"{where}.id", f"an id that no other of the {key} has", entry["id"])
+        seen.add(str(entry["id"]))
+        yield where, entry
+
+
+def _text(value: Any, where: str) -> str:
+    expect(isinstance(value, str) and value and not _UNUSABLE.search(value), where, "a text", value)
+    return str(value)
+
+
+def _category(where: str, entry: dict[str, Any]) -> Category:
+    return Category(entry["id"], _text(entry.get("name"), f"{where}.name"))
+
+
+def _video(where: str, entry: dict[str, Any]) -> Video:
+    names, length = entry.get("file_names"), entry.get("length")
+    expect(isinstance(names, list) and names, f"{where}.file_names", "a list of paths that is not empty", names)
+    for index, name in enumerate(entry["file_names"]):
+        inside = not _OUTSIDE.search(_text(name, f"{where}.file_names[{index}]"))
+        expect(inside, f"{where}.file_names[{index}]", "a path inside the folder of frames", name)
+    agrees = length is None or (type(length) is int and length == len(entry["file_names"]))
+    expect(agrees, f"{where}.length", "the number of file_names, or no such field", length)
+    for side in ("width", "height"):
+        pixels = entry.get(side)
+        good = type(pixels) is int and 0 < pixels <= MAX_SIDE
+        expect(good, f"{where}.{side}", f"a whole number of pixels from 1 to {MAX_SIDE}", pixels)
+    tags = entry.get("tags", {})
+    expect(isinstance(tags, dict), f"{where}.tags", "an object", tags)
+    name = _text(entry.get("name", PurePosixPath(entry["file_names"][0]).parent.as_posix()), f"{where}.name")
+    return Video(entry["id"], entry["width"], entry["height"], tuple(entry["file_names"]), name, tags)
+
+
+def _track(where: str, entry: dict[str, Any], annotations: Annotations) -> Track:
+    video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
+    category_id = checked_id(entry, "category_id", annotations.labels, where)
+    masks = checked_masks(entry.get("segmentations"), video, f"{where}.segmentations")
+    areas = entry.get("areas", [None] * video.length)
+    good = isinstance(areas, list) and len(areas) == video.length
+    expect(good, f"{where}.areas", f"a list of {video.length} areas or null, one a frame, or no such field", areas)
+    given = tuple(
+        a if a is None else checked_number(a, 0, MAX_SIDE**2, f"{where}.areas[{t}]") for t, a in enumerate(areas)
+    )
+    is_crowd = entry.get("iscrowd", 0)
+    expect(type(is_crowd) in (int, bool) and is_crowd in (0, 1), f"{where}.iscrowd", "0 or 1", is_crowd)
+    return Track(entry["id"], video.id, category_id, masks, given, bool(is_crowd))
+
+
+def checked_masks(values: Any, video: Video, where: str, *, any_length: bool = False) -> tuple[Rle | None, ...]:
+    """The masks of a track, one or None a frame of its video; UserError for anything else."""
+    good = isinstance(values, list) and (any_length or len(values) == video.length)
+    got = f"{len(values)} entries" if isinstance(values, list) else values
+    expect(good, where, f"a list of {video.length} masks or null, one a frame of video {video.id!r}", got)
+    return tuple(
+        None if value is None else checked_rle(value, video.height, video.width, f"{where}[{t}]")
+        for t, value in enumerate(values)
+    )
+
+
+def checked_id(entry: dict[str, Any], key: str, known: Collection[Id], where: str) -> Id:
+    """The id under `key`, which must be one of `known`; UserError if not."""
+    value = entry.get(key)
+    good = type(value) in (int, str) and value in known  # the type first: 1.0 and true would be found as 1
+    expect(good, f"{where}.{key}", "an id that the annotation file defines", value)
+    return value  # type: ignore[return-value]  # checked just above
+
+
+def checked_number(value: Any, low: float, high: float, where: str) -> float:
+    """A number from `low` to `high`, both included; UserError for anything else."""
+    good = type(value) in (int, float) and low <= value <= high
+    expect(good, where, f"a number from {low:g} to {high:g}", value)
+    return float(value)

@@ -1,0 +1,150 @@
+import contextlib
+import copy
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ifrvis.datasets.rle import area, run_lengths
+from ifrvis.datasets.ytvis import Annotations, Category, read_annotations
+from ifrvis.errors import UserError
+
+CONTENT = {
+    "videos": [
+        {"id": 0, "width": 5, "height": 4, "length": 3, "file_names": ["v/0.jpg", "v/1.jpg", "v/2.jpg"]},
+        {"id": "b", "width": 6, "height": 6, "file_names": ["w/x/0.jpg"], "name": "second", "tags": {"crossing": True}},
+    ],
+    "categories": [{"id": 7, "name": "cat"}, {"id": -3, "name": "dog"}, {"id": "z", "name": "eel"}],
+    "annotations": [
+        {
+            "id": 0,
+            "video_id": 0,
+            "category_id": 7,
+            "iscrowd": 0,
+            "segmentations": [{"size": [4, 5], "counts": [3, 4, 13]}, None, {"size": [4, 5], "counts": "34="}],
+            "areas": [4, None, 4],
+        },
+        {"id": "t", "video_id": "b", "category_id": -3, "segmentations": [[[1, 1, 4, 1, 4, 4, 1, 4]]], "iscrowd": 1},
+    ],
+}
+
+
+def written(folder, content):
+    path = folder / "instances.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def changed(place, value):
+    """The content with one value replaced; a value of `...` takes the key away."""
+    content = copy.deepcopy(CONTENT)
+    *way, last = place
+    target = content
+    for key in way:
+        target = target[key]
+    if value is ...:
+        del target[last]
+    else:
+        target[last] = value
+    return content
+
+
+def test_reader_brings_ids_of_any_kind_and_masks_of_any_form_into_one(tmp_path):
+    annotations = read_annotations(written(tmp_path, CONTENT))
+    first, second = annotations.videos
+    assert (first.length, first.name, second.name, second.tags) == (3, "v", "second", {"crossing": True})
+    assert annotations.categories[0] == Category(7, "cat")
+    assert annotations.labels == {-3: 0, 7: 1, "z": 2}
+    (track,) = annotations.tracks_of(0)
+    assert [mask and run_lengths(mask).tolist() for mask in track.masks] == [[3, 4, 13], None, [3, 4, 13]]
+    assert (track.areas, track.is_crowd) == ((4.0, None, 4.0), False)
+    (other,) = annotations.tracks_of("b")
+    assert (other.areas, other.is_crowd, area(other.masks[0])) == ((None,), True, 9)
+
+
+def test_subset_keeps_videos_with_their_tracks_and_all_categories(tmp_path):
+    subset = read_annotations(written(tmp_path, CONTENT)).subset({"b"})
+    assert [video.id for video in subset.videos] == ["b"]
+    assert [track.id for track in subset.tracks] == ["t"]
+    assert len(subset.labels) == 3
+    with pytest.raises(UserError, match=r"^Correct the list of videos: .*instances\.json has no video 5\.$"):
+        subset.subset([5])
+
+
+def test_a_test_split_has_no_tracks(tmp_path):
+    path = written(tmp_path, changed(["annotations"], ...))
+    assert read_annotations(path, tracks_required=False).tracks == ()
+    with pytest.raises(UserError, match="annotations: expected a list, got None"):
+        read_annotations(path)
+
+
+VIDEO, TRACK = ["videos", 0], ["annotations", 0]
+BROKEN = [
+    (["videos"], []),
+    (["videos"], None),
+    (["categories"], {}),
+    (["videos", 0], 3),
+    *[([*VIDEO, "id"], value) for value in (..., None, 1.0, True, [1], {}, "b")],
+    *[([*TRACK, "id"], value) for value in (None, "t", 2.5)],
+    *[(["categories", 0, "id"], value) for value in (None, -3, "-3", False)],
+    (["categories", 0, "name"], ""),
+    (["categories", 0, "name"], "\ud800"),
+    *[([*VIDEO, "width"], value) for value in (..., 0, -5, 5.0, True, "5", 10**6, 6)],
+    *[([*VIDEO, "length"], value) for value in (2, 3.0, "3")],
+    *[([*VIDEO, "file_names"], value) for value in (..., [], "v/0.jpg", ["0.jpg"])],
+    *[([*VIDEO, "file_names", 1], value) for value in ("", "/etc/passwd", "../0.jpg", "v/../../0.jpg", None, "a\0")],
+    ([*VIDEO, "name"], 5),
+    ([*VIDEO, "tags"], []),
+    *[([*TRACK, "video_id"], value) for value in (..., 1, "0", False, 0.0, [], None)],
+    *[([*TRACK, "category_id"], value) for value in (..., 1, "7", 7.0, {})],
+    *[([*TRACK, "segmentations"], value) for value in (..., None, [], [None] * 4)],
+    *[([*TRACK, "segmentations", 0], value) for value in ([], {}, 0, False, {"size": [4, 5], "counts": "3"})],
+    *[([*TRACK, "areas"], value) for value in (None, [4], [4, None, -1], [4, None, float("nan")], ["4", None, 4])],
+    *[([*TRACK, "iscrowd"], value) for value in (2, None, "1", 1.0, [])],
+]
+
+
+@pytest.mark.parametrize(("place", "value"), BROKEN, ids=[f"{'.'.join(map(str, p))}={v!r:.20}" for p, v in BROKEN])
+def test_a_wrong_field_is_refused_by_file_index_and_field(tmp_path, place, value):
+    path = written(tmp_path, changed(place, value))
+    with pytest.raises(UserError, match=r"^Correct .*instances\.json: (videos|categories|annotations)\b"):
+        read_annotations(path)
+
+
+def test_the_error_names_file_index_field_and_value(tmp_path):
+    path = written(tmp_path, changed(["annotations", 1, "category_id"], 9))
+    with pytest.raises(UserError) as caught:
+        read_annotations(path)
+    expected = f"Correct {path}: annotations[1].category_id: expected an id that the annotation file defines, got 9."
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", '{"videos": ', "[" * 100_000, "\xff"])
+def test_a_file_that_is_no_such_object_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"a\.json"):
+        read_annotations(tmp_path / "a.json")
+
+
+def places(value, way=()):
+    """Every place of a JSON value, as its way of keys."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [p for key, child in children for p in ((*way, key), *places(child, (*way, key)))]
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from(["7", 0, 7, 3])
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["size", "counts", "id"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.sampled_from(places(CONTENT)), st.just(...) | values)
+def test_a_corrupted_file_gives_annotations_or_a_user_error(tmp_path, place, value):
+    with contextlib.suppress(UserError):
+        assert isinstance(read_annotations(written(tmp_path, changed(place, value))), Annotations)
