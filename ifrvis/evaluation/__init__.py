@@ -1,0 +1,1 @@
+"""Numbers from predictions and ground truth, without torch."""

@@ -1,0 +1,187 @@
+"""Predictions of a model, and results files of anyone.
+
+A run keeps `predictions.json.gz`: per video the masks of the queries that matter, once, and two lists that refer to
+them (docs/architecture.md, "Predictions"). A results file is the flat list that the YouTube-VIS server takes. Both
+become `Prediction`s, the one thing that metrics read. Files are checked like any foreign input.
+"""
+
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ifrvis.datasets.rle import Rle, expect
+from ifrvis.datasets.ytvis import Annotations, Id, checked_id, checked_masks, checked_number, id_order
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, read_json, write_atomically
+
+__all__ = [
+    "Prediction",
+    "Scored",
+    "VideoPredictions",
+    "read_predictions",
+    "read_results",
+    "results_of",
+    "write_predictions",
+]
+
+SCHEMA = 1
+MAX_BYTES = 2 << 30  # unpacked; 400 long videos of 20 masks a frame take a tenth of it
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One predicted track: a mask or None a frame, a category and a score."""
+
+    video_id: Id
+    category_id: Id
+    score: float
+    masks: tuple[Rle | None, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of a results file."""
+        head = {"video_id": self.video_id, "category_id": self.category_id, "score": self.score}
+        return {**head, "segmentations": list(self.masks)}
+
+
+class Scored(NamedTuple):
+    """A query under one category, with its score in [0, 1]."""
+
+    query: int
+    category_id: Id
+    score: float
+
+
+@dataclass(frozen=True)
+class VideoPredictions:
+    """What a model says of one video; the fields are those of the file."""
+
+    video_id: Id
+    height: int  # pixels
+    width: int
+    length: int  # frames
+    masks: dict[int, tuple[Rle | None, ...]]  # by query; one or None a frame
+    by_class: tuple[Scored, ...]  # the best pairs of query and class: AP
+    by_query: tuple[Scored, ...]  # the best queries, each under its best class: tracking
+
+
+def write_predictions(path: Path, videos: Iterable[VideoPredictions]) -> None:
+    """Write the predictions file; equal predictions give equal bytes, whatever the order of the videos."""
+    ordered = sorted(videos, key=lambda video: id_order(video.video_id))
+    content = canonical_json({"schema": SCHEMA, "videos": [vars(video) for video in ordered]})
+    write_atomically(path, gzip.compress(content, compresslevel=6, mtime=0))
+
+
+def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredictions, ...]:
+    """Read and check the predictions for the videos of `annotations`.
+
+    Raises:
+        UserError: If the file is missing, broken, or not about exactly these videos and categories.
+    """
+    content = _unpacked(path)
+    good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
+    expect(good, str(path), f"predictions of schema {SCHEMA}", content)
+    expect(isinstance(content.get("videos"), list), f"{path}: videos", "a list", content.get("videos"))
+    videos: dict[Id, VideoPredictions] = {}
+    for index, entry in enumerate(content["videos"]):
+        video = _video(entry, annotations, f"{path}: videos[{index}]")
+        expect(video.video_id not in videos, f"{path}: videos[{index}].video_id", "each video once", video.video_id)
+        videos[video.video_id] = video
+    if missing := annotations.video_by_id.keys() - videos.keys():
+        first = min(missing, key=id_order)
+        raise UserError(f"Predict again: {path} lacks {len(missing)} of the videos, the first with id {first!r}.")
+    return tuple(videos.values())
+
+
+def _unpacked(path: Path) -> Any:
+    try:
+        with gzip.open(path) as stream:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UserError(f"Replace {path}: the predictions file unpacks to more than {MAX_BYTES} bytes.")
+        return json.loads(data)
+    except FileNotFoundError as error:
+        raise UserError(f"Check the path: the predictions file {path} does not exist.") from error
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"Replace {path}: the predictions file is not packed JSON ({error}).") from error
+
+
+def _video(entry: Any, annotations: Annotations, where: str) -> VideoPredictions:
+    expect(isinstance(entry, dict), where, "an object", entry)
+    video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
+    for key, expected in (("height", video.height), ("width", video.width), ("length", video.length)):
+        good = type(entry.get(key)) is int and entry[key] == expected
+        expect(good, f"{where}.{key}", f"the annotation file's {expected}", entry.get(key))
+    expect(isinstance(entry.get("masks"), dict), f"{where}.masks", "an object", entry.get("masks"))
+    masks = {}
+    for query, of_query in entry["masks"].items():
+        expect(_is_query(query), f"{where}.masks", "numbers of queries as keys", query)
+        masks[int(query)] = checked_masks(of_query, video, f"{where}.masks[{query!r}]")
+    by_class, by_query = (_scored(entry, key, masks, annotations, where) for key in ("by_class", "by_query"))
+    pairs, single = {scored[:2] for scored in by_class}, {scored.query for scored in by_query}
+    expect(len(pairs) == len(by_class), f"{where}.by_class", "each pair of query and category once", by_class)
+    expect(len(single) == len(by_query), f"{where}.by_query", "each query once", by_query)
+    return VideoPredictions(video.id, video.height, video.width, video.length, masks, by_class, by_query)
+
+
+def _is_query(key: str) -> bool:
+    return key.isascii() and key.isdecimal() and len(key) < 10 and str(int(key)) == key
+
+
+def _scored(
+    entry: dict[str, Any], key: str, masks: dict[int, Any], annotations: Annotations, where: str
+) -> tuple[Scored, ...]:
+    expect(isinstance(entry.get(key), list), f"{where}.{key}", "a list", entry.get(key))
+    scored = []
+    for index, triple in enumerate(entry[key]):
+        here = f"{where}.{key}[{index}]"
+        expect(isinstance(triple, list) and len(triple) == 3, here, "[query, category_id, score]", triple)
+        fields = dict(zip(Scored._fields, triple))
+        query, score = fields["query"], fields["score"]
+        expect(type(query) is int and query in masks, f"{here}.query", "a query that has masks", query)
+        category_id = checked_id(fields, "category_id", annotations.labels, here)
+        scored.append(Scored(query, category_id, checked_number(score, 0, 1, f"{here}.score")))
+    return tuple(scored)
+
+
+def results_of(videos: Iterable[VideoPredictions]) -> tuple[Prediction, ...]:
+    """The predicted tracks that AP is about: each video's best pairs of query and class."""
+    return tuple(
+        Prediction(video.video_id, scored.category_id, scored.score, video.masks[scored.query])
+        for video in videos
+        for scored in video.by_class
+    )
+
+
+def read_results(path: Path, annotations: Annotations, *, official_quirks: bool = False) -> tuple[Prediction, ...]:
+    """Read and check a results file of the YouTube-VIS format; scores are any finite numbers.
+
+    Args:
+        path: The JSON file, a list of objects with video_id, category_id, score and segmentations.
+        annotations: The ground truth that the results are about.
+        official_quirks: Accept, as the official evaluator does, tracks shorter or longer than their video.
+
+    Raises:
+        UserError: If the file is missing or wrong; it names the file, the index and the field.
+    """
+    entries = read_json(path, "the results file")
+    expect(isinstance(entries, list), str(path), "a list of predicted tracks", entries)
+    return tuple(
+        _prediction(entry, annotations, f"{path}: [{index}]", any_length=official_quirks)
+        for index, entry in enumerate(entries)
+    )
+
+
+def _prediction(entry: Any, annotations: Annotations, where: str, *, any_length: bool) -> Prediction:
+    expect(isinstance(entry, dict), where, "an object", entry)
+    video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
+    category_id = checked_id(entry, "category_id", annotations.labels, where)
+    score = checked_number(entry.get("score"), -sys.float_info.max, sys.float_info.max, f"{where}.score")
+    masks = checked_masks(entry.get("segmentations"), video, f"{where}.segmentations", any_length=any_length)
+    return Prediction(video.id, category_id, score, masks)

@@ -1,0 +1,151 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ifrvis.datasets.rle import encode
+from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, read_annotations
+from ifrvis.evaluation.ap import average_precision
+from ifrvis.evaluation.predictions import Prediction, read_results
+
+CASES = sorted((Path(__file__).parents[1] / "data/oracle/ap").iterdir())
+KEYS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+FRAMES, SIDE = 3, 6
+
+
+def official(value):
+    """Our None is the official -1."""
+    return -1 if value is None else value
+
+
+def evaluated(case, **options):
+    annotations = read_annotations(case / "gt.json")
+    return average_precision(annotations, read_results(case / "pred.json", annotations, **options), **options)
+
+
+def agree(ours, expected):
+    assert [official(ours[key]) for key in KEYS] == pytest.approx([expected[key] for key in KEYS], abs=1e-9)
+    for key in ("AP_by_iou", "AR100_by_iou"):
+        assert [official(value) for value in ours[key]] == pytest.approx(expected[key], abs=1e-9)
+    assert ours["per_category"].keys() == expected["per_category"].keys()
+    for category, statistics in expected["per_category"].items():
+        assert [official(ours["per_category"][category][key]) for key in statistics] == pytest.approx(
+            list(statistics.values()), abs=1e-9
+        )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_number_is_the_official_one(case):
+    expected = json.loads((case / "expected.json").read_text())
+    agree(evaluated(case, official_quirks=True), expected)
+    if not expected["quirk"]:
+        agree(evaluated(case), expected)
+
+
+def tube(*boxes):
+    """A track of boxes (x, y, width, height), one or None a frame, on 10 x 10 pixels."""
+    masks = [None if box is None else np.zeros((10, 10), bool) for box in boxes]
+    for mask, box in zip(masks, boxes):
+        if mask is not None:
+            mask[box[1] : box[1] + box[3], box[0] : box[0] + box[2]] = True
+    return tuple(None if mask is None else encode(mask) for mask in masks)
+
+
+def ground_truth(*tracks, length=2):
+    videos = (Video(1, 10, 10, ("0.jpg",) * length, "v"),)
+    return Annotations(Path("gt.json"), (Category(1, "a"), Category(2, "b")), videos, tracks)
+
+
+def track(masks, track_id=1, **changes):
+    return replace(Track(track_id, 1, 1, masks, (None,) * len(masks)), **changes)
+
+
+BOX = (0, 0, 4, 5)
+
+
+def test_a_frame_where_only_one_has_a_mask_adds_to_the_union():
+    gt = ground_truth(track(tube(BOX, BOX)))
+    result = average_precision(gt, [Prediction(1, 1, 0.9, tube(BOX, None))])  # IoU 20 / 40
+    assert [value > 0 for value in result["AP_by_iou"]] == [True] + [False] * 9
+    result = average_precision(gt, [Prediction(1, 1, 0.9, tube(BOX, (6, 6, 1, 1)))])  # IoU 20 / 41
+    assert result["AP50"] == 0
+
+
+def test_a_match_to_id_zero_counts_but_for_the_official_code():
+    gt = ground_truth(track(tube(BOX, BOX), track_id=0))
+    predictions = [Prediction(1, 1, 0.9, tube(BOX, BOX))]
+    assert average_precision(gt, predictions)["AP"] == pytest.approx(1)
+    assert average_precision(gt, predictions, official_quirks=True)["AP"] == 0
+
+
+def test_sizes_come_from_the_masks_and_officially_from_the_file():
+    gt = ground_truth(track(tube(BOX, BOX), areas=(128.0**2 + 1, None)))
+    predictions = [Prediction(1, 1, 0.9, tube(BOX, BOX))]
+    ours, theirs = (average_precision(gt, predictions, official_quirks=quirks) for quirks in (False, True))
+    assert (ours["ARs"], ours["ARm"]) == (1, None)
+    assert (theirs["ARs"], theirs["ARm"]) == (None, 1)
+
+
+def test_a_length_that_differs_is_refused_but_officially_cut():
+    gt = ground_truth(track(tube(BOX, BOX)))
+    short = [Prediction(1, 1, 0.9, tube(BOX))]
+    with pytest.raises(ValueError, match="prediction 0 has 1 masks, its video 2 frames"):
+        average_precision(gt, short)
+    assert average_precision(gt, short, official_quirks=True)["AP"] == pytest.approx(1)
+
+
+def test_unknown_video_or_category_is_refused():
+    for prediction in (Prediction(2, 1, 0.9, tube(BOX, None)), Prediction(1, 3, 0.9, tube(BOX, None))):
+        with pytest.raises(ValueError, match=r"prediction 0 is about a video or category that gt\.json does not have"):
+            average_precision(ground_truth(), [prediction])
+
+
+def test_no_prediction_is_ap_zero_and_no_ground_truth_is_undefined():
+    assert average_precision(ground_truth(track(tube(BOX, BOX))), [])["AP"] == 0
+    result = average_precision(ground_truth(), [Prediction(1, 1, 0.9, tube(BOX, BOX))])
+    assert [result[key] for key in KEYS] == [None] * len(KEYS)
+    assert result["AP_by_iou"] == [None] * 10
+
+
+def test_an_empty_prediction_is_a_false_positive():
+    gt = ground_truth(track(tube(BOX, BOX)))
+    predictions = [Prediction(1, 1, 0.9, tube(None, None)), Prediction(1, 1, 0.8, tube(BOX, BOX))]
+    assert average_precision(gt, predictions)["AP"] == pytest.approx(0.5)
+
+
+videos = st.integers(1, 3)
+tubes = arrays(bool, (FRAMES, SIDE, SIDE)).map(
+    lambda masks: tuple(encode(mask) if mask.any() else None for mask in masks)
+)
+gt_tracks = st.lists(st.tuples(videos, st.integers(1, 2), tubes), min_size=1, max_size=5)
+pred_tracks = st.lists(st.tuples(videos, st.integers(1, 2), tubes), max_size=6)
+
+
+def annotated(tracks):
+    return Annotations(
+        Path("gt.json"),
+        (Category(1, "a"), Category(2, "b")),
+        tuple(Video(k, SIDE, SIDE, ("0.jpg",) * FRAMES, "v") for k in (1, 2, 3)),
+        tuple(Track(k, *of, (None,) * FRAMES) for k, of in enumerate(tracks)),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(gt_tracks, pred_tracks, st.randoms(use_true_random=False))
+def test_order_of_the_predictions_is_nothing_when_scores_differ(tracks, predicted, random):
+    predictions = [Prediction(v, c, 1 / (k + 1), masks) for k, (v, c, masks) in enumerate(predicted + tracks)]
+    shuffled = random.sample(predictions, len(predictions))
+    assert average_precision(annotated(tracks), predictions) == average_precision(annotated(tracks), shuffled)
+
+
+@settings(max_examples=40, deadline=None)
+@given(gt_tracks)
+def test_perfect_tracks_have_ap_one(tracks):
+    tracks = [(v, c, masks) for v, c, masks in tracks if any(masks)]
+    result = average_precision(annotated(tracks), [Prediction(v, c, 0.5, masks) for v, c, masks in tracks])
+    assert result["AP"] is None if not tracks else result["AP"] == pytest.approx(1)
