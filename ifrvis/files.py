@@ -102,9 +102,10 @@ def _read_text(path: Path, what: str) -> str:
 
 def read_json(path: Path, what: str = "the file") -> Any:
     """Parse a JSON file; `what` names it in errors."""
+    text = _read_text(path, what)
     try:
-        return json.loads(_read_text(path, what))
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a ValueError too
         raise UserError(f"Replace {path}: {what} is not valid JSON ({error}).") from error
 
 

@@ -1,0 +1,144 @@
+"""The command line as a person meets it: what it prints, where, and its exit status."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ifrvis.cli import main
+
+ORACLE = Path(__file__).parent / "data" / "oracle" / "ap"
+SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
+
+
+@pytest.fixture
+def roots(tmp_path):
+    return ["--data-root", f"{tmp_path}/data", "--results", f"{tmp_path}/results", "--reports", f"{tmp_path}/reports"]
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"    {name} " in text for name in ("run", "plan", "status", "report", "logs", "evaluate", "data"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "table9"], "Choose one of figure4, table1"),
+        (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, smoke"),
+        (["plan", "table1", "--rows", "ours-r18"], "no row 'ours-r18'"),
+        (["plan", "table1", "--seeds", "9"], "number from 1 to 5"),
+        (["plan", "table1", "--set", "train.lr"], "Write --set key=value"),
+        (["plan", "table1", "--set", "train.lr=1"], "no such key"),
+        (["plan", "table1", "--dataset", "cityscapes"], "no dataset 'cityscapes'"),
+        (["logs", "nothing"], "Name one run"),
+        (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("ifrvis: ")
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_an_unfit_table_file_names_the_file_and_the_cure(capsys, tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = (Path(__file__).parents[1] / "experiments" / "tables" / "table1.yaml").read_text()
+    for old, new, message in [
+        ("backbone: r101", "backbne: r101", "Remove or rename 'backbne'"),
+        ("dataset: ytvis19", "dataset: ytvis22", "to one of ytvis19, ytvis21"),
+        ("id: mask2former-r101-ytvis19", "id: mask2former-r50-ytvis19", "one of the two rows"),
+        ("seeds: [0, 1, 2, 3, 4]", "seeds: [0, 0]", "distinct 'seeds'"),
+        ("seeds: [0, 1, 2, 3, 4]", "seeds: 5", "Make 'seeds'"),
+    ]:
+        path.write_text(text.replace(old, new, 1))
+        assert main(["plan", str(path), "--profile", "smoke"]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert "mine.yaml" in error
+
+
+def test_missing_data_are_planned_and_exit_2_and_nothing_starts(capsys, roots, tmp_path):
+    arguments = ["table1", "--profile", "paper", "--rows", "mask2former-r50-ytvis19", *roots]
+    assert main(["plan", *arguments, "--json"]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["trainings"][0]["state"] == "data missing"
+    assert "ytvis2019/train.json does not exist" in captured.err
+    assert main(["run", *arguments]) == 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_absent_synthetic_data_are_pending_and_exit_0(capsys, roots):
+    assert main(["plan", "table1", *SMOKE, *roots, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trainings"][0]["state"] == "pending"
+
+
+def test_status_and_logs_before_anything_ran(capsys, roots):
+    assert main(["status", "table1", *SMOKE, "--seeds", "1", *roots]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 pending"
+
+
+def test_the_default_profile_says_why(capsys, roots, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["plan", "table1", "--seeds", "1", *roots]) == 0
+    assert capsys.readouterr().out.startswith("Profile mini (no GPU here): ")
+
+
+def test_evaluate_ap_prints_what_the_official_evaluator_does(capsys):
+    case = ORACLE / "02"
+    assert main(["evaluate", "ap", "--gt", f"{case}/gt.json", "--pred", f"{case}/pred.json", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    expected = json.loads((case / "expected.json").read_text())
+    for name in ("AP", "AP50", "AP75", "AR1", "AR10", "AR100", "APs", "APm", "APl"):
+        value = None if expected[name] == -1 else expected[name]
+        assert scores[name] == (None if value is None else pytest.approx(value, abs=1e-9))
+
+
+def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path):
+    """Real training: plan, data, run, record, report; a second launch runs nothing."""
+    command = [sys.executable, "experiments/run_table.py", "table1", *SMOKE, "--seeds", "1", *roots]
+    first = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "mask2former-r50-ytvis19-s0 complete" in first.stdout
+    (record,) = (tmp_path / "results" / "records" / "smoke").iterdir()
+    written = json.loads(record.read_text())
+    assert str(tmp_path) not in record.read_text()
+    assert written["metrics"]["AP"] is not None
+    assert written["attempts"][-1]["reason"] == "running"  # its own, whose end is not known yet
+    assert "smoke" in (tmp_path / "reports" / "smoke" / "table1.md").read_text().splitlines()[0]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")}
+    second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert second.returncode == 0
+    assert "1 trainings, 0 to run" in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")} == before
+    _delete_the_record_and_score_again(command, record, written)
+
+
+def _delete_the_record_and_score_again(command, record, written):
+    record.unlink()
+    third = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert third.returncode == 0
+    assert json.loads(record.read_text())["metrics"] == written["metrics"]
+    assert len(list(record.parents[2].glob("runs/*/attempts/*/checkpoints/*.pth"))) == 1  # nothing was trained again
+
+
+def test_broken_data_fail_the_run_with_one_message_and_exit_1(roots, tmp_path, capsys):
+    assert main(["data", "make-mini", "smoke19", *roots]) == 0
+    frames = next((tmp_path / "data").glob("smoke19-*/train/JPEGImages"))
+    for frame in frames.rglob("*.jpg"):
+        frame.write_bytes(b"no picture")
+    capsys.readouterr()
+    assert main(["run", "table1", *SMOKE, "--seeds", "1", *roots]) == 1
+    text = capsys.readouterr().out
+    assert ".jpg" in text
+    assert "Traceback" not in text
+    shutil.rmtree(frames)
