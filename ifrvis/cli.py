@@ -70,6 +70,7 @@ def _selection_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe (off-spec)")
     parser.add_argument("--dataset", help="another dataset for every row (off-spec)")
     parser.add_argument("--init", type=Path, help="other initial weights for every row (off-spec)")
+    parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
     _root_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
@@ -126,6 +127,7 @@ def _request(arguments: argparse.Namespace) -> tuple["Request", str]:
         overrides=dict(parse_override(text) for text in arguments.set),
         dataset=arguments.dataset,
         init=arguments.init,
+        no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why
 
@@ -161,7 +163,7 @@ def _headline(plan: "Plan", why: str, jobs: int) -> str:
 
 def _plan(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.machine import default_jobs
-    from ifrvis.harness.plan import make_plan
+    from ifrvis.harness.planner import make_plan
     from ifrvis.harness.status import plan_lines
 
     request, why = _request(arguments)
@@ -176,7 +178,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.plan import make_plan
+    from ifrvis.harness.planner import make_plan
     from ifrvis.harness.status import status_lines, status_rows
 
     plan = make_plan(_request(arguments)[0])
@@ -190,7 +192,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.live import LiveView
     from ifrvis.harness.local import LocalQueue
     from ifrvis.harness.machine import default_jobs
-    from ifrvis.harness.plan import make_plan
+    from ifrvis.harness.planner import make_plan
     from ifrvis.harness.status import plan_lines
     from ifrvis.worker import run_attempt
 
@@ -239,7 +241,7 @@ def _make_split(dataset: Any, role: Any, console: Any) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.plan import make_plan
+    from ifrvis.harness.planner import make_plan
 
     _write_reports(make_plan(_request(arguments)[0]), arguments)
     return 0

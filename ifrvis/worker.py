@@ -21,7 +21,7 @@ from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split, load_dataset
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, sha256_file, write_atomically
+from ifrvis.files import canonical_json, publish_once, sha256_file, write_atomically
 from ifrvis.harness.attempts import Attempt, StaleAttemptError, attempts_of, machine, process_start
 from ifrvis.harness.identity import SCORING_VERSION
 from ifrvis.harness.provenance import environment, provenance
@@ -103,6 +103,8 @@ class _Worker:
         self._model: Any = None
 
     def work(self) -> None:
+        if self._job["publish_weights"] and not self._attempt.run.weights.exists():
+            self._publish_weights()
         for evaluation in self._job["evaluations"]:
             path = self._record_path(evaluation)
             if not path.exists():
@@ -127,7 +129,7 @@ class _Worker:
             "seed": spec["train"]["seed"],
             "method": self._job["method"],
             "backbone": self._job["backbone"],
-            "dataset": self._job["dataset"],
+            "dataset": load_dataset(self._job["dataset"], Path(self._job["data_root"])).name,
             "protocol": evaluation["protocol"],
             "metrics": self._metrics(predictions, evaluation),
             "files": {"predictions": sha256_file(predictions)},
@@ -179,7 +181,8 @@ class _Worker:
     def _train(self) -> Any:
         from ifrvis.training.loop import train
 
-        split = self._split("train", self._spec["train"]["data"])
+        role = "pretrain" if self._job["publish_weights"] else "train"
+        split = self._split(role, self._spec["train"]["data"])
         self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
         trained = train(
             self._spec["train"],
@@ -199,6 +202,14 @@ class _Worker:
         if not trained.finished:
             raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")
         return trained.model
+
+    def _publish_weights(self) -> None:
+        """Publish the trained weights in half precision, the form in which they are shipped too."""
+        from ifrvis.training.build import packed_weights
+
+        weights = packed_weights(self._trained_model())
+        self._attempt.check_fence()
+        publish_once(self._attempt.run.weights, weights)
 
     def _on_progress(self, progress: Any) -> None:
         self._progress.update(iteration=progress.iteration, loss=progress.loss, eta_s=progress.eta_s)

@@ -23,8 +23,8 @@ from ifrvis.schema import construct
 
 __all__ = ["Dataset", "HeldOut", "Role", "Split", "load_dataset"]
 
-Role = Literal["train", "heldout", "pretrain"]
-SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain"}
+Role = Literal["train", "heldout", "pretrain", "dev"]
+SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain", "dev": "dev"}
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Dataset:
 
     config: Config
     data_root: Path
+    source: str  # how `load_dataset` finds it again: its name, or the path of its YAML
 
     @property
     def name(self) -> str:
@@ -167,7 +168,7 @@ def load_dataset(name: str, data_root: Path) -> Dataset:
     files_given = config.annotation is not None and config.frames is not None
     if (config.synthetic is None) != files_given:
         raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
-    return Dataset(config, data_root)
+    return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
 
 
 def heldout_videos(videos: tuple[Video, ...], rule: HeldOut) -> set[Any]:

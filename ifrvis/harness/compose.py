@@ -19,9 +19,23 @@ from ifrvis.harness.tables import Row
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import construct
 
-__all__ = ["Composed", "Profile", "compose", "load_profile", "parse_override"]
+__all__ = ["PRETRAINING", "Composed", "Pretraining", "Profile", "compose", "load_profile", "parse_override"]
 
 Config = dict[str, Any]
+PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """An image-level Mask2Former on stills, whose weights the rows of a profile start from.
+
+    It stands where COCO pretraining stands: a recipe whose `train.init` is "pretraining" starts from that of its
+    backbone.
+    """
+
+    dataset: str
+    set: dict[str, Any]
+    est_hours: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Profile:
     set: dict[str, Any] = field(default_factory=dict)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     backbones: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pretraining: Pretraining | None = None
     sides: dict[str, int] = field(default_factory=dict)  # shortest side in a row's inference -> the side used here
     est_hours: dict[str, float] = field(default_factory=dict)  # backbone -> hours of one training, measured or guessed
     est_unit: str = "core hours"

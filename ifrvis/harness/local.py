@@ -46,6 +46,7 @@ class Item:
 
 def submission(training: Training, request: Request, *, workers: int) -> dict[str, Any]:
     """What a worker is asked for: the evaluations whose records are not there, and where things lie."""
+    init = training.initial_weights(request.results)
     return {
         "name": training.name,
         "train_sig": training.sig,
@@ -53,8 +54,9 @@ def submission(training: Training, request: Request, *, workers: int) -> dict[st
         "off_spec": request.off_spec,
         "data_root": str(request.data_root.resolve()),
         "results": str(request.results.root.resolve()),
-        "dataset": training.dataset.name if request.dataset is None else request.dataset,
-        "init": str(training.init_path.resolve()) if training.init_path else None,
+        "dataset": training.dataset.source,
+        "init": str(init.resolve()) if init else None,
+        "publish_weights": training.is_pretraining,
         "workers": workers,
         "method": training.method,
         "backbone": training.backbone,
@@ -115,8 +117,15 @@ class LocalQueue:
                 self._follow(item)
         for item in self.items:
             free = self._free_slot()
-            if item.state == "waiting" and free is not None:
+            if item.state == "waiting" and free is not None and self._may_start(item):
                 self._start(item, free)
+
+    def _may_start(self, item: Item) -> bool:
+        """Whether the pretraining that an item starts from is there; an item whose pretraining failed fails too."""
+        before = next((each for each in self.items if each.training is item.training.after), None)
+        if before is not None and before.state in ("failed", "stopped"):
+            item.state, item.message = "failed", f"{before.training.name}, which it starts from, {before.state}"
+        return before is None or before.state == "complete"
 
     def _free_slot(self) -> int | None:
         taken = {item.slot for item in self.items if item.state == "running" and item.ours}

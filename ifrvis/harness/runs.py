@@ -63,6 +63,11 @@ class Run:
         """The folder of the attempts."""
         return self.folder / "attempts"
 
+    @property
+    def weights(self) -> Path:
+        """What a pretraining publishes for the runs that start from it."""
+        return self.folder / "weights.pth"
+
     def predictions(self, inference: dict[str, Any], split: str) -> Path:
         """The predictions of this run under one inference on one split (a fingerprint)."""
         digest = sha256_bytes(canonical_json(inference))[:8]

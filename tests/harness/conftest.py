@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ifrvis.harness.compose import load_profile
-from ifrvis.harness.plan import Request, make_plan
+from ifrvis.harness.plan import Request
+from ifrvis.harness.planner import make_plan
 from ifrvis.harness.runs import Results
 from ifrvis.harness.tables import load_table
 

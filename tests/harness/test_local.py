@@ -10,7 +10,7 @@ import pytest
 
 from ifrvis.harness.attempts import attempts_of, latest
 from ifrvis.harness.local import LocalQueue
-from ifrvis.harness.plan import make_plan
+from ifrvis.harness.planner import make_plan
 
 
 def launch(request, *, jobs=2, on_poll=lambda items: None):

@@ -9,7 +9,7 @@ import pytest
 
 from ifrvis.errors import UserError
 from ifrvis.harness.local import submission
-from ifrvis.harness.plan import make_plan
+from ifrvis.harness.planner import make_plan
 
 
 def test_the_shape_that_json_has(make_request):

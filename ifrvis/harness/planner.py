@@ -1,0 +1,190 @@
+"""Making a plan: rows to trainings and evaluations, each once, then a look at what exists."""
+
+from pathlib import Path
+
+from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
+from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
+from ifrvis.harness.attempts import latest
+from ifrvis.harness.compose import PRETRAINING, Composed, compose
+from ifrvis.harness.identity import eval_signature, run_name, train_signature, train_spec
+from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Request, State, Training
+from ifrvis.harness.records import Records
+from ifrvis.harness.runs import short
+from ifrvis.harness.shipped import shipped_weights
+from ifrvis.harness.tables import Row, Table
+
+__all__ = ["make_plan"]
+
+
+def make_plan(request: Request) -> Plan:
+    """Plan every row and seed that is asked for, and look up what exists.
+
+    Raises:
+        UserError: If a row, an override or a dataset is wrong.
+    """
+    builder = _Builder(request)
+    rows = [builder.planned(table, row) for table in request.tables for row in _selected(request, table)]
+    if not rows:
+        raise UserError("Choose rows that one of the tables has: --rows matches none.")
+    trainings = builder.all_trainings()
+    _look_up(trainings, request)
+    return Plan(request, rows, trainings)
+
+
+def _selected(request: Request, table: Table) -> tuple[Row, ...]:
+    if request.rows is None or len(request.tables) == 1:
+        return table.selected(list(request.rows) if request.rows else None)
+    return tuple(row for row in table.rows if row.id in request.rows)
+
+
+class _Builder:
+    """Collects trainings and evaluations, each once."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.trainings: dict[str, Training] = {}
+        self._datasets: dict[str, Dataset] = {}
+        self._splits: dict[tuple[str, Role], Split] = {}
+        self._weights: dict[Path, str | None] = {}
+        self._pretrainings: dict[str, Training] = {}
+
+    def all_trainings(self) -> list[Training]:
+        """Every training, a pretraining before those that start from it."""
+        for training in self.trainings.values():
+            if training.after is not None:
+                training.after.rows += training.rows
+        return [*self._pretrainings.values(), *self.trainings.values()]
+
+    def planned(self, table: Table, row: Row) -> PlannedRow:
+        """One row with its evaluations, one a seed."""
+        request, planned = self.request, PlannedRow(table, row)
+        dataset = self._dataset(row)
+        composed = compose(row, request.profile, request.overrides, num_classes=dataset.config.categories)
+        if composed.not_implemented:
+            planned.unavailable, planned.reason = "not implemented", composed.not_implemented
+            return planned
+        for seed in request.seeds(table):
+            training = self._training(row, composed, dataset, seed)
+            training.rows.append(f"{table.name}/{row.id}")
+            planned.evaluations[seed] = self._evaluation(training, table, row, composed)
+        return planned
+
+    def _dataset(self, row: Row) -> Dataset:
+        return self._dataset_named(self.request.dataset or self.request.profile.datasets.get(row.dataset, row.dataset))
+
+    def _dataset_named(self, name: str) -> Dataset:
+        if name not in self._datasets:
+            self._datasets[name] = load_dataset(name, self.request.data_root)
+        return self._datasets[name]
+
+    def _split(self, dataset: Dataset, role: Role) -> Split:
+        key = (dataset.name, role)
+        if key not in self._splits:
+            self._splits[key] = dataset.split(role)
+        return self._splits[key]
+
+    def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int) -> Training:
+        split = self._split(dataset, "train")
+        after, init_path, init, missing = self._start(row.backbone, composed.train["init"])
+        spec = train_spec(composed, data=split.fingerprint, init=init, seed=seed)
+        known = split.fingerprint is not None and not missing
+        sig = train_signature(spec) if known else None
+        schedule = self.request.dataset or row.dataset
+        name = run_name(row.method, row.backbone, Path(schedule).stem, composed.changes, seed)
+        hours = self.request.profile.est_hours.get(row.backbone)
+        training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
+        if not known:
+            training.missing = split.missing if split.fingerprint is None else missing
+        return self.trainings.setdefault(sig or name, training)
+
+    def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, str]:
+        """What a training starts from: a pretraining or a file, its identity, and what to do if it is not there."""
+        if named == PRETRAINING and self.request.init is None:
+            after = self._pretraining(backbone)
+            return after, None, after.sig, after.missing
+        return None, *self._initial_weights(named)
+
+    def _pretraining(self, backbone: str) -> Training:
+        """The profile's pretraining of one backbone, shared by all rows that start from it."""
+        request, declared = self.request, self.request.profile.pretraining
+        if declared is None:
+            raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
+        if backbone not in self._pretrainings:
+            dataset = self._dataset_named(declared.dataset)
+            row = Row(f"{PRETRAINING}-{backbone}", "mask2former", backbone, "ytvis19", set=declared.set)
+            composed = compose(row, request.profile, {}, num_classes=dataset.config.categories)
+            split = self._split(dataset, "pretrain")
+            spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
+            name = f"{PRETRAINING}-{backbone}-{dataset.name}"
+            hours = declared.est_hours.get(backbone)
+            training = Training(name, PRETRAINING, backbone, dataset, split, spec, train_signature(spec), hours)
+            training.shipped = None if request.no_shipped_weights else shipped_weights(train_signature(spec))
+            dev = self._split(dataset, "dev")
+            sig = eval_signature(train_signature(spec), composed.inference, dev.fingerprint or "")
+            training.evaluations.append(Evaluation(training, composed.inference, dev, "heldout", sig))
+            self._pretrainings[backbone] = training
+        return self._pretrainings[backbone]
+
+    def _initial_weights(self, named: str | None) -> tuple[Path | None, str | None, str]:
+        """Path and SHA-256 of the weights that a training starts from, and what to do if they are not there."""
+        if self.request.init is None and named is None:
+            return None, None, ""
+        path = self.request.init or self.request.data_root / "weights" / f"{named}.pth"
+        if path not in self._weights:
+            self._weights[path] = sha256_file(path) if path.is_file() else None
+        digest = self._weights[path]
+        missing = "" if digest else f"Put the initial weights where they are expected: {path} does not exist."
+        return path, digest, missing
+
+    def _evaluation(self, training: Training, table: Table, row: Row, composed: Composed) -> Evaluation:
+        split = self._split(training.dataset, "heldout")
+        known = training.sig is not None and split.fingerprint is not None
+        sig = eval_signature(training.sig or "", composed.inference, split.fingerprint or "") if known else None
+        for evaluation in training.evaluations:
+            if (evaluation.inference, evaluation.protocol) == (composed.inference, table.protocol):
+                evaluation.rows.append(f"{table.name}/{row.id}")
+                return evaluation
+        evaluation = Evaluation(training, composed.inference, split, table.protocol, sig, [f"{table.name}/{row.id}"])
+        training.evaluations.append(evaluation)
+        return evaluation
+
+
+def _look_up(trainings: list[Training], request: Request) -> None:
+    """Fill in the states from records and attempts, with one listing of each folder."""
+    records = Records(request.results.root / "records" / request.profile.name)
+    folders = request.results.run_folders()
+    for training in trainings:
+        unfinished = _unfinished_state(training, request, folders)
+        for evaluation in training.evaluations:
+            _look_up_record(evaluation, records, unfinished)
+        training.rows = list(dict.fromkeys(training.rows))
+        states = {evaluation.state for evaluation in training.evaluations}
+        training.state = "complete" if states == {"complete"} or training.shipped else unfinished
+
+
+def _look_up_record(evaluation: Evaluation, records: Records, unfinished: State) -> None:
+    sig, train_sig = evaluation.sig, evaluation.training.sig
+    evaluation.state = unfinished
+    if sig is None or train_sig is None:
+        evaluation.state = "data missing"
+        return
+    record = records.find(train_sig, sig)
+    evaluation.problem = records.problem(train_sig, sig)
+    if record is not None:
+        evaluation.record = record
+        evaluation.state = "complete" if record["protocol"] == evaluation.protocol else "other protocol"
+
+
+def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> State:
+    """The state of a training some of whose records are not there."""
+    if training.sig is None:
+        return "data missing"
+    if short(training.sig) in folders:
+        attempt = latest(training.run(request.results))
+        if attempt is not None:
+            state = attempt.state()
+            if state in ("pending", "running", "failed"):
+                return state
+            return "not run" if state == "complete" else "pending"  # killed or stopped: the same command goes on
+    return "pending" if training.split.makeable else "not run"
