@@ -205,7 +205,7 @@ class _Worker:
 
     def _publish_weights(self) -> None:
         """Publish the trained weights in half precision, the form in which they are shipped too."""
-        from ifrvis.training.build import packed_weights
+        from ifrvis.training.weights import packed_weights
 
         weights = packed_weights(self._trained_model())
         self._attempt.check_fence()

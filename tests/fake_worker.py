@@ -36,6 +36,10 @@ def count(attempt, progress):
         (attempt.checkpoints / "count").write_text(str(iteration))
         if attempt.is_asked_to_stop():
             raise StoppedError(f"stopped at {iteration}")
+    if attempt.submission()["publish_weights"]:
+        attempt.run.weights.write_text("weights")
+    if init := attempt.submission()["init"]:
+        assert Path(init).read_text() == "weights"
     _publish(attempt, seed)
 
 

@@ -1,5 +1,6 @@
 """Requests for a small table on the smoke profile, run by the fake worker."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -15,16 +16,19 @@ from ifrvis.harness.tables import load_table
 
 @pytest.fixture
 def make_request(tmp_path):
-    """Make a request: `make_request(rows=..., num_seeds=..., overrides=...)`."""
+    """Make a request: `make_request(rows=..., num_seeds=..., overrides=...)`; without pretraining unless asked for."""
 
-    def make(table="table1", **changes):
+    def make(table="table1", *, profile="smoke", pretraining=False, **changes):
         chosen = {"rows": ("mask2former-r50-ytvis19",), "num_seeds": 2} | changes
+        loaded = load_profile(profile)
+        if not pretraining and loaded.pretraining:
+            loaded = dataclasses.replace(loaded, pretraining=None, set=loaded.set | {"train.init": None})
         return Request(
             tables=(load_table(table),),
-            profile=load_profile(changes.pop("profile", "smoke")),
+            profile=loaded,
             data_root=tmp_path / "data",
             results=Results(tmp_path / "results"),
-            **{key: value for key, value in chosen.items() if key != "profile"},
+            **chosen,
         )
 
     return make

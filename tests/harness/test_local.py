@@ -45,6 +45,24 @@ def test_one_failure_leaves_the_others_alone_and_says_why(make_request, fake, st
     assert "made to fail" in queue.items[0].attempt.log.read_text()
 
 
+def test_a_pretraining_runs_once_and_before_those_that_start_from_it(make_request, fake, states, tmp_path):
+    fake(log=str(tmp_path / "starts"))
+    request = make_request(pretraining=True)
+    assert launch(request)[0]
+    assert states(request) == ["complete"] * 3
+    starts = [line.split("-")[0] for line in (tmp_path / "starts").read_text().splitlines()]
+    assert starts == ["pretraining", "mask2former", "mask2former"]
+
+
+def test_what_starts_from_a_failed_pretraining_fails_without_starting(make_request, fake, tmp_path):
+    fake(fail=[0], log=str(tmp_path / "starts"))
+    succeeded, queue = launch(make_request(pretraining=True))
+    assert not succeeded
+    assert [item.state for item in queue.items] == ["failed"] * 3
+    assert "pretraining-r50-smoke19, which it starts from, failed" in queue.items[1].message
+    assert len((tmp_path / "starts").read_text().splitlines()) == 1
+
+
 def test_two_launchers_start_each_run_once(make_request, fake, states, tmp_path):
     fake(log=str(tmp_path / "starts"), slow_s=0.2)
     request = make_request(num_seeds=2)
