@@ -1,0 +1,44 @@
+# Every target sets up .venv first, which costs nothing where it is in place (setup.sh).
+#     make PYTHON=python3.12 ...     another interpreter          make test PYTEST_ARGS="-x tests/harness"
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench
+export PYTHON
+PYTEST_ARGS ?=
+
+help:
+	@echo 'make setup   make .venv: all packages, pinned; compiles the host once per machine (about 12 minutes on 2 cores)'
+	@echo 'make demo    set up, then train the baseline on synthetic videos, 2 seeds, and print its row of Table 1'
+	@echo 'make test    set up, then ruff, mypy and pytest (at most 10 minutes)'
+	@echo 'make lint    set up, then ruff and mypy alone'
+	@echo 'make bench   set up, then every benchmarks/bench_*.py'
+
+setup:
+	@bash setup.sh
+
+demo:
+	@echo 'demo: sets up .venv (the first time some minutes, about 12 more if the host has to be compiled), then makes'
+	@echo 'demo: synthetic videos, trains the baseline with 2 seeds and prints its row of Table 1 with mean and std.'
+	@echo 'demo: Training is the long step: its first line says how long. Ctrl-C stops it, the same command goes on.'
+	@bash setup.sh
+	.venv/bin/python experiments/run_table.py table1 --profile mini --rows mask2former-r50-ytvis19 --seeds 2
+
+test:
+	@echo 'test: sets up .venv (the first time some minutes, about 12 more if the host has to be compiled), then runs'
+	@echo 'test: ruff, mypy and pytest. Pytest is the long step: at most 10 minutes on 2 cores.'
+	@$(MAKE) --no-print-directory lint
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lint:
+	@bash setup.sh
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench:
+	@echo 'bench: sets up .venv, then runs every benchmarks/bench_*.py, one after the other on an otherwise idle machine.'
+	@bash setup.sh
+	@set -e; for bench in benchmarks/bench_*.py; do \
+	    [[ -e $$bench ]] || { echo 'bench: there are no benchmarks yet'; break; }; \
+	    echo "bench: $$bench"; .venv/bin/python "$$bench"; \
+	done
