@@ -1,0 +1,148 @@
+"""`ifrvis run, plan, status, report, logs`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifrvis.commands.data import make_split
+from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
+from ifrvis.errors import DataMissingError, UserError
+
+if TYPE_CHECKING:
+    from ifrvis.harness.plan import Plan
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands about tables."""
+    text = "train and evaluate what is missing of some tables, then report"
+    add_command(commands, "run", _run, text, _run_arguments)
+    text = "show what exists, what would run and what is missing"
+    add_command(commands, "plan", _plan, text, selection_arguments)
+    add_command(commands, "status", _status, "show the state of every row and seed", selection_arguments)
+    add_command(commands, "report", _report, "write tables from the records that exist", selection_arguments)
+    add_command(commands, "logs", _logs, "print the log of a run's last attempt", _logs_arguments)
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser)
+    parser.add_argument("--jobs", type=int, help="runs at once on this machine (default: what its cores or GPUs carry)")
+    parser.add_argument("--workers", type=int, default=0, help="data loading processes a run; changes no number")
+
+
+def _logs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="the name of a run, or the beginning of it")
+    parser.add_argument("-n", "--lines", type=int, default=50)
+    root_arguments(parser)
+
+
+def _headline(plan: "Plan", why: str, jobs: int) -> str:
+    from ifrvis.harness.live import duration
+
+    profile, to_run = plan.request.profile, plan.to_run
+    line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
+    if to_run and plan.est_hours is not None:
+        rounds = max(1, -(-len(to_run) // jobs)) / len(to_run)
+        line += f", about {duration(plan.est_hours * rounds * 3600)} with {jobs} at once (an estimate)"
+    return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.machine import default_jobs
+    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.status import plan_lines
+
+    request, why = request_of(arguments)
+    plan = make_plan(request)
+    if arguments.json:
+        print(json.dumps(plan.as_json(), indent=1))
+    else:
+        print("\n".join([_headline(plan, why, default_jobs(1)), *plan_lines(plan)]))
+    for missing in plan.data_missing:
+        print(f"ifrvis: {missing}", file=sys.stderr)
+    return 2 if plan.data_missing else 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.status import status_lines, status_rows
+
+    plan = make_plan(request_of(arguments)[0])
+    print(json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan)))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ifrvis.harness.live import LiveView
+    from ifrvis.harness.local import LocalQueue
+    from ifrvis.harness.machine import default_jobs
+    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.status import plan_lines
+    from ifrvis.worker import run_attempt
+
+    console = Console(stderr=arguments.json)
+    request, why = request_of(arguments)
+    plan = make_plan(request)
+    jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
+    console.print("\n".join([_headline(plan, why, jobs), *plan_lines(plan)]), highlight=False, soft_wrap=True)
+    if plan.data_missing:
+        raise DataMissingError("\n".join(plan.data_missing))
+    if jobs < 1 or arguments.workers < 0:
+        raise UserError("Give --jobs 1 or more and --workers 0 or more.")
+    _make_data(plan, console)
+    queue = LocalQueue(plan.to_run, request, jobs=jobs, run_attempt=run_attempt, workers=arguments.workers)
+    with LiveView(console) as view:
+        succeeded = queue.run(view.update)
+    for item in queue.items:
+        if item.state == "failed" and item.attempt:
+            console.print(
+                f"{item.training.name} failed: {item.message}\n  see {item.attempt.log}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    _write_reports(make_plan(request), arguments)
+    return 0 if succeeded else 1
+
+
+def _make_data(plan: "Plan", console: Any) -> None:
+    """Make the synthetic splits that the plan needs and that are not there."""
+    needed = {(t.dataset.name, t.split.role): t.dataset for t in plan.to_run}
+    needed.update(
+        {(e.training.dataset.name, e.split.role): e.training.dataset for t in plan.to_run for e in t.evaluations}
+    )
+    for (_, role), dataset in needed.items():
+        if dataset.split(role).makeable:
+            make_split(dataset, role, console)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.planner import make_plan
+
+    _write_reports(make_plan(request_of(arguments)[0]), arguments)
+    return 0
+
+
+def _write_reports(plan: "Plan", arguments: argparse.Namespace) -> None:
+    from ifrvis.reporting.frame import table_states
+    from ifrvis.reporting.report import write_report
+    from ifrvis.reporting.tables import render_terminal
+
+    written: list[Path] = []
+    for state in table_states(plan):
+        if not arguments.json:
+            print(render_terminal(state))
+        written += write_report(state, arguments.reports / state.profile)
+    paths = [str(path) for path in dict.fromkeys(written)]
+    print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.status import log_of
+
+    print("\n".join(log_of(arguments.results, arguments.run, arguments.lines)))
+    return 0
