@@ -10,13 +10,12 @@ import os
 import time
 from pathlib import Path
 
+from ifrvis.harness.life import StoppedError, live
 from ifrvis.harness.records import publish_record
-from ifrvis.worker import StoppedError
-from ifrvis.worker import run_attempt as live
 
 
 def run_attempt(folder):
-    live(folder, work=count)
+    live(folder, count)
 
 
 def count(attempt, progress):

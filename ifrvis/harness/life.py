@@ -1,0 +1,115 @@
+"""The life of an attempt on its machine: its log, its heartbeat, and how it ends. What it does is given."""
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, write_atomically
+from ifrvis.harness.attempts import Attempt, StaleAttemptError, machine, process_start
+from ifrvis.harness.provenance import environment
+from ifrvis.harness.runs import Results
+
+__all__ = ["StoppedError", "attempt_at", "live"]
+
+HEARTBEAT_S = 2.0
+KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
+log = logging.getLogger("ifrvis")
+
+
+class StoppedError(Exception):
+    """Somebody asked this attempt to stop, and it has: the next attempt goes on."""
+
+
+def live(folder: str, work: Callable[[Attempt, dict[str, Any]], None]) -> None:
+    """Live one attempt; how it ended is in its `exit.json`.
+
+    Args:
+        folder: The attempt's folder.
+        work: What is done, given the attempt and the dictionary that each heartbeat says.
+    """
+    attempt = attempt_at(Path(folder))
+    with _output_to(attempt.log), _heart(attempt) as progress:
+        started = time.monotonic()
+        reason, kind, message = _outcome_of(lambda: work(attempt, progress))
+        attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
+        log.info("%s %s", reason, message)
+
+
+def attempt_at(folder: Path) -> Attempt:
+    """The attempt whose folder this is."""
+    run_folder = folder.resolve().parents[1]
+    name, _, digits = run_folder.name.rpartition("-")
+    run = Results(run_folder.parents[1]).run(name, digits)
+    submission = Attempt(run, int(folder.name)).submission()
+    return Attempt(Results(run_folder.parents[1]).run(name, str(submission["train_sig"])), int(folder.name))
+
+
+def _outcome_of(work: Callable[[], None]) -> tuple[Any, str, str]:
+    """Do the work and say how it ended: reason, kind, and one line for people."""
+    try:
+        work()
+    except (StoppedError, StaleAttemptError) as error:
+        return "stopped", type(error).__name__, str(error)
+    except UserError as error:
+        log.error("%s", error)
+        return "failed", KINDS.get(type(error).__name__, "input"), str(error)
+    except Exception as error:
+        log.error("%s", traceback.format_exc())
+        kind = KINDS.get(type(error).__name__, "error")
+        cure = "Start with fewer --jobs: out of memory. " if kind == "memory" else ""
+        return "failed", kind, f"{cure}{type(error).__name__}: {error}"
+    return "complete", "", ""
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Everything that this process and its C code print goes to the attempt's log, while the block lasts."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with path.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        for stream_number, original in zip((1, 2), kept):
+            os.dup2(original, stream_number)
+            os.close(original)
+
+
+@contextlib.contextmanager
+def _heart(attempt: Attempt) -> Iterator[dict[str, Any]]:
+    """Beat until the block ends; the dictionary it gives is what each beat says."""
+    process = {"machine": machine(), "pid": os.getpid(), "started": process_start(os.getpid())}
+    write_atomically(attempt.folder / "job.json", canonical_json(process))
+    write_atomically(attempt.folder / "env.json", canonical_json(environment()))
+    progress: dict[str, Any] = {"phase": "starting"}
+    attempt.beat(progress)
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT_S):
+            with contextlib.suppress(UserError):  # a full disk for a moment is no reason to die
+                attempt.beat(dict(progress))
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield progress
+    finally:
+        over.set()
+        thread.join()
