@@ -1,0 +1,1 @@
+"""One run: build the model, train it, resume exactly."""

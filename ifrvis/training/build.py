@@ -1,0 +1,136 @@
+"""From a training specification to a model, its optimizer and its schedule, all of the host's registries."""
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
+from mmengine.logging import MMLogger
+from mmengine.optim import AmpOptimWrapper, MultiStepLR, OptimWrapper
+from mmengine.registry import init_default_scope
+from torch import nn
+
+import ifrvis.models  # noqa: F401  registers the method
+from ifrvis.errors import DataMissingError, UserError
+from ifrvis.models.parameters import parameter_groups
+from ifrvis.training.checkpoints import load_plain
+
+__all__ = [
+    "NotLoaded",
+    "build_model",
+    "build_optimizer",
+    "build_schedule",
+    "load_initial_weights",
+    "pick_device",
+    "settle_torch",
+]
+
+HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
+NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
+
+
+@dataclass(frozen=True)
+class NotLoaded:
+    """What initial weights left out.
+
+    Attributes:
+        missing: Parameters of the model that keep their random start.
+        unexpected: Entries of the file that the model has no use for.
+        mismatched: Parameters whose shape differs from the file's; they keep their random start too.
+    """
+
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+
+
+def pick_device() -> torch.device:
+    """The first GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def settle_torch(threads: int) -> None:
+    """Fix what the numbers of this process depend on beside its inputs: threads and choice of algorithms.
+
+    On the CPU every operation has a deterministic form; on GPUs bilinear sampling has none, and runs are seeded only.
+    """
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(0)
+    torch.use_deterministic_algorithms(pick_device().type == "cpu")
+    # Nothing here reads memory that it has not written, and filling it costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def build_model(config: Mapping[str, Any], *, seed: int) -> nn.Module:
+    """The model with its random start, which depends on `config` and `seed` alone."""
+    init_default_scope("mmdet")
+    MMLogger.get_current_instance().setLevel(logging.WARNING)  # else every parameter's initialisation is printed
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = MODELS.build(ConfigDict(copy.deepcopy(dict(config))))
+        model.init_weights()
+    return model
+
+
+def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
+    """Copy what fits from a checkpoint of an image-level or video model; the class head always stays random.
+
+    Raises:
+        UserError: If the file is missing, or holds anything but tensors and plain data.
+    """
+    given = {key.replace(*HOST_PREFIX): value for key, value in _read_weights(path).items()}
+    own = model.state_dict()
+    known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
+    fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
+    model.load_state_dict(fitting, strict=False)
+    return NotLoaded(
+        missing=sorted(own.keys() - known.keys()),
+        unexpected=sorted(given.keys() - known.keys()),
+        mismatched=sorted(known.keys() - fitting.keys()),
+    )
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        content = load_plain(path)
+    except FileNotFoundError as error:
+        raise DataMissingError(f"Put the initial weights at {path}: there is no such file.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"Replace {path}, or turn it into plain tensors with `ifrvis weights convert`: it cannot be read, is cut "
+            f"short, or holds more than tensors and plain data ({error})."
+        ) from error
+    for key in ("state_dict", "model"):
+        content = content.get(key, content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"Replace {path}: expected a mapping of parameter names to tensors, as `torch.save` writes it.")
+    return content
+
+
+def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: str) -> OptimWrapper:
+    """AdamW under MMEngine's wrapper; a `clip_grad` of None only measures the gradient's norm.
+
+    Raises:
+        UserError: If mixed precision is asked for without a GPU.
+    """
+    if precision not in ("fp32", "amp"):
+        raise UserError(f"Set train.precision to fp32 or amp: got {precision!r}.")
+    if precision == "amp" and pick_device().type == "cpu":
+        raise UserError("Set train.precision=fp32, or run where a GPU is: amp needs one, and none is visible here.")
+    rule = {key: config[key] for key in ("lr", "weight_decay", "backbone_lr_mult")}
+    groups = parameter_groups(model, **rule)
+    adamw = torch.optim.AdamW(groups, lr=config["lr"], betas=tuple(config["betas"]), eps=config["eps"])
+    max_norm = float("inf") if config["clip_grad"] is None else config["clip_grad"]
+    wrapper = AmpOptimWrapper if precision == "amp" else OptimWrapper
+    return wrapper(optimizer=adamw, clip_grad={"max_norm": max_norm, "norm_type": 2})
+
+
+def build_schedule(optimizer: OptimWrapper, config: Mapping[str, Any]) -> MultiStepLR:
+    """Learning rates that fall by `gamma` after each of `milestones` iterations."""
+    return MultiStepLR(optimizer, milestones=config["milestones"], gamma=config["gamma"], by_epoch=False)

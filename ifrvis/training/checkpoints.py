@@ -1,0 +1,135 @@
+"""Checkpoints that survive a kill at any instant and are never trusted unread.
+
+A checkpoint is `iter_000123.pth`, tensors and plain data only, and beside it `iter_000123.json` with its size and
+SHA-256. Each is written under a temporary name, flushed and renamed; one without the other, cut short or changed,
+does not count. The last two of a folder stay.
+"""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, read_json, sha256_file, write_atomically
+
+__all__ = ["Checkpoint", "load_plain", "newest_valid", "save"]
+
+KEPT = 2
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found whole.
+
+    Attributes:
+        path: Where it lies.
+        iteration: How many iterations are behind it.
+        state: What `save` was given.
+    """
+
+    path: Path
+    iteration: int
+    state: State
+
+
+def save(folder: Path, iteration: int, state: State) -> Path:
+    """Write `state` after `iteration` iterations; older checkpoints of the folder go, but the last two.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written; the checkpoints before it stay as they were.
+    """
+    path = folder / f"iter_{iteration:06d}.pth"
+    temporary = _write_temporary(path, {**state, "iteration": iteration})
+    seal = {"bytes": temporary.stat().st_size, "sha256": sha256_file(temporary)}
+    temporary.replace(path)
+    write_atomically(path.with_suffix(".json"), canonical_json(seal))
+    for old in _by_iteration([folder])[KEPT:]:
+        old.with_suffix(".json").unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+    return path
+
+
+def newest_valid(folders: Iterable[Path], *, train_sig: str) -> Checkpoint | None:
+    """The whole checkpoint with the most iterations among all folders; of equal ones, that of the last folder.
+
+    Raises:
+        UserError: If it belongs to another training than `train_sig`.
+    """
+    for path in _by_iteration(folders):
+        checkpoint = _read(path)
+        if checkpoint is None:
+            continue
+        if checkpoint.state["train_sig"] != train_sig:
+            raise UserError(
+                f"Remove {path} or move it to its own run: it is a checkpoint of training "
+                f"{str(checkpoint.state['train_sig'])[:12]}, this run is {train_sig[:12]}."
+            )
+        return checkpoint
+    return None
+
+
+def _by_iteration(folders: Iterable[Path]) -> list[Path]:
+    """Checkpoint files, those with most iterations first."""
+    paths = [path for folder in reversed(list(folders)) for path in folder.glob("iter_*.pth")]
+    numbered = [path for path in paths if path.stem.removeprefix("iter_").isdecimal()]
+    return sorted(numbered, key=lambda path: int(path.stem.removeprefix("iter_")), reverse=True)
+
+
+def _read(path: Path) -> Checkpoint | None:
+    """The checkpoint at `path`; None if it is not whole, or was removed meanwhile."""
+    try:
+        seal = read_json(path.with_suffix(".json"))
+        if seal != {"bytes": path.stat().st_size, "sha256": sha256_file(path)}:
+            return None
+        state = load_plain(path)
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(state, dict) and isinstance(state.get("iteration"), int) and "train_sig" in state
+    return Checkpoint(path, state["iteration"], state) if whole else None
+
+
+def load_plain(path: Path) -> Any:
+    """Load tensors and plain data on the CPU; nothing in the file can run code.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is cut short, or holds anything else.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of files that it then refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # garbage makes the restricted unpickler raise almost anything
+        raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
+
+
+def _write_temporary(path: Path, state: State) -> Path:
+    """Stream to a file: a copy in memory would double what a large model takes."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+    except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        reason = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
+        raise UserError(
+            f"Free some disk space, or make {path.parent} writable, and start again; the run goes on from its last "
+            f"checkpoint: cannot write {path} ({reason})."
+        ) from error
+    return temporary

@@ -1,0 +1,171 @@
+"""Global batches for the training loop, in the host's data structures.
+
+Workers load whole iterations in order; what they load depends on the iteration alone, so their number changes
+nothing. Position p of a global batch belongs to process p mod `world_size`.
+
+Shape letters:
+    T  frames per clip    N  instances of a clip
+    H, W  padded height and width, in pixels
+"""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.util import Finalize
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample, TrackDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.structures import InstanceData
+from torch.utils.data import DataLoader, Dataset
+
+from ifrvis.datasets.clips import Clip, ClipSampler, load_clip, padded_size
+from ifrvis.datasets.ytvis import Annotations
+from ifrvis.errors import UserError
+
+__all__ = ["GlobalBatch", "global_batches", "model_inputs"]
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """What one process trains on in one iteration.
+
+    Attributes:
+        iteration: The iteration, from 0.
+        clips: The clips of this process, by position.
+        counts: Meta information that normalises the losses, over the whole global batch: its clips, its instances,
+            and the instances that the last frame of their clip shows.
+    """
+
+    iteration: int
+    clips: list[Clip]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Iterations(Dataset):
+    """Iteration number -> its clips. Errors are returned: a worker that raises them wraps them in a traceback."""
+
+    sampler: ClipSampler
+    annotations: Annotations
+    frames_root: Path
+    rank: int
+    world_size: int
+
+    def __getitem__(self, iteration: int) -> tuple[int, list[Clip] | UserError]:
+        draws = self.sampler.batch(iteration)
+        padded = padded_size(draws)
+        try:
+            own = draws[self.rank :: self.world_size]
+            return iteration, [load_clip(self.annotations, self.frames_root, draw, padded) for draw in own]
+        except UserError as error:
+            return iteration, error
+
+
+def global_batches(
+    sampler: ClipSampler,
+    annotations: Annotations,
+    frames_root: Path,
+    *,
+    start: int,
+    stop: int,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[GlobalBatch]:
+    """The global batches of iterations `start` to `stop` - 1.
+
+    Args:
+        sampler: Draws the clips.
+        annotations: The split that the sampler draws from.
+        frames_root: Folder that the file names of frames are relative to.
+        start: First iteration.
+        stop: The iteration to stop before.
+        workers: Processes that load; 0 loads in this one.
+        rank: Number of this process.
+        world_size: Number of processes; the losses of more than one need their counts summed.
+
+    Raises:
+        UserError: If a frame cannot be used.
+    """
+    assert world_size == 1, "the counts of several processes are not summed yet"
+    loader = DataLoader(
+        _Iterations(sampler, annotations, frames_root, rank, world_size),
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=_settle_worker,
+    )
+    for iteration, clips in loader:
+        if isinstance(clips, UserError):
+            raise clips
+        yield GlobalBatch(iteration, clips, _counts(clips))
+
+
+def _counts(clips: Sequence[Clip]) -> dict[str, int]:
+    return {
+        "batch_num_instances": sum(len(clip.labels) for clip in clips),
+        "batch_num_classed": sum(int(clip.masks[:, -1].any(axis=(1, 2)).sum()) for clip in clips),
+        "batch_num_clips": len(clips),
+    }
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _settle_worker(_: int) -> None:
+    """Ctrl-C and the launcher's signals are the main process's affair; it ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Where the main process was killed, a worker would else wait for ever to hand over what nobody reads.
+    Finalize(None, os._exit, args=(0,), exitpriority=100)
+    cv2.setNumThreads(0)
+
+
+def model_inputs(batch: GlobalBatch, clips: Sequence[Clip], seed: int) -> dict[str, list[Any]]:
+    """What the host's data preprocessor takes, for some clips of a batch.
+
+    Args:
+        batch: The global batch.
+        clips: A micro-batch of it.
+        seed: The run's seed; with iteration and position it keys the points that the losses draw.
+
+    Returns:
+        `inputs`, a list of (T, 3, H, W) uint8 tensors, and `data_samples`, a list of TrackDataSample.
+    """
+    images = [torch.from_numpy(clip.images).permute(0, 3, 1, 2).contiguous() for clip in clips]
+    return {"inputs": images, "data_samples": [_data_sample(batch, clip, seed) for clip in clips]}
+
+
+def _data_sample(batch: GlobalBatch, clip: Clip, seed: int) -> TrackDataSample:
+    draw = clip.draw
+    meta = {
+        "img_shape": draw.size,
+        "ori_shape": (draw.video.height, draw.video.width),
+        "video": draw.video.name,
+        "draw_key": (seed, draw.iteration, draw.position),
+        **batch.counts,
+    }
+    sample = TrackDataSample()
+    sample.video_data_samples = [_frame_sample(clip, t, {**meta, "frame_id": f}) for t, f in enumerate(draw.frames)]
+    return sample
+
+
+def _frame_sample(clip: Clip, t: int, meta: dict[str, Any]) -> DetDataSample:
+    """One frame with the instances that are visible in it; an instance has the same number in every frame."""
+    numbers = np.flatnonzero(clip.masks[:, t].any(axis=(1, 2)))
+    masks = clip.masks[numbers, t]
+    sample = DetDataSample(metainfo=meta)
+    sample.gt_instances = InstanceData(
+        labels=torch.from_numpy(clip.labels[numbers]),
+        masks=BitmapMasks(masks.view(np.uint8), *masks.shape[1:]),
+        instances_ids=torch.from_numpy(numbers),
+    )
+    return sample

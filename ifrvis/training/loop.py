@@ -1,0 +1,201 @@
+"""The training loop: small, so that a run that is killed at any instant goes on to bitwise the same weights.
+
+The host's own Runner trains the same models; this loop exists because exact resumption and safe loading need it.
+Its numbers depend on the specification alone: clips, points, dropout and drop path are drawn from (seed, iteration,
+position), and the losses are divided by the counts of the global batch, so that micro-batches add up to it.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ifrvis.datasets.clips import Clip, ClipSampler
+from ifrvis.datasets.ytvis import Annotations
+from ifrvis.errors import UserError
+from ifrvis.models.targets import NonFiniteError
+from ifrvis.training.build import NotLoaded, settle_torch
+from ifrvis.training.checkpoints import save
+from ifrvis.training.data import GlobalBatch, global_batches, model_inputs
+from ifrvis.training.progress import Clock, Progress, Sink
+from ifrvis.training.state import TrainingState, start_or_resume
+
+__all__ = ["NotFiniteLossError", "Trained", "train"]
+
+_TORCH_STREAM = 3  # beside the streams of `ifrvis.datasets.clips`
+_SMALLEST_LOSS_SCALE = 1.0  # mixed precision halves its scale of 65536 at each overflow; below this, all overflow
+
+
+class NotFiniteLossError(UserError):
+    """The loss or its gradient is infinite or not a number."""
+
+    def __init__(self, what: str, iteration: int, videos: Sequence[str]) -> None:
+        names = ", ".join(dict.fromkeys(videos))
+        super().__init__(
+            f"Lower train.optimizer.lr, or look at the frames and masks of {names}: {what} is not finite in "
+            f"iteration {iteration}, whose batch these videos make up."
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended.
+
+    Attributes:
+        model: As it is after `iteration` iterations.
+        iteration: Iterations behind it, earlier attempts included.
+        seconds: Wall clock of this attempt.
+        finished: Whether that was all of them; else it was asked to stop, and the next attempt goes on.
+        not_loaded: What the initial weights left out.
+    """
+
+    model: nn.Module
+    iteration: int
+    seconds: float
+    finished: bool
+    not_loaded: NotLoaded
+
+
+def train(
+    spec: Mapping[str, Any],
+    *,
+    train_sig: str,
+    annotations: Annotations,
+    frames_root: Path,
+    folder: Path,
+    resume_from: Sequence[Path] = (),
+    init_weights: Path | None = None,
+    workers: int = 0,
+    micro_batch: int | None = None,
+    checkpoint_interval_s: float = 600.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    before_checkpoint: Callable[[], None] = lambda: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[nn.Module, int], None] | None = None,
+    sink: Sink | None = None,
+) -> Trained:
+    """Train from the newest checkpoint, or from the start, to the end or until asked to stop.
+
+    Args:
+        spec: The training part of a run's specification (docs/architecture.md, "One recipe"), with model and seed.
+        train_sig: Identity of the training; only its own checkpoints are taken up.
+        annotations: The training split.
+        frames_root: Folder that the file names of frames are relative to.
+        folder: Where this attempt, and no other, writes checkpoints.
+        resume_from: Checkpoint folders of earlier attempts, oldest first.
+        init_weights: The file behind the specification's `init`.
+        workers: Processes that load clips.
+        micro_batch: Clips of one forward pass; the whole global batch by default. The gradient is the same but for
+            rounding, and but for drop path, which the host draws once for all clips of a pass.
+        checkpoint_interval_s: Seconds from one checkpoint to the next; one is also written at the end.
+        should_stop: Asked after each iteration.
+        before_checkpoint: Called before each checkpoint; raises if this attempt must not write any more.
+        on_progress: Called after each iteration.
+        watch: Given the model and the iterations behind it, before the first and after each; it may put the model
+            into evaluation mode, and must leave its weights alone.
+        sink: Takes scalars after each iteration.
+
+    Raises:
+        NotFiniteLossError: If the loss or its gradient is not finite; the last checkpoint is from before.
+        UserError: If data, weights or checkpoints cannot be used, or the disk is full.
+    """
+    started = saved = time.monotonic()
+    settle_torch(spec["threads"])
+    state = start_or_resume(spec, train_sig=train_sig, init_weights=init_weights, resume_from=resume_from)
+    sampler = ClipSampler(
+        annotations, seed=spec["seed"], global_batch=spec["global_batch"], **spec["sampler"], **spec["pipeline"]
+    )
+    last = spec["iterations"]
+    if watch is not None:
+        watch(state.model, state.iteration)
+    clock = Clock()
+    for batch in global_batches(sampler, annotations, frames_root, start=state.iteration, stop=last, workers=workers):
+        parts, grad_norm = _step(state, batch, spec["seed"], micro_batch or len(batch.clips))
+        progress = _progress(state, last, parts, grad_norm, clock.tick())
+        on_progress(progress)
+        if watch is not None:
+            watch(state.model, state.iteration)
+        if sink is not None:
+            _sink_scalars(sink, progress, state)
+        stopping = should_stop()
+        if stopping or state.iteration == last or time.monotonic() - saved >= checkpoint_interval_s:
+            before_checkpoint()
+            save(folder, state.iteration, state.contents(train_sig))
+            saved = time.monotonic()
+        if stopping:
+            break
+    seconds = time.monotonic() - started
+    return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded)
+
+
+def _step(state: TrainingState, batch: GlobalBatch, seed: int, micro_batch: int) -> tuple[dict[str, float], float]:
+    """One optimizer step; the terms of the loss with their total under `loss`, and the gradient's norm."""
+    state.model.train()
+    parts: dict[str, float] = {}
+    for first in range(0, len(batch.clips), micro_batch):
+        loss, terms = _loss(state, batch, batch.clips[first : first + micro_batch], seed)
+        values = torch.stack(list(terms.values())).detach().tolist()  # one wait for the GPU instead of thirty
+        for name, value in zip(terms, values):
+            parts[name] = parts.get(name, 0.0) + value
+        if not math.isfinite(parts["loss"]):
+            raise NotFiniteLossError("the loss", batch.iteration, _videos(batch.clips))
+        state.optimizer.backward(loss)
+    state.optimizer.step()
+    grad_norm = float(state.optimizer.message_hub.get_scalar("train/grad_norm").current())
+    if not math.isfinite(grad_norm) and not _overflow_is_normal(state):
+        raise NotFiniteLossError("the gradient", batch.iteration, _videos(batch.clips))
+    state.optimizer.zero_grad()
+    state.schedule.step()
+    state.iteration += 1
+    return parts, grad_norm
+
+
+def _loss(
+    state: TrainingState, batch: GlobalBatch, clips: Sequence[Clip], seed: int
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """A micro-batch's share of the loss of the global batch."""
+    key = np.random.SeedSequence((_TORCH_STREAM, seed, batch.iteration, clips[0].draw.position))
+    torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
+    data = state.model.data_preprocessor(model_inputs(batch, clips, seed), training=True)
+    for image, clip in zip(data["inputs"], clips):
+        # Padding is zero after normalisation, as the host and the official code pad.
+        image[..., clip.draw.size[0] :, :] = 0
+        image[..., :, clip.draw.size[1] :] = 0
+    try:
+        with state.optimizer.optim_context(state.model):
+            losses = state.model(**data, mode="loss")
+    except NonFiniteError as error:
+        raise NotFiniteLossError("the cost of matching", batch.iteration, [error.video]) from error
+    return state.model.parse_losses(losses)
+
+
+def _videos(clips: Sequence[Clip]) -> list[str]:
+    return [f"video {clip.draw.video.name}" for clip in clips]
+
+
+def _overflow_is_normal(state: TrainingState) -> bool:
+    """Mixed precision skips a step that overflows and lowers its scale; that happens in every run."""
+    scaler = getattr(state.optimizer, "loss_scaler", None)
+    return scaler is not None and scaler.get_scale() >= _SMALLEST_LOSS_SCALE
+
+
+def _progress(
+    state: TrainingState, iterations: int, parts: Mapping[str, float], grad_norm: float, pace_s: float
+) -> Progress:
+    terms = {name: value for name, value in parts.items() if name != "loss"}
+    eta_s = (iterations - state.iteration) * pace_s
+    return Progress(state.iteration, iterations, parts["loss"], terms, grad_norm, pace_s, eta_s)
+
+
+def _sink_scalars(sink: Sink, progress: Progress, state: TrainingState) -> None:
+    rates = state.optimizer.get_lr()
+    scalars = {"loss": progress.loss, **progress.loss_parts, "grad_norm": progress.grad_norm}
+    scalars["lr"] = rates.get("base_lr", rates["lr"])[0]
+    for name, value in scalars.items():
+        sink(f"train/{name}", value, progress.iteration)

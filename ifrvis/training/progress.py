@@ -1,0 +1,65 @@
+"""What a training tells while it runs: progress for the live view, scalars for TensorBoard."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ifrvis.errors import UserError
+
+__all__ = ["Clock", "Progress", "Sink", "tensorboard_sink"]
+
+Sink = Callable[[str, float, int], None]  # name, value, step
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After an iteration.
+
+    Attributes:
+        iteration: Iterations behind the run, earlier attempts included.
+        iterations: Iterations in all.
+        loss: Total loss of the global batch.
+        loss_parts: The terms of all layers that add up to it.
+        grad_norm: Norm of the whole gradient before clipping.
+        seconds_per_iteration: Running mean.
+        eta_s: Seconds to the end at that pace.
+    """
+
+    iteration: int
+    iterations: int
+    loss: float
+    loss_parts: Mapping[str, float]
+    grad_norm: float
+    seconds_per_iteration: float
+    eta_s: float
+
+
+class Clock:
+    """A running mean of the time between ticks, in seconds; the latest tenth or so counts most."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self.mean_s: float | None = None
+
+    def tick(self) -> float:
+        """The mean after one more iteration."""
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        self.mean_s = seconds if self.mean_s is None else 0.9 * self.mean_s + 0.1 * seconds
+        return self.mean_s
+
+
+def tensorboard_sink(folder: Path) -> Sink:
+    """A sink that writes TensorBoard event files.
+
+    Raises:
+        UserError: If TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError(
+            "Install TensorBoard (`pip install 'ifrvis[tensorboard]'`) or leave its log out: it is not installed here."
+        ) from error
+    return SummaryWriter(str(folder)).add_scalar

@@ -1,0 +1,94 @@
+"""Everything of a run that changes while it trains, and how it becomes a checkpoint and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.optim import MultiStepLR, OptimWrapper
+from torch import nn
+
+from ifrvis.errors import UserError
+from ifrvis.training.build import (
+    NotLoaded,
+    build_model,
+    build_optimizer,
+    build_schedule,
+    load_initial_weights,
+    pick_device,
+)
+from ifrvis.training.checkpoints import Checkpoint, newest_valid
+
+__all__ = ["TrainingState", "start_or_resume"]
+
+
+@dataclass
+class TrainingState:
+    """A model in training.
+
+    There is no state of a random generator in it: every draw comes from (seed, iteration, position).
+
+    Attributes:
+        model: On the device that trains.
+        optimizer: Its optimizer.
+        schedule: Its learning rates.
+        iteration: How many iterations are behind it.
+        not_loaded: What its initial weights left out.
+    """
+
+    model: nn.Module
+    optimizer: OptimWrapper
+    schedule: MultiStepLR
+    iteration: int
+    not_loaded: NotLoaded
+
+    def contents(self, train_sig: str) -> dict[str, Any]:
+        """Tensors and plain data, for `checkpoints.save`."""
+        # The milestones come from the specification, in a type that is not plain data.
+        schedule = {key: value for key, value in self.schedule.state_dict().items() if key != "milestones"}
+        return {
+            "train_sig": train_sig,
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": schedule,
+            "not_loaded": vars(self.not_loaded),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same training.
+
+        Raises:
+            UserError: If the checkpoint does not fit; then the program has changed since it was written.
+        """
+        state = checkpoint.state
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.not_loaded = NotLoaded(**state["not_loaded"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"Remove {checkpoint.path.parent} to start this run again, or go back to the version of the program "
+                f"that wrote it: the checkpoint does not fit the model ({str(error).splitlines()[0]})."
+            ) from error
+        self.iteration = checkpoint.iteration
+
+
+def start_or_resume(
+    spec: Mapping[str, Any], *, train_sig: str, init_weights: Path | None, resume_from: Sequence[Path]
+) -> TrainingState:
+    """The newest checkpoint in the folders `resume_from`, else a fresh start from the initial weights.
+
+    Raises:
+        UserError: If weights or checkpoints cannot be used.
+    """
+    checkpoint = newest_valid(resume_from, train_sig=train_sig)
+    model = build_model(spec["model"], seed=spec["seed"])
+    fresh = checkpoint is None and init_weights is not None
+    not_loaded = load_initial_weights(model, init_weights) if fresh else NotLoaded()
+    model.to(pick_device())
+    optimizer = build_optimizer(model, spec["optimizer"], precision=spec["precision"])
+    state = TrainingState(model, optimizer, build_schedule(optimizer, spec["schedule"]), 0, not_loaded)
+    if checkpoint is not None:
+        state.restore(checkpoint)
+    return state

@@ -1,0 +1,189 @@
+"""A run that is stopped anywhere goes on to bitwise the same end; what goes wrong is said with its cure."""
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ifrvis.errors import UserError
+from ifrvis.evaluation.predictions import read_predictions, write_predictions
+from ifrvis.inference.whole import predict_split
+from ifrvis.training import state
+from ifrvis.training.loop import NotFiniteLossError
+from ifrvis.training.progress import tensorboard_sink
+
+
+class StopAfter:
+    """Asks to stop after some iterations."""
+
+    def __init__(self, iterations: int) -> None:
+        self.left = iterations
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+def differing(one: torch.nn.Module, other: torch.nn.Module) -> list[str]:
+    a, b = one.state_dict(), other.state_dict()
+    assert a.keys() == b.keys()
+    return [key for key in a if not torch.equal(a[key], b[key])]
+
+
+def predict(model, split, path: Path) -> bytes:
+    inference = {"mode": "whole", "side": 64, "max_side": 200, "topk": 5}
+    write_predictions(path, predict_split(model, split.annotations, split.frames_root, inference))
+    assert len(read_predictions(path, split.annotations)) == 4
+    return path.read_bytes()
+
+
+@pytest.fixture
+def whole(run, spec):
+    """A run that nobody stopped, and its losses."""
+    losses = []
+    return run(spec, on_progress=lambda progress: losses.append(progress.loss)), losses
+
+
+@pytest.mark.parametrize("stops", [[1], [5], [4, 3], [11]])
+def test_stopped_and_resumed_is_bitwise_the_same(run, spec, whole, split, tmp_path, stops):
+    losses, folders = [], []
+    settings = {"on_progress": lambda progress: losses.append(progress.loss), "resume_from": folders}
+    for number, stop in enumerate(stops):
+        folder = tmp_path / str(number)
+        trained = run(spec, folder=folder, should_stop=StopAfter(stop), **settings)
+        folders.append(folder)
+        assert not trained.finished
+        assert trained.iteration == sum(stops[: number + 1])
+    trained = run(spec, **settings)
+    assert trained.finished
+    assert trained.iteration == 12
+    assert losses == whole[1]
+    assert differing(trained.model, whole[0].model) == []
+    assert predict(trained.model, split, tmp_path / "a.json.gz") == predict(
+        whole[0].model, split, tmp_path / "b.json.gz"
+    )
+
+
+def test_workers_change_nothing(run, spec, whole):
+    spec["iterations"] = 6
+    alone = run(spec)
+    for workers in (1, 2):
+        assert differing(run(spec, workers=workers).model, alone.model) == []
+
+
+def test_a_finished_run_is_taken_up_as_it_is(run, spec, whole, tmp_path):
+    again = run(spec, folder=tmp_path / "next", resume_from=[tmp_path / "checkpoints"])
+    assert again.finished
+    assert not (tmp_path / "next").exists()
+    assert differing(again.model, whole[0].model) == []
+
+
+def test_a_checkpoint_cut_short_costs_only_the_way_from_the_one_before(run, spec, whole, tmp_path):
+    run(spec, folder=tmp_path / "first", should_stop=StopAfter(6), checkpoint_interval_s=0)
+    (tmp_path / "first" / "iter_000006.pth").write_bytes(b"killed while writing")
+    iterations = []
+    trained = run(
+        spec, resume_from=[tmp_path / "first"], on_progress=lambda progress: iterations.append(progress.iteration)
+    )
+    assert iterations[0] == 6
+    assert differing(trained.model, whole[0].model) == []
+
+
+def test_the_seed_matters(run, spec, whole):
+    assert differing(run({**spec, "seed": 6}).model, whole[0].model)
+
+
+def test_micro_batches_add_up_to_the_global_batch(run, spec, tmp_path):
+    spec["iterations"] = 1
+    progress = [[], [], []]
+    for micro_batch, into in zip((1, 2, 3), progress):
+        run(spec, micro_batch=micro_batch, on_progress=into.append, folder=tmp_path / str(micro_batch))
+    for (other,) in progress[:2]:
+        whole = progress[2][0]
+        assert other.loss == pytest.approx(whole.loss, rel=1e-5)
+        assert other.loss_parts == pytest.approx(whole.loss_parts, rel=1e-4)
+        assert other.grad_norm == pytest.approx(whole.grad_norm, rel=1e-3)
+
+
+def test_training_learns_and_tells_how_it_goes(run, spec):
+    progress, scalars = [], []
+    spec["iterations"], spec["schedule"] = 40, {"milestones": [], "gamma": 0.1}
+    run(spec, on_progress=progress.append, sink=lambda *scalar: scalars.append(scalar))
+    assert [each.iteration for each in progress] == list(range(1, 41))
+    assert sum(each.loss for each in progress[-8:]) < 0.85 * sum(each.loss for each in progress[:8])
+    assert progress[-1].eta_s == 0 < progress[0].eta_s
+    assert sum(progress[0].loss_parts.values()) == pytest.approx(progress[0].loss, rel=1e-5)
+    assert ("train/loss", progress[2].loss, 3) in scalars
+    assert {name for name, _, _ in scalars} > {"train/lr", "train/grad_norm", "train/loss_dice", "train/d0.loss_cls"}
+
+
+def test_batches_without_any_object_are_trained_on(run, spec, split):
+    """The only mask stands in one frame of very many, all of which are the same file."""
+    video, track = split.annotations.videos[0], split.annotations.tracks_of(split.annotations.videos[0].id)[0]
+    long = replace(video, file_names=video.file_names[:1] * 2000)
+    rare = replace(track, masks=(track.masks[0], *[None] * 1999), areas=(None,) * 2000)
+    annotations = replace(split.annotations, videos=(long,), tracks=(rare,))
+    spec["iterations"] = 2
+    progress = []
+    run(spec, annotations=annotations, on_progress=progress.append)
+    assert progress[0].loss_parts["loss_mask"] == 0
+    assert progress[0].loss_parts["loss_cls"] > 0
+
+
+def test_a_loss_that_is_not_finite_names_iteration_and_videos(run, spec, split, tmp_path):
+    spec["optimizer"].update(lr=1e30, clip_grad=None)
+    with pytest.raises(NotFiniteLossError, match=r"^Lower train\.optimizer\.lr.*in iteration 1,") as caught:
+        run(spec, checkpoint_interval_s=0)
+    assert any(video.name in str(caught.value) for video in split.annotations.videos)
+    assert sorted(path.name for path in tmp_path.glob("checkpoints/*.pth")) == ["iter_000001.pth"]
+
+
+def test_a_gradient_that_is_not_finite_is_an_error_too(run, spec, monkeypatch):
+    def with_bad_gradient(*given, **options):
+        model = build(*given, **options)
+        model.track_head.query_feat.weight.register_hook(lambda gradient: gradient * math.nan)
+        return model
+
+    build = state.build_model
+    monkeypatch.setattr(state, "build_model", with_bad_gradient)
+    with pytest.raises(NotFiniteLossError, match=r"the gradient is not finite in iteration 0"):
+        run(spec)
+
+
+def test_an_attempt_that_was_overtaken_writes_no_checkpoint(run, spec, tmp_path):
+    def overtaken() -> None:
+        raise RuntimeError("a later attempt exists")
+
+    with pytest.raises(RuntimeError, match="a later attempt"):
+        run(spec, checkpoint_interval_s=0, before_checkpoint=overtaken)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_checkpoints_of_another_run_or_another_model_are_refused(run, spec, tmp_path):
+    run({**spec, "iterations": 1})
+    with pytest.raises(UserError, match=r"^Remove .*iter_000001\.pth"):
+        run(spec, train_sig="b" * 64, resume_from=[tmp_path / "checkpoints"])
+    spec["model"]["track_head"]["num_queries"] = 7
+    with pytest.raises(UserError, match="the checkpoint does not fit the model"):
+        run(spec, resume_from=[tmp_path / "checkpoints"])
+
+
+def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_path):
+    first = run({**spec, "iterations": 1, "seed": 9})
+    torch.save(first.model.state_dict(), tmp_path / "w.pth")
+    settings = {"init_weights": tmp_path / "w.pth", "folder": tmp_path / "a"}
+    started = run(spec, should_stop=StopAfter(1), **settings)
+    head = ["track_head.cls_embed.bias", "track_head.cls_embed.weight"]
+    assert started.not_loaded.missing == head
+    assert differing(started.model, run(spec, should_stop=StopAfter(1)).model)
+    resumed = run(spec, **{**settings, "folder": tmp_path / "b"}, resume_from=[tmp_path / "a"])
+    assert resumed.not_loaded == started.not_loaded
+
+
+def test_without_tensorboard_the_cure_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match=r"^Install TensorBoard"):
+        tensorboard_sink(tmp_path)
