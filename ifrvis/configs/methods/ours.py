@@ -1,0 +1,12 @@
+"""Inter-Frame Recurrent attention on the baseline's recipe ("we follow the same setting", Sec. 4.1)."""
+
+_base_ = ["./mask2former.py"]
+model = {
+    "track_head": {
+        "type": "IFRHead",
+        "lambda_e": 0.3,
+        "cross_frame_sum": "sum",
+        "focal": {"alpha": 0.25, "gamma": 2.0, "prior": 0.01},
+        "copy_image_decoder": False,
+    }
+}

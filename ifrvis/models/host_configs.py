@@ -1,0 +1,47 @@
+"""The host's nested configs, from the few numbers that vary between our models."""
+
+import math
+from typing import Any
+
+from mmengine.config import ConfigDict
+
+__all__ = ["decoder_cfg", "ffn_cfg", "pixel_decoder_cfg"]
+
+
+def _attention_cfg(width: int, num_heads: int) -> dict[str, Any]:
+    return {"embed_dims": width, "num_heads": num_heads, "dropout": 0.0, "batch_first": True}
+
+
+def ffn_cfg(width: int, feedforward_channels: int) -> dict[str, Any]:
+    """Config of a transformer layer's feed-forward network."""
+    act = {"type": "ReLU", "inplace": True}
+    return {
+        "embed_dims": width,
+        "feedforward_channels": feedforward_channels,
+        "num_fcs": 2,
+        "ffn_drop": 0.0,
+        "act_cfg": act,
+    }
+
+
+def pixel_decoder_cfg(
+    width: int, *, num_layers: int, num_heads: int, num_points: int, feedforward_channels: int
+) -> ConfigDict:
+    """Config of `MSDeformAttnPixelDecoder`; group norm of thin models has fewer groups."""
+    attn = {**_attention_cfg(width, num_heads), "num_levels": 3, "num_points": num_points}
+    layer = {"self_attn_cfg": attn, "ffn_cfg": ffn_cfg(width, feedforward_channels)}
+    return ConfigDict(
+        type="MSDeformAttnPixelDecoder",
+        num_outs=3,
+        norm_cfg={"type": "GN", "num_groups": math.gcd(32, width)},
+        act_cfg={"type": "ReLU"},
+        encoder={"num_layers": num_layers, "layer_cfg": layer},
+        positional_encoding={"num_feats": width // 2, "normalize": True},
+    )
+
+
+def decoder_cfg(width: int, *, num_layers: int, num_heads: int, feedforward_channels: int) -> ConfigDict:
+    """Config of `Mask2FormerTransformerDecoder`."""
+    attn = _attention_cfg(width, num_heads)
+    layer = {"self_attn_cfg": attn, "cross_attn_cfg": attn, "ffn_cfg": ffn_cfg(width, feedforward_channels)}
+    return ConfigDict(num_layers=num_layers, layer_cfg=layer, return_intermediate=True)

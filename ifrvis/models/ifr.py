@@ -1,0 +1,103 @@
+"""Inter-Frame Recurrent attention: the paper's method as a head of MMDetection (Sec. 3).
+
+Shape letters:
+    B  clips    T  frames of a clip    N  instance queries    M  matched queries of a clip    K  classes    C  channels
+    H, W  height and width of the mask features (stride 4)
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from ifrvis.models.attention import Memory, allowed_keys
+from ifrvis.models.ifr_layers import IFRDecoder
+from ifrvis.models.losses import focal_loss, point_losses
+from ifrvis.models.mask2former import Mask2FormerVISHead
+from ifrvis.models.targets import Normalisers
+
+__all__ = ["IFRHead"]
+
+
+@MODELS.register_module()
+class IFRHead(Mask2FormerVISHead):
+    """Masks from frame-level queries, classes from clip-level queries, and losses across frames.
+
+    Args:
+        *args: As `Mask2FormerVISHead`.
+        lambda_e: Weight of the cross-frame mask losses (Eq. 6 and 7).
+        cross_frame_sum: "sum" over the other frames as printed, or their "mean"; they differ for T > 2.
+        focal: alpha, gamma and the prior probability that starts the bias; None for the baseline's softmax.
+        copy_image_decoder: Let an image checkpoint fill what fits of the decoder layers; else they start at random.
+        **kwargs: As `Mask2FormerVISHead`.
+    """
+
+    time_positions = False  # a code that all keys of a frame share would shift all scores alike: softmax removes it
+
+    def __init__(
+        self,
+        *args: Any,
+        lambda_e: float = 0.3,
+        cross_frame_sum: str = "sum",
+        focal: dict[str, float] | None,
+        copy_image_decoder: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if cross_frame_sum not in ("sum", "mean"):
+            raise ValueError(
+                f"cross_frame_sum must be 'sum' or 'mean', got {cross_frame_sum!r}; set it in model.track_head."
+            )
+        width = self.query_feat.embedding_dim
+        self.transformer_decoder = IFRDecoder(width, **kwargs["decoder"], image_names=copy_image_decoder)
+        self.lambda_e = lambda_e
+        self.cross_frame_sum = cross_frame_sum
+        self.focal = None if focal is None else dict(focal)
+        if self.focal is not None:
+            self.cls_embed = nn.Linear(width, self.num_classes)
+            nn.init.constant_(self.cls_embed.bias, -math.log(1 / self.focal.pop("prior") - 1))
+
+    def _layers(self) -> Iterable[nn.Module]:
+        return self.transformer_decoder
+
+    def _decode_layer(
+        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor, resized: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return layer(queries, self.query_embed.weight, memory, allowed_keys(embeds, resized))
+
+    def class_probs(self, cls_logits: Tensor) -> Tensor:
+        """Class probabilities, (N, K) in [0, 1]; each on its own, so one query can be of several classes."""
+        return super().class_probs(cls_logits) if self.focal is None else cls_logits.sigmoid()
+
+    def _matching_probs(self, cls_logits: Tensor) -> Tensor:
+        # The last column is for `class_target_from_last_frame`: no-object has no probability here.
+        return super()._matching_probs(cls_logits) if self.focal is None else F.pad(cls_logits.sigmoid(), (0, 1))
+
+    def _class_loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
+        if self.focal is None:
+            return super()._class_loss(cls_logits, classes)
+        return focal_loss(cls_logits, classes, **self.focal)
+
+    def _class_divisor(self, normalisers: Normalisers) -> float:
+        return super()._class_divisor(normalisers) if self.focal is None else normalisers.num_instances
+
+    def _mask_losses(
+        self, index: int, embeds: Tensor, features: Tensor, gt_masks: Tensor, generator: Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """The own frames' losses, plus those of each frame's queries in the other frames (Eq. 6 and 7).
+
+        The initial predictions have one query for all frames, so theirs are own-frame losses alone.
+        """
+        mask, dice = super()._mask_losses(index, embeds, features, gt_masks, generator)
+        num_frames = len(embeds)
+        if index == 0 or num_frames == 1 or not self.lambda_e:
+            return mask, dice
+        t1, t2 = (~torch.eye(num_frames, dtype=torch.bool)).nonzero().T.tolist()
+        mask_logits = torch.einsum("pnc,pchw->nphw", embeds[t1], features[t2])  # Q^t1 on the features of t2
+        cross_mask, cross_dice = point_losses(mask_logits, gt_masks[:, t2], self.sampling, generator)
+        weight = self.lambda_e / (num_frames - 1 if self.cross_frame_sum == "mean" else 1)
+        return mask + weight * cross_mask, dice + weight * cross_dice

@@ -1,0 +1,138 @@
+"""The inter-frame recurrent decoder layer (paper, Sec. 3.1, Eq. 1 to 3).
+
+Each instance has a clip-level query, which carries its class, and a frame-level query in every frame, which carries
+its mask there. A frame-level query grows out of the one of the frame before; what does not depend on that frame is
+computed for many frames at once.
+
+Shape letters:
+    B  clips    T  frames of a clip    N  instance queries    C  channels    L  keys of a frame
+    A  attention heads    D  channels of a head
+"""
+
+from collections.abc import Iterator
+
+import torch
+from mmcv.cnn.bricks.transformer import FFN
+from torch import Tensor, nn
+
+from ifrvis.models.attention import Memory, attend, attention, project
+from ifrvis.models.host_configs import ffn_cfg
+
+__all__ = ["IFRDecoder", "IFRDecoderLayer"]
+
+_FRAMES_AT_ONCE = 16  # keys and values of a long video do not fit
+
+
+class IFRDecoder(nn.Module):
+    """The stack of layers and the norm before the predictions.
+
+    Args:
+        width: C.
+        num_layers: Number of layers.
+        num_heads: A.
+        feedforward_channels: Hidden width of both feed-forward networks.
+        image_names: Name the layers as the host does, so that an image checkpoint fills what fits (cross-attention,
+            self-attention, FFN and norms of frame-level queries); else nothing fits and they start at random.
+    """
+
+    def __init__(
+        self, width: int, *, num_layers: int, num_heads: int, feedforward_channels: int, image_names: bool = False
+    ) -> None:
+        super().__init__()
+        layers = nn.ModuleList(IFRDecoderLayer(width, num_heads, feedforward_channels) for _ in range(num_layers))
+        self._name = "layers" if image_names else "ifr_layers"
+        self.add_module(self._name, layers)
+        self.post_norm = nn.LayerNorm(width)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(getattr(self, self._name))
+
+
+class IFRDecoderLayer(nn.Module):
+    """One layer: recurrence over frames, then aggregation over all of them.
+
+    Args:
+        width: C.
+        num_heads: A.
+        feedforward_channels: Hidden width of both feed-forward networks.
+    """
+
+    def __init__(self, width: int, num_heads: int, feedforward_channels: int) -> None:
+        super().__init__()
+        self.cross_attn, self.self_attn = _named_attention(width, num_heads), _named_attention(width, num_heads)
+        self.ffn = FFN(**ffn_cfg(width, feedforward_channels))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.temporal_attn = nn.MultiheadAttention(width, num_heads)
+        self.clip_attn = nn.MultiheadAttention(width, num_heads)
+        self.clip_ffn = FFN(**ffn_cfg(width, feedforward_channels))
+        self.clip_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+
+    def forward(self, queries: Tensor, query_pos: Tensor, memory: Memory, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """From clip-level queries to the next ones, by way of the frame-level queries.
+
+        Args:
+            queries: (B, N, C) float, clip-level (Q_i).
+            query_pos: (N, C) float, one embedding for both groups.
+            memory: Keys and values of the layer's level (F_t).
+            allowed: (B, T, N, L) bool, where a query may attend in a frame (M).
+
+        Returns:
+            Clip-level queries (B, N, C) (Q_i+1) and frame-level queries (B, T, N, C) (Q_i^t).
+        """
+        frame_queries = self.recur(queries, query_pos, memory, allowed)
+        return self.aggregate(queries, query_pos, frame_queries), frame_queries
+
+    def recur(self, queries: Tensor, query_pos: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
+        """Frame-level queries of every frame (Eq. 2 and 3); arguments as in `forward`."""
+        num_frames, results = allowed.shape[1], []
+        for start in range(0, num_frames, _FRAMES_AT_ONCE):
+            stop = min(start + _FRAMES_AT_ONCE, num_frames)
+            previous = results[-1] if results else None
+            part = allowed[:, start:stop, None]
+            results += self._recur_part(previous, queries, query_pos, memory.frames(start, stop), part)
+        return torch.stack(results, 1)
+
+    def _recur_part(
+        self, previous: Tensor | None, queries: Tensor, query_pos: Tensor, memory: Memory, allowed: Tensor
+    ) -> list[Tensor]:
+        """Frame-level queries of consecutive frames after `previous`, (B, N, C), or from the start of the clip."""
+        cross, own = self.cross_attn["attn"], self.self_attn["attn"]
+        key, value = memory.project(cross)
+        # The kernel would make this of a mask of bools at every call.
+        allowed = torch.zeros(allowed.shape, dtype=key.dtype, device=key.device).masked_fill_(~allowed, -torch.inf)
+        query = project(cross, "query", queries + query_pos)[:, None].expand(-1, key.shape[1], -1, -1, -1)
+        attended_clip = self.norms[0](queries[:, None] + attend(cross, query, key, value, allowed))
+        clip_key, clip_value = project(own, "key", attended_clip + query_pos), project(own, "value", attended_clip)
+        results = []
+        for t in range(key.shape[1]):
+            if previous is None:  # Q^0 is a copy of the clip-level query: Eq. 2 has the same two halves
+                attended = attended_clip[:, t]
+            else:
+                query = project(cross, "query", previous + query_pos)
+                attended = attend(cross, query, key[:, t], value[:, t], allowed[:, t])
+                attended = self.norms[0](previous + attended)
+            previous = self._mix(attended, query_pos, clip_key[:, t], clip_value[:, t])
+            results.append(previous)
+        return results
+
+    def _mix(self, attended: Tensor, query_pos: Tensor, clip_key: Tensor, clip_value: Tensor) -> Tensor:
+        """Self-attention over both groups of a frame, computed for the half that is kept (Eq. 3), and the FFN."""
+        attn, placed = self.self_attn["attn"], attended + query_pos
+        key = torch.cat([project(attn, "key", placed), clip_key], -2)
+        value = torch.cat([project(attn, "value", attended), clip_value], -2)
+        mixed = self.norms[1](attended + attend(attn, project(attn, "query", placed), key, value, None))
+        return self.norms[2](self.ffn(mixed))
+
+    def aggregate(self, queries: Tensor, query_pos: Tensor, frame_queries: Tensor) -> Tensor:
+        """Clip-level queries from all N T frame-level queries, then among themselves: (B, N, C)."""
+        keys, values = (frame_queries + query_pos).flatten(1, 2), frame_queries.flatten(1, 2)
+        seen = attention(self.temporal_attn, queries + query_pos, keys, values)
+        queries = self.clip_norms[0](queries + seen)
+        placed = queries + query_pos
+        queries = self.clip_norms[1](queries + attention(self.clip_attn, placed, placed, queries))
+        return self.clip_norms[2](self.clip_ffn(queries))
+
+
+def _named_attention(width: int, num_heads: int) -> nn.ModuleDict:
+    """An attention under the host's name, `<name>.attn`."""
+    return nn.ModuleDict({"attn": nn.MultiheadAttention(width, num_heads)})

@@ -1,0 +1,340 @@
+"""Mask2Former for video (Mask2Former-VIS), the paper's baseline, with the official losses.
+
+Every query is one instance of the whole clip: it attends to all frames together, and one mask embedding predicts its
+mask in each of them. Weights have the host's names, so that its COCO checkpoints load.
+
+Shape letters:
+    B  clips    T  frames of a clip    F  frames of all clips, B T    N  instance queries    M  instances of a clip
+    K  classes (logits have one more, no-object)    C  channels    L  keys of a frame
+    H, W  height and width of the mask features (stride 4)
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from mmdet.models.tracking_heads import Mask2FormerTrackHead
+from mmdet.registry import MODELS
+from mmdet.structures import TrackDataSample
+from mmdet.structures.mask import mask2bbox
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+from torch import Generator, Tensor, nn
+
+from ifrvis.models.attention import Memory, allowed_keys, decoder_layer, resize_mask_features
+from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, binary_masks, full_precision
+from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
+from ifrvis.models.losses import PointSampling, mask_cost, point_losses, weighted_cross_entropy
+from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets, match_instances
+
+__all__ = ["Mask2FormerVISHead"]
+
+_FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
+
+
+@MODELS.register_module()
+class Mask2FormerVISHead(Mask2FormerTrackHead):
+    """The host's head with the official losses, draws that can be repeated, and inference in bounded memory.
+
+    Args:
+        in_channels: Channels of the backbone's four levels.
+        feat_channels: C, the width of both transformers.
+        num_classes: K.
+        num_queries: N.
+        encoder: Pixel decoder: num_layers, num_heads, num_points, feedforward_channels.
+        decoder: Transformer decoder: num_layers, num_heads, feedforward_channels.
+        loss_weights: Of cls, mask and dice, in the matching cost as in the loss (lambda_c, lambda_m, lambda_D).
+        no_object_weight: Weight of the no-object class in the cross-entropy.
+        num_points: P, points of a mask.
+        oversample_ratio: Candidates for uncertain points, in units of P.
+        importance_ratio: Share of uncertain points.
+        topk: Results of `predict` for a video, out of all pairs of query and class.
+        host_mask_loss: Multiply the mask loss by T, as the host does.
+        class_target_from_last_frame: Train an instance that the last frame does not show as no-object, as the
+            official code does.
+    """
+
+    time_positions = True  # of keys, in their clip
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_classes: int,
+        *,
+        feat_channels: int = 256,
+        num_queries: int = 100,
+        encoder: dict[str, int],
+        decoder: dict[str, int],
+        loss_weights: dict[str, float],
+        no_object_weight: float = 0.1,
+        num_points: int = 12544,
+        oversample_ratio: float = 3.0,
+        importance_ratio: float = 0.75,
+        topk: int = 10,
+        host_mask_loss: bool = False,
+        class_target_from_last_frame: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels=list(in_channels),
+            feat_channels=feat_channels,
+            out_channels=feat_channels,
+            num_classes=num_classes,
+            num_queries=num_queries,
+            pixel_decoder=pixel_decoder_cfg(feat_channels, **encoder),
+            transformer_decoder=decoder_cfg(feat_channels, **decoder),
+            positional_encoding={
+                "type": "SinePositionalEncoding3D" if self.time_positions else "SinePositionalEncoding",
+                "num_feats": feat_channels // 2,
+                "normalize": True,
+            },
+            # The constructor asks for it; the losses in use are the functions of `losses`.
+            loss_cls=ConfigDict(type="CrossEntropyLoss", class_weight=[1.0] * num_classes + [no_object_weight]),
+            init_cfg=init_cfg,
+        )
+        self.loss_weights = dict(loss_weights)
+        self.no_object_weight = no_object_weight
+        self.sampling = PointSampling(num_points, oversample_ratio, importance_ratio)
+        self.topk = topk
+        self.host_mask_loss = host_mask_loss
+        self.absent_class = num_classes if class_target_from_last_frame else None
+
+    # From features to predictions
+
+    def forward(
+        self, x: Sequence[Tensor], data_samples: Sequence[TrackDataSample] | TrackDataSample
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The host's interface: class logits (B, N, K + 1) and mask logits (B, N, T, H, W) of every layer.
+
+        Args:
+            x: Backbone features, four of (F, C_i, H_i, W_i).
+            data_samples: A list has a clip an element; anything else is one clip.
+        """
+        frames = self.encode_frames(x)
+        layers = self.decode_layers(frames, len(data_samples) if isinstance(data_samples, list) else 1)
+        features = frames.mask_features.unflatten(0, (len(layers[0].cls_logits), -1))
+        masks = [torch.einsum("btnc,btchw->bnthw", layer.mask_embeds, features) for layer in layers]
+        return [layer.cls_logits for layer in layers], masks
+
+    def encode_frames(self, feats: Sequence[Tensor]) -> FrameFeatures:
+        """Pixel decoder features of frames; in chunks where no gradient is kept, since frames are independent.
+
+        Args:
+            feats: Backbone features, four of (F, C_i, H_i, W_i).
+        """
+        num_frames = len(feats[0])
+        step = num_frames if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
+        # The official pixel decoder leaves mixed precision.
+        with torch.autocast(feats[0].device.type, enabled=False):
+            parts = [
+                self.pixel_decoder([full_precision(level[start : start + step]) for level in feats])
+                for start in range(0, num_frames, step)
+            ]
+        return FrameFeatures.cat([FrameFeatures(features, list(memories)) for features, memories in parts])
+
+    def decode_layers(self, frames: FrameFeatures, num_clips: int) -> list[LayerOutput]:
+        """Predictions of the initial queries and after every layer.
+
+        Args:
+            frames: Features of F = B T frames.
+            num_clips: B.
+        """
+        memories, resized = self._memories(frames, num_clips), resize_mask_features(frames, num_clips)
+        num_frames = resized[0].shape[1]
+        queries = self.query_feat.weight.expand(num_clips, -1, -1)
+        outputs = [self._predict_layer(queries, queries[:, None], num_frames)]
+        for i, layer in enumerate(self._layers()):
+            level = i % len(memories)
+            embeds = outputs[-1].mask_embeds
+            queries, frame_queries = self._decode_layer(layer, queries, memories[level], embeds, resized[level])
+            outputs.append(self._predict_layer(queries, frame_queries, num_frames))
+        return outputs
+
+    def _layers(self) -> Iterable[nn.Module]:
+        return self.transformer_decoder.layers
+
+    def _memories(self, frames: FrameFeatures, num_clips: int) -> list[Memory]:
+        memories = []
+        for features, projection, level in zip(frames.memories, self.decoder_input_projs, self.level_embed.weight):
+            tokens = projection(features).flatten(2).transpose(1, 2).unflatten(0, (num_clips, -1))
+            time = [tokens.shape[1]] if self.time_positions else []
+            seen = features.new_zeros(1, *time, *features.shape[-2:], dtype=torch.bool)
+            positions = self.decoder_positional_encoding(seen).flatten(-2).transpose(-1, -2)
+            memories.append(Memory(tokens, level, positions.flatten(0, -3).to(tokens)))
+        return memories
+
+    def _decode_layer(
+        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor, resized: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Clip-level queries (B, N, C), and the queries that predict masks, (B, T or 1, N, C)."""
+        allowed = allowed_keys(embeds[:, :1], resized)
+        queries = decoder_layer(layer, queries, self.query_embed.weight, memory.joined(), allowed)
+        return queries, queries[:, None]
+
+    def _predict_layer(self, queries: Tensor, frame_queries: Tensor, num_frames: int) -> LayerOutput:
+        norm = self.transformer_decoder.post_norm
+        embeds = self.mask_embed(norm(frame_queries))
+        return LayerOutput(self.cls_embed(norm(queries)), embeds.expand(-1, num_frames, -1, -1))
+
+    # Training
+
+    def loss(self, x: Sequence[Tensor], data_samples: list[TrackDataSample]) -> dict[str, Tensor]:
+        """Losses of a batch of clips.
+
+        Args:
+            x: Backbone features, four of (F, C_i, H_i, W_i).
+            data_samples: B clips as the host packs them, all of T frames.
+
+        Returns:
+            loss_cls, loss_mask and loss_dice of the last prediction, those before under `d<i>.`; weighted.
+
+        Raises:
+            NonFiniteError: If a matching cost is not finite; it names the video.
+        """
+        targets = [clip_targets(clip, x[0].device, absent_class=self.absent_class) for clip in data_samples]
+        normalisers = batch_normalisers(data_samples, targets, absent_class=self.absent_class)
+        frames = self.encode_frames(x)
+        layers = self.decode_layers(frames, len(data_samples))
+        features = full_precision(frames.mask_features).unflatten(0, (len(data_samples), -1))
+        with torch.autocast(features.device.type, enabled=False):  # sums over points overflow half precision
+            return self.loss_by_feat(layers, features, targets, normalisers)
+
+    def loss_by_feat(
+        self,
+        layers: Sequence[LayerOutput],
+        mask_features: Tensor,
+        targets: Sequence[ClipTargets],
+        normalisers: Normalisers,
+    ) -> dict[str, Tensor]:
+        """Losses from the predictions of every layer; each layer is matched and supervised alike.
+
+        Args:
+            layers: Predictions, the last one last.
+            mask_features: (B, T, C, H, W) float.
+            targets: B clips' ground truth.
+            normalisers: What the sums are divided by.
+        """
+        losses = {}
+        for i, layer in enumerate(layers):
+            prefix = f"d{i}." if i < len(layers) - 1 else ""
+            for name, value in self._loss_by_feat_single(i, layer, mask_features, targets, normalisers).items():
+                losses[f"{prefix}loss_{name}"] = value * self.loss_weights[name]
+        return losses
+
+    def _loss_by_feat_single(
+        self,
+        index: int,
+        layer: LayerOutput,
+        mask_features: Tensor,
+        targets: Sequence[ClipTargets],
+        normalisers: Normalisers,
+    ) -> dict[str, Tensor]:
+        clips = zip(full_precision(layer.cls_logits), full_precision(layer.mask_embeds), mask_features, targets)
+        cls, mask, dice = (torch.stack(values).sum() for values in zip(*(self._clip_losses(index, *c) for c in clips)))
+        num_instances = normalisers.num_instances
+        return {
+            "cls": cls / self._class_divisor(normalisers),
+            "mask": mask / num_instances,
+            "dice": dice / num_instances,
+        }
+
+    def _clip_losses(
+        self, index: int, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Class, mask and dice loss of one clip, summed: (N, K + 1), (T, N, C) and (T, C, H, W) float."""
+        generator = target.generator(index)
+        queries, instances = self._match(index, cls_logits, embeds, features, target, generator)
+        classes = torch.full_like(cls_logits[:, 0], self.num_classes, dtype=torch.long)
+        classes[queries] = target.labels[instances]
+        mask, dice = self._mask_losses(index, embeds[:, queries], features, target.gt_masks[instances], generator)
+        return self._class_loss(cls_logits, classes), mask, dice
+
+    @torch.no_grad()
+    def _match(
+        self,
+        index: int,
+        cls_logits: Tensor,
+        embeds: Tensor,
+        features: Tensor,
+        target: ClipTargets,
+        generator: Generator | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Match one clip by Eq. (4): queries and their instances."""
+        mask_logits = torch.einsum("tnc,tchw->nthw", embeds, features)
+        mask, dice = mask_cost(mask_logits, target.gt_masks, self.sampling, generator)
+        weights = self.loss_weights
+        costs = weights["mask"] * mask + weights["dice"] * dice
+        costs = costs - weights["cls"] * self._matching_probs(cls_logits)[:, target.labels]
+        return match_instances(costs, target.video, index)
+
+    def _matching_probs(self, cls_logits: Tensor) -> Tensor:
+        """What the class cost looks up: (N, K + 1), no-object for `class_target_from_last_frame` alone."""
+        return cls_logits.softmax(-1)
+
+    def _class_loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
+        """Classification loss of one clip, summed over queries; (N, K + 1) float and (N,) long."""
+        return weighted_cross_entropy(cls_logits, classes, no_object_weight=self.no_object_weight)
+
+    def _class_divisor(self, normalisers: Normalisers) -> float:
+        """The sum of class weights over all queries of the global batch."""
+        num_others = normalisers.num_clips * self.num_queries - normalisers.num_classed
+        return normalisers.num_classed + self.no_object_weight * num_others
+
+    def _mask_losses(
+        self, index: int, embeds: Tensor, features: Tensor, gt_masks: Tensor, generator: Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mask and dice loss of one clip, summed over matched queries and frames.
+
+        Args:
+            index: Which prediction.
+            embeds: (T, M, C) float, of the matched queries.
+            features: (T, C, H, W) float.
+            gt_masks: (M, T, H', W') float, in the order of `embeds`.
+            generator: Source of the points.
+        """
+        mask_logits = torch.einsum("tnc,tchw->nthw", embeds, features)
+        mask, dice = point_losses(mask_logits, gt_masks, self.sampling, generator)
+        return mask * (len(embeds) if self.host_mask_loss else 1), dice
+
+    # Testing
+
+    @torch.no_grad()
+    def decode_clip(self, feats: Sequence[Tensor]) -> DecodedClip:
+        """Decode a clip or a whole video from backbone features, four of (T, C_i, H_i, W_i)."""
+        return self.decode_frames(self.encode_frames(feats))
+
+    @torch.no_grad()
+    def decode_frames(self, frames: FrameFeatures) -> DecodedClip:
+        """Decode a clip whose frames went through the pixel decoder before: overlapping clips share that work."""
+        last = self.decode_layers(frames, 1)[-1]
+        class_probs = self.class_probs(full_precision(last.cls_logits[0]))
+        return DecodedClip(class_probs, last.mask_embeds[0], frames.mask_features)
+
+    def class_probs(self, cls_logits: Tensor) -> Tensor:
+        """Class probabilities without no-object, (N, K) in [0, 1]."""
+        return cls_logits.softmax(-1)[:, :-1]
+
+    @torch.no_grad()
+    def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
+        """The best pairs of query and class of a video, as the host returns them.
+
+        Args:
+            x: Backbone features, four of (T, C_i, H_i, W_i).
+            data_samples: The video's frames.
+            rescale: Masks at the original size, else at that of the network's input without its padding.
+
+        Returns:
+            Per frame masks (k, height, width) bool, bboxes, labels, scores and instances_id.
+        """
+        decoded = self.decode_clip(x)
+        queries, labels, scores = decoded.top_classes(self.topk)
+        results = []
+        for t, frame in enumerate(data_samples.video_data_samples):
+            meta = frame.metainfo
+            size = meta["ori_shape" if rescale else "img_shape"][:2]
+            logits = decoded.mask_logits(queries, t)
+            masks = binary_masks(logits, meta["batch_input_shape"], meta["img_shape"][:2], size)
+            ids = torch.arange(len(queries))
+            results.append(
+                InstanceData(masks=masks, bboxes=mask2bbox(masks), labels=labels, scores=scores, instances_id=ids)
+            )
+        return results

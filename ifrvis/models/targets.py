@@ -1,0 +1,154 @@
+"""What a training clip is compared with: its instances, their matching with queries, its normalisers, its draws.
+
+Shape letters:
+    T  frames of a clip    M  instances seen in the clip    Q  queries
+    H, W  height and width of the padded frames
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmdet.structures import TrackDataSample
+from mmdet.utils import reduce_mean
+from scipy.optimize import linear_sum_assignment
+from torch import Generator, Tensor
+
+__all__ = [
+    "ClipTargets",
+    "NonFiniteError",
+    "Normalisers",
+    "batch_normalisers",
+    "clip_targets",
+    "match_instances",
+]
+
+
+class NonFiniteError(RuntimeError):
+    """A number that training rests on is not finite; `video` is the clip's video."""
+
+    def __init__(self, what: str, video: str) -> None:
+        super().__init__(
+            f"Lower train.optimizer.lr, set train.precision=fp32, or look at the frames of {video}: "
+            f"{what} is not finite there."
+        )
+        self.video = video
+
+
+@dataclass(frozen=True)
+class ClipTargets:
+    """Ground truth of one clip.
+
+    Attributes:
+        labels: (M,) long.
+        gt_masks: (M, T, H, W) float in {0, 1}; all 0 in a frame where an instance is absent.
+        video: How messages name the clip's video.
+        draw_key: Seed, iteration and position in the global batch; None without a training loop that sets it.
+    """
+
+    labels: Tensor
+    gt_masks: Tensor
+    video: str
+    draw_key: tuple[int, ...] | None
+
+    def generator(self, layer: int) -> Generator | None:
+        """The source of a layer's draws; None means torch's global one.
+
+        Hashed, not seeded by a sum, so that neighbouring keys share nothing.
+        """
+        if self.draw_key is None:
+            return None
+        digest = hashlib.sha256(repr((*map(int, self.draw_key), layer)).encode()).digest()
+        return Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@dataclass(frozen=True)
+class Normalisers:
+    """What losses are divided by: instances (at least 1), those with a class target, and clips of the global batch."""
+
+    num_instances: float
+    num_classed: float
+    num_clips: float
+
+
+def clip_targets(clip: TrackDataSample, device: torch.device | str, *, absent_class: int | None = None) -> ClipTargets:
+    """Collect the instances of a clip over its frames, in the order of their ids; the clip is left as it was.
+
+    Args:
+        clip: One sample as the host packs it: per frame `gt_instances` with labels, masks and instances_ids.
+        device: Where the targets go.
+        absent_class: Class target of an instance that the last frame does not show; its own class if None.
+    """
+    frames = [frame.gt_instances for frame in clip.video_data_samples]
+    labels = {int(id_): int(label) for f in frames for id_, label in zip(f.instances_ids, f.labels)}
+    gt_masks = _stack_masks(frames, sorted(labels), device)
+    seen = gt_masks.flatten(2).any(2)  # absent from every frame of the clip: nothing to learn, as in the official code
+    clip_labels = torch.tensor([labels[id_] for id_ in sorted(labels)], dtype=torch.long, device=device)
+    if absent_class is not None:
+        clip_labels = torch.where(seen[:, -1], clip_labels, absent_class)
+    kept = seen.any(1)
+    meta = clip.video_data_samples[0].metainfo
+    draw_key = meta.get("draw_key")
+    return ClipTargets(
+        clip_labels[kept], gt_masks[kept].float(), _video_name(meta), None if draw_key is None else tuple(draw_key)
+    )
+
+
+def _stack_masks(frames: Sequence, ids: list[int], device: torch.device | str) -> Tensor:
+    """Masks as (M, T, H, W) bool."""
+    rows = {id_: row for row, id_ in enumerate(ids)}
+    masks = [f.masks if isinstance(f.masks, Tensor) else f.masks.to_tensor(torch.bool, "cpu") for f in frames]
+    stacked = torch.zeros(len(ids), len(frames), *masks[0].shape[-2:], dtype=torch.bool)
+    for t, (frame, frame_masks) in enumerate(zip(frames, masks)):
+        for id_, mask in zip(frame.instances_ids, frame_masks):
+            stacked[rows[int(id_)], t] = mask
+    return stacked.to(device)
+
+
+def _video_name(meta: dict) -> str:
+    names = (meta[key] for key in ("video", "video_id", "img_path") if key in meta)
+    return f"video {next(names, 'without a name')}"
+
+
+def batch_normalisers(
+    clips: Sequence[TrackDataSample], targets: Sequence[ClipTargets], *, absent_class: int | None = None
+) -> Normalisers:
+    """Normalisers of the global batch that these clips belong to.
+
+    A training loop puts the counts of the whole global batch as `batch_num_instances` and `batch_num_clips` into the
+    meta information of a clip's first frame (and `batch_num_classed` where some classes are absent); the losses of
+    all micro-batches and processes then add up to those of one big batch. Without them (the host's Runner) instances
+    are counted here and averaged over processes.
+    """
+    meta = clips[0].video_data_samples[0].metainfo
+    if "batch_num_instances" in meta:
+        num_instances = meta["batch_num_instances"]
+        num_classed = num_instances if absent_class is None else meta.get("batch_num_classed", num_instances)
+        return Normalisers(max(num_instances, 1), num_classed, meta["batch_num_clips"])
+    labels = torch.cat([target.labels for target in targets])
+    num_classed = len(labels) - int((labels == (-1 if absent_class is None else absent_class)).sum())
+    num_instances = float(reduce_mean(labels.new_tensor(len(labels), dtype=torch.float)))
+    return Normalisers(max(num_instances, 1.0), num_classed, len(clips))
+
+
+def match_instances(costs: Tensor, video: str, layer: int) -> tuple[Tensor, Tensor]:
+    """The assignment of instances to queries with the least total cost.
+
+    Args:
+        costs: (Q, M) float.
+        video: Name for the message.
+        layer: Index of the prediction, for the message.
+
+    Returns:
+        Queries and their instances, two (min(Q, M),) long, in the order of the instances.
+
+    Raises:
+        NonFiniteError: If a cost is not finite.
+    """
+    if not torch.isfinite(costs).all():
+        raise NonFiniteError(f"the matching cost of prediction {layer}", video)
+    rows, columns = linear_sum_assignment(costs.cpu().numpy())
+    order = columns.argsort()
+    queries, instances = (torch.as_tensor(index[order], device=costs.device) for index in (rows, columns))
+    return queries, instances

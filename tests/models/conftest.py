@@ -1,0 +1,129 @@
+"""Thin models built from the packaged recipes, and clips of rectangles packed as the host packs them."""
+
+import copy
+import functools
+import logging
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, TrackDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+import ifrvis.models  # noqa: F401
+
+THIN = {
+    "feat_channels": 16,
+    "num_queries": 6,
+    "encoder": {"num_layers": 1, "num_heads": 2, "num_points": 2, "feedforward_channels": 16},
+    "decoder": {"num_layers": 4, "num_heads": 2, "feedforward_channels": 16},
+    "num_points": 64,
+    "num_classes": 3,
+}
+THIN_BACKBONES = {
+    "r50": ({"base_channels": 4, "stem_channels": 4, "norm_cfg": {"type": "GN", "num_groups": 2}}, [16, 32, 64, 128]),
+    "swin-t": ({"embed_dims": 8, "num_heads": [1, 1, 2, 2]}, [8, 16, 32, 64]),
+}
+
+
+def merged_recipe(method, backbone="r50", schedule="ytvis19"):
+    """The merge of a recipe's three files, with the host's own merge."""
+    root = Path(str(files("ifrvis"))) / "configs"
+    names = (("methods", method), ("backbones", backbone), ("schedules", schedule))
+    merged = Config()
+    for kind, name in names:
+        merged.merge_from_dict(Config.fromfile(root / kind / f"{name}.py").to_dict())
+    return merged.to_dict()
+
+
+def thin_config(method, backbone="r50", **head):
+    config = copy.deepcopy(merged_recipe(method, backbone)["model"])
+    thin, in_channels = THIN_BACKBONES[backbone]
+    config["backbone"].update(copy.deepcopy(thin))
+    config["track_head"].update(copy.deepcopy(THIN), in_channels=in_channels, **head)
+    return config
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _host():
+    init_default_scope("mmdet")
+    logging.disable(logging.INFO)
+
+
+@pytest.fixture
+def recipe():
+    return merged_recipe
+
+
+@pytest.fixture
+def thin():
+    return thin_config
+
+
+@pytest.fixture
+def build():
+    """A thin model of a packaged recipe, the same weights for the same arguments."""
+
+    def build_thin(method, backbone="r50", *, seed=0, **head):
+        torch.manual_seed(seed)
+        model = MODELS.build(thin_config(method, backbone, **head))
+        model.init_weights()
+        return model
+
+    return build_thin
+
+
+@pytest.fixture
+def full_model(monkeypatch):
+    """A model of a packaged recipe at full size, without memory for its weights."""
+    monkeypatch.setattr(torch, "linspace", functools.partial(torch.linspace, device="cpu"))  # Swin reads its values
+
+    def build_full(method, backbone, **head):
+        config = merged_recipe(method, backbone)["model"]
+        config["track_head"].update(head)
+        with torch.device("meta"):
+            return MODELS.build(config)
+
+    return build_full
+
+
+@pytest.fixture
+def make_clip(rng):
+    """A clip of rectangles; `shown[m][t]` says whether instance m is in frame t."""
+
+    def make(shown, *, size=(32, 64), labels=None, **meta):
+        num_frames = len(shown[0]) if shown else 2
+        masks = np.zeros((len(shown), num_frames, *size), np.uint8)
+        for m, frames in enumerate(shown):
+            for t in np.flatnonzero(frames):
+                top, left = (int(rng.integers(0, extent // 2)) for extent in size)
+                masks[m, t, top : top + size[0] // 2, left : left + size[1] // 3] = 1
+        labels = np.arange(len(shown)) % 3 if labels is None else np.array(labels)
+        return pack(masks, labels, video="v", **meta)
+
+    return make
+
+
+def pack(masks, labels, **meta):
+    """Masks (M, T, H, W) and labels (M,) as one TrackDataSample."""
+    size = masks.shape[2:]
+    shapes = {"img_shape": size, "ori_shape": (2 * size[0], 2 * size[1]), "batch_input_shape": size}
+    frames = []
+    for t in range(masks.shape[1]):
+        rows = np.flatnonzero(masks[:, t].any((1, 2)))
+        frame = DetDataSample(metainfo={**shapes, **meta, "frame_id": t})
+        frame.gt_instances = InstanceData(
+            labels=torch.from_numpy(labels[rows]),
+            masks=BitmapMasks(masks[rows, t], *size),
+            instances_ids=torch.from_numpy(rows + 5),
+        )
+        frames.append(frame)
+    sample = TrackDataSample()
+    sample.video_data_samples = frames
+    return sample
