@@ -15,7 +15,7 @@ from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split, load_dataset
 from ifrvis.errors import UserError
-from ifrvis.files import publish_once, sha256_file
+from ifrvis.files import canonical_json, publish_once, read_json, sha256_file, write_atomically
 from ifrvis.harness.attempts import Attempt, attempts_of
 from ifrvis.harness.identity import SCORING_VERSION
 from ifrvis.harness.life import StoppedError, attempt_at, live
@@ -90,6 +90,7 @@ class _Worker:
             "spec": spec,
             "provenance": {**provenance(), "determinism": _determinism(), "data": self._data(evaluation)},
             "not_loaded": self._not_loaded,
+            "curve": self._curve(),
             "attempts": [_attempt_json(each) for each in attempts_of(run)],
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
@@ -149,11 +150,34 @@ class _Worker:
             should_stop=self._attempt.is_asked_to_stop,
             before_checkpoint=self._attempt.check_fence,
             on_progress=self._on_progress,
+            watch=self._watch if self._job["watch_videos"] else None,
         )
         self._not_loaded = dataclasses.asdict(trained.not_loaded)
         if not trained.finished:
             raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")
         return trained.model
+
+    def _watch(self, model: Any, iteration: int) -> None:
+        """At the start and at each quarter: AP on a few held-out videos, for the live view and for `learned`."""
+        from ifrvis.evaluation.ap import average_precision
+        from ifrvis.evaluation.predictions import results_of
+        from ifrvis.inference.whole import predict_split
+
+        curve, wanted = self._curve(), self._job["evaluations"]
+        if iteration % -(-self._spec["train"]["iterations"] // 4) or str(iteration) in curve or not wanted:
+            return
+        split = self._split(wanted[0]["role"], wanted[0]["split"])
+        annotations = split.read()
+        step = max(1, len(annotations.videos) // self._job["watch_videos"])
+        watched = annotations.subset({video.id for video in annotations.videos[::step]})
+        results = results_of(predict_split(model, watched, split.frames, wanted[0]["inference"]))
+        curve[str(iteration)] = average_precision(watched, results)["AP"]
+        self._progress["ap"] = curve[str(iteration)]
+        write_atomically(self._attempt.run.curve, canonical_json(curve))
+
+    def _curve(self) -> dict[str, float | None]:
+        path = self._attempt.run.curve
+        return dict(read_json(path, "the curve of a run")) if path.exists() else {}
 
     def _publish_weights(self) -> None:
         """Publish the trained weights in half precision, the form in which they are shipped too."""

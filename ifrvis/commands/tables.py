@@ -81,6 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.live import LiveView
     from ifrvis.harness.local import LocalQueue
     from ifrvis.harness.machine import default_jobs
+    from ifrvis.harness.outcome import failure_lines, verdicts
     from ifrvis.harness.planner import make_plan
     from ifrvis.harness.status import plan_lines
     from ifrvis.worker import run_attempt
@@ -98,15 +99,14 @@ def _run(arguments: argparse.Namespace) -> int:
     queue = LocalQueue(plan.to_run, request, jobs=jobs, run_attempt=run_attempt, workers=arguments.workers)
     with LiveView(console) as view:
         succeeded = queue.run(view.update)
-    for item in queue.items:
-        if item.state == "failed" and item.attempt:
-            console.print(
-                f"{item.training.name} failed: {item.message}\n  see {item.attempt.log}",
-                highlight=False,
-                soft_wrap=True,
-            )
-    _write_reports(make_plan(request), arguments)
-    return 0 if succeeded else 1
+    for line in failure_lines(queue.items):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    plan = make_plan(request)
+    _write_reports(plan, arguments)
+    lines, learned = verdicts(plan)
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+    return 0 if succeeded and learned else 1
 
 
 def _make_data(plan: "Plan", console: Any) -> None:

@@ -39,6 +39,21 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
+class Learning:
+    """What counts as learned: a run is watched on a few held-out videos, from before its first iteration.
+
+    Attributes:
+        videos: How many held-out videos are watched, evenly spaced.
+        gain: By how much the final AP (a fraction) must exceed that of the initial weights.
+        reach: What the final AP must reach.
+    """
+
+    videos: int
+    gain: float
+    reach: float
+
+
+@dataclass(frozen=True)
 class Profile:
     """A scale at which every table can be run: real data on GPUs, or small synthetic sets on a laptop."""
 
@@ -49,6 +64,7 @@ class Profile:
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     backbones: dict[str, dict[str, Any]] = field(default_factory=dict)
     pretraining: Pretraining | None = None
+    learning: Learning | None = None
     sides: dict[str, int] = field(default_factory=dict)  # shortest side in a row's inference -> the side used here
     est_hours: dict[str, float] = field(default_factory=dict)  # backbone -> hours of one training, measured or guessed
     est_unit: str = "core hours"

@@ -54,7 +54,9 @@ class LiveView:
         for item in items:
             if self._shown.get(item.training.name) != item.state or (repeat and item.state == "running"):
                 self._shown[item.training.name] = item.state
-                words = [item.training.name, item.state, *_cells(item), item.message]
+                step, loss, ap, left = _cells(item)
+                named = [f"loss {loss}" * bool(loss), f"AP so far {ap}" * bool(ap), f"{left} left" * bool(left)]
+                words = [item.training.name, item.state, step, *named, item.message]
                 self._console.print(" ".join(word for word in words if word), soft_wrap=True, highlight=False)
         if repeat:
             self._repeated = time.monotonic()
@@ -62,8 +64,8 @@ class LiveView:
 
 def _table(items: list[Item]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "state", "step", "loss", "time left"):
-        table.add_column(name, no_wrap=name != "run", justify="right" if name in ("step", "loss") else "left")
+    for name in ("run", "state", "step", "loss", "AP so far", "time left"):
+        table.add_column(name, no_wrap=name != "run", justify="left" if name in ("run", "state") else "right")
     for item in _worth_showing(items):
         style = {"complete": "green", "failed": "red", "running": "bold"}.get(item.state, "dim")
         table.add_row(item.training.name, item.state, *_cells(item), style=style)
@@ -78,12 +80,13 @@ def _worth_showing(items: list[Item], most: int = 20) -> list[Item]:
     return items if len(items) <= most else sorted(items, key=lambda item: order[item.state])[:most]
 
 
-def _cells(item: Item) -> tuple[str, str, str]:
-    """Step, loss and time left of a running item."""
+def _cells(item: Item) -> tuple[str, str, str, str]:
+    """Step, loss, AP so far (percent, on the watched videos) and time left of a running item."""
     progress: dict[str, Any] = item.attempt.progress() if item.attempt and item.state == "running" else {}
     if not progress:
-        return "", "", ""
+        return "", "", "", ""
     steps = f"{progress['iteration']}/{progress['iterations']}" if "iteration" in progress else ""
     loss = f"{progress['loss']:.2f}" if progress.get("phase") == "training" and "loss" in progress else ""
     left = duration(progress.get("eta_s")) if progress.get("phase") == "training" else ""
-    return f"{progress['phase']} {steps}".strip(), loss, left
+    ap = f"{100 * progress['ap']:.1f}" if progress.get("ap") is not None else ""
+    return f"{progress['phase']} {steps}".strip(), loss, ap, left

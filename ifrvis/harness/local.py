@@ -46,7 +46,7 @@ class Item:
 
 def submission(training: Training, request: Request, *, workers: int) -> dict[str, Any]:
     """What a worker is asked for: the evaluations whose records are not there, and where things lie."""
-    init = training.initial_weights(request.results)
+    init, learning = training.initial_weights(request.results), request.profile.learning
     return {
         "name": training.name,
         "train_sig": training.sig,
@@ -57,6 +57,7 @@ def submission(training: Training, request: Request, *, workers: int) -> dict[st
         "dataset": training.dataset.source,
         "init": str(init.resolve()) if init else None,
         "publish_weights": training.is_pretraining,
+        "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
         "workers": workers,
         "method": training.method,
         "backbone": training.backbone,

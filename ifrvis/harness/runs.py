@@ -64,6 +64,11 @@ class Run:
         return self.folder / "attempts"
 
     @property
+    def curve(self) -> Path:
+        """AP on the watched videos by iteration, from before the first."""
+        return self.folder / "curve.json"
+
+    @property
     def weights(self) -> Path:
         """What a pretraining publishes for the runs that start from it."""
         return self.folder / "weights.pth"

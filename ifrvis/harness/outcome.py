@@ -1,0 +1,61 @@
+"""What a launch says at its end: which runs failed and what to do, and which rows have not learned."""
+
+from ifrvis.harness.local import Item
+from ifrvis.harness.plan import Plan, PlannedRow
+
+__all__ = ["failure_lines", "verdicts"]
+
+LOG_LINES = 20
+CURES = {
+    "killed": "It was killed, by the system or a person: start the same command again and it goes on.",
+    "memory": "Start it again with fewer --jobs.",
+    "nan": "Lower train.optimizer.lr, or look at the data that the message names.",
+    "input": "Put right what the message names and start the same command again.",
+    "error": "This is a mistake in the program: the log has the traceback.",
+}
+
+
+def failure_lines(items: list[Item]) -> list[str]:
+    """For each run that failed: why, the end of its log, and the cure."""
+    lines: list[str] = []
+    for item in items:
+        if item.state == "failed":
+            lines.append(f"{item.training.name} failed: {item.message}")
+            lines += _log_and_cure(item) if item.attempt else []
+    return lines
+
+
+def _log_and_cure(item: Item) -> list[str]:
+    assert item.attempt is not None
+    log = item.attempt.log
+    tail = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
+    kind = (item.attempt.ending() or {}).get("kind", "error")
+    cure = CURES.get(kind, CURES["error"])
+    return [*(f"  | {line}" for line in tail), f"  log: {log}", f"  {cure}"]
+
+
+def verdicts(plan: Plan) -> tuple[list[str], bool]:
+    """A line a complete row, `learned` or `not learned` with its numbers; and whether every one of them learned.
+
+    A row has learned if its mean AP exceeds that of its initial weights on the watched videos by the profile's gain,
+    and reaches what the profile says. Profiles that set no such bounds judge nothing.
+    """
+    judged = [_verdict(planned, plan) for planned in plan.rows if planned.state == "complete"]
+    known = [verdict for verdict in judged if verdict is not None]
+    return [line for line, _ in known], all(learned for _, learned in known)
+
+
+def _verdict(planned: PlannedRow, plan: Plan) -> tuple[str, bool] | None:
+    bounds = plan.request.profile.learning
+    records = [each.record for each in planned.evaluations.values() if each.record is not None]
+    if bounds is None or not all("0" in record.get("curve", {}) for record in records):
+        return None
+    final = [float(record["metrics"]["AP"] or 0) for record in records]
+    start = [float(record["curve"]["0"] or 0) for record in records]
+    mean, before = sum(final) / len(final), sum(start) / len(start)
+    learned = mean - before >= bounds.gain and mean >= bounds.reach
+    line = (
+        f"{planned.row.id}: {'learned' if learned else 'not learned'} (AP {100 * before:.1f} with the initial weights, "
+        f"{100 * mean:.1f} after training; asked for are {100 * bounds.gain:.0f} more and {100 * bounds.reach:.0f})"
+    )
+    return line, learned
