@@ -40,17 +40,17 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Learning:
-    """What counts as learned: a run is watched on a few held-out videos, from before its first iteration.
+    """A run is watched on a few held-out videos, from before its first iteration; and what counts as learned.
 
     Attributes:
         videos: How many held-out videos are watched, evenly spaced.
-        gain: By how much the final AP (a fraction) must exceed that of the initial weights.
-        reach: What the final AP must reach.
+        gain: By how much the final AP (a fraction) must exceed that of the initial weights; None judges nothing.
+        reach: What the final AP must reach; None judges nothing.
     """
 
     videos: int
-    gain: float
-    reach: float
+    gain: float | None = None
+    reach: float | None = None
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,10 @@ def _log_and_cure(item: Item) -> list[str]:
 
 
 def verdicts(plan: Plan) -> tuple[list[str], bool]:
-    """A line a complete row, `learned` or `not learned` with its numbers; and whether every one of them learned.
+    """A line a complete row, with what it has learned; and whether every row has learned that the profile judges.
 
     A row has learned if its mean AP exceeds that of its initial weights on the watched videos by the profile's gain,
-    and reaches what the profile says. Profiles that set no such bounds judge nothing.
+    and reaches what the profile says. A profile without such bounds judges nothing.
     """
     judged = [_verdict(planned, plan) for planned in plan.rows if planned.state == "complete"]
     known = [verdict for verdict in judged if verdict is not None]
@@ -53,9 +53,9 @@ def _verdict(planned: PlannedRow, plan: Plan) -> tuple[str, bool] | None:
     final = [float(record["metrics"]["AP"] or 0) for record in records]
     start = [float(record["curve"]["0"] or 0) for record in records]
     mean, before = sum(final) / len(final), sum(start) / len(start)
+    line = f"{planned.row.id}: AP {100 * before:.1f} with the initial weights, {100 * mean:.1f} after training"
+    if bounds.gain is None or bounds.reach is None:
+        return line, True
     learned = mean - before >= bounds.gain and mean >= bounds.reach
-    line = (
-        f"{planned.row.id}: {'learned' if learned else 'not learned'} (AP {100 * before:.1f} with the initial weights, "
-        f"{100 * mean:.1f} after training; asked for are {100 * bounds.gain:.0f} more and {100 * bounds.reach:.0f})"
-    )
-    return line, learned
+    asked = f"asked for are {100 * bounds.gain:.0f} more and {100 * bounds.reach:.0f}"
+    return f"{line}: {'learned' if learned else 'not learned'} ({asked})", learned

@@ -1,0 +1,53 @@
+"""The end of a launch: what failed and what to do, and what has learned."""
+
+import dataclasses
+
+import pytest
+
+from ifrvis.harness.attempts import claim
+from ifrvis.harness.compose import Learning
+from ifrvis.harness.local import Item
+from ifrvis.harness.outcome import failure_lines, verdicts
+from ifrvis.harness.planner import make_plan
+
+
+@pytest.fixture
+def judged(make_request):
+    """A plan whose one row is complete: `judged(Learning(...), start, final)`."""
+
+    def make(learning, start, final):
+        request = make_request(num_seeds=1)
+        plan = make_plan(dataclasses.replace(request, profile=dataclasses.replace(request.profile, learning=learning)))
+        (evaluation,) = plan.evaluations
+        evaluation.state = "complete"
+        evaluation.record = {"metrics": {"AP": final}, "curve": {"0": start}}
+        return verdicts(plan)
+
+    return make
+
+
+@pytest.mark.parametrize(("start", "final", "learned"), [(0.02, 0.16, True), (0.02, 0.14, False), (0.1, 0.19, False)])
+def test_a_row_has_learned_if_it_gains_and_reaches_enough(judged, start, final, learned):
+    (line,), all_learned = judged(Learning(15, gain=0.10, reach=0.15), start, final)
+    assert all_learned is learned
+    assert (": learned (" in line) is learned
+    assert f"AP {100 * start:.1f} with the initial weights, {100 * final:.1f} after training" in line
+
+
+def test_without_bounds_nothing_is_judged(judged):
+    (line,), all_learned = judged(Learning(15), 0.5, 0.0)
+    assert all_learned
+    assert "learned" not in line
+
+
+def test_a_failure_ends_with_its_log_and_the_cure(make_request):
+    request = make_request(num_seeds=1)
+    (training,) = make_plan(request).trainings
+    attempt = claim(training.run(request.results), {})
+    attempt.log.write_text("".join(f"line {i}\n" for i in range(50)))
+    attempt.end("failed", kind="memory", message="out of memory")
+    lines = failure_lines([Item(training, "failed", attempt, message="out of memory")])
+    assert lines[0] == "mask2former-r50-ytvis19-s0 failed: out of memory"
+    assert lines[1] == "  | line 30"
+    assert lines[20] == "  | line 49"
+    assert lines[-1].strip() == "Start it again with fewer --jobs."
