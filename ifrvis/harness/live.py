@@ -4,9 +4,10 @@ import time
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from ifrvis.harness.local import Item
 
@@ -62,7 +63,7 @@ class LiveView:
             self._repeated = time.monotonic()
 
 
-def _table(items: list[Item]) -> Table:
+def _table(items: list[Item]) -> Group:
     table = Table(box=None, pad_edge=False)
     for name in ("run", "state", "step", "loss", "AP so far", "time left"):
         table.add_column(name, no_wrap=name != "run", justify="left" if name in ("run", "state") else "right")
@@ -70,8 +71,8 @@ def _table(items: list[Item]) -> Table:
         style = {"complete": "green", "failed": "red", "running": "bold"}.get(item.state, "dim")
         table.add_row(item.training.name, item.state, *_cells(item), style=style)
     done = sum(item.state == "complete" for item in items)
-    table.caption = f"{done} of {len(items)} complete; Ctrl-C stops at the next safe point, the same command goes on"
-    return table
+    hint = f"{done} of {len(items)} complete; Ctrl-C stops at the next safe point, the same command goes on"
+    return Group(table, Text(hint, style="dim italic"))
 
 
 def _worth_showing(items: list[Item], most: int = 20) -> list[Item]:
