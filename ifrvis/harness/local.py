@@ -21,7 +21,7 @@ from ifrvis.harness.plan import Evaluation, Request, Training
 
 __all__ = ["Item", "LocalQueue", "submission"]
 
-POLL_S = 0.25
+POLL_S = 0.5
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
 STOP_PATIENCE_S = 120.0
 ItemState = Literal["waiting", "running", "complete", "failed", "stopped"]
