@@ -16,19 +16,7 @@ from torch.nn import functional as F
 
 from ifrvis.models.decoding import FrameFeatures, full_precision
 
-__all__ = ["Memory", "allowed_keys", "attend", "attention", "decoder_layer", "project", "resize_mask_features"]
-
-_PARTS = {"query": 0, "key": 1, "value": 2}
-
-
-def project(attn: nn.MultiheadAttention, part: str, x: Tensor) -> Tensor:
-    """The query, key or value projection, split into heads: (*, L, C) to (*, A, L, D)."""
-    rows = slice(_PARTS[part] * attn.embed_dim, (_PARTS[part] + 1) * attn.embed_dim)
-    return _split_heads(attn, F.linear(x, attn.in_proj_weight[rows], attn.in_proj_bias[rows]))
-
-
-def _split_heads(attn: nn.MultiheadAttention, x: Tensor) -> Tensor:
-    return x.unflatten(-1, (attn.num_heads, attn.head_dim)).transpose(-2, -3)
+__all__ = ["Attention", "Memory", "allowed_keys", "decoder_layer", "resize_mask_features"]
 
 
 @dataclass(frozen=True)
@@ -55,43 +43,70 @@ class Memory:
         positions = self.positions if len(self.positions) == 1 else self.positions[start:stop]
         return Memory(self.features[:, start:stop], self.level, positions)
 
-    def project(self, attn: nn.MultiheadAttention) -> tuple[Tensor, Tensor]:
-        """Keys and values of all frames, two (B, T, A, L, D), in one product.
+
+class Attention:
+    """The steps of an `nn.MultiheadAttention`, whose weights are taken apart once.
+
+    The gradient of every slice of a weight is as large as the whole, so slicing at each use would cost more than some
+    of the products.
+    """
+
+    def __init__(self, attn: nn.MultiheadAttention) -> None:
+        self._attn = attn
+        sizes = [attn.embed_dim, 2 * attn.embed_dim]
+        (self._query_weight, self._memory_weight), (self._query_bias, self._memory_bias) = (
+            x.split(sizes) for x in (attn.in_proj_weight, attn.in_proj_bias)
+        )
+        self._key_weight, self._value_weight = self._memory_weight.chunk(2)
+        self._key_bias, self._value_bias = self._memory_bias.chunk(2)
+
+    def query(self, x: Tensor) -> Tensor:
+        """Projected queries: (*, N, C) to (*, A, N, D)."""
+        return self._heads(F.linear(x, self._query_weight, self._query_bias))
+
+    def key(self, x: Tensor) -> Tensor:
+        """Projected keys: (*, L, C) to (*, A, L, D)."""
+        return self._heads(F.linear(x, self._key_weight, self._key_bias))
+
+    def value(self, x: Tensor) -> Tensor:
+        """Projected values: (*, L, C) to (*, A, L, D)."""
+        return self._heads(F.linear(x, self._value_weight, self._value_bias))
+
+    def memory(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Projected keys and values of all frames in one product, two (B, T, A, L, D).
 
         By linearity level and positions are projected once, not for every frame.
         """
-        weight, bias = attn.in_proj_weight[attn.embed_dim :], attn.in_proj_bias[attn.embed_dim :]
-        both = F.linear(self.features, weight, bias + weight @ self.level)
-        key, value = both.split(attn.embed_dim, -1)
-        key = key + F.linear(self.positions, weight[: attn.embed_dim])
-        return _split_heads(attn, key), _split_heads(attn, value)
+        bias = self._memory_bias + self._memory_weight @ memory.level
+        key, value = F.linear(memory.features, self._memory_weight, bias).chunk(2, -1)
+        return self._heads(key + F.linear(memory.positions, self._key_weight)), self._heads(value)
 
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """Scaled dot-product attention and the output projection (Eq. 1).
 
-def attend(attn: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None) -> Tensor:
-    """Scaled dot-product attention and the output projection (Eq. 1).
+        Args:
+            query: (*, A, N, D) float, projected.
+            key: (*, A, L, D) float, projected.
+            value: (*, A, L, D) float, projected.
+            allowed: (*, 1, N, L) bool, at least one True a row, or 0 and minus infinity to add; None allows all. The
+                product printed in Eq. (1) would leave masked keys a share of the attention.
 
-    Args:
-        attn: Holds the weights.
-        query: (*, A, N, D) float, projected.
-        key: (*, A, L, D) float, projected.
-        value: (*, A, L, D) float, projected.
-        allowed: (*, 1, N, L) bool, at least one True a row; None allows all. An additive mask of 0 and minus infinity:
-            the product printed in Eq. (1) would leave masked keys a share of the attention.
+        Returns:
+            (*, N, C) float.
+        """
+        axes = query.shape[:-3]  # the fused kernels take exactly one leading axis
+        if len(axes) != 1:
+            query, key, value = (x.flatten(0, -4) for x in (query, key, value))
+            allowed = None if allowed is None else allowed.flatten(0, -4)
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return self._attn.out_proj(y.transpose(1, 2).flatten(2)).unflatten(0, axes)
 
-    Returns:
-        (*, N, C) float.
-    """
-    axes = query.shape[:-3]  # the fused kernels take exactly one leading axis
-    if len(axes) != 1:
-        query, key, value = (x.flatten(0, -4) for x in (query, key, value))
-        allowed = None if allowed is None else allowed.flatten(0, -4)
-    y = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-    return attn.out_proj(y.transpose(1, 2).flatten(2)).unflatten(0, axes)
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Projection and attention, all keys allowed: (*, N, C), (*, L, C), (*, L, C) to (*, N, C)."""
+        return self.attend(self.query(query), self.key(key), self.value(value))
 
-
-def attention(attn: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Both steps, all keys allowed: (*, N, C), (*, L, C), (*, L, C) to (*, N, C)."""
-    return attend(attn, *(project(attn, part, x) for part, x in zip(_PARTS, (query, key, value))), None)
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self._attn.num_heads, self._attn.head_dim)).transpose(-2, -3)
 
 
 def resize_mask_features(frames: FrameFeatures, num_clips: int) -> list[Tensor]:
@@ -138,9 +153,9 @@ def decoder_layer(layer: nn.Module, queries: Tensor, query_pos: Tensor, memory: 
     Returns:
         (B, N, C) float.
     """
-    key, value = (x[:, 0] for x in memory.project(layer.cross_attn.attn))
-    query = project(layer.cross_attn.attn, "query", queries + query_pos)
-    queries = layer.norms[0](queries + attend(layer.cross_attn.attn, query, key, value, allowed))
+    cross = Attention(layer.cross_attn.attn)
+    key, value = (x[:, 0] for x in cross.memory(memory))
+    queries = layer.norms[0](queries + cross.attend(cross.query(queries + query_pos), key, value, allowed))
     placed = queries + query_pos
-    queries = layer.norms[1](queries + attention(layer.self_attn.attn, placed, placed, queries))
+    queries = layer.norms[1](queries + Attention(layer.self_attn.attn)(placed, placed, queries))
     return layer.norms[2](layer.ffn(queries))

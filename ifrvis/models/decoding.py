@@ -6,11 +6,13 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from mmdet.structures.mask import mask2bbox
+from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -32,7 +34,7 @@ class FrameFeatures:
     """
 
     mask_features: Tensor
-    memories: list[Tensor]
+    memories: Sequence[Tensor]
 
     @staticmethod
     def cat(parts: Sequence["FrameFeatures"]) -> "FrameFeatures":
@@ -81,6 +83,26 @@ class DecodedClip:
         scores, index = self.class_probs.flatten().topk(min(k, self.class_probs.numel()))
         num_classes = self.class_probs.shape[1]
         return index // num_classes, index % num_classes, scores
+
+    def instances(self, metas: Sequence[Mapping[str, Any]], k: int, *, rescale: bool) -> list[InstanceData]:
+        """The k best pairs of query and class in every frame, as the host returns them.
+
+        Args:
+            metas: Every frame's batch_input_shape, img_shape and ori_shape.
+            k: How many.
+            rescale: Masks at ori_shape, else at img_shape.
+
+        Returns:
+            Per frame masks (k, height, width) bool, bboxes, labels, scores and instances_id.
+        """
+        queries, labels, scores = self.top_classes(k)
+        results = []
+        for t, meta in enumerate(metas):
+            size = meta["ori_shape" if rescale else "img_shape"][:2]
+            masks = binary_masks(self.mask_logits(queries, t), meta["batch_input_shape"], meta["img_shape"][:2], size)
+            found = {"masks": masks, "bboxes": mask2bbox(masks), "labels": labels, "scores": scores}
+            results.append(InstanceData(**found, instances_id=torch.arange(len(queries))))
+        return results
 
 
 def binary_masks(

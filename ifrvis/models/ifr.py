@@ -9,14 +9,13 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from mmdet.registry import MODELS
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ifrvis.models.attention import Memory, allowed_keys
 from ifrvis.models.ifr_layers import IFRDecoder
-from ifrvis.models.losses import focal_loss, point_losses
+from ifrvis.models.losses import focal_loss
 from ifrvis.models.mask2former import Mask2FormerVISHead
 from ifrvis.models.targets import Normalisers
 
@@ -82,22 +81,11 @@ class IFRHead(Mask2FormerVISHead):
             return super()._class_loss(cls_logits, classes)
         return focal_loss(cls_logits, classes, **self.focal)
 
-    def _class_divisor(self, normalisers: Normalisers) -> float:
-        return super()._class_divisor(normalisers) if self.focal is None else normalisers.num_instances
+    def _class_divisor(self, norms: Normalisers) -> float:
+        return super()._class_divisor(norms) if self.focal is None else norms.num_instances
 
-    def _mask_losses(
-        self, index: int, embeds: Tensor, features: Tensor, gt_masks: Tensor, generator: Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """The own frames' losses, plus those of each frame's queries in the other frames (Eq. 6 and 7).
-
-        The initial predictions have one query for all frames, so theirs are own-frame losses alone.
-        """
-        mask, dice = super()._mask_losses(index, embeds, features, gt_masks, generator)
-        num_frames = len(embeds)
-        if index == 0 or num_frames == 1 or not self.lambda_e:
-            return mask, dice
-        t1, t2 = (~torch.eye(num_frames, dtype=torch.bool)).nonzero().T.tolist()
-        mask_logits = torch.einsum("pnc,pchw->nphw", embeds[t1], features[t2])  # Q^t1 on the features of t2
-        cross_mask, cross_dice = point_losses(mask_logits, gt_masks[:, t2], self.sampling, generator)
-        weight = self.lambda_e / (num_frames - 1 if self.cross_frame_sum == "mean" else 1)
-        return mask + weight * cross_mask, dice + weight * cross_dice
+    def _cross_weight(self, index: int, num_frames: int) -> float:
+        """The initial predictions have one query for all frames, so theirs are own-frame losses alone."""
+        if index == 0 or num_frames == 1:
+            return 0.0
+        return self.lambda_e / (num_frames - 1 if self.cross_frame_sum == "mean" else 1)

@@ -15,7 +15,7 @@ import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor, nn
 
-from ifrvis.models.attention import Memory, attend, attention, project
+from ifrvis.models.attention import Attention, Memory
 from ifrvis.models.host_configs import ffn_cfg
 
 __all__ = ["IFRDecoder", "IFRDecoderLayer"]
@@ -85,51 +85,41 @@ class IFRDecoderLayer(nn.Module):
     def recur(self, queries: Tensor, query_pos: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
         """Frame-level queries of every frame (Eq. 2 and 3); arguments as in `forward`."""
         num_frames, results = allowed.shape[1], []
+        cross, own = Attention(self.cross_attn["attn"]), Attention(self.self_attn["attn"])
         for start in range(0, num_frames, _FRAMES_AT_ONCE):
             stop = min(start + _FRAMES_AT_ONCE, num_frames)
-            previous = results[-1] if results else None
-            part = allowed[:, start:stop, None]
-            results += self._recur_part(previous, queries, query_pos, memory.frames(start, stop), part)
+            key, value = cross.memory(memory.frames(start, stop))
+            # The kernel would make this of a mask of bools at every call.
+            blocked = ~allowed[:, start:stop, None]
+            bias = torch.zeros(blocked.shape, dtype=key.dtype, device=key.device).masked_fill(blocked, -torch.inf)
+            query = cross.query(queries + query_pos)[:, None].expand(-1, stop - start, -1, -1, -1)
+            attended = self.norms[0](queries[:, None] + cross.attend(query, key, value, bias))
+            of_frames = zip(*(x.unbind(1) for x in (attended, own.key(attended + query_pos), own.value(attended))))
+            for t, (clip_half, clip_key, clip_value) in enumerate(of_frames):
+                if results:
+                    previous = results[-1]
+                    seen = cross.attend(cross.query(previous + query_pos), key[:, t], value[:, t], bias[:, t])
+                    half = self.norms[0](previous + seen)
+                else:  # Q^0 is a copy of the clip-level query: both halves of Eq. 2 are the same
+                    half = clip_half
+                results.append(self._mix(own, half, query_pos, clip_key, clip_value))
         return torch.stack(results, 1)
 
-    def _recur_part(
-        self, previous: Tensor | None, queries: Tensor, query_pos: Tensor, memory: Memory, allowed: Tensor
-    ) -> list[Tensor]:
-        """Frame-level queries of consecutive frames after `previous`, (B, N, C), or from the start of the clip."""
-        cross, own = self.cross_attn["attn"], self.self_attn["attn"]
-        key, value = memory.project(cross)
-        # The kernel would make this of a mask of bools at every call.
-        allowed = torch.zeros(allowed.shape, dtype=key.dtype, device=key.device).masked_fill_(~allowed, -torch.inf)
-        query = project(cross, "query", queries + query_pos)[:, None].expand(-1, key.shape[1], -1, -1, -1)
-        attended_clip = self.norms[0](queries[:, None] + attend(cross, query, key, value, allowed))
-        clip_key, clip_value = project(own, "key", attended_clip + query_pos), project(own, "value", attended_clip)
-        results = []
-        for t in range(key.shape[1]):
-            if previous is None:  # Q^0 is a copy of the clip-level query: Eq. 2 has the same two halves
-                attended = attended_clip[:, t]
-            else:
-                query = project(cross, "query", previous + query_pos)
-                attended = attend(cross, query, key[:, t], value[:, t], allowed[:, t])
-                attended = self.norms[0](previous + attended)
-            previous = self._mix(attended, query_pos, clip_key[:, t], clip_value[:, t])
-            results.append(previous)
-        return results
-
-    def _mix(self, attended: Tensor, query_pos: Tensor, clip_key: Tensor, clip_value: Tensor) -> Tensor:
+    def _mix(self, own: Attention, half: Tensor, query_pos: Tensor, clip_key: Tensor, clip_value: Tensor) -> Tensor:
         """Self-attention over both groups of a frame, computed for the half that is kept (Eq. 3), and the FFN."""
-        attn, placed = self.self_attn["attn"], attended + query_pos
-        key = torch.cat([project(attn, "key", placed), clip_key], -2)
-        value = torch.cat([project(attn, "value", attended), clip_value], -2)
-        mixed = self.norms[1](attended + attend(attn, project(attn, "query", placed), key, value, None))
-        return self.norms[2](self.ffn(mixed))
+        placed = half + query_pos
+        key = torch.cat([own.key(placed), clip_key], -2)
+        value = torch.cat([own.value(half), clip_value], -2)
+        half = self.norms[1](half + own.attend(own.query(placed), key, value))
+        return self.norms[2](self.ffn(half))
 
     def aggregate(self, queries: Tensor, query_pos: Tensor, frame_queries: Tensor) -> Tensor:
         """Clip-level queries from all N T frame-level queries, then among themselves: (B, N, C)."""
         keys, values = (frame_queries + query_pos).flatten(1, 2), frame_queries.flatten(1, 2)
-        seen = attention(self.temporal_attn, queries + query_pos, keys, values)
+        seen = Attention(self.temporal_attn)(queries + query_pos, keys, values)
         queries = self.clip_norms[0](queries + seen)
         placed = queries + query_pos
-        queries = self.clip_norms[1](queries + attention(self.clip_attn, placed, placed, queries))
+        queries = self.clip_norms[1](queries + Attention(self.clip_attn)(placed, placed, queries))
         return self.clip_norms[2](self.clip_ffn(queries))
 
 

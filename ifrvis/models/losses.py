@@ -1,8 +1,10 @@
 """Matching cost and losses of one clip, as pure functions (Eq. 4 to 7).
 
 Shape letters:
-    T  frames of a clip    N  instance queries    M  instances, or the queries matched with them    K  classes
-    C  channels    H, W  height and width of the mask features; ground truth may be larger
+    T  frames of a clip    N  instance queries    M  instances    K  classes    C  channels
+    H, W  height and width of the mask features; ground truth may be larger
+    G  masks of an instance predicted for each frame, over all layers, by the query of that frame and of others
+    P  points of a mask
 """
 
 from dataclasses import dataclass
@@ -11,9 +13,24 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ifrvis.models.points import bce_cost, dice_cost, mask_losses, sample_points, uncertain_points, uniform_points
+from ifrvis.models.points import (
+    bce_and_dice,
+    bce_cost,
+    dice_cost,
+    sample_points,
+    uncertain_points,
+    uniform_points,
+)
 
-__all__ = ["PointSampling", "focal_loss", "mask_cost", "point_losses", "weighted_cross_entropy"]
+__all__ = [
+    "LayerMasks",
+    "PointSampling",
+    "focal_loss",
+    "layer_masks",
+    "mask_cost",
+    "mask_losses",
+    "weighted_cross_entropy",
+]
 
 
 @dataclass(frozen=True)
@@ -70,36 +87,100 @@ def mask_cost(
     Returns:
         Two (N, M) float.
     """
-    points = uniform_points(1, sampling.num_points, mask_logits, generator=generator)
+    points = uniform_points(1, sampling.num_points, like=mask_logits, generator=generator)
     pred_logits = sample_points(mask_logits.flatten(0, 1)[None], points).reshape(len(mask_logits), -1)
-    gt_values = sample_points(gt_masks.to(mask_logits).flatten(0, 1)[None], points)
+    gt_values = sample_points(gt_masks.flatten(0, 1)[None], points)
     gt_values = gt_values.reshape(len(gt_masks), pred_logits.shape[1])
     return bce_cost(pred_logits, gt_values), dice_cost(pred_logits, gt_values)
 
 
-def point_losses(
-    mask_logits: Tensor, gt_masks: Tensor, sampling: PointSampling, generator: Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Mask and dice loss of masks (L_m and 1 - DICE in Eq. 6 and 7), each of a frame on its own uncertain points.
+@dataclass(frozen=True)
+class LayerMasks:
+    """The masks that one layer's losses look at, before any is computed.
+
+    Attributes:
+        embeds: (T, G, M, C) float; their product with the features of frame t is what they say of frame t.
+        weights: (G, M) float, 0 where an instance has no query.
+        candidates: (T, G, M, k P, 2) float, points of which the least certain are kept.
+        rest: (T, G, M, P', 2) float, points that are used as drawn.
+    """
+
+    embeds: Tensor
+    weights: Tensor
+    candidates: Tensor
+    rest: Tensor
+
+
+def layer_masks(
+    embeds: Tensor, queries: Tensor, cross_weight: float, sampling: PointSampling, generator: Generator | None
+) -> LayerMasks:
+    """Own-frame masks of a layer, and cross-frame masks where they have a weight (Eq. 6 and 7).
 
     Args:
-        mask_logits: (..., H, W) float.
-        gt_masks: (..., H', W') float with the same leading axes.
+        embeds: (T, N, C) float, of the query of each frame.
+        queries: (M,) long, the query of each instance, -1 for none.
+        cross_weight: Weight of the mask of frame t2 by the query of frame t1, t1 != t2.
         sampling: Number and kind of points.
         generator: Source of the points; torch's global one if None.
+    """
+    num_frames, device = len(embeds), embeds.device
+    source = torch.arange(num_frames, device=device)[:, None]  # (T, G): which frame's query
+    if cross_weight and num_frames > 1:
+        others = source.T.expand(num_frames, -1)[~torch.eye(num_frames, dtype=torch.bool, device=device)]
+        source = torch.cat([source, others.view(num_frames, -1)], 1)
+    weights = torch.full((source.shape[1], 1), float(cross_weight), device=device)
+    weights[0] = 1.0
+    shape = (*source.shape, len(queries))
+    num_uncertain = int(sampling.importance_ratio * sampling.num_points)
+    num_candidates = int(sampling.oversample_ratio * sampling.num_points)
+    return LayerMasks(
+        embeds[:, queries.clamp(min=0)][source],
+        weights * (queries >= 0),
+        uniform_points(*shape, num_candidates, like=embeds, generator=generator),
+        uniform_points(*shape, sampling.num_points - num_uncertain, like=embeds, generator=generator),
+    )
+
+
+def mask_losses(
+    layers: list[LayerMasks], features: Tensor, gt_masks: Tensor, sampling: PointSampling
+) -> tuple[Tensor, Tensor]:
+    """Mask and dice loss of every layer, summed over frames and instances (Eq. 6 and 7).
+
+    All layers go together, so that the features are read, and their gradient written, once.
+
+    Args:
+        layers: What every layer's losses look at.
+        features: (T, C, H, W) float.
+        gt_masks: (M, T, H', W') float.
+        sampling: Number of points.
 
     Returns:
-        Two scalars, summed over the leading axes; without any mask zeros that still carry a gradient.
+        Two (len(layers),) float; without instances zeros that still carry a gradient.
     """
-    logits, targets = mask_logits.flatten(0, -3), gt_masks.flatten(0, -3)
-    if not len(logits):
-        return logits.sum(), logits.sum()
-    points = uncertain_points(
-        logits.detach(),
-        sampling.num_points,
-        oversample_ratio=sampling.oversample_ratio,
-        importance_ratio=sampling.importance_ratio,
-        generator=generator,
+    embeds, candidates, rest = (
+        torch.cat([getattr(layer, name) for layer in layers], 1) for name in ("embeds", "candidates", "rest")
     )
-    bce, dice = mask_losses(logits, targets.to(logits), points)
-    return bce.sum(), dice.sum()
+    logits = torch.bmm(embeds.flatten(1, 2), features.flatten(2)).view(-1, *features.shape[2:])  # (T G M, H, W)
+    if not len(logits):
+        return (logits.sum().expand(len(layers)),) * 2
+    shape = candidates.shape[:3]
+    num_uncertain = sampling.num_points - rest.shape[3]
+    points = uncertain_points(logits.detach(), candidates.flatten(0, 2), num_uncertain)
+    points = torch.cat([points, rest.flatten(0, 2)], 1)
+    pred_logits = sample_points(logits[:, None], points)[:, 0].view(*shape, -1)
+    values = bce_and_dice(pred_logits, _gt_values(gt_masks, points.view(*shape, -1, 2)))
+    weights = torch.cat([layer.weights for layer in layers])
+    sizes = [len(layer.weights) for layer in layers]
+    bce, dice = ((value * weights).sum((0, 2)).split(sizes) for value in values)
+    return torch.stack([part.sum() for part in bce]), torch.stack([part.sum() for part in dice])
+
+
+def _gt_values(gt_masks: Tensor, points: Tensor) -> Tensor:
+    """Ground truth at the points of every mask: (M, T, H', W') at (T, G, M, P, 2) gives (T, G, M, P).
+
+    Each ground-truth mask is sampled for all its predictions together, not copied for each.
+    """
+    maps = gt_masks.transpose(0, 1).flatten(0, 1)[:, None]
+    of_mask = points.transpose(1, 2)  # (T, M, G, P, 2)
+    values = sample_points(maps, of_mask.flatten(2, 3).flatten(0, 1))[:, 0]
+    return values.view(of_mask.shape[:-1]).transpose(1, 2)

@@ -15,19 +15,19 @@ import torch
 from mmdet.models.tracking_heads import Mask2FormerTrackHead
 from mmdet.registry import MODELS
 from mmdet.structures import TrackDataSample
-from mmdet.structures.mask import mask2bbox
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Generator, Tensor, nn
 
 from ifrvis.models.attention import Memory, allowed_keys, decoder_layer, resize_mask_features
-from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, binary_masks, full_precision
+from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, full_precision
 from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
-from ifrvis.models.losses import PointSampling, mask_cost, point_losses, weighted_cross_entropy
+from ifrvis.models.losses import PointSampling, layer_masks, mask_cost, mask_losses, weighted_cross_entropy
 from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets, match_instances
 
 __all__ = ["Mask2FormerVISHead"]
 
+Draws = Generator | None  # None is torch's global generator
 _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
 
 
@@ -121,15 +121,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         Args:
             feats: Backbone features, four of (F, C_i, H_i, W_i).
         """
-        num_frames = len(feats[0])
-        step = num_frames if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
+        step = len(feats[0]) if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
         # The official pixel decoder leaves mixed precision.
         with torch.autocast(feats[0].device.type, enabled=False):
-            parts = [
-                self.pixel_decoder([full_precision(level[start : start + step]) for level in feats])
-                for start in range(0, num_frames, step)
-            ]
-        return FrameFeatures.cat([FrameFeatures(features, list(memories)) for features, memories in parts])
+            chunks = zip(*(full_precision(level).split(step) for level in feats))
+            parts = [FrameFeatures(*self.pixel_decoder(chunk)) for chunk in chunks]
+        return FrameFeatures.cat(parts)
 
     def decode_layers(self, frames: FrameFeatures, num_clips: int) -> list[LayerOutput]:
         """Predictions of the initial queries and after every layer.
@@ -178,32 +175,25 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
     # Training
 
     def loss(self, x: Sequence[Tensor], data_samples: list[TrackDataSample]) -> dict[str, Tensor]:
-        """Losses of a batch of clips.
+        """Weighted losses of a batch: loss_cls, loss_mask and loss_dice, of earlier predictions under `d<i>.`.
 
         Args:
             x: Backbone features, four of (F, C_i, H_i, W_i).
             data_samples: B clips as the host packs them, all of T frames.
 
-        Returns:
-            loss_cls, loss_mask and loss_dice of the last prediction, those before under `d<i>.`; weighted.
-
         Raises:
             NonFiniteError: If a matching cost is not finite; it names the video.
         """
         targets = [clip_targets(clip, x[0].device, absent_class=self.absent_class) for clip in data_samples]
-        normalisers = batch_normalisers(data_samples, targets, absent_class=self.absent_class)
+        norms = batch_normalisers(data_samples, targets, absent_class=self.absent_class)
         frames = self.encode_frames(x)
         layers = self.decode_layers(frames, len(data_samples))
         features = full_precision(frames.mask_features).unflatten(0, (len(data_samples), -1))
         with torch.autocast(features.device.type, enabled=False):  # sums over points overflow half precision
-            return self.loss_by_feat(layers, features, targets, normalisers)
+            return self.loss_by_feat(layers, features, targets, norms)
 
     def loss_by_feat(
-        self,
-        layers: Sequence[LayerOutput],
-        mask_features: Tensor,
-        targets: Sequence[ClipTargets],
-        normalisers: Normalisers,
+        self, layers: Sequence[LayerOutput], mask_features: Tensor, targets: Sequence[ClipTargets], norms: Normalisers
     ) -> dict[str, Tensor]:
         """Losses from the predictions of every layer; each layer is matched and supervised alike.
 
@@ -211,56 +201,53 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             layers: Predictions, the last one last.
             mask_features: (B, T, C, H, W) float.
             targets: B clips' ground truth.
-            normalisers: What the sums are divided by.
+            norms: What the sums are divided by.
         """
-        losses = {}
-        for i, layer in enumerate(layers):
-            prefix = f"d{i}." if i < len(layers) - 1 else ""
-            for name, value in self._loss_by_feat_single(i, layer, mask_features, targets, normalisers).items():
-                losses[f"{prefix}loss_{name}"] = value * self.loss_weights[name]
-        return losses
-
-    def _loss_by_feat_single(
-        self,
-        index: int,
-        layer: LayerOutput,
-        mask_features: Tensor,
-        targets: Sequence[ClipTargets],
-        normalisers: Normalisers,
-    ) -> dict[str, Tensor]:
-        clips = zip(full_precision(layer.cls_logits), full_precision(layer.mask_embeds), mask_features, targets)
-        cls, mask, dice = (torch.stack(values).sum() for values in zip(*(self._clip_losses(index, *c) for c in clips)))
-        num_instances = normalisers.num_instances
-        return {
-            "cls": cls / self._class_divisor(normalisers),
-            "mask": mask / num_instances,
-            "dice": dice / num_instances,
+        cls_logits = full_precision(torch.stack([layer.cls_logits for layer in layers], 1))
+        embeds = full_precision(torch.stack([layer.mask_embeds for layer in layers], 1))
+        of_clips = [self._clip_losses(*clip) for clip in zip(cls_logits, embeds, mask_features, targets)]
+        cls, mask, dice = (torch.stack(values).sum(0) for values in zip(*of_clips))
+        sums = {
+            "loss_cls": self.loss_weights["cls"] * cls / self._class_divisor(norms),
+            "loss_mask": self.loss_weights["mask"] * mask / norms.num_instances,
+            "loss_dice": self.loss_weights["dice"] * dice / norms.num_instances,
         }
+        prefixes = [f"d{i}." for i in range(len(layers) - 1)] + [""]
+        return {prefix + name: value for name, values in sums.items() for prefix, value in zip(prefixes, values)}
 
     def _clip_losses(
-        self, index: int, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets
+        self, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Class, mask and dice loss of one clip, summed: (N, K + 1), (T, N, C) and (T, C, H, W) float."""
-        generator = target.generator(index)
-        queries, instances = self._match(index, cls_logits, embeds, features, target, generator)
-        classes = torch.full_like(cls_logits[:, 0], self.num_classes, dtype=torch.long)
-        classes[queries] = target.labels[instances]
-        mask, dice = self._mask_losses(index, embeds[:, queries], features, target.gt_masks[instances], generator)
-        return self._class_loss(cls_logits, classes), mask, dice
+        """Class, mask and dice losses of one clip, each summed in every layer.
+
+        Args:
+            cls_logits: (layers, N, K + 1) float.
+            embeds: (layers, T, N, C) float.
+            features: (T, C, H, W) float.
+            target: Ground truth.
+
+        Returns:
+            Three (layers,) float.
+        """
+        cls, masks, gt_masks = [], [], target.gt_masks.to(features)
+        for i, (logits, layer_embeds) in enumerate(zip(cls_logits, embeds)):
+            draws = target.generator(i)
+            queries = self._match(i, logits, layer_embeds, features, target, draws)
+            classes = torch.full_like(logits[:, 0], self.num_classes, dtype=torch.long)
+            classes[queries[queries >= 0]] = target.labels[queries >= 0]
+            cls.append(self._class_loss(logits, classes))
+            weight = self._cross_weight(i, len(features))
+            masks.append(layer_masks(layer_embeds, queries, weight, self.sampling, draws))
+        mask, dice = mask_losses(masks, features, gt_masks, self.sampling)
+        return torch.stack(cls), mask * (len(features) if self.host_mask_loss else 1), dice
 
     @torch.no_grad()
     def _match(
-        self,
-        index: int,
-        cls_logits: Tensor,
-        embeds: Tensor,
-        features: Tensor,
-        target: ClipTargets,
-        generator: Generator | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Match one clip by Eq. (4): queries and their instances."""
+        self, index: int, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets, draws: Draws
+    ) -> Tensor:
+        """Match one clip by Eq. (4): the query of each instance, (M,) long."""
         mask_logits = torch.einsum("tnc,tchw->nthw", embeds, features)
-        mask, dice = mask_cost(mask_logits, target.gt_masks, self.sampling, generator)
+        mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), self.sampling, draws)
         weights = self.loss_weights
         costs = weights["mask"] * mask + weights["dice"] * dice
         costs = costs - weights["cls"] * self._matching_probs(cls_logits)[:, target.labels]
@@ -274,26 +261,13 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         """Classification loss of one clip, summed over queries; (N, K + 1) float and (N,) long."""
         return weighted_cross_entropy(cls_logits, classes, no_object_weight=self.no_object_weight)
 
-    def _class_divisor(self, normalisers: Normalisers) -> float:
+    def _class_divisor(self, norms: Normalisers) -> float:
         """The sum of class weights over all queries of the global batch."""
-        num_others = normalisers.num_clips * self.num_queries - normalisers.num_classed
-        return normalisers.num_classed + self.no_object_weight * num_others
+        return norms.num_classed + self.no_object_weight * (norms.num_clips * self.num_queries - norms.num_classed)
 
-    def _mask_losses(
-        self, index: int, embeds: Tensor, features: Tensor, gt_masks: Tensor, generator: Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Mask and dice loss of one clip, summed over matched queries and frames.
-
-        Args:
-            index: Which prediction.
-            embeds: (T, M, C) float, of the matched queries.
-            features: (T, C, H, W) float.
-            gt_masks: (M, T, H', W') float, in the order of `embeds`.
-            generator: Source of the points.
-        """
-        mask_logits = torch.einsum("tnc,tchw->nthw", embeds, features)
-        mask, dice = point_losses(mask_logits, gt_masks, self.sampling, generator)
-        return mask * (len(embeds) if self.host_mask_loss else 1), dice
+    def _cross_weight(self, index: int, num_frames: int) -> float:
+        """Weight of cross-frame masks in a layer's losses: one query for all frames has none."""
+        return 0.0
 
     # Testing
 
@@ -315,26 +289,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
 
     @torch.no_grad()
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
-        """The best pairs of query and class of a video, as the host returns them.
+        """The best pairs of query and class of a video, frame by frame; see `DecodedClip.instances`.
 
         Args:
             x: Backbone features, four of (T, C_i, H_i, W_i).
             data_samples: The video's frames.
-            rescale: Masks at the original size, else at that of the network's input without its padding.
-
-        Returns:
-            Per frame masks (k, height, width) bool, bboxes, labels, scores and instances_id.
+            rescale: Masks at the original size.
         """
-        decoded = self.decode_clip(x)
-        queries, labels, scores = decoded.top_classes(self.topk)
-        results = []
-        for t, frame in enumerate(data_samples.video_data_samples):
-            meta = frame.metainfo
-            size = meta["ori_shape" if rescale else "img_shape"][:2]
-            logits = decoded.mask_logits(queries, t)
-            masks = binary_masks(logits, meta["batch_input_shape"], meta["img_shape"][:2], size)
-            ids = torch.arange(len(queries))
-            results.append(
-                InstanceData(masks=masks, bboxes=mask2bbox(masks), labels=labels, scores=scores, instances_id=ids)
-            )
-        return results
+        metas = [frame.metainfo for frame in data_samples.video_data_samples]
+        return self.decode_clip(x).instances(metas, self.topk, rescale=rescale)

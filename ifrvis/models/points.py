@@ -12,14 +12,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-__all__ = ["bce_cost", "dice_cost", "mask_losses", "sample_points", "uncertain_points", "uniform_points"]
+__all__ = ["bce_and_dice", "bce_cost", "dice_cost", "sample_points", "uncertain_points", "uniform_points"]
 
 
-def uniform_points(num_rows: int, num_points: int, like: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Points drawn uniformly, on the CPU where a generator is given: (R, P, 2), device and dtype of `like`."""
+def uniform_points(*shape: int, like: Tensor, generator: Generator | None = None) -> Tensor:
+    """Points drawn uniformly, on the CPU where a generator is given: (*shape, 2), device and dtype of `like`."""
     device = like.device if generator is None else "cpu"
-    points = torch.rand(num_rows, num_points, 2, generator=generator, device=device)
-    return points.to(like)
+    return torch.rand(*shape, 2, generator=generator, device=device).to(like)
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
@@ -37,54 +36,37 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def uncertain_points(
-    mask_logits: Tensor,
-    num_points: int,
-    *,
-    oversample_ratio: float = 3.0,
-    importance_ratio: float = 0.75,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Points where a mask is least certain, and some drawn uniformly (PointRend, Sec. 3.1).
+def uncertain_points(mask_logits: Tensor, candidates: Tensor, num_points: int) -> Tensor:
+    """The candidates where each mask is least certain (PointRend, Sec. 3.1).
 
     Args:
         mask_logits: (R, H, W) float, before the sigmoid.
-        num_points: P.
-        oversample_ratio: How many times P candidates are drawn.
-        importance_ratio: Share of P taken from the candidates by smallest absolute logit.
-        generator: Source of the draws; torch's global one if None.
+        candidates: (R, k P, 2) float in [0, 1].
+        num_points: How many to keep, by smallest absolute logit.
 
     Returns:
-        (R, P, 2) float in [0, 1].
+        (R, num_points, 2) float in [0, 1].
     """
-    num_rows = len(mask_logits)
-    num_uncertain = int(importance_ratio * num_points)
-    candidates = uniform_points(num_rows, int(oversample_ratio * num_points), mask_logits, generator=generator)
     certainty = sample_points(mask_logits[:, None], candidates)[:, 0].abs()
-    chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
-    chosen = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
-    rest = uniform_points(num_rows, num_points - num_uncertain, mask_logits, generator=generator)
-    return torch.cat([chosen, rest], dim=1)
+    chosen = certainty.topk(num_points, dim=1, largest=False, sorted=False).indices
+    return candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
 
 
-def mask_losses(mask_logits: Tensor, gt_masks: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Binary cross-entropy and dice loss of each row at its own points.
+def bce_and_dice(pred_logits: Tensor, gt_values: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy and dice loss of each row over its points.
 
     Args:
-        mask_logits: (R, H, W) float, before the sigmoid.
-        gt_masks: (R, H', W') float in {0, 1}.
-        points: (R, P, 2) float in [0, 1].
+        pred_logits: (..., P) float, before the sigmoid.
+        gt_values: (..., P) float in [0, 1].
 
     Returns:
-        Two (R,) float: the mean over points of the cross-entropy, and one minus the naive dice overlap, in [0, 1],
+        Two (...) float: the mean over points of the cross-entropy, and one minus the naive dice overlap, in [0, 1],
         with 1 added to both sides of its ratio.
     """
-    pred_logits = sample_points(mask_logits[:, None], points)[:, 0]
-    gt_values = sample_points(gt_masks[:, None], points)[:, 0]
-    bce = F.binary_cross_entropy_with_logits(pred_logits, gt_values, reduction="none").mean(1)
+    bce = F.binary_cross_entropy_with_logits(pred_logits, gt_values, reduction="none").mean(-1)
     pred_probs = pred_logits.sigmoid()
-    overlap = 2.0 * (pred_probs * gt_values).sum(1)
-    return bce, 1.0 - (overlap + 1.0) / (pred_probs.sum(1) + gt_values.sum(1) + 1.0)
+    overlap = 2.0 * (pred_probs * gt_values).sum(-1)
+    return bce, 1.0 - (overlap + 1.0) / (pred_probs.sum(-1) + gt_values.sum(-1) + 1.0)
 
 
 def bce_cost(pred_logits: Tensor, gt_values: Tensor) -> Tensor:

@@ -132,8 +132,8 @@ def batch_normalisers(
     return Normalisers(max(num_instances, 1.0), num_classed, len(clips))
 
 
-def match_instances(costs: Tensor, video: str, layer: int) -> tuple[Tensor, Tensor]:
-    """The assignment of instances to queries with the least total cost.
+def match_instances(costs: Tensor, video: str, layer: int) -> Tensor:
+    """The assignment of queries to instances with the least total cost.
 
     Args:
         costs: (Q, M) float.
@@ -141,7 +141,7 @@ def match_instances(costs: Tensor, video: str, layer: int) -> tuple[Tensor, Tens
         layer: Index of the prediction, for the message.
 
     Returns:
-        Queries and their instances, two (min(Q, M),) long, in the order of the instances.
+        (M,) long, the query of each instance; -1 for the worst of more instances than queries.
 
     Raises:
         NonFiniteError: If a cost is not finite.
@@ -149,6 +149,6 @@ def match_instances(costs: Tensor, video: str, layer: int) -> tuple[Tensor, Tens
     if not torch.isfinite(costs).all():
         raise NonFiniteError(f"the matching cost of prediction {layer}", video)
     rows, columns = linear_sum_assignment(costs.cpu().numpy())
-    order = columns.argsort()
-    queries, instances = (torch.as_tensor(index[order], device=costs.device) for index in (rows, columns))
-    return queries, instances
+    queries = torch.full((costs.shape[1],), -1)
+    queries[torch.from_numpy(columns)] = torch.from_numpy(rows)
+    return queries.to(costs.device)

@@ -80,9 +80,14 @@ def build():
 
 
 @pytest.fixture
-def full_model(monkeypatch):
+def cpu_linspace(monkeypatch):
+    """Swin reads values of `torch.linspace` while it is built, which the meta device has not."""
+    monkeypatch.setattr(torch, "linspace", functools.partial(torch.linspace, device="cpu"))
+
+
+@pytest.fixture
+def full_model(cpu_linspace):
     """A model of a packaged recipe at full size, without memory for its weights."""
-    monkeypatch.setattr(torch, "linspace", functools.partial(torch.linspace, device="cpu"))  # Swin reads its values
 
     def build_full(method, backbone, **head):
         config = merged_recipe(method, backbone)["model"]

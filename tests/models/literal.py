@@ -149,30 +149,31 @@ def assign(head, class_probs, mask_logits, target, draws):
     return rows[np.argsort(columns)]
 
 
-def mask_terms(head, mask_logits, target, queries, draws):
-    """Sums of L_m and 1 - DICE over instances and frames, every frame's own mask on its own points."""
-    masks = torch.stack([mask_logits[q, t] for q in queries for t in range(mask_logits.shape[1])])
-    gts = torch.stack([gt for frames in target.gt_masks for gt in frames])
-    return summed(head, masks, gts, draws)
+def mask_terms(head, embeds, features, target, queries, draws, cross_weight=0.0):
+    """Eq. (6) and (7) of one layer for one clip, the sums over its instances and frames.
 
-
-def cross_terms(head, embeds, features, target, queries, draws):
-    """The inner sums of Eq. (6) and (7): the mask of frame t2 with the query of t1, (T, N, C) on (T, C, H, W)."""
-    masks, gts = [], []
-    for m, q in enumerate(queries):
-        for t1 in range(len(embeds)):
-            for t2 in range(len(embeds)):
-                if t2 != t1:
-                    masks.append(torch.einsum("c,chw->hw", embeds[t1, q], features[t2]))
-                    gts.append(target.gt_masks[m, t2])
-    return summed(head, torch.stack(masks), torch.stack(gts), draws)
-
-
-def summed(head, masks, gts, draws):
+    Args:
+        head: Holds the number of points.
+        embeds: (T, N, C), of the query of each frame.
+        features: (T, C, H, W).
+        target: Its ground truth.
+        queries: The query of each instance.
+        draws: Source of the points: for each frame t2 its own masks first, then those by the queries of t1.
+        cross_weight: Of the masks of frame t2 by the query of t1; lambda_e, or less.
+    """
+    masks, gts, weights = [], [], []
+    for t2 in range(len(features)):
+        for t1 in [t2] + [t for t in range(len(features)) if t != t2 and cross_weight]:
+            for m, q in enumerate(queries):
+                masks.append(torch.einsum("c,chw->hw", embeds[t1, q], features[t2]))
+                gts.append(target.gt_masks[m, t2])
+                weights.append(1.0 if t1 == t2 else cross_weight)
     bce, dice = 0.0, 0.0
-    for mask, gt, points in zip(masks, gts, uncertain(masks.detach(), head.sampling.num_points, draws)):
-        values = bce_and_dice(at(mask[None, None], points[None])[0, 0], at(gt[None, None], points[None])[0, 0])
-        bce, dice = bce + values[0], dice + values[1]
+    points = uncertain(torch.stack(masks).detach(), head.sampling.num_points, draws)
+    for mask, gt, weight, at_points in zip(masks, gts, weights, points):
+        maps = mask[None, None], gt[None, None]
+        values = bce_and_dice(*(at(values, at_points[None])[0, 0] for values in maps))
+        bce, dice = bce + weight * values[0], dice + weight * values[1]
     return bce, dice
 
 

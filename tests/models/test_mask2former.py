@@ -9,7 +9,6 @@ from models.host import host_head_cfg
 from torch.nn import functional as F
 
 from ifrvis.models import LayerOutput, NonFiniteError
-from ifrvis.models import points as points_module
 from ifrvis.models.targets import ClipTargets, Normalisers, clip_targets
 
 EVERY = [[1, 1], [1, 1]]  # two instances in both of two frames
@@ -32,6 +31,9 @@ def test_losses_are_the_official_ones(build, make_clip, num_frames):
     x = features(model, 2 * num_frames)
     losses = model.track_head.loss(x, clips)
     cls_logits, mask_logits = model.track_head(x, clips)
+    frames = model.track_head.encode_frames(x)
+    layers = model.track_head.decode_layers(frames, 2)
+    maps = frames.mask_features.unflatten(0, (2, -1))
     targets = [clip_targets(clip, "cpu") for clip in clips]
     head, weights = model.track_head, torch.tensor([1, 1, 1, 0.1])
     for i in range(5):
@@ -40,7 +42,7 @@ def test_losses_are_the_official_ones(build, make_clip, num_frames):
             draws = target.generator(i)
             queries = literal.assign(head, cls_logits[i][b].softmax(-1), mask_logits[i][b], target, draws)
             classes[b, queries] = target.labels
-            terms = literal.mask_terms(head, mask_logits[i][b], target, queries, draws)
+            terms = literal.mask_terms(head, layers[i].mask_embeds[b], maps[b], target, queries, draws)
             mask, dice = mask + terms[0], dice + terms[1]
         cls = F.cross_entropy(cls_logits[i].transpose(1, 2), classes, weights)
         prefix = f"d{i}." if i < 4 else ""
@@ -51,9 +53,10 @@ def test_losses_are_the_official_ones(build, make_clip, num_frames):
 @pytest.mark.parametrize("num_frames", [1, 2, 5])
 @pytest.mark.parametrize("host_mask_loss", [False, True])
 def test_losses_of_constant_masks_follow_by_hand(build, monkeypatch, num_frames, host_mask_loss):
-    inner = lambda rows, points, like, *, generator=None: torch.full((rows, points, 2), 0.5)  # noqa: E731
-    monkeypatch.setattr(points_module, "uniform_points", inner)
-    monkeypatch.setattr("ifrvis.models.losses.uniform_points", inner)
+    def centre(*shape, like, generator=None):
+        return torch.full((*shape, 2), 0.5)
+
+    monkeypatch.setattr("ifrvis.models.losses.uniform_points", centre)
     head = build("mask2former", host_mask_loss=host_mask_loss).track_head
     num_points, logit = head.sampling.num_points, 0.7
     embeds = torch.zeros(1, num_frames, 6, 16)
@@ -221,3 +224,11 @@ def test_a_received_config_is_left_as_it_was(thin):
     before = copy.deepcopy(config)
     MODELS.build(config["track_head"])
     assert config == before
+
+
+def test_every_clip_and_layer_draws_its_own_points(make_clip):
+    clip = make_clip(EVERY)
+    keys = [(seed, iteration, position) for seed in range(2) for iteration in range(3) for position in range(3)]
+    targets = [clip_targets(with_meta(clip, draw_key=key), "cpu") for key in keys]
+    draws = {float(torch.rand((), generator=target.generator(layer))) for target in targets for layer in range(4)}
+    assert len(draws) == 4 * len(keys)

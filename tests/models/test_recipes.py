@@ -2,8 +2,12 @@ import copy
 
 import pytest
 import torch
+from mmdet.registry import MODELS
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
+
+from ifrvis.harness.compose import compose, load_profile
+from ifrvis.harness.tables import Row
 
 # Millions of parameters of Mask2Former on COCO, as its paper prints them (Table 1); Swin-L there has 200 queries.
 PUBLISHED = {"r50": 44, "r101": 63, "swin-t": 47, "swin-s": 69, "swin-b": 107, "swin-l": 216}
@@ -68,3 +72,34 @@ def test_it_trains_under_the_hosts_runner(thin, make_clip, tmp_path, method):
     moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
     assert any("transformer_decoder" in name for name in moved)
     assert any("backbone" in name for name in moved)
+
+
+@pytest.mark.parametrize("backbone", PUBLISHED)
+def test_our_method_adds_the_same_to_every_backbone(full_model, backbone):
+    """Two attentions, an FFN and three norms in each of nine layers; the class head loses no-object."""
+    baseline, ours = (sum(p.numel() for p in full_model(m, backbone).parameters()) for m in ("mask2former", "ours"))
+    width, hidden = 256, 2048
+    attention, ffn, norms = 4 * (width * width + width), 2 * width * hidden + width + hidden, 3 * 2 * width
+    assert ours - baseline == 9 * (2 * attention + ffn + norms) - (width + 1)
+    print(f"{backbone}: Mask2Former {baseline / 1e6:.1f} M parameters, ours {ours / 1e6:.1f} M")
+
+
+@pytest.mark.parametrize("backbone", ["r50", "swin-t"])
+@pytest.mark.parametrize("method", ["mask2former", "ours"])
+def test_thin_versions_of_a_profile_train(make_clip, method, backbone):
+    row = Row(f"{method}-{backbone}-ytvis19", method, backbone, "ytvis19")
+    model = MODELS.build(compose(row, load_profile("smoke"), {}, num_classes=3).model)
+    losses = model.loss(torch.randn(1, 2, 3, 64, 96), [make_clip([[1, 1], [0, 1]], size=(64, 96))])
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("profile", ["mini", "smoke"])
+@pytest.mark.parametrize("backbone", PUBLISHED)
+def test_every_thin_version_can_be_built(cpu_linspace, profile, backbone):
+    for method in ("mask2former", "ours"):
+        row = Row(f"{method}-{backbone}-ytvis19", method, backbone, "ytvis19")
+        composed = compose(row, load_profile(profile), {}, num_classes=3)
+        with torch.device("meta"):
+            model = MODELS.build(composed.model)
+        assert sum(p.numel() for p in model.parameters()) < 15e6
