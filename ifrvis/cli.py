@@ -4,11 +4,13 @@ Exit status: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted.
 """
 
 import argparse
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable
 
-from ifrvis.commands import data, evaluate, tables
+from ifrvis.commands import data, evaluate, submission, tables
 from ifrvis.errors import UserError
 
 __all__ = ["main"]
@@ -16,10 +18,15 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names from files may hold letters that a terminal lacks
+            stream.reconfigure(errors="replace")
     parsed = _parser().parse_args(arguments)
     try:
         command: Callable[[argparse.Namespace], int] = parsed.command
-        return command(parsed)
+        status = command(parsed)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"ifrvis: {error}", file=sys.stderr)
         return 2
@@ -27,8 +34,18 @@ def main(arguments: list[str] | None = None) -> int:
         print("ifrvis: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _drop_output()
+        print(f"ifrvis: Free some disk space: the output could not be written ({error.strerror}).", file=sys.stderr)
+        return 2
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     tables.add_commands(commands)
     evaluate.add_commands(commands)
     data.add_commands(commands)
+    submission.add_commands(commands)
     return parser
 
 

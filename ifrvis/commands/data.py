@@ -1,4 +1,4 @@
-"""`ifrvis data ...`: make data and look at them."""
+"""`ifrvis data ...`: make data, split them, and look at them."""
 
 import argparse
 from pathlib import Path
@@ -12,8 +12,12 @@ __all__ = ["add_commands", "make_split"]
 
 def add_commands(commands: Any) -> None:
     """Add the commands about data."""
-    group = commands.add_parser("data", help="make and look at data").add_subparsers(required=True, metavar="ACTION")
+    group = commands.add_parser("data", help="make, split and look at data").add_subparsers(
+        required=True, metavar="ACTION"
+    )
     add_command(group, "make-mini", _make_mini, "make a synthetic set", _make_mini_arguments)
+    text = "list the videos that a dataset's rule holds out, with the split's fingerprint"
+    add_command(group, "split", _split, text, _split_arguments)
 
 
 def _make_mini_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +43,33 @@ def _make_mini(arguments: argparse.Namespace) -> int:
 
             split = dataset.split("heldout")
             contact_sheet(split.annotation, split.frames, arguments.contact_sheet)
-            console.print(f"drew {arguments.contact_sheet}", highlight=False)
+            console.print(f"drew {arguments.contact_sheet}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _split_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", help="ytvis19, ytvis21, ..., or a YAML file")
+    root_arguments(parser)
+
+
+def _split(arguments: argparse.Namespace) -> int:
+    import json
+    from dataclasses import asdict
+
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.files import publish_once
+
+    dataset = load_dataset(arguments.dataset, arguments.data_root)
+    split = dataset.split("heldout")
+    if split.heldout is None:
+        raise UserError(f"Choose a dataset with a rule 'heldout': {dataset.name} has none to draw by.")
+    videos = [{"id": video.id, "name": video.name} for video in split.read().videos]
+    content = {"dataset": dataset.name, "rule": asdict(split.heldout), "fingerprint": split.fingerprint}
+    path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
+    text = json.dumps({**content, "videos": videos}, indent=1) + "\n"
+    if not publish_once(path, text) and path.read_text(encoding="utf-8") != text:
+        raise UserError(f"Remove {path} if data or rule were changed on purpose: it lists another split.")
+    print(f"{path}: {len(videos)} videos held out, fingerprint {split.fingerprint}")
     return 0
 
 
@@ -50,4 +80,4 @@ def make_split(dataset: Any, role: Any, console: Any) -> None:
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"making {dataset.name} {role}", total=None)
         dataset.make(role, lambda done, total: bar.update(task, completed=done, total=total))
-    console.print(f"made {dataset.split(role).annotation}", highlight=False, soft_wrap=True)
+    console.print(f"made {dataset.split(role).annotation}", highlight=False, markup=False, soft_wrap=True)

@@ -1,43 +1,118 @@
-"""`ifrvis evaluate ...`: numbers from a results file and its ground truth."""
+"""`ifrvis evaluate ...`: numbers from predictions and their ground truth."""
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import add_command
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
+    from ifrvis.evaluation.predictions import Prediction
+    from ifrvis.evaluation.protocols import TrackingProtocol
 
 __all__ = ["add_commands"]
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands that score."""
-    group = commands.add_parser("evaluate", help="score a results file").add_subparsers(required=True, metavar="METRIC")
+    group = commands.add_parser("evaluate", help="score predictions").add_subparsers(required=True, metavar="METRIC")
     text = "AP and AR as the official YouTube-VIS evaluator computes them"
     add_command(group, "ap", _evaluate_ap, text, _ap_arguments)
+    text = "IDF1, MOTA, IDP, IDR and identity switches of boxes, by motmetrics"
+    add_command(group, "tracking", _evaluate_tracking, text, _tracking_arguments)
+    text = "identities that change, switch, merge, get lost or appear twice, with frame numbers"
+    add_command(group, "identity", _evaluate_identity, text, _identity_arguments)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--gt", type=Path, required=True, help="ground truth, YouTube-VIS JSON")
+    parser.add_argument("--pred", type=Path, required=True, help="results.json, or predictions.json.gz of a run")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the videos (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 
 def _ap_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gt", type=Path, required=True, help="ground truth, YouTube-VIS JSON")
-    parser.add_argument("--pred", type=Path, required=True, help="results.json, or predictions.json.gz of a run")
+    _arguments(parser)
     parser.add_argument("--official-quirks", action="store_true", help="do what the official code does on odd input")
-    parser.add_argument("--json", action="store_true")
+
+
+def _tracking_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments(parser)
+    text = "what counts as a track: all, common, matched (default), oracle, or a YAML file"
+    parser.add_argument("--protocol", default="matched", help=text)
+    parser.add_argument("--hota", action="store_true", help="HOTA, DetA and AssA too, if TrackEval is installed")
+
+
+def _identity_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments(parser)
+    text = "what counts as a track: all, common (default), matched, oracle, or a YAML file"
+    parser.add_argument("--protocol", default="common", help=text)
 
 
 def _evaluate_ap(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.ytvis import read_annotations
     from ifrvis.evaluation.ap import average_precision
-    from ifrvis.evaluation.predictions import read_predictions, read_results, results_of
+    from ifrvis.evaluation.predictions import read_tracks
 
+    quirks = arguments.official_quirks
     annotations = read_annotations(arguments.gt)
-    if arguments.pred.suffix == ".gz":
-        results = results_of(read_predictions(arguments.pred, annotations))
-    else:
-        results = read_results(arguments.pred, annotations, official_quirks=arguments.official_quirks)
-    scores = average_precision(annotations, results, official_quirks=arguments.official_quirks)
+    results = read_tracks(arguments.pred, annotations, "entries", official_quirks=quirks)
+    scores = average_precision(annotations, results, official_quirks=quirks, jobs=arguments.jobs)
+    _print(scores, arguments)
+    return 0
+
+
+def _evaluate_tracking(arguments: argparse.Namespace) -> int:
+    from ifrvis.evaluation.hota import hota_scores
+    from ifrvis.evaluation.tracking import kept_tracks, tracking_scores
+
+    annotations, tracks, protocol = _tracks(arguments)
+    found = tracking_scores(annotations, tracks, [protocol], jobs=arguments.jobs)
+    scores = {**found[protocol.name], "protocol": protocol.name}
+    if arguments.hota:
+        scores |= hota_scores(annotations, kept_tracks(annotations, tracks, protocol, jobs=arguments.jobs))
+    _print({**scores, "curve": found["curve"]} if "curve" in found else scores, arguments)
+    return 0
+
+
+def _evaluate_identity(arguments: argparse.Namespace) -> int:
+    from ifrvis.evaluation.identity import count_errors, identity_errors
+    from ifrvis.evaluation.tracking import kept_tracks
+
+    annotations, tracks, protocol = _tracks(arguments)
+    kept = kept_tracks(annotations, tracks, protocol, jobs=arguments.jobs)
+    videos = identity_errors(annotations, kept, jobs=arguments.jobs)
+    counts = count_errors(videos)
+    if arguments.json:
+        listed = [video.to_json() for video in videos if video.errors or video.never_found]
+        print(json.dumps({"protocol": protocol.name, "counts": counts, "videos": listed}, indent=1))
+        return 0
+    for video in videos:
+        for error in video.errors:
+            frames = ", ".join(map(str, error.frames))
+            print(f"video {video.video_id}: {error.kind} of {', '.join(map(str, error.gt_ids))} in frames {frames}")
+    _print(counts, arguments)
+    return 0
+
+
+def _tracks(arguments: argparse.Namespace) -> tuple["Annotations", tuple["Prediction", ...], "TrackingProtocol"]:
+    from ifrvis.datasets.ytvis import read_annotations
+    from ifrvis.evaluation.predictions import read_tracks
+    from ifrvis.evaluation.protocols import load_protocol
+
+    protocol, annotations = load_protocol(arguments.protocol), read_annotations(arguments.gt)
+    return annotations, read_tracks(arguments.pred, annotations, protocol.tracks), protocol
+
+
+def _print(scores: Mapping[str, Any], arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(scores, indent=1))
-    else:
-        shown = {name: value for name, value in scores.items() if value is None or isinstance(value, float)}
-        print("\n".join(f"{name:6} {'-' if value is None else f'{100 * value:.2f}'}" for name, value in shown.items()))
-    return 0
+        return
+    for name, value in scores.items():
+        if value is None or isinstance(value, int | float):
+            percent = isinstance(value, float) and name[0].isupper()  # shares have capitals: AP, IDF1, HOTA
+            text = "-" if value is None else f"{100 * value:.2f}" if percent else f"{value:g}"
+            print(f"{name:26} {text}")

@@ -6,11 +6,13 @@ file, the videos of the split, the names and sizes of their frames; for a synthe
 parameters and seed, known before the set is made.
 """
 
+import contextlib
 import fnmatch
 import hashlib
 import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +21,7 @@ from ifrvis.datasets.ytvis import Annotations, Video, read_annotations
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import canonical_json, read_yaml, sha256_bytes, sha256_file, write_atomically
 from ifrvis.packed import packed_yaml
-from ifrvis.schema import construct
+from ifrvis.schema import check_name, construct
 
 __all__ = ["Dataset", "HeldOut", "Role", "Split", "load_dataset"]
 
@@ -51,7 +53,7 @@ class Config:
     root_variable: str | None = None
     annotation: str | None = None
     frames: str | None = None
-    heldout: HeldOut | None = None
+    heldout: str | HeldOut | None = None  # a rule, or the name of one of experiments/splits/
     source: str = ""
 
 
@@ -67,6 +69,7 @@ class Split:
     missing: str = ""  # what to do about it
     makeable: bool = False  # a synthetic set that is not there yet
     heldout: HeldOut | None = None
+    categories: int | None = None  # how many the file must have
 
     def read(self) -> Annotations:
         """The annotations of this split's videos.
@@ -78,10 +81,15 @@ class Split:
         if self.fingerprint is None or self.makeable:
             raise DataMissingError(self.missing)
         annotations = read_annotations(self.annotation)
+        found = len(annotations.categories)
+        if self.categories not in (None, found):
+            raise UserError(f"Set 'categories' of dataset {self.dataset!r} to {found}: {self.annotation} has so many.")
         if self.heldout is None:
             return annotations
         kept = heldout_videos(annotations.videos, self.heldout)
         wanted = kept if self.role == "heldout" else {video.id for video in annotations.videos} - kept
+        if not wanted:
+            raise UserError(f"Change 'heldout' of dataset {self.dataset!r}: it leaves no video to {self.role!r}.")
         return annotations.subset(wanted)
 
 
@@ -112,7 +120,10 @@ class Dataset:
 
     def _parameters(self) -> synthetic.SyntheticParameters:
         assert self.config.synthetic is not None
-        return synthetic.SyntheticParameters.from_mapping(self.config.synthetic)
+        parameters = synthetic.SyntheticParameters.from_mapping(self.config.synthetic)
+        if parameters.num_classes != self.config.categories:
+            raise UserError(f"Set 'categories' of dataset {self.name!r} to its num_classes, {parameters.num_classes}.")
+        return parameters
 
     def _folder(self) -> Path:
         fingerprint = synthetic.split_fingerprint(self._parameters(), "all")
@@ -141,13 +152,15 @@ class Dataset:
         assert config.frames is not None
         annotation, frames = self._root() / config.annotation, self._root() / config.frames
         missing = self._what_is_missing(annotation, frames)
-        split = Split(self.name, role, annotation, frames, None, missing, heldout=config.heldout)
-        if missing:
-            return split
-        return Split(self.name, role, annotation, frames, _file_fingerprint(split), heldout=config.heldout)
+        split = Split(
+            *(self.name, role, annotation, frames, None, missing),
+            heldout=_rule(config.heldout),
+            categories=config.categories,
+        )
+        return split if missing else replace(split, fingerprint=_file_fingerprint(split))
 
     def _what_is_missing(self, annotation: Path, frames: Path) -> str:
-        absent = [path for path in (annotation, frames) if not path.exists()]
+        absent = [path for path in (annotation, frames) if not os.path.exists(path)]  # noqa: PTH110  never raises
         if not absent:
             return ""
         variable = f" or {self.config.root_variable}" if self.config.root_variable else ""
@@ -165,10 +178,23 @@ def load_dataset(name: str, data_root: Path) -> Dataset:
     """
     path = packed_yaml("datasets", name)
     config = construct(Config, read_yaml(path, "the dataset"), str(path))
+    check_name(config.name, f"the dataset's name in {path}")
+    if not 1 <= config.categories <= 10_000:
+        raise UserError(f"Set 'categories' in {path} to the number of categories: it is {config.categories}.")
+    if config.root_variable is not None and not config.root_variable.startswith("IFRVIS_"):
+        raise UserError(f"Begin 'root_variable' in {path} with IFRVIS_: jobs inherit no other, and it may be a secret.")
     files_given = config.annotation is not None and config.frames is not None
     if (config.synthetic is None) != files_given:
         raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
+    _rule(config.heldout)  # a name that does not exist is found now
     return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
+
+
+def _rule(given: str | HeldOut | None) -> HeldOut | None:
+    if not isinstance(given, str):
+        return given
+    path = packed_yaml("splits", given)
+    return construct(HeldOut, read_yaml(path, "the rule of the split"), str(path))
 
 
 def heldout_videos(videos: tuple[Video, ...], rule: HeldOut) -> set[Any]:
@@ -190,23 +216,25 @@ def _file_fingerprint(split: Split) -> str:
     """Fingerprint of a split made of files, remembered until the annotation file or its frame folders change."""
     state = split.annotation.stat()
     key = [str(split.annotation.resolve()), state.st_mtime_ns, state.st_size, split.role, repr(split.heldout)]
-    key += [str(split.frames.resolve()), split.frames.stat().st_mtime_ns]
+    key += [str(split.frames.resolve()), split.frames.stat().st_mtime_ns, split.categories]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifrvis" / "fingerprints"
     remembered = cache / sha256_bytes(canonical_json(key))
-    if remembered.is_file():
-        return remembered.read_text()
+    with contextlib.suppress(OSError, ValueError):
+        if re.fullmatch("[0-9a-f]{64}", known := remembered.read_text()):
+            return known
     fingerprint = _computed_fingerprint(split)
-    write_atomically(remembered, fingerprint)
+    with contextlib.suppress(UserError):  # a home that cannot be written costs time, no more
+        write_atomically(remembered, fingerprint)
     return fingerprint
 
 
 def _computed_fingerprint(split: Split) -> str:
-    videos = Split(split.dataset, split.role, split.annotation, split.frames, "", heldout=split.heldout).read().videos
+    videos = replace(split, fingerprint="").read().videos
     frames = []
     for video in videos:
         for name in video.file_names:
             path = split.frames / name
-            if not path.is_file():
+            if not os.path.isfile(path):  # noqa: PTH113  never raises
                 raise UserError(f"Restore {path}: {split.annotation} lists this frame and it does not exist.")
             frames.append([name, path.stat().st_size])
     content = {"annotation": sha256_file(split.annotation), "frames": frames, "videos": [v.id for v in videos]}

@@ -2,16 +2,18 @@
 
 `{"size": [height, width], "counts": "..."}`. Runs go down the columns from the top left and alternate between
 outside and inside, outside first; every run but the first is positive. Whatever comes from a file passes
-`checked_rle` before compiled code sees it: pycocotools believes its input, and decodes counts that are too short
-into uninitialised memory.
+`checked_rle` or `checked_tube` before compiled code sees it: pycocotools believes its input, and decodes counts that
+are too short into uninitialised memory.
 
 Shape letters:
     H, W  mask height and width, in pixels
-    R     runs of one mask
+    M     masks
+    R     runs of one mask, or of all together
 """
 
 import reprlib
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +21,24 @@ from pycocotools import mask as coco_mask
 
 from ifrvis.errors import UserError
 
-__all__ = ["MAX_SIDE", "Rle", "area", "box", "checked_rle", "decode", "encode", "expect", "intersection", "run_lengths"]
+__all__ = [
+    "MAX_SIDE",
+    "Rle",
+    "Runs",
+    "Tube",
+    "area",
+    "box",
+    "checked_rle",
+    "checked_tube",
+    "decode",
+    "encode",
+    "expect",
+    "run_lengths",
+    "runs_of",
+]
 
 MAX_SIDE = 16384  # pixels; keeps H x W far below pycocotools' 32-bit counts
-_MAX_DIGITS = 7  # characters of one run; 7 x 5 bits hold any run of a mask of MAX_SIDE squared
+_MAX_DIGITS = 6  # characters of one number; 6 x 5 bits hold any run of MAX_SIDE squared, and any difference
 _MAX_PERIMETER = 1000  # of a polygon, in units of H + W: rasterising takes memory in proportion to it
 
 
@@ -31,6 +47,22 @@ class Rle(TypedDict):
 
     size: list[int]
     counts: str
+
+
+class Runs(NamedTuple):
+    """The runs of some masks, one mask after the other."""
+
+    lengths: NDArray[np.int32]  # (R,) pixels: outside, inside, outside, ... of each mask
+    starts: NDArray[np.int64]  # (M,) where the runs of each mask begin
+
+
+class Tube(tuple[Rle | None, ...]):
+    """The checked masks of one track, one or None a frame, with the runs that the check has decoded."""
+
+    runs: Runs | None = None  # of the masks that are not None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tube, (tuple(self),)  # another process decodes faster than it receives
 
 
 def expect(condition: Any, where: str, expected: str, got: Any) -> None:
@@ -61,13 +93,57 @@ def checked_rle(segmentation: Any, height: int, width: int, where: str) -> Rle:
     if isinstance(counts, list):
         counts = coco_mask.frPyObjects({"size": size, "counts": runs.tolist()}, height, width)["counts"]
     rle = Rle(size=[height, width], counts=counts if isinstance(counts, str) else counts.decode())
-    # pycocotools' merge stops where an empty run of one mask meets an empty run of another.
+    # Equal masks have equal codes; and pycocotools' merge would stop where empty runs of two masks meet.
     return rle if np.all(runs[1:]) else encode(decode(rle))
 
 
-def _checked_runs(counts: Any, num_pixels: int, where: str) -> NDArray[np.int64]:
+def checked_tube(segmentations: Sequence[Any], height: int, width: int, where: str, *, keep_runs: bool = False) -> Tube:
+    """`checked_rle` of each segmentation that is not None; in one pass where all are compressed and clean.
+
+    Args:
+        segmentations: One or None a frame.
+        height: As in `checked_rle`.
+        width: As in `checked_rle`.
+        where: File, index and field, for errors, which add the frame.
+        keep_runs: Whether the track keeps its runs: they are soon needed, and worth four bytes each.
+
+    Raises:
+        UserError: As `checked_rle`.
+    """
+    given, size = [each for each in segmentations if each is not None], [height, width]
+    compressed = all(isinstance(e, dict) and e.get("size") == size and isinstance(e.get("counts"), str) for e in given)
+    runs = _clean_runs([each["counts"] for each in given], height * width) if compressed else None
+    if runs is None:
+        return Tube(
+            None if each is None else checked_rle(each, height, width, f"{where}[{frame}]")
+            for frame, each in enumerate(segmentations)
+        )
+    tube = Tube(e if e is None else Rle(size=[height, width], counts=e["counts"]) for e in segmentations)
+    if keep_runs:
+        tube.runs = runs
+    return tube
+
+
+def _clean_runs(texts: list[str], num_pixels: int) -> Runs | None:
+    """The runs of masks of this many pixels in which no run but the first is empty; None if one is no such mask."""
     try:
-        runs = np.array(counts) if isinstance(counts, list) else _decompressed(counts)
+        runs, starts = _decompressed(texts)
+    except ValueError:  # no texts at all, too
+        return None
+    if runs.min() < 0 or runs.max() > num_pixels:  # before the sums, which could wrap around
+        return None
+    num_empty = np.count_nonzero(runs == 0) - np.count_nonzero(runs[starts] == 0)
+    clean = num_empty == 0 and np.all(np.add.reduceat(runs, starts, dtype=np.int64) == num_pixels)
+    return Runs(runs, starts) if clean else None
+
+
+def _checked_runs(counts: Any, num_pixels: int, where: str) -> NDArray[np.signedinteger[Any]]:
+    text = counts.decode("latin-1") if isinstance(counts, bytes) else counts
+    try:
+        if isinstance(counts, list):  # numpy takes true for 1
+            runs = np.array(counts if all(type(run) is int for run in counts) else [])
+        else:
+            runs = _decompressed([text]).lengths
     except (OverflowError, TypeError, ValueError):
         runs = np.empty(0)
     # The bound on each run comes before the sum, which could wrap around without it.
@@ -77,32 +153,52 @@ def _checked_runs(counts: Any, num_pixels: int, where: str) -> NDArray[np.int64]
     return runs
 
 
-def _decompressed(counts: str | bytes) -> NDArray[np.int64]:
-    """The runs behind compressed text, (R,) of any sign; ValueError if it is no such text.
+def _decompressed(texts: Sequence[str]) -> Runs:
+    """The runs behind one or more compressed texts, decoded in one pass; ValueError if one is no such text.
 
     A number is a little-endian string of 5-bit digits, each a character from 48 on; bit 5 says that another
-    follows, bit 4 of the last is the sign. From the fourth on a number is the difference to the one two before.
+    follows, bit 4 of the last is the sign. From the fourth of a mask on it is the difference to the one two before.
+    Runs are right up to the first that no mask can have; that one shows, and what follows it may have wrapped around.
     """
-    text = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, np.uint8)
-    if not text.size or text.min() < 48 or text.max() > 111:
-        raise ValueError("a character is outside the code")
-    codes = text - np.uint8(48)
-    ends = np.flatnonzero(codes < 32)
-    starts = np.concatenate(([0], ends[:-1] + 1))
-    lengths = ends + 1 - starts  # characters of each number
-    if codes[-1] >= 32 or lengths.max() > _MAX_DIGITS:
+    ends = np.cumsum([len(text) for text in texts])
+    digits = np.frombuffer("".join(texts).encode("ascii"), np.uint8) - np.uint8(48)
+    more = digits > 31
+    if not all(texts) or digits.max() > 63 or more[ends - 1].any():
+        raise ValueError("a text is empty, a character is outside the code or a number has no end")
+    leading = np.flatnonzero(more)  # the digits that others of their number follow
+    numbers = ((digits ^ 16) - np.uint8(16)).view(np.int8).take(np.flatnonzero(~more)).astype(np.int32)
+    index = np.flatnonzero(~more[leading + 1])  # in `leading`: the last but one of each number, then the one before it
+    for _ in range(_MAX_DIGITS - 1):
+        number = leading[index] - index
+        numbers[number] = (numbers[number] << 5) + (digits[leading[index]] & 31)
+        index = index[(index > 0) & (leading[index - 1] == leading[index] - 1)] - 1
+    if index.size:
         raise ValueError("a number has no end")
-    shifts = 5 * (np.arange(codes.size) - np.repeat(starts, lengths))
-    numbers = np.add.reduceat((codes & 31) << shifts, starts)
-    numbers -= (codes[ends] >> 4).astype(np.int64) << (5 * lengths)
-    numbers[1::2] = np.cumsum(numbers[1::2])
-    numbers[2::2] = np.cumsum(numbers[2::2])
-    return numbers
+    stops = ends - np.searchsorted(leading, ends)
+    return _undifferenced(numbers, np.concatenate(([0], stops[:-1])), stops)
 
 
-def run_lengths(rle: Rle) -> NDArray[np.int64]:
-    """The runs of a checked mask, (R,) int64 in pixels: outside, inside, outside, ..."""
-    return _decompressed(rle["counts"])
+def _undifferenced(numbers: NDArray[np.int32], starts: NDArray[np.int64], stops: NDArray[np.int64]) -> Runs:
+    """Runs from numbers, in place: each parity of places is summed up, over all masks at once, from 0 in each."""
+    firsts = numbers[starts]
+    numbers[starts] = 0  # no later number is a difference to the first of its mask
+    for parity in (0, 1):
+        sums = np.zeros(len(numbers[parity::2]) + 1, np.int32)
+        np.cumsum(numbers[parity::2], out=sums[1:], dtype=np.int32)
+        low, high = (starts + 1 - parity) // 2, (stops + 1 - parity) // 2
+        np.subtract(sums[1:], np.repeat(sums[low], high - low), out=numbers[parity::2])
+    numbers[starts] = firsts
+    return Runs(numbers, starts)
+
+
+def runs_of(rles: Sequence[Rle]) -> Runs:
+    """The runs of one or more checked masks, decoded in one pass."""
+    return _decompressed([rle["counts"] for rle in rles])
+
+
+def run_lengths(rle: Rle) -> NDArray[np.int32]:
+    """The runs of a checked mask, (R,) int32 in pixels: outside, inside, outside, ..."""
+    return runs_of([rle]).lengths
 
 
 def _from_polygons(polygons: list[Any], height: int, width: int, where: str) -> Rle:
@@ -118,6 +214,7 @@ def _checked_polygon(polygon: Any, height: int, width: int, where: str) -> list[
     except (OverflowError, ValueError):
         numbers = np.empty(0)
     good = numbers.dtype.kind in "if" and numbers.ndim == 1 and numbers.size >= 6 and numbers.size % 2 == 0
+    good = good and all(type(number) in (int, float) for number in polygon)  # numpy takes true for 1
     expect(good, where, "a flat list x, y, x, y, ... of at least three points", polygon)
     points, frame = numbers.reshape(-1, 2).astype(np.float64), np.array([width, height])
     near = np.all((points >= -frame) & (points <= 2 * frame))  # not a number compares as false
@@ -144,11 +241,6 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
 def area(rle: Rle) -> int:
     """Pixels inside a checked mask."""
     return int(coco_mask.area(rle))
-
-
-def intersection(first: Rle, second: Rle) -> int:
-    """Pixels inside both of two checked masks of one size."""
-    return int(coco_mask.area(coco_mask.merge([first, second], intersect=True)))
 
 
 def box(rle: Rle) -> tuple[int, int, int, int] | None:

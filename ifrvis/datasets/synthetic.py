@@ -140,7 +140,7 @@ def make_split(
 
 def _check_marker(frames_folder: Path, fingerprint: str) -> None:
     marker = frames_folder / "fingerprint.txt"
-    if frames_folder.exists() and (not marker.is_file() or marker.read_text() != fingerprint):
+    if frames_folder.exists() and (not marker.is_file() or marker.read_bytes() != fingerprint.encode()):
         raise UserError(f"Remove {frames_folder} or choose another folder: it was made from other parameters.")
 
 

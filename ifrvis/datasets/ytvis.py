@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ifrvis.datasets.rle import MAX_SIDE, Rle, checked_rle, expect
+from ifrvis.datasets.rle import MAX_SIDE, Rle, Tube, checked_tube, expect
 from ifrvis.errors import UserError
 from ifrvis.files import read_json
 
@@ -186,15 +186,12 @@ def _track(where: str, entry: dict[str, Any], annotations: Annotations) -> Track
     return Track(entry["id"], video.id, category_id, masks, given, bool(is_crowd))
 
 
-def checked_masks(values: Any, video: Video, where: str, *, any_length: bool = False) -> tuple[Rle | None, ...]:
+def checked_masks(values: Any, video: Video, where: str, *, any_length: bool = False, keep_runs: bool = False) -> Tube:
     """The masks of a track, one or None a frame of its video; UserError for anything else."""
     good = isinstance(values, list) and (any_length or len(values) == video.length)
     got = f"{len(values)} entries" if isinstance(values, list) else values
     expect(good, where, f"a list of {video.length} masks or null, one a frame of video {video.id!r}", got)
-    return tuple(
-        None if value is None else checked_rle(value, video.height, video.width, f"{where}[{t}]")
-        for t, value in enumerate(values)
-    )
+    return checked_tube(values, video.height, video.width, where, keep_runs=keep_runs)
 
 
 def checked_id(entry: dict[str, Any], key: str, known: Collection[Id], where: str) -> Id:

@@ -10,19 +10,21 @@ left out of their union; sizes of ground truth come from the areas in the annota
 
 Shape letters:
     D     predictions of one video and category, best first    G  ground truth of the same
-    K     IoU thresholds
+    K     IoU thresholds                                       S  ranges of sizes
+    T     frames
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets import rle
-from ifrvis.datasets.ytvis import Annotations, Id, Track, id_order
+from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.evaluation.predictions import Prediction
+from ifrvis.evaluation.processes import Task, in_processes, tasks_of
+from ifrvis.evaluation.tubes import Overlaps, overlaps
 
 __all__ = ["IOU_THRESHOLDS", "average_precision"]
 
@@ -31,35 +33,36 @@ IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALL_POINTS = np.linspace(0, 1, 101)
 # Mean area over the frames that are not empty, in pixels; both ends belong to a range.
 _SIZES = {"all": (0.0, 1e10), "s": (0.0, 128.0**2), "m": (128.0**2, 256.0**2), "l": (256.0**2, 1e10)}
+_LOWEST, _LARGEST = np.array(list(_SIZES.values())).T[:, :, None]  # (S, 1) each
 # Suffix of a statistic: the sizes that count, and how many predictions of one video and category.
 _CURVES = {"1": ("all", 1), "10": ("all", 10), "100": ("all", 100), "s": ("s", 100), "m": ("m", 100), "l": ("l", 100)}
-
-
-class _Tube(NamedTuple):
-    """The masks of one track, one or None a frame, and their areas in pixels."""
-
-    masks: Sequence[rle.Rle | None]
-    areas: NDArray[np.int64]
+_MOST = 100
+_S, _K = np.ogrid[: len(_SIZES), : len(IOU_THRESHOLDS)]
 
 
 class _Pair(NamedTuple):
-    """Predictions and ground truth of one video and category."""
+    """Predictions and ground truth of one video; after `part`, of one category."""
 
-    scores: NDArray[np.float64]  # (D,) falling
+    scores: NDArray[np.float64]  # (D,) falling in each category
     ious: NDArray[np.float64]  # (D, G) in [0, 1]
     pred_areas: NDArray[np.float64]  # (D,) pixels
     gt_areas: NDArray[np.float64]  # (G,) pixels
     gt_crowd: NDArray[np.bool_]  # (G,)
     gt_counts: NDArray[np.bool_]  # (G,) whether a match to it counts as a match
 
+    def part(self, preds: NDArray[np.bool_], gts: NDArray[np.bool_]) -> "_Pair":
+        """The same of some predictions, (D,) bool, and some ground truth, (G,) bool."""
+        of_gts = (self.gt_areas[gts], self.gt_crowd[gts], self.gt_counts[gts])
+        return _Pair(self.scores[preds], self.ious[preds][:, gts], self.pred_areas[preds], *of_gts)
+
 
 class _Matches(NamedTuple):
-    """One pair after matching, for one range of sizes."""
+    """One pair after matching."""
 
     scores: NDArray[np.float64]  # (D,)
-    hits: NDArray[np.bool_]  # (K, D)
-    ignored: NDArray[np.bool_]  # (K, D) neither hit nor false positive
-    num_gt: int  # ground truth that counts
+    hits: NDArray[np.bool_]  # (S, K, D)
+    ignored: NDArray[np.bool_]  # (S, K, D) neither hit nor false positive
+    num_gt: NDArray[np.int64]  # (S,) ground truth that counts
 
 
 class _Curve(NamedTuple):
@@ -70,7 +73,7 @@ class _Curve(NamedTuple):
 
 
 def average_precision(
-    annotations: Annotations, predictions: Sequence[Prediction], *, official_quirks: bool = False
+    annotations: Annotations, predictions: Sequence[Prediction], *, official_quirks: bool = False, jobs: int = 1
 ) -> dict[str, Any]:
     """AP and AR of predicted tracks.
 
@@ -78,6 +81,7 @@ def average_precision(
         annotations: Ground truth.
         predictions: Predicted tracks of its videos; of equal scores the earlier one goes first.
         official_quirks: Repeat the accidents of the official code that the module's docstring names.
+        jobs: Processes that share the videos; they change no number.
 
     Returns:
         AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl as fractions or None; `per_category`, the same
@@ -87,8 +91,13 @@ def average_precision(
         ValueError: If a prediction is about an unknown video or category, or has not one mask a frame of its video.
     """
     _check(annotations, predictions, any_length=official_quirks)
-    pairs = _pairs(annotations, predictions, official_quirks=official_quirks)
-    curves = {category_id: _curves(pairs[category_id]) for category_id in annotations.labels}
+    matches: dict[Id, list[_Matches]] = {category_id: [] for category_id in annotations.labels}
+    of_one = partial(_matches_of, official_quirks=official_quirks)
+    tasks = tasks_of(annotations, predictions, crowds=True)  # their order decides what comes first of equal scores
+    for of_video in in_processes(of_one, tasks, jobs=jobs):
+        for category_id, found in of_video.items():
+            matches[category_id].append(found)
+    curves = {category_id: _curves(found) for category_id, found in matches.items()}
     defined = [curve for of_category in curves.values() if (curve := of_category["100"])]
     return {
         **_statistics(curves.values()),
@@ -107,90 +116,95 @@ def _check(annotations: Annotations, predictions: Sequence[Prediction], *, any_l
             raise ValueError(f"prediction {index} has {len(prediction.masks)} masks, its video {video.length} frames")
 
 
-def _pairs(
-    annotations: Annotations, predictions: Sequence[Prediction], *, official_quirks: bool
-) -> Mapping[Id, list[_Pair]]:
-    """The pairs of each category, by video id: on that order hangs what comes first of equal scores."""
-    preds, gts, pairs = defaultdict(list), defaultdict(list), defaultdict(list)
-    for prediction in predictions:
-        preds[prediction.category_id, prediction.video_id].append(prediction)
-    for track in annotations.tracks:
-        gts[track.category_id, track.video_id].append(track)
-    for key in sorted(preds.keys() | gts.keys(), key=lambda key: id_order(key[1])):
-        pairs[key[0]].append(_pair(preds[key], gts[key], official_quirks=official_quirks))
-    return pairs
+def _matches_of(task: Task, *, official_quirks: bool) -> dict[Id, _Matches]:
+    """The matches of one video in each category that it has predictions or ground truth of."""
+    categories = list(dict.fromkeys([*(gt.category_id for gt in task.gts), *(pred.category_id for pred in task.preds)]))
+    best: list[Prediction] = []
+    for category_id in categories:
+        best += sorted((p for p in task.preds if p.category_id == category_id), key=lambda pred: -pred.score)[:_MOST]
+    pred_labels, gt_labels = (np.array([categories.index(e.category_id) for e in of]) for of in (best, task.gts))
+    same = np.equal.outer(pred_labels, gt_labels)
+    pair = _pair(task.video, best, task.gts, same, official_quirks=official_quirks)
+    return {
+        category_id: _match(pair.part(pred_labels == index, gt_labels == index))
+        for index, category_id in enumerate(categories)
+    }
 
 
-def _pair(preds: list[Prediction], gts: list[Track], *, official_quirks: bool) -> _Pair:
-    best = sorted(preds, key=lambda pred: -pred.score)[:100]
-    pred_tubes, gt_tubes = [[_tube(track.masks) for track in tracks] for tracks in (best, gts)]
-    ious = [[_tube_iou(pred, gt) for gt in gt_tubes] for pred in pred_tubes]
-    gt_areas = [_claimed_areas(gt, tube) if official_quirks else tube.areas for gt, tube in zip(gts, gt_tubes)]
+def _pair(
+    video: Video, preds: list[Prediction], gts: Sequence[Track], same: NDArray[np.bool_], *, official_quirks: bool
+) -> _Pair:
+    # Below the first threshold no IoU matters. The official code's is of shorter tubes, and can be larger.
+    least_iou = 0.0 if official_quirks else IOU_THRESHOLDS[0]
+    both = overlaps(video, [p.masks for p in preds], [gt.masks for gt in gts], pairs=same, least_iou=least_iou)
+    pred_lengths, gt_lengths = (np.array([len(each.masks) for each in tracks], np.int64) for tracks in (preds, gts))
+    gt_areas = [_claimed_areas(gt, areas) if official_quirks else areas for gt, areas in zip(gts, both.gt_areas.T)]
     return _Pair(
-        scores=np.array([pred.score for pred in best], np.float64),
-        ious=np.array(ious, np.float64).reshape(len(best), len(gts)),
-        pred_areas=np.array([_mean_area(tube.areas) for tube in pred_tubes]),
-        gt_areas=np.array([_mean_area(areas) for areas in gt_areas]),
+        scores=np.array([pred.score for pred in preds], np.float64),
+        ious=_tube_ious(both, np.minimum.outer(pred_lengths, gt_lengths)),
+        pred_areas=_mean_areas(both.pred_areas.T),
+        gt_areas=_mean_areas(np.array(gt_areas).reshape(len(gts), len(both.shared))),
         gt_crowd=np.array([gt.is_crowd for gt in gts], np.bool_),
         gt_counts=np.array([not (official_quirks and gt.id == 0) for gt in gts], np.bool_),
     )
 
 
-def _tube(masks: Sequence[rle.Rle | None]) -> _Tube:
-    return _Tube(masks, np.array([0 if mask is None else rle.area(mask) for mask in masks], np.int64))
+def _tube_ious(both: Overlaps, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums of intersections over sums of unions across the first `lengths` (D, G) frames; 0 for two empty tubes."""
+    shared = both.shared.sum(axis=0)
+    areas = np.concatenate((both.pred_areas, both.gt_areas), axis=1)
+    sums = np.concatenate((np.zeros((1, areas.shape[1]), np.int64), np.cumsum(areas, axis=0)))
+    d, g = np.indices(lengths.shape)
+    unions = sums[lengths, d] + sums[lengths, len(lengths) + g] - shared
+    ious: NDArray[np.float64] = shared / np.maximum(unions, 1)
+    return ious
 
 
-def _tube_iou(pred: _Tube, gt: _Tube) -> float:
-    """Sum of intersections over sum of unions across frames; 0 for two empty tubes."""
-    both = [(p, g) for p, g in zip(pred.masks, gt.masks) if p is not None and g is not None]
-    intersection = sum(rle.intersection(p, g) for p, g in both)
-    length = min(len(pred.masks), len(gt.masks))  # they differ under the official quirks only
-    union = int(pred.areas[:length].sum() + gt.areas[:length].sum()) - intersection
-    return intersection / union if union else 0.0
-
-
-def _claimed_areas(gt: Track, tube: _Tube) -> NDArray[Any]:
+def _claimed_areas(gt: Track, areas: NDArray[np.int64]) -> NDArray[Any]:
     """The areas that the annotation file gives; where it gives none (the official code stops) the masks'."""
     if all(claimed is None for claimed in gt.areas):
-        return tube.areas
-    return np.array([claimed or 0 for claimed in gt.areas])
+        return areas
+    return np.pad([claimed or 0 for claimed in gt.areas], (0, len(areas) - len(gt.areas)))
 
 
-def _mean_area(areas: NDArray[Any]) -> float:
-    return float(areas[areas > 0].mean()) if areas.any() else 0.0
+def _mean_areas(areas: NDArray[Any]) -> NDArray[np.float64]:
+    """(N,) mean over the frames that are not empty, of (N, T) areas; 0 where all are."""
+    return np.asarray(areas.sum(axis=1) / np.maximum(np.count_nonzero(areas, axis=1), 1), np.float64)
 
 
-def _curves(pairs: list[_Pair]) -> dict[str, _Curve | None]:
+def _match(pair: _Pair) -> _Matches:
+    """Give each prediction, best first, the free ground truth that it overlaps most, per size and threshold."""
+    gt_ignored = pair.gt_crowd | (pair.gt_areas < _LOWEST) | (pair.gt_areas > _LARGEST)
+    hits, ignored = np.zeros((2, len(_SIZES), len(IOU_THRESHOLDS), len(pair.scores)), np.bool_)
+    free = np.ones((len(_SIZES), len(IOU_THRESHOLDS), len(pair.gt_areas)), np.bool_)
+    for d in np.flatnonzero((pair.ious >= IOU_THRESHOLDS[0]).any(axis=1)):
+        reached = free & (pair.ious[d] >= IOU_THRESHOLDS[:, None])
+        counting = reached & ~gt_ignored[:, None]  # what is ignored is matched only where nothing else can be
+        reached = np.where(counting.any(axis=2, keepdims=True), counting, reached)
+        candidates = np.where(reached, pair.ious[d], -1.0)
+        match = candidates.shape[2] - 1 - candidates[:, :, ::-1].argmax(axis=2)  # the later of equals
+        matched = reached[_S, _K, match]
+        hits[:, :, d] = matched & pair.gt_counts[match]
+        ignored[:, :, d] = matched & gt_ignored[_S, match]
+        free[_S, _K, match] &= ~matched | pair.gt_crowd[match]  # a crowd takes any number
+    pred_outside = (pair.pred_areas < _LOWEST) | (pair.pred_areas > _LARGEST)
+    return _Matches(pair.scores, hits, ignored | (~hits & pred_outside[:, None]), (~gt_ignored).sum(axis=1))
+
+
+def _curves(matches: list[_Matches]) -> dict[str, _Curve | None]:
     """The curves of one category, by suffix; None where no ground truth counts."""
-    matches = {size: [_match(pair, *limits) for pair in pairs] for size, limits in _SIZES.items()}
-    return {suffix: _curve(matches[size], max_preds) for suffix, (size, max_preds) in _CURVES.items()}
+    return {
+        suffix: _curve(matches, list(_SIZES).index(size), max_preds) for suffix, (size, max_preds) in _CURVES.items()
+    }
 
 
-def _match(pair: _Pair, smallest: float, largest: float) -> _Matches:
-    """Give each prediction, best first, the free ground truth that it overlaps most, at each threshold."""
-    gt_ignored = pair.gt_crowd | (pair.gt_areas < smallest) | (pair.gt_areas > largest)
-    hits, ignored = np.zeros((2, len(IOU_THRESHOLDS), len(pair.scores)), np.bool_)
-    for k, threshold in enumerate(IOU_THRESHOLDS):
-        free = np.ones(len(gt_ignored), np.bool_)
-        for d, ious in enumerate(pair.ious):
-            reached = free & (ious >= threshold)
-            if (reached & ~gt_ignored).any():  # ground truth that is ignored is matched only where no other can be
-                reached &= ~gt_ignored
-            if reached.any():
-                match = np.flatnonzero(reached & (ious == ious[reached].max()))[-1]  # the later of equals
-                hits[k, d], ignored[k, d] = pair.gt_counts[match], gt_ignored[match]
-                free[match] = pair.gt_crowd[match]  # a crowd takes any number
-    pred_outside = (pair.pred_areas < smallest) | (pair.pred_areas > largest)
-    return _Matches(pair.scores, hits, ignored | (~hits & pred_outside), int((~gt_ignored).sum()))
-
-
-def _curve(matches: list[_Matches], max_preds: int) -> _Curve | None:
-    num_gt = sum(each.num_gt for each in matches)
+def _curve(matches: list[_Matches], size: int, max_preds: int) -> _Curve | None:
+    num_gt = sum(int(each.num_gt[size]) for each in matches)
     if not num_gt:
         return None
     order = np.argsort(-np.concatenate([each.scores[:max_preds] for each in matches]), kind="stable")
-    hits = np.concatenate([each.hits[:, :max_preds] for each in matches], axis=1)[:, order]
-    ignored = np.concatenate([each.ignored[:, :max_preds] for each in matches], axis=1)[:, order]
+    hits = np.concatenate([each.hits[size, :, :max_preds] for each in matches], axis=1)[:, order]
+    ignored = np.concatenate([each.ignored[size, :, :max_preds] for each in matches], axis=1)[:, order]
     true = np.cumsum(hits & ~ignored, axis=1)
     false = np.cumsum(~hits & ~ignored, axis=1)
     recall = true / num_gt

@@ -10,9 +10,9 @@ import json
 import sys
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ifrvis.datasets.rle import Rle, expect
 from ifrvis.datasets.ytvis import Annotations, Id, checked_id, checked_masks, checked_number, id_order
@@ -23,8 +23,12 @@ __all__ = [
     "Prediction",
     "Scored",
     "VideoPredictions",
+    "checked_results",
+    "one_class_each",
+    "queries_of",
     "read_predictions",
     "read_results",
+    "read_tracks",
     "results_of",
     "write_predictions",
 ]
@@ -35,12 +39,16 @@ MAX_BYTES = 2 << 30  # unpacked; 400 long videos of 20 masks a frame take a tent
 
 @dataclass(frozen=True)
 class Prediction:
-    """One predicted track: a mask or None a frame, a category and a score."""
+    """One predicted track: a mask or None a frame, a category and a score.
+
+    `number` is what its file calls it: the number of the query, or the index in a results file.
+    """
 
     video_id: Id
     category_id: Id
     score: float
     masks: tuple[Rle | None, ...]
+    number: int = field(default=-1, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The entry of a results file."""
@@ -119,10 +127,10 @@ def _video(entry: Any, annotations: Annotations, where: str) -> VideoPredictions
         good = type(entry.get(key)) is int and entry[key] == expected
         expect(good, f"{where}.{key}", f"the annotation file's {expected}", entry.get(key))
     expect(isinstance(entry.get("masks"), dict), f"{where}.masks", "an object", entry.get("masks"))
-    masks = {}
+    masks: dict[int, tuple[Rle | None, ...]] = {}
     for query, of_query in entry["masks"].items():
         expect(_is_query(query), f"{where}.masks", "numbers of queries as keys", query)
-        masks[int(query)] = checked_masks(of_query, video, f"{where}.masks[{query!r}]")
+        masks[int(query)] = checked_masks(of_query, video, f"{where}.masks[{query!r}]", keep_runs=True)
     by_class, by_query = (_scored(entry, key, masks, annotations, where) for key in ("by_class", "by_query"))
     pairs, single = {scored[:2] for scored in by_class}, {scored.query for scored in by_query}
     expect(len(pairs) == len(by_class), f"{where}.by_class", "each pair of query and category once", by_class)
@@ -152,11 +160,40 @@ def _scored(
 
 def results_of(videos: Iterable[VideoPredictions]) -> tuple[Prediction, ...]:
     """The predicted tracks that AP is about: each video's best pairs of query and class."""
-    return tuple(
-        Prediction(video.video_id, scored.category_id, scored.score, video.masks[scored.query])
-        for video in videos
-        for scored in video.by_class
-    )
+    return tuple(_prediction_of(video, scored) for video in videos for scored in video.by_class)
+
+
+def queries_of(videos: Iterable[VideoPredictions]) -> tuple[Prediction, ...]:
+    """The predicted tracks that tracking metrics are about: each video's best queries, under their best class."""
+    return tuple(_prediction_of(video, scored) for video in videos for scored in video.by_query)
+
+
+def _prediction_of(video: VideoPredictions, scored: Scored) -> Prediction:
+    return Prediction(video.video_id, scored.category_id, scored.score, video.masks[scored.query], scored.query)
+
+
+def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:
+    """Of entries of one video with the same masks, which are one query under several classes, the best, in order."""
+    best: dict[Any, Prediction] = {}
+    for result in results:
+        key = (result.video_id, tuple(mask and mask["counts"] for mask in result.masks))
+        if key not in best or result.score > best[key].score:
+            best[key] = result
+    return tuple(best.values())
+
+
+def read_tracks(
+    path: Path, annotations: Annotations, tracks: Literal["queries", "entries"], *, official_quirks: bool = False
+) -> tuple[Prediction, ...]:
+    """Read predicted tracks from the predictions file of a run (`.gz`) or from a results file.
+
+    Raises:
+        UserError: As `read_predictions` or `read_results`.
+    """
+    if path.suffix == ".gz":
+        return (queries_of if tracks == "queries" else results_of)(read_predictions(path, annotations))
+    results = read_results(path, annotations, official_quirks=official_quirks)
+    return one_class_each(results) if tracks == "queries" else results
 
 
 def read_results(path: Path, annotations: Annotations, *, official_quirks: bool = False) -> tuple[Prediction, ...]:
@@ -170,18 +207,25 @@ def read_results(path: Path, annotations: Annotations, *, official_quirks: bool 
     Raises:
         UserError: If the file is missing or wrong; it names the file, the index and the field.
     """
-    entries = read_json(path, "the results file")
-    expect(isinstance(entries, list), str(path), "a list of predicted tracks", entries)
+    return checked_results(read_json(path, "the results file"), annotations, str(path), official_quirks=official_quirks)
+
+
+def checked_results(
+    entries: Any, annotations: Annotations, where: str, *, official_quirks: bool = False
+) -> tuple[Prediction, ...]:
+    """The same for the content of a results file; `where` names it in errors."""
+    expect(isinstance(entries, list), where, "a list of predicted tracks", entries)
     return tuple(
-        _prediction(entry, annotations, f"{path}: [{index}]", any_length=official_quirks)
-        for index, entry in enumerate(entries)
+        _prediction(entry, annotations, where, index, any_length=official_quirks) for index, entry in enumerate(entries)
     )
 
 
-def _prediction(entry: Any, annotations: Annotations, where: str, *, any_length: bool) -> Prediction:
+def _prediction(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:
+    where = f"{path}: [{index}]"
     expect(isinstance(entry, dict), where, "an object", entry)
     video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
     category_id = checked_id(entry, "category_id", annotations.labels, where)
     score = checked_number(entry.get("score"), -sys.float_info.max, sys.float_info.max, f"{where}.score")
-    masks = checked_masks(entry.get("segmentations"), video, f"{where}.segmentations", any_length=any_length)
-    return Prediction(video.id, category_id, score, masks)
+    segmentations, here = entry.get("segmentations"), f"{where}.segmentations"
+    masks = checked_masks(segmentations, video, here, any_length=any_length, keep_runs=True)
+    return Prediction(video.id, category_id, score, masks, index)

@@ -10,7 +10,7 @@ from ifrvis.harness.compose import Composed
 
 __all__ = ["SCORING_VERSION", "eval_signature", "predictions_signature", "run_name", "train_signature", "train_spec"]
 
-SCORING_VERSION = 1  # raised when the same predictions would be scored differently
+SCORING_VERSION = 2  # raised when the same predictions would be scored differently
 TRAIN_KEYS = (
     "model",
     "data",

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation import slow_ap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ifrvis.datasets.rle import encode
+from ifrvis.datasets.rle import area, encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, read_annotations
 from ifrvis.evaluation.ap import average_precision
 from ifrvis.evaluation.predictions import Prediction, read_results
@@ -119,20 +120,55 @@ def test_an_empty_prediction_is_a_false_positive():
 
 
 videos = st.integers(1, 3)
-tubes = arrays(bool, (FRAMES, SIDE, SIDE)).map(
-    lambda masks: tuple(encode(mask) if mask.any() else None for mask in masks)
+# Full masks, noise and few pixels: runs that go on in the next column, and many strips in one.
+frames = st.sampled_from([0.05, 0.5, 0.9, 1.0]).flatmap(
+    lambda share: arrays(float, (SIDE, SIDE), elements=st.floats(0, 1)).map(lambda noise: noise <= share)
+)
+tubes = st.lists(st.none() | frames, min_size=FRAMES, max_size=FRAMES).map(
+    lambda masks: tuple(None if mask is None else encode(mask) for mask in masks)
 )
 gt_tracks = st.lists(st.tuples(videos, st.integers(1, 2), tubes), min_size=1, max_size=5)
 pred_tracks = st.lists(st.tuples(videos, st.integers(1, 2), tubes), max_size=6)
+scores = st.sampled_from([0.2, 0.5, 0.9])  # with ties
 
 
-def annotated(tracks):
+def annotated(tracks, crowds=()):
     return Annotations(
         Path("gt.json"),
         (Category(1, "a"), Category(2, "b")),
-        tuple(Video(k, SIDE, SIDE, ("0.jpg",) * FRAMES, "v") for k in (1, 2, 3)),
-        tuple(Track(k, *of, (None,) * FRAMES) for k, of in enumerate(tracks)),
+        tuple(Video(k, SIDE, SIDE, ("0.jpg",) * FRAMES, "v") for k in (3, 1, 2)),
+        tuple(Track(k, *of, (None,) * FRAMES, is_crowd=k in crowds) for k, of in enumerate(tracks)),
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(gt_tracks, pred_tracks, st.sets(st.integers(0, 4)), st.booleans(), st.data())
+def test_every_number_is_that_of_the_slow_reference(tracks, predicted, crowds, quirks, data):
+    predicted = predicted + data.draw(st.lists(st.sampled_from(tracks)))  # some that overlap
+    predictions = [Prediction(v, c, data.draw(scores), masks) for v, c, masks in predicted]
+    if quirks:
+        predictions = [replace(p, masks=p.masks[: data.draw(st.integers(1, FRAMES))]) for p in predictions]
+    found = average_precision(annotated(tracks, crowds), predictions, official_quirks=quirks)
+    expected = slow_ap.average_precision(annotated(tracks, crowds), predictions, official_quirks=quirks)
+    assert_close(found, expected)
+
+
+def assert_close(found, expected):
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        if isinstance(value, dict):
+            assert_close(found[key], value)
+        else:
+            assert found[key] == (value if value is None else pytest.approx(value, abs=1e-9))
+
+
+def test_processes_that_share_the_videos_change_nothing():
+    annotations = read_annotations(CASES[7] / "gt.json")
+    predictions = read_results(CASES[7] / "pred.json", annotations)
+    alone = average_precision(annotations, predictions)
+    assert average_precision(annotations, predictions, jobs=2) == alone
+    with pytest.raises(ValueError, match="Give --jobs 1 or more, got 0"):
+        average_precision(annotations, predictions, jobs=0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -146,6 +182,6 @@ def test_order_of_the_predictions_is_nothing_when_scores_differ(tracks, predicte
 @settings(max_examples=40, deadline=None)
 @given(gt_tracks)
 def test_perfect_tracks_have_ap_one(tracks):
-    tracks = [(v, c, masks) for v, c, masks in tracks if any(masks)]
+    tracks = [(v, c, masks) for v, c, masks in tracks if any(mask and area(mask) for mask in masks)]
     result = average_precision(annotated(tracks), [Prediction(v, c, 0.5, masks) for v, c, masks in tracks])
     assert result["AP"] is None if not tracks else result["AP"] == pytest.approx(1)

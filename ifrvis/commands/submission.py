@@ -1,0 +1,148 @@
+"""`ifrvis submission` and `ifrvis ingest`: predictions to a server, its scores back."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifrvis.commands.selection import add_command, root_arguments
+from ifrvis.errors import UserError
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
+    from ifrvis.harness.runs import Run
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands about an evaluation server."""
+    text = "write the zip that a YouTube-VIS server takes, or check one"
+    add_command(commands, "submission", _submission, text, _submission_arguments)
+    text = "keep the scores that a server gave to a run's zip, as a record marked external"
+    add_command(commands, "ingest", _ingest, text, _ingest_arguments)
+
+
+def _submission_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", help="a run's name, or its beginning; or a predictions or results file")
+    parser.add_argument("--check", type=Path, metavar="ZIP", help="check this zip instead of writing one")
+    parser.add_argument("--annotation", type=Path, help="JSON of the split (default: the one that the run predicted)")
+    parser.add_argument("--out", type=Path, default=Path("results.zip"), help="default: ./results.zip")
+    root_arguments(parser)
+
+
+def _ingest_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="the name of a run, or the beginning of it")
+    parser.add_argument("--zip", type=Path, required=True, help="the zip that the server was given")
+    parser.add_argument("--scores", type=Path, required=True, help="what the server gave back: JSON, or `name: value`")
+    parser.add_argument("--server", default="", help="where the scores come from, such as a web address")
+    parser.add_argument("--percent", action="store_true", help="the server's values are percent")
+    root_arguments(parser)
+
+
+def _submission(arguments: argparse.Namespace) -> int:
+    from ifrvis.evaluation.predictions import read_tracks
+    from ifrvis.evaluation.submission import read_submission, write_submission
+    from ifrvis.files import sha256_file
+
+    if (arguments.run is None) == (arguments.check is None):
+        raise UserError("Give either a run to pack or --check ZIP.")
+    if arguments.check:
+        annotations = _annotations(arguments, None)
+        tracks = read_submission(arguments.check, annotations)
+        print(f"{arguments.check} is sound: {len(tracks)} tracks in {len(annotations.videos)} videos")
+        return 0
+    run = None if Path(arguments.run).is_file() else _run_named(arguments.results, arguments.run)
+    path = _predictions(run) if run else Path(arguments.run)
+    tracks = read_tracks(path, _annotations(arguments, run), "entries")
+    write_submission(arguments.out, tracks, comment=path.parent.name if run else "")
+    print(f"wrote {arguments.out}: {len(tracks)} tracks, SHA-256 {sha256_file(arguments.out)}")
+    return 0
+
+
+def _annotations(arguments: argparse.Namespace, run: "Run | None") -> "Annotations":
+    """The annotations asked for, or those of the split that the run predicted."""
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.ytvis import read_annotations
+
+    if arguments.annotation:
+        return read_annotations(arguments.annotation, tracks_required=False)
+    if run is None:
+        raise UserError("Give --annotation, the JSON of the split that the file is about.")
+    job, evaluation = _evaluation(run, _predictions(run).parent.name)
+    split = load_dataset(job["dataset"], arguments.data_root).split(evaluation["role"])
+    if split.fingerprint != evaluation["split"]:
+        raise UserError(
+            f"Give --annotation: the {split.role} split of {split.dataset} is no longer what was predicted."
+        )
+    return split.read()
+
+
+def _ingest(arguments: argparse.Namespace) -> int:
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.evaluation.submission import comment_of, read_server_scores
+    from ifrvis.files import sha256_file
+    from ifrvis.harness.identity import SCORING_VERSION, eval_signature
+    from ifrvis.harness.provenance import provenance
+    from ifrvis.harness.records import publish_record
+
+    run = _run_named(arguments.results, arguments.run)
+    job, evaluation = _evaluation(run, comment_of(arguments.zip))
+    metrics, raw = read_server_scores(arguments.scores, percent=arguments.percent)
+    eval_sig, spec = eval_signature(run.train_sig, evaluation["inference"], "server"), run.read_spec()
+    record = {
+        **{key: job[key] for key in ("profile", "off_spec", "method", "backbone")},
+        "name": run.name,
+        "train_sig": run.train_sig,
+        "eval_sig": eval_sig,
+        "seed": spec["train"]["seed"],
+        "dataset": load_dataset(job["dataset"], arguments.data_root).name,
+        "protocol": "server",
+        "external": {"server": arguments.server, "raw": raw},
+        "metrics": metrics,
+        "files": {"submission": sha256_file(arguments.zip), "scores": sha256_file(arguments.scores)},
+        "inference": evaluation["inference"],
+        "scoring": SCORING_VERSION,
+        "spec": spec,
+        "provenance": provenance(),
+        "attempts": [],
+    }
+    path = run.results.record(job["profile"], run.name, run.train_sig, eval_sig)
+    if not publish_record(path, record):
+        raise UserError(f"Remove {path} if these scores shall take its place: the run has scores of a server already.")
+    print(f"wrote {path}")
+    return 0
+
+
+def _run_named(root: Path, name: str) -> "Run":
+    from ifrvis.harness.attempts import attempts_of
+    from ifrvis.harness.runs import Results
+
+    found = [path for path in Results(root).run_folders().values() if path.name.startswith(name)]
+    if len(found) != 1:
+        known = ", ".join(sorted(path.name for path in found)) or "none"
+        raise UserError(f"Name one run, or a file that exists: those in {root} that begin with {name!r} are {known}.")
+    run_name, _, digits = found[0].name.rpartition("-")
+    attempts = attempts_of(Results(root).run(run_name, digits))
+    if not attempts:
+        raise UserError(f"Start {found[0].name} first: nothing was ever asked of it.")
+    return Results(root).run(run_name, str(attempts[-1].submission()["train_sig"]))
+
+
+def _predictions(run: "Run") -> Path:
+    found = sorted(run.folder.glob("predictions/*/predictions.json.gz"))
+    if len(found) != 1:
+        known = ", ".join(str(path) for path in found) or "none"
+        raise UserError(f"Give the predictions file itself, and --annotation: those of {run.name} are {known}.")
+    return found[0]
+
+
+def _evaluation(run: "Run", folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What an attempt of the run was asked for, and of that the evaluation whose predictions lie in `folder`."""
+    from ifrvis.harness.attempts import attempts_of
+
+    for attempt in reversed(attempts_of(run)):
+        job = attempt.submission()
+        for evaluation in job["evaluations"]:
+            if run.predictions(evaluation["inference"], evaluation["split"]).parent.name == folder:
+                return job, evaluation
+    raise UserError(f"Use a zip that `ifrvis submission {run.name}` wrote: this is of no predictions of that run.")

@@ -1,0 +1,86 @@
+"""Tracking protocols: which predictions become tracks, as data in `experiments/protocols/`.
+
+The paper does not say how its Table 3 chooses them, and the choice moves every number of it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ifrvis.datasets.ytvis import Id
+from ifrvis.errors import UserError
+from ifrvis.evaluation.predictions import Prediction
+from ifrvis.files import read_yaml
+from ifrvis.packed import packed_yaml
+from ifrvis.schema import construct
+
+__all__ = ["RECORDED", "TrackingProtocol", "halves", "load_protocol", "load_protocols"]
+
+RECORDED = ("all", "common", "matched")  # the protocols of every record
+
+
+@dataclass(frozen=True)
+class TrackingProtocol:
+    """How predictions become tracks.
+
+    Args:
+        name: The YAML's.
+        title: In words.
+        tracks: `queries`, each under its best class, or all `entries` of a results file.
+        most: Only so many of a video, best first.
+        threshold: The least score; `matched`: the candidate of best IDF1 on the other half of the videos.
+        thresholds: The candidates, rising, at which the metrics are computed, too.
+        seed: Of the halves.
+        least_iou: Boxes that overlap less are no match.
+    """
+
+    name: str
+    title: str
+    tracks: Literal["queries", "entries"]
+    most: int | None = None
+    threshold: float | Literal["matched"] | None = None
+    thresholds: tuple[float, ...] = ()
+    seed: int = 0
+    least_iou: float = 0.5
+
+    @property
+    def levels(self) -> tuple[float | None, ...]:
+        """All thresholds at which something is computed; None keeps every track."""
+        return self.thresholds if self.threshold == "matched" else (self.threshold, *self.thresholds)
+
+    def select(self, predictions: Iterable[Prediction]) -> list[Prediction]:
+        """The tracks of one video before any threshold, in their order."""
+        tracks = list(predictions)
+        best = sorted(range(len(tracks)), key=lambda index: -tracks[index].score)[: self.most]
+        return [tracks[index] for index in sorted(best)]
+
+
+def load_protocol(name: str) -> TrackingProtocol:
+    """The protocol `name` of `experiments/protocols/`, or of a YAML file.
+
+    Raises:
+        UserError: If there is no such protocol or its YAML is wrong.
+    """
+    path = packed_yaml("protocols", name)
+    protocol = construct(TrackingProtocol, read_yaml(path, "the tracking protocol"), str(path))
+    if protocol.most is not None and protocol.most < 1:
+        raise UserError(f"Set 'most' in {path} to 1 or more: it is {protocol.most}.")
+    if not 0 < protocol.least_iou <= 1:
+        raise UserError(f"Set 'least_iou' in {path} to a number above 0, up to 1: it is {protocol.least_iou}.")
+    if list(protocol.thresholds) != sorted(set(protocol.thresholds)):
+        raise UserError(f"Let 'thresholds' in {path} rise: they are {list(protocol.thresholds)}.")
+    if protocol.threshold == "matched" and not protocol.thresholds:
+        raise UserError(f"Add 'thresholds' to {path}: the matched one is chosen among them.")
+    return protocol
+
+
+def load_protocols(names: Sequence[str] = RECORDED) -> list[TrackingProtocol]:
+    """Several protocols; by default those of every record."""
+    return [load_protocol(name) for name in names]
+
+
+def halves(video_ids: Iterable[Id], seed: int) -> dict[Id, int]:
+    """Half 0 or 1 of each video; the order of the videos does not matter."""
+    ordered = sorted(video_ids, key=lambda video_id: hashlib.sha256(f"{seed}:{video_id}".encode()).digest())
+    return {video_id: position % 2 for position, video_id in enumerate(ordered)}

@@ -1,0 +1,42 @@
+"""Every number of a record, from the predictions of a run: what a worker publishes, and what `rescore` makes anew."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ifrvis.datasets.ytvis import Annotations
+from ifrvis.evaluation.ap import average_precision
+from ifrvis.evaluation.identity import count_errors, identity_errors
+from ifrvis.evaluation.predictions import VideoPredictions, queries_of, results_of
+from ifrvis.evaluation.protocols import load_protocol, load_protocols
+from ifrvis.evaluation.tracking import kept_tracks, tracking_scores
+
+__all__ = ["record_scores"]
+
+SHOWN = "matched"  # the protocol of Table 3's cells
+IDENTITY = "common"  # the protocol under which identity errors are counted
+
+
+def record_scores(
+    annotations: Annotations, videos: Sequence[VideoPredictions], *, jobs: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Score the predictions of one run.
+
+    Args:
+        annotations: Ground truth.
+        videos: Predictions for exactly its videos.
+        jobs: Processes that share the videos; they change no number.
+
+    Returns:
+        Three fields of a record: `metrics`, AP and the tracking metrics that tables show; `tracking`, these under every
+        recorded protocol, with their `curve` over thresholds; `identity`, numbers of identity errors, and `protocol`.
+    """
+    queries = queries_of(videos)
+    tracking = tracking_scores(annotations, queries, load_protocols(), jobs=jobs)
+    shown = {name: value for name, value in tracking[SHOWN].items() if name != "threshold"}
+    kept = kept_tracks(annotations, queries, load_protocol(IDENTITY))
+    errors = count_errors(identity_errors(annotations, kept, jobs=jobs))
+    return {
+        "metrics": {**average_precision(annotations, results_of(videos), jobs=jobs), **shown},
+        "tracking": tracking,
+        "identity": {"protocol": IDENTITY, **errors},
+    }

@@ -1,0 +1,161 @@
+"""Submission files: the zip that a YouTube-VIS server takes, and the scores that it gives back.
+
+The zip holds one file, `results.json`: a list of predicted tracks of the videos of the split, their masks as
+run-length codes with counts as text. Whatever comes from elsewhere is checked before it is unpacked.
+"""
+
+import contextlib
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ifrvis.datasets.rle import expect
+from ifrvis.datasets.ytvis import Annotations
+from ifrvis.errors import UserError
+from ifrvis.evaluation.predictions import Prediction, checked_results
+from ifrvis.files import canonical_json, write_atomically
+
+__all__ = ["comment_of", "read_server_scores", "read_submission", "write_submission"]
+
+NAME = "results.json"
+MAX_BYTES = 2 << 30  # unpacked
+MAX_RATIO = 200  # of unpacked to packed size; run-length text packs to a third or a tenth
+MAX_SCORES_BYTES = 1 << 16
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: equal predictions give equal bytes
+_METRIC = re.compile(r"m?(ap|ar)0?(50|75|10|1|s|m|l)?")
+
+
+def write_submission(path: Path, predictions: Iterable[Prediction], *, comment: str = "") -> None:
+    """Write the zip; equal predictions give equal bytes. The comment is for `comment_of`: servers ignore it."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        info = zipfile.ZipInfo(NAME, _DATE)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(info, canonical_json([prediction.to_json() for prediction in predictions]))
+        archive.comment = comment.encode()
+    write_atomically(path, packed.getvalue())
+
+
+def read_submission(path: Path, annotations: Annotations) -> tuple[Prediction, ...]:
+    """Read and check a zip as a server would, and better.
+
+    Args:
+        path: The zip.
+        annotations: Of the split that it is about; tracks are not needed.
+
+    Raises:
+        UserError: If it is no such zip, or its results are wrong; the message names file, index and field.
+    """
+    where = f"{path}: {NAME}"
+    data = _unpacked(path)
+    try:
+        entries = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"Replace {path}: {NAME} in it is not valid JSON ({error}).") from error
+    predictions = checked_results(entries, annotations, where)
+    for index, entry in enumerate(entries):
+        for t, mask in enumerate(entry["segmentations"]):
+            text = mask is None or (isinstance(mask, dict) and isinstance(mask["counts"], str))
+            expect(text, f"{where}: [{index}].segmentations[{t}]", "counts as compressed text, or null", mask)
+    return predictions
+
+
+def comment_of(path: Path) -> str:
+    """The comment that the zip was written with; UserError if it is no zip that a server takes."""
+    with _opened(path) as archive:
+        _member(archive, path)
+        return archive.comment.decode(errors="replace")
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError as error:
+        raise UserError(f"Check the path: the zip {path} does not exist.") from error
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise UserError(f"Replace {path}: it is not a zip ({error}).") from error
+
+
+def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
+    """The one file of the zip; nothing is ever unpacked to a path that a zip names."""
+    members = archive.infolist()
+    if [member.filename for member in members] != [NAME]:
+        names = ", ".join(repr(member.filename) for member in members[:5]) or "nothing"
+        raise UserError(f"Pack {NAME} alone, at the top level, into {path}: it holds {names}.")
+    member = members[0]
+    if member.flag_bits & 1:
+        raise UserError(f"Pack {path} without a password: no server can read it.")
+    if member.file_size > min(MAX_BYTES, MAX_RATIO * (member.compress_size + 1024)):
+        raise UserError(
+            f"Replace {path}: {NAME} in it unpacks from {member.compress_size} to {member.file_size} bytes; "
+            f"at most {MAX_BYTES}, and {MAX_RATIO} times as many, are read."
+        )
+    return member
+
+
+def _unpacked(path: Path) -> bytes:
+    with _opened(path) as archive:
+        member = _member(archive, path)
+        try:
+            with archive.open(member) as stream:
+                return stream.read(member.file_size)
+        except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"Replace {path}: {NAME} in it cannot be unpacked ({error}).") from error
+
+
+def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, float | None], str]:
+    """The scores in a server's output, and the output itself.
+
+    Args:
+        path: A JSON object, or text with lines such as `AP50: 0.61`. Names are read as people write them: mAP is AP,
+            AP_0.50 is AP50. -1 is undefined. What is no metric of ours is passed over.
+        percent: Whether the values are percent.
+
+    Returns:
+        Fractions by metric, and the text of the file.
+
+    Raises:
+        UserError: If there is no AP, a metric comes twice, or a value is no fraction.
+    """
+    text = _text_of(path)
+    scores: dict[str, float | None] = {}
+    for name, value in _named_values(text):
+        match = _METRIC.fullmatch(re.sub("[^a-z0-9]", "", name.lower()))
+        if match is None:
+            continue
+        metric = match[1].upper() + (match[2] or "")
+        expect(metric not in scores, f"{path}: {name}", f"{metric} once", value)
+        number = value / 100 if percent and value != -1 else value
+        cure = "a fraction from 0 to 1, or -1" + ("" if percent else "; give --percent if these are percent")
+        expect(number == -1 or 0 <= number <= 1, f"{path}: {name}", cure, value)
+        scores[metric] = None if number == -1 else number
+    expect("AP" in scores, str(path), "a line or a key with AP", text)
+    return scores, text
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_SCORES_BYTES + 1)
+        expect(len(data) <= MAX_SCORES_BYTES, str(path), f"at most {MAX_SCORES_BYTES} bytes of scores", "more")
+        return data.decode()
+    except FileNotFoundError as error:
+        raise UserError(f"Check the path: the scores {path} do not exist.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Replace {path}: the scores cannot be read as UTF-8 text ({error}).") from error
+
+
+def _named_values(text: str) -> Iterator[tuple[str, float]]:
+    try:
+        content: Any = json.loads(text)
+        pairs = list(content.items()) if isinstance(content, dict) else []
+    except (ValueError, RecursionError):
+        pairs = re.findall(r"^[ \t]*([\w.@ ]+?)[ \t]*[:=][ \t]*([-+.\deE]+)[ \t]*%?[ \t]*$", text, re.MULTILINE)
+    for name, value in pairs:
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            yield name, float(value)

@@ -1,0 +1,222 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation.tampering import tampered
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ifrvis.cli import main
+from ifrvis.datasets.rle import encode
+from ifrvis.datasets.synthetic import SyntheticParameters, make_split
+from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, read_annotations
+from ifrvis.evaluation.identity import count_errors, identity_errors
+from ifrvis.evaluation.predictions import Prediction
+
+KINDS = ("change", "switch", "merged", "lost", "duplicate", "never_found")
+
+
+def scene(gts, preds, width=24):
+    """One video whose masks are bars, drawn as text: a line a track, a word a frame, `3-6` columns 3 to 5, `.` none."""
+
+    def masks(line):
+        bars = [None if word == "." else [int(n) for n in word.split("-")] for word in line.split()]
+        columns = np.arange(width)
+        return tuple(b and encode(np.tile((columns >= b[0]) & (columns < b[1]), (2, 1))) for b in bars)
+
+    length = len(gts[0].split())
+    tracks = tuple(Track(f"g{k}", 1, 1, masks(line), (None,) * length) for k, line in enumerate(gts))
+    videos = (Video(1, width, 2, ("0.jpg",) * length, "v"),)
+    annotations = Annotations(Path("gt.json"), (Category(1, "a"),), videos, tracks)
+    return annotations, [Prediction(1, 1, 0.9 - 0.1 * k, masks(line), k) for k, line in enumerate(preds)]
+
+
+def found_in(annotations, predictions):
+    (video,) = identity_errors(annotations, predictions)
+    return [(error.kind, error.frames, error.gt_ids, error.predictions) for error in video.errors]
+
+
+A, B = "0-4 0-4 0-4 0-4 0-4", "10-14 10-14 10-14 10-14 10-14"
+BY_HAND = {
+    "perfect": ([A, B], [B, A], []),
+    "a new identity": ([A], ["0-4 0-4 . . .", ". . 0-4 0-4 0-4"], [("change", (2,), ("g0",), (0, 1))]),
+    "a new identity after a gap": (
+        [A],
+        ["0-4 0-4 . . .", ". . . 0-4 0-4"],
+        [("change", (3,), ("g0",), (0, 1)), ("lost", (2,), ("g0",), ())],
+    ),
+    "there and back": (
+        [A],
+        ["0-4 . . 0-4 0-4", ". 0-4 0-4 . ."],
+        [("change", (1,), ("g0",), (0, 1)), ("change", (3,), ("g0",), (1, 0))],
+    ),
+    "two swapped": (
+        [A, B],
+        ["0-4 0-4 10-14 10-14 10-14", "10-14 10-14 0-4 0-4 0-4"],
+        [("switch", (2,), ("g0", "g1"), (0, 1))],
+    ),
+    "two swapped while one is hidden": (
+        [A, "10-14 10-14 . . 10-14"],
+        ["0-4 0-4 . . 10-14", "10-14 10-14 0-4 0-4 0-4"],
+        [("switch", (2, 4), ("g0", "g1"), (0, 1))],
+    ),
+    "an identity taken over is a change": (
+        [A, "10-14 10-14 . . ."],
+        ["0-4 0-4 . . .", "10-14 10-14 0-4 0-4 0-4"],
+        [("change", (2,), ("g0",), (0, 1))],
+    ),
+    "three swapped are three changes": (
+        ["0-4 0-4", "8-12 8-12", "16-20 16-20"],
+        ["0-4 8-12", "8-12 16-20", "16-20 0-4"],
+        [("change", (1,), (f"g{g}",), (g, (g + 2) % 3)) for g in range(3)],
+    ),
+    "swapped one after the other is two changes and two more": (
+        [A, B],
+        ["0-4 . . . 10-14", "10-14 0-4 0-4 0-4 0-4", ". 10-14 10-14 10-14 ."],
+        [
+            ("change", (1,), ("g0",), (0, 1)),
+            ("change", (1,), ("g1",), (1, 2)),
+            ("change", (4,), ("g1",), (2, 0)),
+        ],
+    ),
+    "merged, one much smaller": (
+        ["0-8 0-8 0-8", "8-10 8-10 8-10"],
+        ["0-8 0-10 0-8", "8-10 . 8-10"],
+        [("merged", (1,), ("g0", "g1"), (0,))],
+    ),
+    "merged, equals": (
+        ["0-4 0-4 0-4", "4-8 4-8 4-8"],
+        ["0-4 0-8 0-8", "4-8 . ."],
+        [("merged", (1, 2), ("g0", "g1"), (0,))],
+    ),
+    "merged by the other's, then its own again": (
+        ["0-8 0-8 0-8", "8-10 8-10 8-10"],
+        ["0-8 . 0-8", "8-10 0-10 8-10"],
+        [("merged", (1,), ("g0", "g1"), (1,))],
+    ),
+    "merged, then a new identity": (
+        ["0-4 0-4 0-4", "4-8 4-8 4-8"],
+        ["0-4 0-8 0-4", "4-8 . .", ". . 4-8"],
+        [("change", (2,), ("g1",), (1, 2)), ("merged", (1,), ("g0", "g1"), (0,))],
+    ),
+    "a large mask beside a good one merges nothing": (
+        ["0-4 0-4", "4-8 4-8"],
+        ["0-4 0-4", "4-8 4-8", "0-8 0-8"],
+        [],
+    ),
+    "lost for a while, and while it is hidden": (
+        ["0-4 0-4 . 0-4 0-4"],
+        ["0-4 . . . 0-4"],
+        [("lost", (1, 3), ("g0",), ())],
+    ),
+    "a mask far too large is lost": (["0-4 0-4"], ["0-4 0-9"], [("lost", (1,), ("g0",), ())]),
+    "IoU of one half is not above it": (["0-4 0-4"], ["0-4 0-8"], [("lost", (1,), ("g0",), ())]),
+    "lost twice": (
+        [A],
+        ["0-4 . 0-4 . 0-4"],
+        [("lost", (1,), ("g0",), ()), ("lost", (3,), ("g0",), ())],
+    ),
+    "never found": ([A, B], [A], []),
+    "a duplicate that starts later": (
+        [A],
+        [A, ". 0-3 0-3 . 0-4"],
+        [("duplicate", (1, 2), ("g0",), (1,)), ("duplicate", (4,), ("g0",), (1,))],
+    ),
+    "the owner stays though another fits better": (
+        [A],
+        ["0-4 0-3 0-3 0-3 0-3", ". 0-4 0-4 0-4 0-4"],
+        [("duplicate", (1, 2, 3, 4), ("g0",), (1,))],
+    ),
+    "a mask on nothing is no identity error": ([A], [A, B], []),
+    "nothing predicted": ([A], [], []),
+}
+
+
+@pytest.mark.parametrize(("gts", "preds", "expected"), BY_HAND.values(), ids=BY_HAND.keys())
+def test_cases_worked_by_hand(gts, preds, expected):
+    annotations, predictions = scene(gts, preds)
+    assert found_in(annotations, predictions) == expected
+    assert found_in(annotations, predictions[::-1]) == expected
+
+
+def test_objects_never_found_are_counted_apart():
+    annotations, predictions = scene([A, B, ". . . . ."], [A])
+    assert count_errors(identity_errors(annotations, predictions)) == dict.fromkeys(KINDS, 0) | {"never_found": 1}
+
+
+bars = st.tuples(st.integers(0, 12), st.integers(1, 8)).map(lambda bar: f"{bar[0]}-{bar[0] + bar[1]}") | st.just(".")
+lines = st.lists(st.tuples(bars, bars, bars, bars).map(" ".join), min_size=1, max_size=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(lines, lines, st.randoms(use_true_random=False))
+def test_errors_are_disjoint_and_the_order_of_predictions_is_nothing(gts, preds, random):
+    annotations, predictions = scene(gts, preds)
+    found = found_in(annotations, predictions)
+    assert found_in(annotations, random.sample(predictions, len(predictions))) == found
+    objects, duplicates = [], []
+    for kind, frames, ids, numbers in found:
+        assert kind in KINDS
+        assert frames == tuple(sorted(set(frames)))
+        if kind == "duplicate":
+            duplicates += [(numbers[0], t) for t in frames]
+        elif kind == "switch" and len(frames) == 2:
+            objects += [("either", ids, t) for t in frames]
+        else:
+            objects += [(gt_id, t) for gt_id in ids for t in frames]
+    assert len(set(objects)) == len(objects)  # an object has at most one error in a frame
+    assert len(set(duplicates)) == len(duplicates)
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    """Objects that cross, and hide each other for a while."""
+    parameters = SyntheticParameters(3, {"pretrain": 0, "train": 0, "dev": 0, "test": 5}, frames=24, occlusion=1.0)
+    return read_annotations(make_split(parameters, "test", tmp_path_factory.mktemp("mini")))
+
+
+def check_tampered(annotations, seeds):
+    planted = set()
+    for seed in seeds:
+        copies = tampered(annotations, np.random.default_rng(seed))
+        found = identity_errors(annotations, [pred for copy in copies for pred in copy.predictions()])
+        for video, copy in zip(found, copies):
+            assert sorted((e.kind, e.frames, e.gt_ids) for e in video.errors) == sorted(copy.planted), (seed, video)
+            assert not video.never_found
+            planted |= {kind for kind, _, _ in copy.planted}
+    assert planted == set(KINDS) - {"never_found"}
+
+
+def test_exactly_what_a_script_tampered_with_is_found_in_synthetic_videos(mini):
+    perfect = [Prediction(track.video_id, 1, 0.5, track.masks) for track in mini.tracks]
+    assert set(count_errors(identity_errors(mini, perfect)).values()) == {0}
+    check_tampered(mini, range(12))
+
+
+def test_exactly_what_a_script_tampered_with_is_found_in_real_clips(real_vis):
+    check_tampered(read_annotations(real_vis / "instances.json"), range(3))
+
+
+def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, capsys):
+    annotations, predictions = scene([A, B], ["0-4 0-4 . . .", ". . 0-4 0-4 0-4"])
+    (video,) = annotations.videos
+    content = {
+        "videos": [{**vars(video), "file_names": list(video.file_names)}],
+        "categories": [{"id": 1, "name": "a"}],
+    }
+    content["annotations"] = [
+        {"id": t.id, "video_id": 1, "category_id": 1, "segmentations": t.masks} for t in annotations.tracks
+    ]
+    (tmp_path / "gt.json").write_text(json.dumps(content))
+    (tmp_path / "pred.json").write_text(json.dumps([pred.to_json() for pred in predictions]))
+    command = ["evaluate", "identity", "--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
+    assert main([*command, "--json"]) == 0
+    change = {"kind": "change", "frames": [2], "gt_ids": ["g0"], "predictions": [0, 1]}
+    assert json.loads(capsys.readouterr().out) == {
+        "protocol": "common",
+        "counts": dict.fromkeys(KINDS, 0) | {"change": 1, "never_found": 1},
+        "videos": [{"video_id": 1, "errors": [change], "never_found": ["g1"]}],
+    }
+    assert main([*command, "--jobs", "2"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "video 1: change of g0 in frames 2"

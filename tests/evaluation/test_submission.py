@@ -1,0 +1,195 @@
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ifrvis.cli import main
+from ifrvis.datasets.ytvis import Annotations, Category, Video
+from ifrvis.errors import UserError
+from ifrvis.evaluation import submission as module
+from ifrvis.evaluation.predictions import Prediction, Scored, VideoPredictions, write_predictions
+from ifrvis.evaluation.submission import comment_of, read_server_scores, read_submission, write_submission
+from ifrvis.harness.attempts import claim
+from ifrvis.harness.identity import train_signature
+from ifrvis.harness.records import read_record
+from ifrvis.harness.runs import Results
+
+RLE = {"size": [4, 5], "counts": "34="}
+VIDEOS = (Video(7, 5, 4, ("v/0.jpg", "v/1.jpg"), "v"), Video(9, 5, 4, ("w/0.jpg",), "w"))
+ANNOTATIONS = Annotations(Path("valid.json"), (Category(1, "cat"),), VIDEOS, ())
+TRACKS = (Prediction(7, 1, 0.1 + 0.2, (RLE, None)), Prediction(9, 1, 0.5, (RLE,)))
+
+
+def packed(path, members, **options):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content if isinstance(content, bytes | str) else json.dumps(content), **options)
+    return path
+
+
+def test_a_zip_comes_back_as_it_was_and_equal_predictions_give_equal_bytes(tmp_path):
+    path = tmp_path / "results.zip"
+    write_submission(path, TRACKS, comment="whole-12")
+    assert read_submission(path, ANNOTATIONS) == TRACKS
+    assert comment_of(path) == "whole-12"
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["results.json"]
+        entry = json.loads(archive.read("results.json"))[0]
+    assert entry == {"video_id": 7, "category_id": 1, "score": 0.1 + 0.2, "segmentations": [RLE, None]}
+    before = path.read_bytes()
+    write_submission(path, TRACKS, comment="whole-12")
+    assert path.read_bytes() == before
+
+
+ENTRY = TRACKS[0].to_json()
+BROKEN = {
+    "no results": ({}, "Pack results.json alone"),
+    "another name": ({"result.json": []}, "it holds 'result.json'"),
+    "in a folder": ({"out/results.json": []}, "Pack results.json alone"),
+    "one more": ({"results.json": [], "__MACOSX/x": ""}, "Pack results.json alone"),
+    "outside": ({"../results.json": []}, "Pack results.json alone"),
+    "absolute": ({"/results.json": []}, "Pack results.json alone"),
+    "a way out beside it": ({"results.json": [], "../../etc/passwd": ""}, "Pack results.json alone"),
+    "bomb": ({"results.json": b" " * 10_000_000}, "unpacks from"),
+    "not JSON": ({"results.json": "["}, "is not valid JSON"),
+    "deep JSON": ({"results.json": "[" * 100_000}, "is not valid JSON"),
+    "not a list": ({"results.json": {}}, "results.json: expected a list"),
+    "another split's video": ({"results.json": [{**ENTRY, "video_id": 8}]}, r"results\.json: \[0\]\.video_id"),
+    "too short": ({"results.json": [{**ENTRY, "segmentations": [RLE]}]}, r"\[0\]\.segmentations: expected a list of 2"),
+    "runs as numbers": (
+        {"results.json": [ENTRY, {**ENTRY, "segmentations": [None, {"size": [4, 5], "counts": [3, 4, 13]}]}]},
+        r"\[1\]\.segmentations\[1\]: expected counts as compressed text",
+    ),
+    "polygons": (
+        {"results.json": [{**ENTRY, "segmentations": [[[1, 1, 4, 1, 4, 4]], None]}]},
+        r"\[0\]\.segmentations\[0\]",
+    ),
+    "score": ({"results.json": [{**ENTRY, "score": float("nan")}]}, r"\[0\]\.score"),
+}
+
+
+@pytest.mark.parametrize(("members", "message"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_zip_that_no_server_takes_is_refused(tmp_path, members, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read_submission(packed(tmp_path / "bad.zip", members), ANNOTATIONS)
+    assert "bad.zip" in str(caught.value)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bad.zip"]
+
+
+def test_what_is_no_zip_or_was_damaged_or_locked_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bad.zip"
+    with pytest.raises(UserError, match="does not exist"):
+        read_submission(path, ANNOTATIONS)
+    for data in (b"", b"PK\5\6", b"text", packed(tmp_path / "x", {"results.json": "[]"}).read_bytes()[:-30]):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match="it is not a zip"):
+            read_submission(path, ANNOTATIONS)
+    data = bytearray(packed(path, {"results.json": [ENTRY] * 9}).read_bytes())
+    for changed, message in (
+        ((60, 0xFF), "cannot be unpacked"),
+        ((data.index(b"PK\1\2") + 8, 1), "without a password"),
+    ):
+        path.write_bytes(data[: changed[0]] + bytes([changed[1]]) + data[changed[0] + 1 :])
+        with pytest.raises(UserError, match=message):
+            read_submission(path, ANNOTATIONS)
+    path.write_bytes(data)
+    monkeypatch.setattr(module, "MAX_BYTES", 100)
+    with pytest.raises(UserError, match="at most 100"):
+        read_submission(path, ANNOTATIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "percent", "expected"),
+    [
+        ("mAP: 0.5\nAP_0.50 = 0.75\nAR@10 : 1e-1\ntime: 33\n", False, {"AP": 0.5, "AP50": 0.75, "AR10": 0.1}),
+        ('{"AP": 50.0, "APs": -1, "AR1": 25, "user": "x"}', True, {"AP": 0.5, "APs": None, "AR1": 0.25}),
+        ("AP: 0\nAPl: -1\n", False, {"AP": 0, "APl": None}),
+    ],
+)
+def test_scores_are_read_as_servers_write_them(tmp_path, text, percent, expected):
+    path = tmp_path / "scores.txt"
+    path.write_text(text)
+    assert read_server_scores(path, percent=percent) == (expected, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a line or a key with AP"),
+        ("AP50: 0.1", "a line or a key with AP"),
+        ("AP: 50.1", "give --percent"),
+        ("AP: nan", "a line or a key with AP"),
+        ('{"AP": NaN}', "a fraction from 0 to 1"),
+        ("AP: 0.5\nmAP: 0.6", "AP once"),
+        ("AP: -0.5", "a fraction from 0 to 1"),
+        ("[1]", "a line or a key with AP"),
+        ("AP: 0.5" + " " * 70_000, "at most 65536 bytes"),
+    ],
+)
+def test_scores_that_are_none_are_refused(tmp_path, text, message):
+    path = tmp_path / "scores.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_server_scores(path)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that has predicted, and what the commands need to find it."""
+    train = dict.fromkeys(("model", "data", "pipeline", "sampler", "optimizer", "schedule", "iterations"))
+    train |= dict.fromkeys(("global_batch", "precision", "threads", "init")) | {"seed": 3}
+    run = Results(tmp_path / "results").run("mine-s3", train_signature(train))
+    run.write_spec(train)
+    evaluation = {"inference": {"mode": "whole"}, "split": "ab" * 32, "role": "heldout", "protocol": "server"}
+    job = {"train_sig": run.train_sig, "profile": "smoke", "off_spec": False, "method": "ours", "backbone": "r50"}
+    claim(run, {**job, "dataset": "smoke19", "evaluations": [evaluation]})
+    masks = {4: (RLE, None)}, {4: (RLE,)}
+    videos = [
+        VideoPredictions(v.id, 4, 5, v.length, m, (Scored(4, 1, 0.5),), (Scored(4, 1, 0.5),))
+        for v, m in zip(VIDEOS, masks)
+    ]
+    write_predictions(run.predictions(evaluation["inference"], evaluation["split"]), videos)
+    content = {"categories": [{"id": 1, "name": "cat"}]}
+    content["videos"] = [{"id": v.id, "width": 5, "height": 4, "file_names": list(v.file_names)} for v in VIDEOS]
+    (tmp_path / "valid.json").write_text(json.dumps(content))
+    return run
+
+
+def test_from_a_run_to_a_zip_to_a_record_marked_external(run, tmp_path, capsys):
+    roots, out = ["--results", f"{tmp_path}/results", "--data-root", f"{tmp_path}/data"], tmp_path / "out.zip"
+    valid = ["--annotation", f"{tmp_path}/valid.json"]
+    assert main(["submission", "mine", *roots, *valid, "--out", str(out)]) == 0
+    assert main(["submission", "--check", str(out), *roots, *valid]) == 0
+    assert capsys.readouterr().out.endswith("out.zip is sound: 2 tracks in 2 videos\n")
+    (tmp_path / "scores.txt").write_text("mAP: 0.25\n")
+    ingest = ["ingest", "mine", *roots, "--zip", str(out), "--scores", f"{tmp_path}/scores.txt", "--server", "a server"]
+    assert main(ingest) == 0
+    (path,) = (tmp_path / "results/records/smoke").iterdir()
+    record = read_record(path)
+    assert (record["protocol"], record["metrics"], record["seed"]) == ("server", {"AP": 0.25}, 3)
+    assert record["external"] == {"server": "a server", "raw": "mAP: 0.25\n"}
+    assert set(record["files"]) == {"submission", "scores"}
+    assert str(tmp_path) not in path.read_text()
+    capsys.readouterr()
+    assert main(ingest) == 2
+    assert capsys.readouterr().err.startswith(f"ifrvis: Remove {path} if these scores shall take its place")
+    packed(out, {"results.json": []})
+    assert main(ingest) == 2
+    assert "Use a zip that `ifrvis submission mine-s3` wrote" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["submission"], "Give either a run to pack or --check ZIP"),
+        (["submission", "absent"], "Name one run, or a file that exists"),
+        (["submission", "--check", "absent.zip"], "Give --annotation"),
+        (["submission", "mine"], "Give --annotation: the heldout split of smoke19 is no longer what was predicted"),
+        (["ingest", "mine", "--zip", "absent.zip", "--scores", "x"], "the zip absent.zip does not exist"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_2(run, tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, "--results", "results", "--data-root", "data"]) == 2
+    assert message in capsys.readouterr().err
