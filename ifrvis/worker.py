@@ -3,11 +3,16 @@
     python -m ifrvis.worker results/runs/<run>/attempts/0001
 
 It goes on from the newest valid checkpoint of any earlier attempt, predicts and scores what the attempt is asked
-for, and publishes the records. What exists already is not made again.
+for, and publishes the records. What exists already is not made again. Where the environment sets RANK and WORLD_SIZE
+(see `training.processes`), several processes train together, and the first alone does all the rest.
+
+IFRVIS_CHECKPOINT_INTERVAL_S, in seconds, is what a run that is killed loses at most (default: 120).
 """
 
+import contextlib
 import dataclasses
 import logging
+import os
 import resource
 import sys
 from pathlib import Path
@@ -21,16 +26,19 @@ from ifrvis.harness.identity import SCORING_VERSION
 from ifrvis.harness.life import StoppedError, attempt_at, live
 from ifrvis.harness.provenance import provenance
 from ifrvis.harness.records import publish_record
+from ifrvis.schema import is_number
 
 __all__ = ["main", "run_attempt"]
 
-CHECKPOINT_INTERVAL_S = 120.0  # what a run that is killed loses at most
 log = logging.getLogger("ifrvis")
 
 
 def run_attempt(folder: str) -> None:
-    """Live one attempt; how it ended is in its `exit.json`."""
-    live(folder, lambda attempt, progress: _Worker(attempt, progress).work())
+    """Live one attempt, or help its first process to train; how it ended is in its `exit.json`."""
+    if _rank():
+        _Worker(attempt_at(Path(folder)), {}).help_train()
+    else:
+        live(folder, lambda attempt, progress: _Worker(attempt, progress).work())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("Give the folder of one attempt: python -m ifrvis.worker results/runs/<run>/attempts/0001")
         return 2
     run_attempt(given[0])
-    return 0 if (attempt_at(Path(given[0])).ending() or {}).get("reason") == "complete" else 1
+    return 0 if _rank() or (attempt_at(Path(given[0])).ending() or {}).get("reason") == "complete" else 1
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
 
 
 class _Worker:
@@ -51,11 +63,11 @@ class _Worker:
         self._progress = progress
         self._job = attempt.submission()
         self._spec = attempt.run.read_spec()
-        self._not_loaded: dict[str, Any] = {}
+        self._not_loaded: dict[str, Any] | None = None
         self._model: Any = None
 
     def work(self) -> None:
-        if self._job["publish_weights"] and not self._attempt.run.weights.exists():
+        if self._wants_weights():
             self._publish_weights()
         for evaluation in self._job["evaluations"]:
             path = self._record_path(evaluation)
@@ -63,6 +75,16 @@ class _Worker:
                 record = self._record(evaluation)
                 self._attempt.check_fence()
                 publish_record(path, record)
+
+    def help_train(self) -> None:
+        """Train beside the first process if it trains; all the rest is its own affair."""
+        missing = [each for each in self._job["evaluations"] if not self._record_path(each).exists()]
+        if self._wants_weights() or not all(self._predictions_path(each).exists() for each in missing):
+            with contextlib.suppress(StoppedError):
+                self._train()
+
+    def _wants_weights(self) -> bool:
+        return self._job["publish_weights"] and not self._attempt.run.weights.exists()
 
     def _record_path(self, evaluation: dict[str, Any]) -> Path:
         run = self._attempt.run
@@ -83,34 +105,46 @@ class _Worker:
             "backbone": self._job["backbone"],
             "dataset": load_dataset(self._job["dataset"], Path(self._job["data_root"])).name,
             "protocol": evaluation["protocol"],
-            "metrics": self._metrics(predictions, evaluation),
+            **self._scores(predictions, evaluation),
             "files": {"predictions": sha256_file(predictions)},
             "inference": evaluation["inference"],
             "scoring": SCORING_VERSION,
             "spec": spec,
             "provenance": {**provenance(), "determinism": _determinism(), "data": self._data(evaluation)},
-            "not_loaded": self._not_loaded,
+            "not_loaded": self._what_was_not_loaded(),
             "curve": self._curve(),
             "attempts": [_attempt_json(each) for each in attempts_of(run)],
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
 
+    def _what_was_not_loaded(self) -> dict[str, Any]:
+        """What the initial weights left out; where an earlier attempt trained and predicted, its checkpoint knows."""
+        from ifrvis.training.checkpoints import newest_valid
+
+        if self._not_loaded is None:
+            checkpoint = newest_valid(self._checkpoint_folders(), train_sig=self._attempt.run.train_sig)
+            self._not_loaded = dict(checkpoint.state["not_loaded"]) if checkpoint else {}
+        return self._not_loaded
+
+    def _checkpoint_folders(self) -> list[Path]:
+        return [each.checkpoints for each in attempts_of(self._attempt.run)]
+
     def _data(self, evaluation: dict[str, Any]) -> dict[str, Any]:
         return {"train": self._spec["train"]["data"], "evaluation": evaluation["split"]}
 
-    def _metrics(self, predictions: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
-        from ifrvis.evaluation.ap import average_precision
-        from ifrvis.evaluation.predictions import read_predictions, results_of
+    def _scores(self, predictions: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
+        from ifrvis.evaluation.predictions import read_predictions
+        from ifrvis.evaluation.scores import record_scores
 
         annotations = self._split(evaluation["role"], evaluation["split"]).read()
         log.info("scoring %s", predictions)
-        return average_precision(annotations, results_of(read_predictions(predictions, annotations)))
+        return record_scores(annotations, read_predictions(predictions, annotations))
 
     def _predictions(self, evaluation: dict[str, Any]) -> Path:
         from ifrvis.evaluation.predictions import write_predictions
         from ifrvis.inference.whole import predict_split
 
-        path = self._attempt.run.predictions(evaluation["inference"], evaluation["split"])
+        path = self._predictions_path(evaluation)
         if path.exists():
             return path
         model = self._trained_model()
@@ -126,6 +160,9 @@ class _Worker:
         write_predictions(path, videos)
         return path
 
+    def _predictions_path(self, evaluation: dict[str, Any]) -> Path:
+        return self._attempt.run.predictions(evaluation["inference"], evaluation["split"])
+
     def _trained_model(self) -> Any:
         if self._model is None:
             self._model = self._train()
@@ -133,25 +170,28 @@ class _Worker:
 
     def _train(self) -> Any:
         from ifrvis.training.loop import train
+        from ifrvis.training.processes import join_processes
 
         role = "pretrain" if self._job["publish_weights"] else "train"
         split = self._split(role, self._spec["train"]["data"])
         self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
-        trained = train(
-            self._spec["train"],
-            train_sig=self._attempt.run.train_sig,
-            annotations=split.read(),
-            frames_root=split.frames,
-            folder=self._attempt.checkpoints,
-            resume_from=[each.checkpoints for each in attempts_of(self._attempt.run)],
-            init_weights=Path(self._job["init"]) if self._job["init"] else None,
-            workers=self._job["workers"],
-            checkpoint_interval_s=CHECKPOINT_INTERVAL_S,
-            should_stop=self._attempt.is_asked_to_stop,
-            before_checkpoint=self._attempt.check_fence,
-            on_progress=self._on_progress,
-            watch=self._watch if self._job["watch_videos"] else None,
-        )
+        with join_processes() as processes:
+            trained = train(
+                self._spec["train"],
+                train_sig=self._attempt.run.train_sig,
+                annotations=split.read(),
+                frames_root=split.frames,
+                folder=self._attempt.checkpoints,
+                resume_from=self._checkpoint_folders(),
+                init_weights=Path(self._job["init"]) if self._job["init"] else None,
+                workers=self._job["workers"],
+                processes=processes,
+                checkpoint_interval_s=_checkpoint_interval_s(),
+                should_stop=self._attempt.is_asked_to_stop,
+                before_checkpoint=self._attempt.check_fence,
+                on_progress=self._on_progress,
+                watch=self._watch if self._job["watch_videos"] else None,
+            )
         self._not_loaded = dataclasses.asdict(trained.not_loaded)
         if not trained.finished:
             raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")
@@ -176,8 +216,12 @@ class _Worker:
         write_atomically(self._attempt.run.curve, canonical_json(curve))
 
     def _curve(self) -> dict[str, float | None]:
-        path = self._attempt.run.curve
-        return dict(read_json(path, "the curve of a run")) if path.exists() else {}
+        try:
+            curve = read_json(self._attempt.run.curve, "the curve of a run")
+        except UserError:  # it is not there yet, or cannot be used: the quarters behind are lost, no more
+            return {}
+        sound = isinstance(curve, dict) and all(value is None or is_number(value) for value in curve.values())
+        return curve if sound else {}
 
     def _publish_weights(self) -> None:
         """Publish the trained weights in half precision, the form in which they are shipped too."""
@@ -209,8 +253,16 @@ class _Worker:
 
 
 def _attempt_json(attempt: Attempt) -> dict[str, Any]:
-    ending = attempt.ending() or {"reason": "running", "kind": "", "seconds": None}
+    ending = attempt.ending() or {"reason": attempt.state(), "kind": "", "seconds": None}
     return {key: ending[key] for key in ("reason", "kind", "seconds")}
+
+
+def _checkpoint_interval_s() -> float:
+    given = os.environ.get("IFRVIS_CHECKPOINT_INTERVAL_S", "120")
+    try:
+        return float(given)
+    except ValueError:
+        raise UserError(f"Set IFRVIS_CHECKPOINT_INTERVAL_S to seconds, or unset it: got {given!r}.") from None
 
 
 def _determinism() -> str:

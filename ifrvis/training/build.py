@@ -18,6 +18,7 @@ from torch import nn
 
 import ifrvis.models  # noqa: F401  registers the method
 from ifrvis.errors import DataMissingError, UserError
+from ifrvis.models.drop_path import replace_drop_path
 from ifrvis.models.parameters import parameter_groups
 from ifrvis.training.checkpoints import load_plain
 
@@ -75,6 +76,7 @@ def build_model(config: Mapping[str, Any], *, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         model = MODELS.build(ConfigDict(copy.deepcopy(dict(config))))
         model.init_weights()
+    replace_drop_path(model)
     return model
 
 
@@ -82,18 +84,30 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     """Copy what fits from a checkpoint of an image-level or video model; the class head always stays random.
 
     Raises:
-        UserError: If the file is missing, or holds anything but tensors and plain data.
+        UserError: If the file is missing, holds anything but tensors and plain data, or nothing that fits.
     """
     given = {key.replace(*HOST_PREFIX): value for key, value in _read_weights(path).items()}
     own = model.state_dict()
     known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
     fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
+    if not fitting:
+        raise UserError(
+            f"Choose other initial weights than {path}: nothing in it has a name and shape of this model's."
+        )
+    for key, value in fitting.items():
+        if not _is_plain(value):
+            raise UserError(f"Replace {path}: {key} is not a dense tensor of finite real numbers.")
     model.load_state_dict(fitting, strict=False)
     return NotLoaded(
         missing=sorted(own.keys() - known.keys()),
         unexpected=sorted(given.keys() - known.keys()),
         mismatched=sorted(known.keys() - fitting.keys()),
     )
+
+
+def _is_plain(value: torch.Tensor) -> bool:
+    dense = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
+    return dense and not value.is_complex() and bool(torch.isfinite(value).all())
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

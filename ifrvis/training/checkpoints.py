@@ -18,7 +18,7 @@ import torch
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_file, write_atomically
 
-__all__ = ["Checkpoint", "load_plain", "newest_valid", "save"]
+__all__ = ["Checkpoint", "load_plain", "newest_valid", "read_checkpoint", "save"]
 
 KEPT = 2
 State = dict[str, Any]
@@ -63,7 +63,7 @@ def newest_valid(folders: Iterable[Path], *, train_sig: str) -> Checkpoint | Non
         UserError: If it belongs to another training than `train_sig`.
     """
     for path in _by_iteration(folders):
-        checkpoint = _read(path)
+        checkpoint = read_checkpoint(path)
         if checkpoint is None:
             continue
         if checkpoint.state["train_sig"] != train_sig:
@@ -82,7 +82,7 @@ def _by_iteration(folders: Iterable[Path]) -> list[Path]:
     return sorted(numbered, key=lambda path: int(path.stem.removeprefix("iter_")), reverse=True)
 
 
-def _read(path: Path) -> Checkpoint | None:
+def read_checkpoint(path: Path) -> Checkpoint | None:
     """The checkpoint at `path`; None if it is not whole, or was removed meanwhile."""
     try:
         seal = read_json(path.with_suffix(".json"))

@@ -1,7 +1,7 @@
 """Global batches for the training loop, in the host's data structures.
 
 Workers load whole iterations in order; what they load depends on the iteration alone, so their number changes
-nothing. Position p of a global batch belongs to process p mod `world_size`.
+nothing. Position p of a global batch belongs to process p mod the number of processes.
 
 Shape letters:
     T  frames per clip    N  instances of a clip
@@ -11,7 +11,7 @@ Shape letters:
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from ifrvis.datasets.clips import Clip, ClipSampler, load_clip, padded_size
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
+from ifrvis.training.processes import Processes
 
 __all__ = ["GlobalBatch", "global_batches", "model_inputs"]
 
@@ -38,18 +39,23 @@ class GlobalBatch:
     Attributes:
         iteration: The iteration, from 0.
         clips: The clips of this process, by position.
+        videos: Names of the videos of the whole global batch, each once.
         counts: Meta information that normalises the losses, over the whole global batch: its clips, its instances,
             and the instances that the last frame of their clip shows.
     """
 
     iteration: int
     clips: list[Clip]
+    videos: list[str]
     counts: dict[str, int]
 
 
 @dataclass(frozen=True)
 class _Iterations(Dataset):
-    """Iteration number -> its clips. Errors are returned: a worker that raises them wraps them in a traceback."""
+    """Iteration number -> one process's share of it, with its own counts.
+
+    Errors are returned: a worker that raises them wraps them in a traceback.
+    """
 
     sampler: ClipSampler
     annotations: Annotations
@@ -57,14 +63,16 @@ class _Iterations(Dataset):
     rank: int
     world_size: int
 
-    def __getitem__(self, iteration: int) -> tuple[int, list[Clip] | UserError]:
+    def __getitem__(self, iteration: int) -> GlobalBatch | UserError:
         draws = self.sampler.batch(iteration)
         padded = padded_size(draws)
         try:
             own = draws[self.rank :: self.world_size]
-            return iteration, [load_clip(self.annotations, self.frames_root, draw, padded) for draw in own]
+            clips = [load_clip(self.annotations, self.frames_root, draw, padded) for draw in own]
         except UserError as error:
-            return iteration, error
+            return error
+        videos = list(dict.fromkeys(f"video {draw.video.name}" for draw in draws))
+        return GlobalBatch(iteration, clips, videos, _counts(clips))
 
 
 def global_batches(
@@ -75,8 +83,7 @@ def global_batches(
     start: int,
     stop: int,
     workers: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
+    processes: Processes | None = None,
 ) -> Iterator[GlobalBatch]:
     """The global batches of iterations `start` to `stop` - 1.
 
@@ -87,25 +94,33 @@ def global_batches(
         start: First iteration.
         stop: The iteration to stop before.
         workers: Processes that load; 0 loads in this one.
-        rank: Number of this process.
-        world_size: Number of processes; the losses of more than one need their counts summed.
+        processes: Those that share the batches; this one alone by default.
 
     Raises:
-        UserError: If a frame cannot be used.
+        UserError: If a frame cannot be used, here or by another process, or a process has nothing to do.
     """
-    assert world_size == 1, "the counts of several processes are not summed yet"
+    processes = processes or Processes()
+    if processes.world_size > sampler.global_batch:
+        raise UserError(
+            f"Start at most {sampler.global_batch} processes, got {processes.world_size}: "
+            f"train.global_batch={sampler.global_batch}, and each needs a clip to train on."
+        )
     loader = DataLoader(
-        _Iterations(sampler, annotations, frames_root, rank, world_size),
+        _Iterations(sampler, annotations, frames_root, processes.rank, processes.world_size),
         batch_size=None,
         sampler=range(start, stop),
         num_workers=workers,
         collate_fn=_as_it_is,
         worker_init_fn=_settle_worker,
     )
-    for iteration, clips in loader:
-        if isinstance(clips, UserError):
-            raise clips
-        yield GlobalBatch(iteration, clips, _counts(clips))
+    batches = iter(loader)
+    for _ in range(start, stop):
+        with processes.agreeing():
+            loaded = next(batches)
+            if isinstance(loaded, UserError):
+                raise loaded
+        totals = map(int, processes.total(list(loaded.counts.values())))
+        yield replace(loaded, counts=dict(zip(loaded.counts, totals)))
 
 
 def _counts(clips: Sequence[Clip]) -> dict[str, int]:

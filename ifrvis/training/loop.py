@@ -1,28 +1,32 @@
 """The training loop: small, so that a run that is killed at any instant goes on to bitwise the same weights.
 
 The host's own Runner trains the same models; this loop exists because exact resumption and safe loading need it.
-Its numbers depend on the specification alone: clips, points, dropout and drop path are drawn from (seed, iteration,
-position), and the losses are divided by the counts of the global batch, so that micro-batches add up to it.
+Its numbers depend on the specification alone: clips, points and drop path are drawn from (seed, iteration, position),
+and the losses are divided by the counts of the global batch, so that micro-batches and processes add up to it.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ifrvis.datasets.clips import Clip, ClipSampler
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
+from ifrvis.models.drop_path import draw_drop_path_for
 from ifrvis.models.targets import NonFiniteError
 from ifrvis.training.build import NotLoaded, settle_torch
 from ifrvis.training.checkpoints import save
 from ifrvis.training.data import GlobalBatch, global_batches, model_inputs
+from ifrvis.training.processes import Processes
 from ifrvis.training.progress import Clock, Progress, Sink
 from ifrvis.training.state import TrainingState, start_or_resume
 
@@ -35,12 +39,12 @@ _SMALLEST_LOSS_SCALE = 1.0  # mixed precision halves its scale of 65536 at each 
 class NotFiniteLossError(UserError):
     """The loss or its gradient is infinite or not a number."""
 
-    def __init__(self, what: str, iteration: int, videos: Sequence[str]) -> None:
-        names = ", ".join(dict.fromkeys(videos))
-        super().__init__(
-            f"Lower train.optimizer.lr, or look at the frames and masks of {names}: {what} is not finite in "
-            f"iteration {iteration}, whose batch these videos make up."
-        )
+
+def _not_finite(what: str, batch: GlobalBatch) -> NotFiniteLossError:
+    return NotFiniteLossError(
+        f"Lower train.optimizer.lr, or look at the frames and masks of {', '.join(batch.videos)}: {what} is not finite "
+        f"in iteration {batch.iteration}, whose batch these videos make up."
+    )
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def train(
     init_weights: Path | None = None,
     workers: int = 0,
     micro_batch: int | None = None,
+    processes: Processes | None = None,
     checkpoint_interval_s: float = 600.0,
     should_stop: Callable[[], bool] = lambda: False,
     before_checkpoint: Callable[[], None] = lambda: None,
@@ -87,15 +92,17 @@ def train(
         train_sig: Identity of the training; only its own checkpoints are taken up.
         annotations: The training split.
         frames_root: Folder that the file names of frames are relative to.
-        folder: Where this attempt, and no other, writes checkpoints.
+        folder: Where this attempt, and no other, writes checkpoints; of several processes the first does.
         resume_from: Checkpoint folders of earlier attempts, oldest first.
         init_weights: The file behind the specification's `init`.
         workers: Processes that load clips.
-        micro_batch: Clips of one forward pass; the whole global batch by default. The gradient is the same but for
-            rounding, and but for drop path, which the host draws once for all clips of a pass.
+        micro_batch: Clips of one forward pass; all of a process by default. The gradient is the same but for rounding.
+        processes: Those that share the global batch, whatever their number; this one alone by default. Ended by one,
+            all end at the same iteration.
         checkpoint_interval_s: Seconds from one checkpoint to the next; one is also written at the end.
-        should_stop: Asked after each iteration.
-        before_checkpoint: Called before each checkpoint; raises if this attempt must not write any more.
+        should_stop: Asked after each iteration, by each process.
+        before_checkpoint: Called before each checkpoint; raises if this attempt must not write any more. This and what
+            follows is called in the first process alone.
         on_progress: Called after each iteration.
         watch: Given the model and the iterations behind it, before the first and after each; it may put the model
             into evaluation mode, and must leave its weights alone.
@@ -106,27 +113,43 @@ def train(
         UserError: If data, weights or checkpoints cannot be used, or the disk is full.
     """
     started = saved = time.monotonic()
+    processes = processes or Processes()
     settle_torch(spec["threads"])
-    state = start_or_resume(spec, train_sig=train_sig, init_weights=init_weights, resume_from=resume_from)
+    state = start_or_resume(
+        spec, train_sig=train_sig, init_weights=init_weights, resume_from=resume_from, processes=processes
+    )
     sampler = ClipSampler(
         annotations, seed=spec["seed"], global_batch=spec["global_batch"], **spec["sampler"], **spec["pipeline"]
     )
-    last = spec["iterations"]
-    if watch is not None:
-        watch(state.model, state.iteration)
-    clock = Clock()
-    for batch in global_batches(sampler, annotations, frames_root, start=state.iteration, stop=last, workers=workers):
-        parts, grad_norm = _step(state, batch, spec["seed"], micro_batch or len(batch.clips))
-        progress = _progress(state, last, parts, grad_norm, clock.tick())
-        on_progress(progress)
-        if watch is not None:
+    batches = global_batches(
+        sampler,
+        annotations,
+        frames_root,
+        start=state.iteration,
+        stop=spec["iterations"],
+        workers=workers,
+        processes=processes,
+    )
+    first, last = processes.rank == 0, spec["iterations"]
+    with processes.agreeing():
+        if watch is not None and first:
             watch(state.model, state.iteration)
-        if sink is not None:
-            _sink_scalars(sink, progress, state)
-        stopping = should_stop()
-        if stopping or state.iteration == last or time.monotonic() - saved >= checkpoint_interval_s:
-            before_checkpoint()
-            save(folder, state.iteration, state.contents(train_sig))
+    clock = Clock()
+    for batch in batches:
+        parts, grad_norm = _step(state, batch, spec["seed"], micro_batch or len(batch.clips), processes)
+        progress = _progress(state, last, parts, grad_norm, clock.tick())
+        stopping = due = False
+        with processes.agreeing():
+            if first:
+                _tell(state, progress, on_progress, watch, sink)
+                due = time.monotonic() - saved >= checkpoint_interval_s
+            stopping = should_stop()
+        stopping, due = map(bool, processes.total([stopping, due]))
+        if stopping or due or state.iteration == last:
+            with processes.agreeing():
+                if first:
+                    before_checkpoint()
+                    save(folder, state.iteration, state.contents(train_sig))
             saved = time.monotonic()
         if stopping:
             break
@@ -134,34 +157,54 @@ def train(
     return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded)
 
 
-def _step(state: TrainingState, batch: GlobalBatch, seed: int, micro_batch: int) -> tuple[dict[str, float], float]:
+def _step(
+    state: TrainingState, batch: GlobalBatch, seed: int, micro_batch: int, processes: Processes
+) -> tuple[dict[str, float], float]:
     """One optimizer step; the terms of the loss with their total under `loss`, and the gradient's norm."""
     state.model.train()
     parts: dict[str, float] = {}
-    for first in range(0, len(batch.clips), micro_batch):
-        loss, terms = _loss(state, batch, batch.clips[first : first + micro_batch], seed)
-        values = torch.stack(list(terms.values())).detach().tolist()  # one wait for the GPU instead of thirty
-        for name, value in zip(terms, values):
-            parts[name] = parts.get(name, 0.0) + value
-        if not math.isfinite(parts["loss"]):
-            raise NotFiniteLossError("the loss", batch.iteration, _videos(batch.clips))
-        state.optimizer.backward(loss)
+    starts = range(0, len(batch.clips), micro_batch)
+    micro_batches = [batch.clips[start : start + micro_batch] for start in starts]
+    with processes.agreeing():
+        with _gradients_kept_here(state.forward):
+            for clips in micro_batches[:-1]:
+                state.optimizer.backward(_loss(state, batch, clips, seed, parts) * processes.world_size)
+        loss = _loss(state, batch, micro_batches[-1], seed, parts)
+    state.optimizer.backward(loss * processes.world_size)  # torch takes the mean over processes, the sum is meant
     state.optimizer.step()
     grad_norm = float(state.optimizer.message_hub.get_scalar("train/grad_norm").current())
     if not math.isfinite(grad_norm) and not _overflow_is_normal(state):
-        raise NotFiniteLossError("the gradient", batch.iteration, _videos(batch.clips))
+        raise _not_finite("the gradient", batch)
     state.optimizer.zero_grad()
     state.schedule.step()
     state.iteration += 1
-    return parts, grad_norm
+    return dict(zip(parts, processes.total(list(parts.values())))), grad_norm
+
+
+def _gradients_kept_here(forward: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Several processes add their gradients up in the last backward pass of a step alone."""
+    return forward.no_sync() if isinstance(forward, DistributedDataParallel) else contextlib.nullcontext()
 
 
 def _loss(
+    state: TrainingState, batch: GlobalBatch, clips: Sequence[Clip], seed: int, parts: dict[str, float]
+) -> Tensor:
+    """A micro-batch's share of the loss of the global batch; its terms are added to `parts`."""
+    loss, terms = _forward(state, batch, clips, seed)
+    values = torch.stack(list(terms.values())).detach().tolist()  # one wait for the GPU instead of thirty
+    for name, value in zip(terms, values):
+        parts[name] = parts.get(name, 0.0) + value
+    if not math.isfinite(parts["loss"]):
+        raise _not_finite("the loss", batch)
+    return loss
+
+
+def _forward(
     state: TrainingState, batch: GlobalBatch, clips: Sequence[Clip], seed: int
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """A micro-batch's share of the loss of the global batch."""
     key = np.random.SeedSequence((_TORCH_STREAM, seed, batch.iteration, clips[0].draw.position))
     torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
+    draw_drop_path_for(state.model, [(seed, batch.iteration, clip.draw.position) for clip in clips])
     data = state.model.data_preprocessor(model_inputs(batch, clips, seed), training=True)
     for image, clip in zip(data["inputs"], clips):
         # Padding is zero after normalisation, as the host and the official code pad.
@@ -169,20 +212,30 @@ def _loss(
         image[..., :, clip.draw.size[1] :] = 0
     try:
         with state.optimizer.optim_context(state.model):
-            losses = state.model(**data, mode="loss")
+            losses = state.forward(**data, mode="loss")
     except NonFiniteError as error:
-        raise NotFiniteLossError("the cost of matching", batch.iteration, [error.video]) from error
+        raise _not_finite("the cost of matching", replace(batch, videos=[error.video])) from error
     return state.model.parse_losses(losses)
-
-
-def _videos(clips: Sequence[Clip]) -> list[str]:
-    return [f"video {clip.draw.video.name}" for clip in clips]
 
 
 def _overflow_is_normal(state: TrainingState) -> bool:
     """Mixed precision skips a step that overflows and lowers its scale; that happens in every run."""
     scaler = getattr(state.optimizer, "loss_scaler", None)
     return scaler is not None and scaler.get_scale() >= _SMALLEST_LOSS_SCALE
+
+
+def _tell(
+    state: TrainingState,
+    progress: Progress,
+    on_progress: Callable[[Progress], None],
+    watch: Callable[[nn.Module, int], None] | None,
+    sink: Sink | None,
+) -> None:
+    on_progress(progress)
+    if watch is not None:
+        watch(state.model, state.iteration)
+    if sink is not None:
+        _sink_scalars(sink, progress, state)
 
 
 def _progress(

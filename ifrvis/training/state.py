@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.optim import MultiStepLR, OptimWrapper
 from torch import nn
 
@@ -15,9 +16,9 @@ from ifrvis.training.build import (
     build_optimizer,
     build_schedule,
     load_initial_weights,
-    pick_device,
 )
-from ifrvis.training.checkpoints import Checkpoint, newest_valid
+from ifrvis.training.checkpoints import Checkpoint, newest_valid, read_checkpoint
+from ifrvis.training.processes import Processes
 
 __all__ = ["TrainingState", "start_or_resume"]
 
@@ -30,6 +31,7 @@ class TrainingState:
 
     Attributes:
         model: On the device that trains.
+        forward: What is called to train it; with several processes it sums their gradients.
         optimizer: Its optimizer.
         schedule: Its learning rates.
         iteration: How many iterations are behind it.
@@ -37,6 +39,7 @@ class TrainingState:
     """
 
     model: nn.Module
+    forward: nn.Module
     optimizer: OptimWrapper
     schedule: MultiStepLR
     iteration: int
@@ -75,20 +78,45 @@ class TrainingState:
 
 
 def start_or_resume(
-    spec: Mapping[str, Any], *, train_sig: str, init_weights: Path | None, resume_from: Sequence[Path]
+    spec: Mapping[str, Any],
+    *,
+    train_sig: str,
+    init_weights: Path | None,
+    resume_from: Sequence[Path],
+    processes: Processes,
 ) -> TrainingState:
     """The newest checkpoint in the folders `resume_from`, else a fresh start from the initial weights.
 
     Raises:
-        UserError: If weights or checkpoints cannot be used.
+        UserError: If weights or checkpoints cannot be used, here or by another process.
     """
-    checkpoint = newest_valid(resume_from, train_sig=train_sig)
+    with processes.agreeing():
+        checkpoint = newest_valid(resume_from, train_sig=train_sig) if processes.rank == 0 else None
+    path = processes.from_first(None if checkpoint is None else checkpoint.path)
+    with processes.agreeing():
+        if checkpoint is None and path is not None:
+            checkpoint = _as_the_first_read_it(path)
+        state = _started(spec, init_weights, checkpoint, processes.device)
+    state.forward = processes.summing_gradients(state.model)
+    return state
+
+
+def _as_the_first_read_it(path: Path) -> Checkpoint:
+    checkpoint = read_checkpoint(path)
+    if checkpoint is None:
+        raise UserError(f"Let every process see {path}: the first goes on from it, another cannot read it.")
+    return checkpoint
+
+
+def _started(
+    spec: Mapping[str, Any], init_weights: Path | None, checkpoint: Checkpoint | None, device: torch.device
+) -> TrainingState:
     model = build_model(spec["model"], seed=spec["seed"])
     fresh = checkpoint is None and init_weights is not None
     not_loaded = load_initial_weights(model, init_weights) if fresh else NotLoaded()
-    model.to(pick_device())
+    model.to(device)
     optimizer = build_optimizer(model, spec["optimizer"], precision=spec["precision"])
-    state = TrainingState(model, optimizer, build_schedule(optimizer, spec["schedule"]), 0, not_loaded)
+    state = TrainingState(model, model, optimizer, build_schedule(optimizer, spec["schedule"]), 0, not_loaded)
     if checkpoint is not None:
         state.restore(checkpoint)
     return state

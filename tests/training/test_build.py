@@ -83,6 +83,21 @@ def test_weights_of_another_shape_are_refused(spec, tmp_path, content):
         load_initial_weights(build_model(spec["model"], seed=1), tmp_path / "w.pth")
 
 
+@pytest.mark.parametrize("bad", [torch.full((16,), torch.nan), torch.zeros(16, dtype=torch.complex64)])
+def test_weights_that_are_no_finite_real_numbers_are_refused(spec, tmp_path, bad):
+    model = build_model(spec["model"], seed=1)
+    name = next(key for key, value in model.state_dict().items() if value.shape == (16,))
+    torch.save({name: bad}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=rf"^Replace .*w\.pth: {name} is not a dense tensor of finite real numbers"):
+        load_initial_weights(model, tmp_path / "w.pth")
+
+
+def test_weights_of_which_nothing_fits_are_refused(spec, tmp_path):
+    torch.save({"layer.weight": torch.zeros(3), "backbone.conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"^Choose other initial weights than .*nothing in it"):
+        load_initial_weights(build_model(spec["model"], seed=1), tmp_path / "w.pth")
+
+
 def test_missing_weights_are_asked_for(spec, tmp_path):
     with pytest.raises(DataMissingError, match=r"^Put the initial weights at .*absent\.pth"):
         load_initial_weights(build_model(spec["model"], seed=1), tmp_path / "absent.pth")

@@ -1,0 +1,112 @@
+"""The processes that train one run together: who they are, and what they agree on.
+
+Each holds the whole model and trains on a share of every global batch; torch's DistributedDataParallel sums their
+gradients, over Gloo on CPUs and NCCL on GPUs. A process that fails or is asked to stop takes the others along at the
+same iteration, so that none waits for one that has gone.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ifrvis.errors import UserError
+from ifrvis.training.build import pick_device
+
+__all__ = ["Processes", "join_processes"]
+
+_KEPT: list[Any] = []  # process groups, see `join_processes`
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of one training as one of them sees them; by default it is alone.
+
+    Attributes:
+        rank: Number of this process; the first, 0, writes checkpoints and speaks for all.
+        world_size: Number of processes.
+        device: Where this one computes.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = field(default_factory=pick_device)
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Each value summed over the processes."""
+        if self.world_size == 1:
+            return list(values)
+        summed = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(summed)
+        return summed.tolist()
+
+    def from_first(self, value: Any) -> Any:
+        """What the first process gives."""
+        box = [value]
+        if self.world_size > 1:
+            distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    @contextlib.contextmanager
+    def agreeing(self) -> Iterator[None]:
+        """What one process raises inside the block, which asks the others nothing, all raise at its end."""
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:
+            if self.world_size == 1:
+                raise
+            error = raised
+        if self.total([error is not None])[0]:
+            raised_by: list[Any] = [None] * self.world_size
+            distributed.all_gather_object(raised_by, self._for_others(error))
+            raise error or next(each for each in raised_by if each is not None)
+
+    def _for_others(self, error: Exception | None) -> Exception | None:
+        """What can be sent: errors for people are their message, others may hold anything."""
+        if error is None or isinstance(error, UserError):
+            return error
+        return RuntimeError(f"{type(error).__name__} in process {self.rank}: {error}")
+
+    def summing_gradients(self, model: nn.Module) -> nn.Module:
+        """The model; of several processes, one whose backward pass leaves the mean of all their gradients."""
+        if self.world_size == 1:
+            return model
+        devices = [self.device] if self.device.type == "cuda" else None
+        # Without this option torch regroups the gradients after the first iteration of an attempt: from three
+        # processes on they would then be added in another order after each restart.
+        return DistributedDataParallel(model, devices, forward_sync_buffers=False, find_unused_parameters=True)
+
+
+@contextlib.contextmanager
+def join_processes(init_method: str = "env://") -> Iterator[Processes]:
+    """Meet the other processes of a training, as RANK, WORLD_SIZE and LOCAL_RANK of the environment say, until the end.
+
+    Args:
+        init_method: Where they meet: MASTER_ADDR and MASTER_PORT of the environment, or `file://` and a new file that
+            all of them see.
+    """
+    rank, world_size, local_rank = (
+        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    )
+    if world_size == 1:
+        yield Processes()
+        return
+    device = pick_device()
+    if device.type == "cuda":
+        device = torch.device("cuda", local_rank % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, init_method=init_method, rank=rank, world_size=world_size)
+    # Where another process was killed, what torch keeps for its gradients would be the last to let go of the group,
+    # and would wait for its threads while they wait for Python's lock: now and then this process would hang.
+    _KEPT.append(distributed.group.WORLD)
+    try:
+        yield Processes(rank, world_size, device)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,237 @@
+"""Several processes train as one does, to rounding; what ends one ends all, and they resume bitwise."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+
+from ifrvis.errors import UserError
+from ifrvis.harness.attempts import claim
+from ifrvis.harness.compose import load_profile
+from ifrvis.harness.local import submission
+from ifrvis.harness.plan import Request
+from ifrvis.harness.planner import make_plan
+from ifrvis.harness.runs import Results
+from ifrvis.harness.tables import load_table
+from ifrvis.training import loop
+from ifrvis.training.loop import NotFiniteLossError
+from ifrvis.training.processes import Processes, join_processes
+
+SWIN = {
+    "type": "SwinTransformer",
+    "embed_dims": 8,
+    "depths": [1, 1, 2, 1],
+    "num_heads": [1, 2, 2, 2],
+    "window_size": 4,
+    "drop_path_rate": 0.5,
+    "out_indices": [0, 1, 2, 3],
+}
+
+
+@pytest.fixture
+def together(tmp_path):
+    """Call `work(processes)` in several processes at once; their exit codes, 3 for an exception."""
+    meetings = iter(range(99))
+
+    def start(world_size: int, work) -> list[int]:
+        meeting = tmp_path / f"meeting-{next(meetings)}"
+        children = [_forked(rank, world_size, meeting, work) for rank in range(world_size)]
+        return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+    return start
+
+
+def _forked(rank: int, world_size: int, meeting: Path, work) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 3
+    try:
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(world_size))
+        with join_processes(f"file://{meeting}") as processes:
+            work(processes)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+@pytest.fixture
+def train_together(together, run, tmp_path):
+    """Train in several processes, each in a folder of its own; exit codes, and the weights of those that finished."""
+
+    def start(spec, world_size: int, name: str, **given):
+        def work(processes: Processes) -> None:
+            folder = tmp_path / name / str(processes.rank)
+            trained = run(spec, folder=folder, processes=processes, **given)
+            torch.save(trained.model.state_dict(), tmp_path / f"{name}-{processes.rank}.pth")
+
+        codes = together(world_size, work)
+        return codes, [torch.load(path) for path in sorted(tmp_path.glob(f"{name}-?.pth"))]
+
+    return start
+
+
+def largest_difference(one: dict, other: dict) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[key].double() - other[key].double()).abs().max()) for key in one)
+
+
+@pytest.fixture
+def calm(spec):
+    """A specification in which rounding stays rounding: it neither chooses points nor is blown up by Adam."""
+    spec["optimizer"]["eps"] = 1e-4  # gradients that are all but zero are not scaled to one
+    spec["model"]["track_head"]["importance_ratio"] = 0.0  # of two points that are as uncertain, either may be kept
+    return spec | {"iterations": 6}
+
+
+@pytest.mark.parametrize(("world_size", "micro_batch"), [(2, None), (2, 1), (3, None)])
+@pytest.mark.parametrize("drop_path", [False, True], ids=["mask2former", "ours with drop path"])
+def test_the_number_of_processes_changes_rounding_alone(run, train_together, calm, drop_path, world_size, micro_batch):
+    """The global batch of three clips is one that two processes do not divide."""
+    if drop_path:
+        calm["model"]["backbone"] = SWIN
+        calm["model"]["track_head"] |= {"type": "IFRHead", "focal": {"alpha": 0.25, "gamma": 2.0, "prior": 0.01}}
+    alone = run(calm).model.state_dict()
+    codes, weights = train_together(calm, world_size, "all", micro_batch=micro_batch)
+    assert codes == [0] * world_size
+    assert all(largest_difference(weights[0], each) == 0 for each in weights[1:])
+    assert largest_difference(alone, weights[0]) < 1e-5
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_killed_and_resumed_is_bitwise_the_same(train_together, spec, tmp_path, world_size):
+    calls = iter(range(1, 99))
+
+    def killed_in_the_fifth() -> bool:
+        if next(calls) == 5 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    whole = train_together(spec, world_size, "whole")[1]
+    settings = {"checkpoint_interval_s": 0}
+    codes, weights = train_together(spec, world_size, "killed", should_stop=killed_in_the_fifth, **settings)
+    assert codes[1] == -signal.SIGKILL
+    assert 0 not in codes
+    assert weights == []
+    assert not (tmp_path / "killed" / "1").exists(), "only the first process writes"
+    resumed = train_together(spec, world_size, "resumed", resume_from=[tmp_path / "killed" / "0"])[1]
+    assert [largest_difference(whole[0], each) for each in resumed] == [0] * world_size
+    assert sorted(path.name for path in tmp_path.glob("resumed/*/*.pth")) == ["iter_000012.pth"]
+
+
+def test_workers_change_nothing(train_together, spec):
+    spec["iterations"] = 4
+    weights = [train_together(spec, 2, f"workers{n}", workers=n)[1][0] for n in (0, 1, 2)]
+    assert [largest_difference(weights[0], each) for each in weights] == [0, 0, 0]
+
+
+def test_the_first_process_tells_the_loss_of_all(run, together, spec):
+    spec["iterations"] = 1
+    alone = []
+    run(spec, on_progress=alone.append)
+
+    def work(processes: Processes) -> None:
+        told = []
+        run(spec, processes=processes, on_progress=told.append)
+        assert len(told) == (processes.rank == 0)
+        for progress in told:
+            assert progress.loss == pytest.approx(alone[0].loss, rel=1e-5)
+            assert progress.grad_norm == pytest.approx(alone[0].grad_norm, rel=1e-3)
+
+    assert together(2, work) == [0, 0]
+
+
+def test_asked_by_one_all_stop_at_the_same_iteration(run, together, spec, tmp_path):
+    def work(processes: Processes) -> None:
+        calls = iter(range(1, 99))
+        trained = run(spec, processes=processes, should_stop=lambda: next(calls) == 3 and processes.rank == 1)
+        assert (trained.iteration, trained.finished) == (3, False)
+
+    assert together(2, work) == [0, 0]
+    assert [path.name for path in tmp_path.glob("checkpoints/*.pth")] == ["iter_000003.pth"]
+
+
+@pytest.mark.parametrize("sick", [0, 1])
+def test_a_loss_that_is_not_finite_in_one_process_stops_all(run, together, spec, monkeypatch, sick):
+    forward = loop._forward
+
+    def work(processes: Processes) -> None:
+        def sometimes_nan(state, batch, *others):
+            loss, terms = forward(state, batch, *others)
+            factor = float("nan") if (processes.rank, batch.iteration) == (sick, 2) else 1.0
+            return loss * factor, {name: term * factor for name, term in terms.items()}
+
+        monkeypatch.setattr(loop, "_forward", sometimes_nan)
+        with pytest.raises(NotFiniteLossError, match="the loss is not finite in iteration 2") as caught:
+            run(spec, processes=processes)
+        assert str(caught.value).count("video ") >= 2, "it names the videos of the whole global batch"
+
+    assert together(2, work) == [0, 0]
+
+
+def test_what_fails_in_one_process_fails_in_all(run, together, spec):
+    def work(processes: Processes) -> None:
+        kind, words = (
+            (RuntimeError, "ZeroDivisionError in process 0") if processes.rank else (ZeroDivisionError, "zero")
+        )
+        with pytest.raises(kind, match=words):
+            run(spec, processes=processes, on_progress=lambda progress: 1 / 0)
+
+    assert together(2, work) == [0, 0]
+
+
+def test_a_frame_that_one_process_cannot_read_is_named_by_all(run, together, spec, split):
+    path = split.frames_root / split.annotations.videos[0].file_names[0]
+
+    def work(processes: Processes) -> None:
+        with pytest.raises(UserError, match=f"^Copy {path} again"):
+            run(spec | {"iterations": 40}, processes=processes)
+
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    try:
+        assert together(2, work) == [0, 0]
+    finally:
+        path.write_bytes(whole)
+
+
+def test_more_processes_than_clips_are_refused(together, run, spec):
+    def work(processes: Processes) -> None:
+        with pytest.raises(UserError, match=r"^Start at most 3 processes, got 4"):
+            run(spec, processes=processes)
+
+    assert together(4, work) == [0] * 4
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_of_two_workers_the_first_publishes(tmp_path):
+    """Both are started as the tasks of one job on a cluster: the same command, another rank."""
+    tables, rows, profile = (load_table("table1"),), ("mask2former-r50-ytvis19",), load_profile("smoke")
+    request = Request(tables, profile, tmp_path / "data", Results(tmp_path / "results"), rows, num_seeds=1)
+    pretraining = make_plan(request).trainings[0]
+    for role in ("pretrain", "dev"):
+        pretraining.dataset.make(role)
+    run = pretraining.run(request.results)
+    run.write_spec(pretraining.spec)
+    attempt = claim(run, submission(pretraining, request, workers=0))
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-m", "ifrvis.worker", attempt.folder]
+    workers = [subprocess.Popen(command, env=os.environ | meeting | {"RANK": rank}) for rank in "01"]
+    assert [worker.wait(300) for worker in workers] == [0, 0]
+    assert attempt.state() == "complete"
+    assert run.weights.exists()
+    assert make_plan(request).trainings[0].state == "complete"
