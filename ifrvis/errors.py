@@ -4,11 +4,24 @@ Everything raised on purpose because of what the user gave is a `UserError`: its
 to do. The command prints it without a traceback and exits with 2; any other exception is our own mistake.
 """
 
-__all__ = ["DataMissingError", "UserError"]
+import re
+
+__all__ = ["UNPRINTABLE", "DataMissingError", "UserError", "printable"]
+
+# What moves a terminal's cursor, turns the direction of its text, or cannot be encoded; tabs and line ends are fine.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text from files as a terminal can print it: what would control it becomes a question mark."""
+    return UNPRINTABLE.sub("?", text)
 
 
 class UserError(ValueError):
     """Something that the user can put right; the message says where and how."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DataMissingError(UserError):

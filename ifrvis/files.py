@@ -7,15 +7,17 @@ or hard-linked (`publish_once`: the first writer wins), so a reader sees all of 
 import errno
 import hashlib
 import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import yaml
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UNPRINTABLE, UserError
 
 __all__ = [
     "canonical_json",
@@ -26,6 +28,9 @@ __all__ = [
     "sha256_file",
     "write_atomically",
 ]
+
+MAX_YAML_CHARACTERS = 1 << 18  # a second of parsing; the largest packed file has a fiftieth
+MAX_YAML_DEPTH = 50
 
 
 def canonical_json(value: Any) -> bytes:
@@ -91,9 +96,10 @@ def _explained(error: OSError, path: Path) -> UserError:
     return UserError(f"Make {path.parent} writable or choose another folder: cannot write {path} ({error.strerror}).")
 
 
-def _read_text(path: Path, what: str) -> str:
+def _read_text(path: Path, what: str, most: int = -1) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as stream:
+            return stream.read(most)
     except FileNotFoundError as error:
         raise UserError(f"Check the path: {what} {path} does not exist.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -101,38 +107,87 @@ def _read_text(path: Path, what: str) -> str:
 
 
 def read_json(path: Path, what: str = "the file") -> Any:
-    """Parse a JSON file; `what` names it in errors."""
+    """Parse a JSON file in which no object has a key twice; `what` names it in errors."""
     text = _read_text(path, what)
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a ValueError too
         raise UserError(f"Replace {path}: {what} is not valid JSON ({error}).") from error
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"an object has the key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return found
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader that refuses a key given twice."""
+    """YAML's safe loader for what JSON can say: no key twice, no tags, aliases, dates, infinities or control codes."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs lack it
+        if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for more than a memory holds
+            raise yaml.composer.ComposerError(None, None, "write the value out instead of an alias", mark)
+        if self.depth == MAX_YAML_DEPTH:
+            raise yaml.composer.ComposerError(None, None, f"nest at most {MAX_YAML_DEPTH} levels", mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        text = str(super().construct_scalar(node))
+        if UNPRINTABLE.search(text):
+            raise self._refused(node, "remove the control character from the text")
+        return text
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = self.construct_scalar(node)
+        if not re.fullmatch(r"[-+]?(0|[1-9][0-9]{0,17})", text):  # not 010, which is 8, or 1:30, which is 90
+            raise self._refused(node, "write the whole number in decimal digits, at most 18")
+        return int(text)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        text = self.construct_scalar(node)
+        if not re.fullmatch(r"[-+0-9.eE]+", text) or not math.isfinite(float(text)):
+            raise self._refused(node, "write a finite number in decimal digits")
+        return float(text)
+
+    def construct_undefined(self, node: yaml.Node) -> Never:
+        raise self._refused(node, "quote the value: only text, numbers, true, false, null, lists and keys are read")
+
+    @staticmethod
+    def _refused(node: yaml.Node, cure: str) -> yaml.constructor.ConstructorError:
+        return yaml.constructor.ConstructorError(None, None, cure, node.start_mark)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"quote the key {key!r}: keys are text", key_node.start_mark
-                )
+                raise self._refused(key_node, f"quote the key {key!r}: keys are text")
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"remove one of the two keys {key!r}", key_node.start_mark
-                )
+                raise self._refused(key_node, f"remove one of the two keys {key!r}")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
+_StrictLoader.yaml_constructors = {
+    f"tag:yaml.org,2002:{name}": getattr(_StrictLoader, f"construct_yaml_{name}")
+    for name in ("null", "bool", "int", "float", "str", "seq", "map")
+} | {None: _StrictLoader.construct_undefined}
+
+
 def read_yaml(path: Path, what: str = "the file") -> Any:
     """Parse a YAML file with plain types only and no key twice; `what` names it in errors."""
+    text = _read_text(path, what, MAX_YAML_CHARACTERS)
+    if len(text) == MAX_YAML_CHARACTERS:
+        raise UserError(f"Shorten {path}: {what} has {MAX_YAML_CHARACTERS} characters or more.")
     try:
-        return yaml.load(_read_text(path, what), Loader=_StrictLoader)  # noqa: S506  a SafeLoader by inheritance
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader by inheritance
+    except (yaml.YAMLError, LookupError, RecursionError, ValueError) as error:  # `!!bool x` is a LookupError
         raise UserError(f"Correct {path}: {what} is not valid YAML: {' '.join(str(error).split())}") from error

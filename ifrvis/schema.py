@@ -5,6 +5,7 @@ The types of a dataclass are its schema: unknown keys, missing keys and values o
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -12,9 +13,28 @@ from typing import Any, TypeVar
 
 from ifrvis.errors import UserError
 
-__all__ = ["construct"]
+__all__ = ["check_name", "construct", "is_number"]
 
 T = TypeVar("T")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that cannot be a part of every path: `../../x` must not lead out of a folder.
+
+    Raises:
+        UserError: If it is anything but lower-case letters, digits, '.', '_' and '-', at most 100.
+    """
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"Rename {_shown(name)}, {where}: names are at most 100 lower-case letters, digits, '.', '_' and '-', "
+            "a letter or digit first."
+        )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a finite number of a size that people can read: JSON has 10 ** 400 too."""
+    return type(value) in (int, float) and abs(value) < 1e15
 
 
 def construct(cls: type[T], value: Any, where: str) -> T:

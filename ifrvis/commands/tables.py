@@ -90,7 +90,8 @@ def _run(arguments: argparse.Namespace) -> int:
     request, why = request_of(arguments)
     plan = make_plan(request)
     jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
-    console.print("\n".join([_headline(plan, why, jobs), *plan_lines(plan)]), highlight=False, soft_wrap=True)
+    lines = [_headline(plan, why, jobs), *plan_lines(plan)]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     if jobs < 1 or arguments.workers < 0:
@@ -111,9 +112,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _make_data(plan: "Plan", console: Any) -> None:
     """Make the synthetic splits that the plan needs and that are not there."""
-    needed = {(t.dataset.name, t.split.role): t.dataset for t in plan.to_run}
+    needed = {(t.dataset.source, t.split.role): t.dataset for t in plan.to_run}
     needed.update(
-        {(e.training.dataset.name, e.split.role): e.training.dataset for t in plan.to_run for e in t.evaluations}
+        {(e.training.dataset.source, e.split.role): e.training.dataset for t in plan.to_run for e in t.evaluations}
     )
     for (_, role), dataset in needed.items():
         if dataset.split(role).makeable:
@@ -144,5 +145,7 @@ def _write_reports(plan: "Plan", arguments: argparse.Namespace) -> None:
 def _logs(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.status import log_of
 
+    if arguments.lines < 1:
+        raise UserError("Give --lines a number of 1 or more.")
     print("\n".join(log_of(arguments.results, arguments.run, arguments.lines)))
     return 0

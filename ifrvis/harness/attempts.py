@@ -4,8 +4,9 @@ An attempt's folder is made by an atomic mkdir. Its number is the claim (only on
 fencing token: a worker that is no longer the highest attempt of its run stops before it writes anything that counts.
 
     attempts/0001/
-      submit.json    what the worker is asked for, written by the launcher
+      submit.json    what the worker is asked for, written by the launcher, and which process that is
       env.json       the machine: an allow-list
+      job.json       the worker's process, which says at once where it is gone on this machine
       heartbeat      JSON of the progress, rewritten every few seconds; its age tells whether the worker lives
       stop           present: the worker is asked to stop at the next safe point
       exit.json      how it ended; absent: it has not, or it was killed
@@ -13,23 +14,29 @@ fencing token: a worker that is no longer the highest attempt of its run stops b
       checkpoints/
 """
 
+import contextlib
 import json
 import os
+import re
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, printable
 from ifrvis.files import canonical_json, read_json, write_atomically
 from ifrvis.harness.runs import Run
+from ifrvis.schema import is_number
 
-__all__ = ["Attempt", "AttemptState", "StaleAttemptError", "attempts_of", "claim", "latest"]
+__all__ = ["Attempt", "AttemptState", "StaleAttemptError", "attempts_of", "claim", "latest", "this_process"]
 
 AttemptState = Literal["pending", "running", "complete", "stopped", "failed", "killed"]
 HEARTBEAT_LIMIT_S = 90.0  # a worker beats every 2 s, also while it builds its model
 PENDING_LIMIT_S = 90.0  # from the claim to the first heartbeat, on this machine
+CLAIM_LIMIT_S = 5.0  # from the folder to its submit.json, which the launcher writes at once
+ENDINGS: tuple[AttemptState, ...] = ("complete", "stopped", "failed", "killed")
+FOLDER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,8}")
 
 
 class StaleAttemptError(RuntimeError):
@@ -64,18 +71,24 @@ class Attempt:
         if ending is not None:
             reason: AttemptState = ending["reason"]
             return reason
-        if self._process_is_gone():
+        if self.process_lives() is False:
             return "killed"
         heartbeat = self.folder / "heartbeat"
         age = _age_s(heartbeat if heartbeat.exists() else self.folder)
         if heartbeat.exists():
             return "running" if age < HEARTBEAT_LIMIT_S else "killed"
-        return "pending" if age < PENDING_LIMIT_S else "killed"
+        return "killed" if age > PENDING_LIMIT_S or self._is_abandoned(age) else "pending"
 
     def ending(self) -> dict[str, Any] | None:
-        """How the attempt ended, or None."""
+        """How the attempt ended, or None; one whose file cannot be used was killed, so that the next goes on."""
         path = self.folder / "exit.json"
-        return read_json(path, "how an attempt ended") if path.exists() else None
+        if not path.exists():
+            return None
+        ending = _object(path)
+        texts = all(isinstance(ending.get(key), str) for key in ("reason", "kind", "message"))
+        if texts and ending["reason"] in ENDINGS and is_number(ending.get("seconds")):
+            return {**ending, "message": printable(ending["message"])}
+        return {"reason": "killed", "kind": "killed", "message": f"{path} cannot be used", "seconds": None}
 
     def end(self, reason: AttemptState, *, kind: str = "", message: str = "", seconds: float = 0.0) -> None:
         """Write `exit.json`."""
@@ -83,12 +96,14 @@ class Attempt:
         write_atomically(self.folder / "exit.json", json.dumps(ending, indent=1) + "\n")
 
     def progress(self) -> dict[str, Any]:
-        """The last heartbeat's content, empty before the first."""
-        path = self.folder / "heartbeat"
-        try:
-            return dict(json.loads(path.read_text()))
-        except (OSError, ValueError):
+        """Phase and numbers of the last heartbeat; empty before the first, and where it cannot be used."""
+        said = _object(self.folder / "heartbeat")
+        phase, numbers = said.get("phase"), {key: value for key, value in said.items() if is_number(value)}
+        if not isinstance(phase, str) or not re.fullmatch("[a-z ]+", phase):
             return {}
+        if "iterations" not in numbers:
+            numbers.pop("iteration", None)
+        return {**numbers, "phase": phase}
 
     def beat(self, progress: dict[str, Any]) -> None:
         """Say that the worker lives, and how far it is."""
@@ -103,8 +118,16 @@ class Attempt:
         return (self.folder / "stop").exists()
 
     def submission(self) -> dict[str, Any]:
-        """The content of `submit.json`."""
-        return dict(read_json(self.folder / "submit.json", "what an attempt is asked for"))
+        """The content of `submit.json`.
+
+        Raises:
+            UserError: If it is missing or broken.
+        """
+        path = self.folder / "submit.json"
+        submission = read_json(path, "what an attempt is asked for")
+        if not isinstance(submission, dict):
+            raise UserError(f"Start the same command again: {path} is not what an attempt is asked for.")
+        return submission
 
     def check_fence(self) -> None:
         """Pass only for the highest attempt of the run.
@@ -118,20 +141,24 @@ class Attempt:
                 f"attempt {self.number} of {self.run.name} was overtaken by attempt {newest.number}"
             )
 
-    def _process_is_gone(self) -> bool:
-        """Whether the job's process ran on this machine and is no more."""
-        path = self.folder / "job.json"
+    def process_lives(self) -> bool | None:
+        """Whether the job's process lives; None if it has not begun, or cannot be seen from here."""
+        return _lives(_object(self.folder / "job.json"))
+
+    def _is_abandoned(self, age_s: float) -> bool:
+        """Whether the launcher died, here, before it had started the job: nobody will."""
+        path = self.folder / "submit.json"
         if not path.exists():
-            return False
-        job = read_json(path, "the job of an attempt")
-        return bool(job["machine"] == machine() and not _alive(int(job["pid"]), job["started"]))
+            return age_s > CLAIM_LIMIT_S
+        launcher = _object(path).get("launcher")
+        return isinstance(launcher, dict) and _lives(launcher) is False and not _is_in_a_command(self.folder)
 
 
 def attempts_of(run: Run) -> list[Attempt]:
     """All attempts of a run, oldest first."""
     if not run.attempts.is_dir():
         return []
-    numbers = sorted(int(path.name) for path in run.attempts.iterdir() if path.name.isdigit())
+    numbers = sorted(int(path.name) for path in run.attempts.iterdir() if FOLDER.fullmatch(path.name))
     return [Attempt(run, number) for number in numbers]
 
 
@@ -149,30 +176,59 @@ def claim(run: Run, submission: dict[str, Any]) -> Attempt | None:
     try:
         run.attempts.mkdir(parents=True, exist_ok=True)
         attempt.folder.mkdir()  # atomic: of two launchers one gets it
-    except FileExistsError:
-        return None
     except OSError as error:
+        if isinstance(error, FileExistsError) and attempt.folder.is_dir():
+            return None
         raise UserError(f"Make {run.attempts} writable: no attempt can be started there ({error.strerror}).") from error
+    submission = {**submission, "launcher": this_process()}
     write_atomically(attempt.folder / "submit.json", canonical_json(submission) + b"\n")
     return attempt
 
 
 def machine() -> str:
-    """A name of this machine that changes at every boot, so that an old process id means nothing."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    """What process ids refer to: this machine since its last boot, and in a container, that container."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + " " + str(Path("/proc/self/ns/pid").readlink())
+
+
+def this_process() -> dict[str, Any]:
+    """This process, as `_lives` looks for it."""
+    return {"machine": machine(), "pid": os.getpid(), "started": process_start(os.getpid())}
 
 
 def process_start(pid: int) -> str | None:
     """When a process started, in the kernel's ticks: with its id it names the process for good."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] == "Z" else fields[19]
 
 
-def _alive(pid: int, started: str | None) -> bool:
-    return started is not None and process_start(pid) == started
+def _lives(process: dict[str, Any]) -> bool | None:
+    """Whether a process lives; None if it cannot be seen from here."""
+    if process.get("machine") != machine():
+        return None
+    pid, started = process.get("pid"), process.get("started")
+    return isinstance(pid, int) and isinstance(started, str) and process_start(pid) == started
+
+
+def _is_in_a_command(folder: Path) -> bool:
+    """Whether the command of any process names an attempt's folder: its job is about to begin."""
+    name = "/".join(folder.parts[-4:]).encode()  # without the root, which may be written in several ways
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if name in command.read_bytes():
+                return True
+    return False
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The object in a file of ours; empty where it is missing or broken: no such file stops a plan."""
+    try:
+        content = read_json(path)
+    except UserError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _age_s(path: Path) -> float:

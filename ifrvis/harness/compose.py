@@ -17,12 +17,20 @@ from ifrvis.errors import UserError
 from ifrvis.files import read_yaml
 from ifrvis.harness.tables import Row
 from ifrvis.packed import packed_yaml
-from ifrvis.schema import construct
+from ifrvis.schema import check_name, construct, is_number
 
 __all__ = ["PRETRAINING", "Composed", "Pretraining", "Profile", "compose", "load_profile", "parse_override"]
 
 Config = dict[str, Any]
 PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
+# Keys that may be null, and what they are where they are not.
+OPTIONAL: dict[str, type] = {
+    "train.init": str,
+    "train.optimizer.clip_grad": float,
+    "inference.tta": list,
+    "inference.clip_frames": int,
+}
+POSITIVE = ("train.iterations", "train.global_batch", "train.threads", "inference.side", "inference.topk")
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,9 @@ class Composed:
 def load_profile(name: str) -> Profile:
     """The profile `name` of `experiments/profiles/`, or of a YAML file."""
     path = packed_yaml("profiles", name)
-    return construct(Profile, read_yaml(path, "the profile"), str(path))
+    profile = construct(Profile, read_yaml(path, "the profile"), str(path))
+    check_name(profile.name, f"the profile's name in {path}")
+    return profile
 
 
 def compose(row: Row, profile: Profile, overrides: Config, *, num_classes: int) -> Composed:
@@ -124,9 +134,17 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"Write --set key=value, as in --set train.iterations=100: got {text!r}.")
     try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
+        return key, json.loads(value, parse_int=_plain_number, parse_float=_plain_number, parse_constant=_plain_number)
+    except (RecursionError, ValueError):
         return key, value
+
+
+def _plain_number(text: str) -> float:
+    """A number that JSON and a float hold; ValueError for NaN, infinities and 10 ** 400."""
+    value = float(text)
+    if not is_number(value):
+        raise ValueError(text)
+    return int(text) if text.lstrip("-").isdigit() else value
 
 
 @functools.cache
@@ -169,19 +187,31 @@ def _apply(config: Config, overrides: Config, where: str) -> None:
         node: Any = config
         for part in parents:
             node = node.get(part) if isinstance(node, dict) else None
-        if not isinstance(node, dict) or last not in node:
+        if not isinstance(node, dict) or last not in node or not parents:
             raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key.")
-        node[last] = _retyped(node[last], value, f"{dotted!r} of {where}")
+        node[last] = _retyped(node[last], value, dotted, where)
+        if dotted in POSITIVE and node[last] < 1:
+            raise UserError(f"Make {dotted!r} of {where} 1 or more: got {node[last]}.")
 
 
-def _retyped(old: Any, new: Any, where: str) -> Any:
-    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
+def _retyped(old: Any, new: Any, dotted: str, where: str) -> Any:
+    """The new value of a key, with the type of the old one all the way down."""
+    kind = OPTIONAL.get(dotted, type(old))
+    if new is None and (old is None or dotted in OPTIONAL):
+        return None
+    if kind is float and isinstance(new, int) and not isinstance(new, bool):
         return float(new)
-    if isinstance(old, (int, float)) and isinstance(new, str):
-        raise UserError(f"Write {where} as a plain number, such as 0.0001: {new!r} is text.")
-    if old is None or new is None or type(old) is type(new):
-        return copy.deepcopy(new)
-    raise UserError(f"Make {where} of type {type(old).__name__}, as in the recipe: got {new!r}.")
+    if kind in (int, float) and isinstance(new, str):
+        raise UserError(f"Write {dotted!r} of {where} as a plain number, such as 0.0001: {new!r} is text.")
+    if type(new) is not kind and (old is not None or dotted in OPTIONAL):
+        raise UserError(f"Make {dotted!r} of {where} of type {kind.__name__}, as in the recipe: got {new!r}.")
+    if isinstance(old, dict) and isinstance(new, dict) and old.get("type") == new.get("type"):
+        if old.keys() != new.keys():
+            raise UserError(f"Give {dotted!r} of {where} the recipe's keys, {', '.join(old)}: got {', '.join(new)}.")
+        return {key: _retyped(old[key], value, f"{dotted}.{key}", where) for key, value in new.items()}
+    if isinstance(old, list) and isinstance(new, list) and old:
+        return [_retyped(old[0], value, f"{dotted}[{index}]", where) for index, value in enumerate(new)]
+    return copy.deepcopy(new)
 
 
 def _map_sides(inference: Config, given: Config, sides: dict[str, int]) -> None:

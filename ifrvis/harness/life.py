@@ -13,7 +13,7 @@ from typing import Any
 
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, write_atomically
-from ifrvis.harness.attempts import Attempt, StaleAttemptError, machine, process_start
+from ifrvis.harness.attempts import Attempt, StaleAttemptError, this_process
 from ifrvis.harness.provenance import environment
 from ifrvis.harness.runs import Results
 
@@ -36,26 +36,36 @@ def live(folder: str, work: Callable[[Attempt, dict[str, Any]], None]) -> None:
         work: What is done, given the attempt and the dictionary that each heartbeat says.
     """
     attempt = attempt_at(Path(folder))
+    if attempt.ending() is not None:  # its launcher gave it up before it began: a later one may be at work already
+        return
     with _output_to(attempt.log), _heart(attempt) as progress:
         started = time.monotonic()
-        reason, kind, message = _outcome_of(lambda: work(attempt, progress))
+        reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, progress))
         attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
         log.info("%s %s", reason, message)
 
 
 def attempt_at(folder: Path) -> Attempt:
-    """The attempt whose folder this is."""
+    """The attempt whose folder this is.
+
+    Raises:
+        UserError: If its submit.json cannot be used.
+    """
     run_folder = folder.resolve().parents[1]
     name, _, digits = run_folder.name.rpartition("-")
     run = Results(run_folder.parents[1]).run(name, digits)
-    submission = Attempt(run, int(folder.name)).submission()
-    return Attempt(Results(run_folder.parents[1]).run(name, str(submission["train_sig"])), int(folder.name))
+    attempt = Attempt(run, int(folder.name))
+    train_sig = attempt.submission().get("train_sig")
+    if not isinstance(train_sig, str):
+        raise UserError(f"Start the same command again: {folder}/submit.json does not say what is asked for.")
+    return Attempt(Results(run_folder.parents[1]).run(name, train_sig), attempt.number)
 
 
-def _outcome_of(work: Callable[[], None]) -> tuple[Any, str, str]:
+def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
     """Do the work and say how it ended: reason, kind, and one line for people."""
     try:
-        work()
+        for step in steps:
+            step()
     except (StoppedError, StaleAttemptError) as error:
         return "stopped", type(error).__name__, str(error)
     except UserError as error:
@@ -94,8 +104,7 @@ def _output_to(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _heart(attempt: Attempt) -> Iterator[dict[str, Any]]:
     """Beat until the block ends; the dictionary it gives is what each beat says."""
-    process = {"machine": machine(), "pid": os.getpid(), "started": process_start(os.getpid())}
-    write_atomically(attempt.folder / "job.json", canonical_json(process))
+    write_atomically(attempt.folder / "job.json", canonical_json(this_process()))
     write_atomically(attempt.folder / "env.json", canonical_json(environment()))
     progress: dict[str, Any] = {"phase": "starting"}
     attempt.beat(progress)

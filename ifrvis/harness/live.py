@@ -58,7 +58,8 @@ class LiveView:
                 step, loss, ap, left = _cells(item)
                 named = [f"loss {loss}" * bool(loss), f"AP so far {ap}" * bool(ap), f"{left} left" * bool(left)]
                 words = [item.training.name, item.state, step, *named, item.message]
-                self._console.print(" ".join(word for word in words if word), soft_wrap=True, highlight=False)
+                line = " ".join(word for word in words if word)
+                self._console.print(line, soft_wrap=True, highlight=False, markup=False)
         if repeat:
             self._repeated = time.monotonic()
 

@@ -157,7 +157,7 @@ class LocalQueue:
         assert item.attempt is not None
         if item.ours and not item.job.done():
             return  # it may have written its ending, but its slot is free only when its process is gone
-        if item.ours and item.attempt.ending() is None:
+        if item.ours and item.attempt.ending() is None and not item.attempt.process_lives():
             item.attempt.end("failed", kind="killed", message=_last_words(item))
         state = item.attempt.state()
         if state in ("complete", "failed", "stopped"):

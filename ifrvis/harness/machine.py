@@ -1,6 +1,7 @@
 """What this machine has: cores, GPUs, and the environment that a job may see. Asks no torch."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def gpus() -> list[int]:
     """Indices of the NVIDIA GPUs that jobs may use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [int(index) for index in visible.split(",") if index.strip().isdigit()]
+        return [int(index) for index in visible.split(",") if re.fullmatch("[0-9]+", index.strip())]
     if shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)

@@ -1,5 +1,6 @@
 """Making a plan: rows to trainings and evaluations, each once, then a look at what exists."""
 
+import os
 from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
@@ -13,6 +14,7 @@ from ifrvis.harness.records import Records
 from ifrvis.harness.runs import short
 from ifrvis.harness.shipped import shipped_weights
 from ifrvis.harness.tables import Row, Table
+from ifrvis.schema import check_name
 
 __all__ = ["make_plan"]
 
@@ -45,7 +47,7 @@ class _Builder:
         self.request = request
         self.trainings: dict[str, Training] = {}
         self._datasets: dict[str, Dataset] = {}
-        self._splits: dict[tuple[str, Role], Split] = {}
+        self._splits: dict[tuple[str, Role], Split] = {}  # by source of the dataset
         self._weights: dict[Path, str | None] = {}
         self._pretrainings: dict[str, Training] = {}
 
@@ -79,7 +81,7 @@ class _Builder:
         return self._datasets[name]
 
     def _split(self, dataset: Dataset, role: Role) -> Split:
-        key = (dataset.name, role)
+        key = (dataset.source, role)  # two files may give their datasets one name
         if key not in self._splits:
             self._splits[key] = dataset.split(role)
         return self._splits[key]
@@ -130,9 +132,11 @@ class _Builder:
         """Path and SHA-256 of the weights that a training starts from, and what to do if they are not there."""
         if self.request.init is None and named is None:
             return None, None, ""
+        if self.request.init is None:
+            check_name(named or "", "the initial weights that train.init names")
         path = self.request.init or self.request.data_root / "weights" / f"{named}.pth"
         if path not in self._weights:
-            self._weights[path] = sha256_file(path) if path.is_file() else None
+            self._weights[path] = sha256_file(path) if os.path.isfile(path) else None  # noqa: PTH113  never raises
         digest = self._weights[path]
         missing = "" if digest else f"Put the initial weights where they are expected: {path} does not exist."
         return path, digest, missing

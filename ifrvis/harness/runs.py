@@ -84,8 +84,7 @@ class Run:
         Raises:
             UserError: If another configuration stands there already.
         """
-        spec = {"schema": SPEC_SCHEMA, "name": self.name, "train_sig": self.train_sig, "train": train}
-        path = self.folder / "spec.json"
+        spec, path = self._spec(train), self.folder / "spec.json"
         if not publish_once(path, canonical_json(spec) + b"\n") and self.read_spec() != spec:
             raise UserError(
                 f"Move {self.folder} away: its spec.json is not the configuration that its name stands for."
@@ -100,9 +99,12 @@ class Run:
         path = self.folder / "spec.json"
         spec = read_json(path, "the configuration of a run")
         try:
-            sound = spec["train_sig"] == self.train_sig == train_signature(spec["train"])
-        except (AssertionError, KeyError, TypeError):
+            sound = spec == self._spec(spec["train"]) and self.train_sig == train_signature(spec["train"])
+        except (AssertionError, LookupError, RecursionError, TypeError, ValueError):  # nothing is known of it yet
             sound = False
         if not sound:
             raise UserError(f"Restore {path} or move {self.folder} away: it does not match its signature.")
         return dict(spec)
+
+    def _spec(self, train: dict[str, Any]) -> dict[str, Any]:
+        return {"schema": SPEC_SCHEMA, "name": self.name, "train_sig": self.train_sig, "train": train}

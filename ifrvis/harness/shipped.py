@@ -21,7 +21,7 @@ def shipped_weights(train_sig: str) -> Path | None:
     """
     for description in sorted(packed("experiments", "weights").glob("*.json")):
         said = read_json(description, "the description of shipped weights")
-        if said.get("train_sig") == train_sig:
+        if isinstance(said, dict) and said.get("train_sig") == train_sig:
             weights = description.with_suffix(".pth")
             if not weights.is_file() or sha256_file(weights) != said.get("sha256"):
                 raise UserError(f"Restore {weights}, or add --no-shipped-weights to make it again: it was changed.")

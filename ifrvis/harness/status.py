@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, printable
 from ifrvis.harness.attempts import attempts_of, latest
 from ifrvis.harness.live import duration
 from ifrvis.harness.plan import Plan, PlannedRow
@@ -17,7 +17,7 @@ def plan_lines(plan: Plan) -> list[str]:
     """A line a row: how many seeds are there, its state, and why it cannot run where it cannot."""
     lines = []
     for table in plan.request.tables:
-        lines.append(f"{table.name}: {table.title}")
+        lines.append(f"{table.name}: {' '.join(table.title.split())}")
         lines += [_plan_line(planned) for planned in plan.rows if planned.table is table]
     return lines
 
@@ -69,7 +69,7 @@ def status_lines(plan: Plan) -> list[str]:
         step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
         left = f"{duration(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
         words = [f"{row['table']:8} {row['row']:34} {seed:7} {row['state']:15}", step, left, row.get("message") or ""]
-        lines.append(" ".join(word for word in words if word).rstrip())
+        lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
     counts = Counter(row["state"] for row in rows)
     return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]
 
@@ -87,7 +87,7 @@ def log_of(root: Path, name: str, lines: int) -> list[str]:
         raise UserError(f"Name one run: those in {folder} that begin with {name!r} are {known}.")
     run_name, _, digits = found[0].name.rpartition("-")
     attempts = attempts_of(Results(root).run(run_name, digits))
-    logs = [attempt.log for attempt in attempts if attempt.log.exists()]
+    logs = [attempt.log for attempt in attempts if attempt.log.is_file()]
     if not logs:
         raise UserError(f"Wait until it starts: {found[0].name} has no log yet.")
-    return logs[-1].read_text(errors="replace").splitlines()[-lines:]
+    return [printable(line) for line in logs[-1].read_text(errors="replace").splitlines()[-lines:]]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ifrvis.errors import UserError
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed_names, packed_yaml
-from ifrvis.schema import construct
+from ifrvis.schema import check_name, construct
 
 __all__ = ["Protocol", "Published", "Row", "Table", "load_table", "load_tables"]
 
@@ -77,6 +77,7 @@ def load_table(name: str) -> Table:
     """
     path = packed_yaml("tables", name)
     table = construct(Table, read_yaml(path, "the table"), str(path))
+    check_name(table.name, f"the table's name in {path}")
     _check_rows(table, str(path))
     return table
 
@@ -92,6 +93,8 @@ def _check_rows(table: Table, where: str) -> None:
     for row in table.rows:
         if not ROW_ID.fullmatch(row.id):
             raise UserError(f"Rename row {row.id!r} in {where}: ids are lower-case letters, digits, '.' and '-'.")
+        for key, name in (("id", row.id), ("method", row.method), ("backbone", row.backbone)):
+            check_name(name, f"the {key} of row {row.id!r} in {where}")  # methods and backbones are packaged configs
         if row.id in seen:
             raise UserError(f"Remove or rename one of the two rows {row.id!r} in {where}.")
         seen.add(row.id)
@@ -100,5 +103,8 @@ def _check_rows(table: Table, where: str) -> None:
         unknown = [metric for metric in row.published if metric not in table.metrics]
         if unknown:
             raise UserError(f"Add {unknown[0]!r} to 'metrics' of {where}, or drop it from row {row.id!r}.")
+    metrics = table.metrics
+    if not metrics or len(set(metrics)) < len(metrics) or not all(metric.isalnum() for metric in metrics):
+        raise UserError(f"Give {where} distinct 'metrics' of letters and digits.")
     if not table.seeds or len(set(table.seeds)) != len(table.seeds) or min(table.seeds) < 0:
         raise UserError(f"Give {where} distinct 'seeds' of 0 or more.")

@@ -113,7 +113,7 @@ def _lines(state: TableState, row: Row, record: Record) -> Iterator[tuple[Any, .
     profile = f"{state.profile} off-spec" if state.off_spec else state.profile
     named = (state.table.name, row.id, row.group, row.label, row.method, row.backbone, record["dataset"], profile)
     for metric in state.table.metrics:
-        if metric in record["metrics"]:
+        if not isinstance(record["metrics"].get(metric, {}), dict | list):  # it is there, and a number or null
             published = (None, None) if state.is_smoke else row.published.get(metric, (None, None))
             measured = (record["protocol"], record["seed"], metric, record["metrics"][metric])
             yield (*named, *measured, *published, record["train_sig"], record["eval_sig"])

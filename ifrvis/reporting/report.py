@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_json, sha256_bytes, write_atomically
+from ifrvis.files import canonical_json, read_json, sha256_bytes, write_atomically
 from ifrvis.harness.runs import Results
 from ifrvis.reporting.frame import Record, TableState
 from ifrvis.reporting.tables import latex, markdown, seeds_csv, summary_csv
@@ -45,7 +45,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {"schema": MANIFEST_SCHEMA, "reports": {}}
     content = read_json(path, "the manifest of the reports")
-    sound = isinstance(content, dict) and isinstance(content.get("reports"), dict)
+    try:
+        canonical_json(content)  # what cannot be written again is not ours
+        sound = isinstance(content, dict) and isinstance(content.get("reports"), dict)
+    except (RecursionError, ValueError):
+        sound = False
     if not sound or content.get("schema") != MANIFEST_SCHEMA:
         raise UserError(f"Remove {path} and report again: it is not a manifest of reports that this version knows.")
     return dict(content)

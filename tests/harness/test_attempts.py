@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,6 +11,7 @@ import pytest
 
 from ifrvis.harness import attempts
 from ifrvis.harness.attempts import StaleAttemptError, claim, latest, machine, process_start
+from ifrvis.harness.life import live
 from ifrvis.harness.runs import Results
 
 
@@ -66,6 +69,54 @@ def test_a_claim_that_never_started_expires(run):
     old = time.time() - attempts.PENDING_LIMIT_S - 1
     os.utime(attempt.folder, (old, old))
     assert attempt.state() == "killed"
+
+
+def as_if_its_launcher_had_died(attempt):
+    path = attempt.folder / "submit.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"launcher": content["launcher"] | {"started": "1"}}))
+
+
+def test_a_claim_whose_launcher_died_is_taken_up_at_once(run):
+    attempt = claim(run, {})
+    as_if_its_launcher_had_died(attempt)
+    assert attempt.state() == "killed"
+    assert claim(run, {}).number == 2
+
+
+def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
+    attempt = claim(run, {})
+    as_if_its_launcher_had_died(attempt)
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", attempt.folder / "submitit"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
+        job.stdout.readline()
+        assert attempt.state() == "pending"
+        job.communicate()
+    assert attempt.state() == "killed"
+
+
+def test_a_claim_without_a_submission_expires_soon(run):
+    attempt = claim(run, {})
+    (attempt.folder / "submit.json").unlink()
+    assert attempt.state() == "pending"
+    old = time.time() - attempts.CLAIM_LIMIT_S - 1
+    os.utime(attempt.folder, (old, old))
+    assert attempt.state() == "killed"
+
+
+def test_a_worker_that_was_given_up_before_it_began_does_nothing(run):
+    attempt = claim(run, {"train_sig": run.train_sig})
+    attempt.end("failed", kind="killed")
+    live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
+    assert not attempt.log.exists()
+    assert attempt.state() == "failed"
+
+
+def test_a_worker_that_was_overtaken_before_it_began_stops(run):
+    attempt = claim(run, {"train_sig": run.train_sig})
+    (run.attempts / "0002").mkdir()
+    live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
+    assert attempt.state() == "stopped"
 
 
 def test_an_overtaken_attempt_is_stale(run):

@@ -94,6 +94,23 @@ def test_a_killed_worker_is_a_failure_that_the_next_launch_goes_on_from(make_req
     assert len(attempts_of(make_plan(request).trainings[0].run(request.results))) == 2
 
 
+def test_a_worker_outlives_what_submitit_watches_it_with(make_request, fake, states):
+    fake(slow_s=0.3)
+    request = make_request(num_seeds=1, overrides={"train.iterations": 12})
+    killed = []
+
+    def kill_once(items):
+        attempt = items[0].attempt
+        if not killed and attempt and attempt.progress().get("iteration", 0) >= 2:
+            killed.append(items[0].job.job_id)
+            os.kill(int(killed[0]), signal.SIGKILL)
+
+    assert launch(request, on_poll=kill_once)[0]
+    assert killed
+    assert states(request) == ["complete"]
+    assert len(attempts_of(make_plan(request).trainings[0].run(request.results))) == 1
+
+
 def test_interrupting_stops_at_a_safe_point_and_the_next_launch_goes_on(make_request, fake, states):
     fake(slow_s=0.2)
     request = make_request(num_seeds=1, overrides={"train.iterations": 20})
