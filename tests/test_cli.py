@@ -24,7 +24,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(f"    {name} " in text for name in ("run", "plan", "status", "report", "logs", "evaluate", "data"))
+    assert all(f"    {name} " in text for name in ("run", "plan", "status", "report", "rescore", "logs", "evaluate", "data"))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_evaluate_ap_prints_what_the_official_evaluator_does(capsys):
         assert scores[name] == (None if value is None else pytest.approx(value, abs=1e-9))
 
 
-def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path):
+def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, capsys):
     """Real training: plan, data, run, record, report; a second launch runs nothing."""
     command = [sys.executable, "experiments/run_table.py", "table1", *SMOKE, "--seeds", "1", *roots]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -121,6 +121,9 @@ def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path):
     assert "2 trainings, 0 to run" in second.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")} == before
     _delete_the_record_and_score_again(command, record, written)
+    monkeypatch.setattr("ifrvis.harness.identity.SCORING_VERSION", written["scoring"] + 1)
+    monkeypatch.setattr("ifrvis.harness.rescore.SCORING_VERSION", written["scoring"] + 1)
+    _rescore(roots, record, written, capsys)
 
 
 def _delete_the_record_and_score_again(command, record, written):
@@ -130,6 +133,25 @@ def _delete_the_record_and_score_again(command, record, written):
     assert json.loads(record.read_text())["metrics"] == written["metrics"]
     checkpoints = list(record.parents[2].glob("runs/mask2former-*/attempts/*/checkpoints/*.pth"))
     assert len(checkpoints) == 1  # nothing was trained again
+
+
+def _rescore(roots, record, written, capsys):
+    """A new scoring version: kept predictions are scored once, and what they were trained by is carried over."""
+    outcomes = []
+    for _ in range(2):
+        capsys.readouterr()
+        assert main(["rescore", "table1", *SMOKE, "--seeds", "1", *roots, "--json"]) == 0
+        outcomes.append({each["outcome"] for each in json.loads(capsys.readouterr().out)})
+    assert outcomes == [{"scored"}, {"was there"}]
+    (new,) = (path for path in record.parent.glob("mask2former-*") if path != record)
+    rescored = json.loads(new.read_text())
+    assert rescored["metrics"] == written["metrics"]
+    assert rescored["rescored"]["from"] == written["eval_sig"]
+    predictions = next(record.parents[2].glob("runs/mask2former-*/predictions/*/predictions.json.gz"))
+    predictions.write_bytes(b"other")
+    new.unlink()
+    assert main(["rescore", "table1", *SMOKE, "--seeds", "1", *roots]) == 2
+    assert "is not what its record was made from" in capsys.readouterr().err
 
 
 def test_broken_data_fail_the_run_with_one_message_and_exit_1(roots, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""`ifrvis run, plan, status, report, logs`."""
+"""`ifrvis run, plan, status, report, rescore, logs`."""
 
 import argparse
 import json
@@ -24,6 +24,8 @@ def add_commands(commands: Any) -> None:
     add_command(commands, "plan", _plan, text, selection_arguments)
     add_command(commands, "status", _status, "show the state of every row and seed", selection_arguments)
     add_command(commands, "report", _report, "write tables from the records that exist", selection_arguments)
+    text = "score kept predictions again, for metrics that came after their records"
+    add_command(commands, "rescore", _rescore, text, _rescore_arguments)
     add_command(commands, "logs", _logs, "print the log of a run's last attempt", _logs_arguments)
 
 
@@ -31,6 +33,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser)
     parser.add_argument("--jobs", type=int, help="runs at once on this machine (default: what its cores or GPUs carry)")
     parser.add_argument("--workers", type=int, default=0, help="data loading processes a run; changes no number")
+
+
+def _rescore_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the videos (default: 1)")
 
 
 def _logs_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,6 +147,18 @@ def _write_reports(plan: "Plan", arguments: argparse.Namespace) -> None:
         written += write_report(state, arguments.reports / state.profile)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
+
+
+def _rescore(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.rescore import rescore
+
+    found = rescore(make_plan(request_of(arguments)[0]), jobs=arguments.jobs)
+    if arguments.json:
+        print(json.dumps([vars(each) for each in found], indent=1))
+    else:
+        print("\n".join(f"{each.name} {each.outcome}" for each in found))
+    return 0
 
 
 def _logs(arguments: argparse.Namespace) -> int:

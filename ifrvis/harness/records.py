@@ -96,6 +96,11 @@ class Records:
         found = self._load(f"{train_sig[:12]}-{eval_sig[:12]}")
         return found if isinstance(found, str) else ""
 
+    def of_training(self, train_sig: str) -> list[dict[str, Any]]:
+        """All verified records of one training."""
+        found = [self._load(key) for key in sorted(self._paths) if key.startswith(train_sig[:12])]
+        return [each for each in found if isinstance(each, dict) and each["train_sig"] == train_sig]
+
     def _load(self, key: str) -> dict[str, Any] | str | None:
         if key in self._paths and key not in self._read:
             try:
