@@ -1,19 +1,5 @@
-"""ResNet-101, batch norm frozen."""
+"""ResNet-101: the ResNet-50 but for its depth."""
 
-model = {
-    "backbone": {
-        "type": "ResNet",
-        "depth": 101,
-        "base_channels": 64,
-        "stem_channels": 64,
-        "num_stages": 4,
-        "out_indices": [0, 1, 2, 3],
-        "frozen_stages": -1,
-        "norm_cfg": {"type": "BN", "requires_grad": False},
-        "norm_eval": True,
-        "style": "pytorch",
-    },
-    "track_head": {"in_channels": [256, 512, 1024, 2048]},
-}
+_base_ = ["./r50.py"]
+model = {"backbone": {"depth": 101}}
 train = {"init": "mask2former_r101_coco_instance"}
-inference = {"side": 360}
