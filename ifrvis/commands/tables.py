@@ -113,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
     _write_reports(plan, arguments)
     lines, learned = verdicts(plan)
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0 if succeeded and learned else 1
 
 
