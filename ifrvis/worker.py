@@ -204,7 +204,9 @@ class _Worker:
         from ifrvis.inference.whole import predict_split
 
         curve, wanted = self._curve(), self._job["evaluations"]
-        if iteration % -(-self._spec["train"]["iterations"] // 4) or str(iteration) in curve or not wanted:
+        iterations = self._spec["train"]["iterations"]
+        due = iteration == iterations or iteration % -(-iterations // 4) == 0
+        if not due or str(iteration) in curve or not wanted:
             return
         split = self._split(wanted[0]["role"], wanted[0]["split"])
         annotations = split.read()

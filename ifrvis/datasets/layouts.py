@@ -22,6 +22,7 @@ __all__ = ["SHAPES", "SUBPIXEL_BITS", "AppearanceStratum", "Layout", "SceneObjec
 AppearanceStratum = Literal["distinct", "similar", "twin"]
 Box = tuple[NDArray[np.float64], NDArray[np.float64]]  # its low and its high corner, each x and y in pixels
 
+_TURN = (0.07, 0.12)  # radians a frame: an object goes far, and stays in its part of the frame
 SUBPIXEL_BITS = 4  # of the fixed-point numbers that OpenCV draws polygons from
 
 
@@ -223,7 +224,7 @@ class Layout:
     ) -> NDArray[np.float64]:
         """(T, 2) centres of a path that is at `anchor` in `frame`, folded into the box, its corners rounded."""
         times = np.arange(-1, self.num_frames + 1) - frame
-        headings = heading + self.rng.uniform(-0.03, 0.03) * times
+        headings = heading + self.rng.uniform(*_TURN) * self.rng.choice([-1, 1]) * times
         step = self.rng.uniform(*self.parameters.speed) * self.sizes[index][0]
         free = np.cumsum(step * np.stack([np.cos(headings), np.sin(headings)], -1), 0)
         low, high = self._box(index) if box is None else box

@@ -1,5 +1,7 @@
 """What a launch says at its end: which runs failed and what to do, and which rows have not learned."""
 
+from collections.abc import Iterable
+
 from ifrvis.harness.local import Item
 from ifrvis.harness.plan import Plan, PlannedRow
 
@@ -37,8 +39,8 @@ def _log_and_cure(item: Item) -> list[str]:
 def verdicts(plan: Plan) -> tuple[list[str], bool]:
     """A line a complete row, with what it has learned; and whether every row has learned that the profile judges.
 
-    A row has learned if its mean AP exceeds that of its initial weights on the watched videos by the profile's gain,
-    and reaches what the profile says. A profile without such bounds judges nothing.
+    A row has learned if its mean AP on the watched videos exceeds that of its initial weights there by the profile's
+    gain, and its mean AP reaches what the profile says. A profile without such bounds judges nothing.
     """
     judged = [_verdict(planned, plan) for planned in plan.rows if planned.state == "complete"]
     known = [verdict for verdict in judged if verdict is not None]
@@ -50,12 +52,19 @@ def _verdict(planned: PlannedRow, plan: Plan) -> tuple[str, bool] | None:
     records = [each.record for each in planned.evaluations.values() if each.record is not None]
     if bounds is None or not all("0" in record.get("curve", {}) for record in records):
         return None
-    final = [float(record["metrics"]["AP"] or 0) for record in records]
-    start = [float(record["curve"]["0"] or 0) for record in records]
-    mean, before = sum(final) / len(final), sum(start) / len(start)
-    line = f"{planned.row.id}: AP {100 * before:.1f} with the initial weights, {100 * mean:.1f} after training"
+    curves = [sorted(record["curve"].items(), key=lambda point: int(point[0])) for record in records]
+    before, after = (_mean(curve[place][1] for curve in curves) for place in (0, -1))
+    final = _mean(record["metrics"]["AP"] for record in records)
+    watched = f"{100 * before:.1f} with the initial weights, {100 * after:.1f} after training"
+    line = f"{planned.row.id}: AP {100 * final:.1f}; on {bounds.videos} watched videos {watched}"
     if bounds.gain is None or bounds.reach is None:
         return line, True
-    learned = mean - before >= bounds.gain and mean >= bounds.reach
-    asked = f"asked for are {100 * bounds.gain:.0f} more and {100 * bounds.reach:.0f}"
+    learned = after - before >= bounds.gain and final >= bounds.reach
+    asked = f"asked for are {100 * bounds.reach:.0f}, and {100 * bounds.gain:.0f} more on the watched"
     return f"{line}: {'learned' if learned else 'not learned'} ({asked})", learned
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    """The mean, in which an undefined AP counts as none."""
+    given = [value or 0.0 for value in values]
+    return sum(given) / len(given)

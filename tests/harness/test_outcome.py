@@ -13,29 +13,33 @@ from ifrvis.harness.planner import make_plan
 
 @pytest.fixture
 def judged(make_request):
-    """A plan whose one row is complete: `judged(Learning(...), start, final)`."""
+    """A plan whose one row is complete: `judged(Learning(...), start, last, final)`."""
 
-    def make(learning, start, final):
+    def make(learning, start, last, final):
         request = make_request(num_seeds=1)
         plan = make_plan(dataclasses.replace(request, profile=dataclasses.replace(request.profile, learning=learning)))
         (evaluation,) = plan.evaluations
         evaluation.state = "complete"
-        evaluation.record = {"metrics": {"AP": final}, "curve": {"0": start}}
+        evaluation.record = {"metrics": {"AP": final}, "curve": {"10": last, "0": start, "5": 0.9}}
         return verdicts(plan)
 
     return make
 
 
-@pytest.mark.parametrize(("start", "final", "learned"), [(0.02, 0.16, True), (0.02, 0.14, False), (0.1, 0.19, False)])
-def test_a_row_has_learned_if_it_gains_and_reaches_enough(judged, start, final, learned):
-    (line,), all_learned = judged(Learning(15, gain=0.10, reach=0.15), start, final)
+@pytest.mark.parametrize(
+    ("start", "last", "final", "learned"),
+    [(0.02, 0.19, 0.16, True), (0.02, 0.19, 0.14, False), (0.1, 0.19, 0.16, False), (0.02, 0.11, 0.16, False)],
+)
+def test_a_row_has_learned_if_it_gains_and_reaches_enough(judged, start, last, final, learned):
+    (line,), all_learned = judged(Learning(15, gain=0.10, reach=0.15), start, last, final)
     assert all_learned is learned
     assert (": learned (" in line) is learned
-    assert f"AP {100 * start:.1f} with the initial weights, {100 * final:.1f} after training" in line
+    watched = f"{100 * start:.1f} with the initial weights, {100 * last:.1f} after training"
+    assert f"AP {100 * final:.1f}; on 15 watched videos {watched}" in line
 
 
 def test_without_bounds_nothing_is_judged(judged):
-    (line,), all_learned = judged(Learning(15), 0.5, 0.0)
+    (line,), all_learned = judged(Learning(15), 0.5, 0.0, 0.0)
     assert all_learned
     assert "learned" not in line
 
