@@ -15,6 +15,7 @@ import logging
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class _Worker:
         self._spec = attempt.run.read_spec()
         self._not_loaded: dict[str, Any] | None = None
         self._model: Any = None
+        self._started = time.monotonic()
 
     def work(self) -> None:
         if self._wants_weights():
@@ -106,16 +108,25 @@ class _Worker:
             "dataset": load_dataset(self._job["dataset"], Path(self._job["data_root"])).name,
             "protocol": evaluation["protocol"],
             **self._scores(predictions, evaluation),
-            "files": {"predictions": sha256_file(predictions)},
+            "files": {
+                "predictions": sha256_file(predictions),
+                **({"weights": sha256_file(run.weights)} if run.weights.exists() else {}),
+            },
             "inference": evaluation["inference"],
             "scoring": SCORING_VERSION,
             "spec": spec,
             "provenance": {**provenance(), "determinism": _determinism(), "data": self._data(evaluation)},
             "not_loaded": self._what_was_not_loaded(),
             "curve": self._curve(),
-            "attempts": [_attempt_json(each) for each in attempts_of(run)],
+            "attempts": [self._attempt_json(each) for each in attempts_of(run)],
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
+
+    def _attempt_json(self, attempt: Attempt) -> dict[str, Any]:
+        """How an attempt ended; this one, so far."""
+        so_far = round(time.monotonic() - self._started, 3) if attempt.number == self._attempt.number else None
+        ending = attempt.ending() or {"reason": attempt.state(), "kind": "", "seconds": so_far}
+        return {key: ending[key] for key in ("reason", "kind", "seconds")}
 
     def _what_was_not_loaded(self) -> dict[str, Any]:
         """What the initial weights left out; where an earlier attempt trained and predicted, its checkpoint knows."""
@@ -250,11 +261,6 @@ class _Worker:
                 f"(its fingerprint was {fingerprint[:12]} and is {(split.fingerprint or 'missing')[:12]})."
             )
         return split
-
-
-def _attempt_json(attempt: Attempt) -> dict[str, Any]:
-    ending = attempt.ending() or {"reason": attempt.state(), "kind": "", "seconds": None}
-    return {key: ending[key] for key in ("reason", "kind", "seconds")}
 
 
 def _checkpoint_interval_s() -> float:

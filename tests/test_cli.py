@@ -24,7 +24,9 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(f"    {name} " in text for name in ("run", "plan", "status", "report", "rescore", "logs", "evaluate", "data"))
+    assert all(
+        f"    {name} " in text for name in ("run", "plan", "status", "report", "rescore", "logs", "evaluate", "data")
+    )
 
 
 @pytest.mark.parametrize(

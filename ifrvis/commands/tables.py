@@ -47,27 +47,30 @@ def _logs_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _headline(plan: "Plan", why: str, jobs: int) -> str:
+    from ifrvis.harness.cost import cost_of
     from ifrvis.harness.live import duration
 
-    profile, to_run = plan.request.profile, plan.to_run
+    profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
     line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
-    if to_run and plan.est_hours is not None:
+    if to_run and hours is not None:
         rounds = max(1, -(-len(to_run) // jobs)) / len(to_run)
-        line += f", about {duration(plan.est_hours * rounds * 3600)} with {jobs} at once (an estimate)"
+        line += f", about {duration(hours * rounds * 3600)} with {jobs} at once (an estimate)"
     return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.cost import measure_siblings
     from ifrvis.harness.machine import default_jobs
     from ifrvis.harness.planner import make_plan
-    from ifrvis.harness.status import plan_lines
+    from ifrvis.harness.status import cost_lines, plan_lines
 
     request, why = request_of(arguments)
     plan = make_plan(request)
+    measure_siblings(plan)
     if arguments.json:
         print(json.dumps(plan.as_json(), indent=1))
     else:
-        print("\n".join([_headline(plan, why, default_jobs(1)), *plan_lines(plan)]))
+        print("\n".join([_headline(plan, why, default_jobs(1)), *plan_lines(plan), *cost_lines(plan)]))
     for missing in plan.data_missing:
         print(f"ifrvis: {missing}", file=sys.stderr)
     return 2 if plan.data_missing else 0
@@ -85,10 +88,11 @@ def _status(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from ifrvis.harness.cost import check_disk, measure_siblings
     from ifrvis.harness.live import LiveView
     from ifrvis.harness.local import LocalQueue
     from ifrvis.harness.machine import default_jobs
-    from ifrvis.harness.outcome import failure_lines, verdicts
+    from ifrvis.harness.outcome import failure_lines, verdicts, waiting_lines
     from ifrvis.harness.planner import make_plan
     from ifrvis.harness.status import plan_lines
     from ifrvis.worker import run_attempt
@@ -96,6 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=arguments.json)
     request, why = request_of(arguments)
     plan = make_plan(request)
+    measure_siblings(plan)
     jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
     lines = [_headline(plan, why, jobs), *plan_lines(plan)]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
@@ -103,18 +108,20 @@ def _run(arguments: argparse.Namespace) -> int:
         raise DataMissingError("\n".join(plan.data_missing))
     if jobs < 1 or arguments.workers < 0:
         raise UserError("Give --jobs 1 or more and --workers 0 or more.")
+    check_disk(plan)
     _make_data(plan, console)
+    waiting = waiting_lines(plan)
     queue = LocalQueue(plan.to_run, request, jobs=jobs, run_attempt=run_attempt, workers=arguments.workers)
     with LiveView(console) as view:
         succeeded = queue.run(view.update)
-    for line in failure_lines(queue.items):
+    for line in [*failure_lines(queue.items), *waiting]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     plan = make_plan(request)
     _write_reports(plan, arguments)
     lines, learned = verdicts(plan)
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
-    return 0 if succeeded and learned else 1
+    return 0 if succeeded and learned and not waiting else 1
 
 
 def _make_data(plan: "Plan", console: Any) -> None:

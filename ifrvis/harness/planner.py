@@ -11,6 +11,7 @@ from ifrvis.harness.compose import PRETRAINING, Composed, compose
 from ifrvis.harness.identity import eval_signature, run_name, train_signature, train_spec
 from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Request, State, Training
 from ifrvis.harness.records import Records
+from ifrvis.harness.recovery import why_blocked
 from ifrvis.harness.runs import short
 from ifrvis.harness.shipped import shipped_weights
 from ifrvis.harness.tables import Row, Table
@@ -30,8 +31,9 @@ def make_plan(request: Request) -> Plan:
     if not rows:
         raise UserError("Choose rows that one of the tables has: --rows matches none.")
     trainings = builder.all_trainings()
-    _look_up(trainings, request)
-    return Plan(request, rows, trainings)
+    plan = Plan(request, rows, trainings, Records(request.results.root / "records" / request.profile.name))
+    _look_up(plan)
+    return plan
 
 
 def _selected(request: Request, table: Table) -> tuple[Row, ...]:
@@ -154,22 +156,25 @@ class _Builder:
         return evaluation
 
 
-def _look_up(trainings: list[Training], request: Request) -> None:
+def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    records = Records(request.results.root / "records" / request.profile.name)
-    folders = request.results.run_folders()
-    for training in trainings:
-        unfinished = _unfinished_state(training, request, folders)
-        for evaluation in training.evaluations:
-            _look_up_record(evaluation, records, unfinished)
+    folders = plan.request.results.run_folders()
+    for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
-        states = {evaluation.state for evaluation in training.evaluations}
-        training.state = "complete" if states == {"complete"} or training.shipped else unfinished
+        for evaluation in training.evaluations:
+            _look_up_record(evaluation, plan.records)
+        unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
+        if training.shipped or not unfinished:
+            complete = training.shipped or all(each.state == "complete" for each in training.evaluations)
+            training.state = "complete" if complete else "data missing" if training.sig is None else "not run"
+        else:
+            training.state = _unfinished_state(training, plan.request, folders)
+            for evaluation in unfinished:
+                evaluation.state = training.state
 
 
-def _look_up_record(evaluation: Evaluation, records: Records, unfinished: State) -> None:
+def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     sig, train_sig = evaluation.sig, evaluation.training.sig
-    evaluation.state = unfinished
     if sig is None or train_sig is None:
         evaluation.state = "data missing"
         return
@@ -182,13 +187,17 @@ def _look_up_record(evaluation: Evaluation, records: Records, unfinished: State)
 
 def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> State:
     """The state of a training some of whose records are not there."""
-    if training.sig is None:
-        return "data missing"
+    assert training.sig is not None
+    if training.after is not None and training.after.state == "failed":
+        training.waits_for = f"{training.after.name}, which it starts from, failed"
+        return "failed"
     if short(training.sig) in folders:
-        attempt = latest(training.run(request.results))
+        run = training.run(request.results)
+        attempt, training.waits_for = latest(run), why_blocked(run)
         if attempt is not None:
             state = attempt.state()
-            if state in ("pending", "running", "failed"):
+            if state in ("pending", "running"):
                 return state
-            return "not run" if state == "complete" else "pending"  # killed or stopped: the same command goes on
+            if state != "complete":  # what was killed, stopped or is to be tried again goes on with the same command
+                return "failed" if training.waits_for else "pending"
     return "pending" if training.split.makeable else "not run"

@@ -101,6 +101,17 @@ class Records:
         found = [self._load(key) for key in sorted(self._paths) if key.startswith(train_sig[:12])]
         return [each for each in found if isinstance(each, dict) and each["train_sig"] == train_sig]
 
+    def one_of_each_training(self) -> dict[str, dict[str, Any]]:
+        """A verified record of each training that has one, by its `train_sig`."""
+        found: dict[str, dict[str, Any]] = {}
+        done: set[str] = set()
+        for key in sorted(self._paths):
+            record = self._load(key) if key[:12] not in done else None
+            if isinstance(record, dict):
+                found[record["train_sig"]] = record
+                done.add(key[:12])
+        return found
+
     def _load(self, key: str) -> dict[str, Any] | str | None:
         if key in self._paths and key not in self._read:
             try:

@@ -1,16 +1,18 @@
 """What a plan looks like to a person: lines of the plan, of the status, of a log."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError, printable
 from ifrvis.harness.attempts import attempts_of, latest
+from ifrvis.harness.cost import cost_of, size_text
 from ifrvis.harness.live import duration
-from ifrvis.harness.plan import Plan, PlannedRow
+from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.runs import Results
 
-__all__ = ["log_of", "plan_lines", "status_lines", "status_rows"]
+__all__ = ["cost_lines", "log_of", "plan_lines", "status_lines", "status_rows"]
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -26,10 +28,40 @@ def _plan_line(planned: PlannedRow) -> str:
     done = sum(each.state == "complete" for each in planned.evaluations.values())
     counts = f"{done}/{len(planned.evaluations)}" if planned.evaluations else "-"
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
+    problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
     why = f"  ({planned.reason})" if planned.reason else ""
     return "\n".join(
-        [f"  {planned.row.id:34} {counts:>5}  {planned.state}{why}", *(f"    {each}" for each in problems)]
+        [f"  {planned.row.id:34} {counts:>5}  {planned.state}{why}", *(f"    {each}" for each in sorted(problems))]
     )
+
+
+def _waiting(training: Training) -> str:
+    return f"{training.name} waits for `ifrvis retry`, {' '.join(training.waits_for.split())}"
+
+
+def cost_lines(plan: Plan) -> list[str]:
+    """What there is to train and to evaluate, and what that takes: hours, and bytes on disk."""
+    cost = cost_of(plan)
+    pretrainings = sum(training.is_pretraining for training in plan.trainings)
+    lines = [
+        f"pretrainings {pretrainings}: {_counted(each for each in plan.trainings if each.is_pretraining)}",
+        f"trainings {len(plan.trainings) - pretrainings}: "
+        + _counted(each for each in plan.trainings if not each.is_pretraining),
+        f"evaluations {len(plan.evaluations)}: {_counted(plan.evaluations)}",
+    ]
+    if plan.to_run:
+        room = f"disk: about {size_text(cost.bytes)} needed, {size_text(cost.free_bytes)} free"
+        lines.append(room + (": NOT ENOUGH" if cost.bytes > cost.free_bytes else ""))
+        hours = "unknown" if cost.hours is None else f"about {cost.hours:.3g}"
+        source = f"{cost.measured} trainings as measured on siblings" if cost.measured else ""
+        guess = f"{cost.estimated} by the profile's estimate" if cost.estimated else ""
+        known = ", ".join(each for each in (source, guess) if each)
+        lines.append(f"{plan.request.profile.est_unit}: {hours} ({known})")
+    return lines
+
+
+def _counted(items: Iterable[Training | Evaluation]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in Counter(each.state for each in items).items()) or "none"
 
 
 def status_rows(plan: Plan) -> list[dict[str, Any]]:
