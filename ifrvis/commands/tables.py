@@ -1,13 +1,14 @@
-"""`ifrvis run, plan, status, report, rescore, logs`."""
+"""`ifrvis run, plan, status, report, rescore`."""
 
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import make_split
-from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
+from ifrvis.commands.selection import add_command, request_of, selection_arguments
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -22,11 +23,10 @@ def add_commands(commands: Any) -> None:
     add_command(commands, "run", _run, text, _run_arguments)
     text = "show what exists, what would run and what is missing"
     add_command(commands, "plan", _plan, text, selection_arguments)
-    add_command(commands, "status", _status, "show the state of every row and seed", selection_arguments)
+    add_command(commands, "status", _status, "show the state of every row and seed", _status_arguments)
     add_command(commands, "report", _report, "write tables from the records that exist", selection_arguments)
     text = "score kept predictions again, for metrics that came after their records"
     add_command(commands, "rescore", _rescore, text, _rescore_arguments)
-    add_command(commands, "logs", _logs, "print the log of a run's last attempt", _logs_arguments)
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +40,10 @@ def _rescore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the videos (default: 1)")
 
 
-def _logs_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="the name of a run, or the beginning of it")
-    parser.add_argument("-n", "--lines", type=int, default=50)
-    root_arguments(parser)
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser)
+    text = "show it again every S seconds (default: 2) until nothing runs or is pending"
+    parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help=text)
 
 
 def _headline(plan: "Plan", why: str, jobs: int) -> str:
@@ -80,9 +80,15 @@ def _status(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.planner import make_plan
     from ifrvis.harness.status import status_lines, status_rows
 
-    plan = make_plan(request_of(arguments)[0])
-    print(json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan)))
-    return 0
+    if arguments.watch is not None and (arguments.json or not arguments.watch > 0):
+        raise UserError("Give --watch a number of seconds, without --json.")
+    while True:
+        plan = make_plan(request_of(arguments)[0])
+        text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
+        print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
+        if arguments.watch is None or not {each.state for each in plan.rows} & {"running", "pending", "not run"}:
+            return 0
+        time.sleep(arguments.watch)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -165,13 +171,4 @@ def _rescore(arguments: argparse.Namespace) -> int:
         print(json.dumps([vars(each) for each in found], indent=1))
     else:
         print("\n".join(f"{each.name} {each.outcome}" for each in found))
-    return 0
-
-
-def _logs(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.status import log_of
-
-    if arguments.lines < 1:
-        raise UserError("Give --lines a number of 1 or more.")
-    print("\n".join(log_of(arguments.results, arguments.run, arguments.lines)))
     return 0

@@ -1,18 +1,15 @@
-"""What a plan looks like to a person: lines of the plan, of the status, of a log."""
+"""What a plan looks like to a person: lines of the plan, of what it costs, and of the status."""
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from ifrvis.errors import UserError, printable
-from ifrvis.harness.attempts import attempts_of, latest
+from ifrvis.harness.attempts import latest
 from ifrvis.harness.cost import cost_of, size_text
 from ifrvis.harness.live import duration
 from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Training
-from ifrvis.harness.runs import Results
 
-__all__ = ["cost_lines", "log_of", "plan_lines", "status_lines", "status_rows"]
+__all__ = ["cost_lines", "plan_lines", "status_lines", "status_rows"]
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -104,22 +101,3 @@ def status_lines(plan: Plan) -> list[str]:
         lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
     counts = Counter(row["state"] for row in rows)
     return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]
-
-
-def log_of(root: Path, name: str, lines: int) -> list[str]:
-    """The last lines of the log of a run's last attempt.
-
-    Raises:
-        UserError: If no run or more than one begins with `name`.
-    """
-    folder = root / "runs"
-    found = sorted(path for path in folder.glob("*") if path.name.startswith(name)) if folder.is_dir() else []
-    if len(found) != 1:
-        known = ", ".join(path.name for path in found) or "none"
-        raise UserError(f"Name one run: those in {folder} that begin with {name!r} are {known}.")
-    run_name, _, digits = found[0].name.rpartition("-")
-    attempts = attempts_of(Results(root).run(run_name, digits))
-    logs = [attempt.log for attempt in attempts if attempt.log.is_file()]
-    if not logs:
-        raise UserError(f"Wait until it starts: {found[0].name} has no log yet.")
-    return [printable(line) for line in logs[-1].read_text(errors="replace").splitlines()[-lines:]]
