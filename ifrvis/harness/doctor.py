@@ -109,8 +109,7 @@ def _data(plan: Plan) -> Check:
 
 
 def _weights(plan: Plan) -> Check:
-    missing = [
-        each for each in plan.data_missing if each not in {training.split.missing for training in plan.trainings}
-    ]
+    paths = {each.init_path for each in plan.trainings if each.init_path is not None}
+    missing = sorted(str(path) for path in paths if not path.is_file())
     found = f"{len(missing)} files are not here" if missing else "all here, or made by pretrainings"
-    return _check("weights", not missing, found, " ".join(missing))
+    return _check("weights", not missing, found, f"Put them where they are expected: {', '.join(missing)}.")

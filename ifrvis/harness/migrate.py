@@ -1,8 +1,8 @@
 """Runs and records under a changed rule of identity: new signatures from what is stored, without training again.
 
-Raise the rule in `identity`: change its keys, and give `identity.BEFORE` what a new key was before it existed. Then every
-run's folder and specification get the signature that the new rule gives, and its records are published again under it,
-each with `migrated`, which names the old one. Old records stay as they were.
+To change the rule, change the keys in `identity` and say in `identity.BEFORE` what a new key was before it existed.
+Every run's folder and specification then get the signature that the new rule gives, and its records are published again
+under it, each with `migrated`, which names the old one. Old records stay as they were.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,7 +51,8 @@ def _upgraded(spec: dict[str, Any], new: dict[str, str]) -> dict[str, Any]:
 
 def _new_signatures(specs: list[dict[str, Any]]) -> dict[str, str]:
     """Old signature to new; a pretraining's changes those of the runs that start from it."""
-    waiting, new = {spec["train_sig"]: upgraded_spec(spec["train"]) for spec in specs}, {}
+    waiting = {spec["train_sig"]: upgraded_spec(spec["train"]) for spec in specs}
+    new: dict[str, str] = {}
     while waiting:
         ready = {sig: train for sig, train in waiting.items() if train["init"] not in waiting}
         for sig, train in ready.items():

@@ -1,6 +1,6 @@
 """Whether records, and the files that are kept of their runs, are what was written.
 
-A finding is `verified`, `not kept` (a file that a record speaks of, or what is needed to score it again, is not here) or
+A finding is `verified`, `not kept` (a file that a record speaks of, or what scoring it again takes, is not here) or
 `CHANGED`. Predictions that are here are scored again. Reports are `reporting.verify`'s matter.
 """
 
