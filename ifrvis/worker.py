@@ -73,7 +73,9 @@ class _Worker:
             self._publish_weights()
         for evaluation in self._job["evaluations"]:
             path = self._record_path(evaluation)
-            if not path.exists():
+            if evaluation["protocol"] == "server" and not path.exists():
+                self._predictions(evaluation)  # its record comes from a server, by `ifrvis ingest`
+            elif not path.exists():
                 record = self._record(evaluation)
                 self._attempt.check_fence()
                 publish_record(path, record)
@@ -183,8 +185,7 @@ class _Worker:
         from ifrvis.training.loop import train
         from ifrvis.training.processes import join_processes
 
-        role = "pretrain" if self._job["publish_weights"] else "train"
-        split = self._split(role, self._spec["train"]["data"])
+        split = self._split(self._job["role"], self._spec["train"]["data"])
         self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
         with join_processes() as processes:
             trained = train(
@@ -216,6 +217,8 @@ class _Worker:
 
         curve, wanted = self._curve(), self._job["evaluations"]
         if iteration % -(-self._spec["train"]["iterations"] // 4) or str(iteration) in curve or not wanted:
+            return
+        if wanted[0]["protocol"] == "server":  # nobody here has its ground truth
             return
         split = self._split(wanted[0]["role"], wanted[0]["split"])
         annotations = split.read()

@@ -60,6 +60,7 @@ def submission(training: Training, request: Request, *, workers: int) -> dict[st
         "data_root": str(request.data_root.resolve()),
         "results": str(request.results.root.resolve()),
         "dataset": training.dataset.source,
+        "role": training.split.role,
         "init": str(init.resolve()) if init else None,
         "publish_weights": training.is_pretraining,
         "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,

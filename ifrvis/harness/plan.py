@@ -3,6 +3,7 @@
 Rows that train the same model with the same seed share the training. Nothing here starts anything.
 """
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -146,7 +147,11 @@ class Plan:
     request: Request
     rows: list[PlannedRow]
     trainings: list[Training]
-    records: Records
+
+    @functools.cached_property
+    def records(self) -> Records:
+        """The records of the profile, each read at most once."""
+        return Records(self.request.results.root / "records" / self.request.profile.name)
 
     @property
     def evaluations(self) -> list[Evaluation]:

@@ -19,6 +19,8 @@ from ifrvis.schema import check_name
 
 __all__ = ["make_plan"]
 
+WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
+
 
 def make_plan(request: Request) -> Plan:
     """Plan every row and seed that is asked for, and look up what exists.
@@ -31,7 +33,7 @@ def make_plan(request: Request) -> Plan:
     if not rows:
         raise UserError("Choose rows that one of the tables has: --rows matches none.")
     trainings = builder.all_trainings()
-    plan = Plan(request, rows, trainings, Records(request.results.root / "records" / request.profile.name))
+    plan = Plan(request, rows, trainings)
     _look_up(plan)
     return plan
 
@@ -69,7 +71,8 @@ class _Builder:
             planned.unavailable, planned.reason = "not implemented", composed.not_implemented
             return planned
         for seed in request.seeds(table):
-            training = self._training(row, composed, dataset, seed)
+            role: Role = "full" if table.protocol == "server" else "train"
+            training = self._training(row, composed, dataset, seed, role)
             training.rows.append(f"{table.name}/{row.id}")
             planned.evaluations[seed] = self._evaluation(training, table, row, composed)
         return planned
@@ -88,8 +91,8 @@ class _Builder:
             self._splits[key] = dataset.split(role)
         return self._splits[key]
 
-    def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int) -> Training:
-        split = self._split(dataset, "train")
+    def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int, role: Role) -> Training:
+        split = self._split(dataset, role)
         after, init_path, init, missing = self._start(row.backbone, composed.train["init"])
         spec = train_spec(composed, data=split.fingerprint, init=init, seed=seed)
         known = split.fingerprint is not None and not missing
@@ -144,9 +147,12 @@ class _Builder:
         return path, digest, missing
 
     def _evaluation(self, training: Training, table: Table, row: Row, composed: Composed) -> Evaluation:
-        split = self._split(training.dataset, "heldout")
+        server = table.protocol == "server"
+        split = self._split(training.dataset, "server" if server else "heldout")
         known = training.sig is not None and split.fingerprint is not None
-        sig = eval_signature(training.sig or "", composed.inference, split.fingerprint or "") if known else None
+        scored_on = "server" if server else split.fingerprint or ""  # `ingest` publishes scores under this identity
+        sig = eval_signature(training.sig or "", composed.inference, scored_on) if known else None
+        training.missing = training.missing or ("" if split.fingerprint else split.missing)
         for evaluation in training.evaluations:
             if (evaluation.inference, evaluation.protocol) == (composed.inference, table.protocol):
                 evaluation.rows.append(f"{table.name}/{row.id}")
@@ -163,10 +169,12 @@ def _look_up(plan: Plan) -> None:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
             _look_up_record(evaluation, plan.records)
+            if evaluation.state == "not run" and _is_predicted(evaluation, plan.request):
+                evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
         unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
         if training.shipped or not unfinished:
-            complete = training.shipped or all(each.state == "complete" for each in training.evaluations)
-            training.state = "complete" if complete else "data missing" if training.sig is None else "not run"
+            missing = any(each.state == "data missing" for each in training.evaluations)
+            training.state = "data missing" if missing and not training.shipped else "complete"
         else:
             training.state = _unfinished_state(training, plan.request, folders)
             for evaluation in unfinished:
@@ -183,6 +191,14 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     if record is not None:
         evaluation.record = record
         evaluation.state = "complete" if record["protocol"] == evaluation.protocol else "other protocol"
+
+
+def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
+    """Whether all that is left of an evaluation is what a server has to say."""
+    split = evaluation.split.fingerprint
+    if evaluation.protocol != "server" or split is None:
+        return False
+    return evaluation.training.run(request.results).predictions(evaluation.inference, split).is_file()
 
 
 def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> State:
