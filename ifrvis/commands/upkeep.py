@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
@@ -86,17 +87,18 @@ def _migrate(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.migrate import migrate
     from ifrvis.harness.runs import Results
 
-    def resign(path: Any, train_sig: str) -> None:
-        from ifrvis.training.checkpoints import resign  # torch, only where there is a checkpoint
-
-        resign(path, train_sig)
-
     done = 0
-    for line in migrate(Results(arguments.results), resign):
+    for line in migrate(Results(arguments.results), _resign):
         print(line, flush=True)
         done += 1
     print(f"{done} migrated" if done else "all runs and records follow today's rule")
     return 0
+
+
+def _resign(path: Path, train_sig: str) -> None:
+    from ifrvis.training.checkpoints import resign  # torch, only where there is a checkpoint
+
+    resign(path, train_sig)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
