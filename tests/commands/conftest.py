@@ -89,8 +89,9 @@ def smoke_data(tmp_path_factory):
 
 
 @pytest.fixture
-def kept(smoke_data, tmp_path, capsys):
+def kept(smoke_data, tmp_path, capsys, monkeypatch):
     """Two finished runs of one row, without pretraining, and the report of them."""
+    monkeypatch.setattr("os.fsync", lambda _: None)  # nothing here outlives the power, and it takes most of the time
     profile = tmp_path / "smoke.yaml"
     text = (Path(__file__).parents[2] / "experiments" / "profiles" / "smoke.yaml").read_text()
     profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
