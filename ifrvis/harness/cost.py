@@ -13,6 +13,7 @@ from typing import Any
 from ifrvis.errors import UserError
 from ifrvis.harness.plan import Plan, Training
 from ifrvis.harness.runs import short
+from ifrvis.schema import is_number
 
 __all__ = ["Cost", "check_disk", "cost_of", "measure_siblings", "size_text"]
 
@@ -24,7 +25,7 @@ CHECKPOINTS = 2  # that stay of a run
 BYTES_A_PARAMETER = 12  # of a checkpoint: the weight and two moments of AdamW
 BYTES_A_MASK, MASKS = 60, 20  # of predictions: both lists together, a frame
 VIDEOS, FRAMES = 400, 30  # of a real held-out split
-Key = tuple[str, str, int, int]
+Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ def measure_siblings(plan: Plan) -> None:
     folders = plan.request.results.run_folders()
     seen: dict[Key, tuple[list[float], list[int]]] = {}
     for sig, record in plan.records.one_of_each_training().items():
-        hours, sizes = seen.setdefault(_key(record["method"], record["backbone"], record["spec"]["train"]), ([], []))
-        seconds = [each.get("seconds") for each in record["attempts"]]
-        if seconds and None not in seconds:
+        spec = record["spec"].get("train")
+        hours, sizes = seen.setdefault(_key(record["method"], record["backbone"], spec), ([], []))
+        seconds: list[Any] = [each.get("seconds") for each in record["attempts"] if isinstance(each, dict)]
+        if seconds and all(map(is_number, seconds)):
             hours.append(sum(seconds) / 3600)
         if short(sig) in folders and not sizes:  # one is enough: equal models make equal checkpoints
             sizes.append(_bytes_of(folders[short(sig)]))
@@ -92,8 +94,10 @@ def size_text(size: float) -> str:
     return f"{size:,.3g} TB" if size < 999.5 else f"{size:,.0f} TB"
 
 
-def _key(method: str, backbone: str, spec: dict[str, Any]) -> Key:
-    return method, backbone, spec["iterations"], spec["global_batch"]
+def _key(method: str, backbone: str, spec: Any) -> Key:
+    """What siblings have in common; a record's specification may be anybody's."""
+    known = spec if isinstance(spec, dict) else {}
+    return method, backbone, str(known.get("iterations")), str(known.get("global_batch"))
 
 
 def _bytes_of(run: Path) -> int:
