@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from ifrvis.commands import data, evaluate, submission, tables
+from ifrvis.commands import data, evaluate, runs, submission, tables, upkeep
 from ifrvis.errors import UserError
 
 __all__ = ["main"]
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     tables.add_commands(commands)
+    runs.add_commands(commands)
+    upkeep.add_commands(commands)
     evaluate.add_commands(commands)
     data.add_commands(commands)
     submission.add_commands(commands)

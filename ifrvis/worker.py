@@ -15,6 +15,7 @@ import logging
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,16 @@ class _Worker:
         self._spec = attempt.run.read_spec()
         self._not_loaded: dict[str, Any] | None = None
         self._model: Any = None
+        self._started = time.monotonic()
 
     def work(self) -> None:
         if self._wants_weights():
             self._publish_weights()
         for evaluation in self._job["evaluations"]:
             path = self._record_path(evaluation)
-            if not path.exists():
+            if evaluation["protocol"] == "server" and not path.exists():
+                self._predictions(evaluation)  # its record comes from a server, by `ifrvis ingest`
+            elif not path.exists():
                 record = self._record(evaluation)
                 self._attempt.check_fence()
                 publish_record(path, record)
@@ -106,16 +110,25 @@ class _Worker:
             "dataset": load_dataset(self._job["dataset"], Path(self._job["data_root"])).name,
             "protocol": evaluation["protocol"],
             **self._scores(predictions, evaluation),
-            "files": {"predictions": sha256_file(predictions)},
+            "files": {
+                "predictions": sha256_file(predictions),
+                **({"weights": sha256_file(run.weights)} if run.weights.exists() else {}),
+            },
             "inference": evaluation["inference"],
             "scoring": SCORING_VERSION,
             "spec": spec,
             "provenance": {**provenance(), "determinism": _determinism(), "data": self._data(evaluation)},
             "not_loaded": self._what_was_not_loaded(),
             "curve": self._curve(),
-            "attempts": [_attempt_json(each) for each in attempts_of(run)],
+            "attempts": [self._attempt_json(each) for each in attempts_of(run)],
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
+
+    def _attempt_json(self, attempt: Attempt) -> dict[str, Any]:
+        """How an attempt ended; this one, so far."""
+        so_far = round(time.monotonic() - self._started, 3) if attempt.number == self._attempt.number else None
+        ending = attempt.ending() or {"reason": attempt.state(), "kind": "", "seconds": so_far}
+        return {key: ending[key] for key in ("reason", "kind", "seconds")}
 
     def _what_was_not_loaded(self) -> dict[str, Any]:
         """What the initial weights left out; where an earlier attempt trained and predicted, its checkpoint knows."""
@@ -172,8 +185,7 @@ class _Worker:
         from ifrvis.training.loop import train
         from ifrvis.training.processes import join_processes
 
-        role = "pretrain" if self._job["publish_weights"] else "train"
-        split = self._split(role, self._spec["train"]["data"])
+        split = self._split(self._job["role"], self._spec["train"]["data"])
         self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
         with join_processes() as processes:
             trained = train(
@@ -207,6 +219,8 @@ class _Worker:
         iterations = self._spec["train"]["iterations"]
         due = iteration == iterations or iteration % -(-iterations // 4) == 0
         if not due or str(iteration) in curve or not wanted:
+            return
+        if wanted[0]["protocol"] == "server":  # nobody here has its ground truth
             return
         split = self._split(wanted[0]["role"], wanted[0]["split"])
         annotations = split.read()
@@ -252,11 +266,6 @@ class _Worker:
                 f"(its fingerprint was {fingerprint[:12]} and is {(split.fingerprint or 'missing')[:12]})."
             )
         return split
-
-
-def _attempt_json(attempt: Attempt) -> dict[str, Any]:
-    ending = attempt.ending() or {"reason": attempt.state(), "kind": "", "seconds": None}
-    return {key: ending[key] for key in ("reason", "kind", "seconds")}
 
 
 def _checkpoint_interval_s() -> float:

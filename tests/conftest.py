@@ -69,3 +69,17 @@ def real_vis() -> Path:
     if not clips.is_dir():
         pytest.skip(f"IFRVIS_TEST_DATA={folder} has no folder real_vis: there are no real clips here")
     return clips
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest):
+    """Compare a text with a golden file; with UPDATE_GOLDEN=1 in the environment write it instead."""
+
+    def check(name: str, text: str) -> None:
+        path = Path(__file__).parent / "golden" / request.path.parent.name / name
+        if os.environ.get("UPDATE_GOLDEN") == "1":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == text, "review the change, then run with UPDATE_GOLDEN=1"
+
+    return check

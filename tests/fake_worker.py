@@ -1,12 +1,16 @@
 """A worker that counts instead of training: the engine's tests take seconds and need no torch.
 
 It counts to the iterations of its specification, with a checkpoint at each number, and publishes records whose AP is
-a function of the seed. `IFRVIS_FAKE` is JSON: `slow_s` a step, `fail` the seeds that fail, `log` a file in which each
-attempt that starts leaves a line.
+a function of the seed. `IFRVIS_FAKE` is JSON: `slow_s` a step, `fail` the seeds that fail, `die` the seeds that are
+killed before they have counted, `error` how they fail (the name of an exception), `log` a file in which each attempt
+that starts leaves a line.
 """
 
+import builtins
 import json
+import logging
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -25,10 +29,13 @@ def count(attempt, progress):
             stream.write(f"{attempt.run.name} {attempt.number}\n")
     spec = attempt.run.read_spec()
     seed, total = spec["train"]["seed"], spec["train"]["iterations"]
+    if seed in behaviour.get("die", []):
+        os.kill(os.getpid(), signal.SIGKILL)
+    logging.getLogger("ifrvis").info("counting from %d", _counted(attempt))
     for iteration in range(_counted(attempt) + 1, total + 1):
         progress.update(phase="training", iteration=iteration, iterations=total, loss=1.0, eta_s=1.0)
         if seed in behaviour.get("fail", []) and iteration == total:
-            raise RuntimeError("made to fail")
+            raise getattr(builtins, behaviour.get("error", "RuntimeError"))("made to fail")
         time.sleep(behaviour.get("slow_s", 0.0))
         attempt.check_fence()
         attempt.checkpoints.mkdir(exist_ok=True)

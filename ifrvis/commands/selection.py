@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["add_command", "request_of", "root_arguments", "selection_arguments"]
 
 
-def selection_arguments(parser: argparse.ArgumentParser) -> None:
+def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
     """Add the options that say which runs are meant."""
-    parser.add_argument("tables", nargs="+", metavar="TABLE", help="table1, figure4, ..., `all`, or a YAML file")
+    runs = "; or the name of a run, or its beginning" * ("RUN" in what)
+    parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
     parser.add_argument("--profile", help="paper, mini, smoke, or a YAML file")
     parser.add_argument("--rows", help="row ids, with commas between them")
     parser.add_argument("--seeds", type=int, help="the first N declared seeds (default: all)")

@@ -114,18 +114,15 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 
 def _run_named(root: Path, name: str) -> "Run":
-    from ifrvis.harness.attempts import attempts_of
+    from ifrvis.harness.attempts import latest
+    from ifrvis.harness.logs import one_run_named
     from ifrvis.harness.runs import Results
 
-    found = [path for path in Results(root).run_folders().values() if path.name.startswith(name)]
-    if len(found) != 1:
-        known = ", ".join(sorted(path.name for path in found)) or "none"
-        raise UserError(f"Name one run, or a file that exists: those in {root} that begin with {name!r} are {known}.")
-    run_name, _, digits = found[0].name.rpartition("-")
-    attempts = attempts_of(Results(root).run(run_name, digits))
-    if not attempts:
-        raise UserError(f"Start {found[0].name} first: nothing was ever asked of it.")
-    return Results(root).run(run_name, str(attempts[-1].submission()["train_sig"]))
+    run = one_run_named(Results(root), name)
+    attempt = latest(run)
+    if attempt is None:
+        raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
+    return Results(root).run(run.name, str(attempt.submission()["train_sig"]))
 
 
 def _predictions(run: "Run") -> Path:

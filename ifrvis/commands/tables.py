@@ -1,13 +1,14 @@
-"""`ifrvis run, plan, status, report, rescore, logs`."""
+"""`ifrvis run, plan, status, report, rescore`."""
 
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import make_split
-from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
+from ifrvis.commands.selection import add_command, request_of, selection_arguments
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -22,11 +23,10 @@ def add_commands(commands: Any) -> None:
     add_command(commands, "run", _run, text, _run_arguments)
     text = "show what exists, what would run and what is missing"
     add_command(commands, "plan", _plan, text, selection_arguments)
-    add_command(commands, "status", _status, "show the state of every row and seed", selection_arguments)
+    add_command(commands, "status", _status, "show the state of every row and seed", _status_arguments)
     add_command(commands, "report", _report, "write tables from the records that exist", selection_arguments)
     text = "score kept predictions again, for metrics that came after their records"
     add_command(commands, "rescore", _rescore, text, _rescore_arguments)
-    add_command(commands, "logs", _logs, "print the log of a run's last attempt", _logs_arguments)
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,34 +40,37 @@ def _rescore_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the videos (default: 1)")
 
 
-def _logs_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="the name of a run, or the beginning of it")
-    parser.add_argument("-n", "--lines", type=int, default=50)
-    root_arguments(parser)
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser)
+    text = "show it again every S seconds (default: 2) until nothing runs or is pending"
+    parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help=text)
 
 
 def _headline(plan: "Plan", why: str, jobs: int) -> str:
+    from ifrvis.harness.cost import cost_of
     from ifrvis.harness.live import duration
 
-    profile, to_run = plan.request.profile, plan.to_run
+    profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
     line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
-    if to_run and plan.est_hours is not None:
+    if to_run and hours is not None:
         rounds = max(1, -(-len(to_run) // jobs)) / len(to_run)
-        line += f", about {duration(plan.est_hours * rounds * 3600)} with {jobs} at once (an estimate)"
+        line += f", about {duration(hours * rounds * 3600)} with {jobs} at once (an estimate)"
     return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.cost import measure_siblings
     from ifrvis.harness.machine import default_jobs
     from ifrvis.harness.planner import make_plan
-    from ifrvis.harness.status import plan_lines
+    from ifrvis.harness.status import cost_lines, plan_lines
 
     request, why = request_of(arguments)
     plan = make_plan(request)
+    measure_siblings(plan)
     if arguments.json:
         print(json.dumps(plan.as_json(), indent=1))
     else:
-        print("\n".join([_headline(plan, why, default_jobs(1)), *plan_lines(plan)]))
+        print("\n".join([_headline(plan, why, default_jobs(1)), *plan_lines(plan), *cost_lines(plan)]))
     for missing in plan.data_missing:
         print(f"ifrvis: {missing}", file=sys.stderr)
     return 2 if plan.data_missing else 0
@@ -77,18 +80,25 @@ def _status(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.planner import make_plan
     from ifrvis.harness.status import status_lines, status_rows
 
-    plan = make_plan(request_of(arguments)[0])
-    print(json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan)))
-    return 0
+    if arguments.watch is not None and (arguments.json or not arguments.watch > 0):
+        raise UserError("Give --watch a number of seconds, without --json.")
+    while True:
+        plan = make_plan(request_of(arguments)[0])
+        text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
+        print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
+        if arguments.watch is None or not {each.state for each in plan.rows} & {"running", "pending", "not run"}:
+            return 0
+        time.sleep(arguments.watch)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from ifrvis.harness.cost import check_disk, measure_siblings
     from ifrvis.harness.live import LiveView
     from ifrvis.harness.local import LocalQueue
     from ifrvis.harness.machine import default_jobs
-    from ifrvis.harness.outcome import failure_lines, verdicts
+    from ifrvis.harness.outcome import failure_lines, verdicts, waiting_lines
     from ifrvis.harness.planner import make_plan
     from ifrvis.harness.status import plan_lines
     from ifrvis.worker import run_attempt
@@ -96,6 +106,7 @@ def _run(arguments: argparse.Namespace) -> int:
     console = Console(stderr=arguments.json)
     request, why = request_of(arguments)
     plan = make_plan(request)
+    measure_siblings(plan)
     jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
     lines = [_headline(plan, why, jobs), *plan_lines(plan)]
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
@@ -103,18 +114,20 @@ def _run(arguments: argparse.Namespace) -> int:
         raise DataMissingError("\n".join(plan.data_missing))
     if jobs < 1 or arguments.workers < 0:
         raise UserError("Give --jobs 1 or more and --workers 0 or more.")
+    check_disk(plan)
     _make_data(plan, console)
+    waiting = waiting_lines(plan)
     queue = LocalQueue(plan.to_run, request, jobs=jobs, run_attempt=run_attempt, workers=arguments.workers)
     with LiveView(console) as view:
         succeeded = queue.run(view.update)
-    for line in failure_lines(queue.items):
+    for line in [*failure_lines(queue.items), *waiting]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     plan = make_plan(request)
     _write_reports(plan, arguments)
     lines, learned = verdicts(plan)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    return 0 if succeeded and learned else 1
+    return 0 if succeeded and learned and not waiting else 1
 
 
 def _make_data(plan: "Plan", console: Any) -> None:
@@ -158,13 +171,4 @@ def _rescore(arguments: argparse.Namespace) -> int:
         print(json.dumps([vars(each) for each in found], indent=1))
     else:
         print("\n".join(f"{each.name} {each.outcome}" for each in found))
-    return 0
-
-
-def _logs(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.status import log_of
-
-    if arguments.lines < 1:
-        raise UserError("Give --lines a number of 1 or more.")
-    print("\n".join(log_of(arguments.results, arguments.run, arguments.lines)))
     return 0

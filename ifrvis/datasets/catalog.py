@@ -25,8 +25,9 @@ from ifrvis.schema import check_name, construct
 
 __all__ = ["Dataset", "HeldOut", "Role", "Split", "load_dataset"]
 
-Role = Literal["train", "heldout", "pretrain", "dev"]
+Role = Literal["train", "heldout", "pretrain", "dev", "full", "server"]  # full, server: of protocol `server`
 SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain", "dev": "dev"}
+SYNTHETIC_SPLITS |= {"full": "train", "server": "test"}  # nothing is held out of a synthetic training split
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class ServerSplit:
+    """The split whose ground truth only a server has; paths are relative to the data root."""
+
+    annotation: str
+    frames: str
+
+
+@dataclass(frozen=True)
 class Config:
     """The content of a dataset's YAML; paths are relative to the data root."""
 
@@ -54,6 +63,7 @@ class Config:
     annotation: str | None = None
     frames: str | None = None
     heldout: str | HeldOut | None = None  # a rule, or the name of one of experiments/splits/
+    server: ServerSplit | None = None
     source: str = ""
 
 
@@ -80,7 +90,7 @@ class Split:
         """
         if self.fingerprint is None or self.makeable:
             raise DataMissingError(self.missing)
-        annotations = read_annotations(self.annotation)
+        annotations = read_annotations(self.annotation, tracks_required=self.role != "server")
         found = len(annotations.categories)
         if self.categories not in (None, found):
             raise UserError(f"Set 'categories' of dataset {self.dataset!r} to {found}: {self.annotation} has so many.")
@@ -150,12 +160,23 @@ class Dataset:
         config = self.config
         assert config.annotation is not None
         assert config.frames is not None
-        annotation, frames = self._root() / config.annotation, self._root() / config.frames
+        annotation, frames, heldout = config.annotation, config.frames, _rule(config.heldout)
+        if role == "server":
+            if config.server is None:
+                raise UserError(
+                    f"Add 'server', its annotation and frames, to dataset {self.name!r}: there is none yet."
+                )
+            annotation, frames = config.server.annotation, config.server.frames
+        if role in ("full", "server"):
+            heldout = None
+        return self._split_of_files(role, self._root() / annotation, self._root() / frames, heldout)
+
+    def _split_of_files(self, role: Role, annotation: Path, frames: Path, heldout: HeldOut | None) -> Split:
         missing = self._what_is_missing(annotation, frames)
         split = Split(
             *(self.name, role, annotation, frames, None, missing),
-            heldout=_rule(config.heldout),
-            categories=config.categories,
+            heldout=heldout,
+            categories=self.config.categories,
         )
         return split if missing else replace(split, fingerprint=_file_fingerprint(split))
 

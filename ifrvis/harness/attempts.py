@@ -8,7 +8,8 @@ fencing token: a worker that is no longer the highest attempt of its run stops b
       env.json       the machine: an allow-list
       job.json       the worker's process, which says at once where it is gone on this machine
       heartbeat      JSON of the progress, rewritten every few seconds; its age tells whether the worker lives
-      stop           present: the worker is asked to stop at the next safe point
+      stop           present: the worker is asked to stop at the next safe point, for the reason that it holds
+      retry          present: somebody has looked at the failure, and the next launch may start the run again
       exit.json      how it ended; absent: it has not, or it was killed
       log.txt        all output
       checkpoints/
@@ -36,6 +37,7 @@ HEARTBEAT_LIMIT_S = 90.0  # a worker beats every 2 s, also while it builds its m
 PENDING_LIMIT_S = 90.0  # from the claim to the first heartbeat, on this machine
 CLAIM_LIMIT_S = 5.0  # from the folder to its submit.json, which the launcher writes at once
 ENDINGS: tuple[AttemptState, ...] = ("complete", "stopped", "failed", "killed")
+STOPS = ("interrupted", "cancelled", "preempted", "timeout")
 FOLDER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,8}")
 
 
@@ -109,13 +111,21 @@ class Attempt:
         """Say that the worker lives, and how far it is."""
         write_atomically(self.folder / "heartbeat", json.dumps(progress))
 
-    def ask_to_stop(self) -> None:
-        """Ask the worker to stop at the next safe point."""
-        (self.folder / "stop").touch()
+    def ask_to_stop(self, kind: str) -> None:
+        """Ask the worker to stop at the next safe point: `interrupted`, `cancelled`, `preempted` or `timeout`."""
+        write_atomically(self.folder / "stop", kind)
 
     def is_asked_to_stop(self) -> bool:
         """Whether somebody asked this attempt to stop."""
         return (self.folder / "stop").exists()
+
+    def why_asked_to_stop(self) -> str:
+        """What `ask_to_stop` was given; `interrupted` where that cannot be read."""
+        try:
+            said = (self.folder / "stop").read_text(errors="replace")
+        except OSError:
+            return "interrupted"
+        return said if said in STOPS else "interrupted"
 
     def submission(self) -> dict[str, Any]:
         """The content of `submit.json`.
@@ -167,10 +177,18 @@ def latest(run: Run) -> Attempt | None:
     return max(attempts_of(run), key=lambda attempt: attempt.number, default=None)
 
 
-def claim(run: Run, submission: dict[str, Any]) -> Attempt | None:
-    """Make the next attempt of a run unless one is alive; None if another launcher has it."""
+def claim(run: Run, submission: dict[str, Any], *, after: int | None = None) -> Attempt | None:
+    """Make the next attempt of a run unless one is alive; None if another launcher has it.
+
+    Args:
+        run: The run.
+        submission: What the worker is asked for.
+        after: The number that the launcher knows as the newest: it gets no other than the next.
+    """
     newest = latest(run)
     if newest is not None and newest.state() in ("pending", "running"):
+        return None
+    if after is not None and after != (newest.number if newest else 0):
         return None
     attempt = Attempt(run, newest.number + 1 if newest else 1)
     try:

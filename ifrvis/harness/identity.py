@@ -8,7 +8,15 @@ from typing import Any
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.compose import Composed
 
-__all__ = ["SCORING_VERSION", "eval_signature", "predictions_signature", "run_name", "train_signature", "train_spec"]
+__all__ = [
+    "SCORING_VERSION",
+    "eval_signature",
+    "predictions_signature",
+    "run_name",
+    "train_signature",
+    "train_spec",
+    "upgraded_spec",
+]
 
 SCORING_VERSION = 2  # raised when the same predictions would be scored differently
 TRAIN_KEYS = (
@@ -25,6 +33,7 @@ TRAIN_KEYS = (
     "init",
     "seed",
 )
+BEFORE: dict[str, Any] = {}  # a key that came later -> what it was before it existed (see `migrate`)
 
 
 def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: int) -> dict[str, Any]:
@@ -40,6 +49,11 @@ def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: 
     return {key: values[key] for key in TRAIN_KEYS}
 
 
+def upgraded_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    """A stored specification with exactly today's keys."""
+    return {key: spec[key] if key in spec else BEFORE[key] for key in TRAIN_KEYS}
+
+
 def train_signature(spec: dict[str, Any]) -> str:
     """Identity of a training: 64 hex digits."""
     assert set(spec) == set(TRAIN_KEYS)
@@ -51,9 +65,10 @@ def predictions_signature(train_sig: str, inference: dict[str, Any], split: str)
     return _signature({"train_sig": train_sig, "inference": inference, "split": split})
 
 
-def eval_signature(train_sig: str, inference: dict[str, Any], split: str) -> str:
-    """Identity of a record: predictions and how they are scored."""
-    return _signature({"predictions": predictions_signature(train_sig, inference, split), "scoring": SCORING_VERSION})
+def eval_signature(train_sig: str, inference: dict[str, Any], split: str, *, scoring: int | None = None) -> str:
+    """Identity of a record: predictions and how they are scored (by default, today's way)."""
+    predictions = predictions_signature(train_sig, inference, split)
+    return _signature({"predictions": predictions, "scoring": SCORING_VERSION if scoring is None else scoring})
 
 
 def run_name(method: str, backbone: str, dataset: str, changes: dict[str, Any], seed: int) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,6 +22,8 @@ __all__ = ["StoppedError", "attempt_at", "live"]
 
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # torch says so in plain RuntimeErrors
+SIGNALS = {signal.SIGTERM: "preempted", signal.SIGUSR1: "timeout", signal.SIGUSR2: "timeout"}
 log = logging.getLogger("ifrvis")
 
 
@@ -38,9 +41,11 @@ def live(folder: str, work: Callable[[Attempt, dict[str, Any]], None]) -> None:
     attempt = attempt_at(Path(folder))
     if attempt.ending() is not None:  # its launcher gave it up before it began: a later one may be at work already
         return
-    with _output_to(attempt.log), _heart(attempt) as progress:
+    with _output_to(attempt.log), _heart(attempt) as progress, _signals_ask(attempt):
         started = time.monotonic()
         reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, progress))
+        if kind == StoppedError.__name__:
+            kind = attempt.why_asked_to_stop()
         attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
         log.info("%s %s", reason, message)
 
@@ -73,10 +78,27 @@ def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
         return "failed", KINDS.get(type(error).__name__, "input"), str(error)
     except Exception as error:
         log.error("%s", traceback.format_exc())
-        kind = KINDS.get(type(error).__name__, "error")
+        kind = "memory" if any(each in str(error) for each in OUT_OF_MEMORY) else "error"
+        kind = KINDS.get(type(error).__name__, kind)
         cure = "Start with fewer --jobs: out of memory. " if kind == "memory" else ""
         return "failed", kind, f"{cure}{type(error).__name__}: {error}"
     return "complete", "", ""
+
+
+@contextlib.contextmanager
+def _signals_ask(attempt: Attempt) -> Iterator[None]:
+    """While the block lasts, what a cluster sends before it kills asks for a stop at the next safe point."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {
+        each: signal.signal(each, lambda got, _: attempt.ask_to_stop(SIGNALS[signal.Signals(got)])) for each in SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for each, handler in kept.items():
+            signal.signal(each, handler)
 
 
 @contextlib.contextmanager

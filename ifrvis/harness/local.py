@@ -15,9 +15,11 @@ from typing import Any, Literal
 
 import submitit
 
-from ifrvis.harness.attempts import Attempt, claim, latest
-from ifrvis.harness.machine import gpus, job_environment
+from ifrvis.errors import UserError
+from ifrvis.harness.attempts import Attempt, StaleAttemptError, claim, latest
+from ifrvis.harness.machine import gpus, job_environment, kills_for_memory
 from ifrvis.harness.plan import Evaluation, Request, Training
+from ifrvis.harness.recovery import GOES_ON, gives_up, kind_of
 
 __all__ = ["Item", "LocalQueue", "submission"]
 
@@ -37,6 +39,9 @@ class Item:
     job: Any = None
     slot: int = -1
     message: str = ""
+    seen: int = 0  # number of the newest attempt that this launch has done with
+    found: int = 0  # that number when the launch began
+    memory_kills: int = 0  # of the machine, when the attempt began
 
     @property
     def ours(self) -> bool:
@@ -55,6 +60,7 @@ def submission(training: Training, request: Request, *, workers: int) -> dict[st
         "data_root": str(request.data_root.resolve()),
         "results": str(request.results.root.resolve()),
         "dataset": training.dataset.source,
+        "role": training.split.role,
         "init": str(init.resolve()) if init else None,
         "publish_weights": training.is_pretraining,
         "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
@@ -87,7 +93,8 @@ class LocalQueue:
         run_attempt: Callable[[str], None],
         workers: int = 0,
     ) -> None:
-        self.items = [Item(training) for training in trainings]
+        ended = [_newest_ended(training, request) for training in trainings]
+        self.items = [Item(training, seen=number, found=number) for training, number in zip(trainings, ended)]
         self._request = request
         self._jobs = jobs
         self._workers = workers
@@ -119,7 +126,10 @@ class LocalQueue:
         for item in self.items:
             free = self._free_slot()
             if item.state == "waiting" and free is not None and self._may_start(item):
-                self._start(item, free)
+                try:
+                    self._start(item, free)
+                except UserError as error:  # a failure of one run never stops the others
+                    item.state, item.message = "failed", str(error)
 
     def _may_start(self, item: Item) -> bool:
         """Whether the pretraining that an item starts from is there; an item whose pretraining failed fails too."""
@@ -135,12 +145,16 @@ class LocalQueue:
     def _start(self, item: Item, slot: int) -> None:
         run = item.training.run(self._request.results)
         run.write_spec(item.training.spec)
-        attempt = claim(run, submission(item.training, self._request, workers=self._workers))
-        item.state = "running"
-        if attempt is None:  # alive in another launcher's hands: follow it
-            item.attempt = latest(run)
+        newest, item.state = latest(run), "running"
+        if newest is not None and newest.number > item.seen and newest.state() != "killed":
+            item.attempt = newest  # another launcher's: follow it, or take its end for ours
             return
-        item.attempt, item.slot = attempt, slot
+        asked = submission(item.training, self._request, workers=self._workers)
+        attempt = claim(run, asked, after=newest.number if newest else 0)
+        if attempt is None:
+            item.state = "waiting"  # somebody has just taken it: look again
+            return
+        item.attempt, item.slot, item.memory_kills = attempt, slot, kills_for_memory()
         threads = int(item.training.spec["threads"])
         with job_environment(threads), _out_of_the_terminals_reach():
             item.job = self._executor(attempt.folder / "submitit", slot).submit(self._run_attempt, str(attempt.folder))
@@ -158,19 +172,26 @@ class LocalQueue:
         if item.ours and not item.job.done():
             return  # it may have written its ending, but its slot is free only when its process is gone
         if item.ours and item.attempt.ending() is None and not item.attempt.process_lives():
-            item.attempt.end("failed", kind="killed", message=_last_words(item))
-        state = item.attempt.state()
-        if state in ("complete", "failed", "stopped"):
-            ending = item.attempt.ending() or {}
-            item.state, item.message = state, str(ending.get("message", ""))
-        elif state == "killed":  # another launcher's attempt died: it is ours to go on with
-            item.state, item.attempt = "waiting", None
+            if kills_for_memory() > item.memory_kills:
+                item.attempt.end("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
+            else:
+                item.attempt.end("killed", kind="killed", message=_last_words(item))
+        state, kind = item.attempt.state(), kind_of(item.attempt)
+        if state in ("pending", "running"):
+            return
+        item.message = str((item.attempt.ending() or {}).get("message", ""))
+        if kind not in (*GOES_ON, StaleAttemptError.__name__):
+            item.state = "complete" if state == "complete" else "stopped" if state == "stopped" else "failed"
+        elif why := gives_up(item.training.run(self._request.results), since=item.found):
+            item.state, item.message = "failed", why
+        else:  # ended from outside or overtaken, by whomever it was started: the next attempt goes on
+            item.state, item.seen, item.attempt, item.job = "waiting", item.attempt.number, None, None
 
     def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
         ours = [item for item in self.items if item.state == "running" and item.ours and item.attempt]
         for item in ours:
             assert item.attempt is not None
-            item.attempt.ask_to_stop()
+            item.attempt.ask_to_stop("interrupted")
         deadline = time.monotonic() + STOP_PATIENCE_S
         while any(item.state == "running" for item in ours) and time.monotonic() < deadline:
             for item in ours:
@@ -178,6 +199,14 @@ class LocalQueue:
                     self._follow(item)
             on_poll(self.items)
             time.sleep(POLL_S)
+
+
+def _newest_ended(training: Training, request: Request) -> int:
+    """The number of a training's newest attempt if that has ended; else the one before."""
+    attempt = latest(training.run(request.results))
+    if attempt is None:
+        return 0
+    return attempt.number - (attempt.state() in ("pending", "running"))
 
 
 def _last_words(item: Item) -> str:

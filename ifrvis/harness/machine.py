@@ -6,8 +6,9 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["default_jobs", "gpus", "job_environment", "num_cores"]
+__all__ = ["default_jobs", "gpus", "job_environment", "kills_for_memory", "num_cores"]
 
 INHERITED = (
     "CUDA_HOME",
@@ -41,6 +42,15 @@ def gpus() -> list[int]:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     return list(range(listed.stdout.count("GPU "))) if listed.returncode == 0 else []
+
+
+def kills_for_memory() -> int:
+    """How many processes this machine has killed for want of memory since it booted; 0 where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 def default_jobs(threads: int) -> int:

@@ -4,16 +4,19 @@ from collections.abc import Iterable
 
 from ifrvis.harness.local import Item
 from ifrvis.harness.plan import Plan, PlannedRow
+from ifrvis.harness.recovery import kind_of
 
-__all__ = ["failure_lines", "verdicts"]
+__all__ = ["failure_lines", "verdicts", "waiting_lines"]
 
 LOG_LINES = 20
 CURES = {
     "killed": "It was killed, by the system or a person: start the same command again and it goes on.",
-    "memory": "Start it again with fewer --jobs.",
-    "nan": "Lower train.optimizer.lr, or look at the data that the message names.",
-    "input": "Put right what the message names and start the same command again.",
-    "error": "This is a mistake in the program: the log has the traceback.",
+    "preempted": "Others took its place: start the same command again and it goes on.",
+    "timeout": "Its time was over: start the same command again and it goes on.",
+    "memory": "Choose fewer --jobs, then `ifrvis retry {run}` and the same command again.",
+    "nan": "Lower train.optimizer.lr, or look at the data that the message names; `ifrvis retry {run}` tries it again.",
+    "input": "Put right what the message names, then `ifrvis retry {run}` and the same command again.",
+    "error": "This is a mistake in the program, the log has the traceback; `ifrvis retry {run}` tries it again.",
 }
 
 
@@ -27,12 +30,21 @@ def failure_lines(items: list[Item]) -> list[str]:
     return lines
 
 
+def waiting_lines(plan: Plan) -> list[str]:
+    """A line for each run that failed before this launch and is not started again."""
+    lines = []
+    for training in plan.failed:
+        after = training.after
+        name = after.name if after is not None and after.state == "failed" else training.name
+        lines.append(f"{training.name} failed before, {training.waits_for}; `ifrvis retry {name}` lets it start again")
+    return lines
+
+
 def _log_and_cure(item: Item) -> list[str]:
     assert item.attempt is not None
     log = item.attempt.log
     tail = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
-    kind = (item.attempt.ending() or {}).get("kind", "error")
-    cure = CURES.get(kind, CURES["error"])
+    cure = CURES.get(kind_of(item.attempt), CURES["error"]).format(run=item.training.name)
     return [*(f"  | {line}" for line in tail), f"  log: {log}", f"  {cure}"]
 
 

@@ -3,6 +3,7 @@
 Rows that train the same model with the same seed share the training. Nothing here starts anything.
 """
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.errors import UserError
 from ifrvis.harness.compose import Profile
+from ifrvis.harness.records import Records
 from ifrvis.harness.runs import Results, Run
 from ifrvis.harness.tables import Protocol, Row, Table
 
@@ -88,11 +90,19 @@ class Training:
     missing: str = ""
     after: "Training | None" = None  # the pretraining whose weights this starts from
     shipped: Path | None = None  # its weights come with the program
+    measured_hours: float | None = None  # that trainings like this one took
+    est_bytes: int = 0
+    waits_for: str = ""  # the failure that somebody has to look at before it is started again
 
     @property
     def seed(self) -> int:
         """The run's seed."""
         return int(self.spec["seed"])
+
+    @property
+    def est_gpu_hours(self) -> float | None:
+        """Hours of a GPU (of a core, in profiles without): measured on siblings, else the profile's estimate."""
+        return self.est_hours if self.measured_hours is None else self.measured_hours
 
     @property
     def is_pretraining(self) -> bool:
@@ -138,6 +148,11 @@ class Plan:
     rows: list[PlannedRow]
     trainings: list[Training]
 
+    @functools.cached_property
+    def records(self) -> Records:
+        """The records of the profile, each read at most once."""
+        return Records(self.request.results.root / "records" / self.request.profile.name)
+
     @property
     def evaluations(self) -> list[Evaluation]:
         """The evaluations of all trainings."""
@@ -145,21 +160,21 @@ class Plan:
 
     @property
     def to_run(self) -> list[Training]:
-        """Trainings of which some record is not there yet and can be made."""
-        wanted = [training for training in self.trainings if training.state not in ("complete", "data missing")]
+        """Trainings of which some record is not there yet and can be made; not those that wait for `retry`."""
+        ended = ("complete", "data missing", "failed")
+        wanted = [training for training in self.trainings if training.state not in ended]
         needed = {id(training.after) for training in wanted}
         return [training for training in wanted if not training.is_pretraining or id(training) in needed]
+
+    @property
+    def failed(self) -> list[Training]:
+        """Trainings that no launch starts before `retry`."""
+        return [training for training in self.trainings if training.state == "failed"]
 
     @property
     def data_missing(self) -> list[str]:
         """What has to be put somewhere before everything can run, each once."""
         return list(dict.fromkeys(training.missing for training in self.trainings if training.missing))
-
-    @property
-    def est_hours(self) -> float | None:
-        """Estimated hours of all trainings that are still to run, if each has an estimate."""
-        known = [training.est_hours for training in self.to_run]
-        return None if None in known else sum(hours for hours in known if hours is not None)
 
     def as_json(self) -> dict[str, Any]:
         """The shape that `plan --json` prints."""
@@ -195,7 +210,7 @@ def _training_json(training: Training) -> dict[str, Any]:
         "rows": training.rows,
         "state": training.state,
         "after": [training.after.sig] if training.after else [],
-        "est_gpu_hours": training.est_hours,
+        "est_gpu_hours": training.est_gpu_hours,
     }
 
 

@@ -11,12 +11,15 @@ from ifrvis.harness.compose import PRETRAINING, Composed, compose
 from ifrvis.harness.identity import eval_signature, run_name, train_signature, train_spec
 from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Request, State, Training
 from ifrvis.harness.records import Records
+from ifrvis.harness.recovery import why_blocked
 from ifrvis.harness.runs import short
 from ifrvis.harness.shipped import shipped_weights
 from ifrvis.harness.tables import Row, Table
 from ifrvis.schema import check_name
 
 __all__ = ["make_plan"]
+
+WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
 
 
 def make_plan(request: Request) -> Plan:
@@ -30,8 +33,9 @@ def make_plan(request: Request) -> Plan:
     if not rows:
         raise UserError("Choose rows that one of the tables has: --rows matches none.")
     trainings = builder.all_trainings()
-    _look_up(trainings, request)
-    return Plan(request, rows, trainings)
+    plan = Plan(request, rows, trainings)
+    _look_up(plan)
+    return plan
 
 
 def _selected(request: Request, table: Table) -> tuple[Row, ...]:
@@ -67,7 +71,8 @@ class _Builder:
             planned.unavailable, planned.reason = "not implemented", composed.not_implemented
             return planned
         for seed in request.seeds(table):
-            training = self._training(row, composed, dataset, seed)
+            role: Role = "full" if table.protocol == "server" else "train"
+            training = self._training(row, composed, dataset, seed, role)
             training.rows.append(f"{table.name}/{row.id}")
             planned.evaluations[seed] = self._evaluation(training, table, row, composed)
         return planned
@@ -86,8 +91,8 @@ class _Builder:
             self._splits[key] = dataset.split(role)
         return self._splits[key]
 
-    def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int) -> Training:
-        split = self._split(dataset, "train")
+    def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int, role: Role) -> Training:
+        split = self._split(dataset, role)
         after, init_path, init, missing = self._start(row.backbone, composed.train["init"])
         spec = train_spec(composed, data=split.fingerprint, init=init, seed=seed)
         known = split.fingerprint is not None and not missing
@@ -142,9 +147,12 @@ class _Builder:
         return path, digest, missing
 
     def _evaluation(self, training: Training, table: Table, row: Row, composed: Composed) -> Evaluation:
-        split = self._split(training.dataset, "heldout")
+        server = table.protocol == "server"
+        split = self._split(training.dataset, "server" if server else "heldout")
         known = training.sig is not None and split.fingerprint is not None
-        sig = eval_signature(training.sig or "", composed.inference, split.fingerprint or "") if known else None
+        scored_on = "server" if server else split.fingerprint or ""  # `ingest` publishes scores under this identity
+        sig = eval_signature(training.sig or "", composed.inference, scored_on) if known else None
+        training.missing = training.missing or ("" if split.fingerprint else split.missing)
         for evaluation in training.evaluations:
             if (evaluation.inference, evaluation.protocol) == (composed.inference, table.protocol):
                 evaluation.rows.append(f"{table.name}/{row.id}")
@@ -154,22 +162,27 @@ class _Builder:
         return evaluation
 
 
-def _look_up(trainings: list[Training], request: Request) -> None:
+def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    records = Records(request.results.root / "records" / request.profile.name)
-    folders = request.results.run_folders()
-    for training in trainings:
-        unfinished = _unfinished_state(training, request, folders)
-        for evaluation in training.evaluations:
-            _look_up_record(evaluation, records, unfinished)
+    folders = plan.request.results.run_folders()
+    for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
-        states = {evaluation.state for evaluation in training.evaluations}
-        training.state = "complete" if states == {"complete"} or training.shipped else unfinished
+        for evaluation in training.evaluations:
+            _look_up_record(evaluation, plan.records)
+            if evaluation.state == "not run" and _is_predicted(evaluation, plan.request):
+                evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
+        unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
+        if training.shipped or not unfinished:
+            missing = any(each.state == "data missing" for each in training.evaluations)
+            training.state = "data missing" if missing and not training.shipped else "complete"
+        else:
+            training.state = _unfinished_state(training, plan.request, folders)
+            for evaluation in unfinished:
+                evaluation.state = training.state
 
 
-def _look_up_record(evaluation: Evaluation, records: Records, unfinished: State) -> None:
+def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     sig, train_sig = evaluation.sig, evaluation.training.sig
-    evaluation.state = unfinished
     if sig is None or train_sig is None:
         evaluation.state = "data missing"
         return
@@ -180,15 +193,27 @@ def _look_up_record(evaluation: Evaluation, records: Records, unfinished: State)
         evaluation.state = "complete" if record["protocol"] == evaluation.protocol else "other protocol"
 
 
+def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
+    """Whether all that is left of an evaluation is what a server has to say."""
+    split = evaluation.split.fingerprint
+    if evaluation.protocol != "server" or split is None:
+        return False
+    return evaluation.training.run(request.results).predictions(evaluation.inference, split).is_file()
+
+
 def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> State:
     """The state of a training some of whose records are not there."""
-    if training.sig is None:
-        return "data missing"
+    assert training.sig is not None
+    if training.after is not None and training.after.state == "failed":
+        training.waits_for = f"{training.after.name}, which it starts from, failed"
+        return "failed"
     if short(training.sig) in folders:
-        attempt = latest(training.run(request.results))
+        run = training.run(request.results)
+        attempt, training.waits_for = latest(run), why_blocked(run)
         if attempt is not None:
             state = attempt.state()
-            if state in ("pending", "running", "failed"):
+            if state in ("pending", "running"):
                 return state
-            return "not run" if state == "complete" else "pending"  # killed or stopped: the same command goes on
+            if state != "complete":  # what was killed, stopped or is to be tried again goes on with the same command
+                return "failed" if training.waits_for else "pending"
     return "pending" if training.split.makeable else "not run"

@@ -12,7 +12,7 @@ from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_bytes
 from ifrvis.schema import is_number
 
-__all__ = ["RECORD_SCHEMA", "Records", "digest_of", "publish_record", "read_record"]
+__all__ = ["RECORD_SCHEMA", "Records", "digest_of", "publish_record", "read_record", "record_text"]
 
 RECORD_SCHEMA = 1
 REQUIRED = {
@@ -44,7 +44,12 @@ def publish_record(path: Path, record: dict[str, Any]) -> bool:
     """Write a record with its digest; the first writer wins. Tells whether it was this call."""
     complete = {**record, "schema": RECORD_SCHEMA}
     complete["digest"] = digest_of(complete)
-    return publish_once(path, json.dumps(complete, sort_keys=True, indent=1, allow_nan=False) + "\n")
+    return publish_once(path, record_text(complete))
+
+
+def record_text(record: dict[str, Any]) -> str:
+    """A record as it is written."""
+    return json.dumps(record, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -100,6 +105,21 @@ class Records:
         """All verified records of one training."""
         found = [self._load(key) for key in sorted(self._paths) if key.startswith(train_sig[:12])]
         return [each for each in found if isinstance(each, dict) and each["train_sig"] == train_sig]
+
+    def one_of_each_training(self) -> dict[str, dict[str, Any]]:
+        """A verified record of each training that has one, by its `train_sig`."""
+        found: dict[str, dict[str, Any]] = {}
+        done: set[str] = set()
+        for key in sorted(self._paths):
+            record = self._load(key) if key[:12] not in done else None
+            if isinstance(record, dict):
+                found[record["train_sig"]] = record
+                done.add(key[:12])
+        return found
+
+    def all_verified(self) -> list[dict[str, Any]]:
+        """All records that verify."""
+        return [each for each in map(self._load, sorted(self._paths)) if isinstance(each, dict)]
 
     def _load(self, key: str) -> dict[str, Any] | str | None:
         if key in self._paths and key not in self._read:

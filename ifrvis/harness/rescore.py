@@ -35,9 +35,7 @@ def rescore(plan: Plan, *, jobs: int = 1) -> list[Rescored]:
     Raises:
         UserError: If predictions are not those that the older record was made from, or cannot be used.
     """
-    request = plan.request
-    records = Records(request.results.root / "records" / request.profile.name)
-    return [_rescore(each, plan, records, jobs) for training in plan.trainings for each in training.evaluations]
+    return [_rescore(each, plan, plan.records, jobs) for training in plan.trainings for each in training.evaluations]
 
 
 def _rescore(evaluation: Evaluation, plan: Plan, records: Records, jobs: int) -> Rescored:

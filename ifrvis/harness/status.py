@@ -1,16 +1,15 @@
-"""What a plan looks like to a person: lines of the plan, of the status, of a log."""
+"""What a plan looks like to a person: lines of the plan, of what it costs, and of the status."""
 
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-from ifrvis.errors import UserError, printable
-from ifrvis.harness.attempts import attempts_of, latest
+from ifrvis.harness.attempts import latest
+from ifrvis.harness.cost import cost_of, size_text
 from ifrvis.harness.live import duration
-from ifrvis.harness.plan import Plan, PlannedRow
-from ifrvis.harness.runs import Results
+from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Training
 
-__all__ = ["log_of", "plan_lines", "status_lines", "status_rows"]
+__all__ = ["cost_lines", "plan_lines", "status_lines", "status_rows"]
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -26,10 +25,40 @@ def _plan_line(planned: PlannedRow) -> str:
     done = sum(each.state == "complete" for each in planned.evaluations.values())
     counts = f"{done}/{len(planned.evaluations)}" if planned.evaluations else "-"
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
+    problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
     why = f"  ({planned.reason})" if planned.reason else ""
     return "\n".join(
-        [f"  {planned.row.id:34} {counts:>5}  {planned.state}{why}", *(f"    {each}" for each in problems)]
+        [f"  {planned.row.id:34} {counts:>5}  {planned.state}{why}", *(f"    {each}" for each in sorted(problems))]
     )
+
+
+def _waiting(training: Training) -> str:
+    return f"{training.name} waits for `ifrvis retry`, {' '.join(training.waits_for.split())}"
+
+
+def cost_lines(plan: Plan) -> list[str]:
+    """What there is to train and to evaluate, and what that takes: hours, and bytes on disk."""
+    cost = cost_of(plan)
+    pretrainings = sum(training.is_pretraining for training in plan.trainings)
+    lines = [
+        f"pretrainings {pretrainings}: {_counted(each for each in plan.trainings if each.is_pretraining)}",
+        f"trainings {len(plan.trainings) - pretrainings}: "
+        + _counted(each for each in plan.trainings if not each.is_pretraining),
+        f"evaluations {len(plan.evaluations)}: {_counted(plan.evaluations)}",
+    ]
+    if plan.to_run:
+        room = f"disk: about {size_text(cost.bytes)} needed, {size_text(cost.free_bytes)} free"
+        lines.append(room + (": NOT ENOUGH" if cost.bytes > cost.free_bytes else ""))
+        hours = "unknown" if cost.hours is None else f"about {cost.hours:.3g}"
+        source = f"{cost.measured} trainings as measured on siblings" if cost.measured else ""
+        guess = f"{cost.estimated} by the profile's estimate" if cost.estimated else ""
+        known = ", ".join(each for each in (source, guess) if each)
+        lines.append(f"{plan.request.profile.est_unit}: {hours} ({known})")
+    return lines
+
+
+def _counted(items: Iterable[Training | Evaluation]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in Counter(each.state for each in items).items()) or "none"
 
 
 def status_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -72,22 +101,3 @@ def status_lines(plan: Plan) -> list[str]:
         lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
     counts = Counter(row["state"] for row in rows)
     return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]
-
-
-def log_of(root: Path, name: str, lines: int) -> list[str]:
-    """The last lines of the log of a run's last attempt.
-
-    Raises:
-        UserError: If no run or more than one begins with `name`.
-    """
-    folder = root / "runs"
-    found = sorted(path for path in folder.glob("*") if path.name.startswith(name)) if folder.is_dir() else []
-    if len(found) != 1:
-        known = ", ".join(path.name for path in found) or "none"
-        raise UserError(f"Name one run: those in {folder} that begin with {name!r} are {known}.")
-    run_name, _, digits = found[0].name.rpartition("-")
-    attempts = attempts_of(Results(root).run(run_name, digits))
-    logs = [attempt.log for attempt in attempts if attempt.log.is_file()]
-    if not logs:
-        raise UserError(f"Wait until it starts: {found[0].name} has no log yet.")
-    return [printable(line) for line in logs[-1].read_text(errors="replace").splitlines()[-lines:]]

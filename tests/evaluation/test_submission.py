@@ -183,7 +183,7 @@ def test_from_a_run_to_a_zip_to_a_record_marked_external(run, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["submission"], "Give either a run to pack or --check ZIP"),
-        (["submission", "absent"], "Name one run, or a file that exists"),
+        (["submission", "absent"], "Name one run"),
         (["submission", "--check", "absent.zip"], "Give --annotation"),
         (["submission", "mine"], "Give --annotation: the heldout split of smoke19 is no longer what was predicted"),
         (["ingest", "mine", "--zip", "absent.zip", "--scores", "x"], "the zip absent.zip does not exist"),

@@ -75,9 +75,9 @@ def test_two_launchers_start_each_run_once(make_request, fake, states, tmp_path)
     assert states(request) == ["complete"] * 2
 
 
-def test_a_killed_worker_is_a_failure_that_the_next_launch_goes_on_from(make_request, fake, states):
+def test_a_killed_worker_goes_on_from_its_last_checkpoint_in_the_same_launch(make_request, fake, states):
     fake(slow_s=0.3)
-    request = make_request(num_seeds=1, overrides={"train.iterations": 8})
+    request = make_request(num_seeds=1, overrides={"train.iterations": 16})
     killed = []
 
     def kill_once(items):
@@ -87,11 +87,13 @@ def test_a_killed_worker_is_a_failure_that_the_next_launch_goes_on_from(make_req
             killed.append(int(job.split('"pid":')[1].split(",")[0]))
             os.kill(killed[0], signal.SIGKILL)
 
-    assert not launch(request, on_poll=kill_once)[0]
-    fake()
-    assert launch(request)[0]
+    assert launch(request, on_poll=kill_once)[0]
     assert states(request) == ["complete"]
-    assert len(attempts_of(make_plan(request).trainings[0].run(request.results))) == 2
+    first, second = attempts_of(make_plan(request).trainings[0].run(request.results))
+    assert first.ending()["reason"] == first.ending()["kind"] == "killed"
+    counts = [int((each.checkpoints / "count").read_text()) for each in (first, second)]
+    assert 3 - 1 <= counts[0] < counts[1] == 16
+    assert second.log.read_text().splitlines()[0].endswith(f"from {counts[0]}")
 
 
 def test_a_worker_outlives_what_submitit_watches_it_with(make_request, fake, states):

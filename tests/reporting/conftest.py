@@ -1,15 +1,11 @@
-"""States of small tables with known records, and golden files rewritten under UPDATE_GOLDEN=1."""
+"""States of small tables with known records."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from ifrvis.harness.tables import load_table
 from ifrvis.reporting.frame import RowState, TableState
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "reporting"
 
 
 def record(row, seed, metrics, profile):
@@ -46,17 +42,3 @@ def make_state():
         return TableState(table, profile, tuple(seeds), tuple(rows), off_spec)
 
     return build
-
-
-@pytest.fixture
-def golden():
-    """Compare a text with a golden file; with UPDATE_GOLDEN=1 in the environment write it instead."""
-
-    def check(name, text):
-        path = GOLDEN / name
-        if os.environ.get("UPDATE_GOLDEN") == "1":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        assert path.read_text(encoding="utf-8") == text, "review the change, then run with UPDATE_GOLDEN=1"
-
-    return check

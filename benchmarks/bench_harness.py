@@ -1,0 +1,146 @@
+"""The harness on a thousand finished runs, and what it adds to a run.
+
+A table of 200 rows with 5 seeds each is made, with a finished attempt and a record for every run, nothing trained.
+`plan`, `status` and `report` each run in fresh processes; none may import torch. What a run costs beside its training
+is measured with the tests' fake worker, which counts to four: from the start of a launch to the end of its only run.
+
+    python benchmarks/bench_harness.py [--runs 3]
+
+writes `benchmarks/results/harness.json`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench_ap import write
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROWS, SEEDS = 200, 5
+TARGETS_S = {"plan": 1.0, "status": 1.0, "report": 4.0, "overhead of a run": 2.0}
+WHAT = f"{ROWS} rows with {SEEDS} finished runs each; the fake worker"
+# Runs a command, and says after its output whether torch was imported.
+PROGRAM = "import sys; from ifrvis.cli import main; s = main(sys.argv[1:]); print('torch' in sys.modules); sys.exit(s)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3, help="of each command; the fastest counts")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = measure(Path(folder), args.runs)
+    results = []
+    for case, target in TARGETS_S.items():
+        best = min(seconds[case])
+        print(f"{case}: {best:.2f} s, target {target} s, {'met' if best <= target else 'missed'}", flush=True)
+        one = {"case": case, "quantity": "seconds", "value": round(best, 3), "target": target, "met": best <= target}
+        results.append(one)
+    write("harness", WHAT, results, {"seconds": seconds, "runs": args.runs})
+
+
+def measure(folder: Path, runs: int) -> dict[str, list[float]]:
+    table, roots = make_table(folder), ["--results", f"{folder}/results", "--reports", f"{folder}/reports"]
+    options = [str(table), "--profile", "smoke", "--data-root", f"{folder}/data", *roots]
+    finish_runs(table, folder)
+    found = {name: [timed([name, *options]) for _ in range(runs)] for name in ("plan", "status", "report")}
+    return {**found, "overhead of a run": [overhead(folder / f"run{number}") for number in range(runs)]}
+
+
+def timed(arguments: list[str]) -> float:
+    """Seconds that a command takes in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], env=environment, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False", f"{arguments[0]} imports torch"
+    assert str(ROWS * SEEDS) in done.stdout or arguments[0] == "report", done.stdout[-500:]
+    return round(seconds, 3)
+
+
+def make_table(folder: Path) -> Path:
+    rows = [
+        f"  - {{id: ours-r50-lambda{value}-ytvis19, method: ours, backbone: r50, dataset: ytvis19, "
+        f"set: {{model.track_head.lambda_e: {value / 1000}}}}}"
+        for value in range(ROWS)
+    ]
+    head = ["name: many", "title: Many rows.", "place: Nowhere", "kind: ap", "protocol: heldout"]
+    text = "\n".join([*head, f"seeds: {list(range(SEEDS))}", "metrics: [AP, AP50, AP75, AR1, AR10]", "rows:", *rows])
+    path = folder / "many.yaml"
+    path.write_text(text + "\n")
+    return path
+
+
+def finish_runs(table: Path, folder: Path) -> None:
+    """Give every run of the table an attempt that completed and a record of the size of a real one."""
+    from unittest import mock
+
+    from ifrvis.harness.attempts import claim
+    from ifrvis.harness.compose import load_profile
+    from ifrvis.harness.plan import Request
+    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.records import publish_record
+    from ifrvis.harness.runs import Results
+    from ifrvis.harness.tables import load_table
+
+    request = Request((load_table(str(table)),), load_profile("smoke"), folder / "data", Results(folder / "results"))
+    with mock.patch("os.fsync"):
+        for training in make_plan(request).trainings:
+            run = training.run(request.results)
+            run.write_spec(training.spec)
+            attempt = claim(run, {"name": training.name, "train_sig": training.sig})
+            assert attempt is not None
+            attempt.end("complete", seconds=4.0)
+            (evaluation,) = training.evaluations
+            assert training.sig is not None
+            assert evaluation.sig is not None
+            record = {**record_of(training, run), "train_sig": training.sig, "eval_sig": evaluation.sig}
+            publish_record(request.results.record("smoke", training.name, training.sig, evaluation.sig), record)
+
+
+def record_of(training: Any, run: Any) -> dict[str, Any]:
+    scores = {f"metric{number}": number / 7 for number in range(30)}
+    return {
+        **{"name": training.name, "profile": "smoke", "dataset": "smoke19", "protocol": "heldout"},
+        **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
+        "metrics": {**dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + training.seed / 100), **scores},
+        "tracking": dict.fromkeys(("all", "common", "matched"), scores),
+        **{"files": {}, "spec": run.read_spec(), "provenance": {"versions": dict.fromkeys(map(str, range(20)), "1.2")}},
+        "attempts": [{"reason": "running", "kind": "", "seconds": 4.0}],
+    }
+
+
+def overhead(folder: Path) -> float:
+    """Seconds from the start of a launch of one run to its end; counting to four takes no time."""
+    import dataclasses
+
+    import fake_worker
+
+    from ifrvis.harness.compose import load_profile
+    from ifrvis.harness.local import LocalQueue
+    from ifrvis.harness.plan import Request
+    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.runs import Results
+    from ifrvis.harness.tables import load_table
+
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
+    profile = load_profile("smoke")
+    profile = dataclasses.replace(profile, pretraining=None, set={**profile.set, "train.init": None})
+    rows = ("mask2former-r50-ytvis19",)
+    request = Request((load_table("table1"),), profile, folder / "data", Results(folder / "results"), rows, 1)
+    start = time.perf_counter()
+    queue = LocalQueue(make_plan(request).to_run, request, jobs=1, run_attempt=fake_worker.run_attempt)
+    assert queue.run(lambda items: None)
+    seconds = time.perf_counter() - start
+    assert make_plan(request).to_run == []
+    return round(seconds, 3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""`ifrvis logs, cancel, retry`: what can be done about single runs."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
+from ifrvis.errors import UserError
+
+if TYPE_CHECKING:
+    from ifrvis.harness.runs import Run
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands about runs."""
+    add_command(commands, "logs", _logs, "print the log of a run's last attempt", _logs_arguments)
+    text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
+    add_command(commands, "cancel", _cancel, text, _cancel_arguments)
+    text = "let runs that failed start again with the next `ifrvis run`"
+    add_command(commands, "retry", _retry, text, _retry_arguments)
+
+
+def _logs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="the name of a run, or the beginning of it")
+    parser.add_argument("-n", "--lines", type=int, default=50)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
+    root_arguments(parser)
+
+
+def _cancel_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser, what="TABLE|RUN")
+    parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
+    parser.add_argument("--wait", type=float, default=120.0, metavar="S", help="at most so many seconds (default: 120)")
+
+
+def _retry_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser, what="TABLE|RUN")
+    parser.add_argument("--kind", help="only what failed like this: error, input, memory or nan")
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.logs import follow_log, last_lines, one_run_named
+    from ifrvis.harness.runs import Results
+
+    if arguments.lines < 1:
+        raise UserError("Give --lines a number of 1 or more.")
+    run = one_run_named(Results(arguments.results), arguments.run)
+    for line in (follow_log if arguments.follow else last_lines)(run, arguments.lines):
+        print(line, flush=arguments.follow)
+    return 0
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.attempts import latest
+    from ifrvis.harness.cancel import cancel, cancel_waiting
+    from ifrvis.harness.planner import make_plan
+
+    runs, tables = _runs_named(arguments), _tables_of(arguments)
+    newest = [latest(run) for run in runs]
+    alive = any(each is not None and each.state() in ("pending", "running") for each in newest)
+    if tables and alive:
+        plan = make_plan(request_of(arguments)[0])
+        cancel_waiting(each.run(plan.request.results) for each in plan.to_run if each.state != "running")
+    stopped = cancel(runs, now=arguments.now, patience_s=arguments.wait, say=lambda line: print(line, flush=True))
+    if not alive:
+        print("nothing of it runs")
+    return 0 if stopped else 1
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.attempts import latest
+    from ifrvis.harness.recovery import KINDS, ask_for_retry, kind_of, why_blocked
+
+    if arguments.kind not in (None, *KINDS):
+        raise UserError(f"Give --kind one of {', '.join(KINDS)}.")
+    asked = 0
+    for run in _runs_named(arguments):
+        attempt = latest(run)
+        if attempt is None or arguments.kind not in (None, kind_of(attempt)):
+            continue
+        why = why_blocked(run)
+        if ask_for_retry(run):
+            asked += 1
+            print(f"{run.name} starts again with the next `ifrvis run`; it failed, {' '.join(why.split())}")
+    print(f"{asked} to be tried again" if asked else "nothing of it waits for a retry")
+    return 0
+
+
+def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
+    """The runs that are meant, by their own names or by tables and rows, each once.
+
+    Raises:
+        UserError: If a name is neither a table's nor the beginning of a run's.
+    """
+    from ifrvis.harness.logs import runs_named
+    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.runs import Results
+
+    tables, found = _tables_of(arguments), []
+    for name in (each for each in arguments.tables if each not in tables):
+        runs = runs_named(Results(arguments.results), name)
+        if not runs:
+            raise UserError(f"Name tables or runs: {name!r} is no table, and no run in {arguments.results} begins so.")
+        found += runs
+    if tables:
+        arguments.tables = tables
+        trainings = make_plan(request_of(arguments)[0]).trainings
+        found += [each.run(Results(arguments.results)) for each in trainings if each.sig is not None]
+    return list({run.folder: run for run in found}.values())
+
+
+def _tables_of(arguments: argparse.Namespace) -> list[str]:
+    from ifrvis.packed import packed_names
+
+    known = {"all", *packed_names("experiments", "tables")}
+    return [name for name in arguments.tables if name in known or name.endswith((".yaml", ".yml"))]

@@ -1,0 +1,120 @@
+"""`ifrvis verify, prune, migrate, doctor`: the state of what is kept, and of the machine."""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands about what is kept and about the machine."""
+    text = "check every record, the files kept behind it, its scores and the reports"
+    add_command(commands, "verify", _verify, text, _verify_arguments)
+    text = "show, or remove, checkpoints and predictions that no record or pending row needs"
+    add_command(commands, "prune", _prune, text, _prune_arguments)
+    text = "bring runs and records to a changed rule of identity, without training again"
+    add_command(commands, "migrate", _migrate, text, root_arguments)
+    text = "say whether this machine can run what is planned, and what to do where not"
+    add_command(commands, "doctor", _doctor, text, _doctor_arguments)
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="*", help="records and reports of this profile alone (default: all)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that score (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    root_arguments(parser)
+
+
+def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    root_arguments(parser)
+
+
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser, nargs="*")
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.runs import Results
+    from ifrvis.harness.verify import verify_records, verify_runs
+    from ifrvis.reporting.verify import verify_reports
+
+    results, profile = Results(arguments.results), arguments.profile
+    found = [*verify_records(results, arguments.data_root, profile=profile, jobs=arguments.jobs), *verify_runs(results)]
+    for folder in sorted(arguments.reports.glob(profile)):
+        found += verify_reports(folder, results)
+    changed = any(each.outcome == "CHANGED" for each in found)
+    if arguments.json:
+        print(json.dumps([{**vars(each), "path": str(each.path)} for each in found], indent=1))
+    else:
+        for each in found:
+            print(f"{each.outcome:10} {each.path}" + f" ({each.why})" * bool(each.why))
+        counts = Counter(each.outcome for each in found)
+        print(", ".join(f"{number} {outcome}" for outcome, number in counts.items()) or "there is nothing to verify")
+    return 1 if changed else 0
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.compose import load_profile
+    from ifrvis.harness.cost import size_text
+    from ifrvis.harness.plan import Request
+    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.prune import prunable, remove
+    from ifrvis.harness.runs import Results
+    from ifrvis.harness.tables import load_tables
+    from ifrvis.packed import packed_names
+
+    tables, results = tuple(load_tables(["all"])), Results(arguments.results)
+    profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
+    plans = [make_plan(Request(tables, profile, arguments.data_root, results)) for profile in profiles]
+    paths = prunable(results, plans)
+    size = size_text(sum(path.stat().st_size for path in paths))
+    for path in paths:
+        print(f"{size_text(path.stat().st_size):>8} {path}")
+    if arguments.yes:
+        remove(paths)
+    said = "removed" if arguments.yes else "can go; add --yes to remove them"
+    print(f"{len(paths)} files, {size}: {said}" if paths else "nothing can go: every record and pending row needs all")
+    return 0
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.migrate import migrate
+    from ifrvis.harness.runs import Results
+
+    done = 0
+    for line in migrate(Results(arguments.results), _resign):
+        print(line, flush=True)
+        done += 1
+    print(f"{done} migrated" if done else "all runs and records follow today's rule")
+    return 0
+
+
+def _resign(path: Path, train_sig: str) -> None:
+    from ifrvis.training.checkpoints import resign  # torch, only where there is a checkpoint
+
+    resign(path, train_sig)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.cost import measure_siblings
+    from ifrvis.harness.doctor import examine
+    from ifrvis.harness.planner import make_plan
+
+    arguments.tables = arguments.tables or ["all"]
+    request, why = request_of(arguments)
+    plan = make_plan(request)
+    measure_siblings(plan)
+    checks = examine(plan)
+    if arguments.json:
+        print(json.dumps([vars(each) for each in checks], indent=1))
+    else:
+        print(f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}):")
+        for each in checks:
+            print(f"  {each.state:5} {each.name:17} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
+    return 1 if any(each.state == "no" for each in checks) else 0

@@ -1,0 +1,64 @@
+"""Cancelling runs: at the next safe point, or now."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+from ifrvis.errors import UserError
+from ifrvis.files import read_json
+from ifrvis.harness.attempts import Attempt, claim, latest
+from ifrvis.harness.runs import Run
+
+__all__ = ["cancel", "cancel_waiting"]
+
+POLL_S = 0.2
+ALIVE = ("pending", "running")
+
+
+def cancel_waiting(runs: Iterable[Run]) -> None:
+    """Take runs out of the queues of living launchers: they find an attempt that was cancelled before it began."""
+    for run in runs:
+        attempt = claim(run, {"name": run.name, "train_sig": run.train_sig, "evaluations": []})
+        if attempt is not None:
+            attempt.end("stopped", kind="cancelled", message="cancelled before it began")
+
+
+def cancel(runs: Iterable[Run], *, now: bool, patience_s: float, say: Callable[[str], None]) -> bool:
+    """Stop the living attempts of some runs; tells whether all have ended.
+
+    Args:
+        runs: The runs; those without a living attempt are passed over.
+        now: Kill, and lose what came after the last checkpoint, instead of asking for the next safe point.
+        patience_s: How long to wait for all of them, in seconds.
+        say: Is given a line about each.
+
+    Raises:
+        UserError: If one is to be killed that is not on this machine.
+    """
+    living = [each for each in map(latest, runs) if each is not None and each.state() in ALIVE]
+    for attempt in living:
+        attempt.ask_to_stop("cancelled")
+        if now:
+            _kill(attempt)
+        say(f"{attempt.run.name} {'killed' if now else 'asked to stop'}")
+    deadline = time.monotonic() + patience_s
+    while living and time.monotonic() < deadline:
+        for attempt in [each for each in living if each.state() not in ALIVE]:
+            living.remove(attempt)
+            say(f"{attempt.run.name} {attempt.state()}")
+        time.sleep(POLL_S)
+    for attempt in living:
+        say(f"{attempt.run.name} has not stopped yet; it will at its next safe point, or add --now")
+    return not living
+
+
+def _kill(attempt: Attempt) -> None:
+    """End an attempt before its process, so that no launcher takes it for one that was killed and goes on."""
+    if attempt.process_lives() is None:
+        raise UserError(f"Cancel {attempt.run.name} without --now: its process is not on this machine, or not yet.")
+    pid = read_json(attempt.folder / "job.json", "the process of an attempt")["pid"]
+    attempt.end("stopped", kind="cancelled", message="cancelled; the next attempt goes on from the last checkpoint")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,102 @@
+"""`prune`, `migrate` and `doctor`."""
+
+import json
+
+import pytest
+
+from ifrvis.commands import upkeep
+from ifrvis.harness import doctor, identity
+from ifrvis.harness.attempts import claim
+from ifrvis.harness.prune import prunable, remove
+
+
+def test_checkpoints_of_complete_runs_can_go_and_predictions_behind_records_stay(kept):
+    found = prunable(kept.request.results, [kept.plan()])
+    assert len(found) == 4
+    assert {path.parent.name for path in found} == {"checkpoints"}
+    remove(found)
+    assert not list(kept.request.results.root.glob("runs/*/attempts/*/checkpoints"))
+    assert kept.run("verify") == 0
+
+
+def test_what_a_pending_row_needs_stays(kept):
+    (record,) = kept.request.results.root.glob("records/smoke/*-s0-*")
+    record.unlink()
+    found = prunable(kept.request.results, [kept.plan()])
+    assert len(found) == 2
+    assert all("-s1-" in str(path) for path in found)
+
+
+def test_predictions_that_no_record_was_made_from_can_go(kept):
+    (path,) = kept.request.results.root.glob("runs/*-s0-*/predictions/*/predictions.json.gz")
+    stray = path.parent.with_name("whole-00000000-000000000000") / path.name
+    stray.parent.mkdir()
+    stray.write_bytes(b"stray")
+    assert stray in prunable(kept.request.results, [kept.plan()])
+
+
+def test_runs_that_live_and_runs_whose_data_are_not_here_stay(kept):
+    live = kept.plan().trainings[0]
+    assert claim(live.run(kept.request.results), {"profile": "smoke"}) is not None
+    plan = kept.plan()
+    assert all("-s1-" in str(path) for path in prunable(kept.request.results, [plan]))
+    plan.trainings[0].missing = "Put the data where they are expected."
+    assert prunable(kept.request.results, [plan]) == []
+
+
+def test_prune_lists_bytes_and_removes_nothing_before_yes(kept, capsys):
+    before = sorted(kept.request.results.root.rglob("*"))
+    assert kept.run("prune") == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("can go; add --yes to remove them")
+    assert sorted(kept.request.results.root.rglob("*")) == before
+    assert kept.run("prune", "--yes") == 0
+    assert not list(kept.request.results.root.glob("runs/*/attempts/*/checkpoints"))
+
+
+def test_a_changed_rule_of_identity_moves_runs_and_publishes_their_records_again(kept, monkeypatch, capsys):
+    old = kept.plan()
+    monkeypatch.setattr(upkeep, "_resign", lambda path, sig: None)
+    monkeypatch.setattr(identity, "TRAIN_KEYS", (*identity.TRAIN_KEYS, "teacher"))
+    monkeypatch.setattr(identity, "BEFORE", {"teacher": None})
+    with monkeypatch.context() as now:
+        spec = identity.train_spec
+        now.setattr("ifrvis.harness.planner.train_spec", lambda composed, **given: spec(_taught(composed), **given))
+        assert "complete" not in {each.state for each in kept.plan().trainings}
+        assert kept.run("migrate") == 0
+        assert "4 migrated" in capsys.readouterr().out
+        new = kept.plan()
+        assert {each.state for each in new.trainings} == {"complete"}
+        assert {each.sig for each in new.trainings}.isdisjoint({each.sig for each in old.trainings})
+        for before, after in zip(old.evaluations, new.evaluations):
+            assert after.record["migrated"]["eval_sig"] == before.sig
+            assert after.record["metrics"] == before.record["metrics"]
+            assert after.training.run(kept.request.results).read_spec()["train"]["teacher"] is None
+        assert kept.run("migrate") == 0
+        assert "follow today's rule" in capsys.readouterr().out
+
+
+def _taught(composed):
+    composed.train["teacher"] = None
+    return composed
+
+
+def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "_probe", lambda: {"torch": "2.13.0", "cuda": False, "operators": True})
+    assert kept.run("doctor", "table1", "--profile", "smoke") == 0
+    assert "no GPU; profile smoke needs none" in capsys.readouterr().out
+    assert kept.run("doctor", "--profile", "paper", "--json") == 1
+    checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert {name for name, each in checks.items() if each["state"] == "no"} >= {"CUDA", "data"}
+    assert "ytvis2019/train.json does not exist" in checks["data"]["cure"]
+    assert all(each["cure"] for each in checks.values() if each["state"] == "no")
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [({"error": "ImportError: no torch"}, "torch"), ({"torch": "2", "error": "undefined symbol"}, "mmcv's operators")],
+)
+def test_doctor_finds_what_the_host_lacks(kept, monkeypatch, said, name):
+    monkeypatch.setattr(doctor, "_probe", lambda: said)
+    (check,) = (each for each in doctor.examine(kept.plan()) if each.name == name)
+    assert check.state == "no"
+    assert "make setup" in check.cure

@@ -1,0 +1,74 @@
+"""Protocol `server`: trained on all that is annotated, predicted here, scored elsewhere and ingested."""
+
+import dataclasses
+import gzip
+import json
+
+import pytest
+
+from ifrvis.harness.identity import eval_signature
+from ifrvis.harness.local import submission
+from ifrvis.harness.planner import make_plan
+from ifrvis.harness.records import publish_record
+
+
+@pytest.fixture
+def request_of_server(make_request):
+    request = make_request(num_seeds=1)
+    return dataclasses.replace(request, tables=(dataclasses.replace(request.tables[0], protocol="server"),))
+
+
+def published(request, training, evaluation):
+    record = {
+        "name": training.name,
+        "profile": "smoke",
+        "train_sig": training.sig,
+        "eval_sig": eval_signature(training.sig, evaluation.inference, "server"),
+        **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
+        "dataset": "smoke19",
+        "protocol": "server",
+        "metrics": {"AP": 0.4},
+        "files": {},
+        "spec": {},
+        "provenance": {},
+        "attempts": [],
+    }
+    path = request.results.record("smoke", training.name, training.sig, record["eval_sig"])
+    assert publish_record(path, record)
+
+
+def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingested(request_of_server):
+    plan = make_plan(request_of_server)
+    (training,), (evaluation,) = plan.trainings, plan.evaluations
+    (asked,) = submission(training, request_of_server, workers=0)["evaluations"]
+    assert (asked["protocol"], asked["role"]) == ("server", "server")
+    assert plan.to_run == [training]
+
+    run = training.run(request_of_server.results)
+    path = run.predictions(evaluation.inference, evaluation.split.fingerprint)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(json.dumps({}).encode()))
+    predicted = make_plan(request_of_server)
+    assert predicted.to_run == []
+    assert predicted.rows[0].state == "pending"
+    assert "`ifrvis ingest`" in predicted.evaluations[0].problem
+
+    published(request_of_server, training, evaluation)
+    assert make_plan(request_of_server).rows[0].state == "complete"
+
+
+def test_nothing_is_held_out_of_the_training_split(make_request, monkeypatch, real_vis):
+    monkeypatch.setenv("IFRVIS_TEST_DATA", str(real_vis.parent))
+    request = make_request(num_seeds=1, dataset="real_vis")
+    dataset = make_plan(request).trainings[0].dataset
+    full, train, heldout = (dataset.split(role).read().videos for role in ("full", "train", "heldout"))
+    assert {video.id for video in full} == {video.id for video in (*train, *heldout)}
+    assert dataset.split("full").fingerprint != dataset.split("train").fingerprint
+
+
+def test_a_server_split_that_is_not_here_is_data_missing(make_request):
+    request = make_request(profile="paper", num_seeds=1)
+    table = dataclasses.replace(request.tables[0], protocol="server")
+    plan = make_plan(dataclasses.replace(request, tables=(table,)))
+    assert plan.rows[0].state == "data missing"
+    assert plan.to_run == []
