@@ -54,4 +54,5 @@ def test_a_failure_ends_with_its_log_and_the_cure(make_request):
     assert lines[0] == "mask2former-r50-ytvis19-s0 failed: out of memory"
     assert lines[1] == "  | line 30"
     assert lines[20] == "  | line 49"
-    assert lines[-1].strip() == "Start it again with fewer --jobs."
+    again = "`ifrvis retry mask2former-r50-ytvis19-s0` and the same command again"
+    assert lines[-1].strip() == f"Choose fewer --jobs, then {again}."
