@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ __all__ = ["StoppedError", "attempt_at", "live"]
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # torch says so in plain RuntimeErrors
+LOADER_KILLED = re.compile("DataLoader worker .*(killed by signal|exited unexpectedly)")
 SIGNALS = {signal.SIGTERM: "preempted", signal.SIGUSR1: "timeout", signal.SIGUSR2: "timeout"}
 log = logging.getLogger("ifrvis")
 
@@ -73,16 +75,30 @@ def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
             step()
     except (StoppedError, StaleAttemptError) as error:
         return "stopped", type(error).__name__, str(error)
-    except UserError as error:
+    except Exception as error:
+        return _failure(error)
+    return "complete", "", ""
+
+
+def _failure(error: Exception) -> tuple[Any, str, str]:
+    if killed := next((str(each) for each in _chain(error) if LOADER_KILLED.search(str(each))), None):
+        log.error("%s", killed)
+        return "killed", "killed", f"a process that loads data was killed: {killed}"
+    if isinstance(error, UserError):
         log.error("%s", error)
         return "failed", KINDS.get(type(error).__name__, "input"), str(error)
-    except Exception as error:
-        log.error("%s", traceback.format_exc())
-        kind = "memory" if any(each in str(error) for each in OUT_OF_MEMORY) else "error"
-        kind = KINDS.get(type(error).__name__, kind)
-        cure = "Start with fewer --jobs: out of memory. " if kind == "memory" else ""
-        return "failed", kind, f"{cure}{type(error).__name__}: {error}"
-    return "complete", "", ""
+    log.error("%s", "".join(traceback.format_exception(error)))
+    kind = "memory" if any(each in str(error) for each in OUT_OF_MEMORY) else "error"
+    kind = KINDS.get(type(error).__name__, kind)
+    cure = "Start with fewer --jobs: out of memory. " if kind == "memory" else ""
+    return "failed", kind, f"{cure}{type(error).__name__}: {error}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised from: torch speaks of a killed loader wherever its process just is."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 @contextlib.contextmanager

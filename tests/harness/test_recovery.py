@@ -62,6 +62,19 @@ def test_kinds_of_failure_are_told_apart_and_wait_for_retry(run, error, kind):
     assert not ask_for_retry(run)  # it may start already
 
 
+def test_a_killed_loader_goes_on_wherever_its_run_just_was(run):
+    def work(attempt, progress):
+        try:
+            raise RuntimeError("DataLoader worker (pid 4771) is killed by signal: Killed. ")
+        except RuntimeError as error:  # it was about to write a checkpoint
+            raise UserError("Free some disk space.") from error
+
+    attempt = claim(run, {"train_sig": run.train_sig})
+    live(str(attempt.folder), work)
+    assert kind_of(attempt) == "killed"
+    assert why_blocked(run) == ""
+
+
 @pytest.mark.parametrize(("sent", "kind"), [(signal.SIGTERM, "preempted"), (signal.SIGUSR2, "timeout")])
 def test_a_signal_asks_for_a_stop_at_the_next_safe_point(run, sent, kind):
     def work(attempt, progress):
