@@ -19,7 +19,7 @@ setup:
 demo:
 	@echo 'demo: sets up .venv (the first time some minutes, about 12 more if the host has to be compiled), then makes'
 	@echo 'demo: synthetic videos (a minute), trains thin versions of the baseline and of the method from shipped pretrained'
-	@echo 'demo: weights, 2 seeds each (about 15 minutes on two idle cores), and prints their rows of Table 1: AP, AP50, AP75,'
+	@echo 'demo: weights, 2 seeds each (at most 20 minutes on two cores), and prints their rows of Table 1: AP, AP50, AP75,'
 	@echo 'demo: AR1 and AR10, mean and std, whether they have learned, and where the report lies.'
 	@echo 'demo: Ctrl-C stops it at the next safe point, the same command goes on.'
 	@bash setup.sh

@@ -146,12 +146,11 @@ class _Worker:
         return {"train": self._spec["train"]["data"], "evaluation": evaluation["split"]}
 
     def _scores(self, predictions: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
-        from ifrvis.evaluation.predictions import read_predictions
-        from ifrvis.evaluation.scores import record_scores
+        from ifrvis.evaluation.scores import scores_of_file
 
         annotations = self._split(evaluation["role"], evaluation["split"]).read()
         log.info("scoring %s", predictions)
-        return record_scores(annotations, read_predictions(predictions, annotations))
+        return scores_of_file(annotations, predictions)
 
     def _predictions(self, evaluation: dict[str, Any]) -> Path:
         from ifrvis.evaluation.predictions import write_predictions

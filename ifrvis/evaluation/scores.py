@@ -1,19 +1,29 @@
 """Every number of a record, from the predictions of a run: what a worker publishes, and what `rescore` makes anew."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.evaluation.ap import average_precision
 from ifrvis.evaluation.identity import count_errors, identity_errors
-from ifrvis.evaluation.predictions import VideoPredictions, queries_of, results_of
+from ifrvis.evaluation.predictions import VideoPredictions, queries_of, read_predictions, results_of
 from ifrvis.evaluation.protocols import load_protocol, load_protocols
 from ifrvis.evaluation.tracking import kept_tracks, tracking_scores
 
-__all__ = ["record_scores"]
+__all__ = ["record_scores", "scores_of_file"]
 
 SHOWN = "matched"  # the protocol of Table 3's cells
 IDENTITY = "common"  # the protocol under which identity errors are counted
+
+
+def scores_of_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> dict[str, dict[str, Any]]:
+    """The same as `record_scores` of a predictions file.
+
+    Raises:
+        UserError: If the file is missing, broken, or not about exactly these videos.
+    """
+    return record_scores(annotations, read_predictions(path, annotations), jobs=jobs)
 
 
 def record_scores(

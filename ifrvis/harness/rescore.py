@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ifrvis.errors import UserError
-from ifrvis.evaluation.predictions import read_predictions
-from ifrvis.evaluation.scores import record_scores
+from ifrvis.evaluation.scores import scores_of_file
 from ifrvis.files import sha256_file
 from ifrvis.harness.identity import SCORING_VERSION
 from ifrvis.harness.plan import Evaluation, Plan
@@ -53,7 +52,7 @@ def _rescore(evaluation: Evaluation, plan: Plan, records: Records, jobs: int) ->
     annotations = split.read()
     record: dict[str, Any] = {
         **older,
-        **record_scores(annotations, read_predictions(path, annotations), jobs=jobs),
+        **scores_of_file(annotations, path, jobs=jobs),
         "eval_sig": evaluation.sig,
         "scoring": SCORING_VERSION,
         "rescored": {"from": older["eval_sig"], "provenance": provenance()},

@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.errors import UserError
-from ifrvis.evaluation.predictions import read_predictions
-from ifrvis.evaluation.scores import record_scores
+from ifrvis.evaluation.scores import scores_of_file
 from ifrvis.files import canonical_json, read_json, sha256_file
 from ifrvis.harness.identity import SCORING_VERSION
 from ifrvis.harness.records import read_record, record_text
@@ -91,7 +90,7 @@ def _verify_scores(record: dict[str, Any], path: Path, predictions: Path, split:
         why = "its ground truth is not here" if split is None else "another version scored it"
         return Finding("not kept", path, f"not scored again: {why}")
     annotations = split.read()
-    scores = record_scores(annotations, read_predictions(predictions, annotations), jobs=jobs)
+    scores = scores_of_file(annotations, predictions, jobs=jobs)
     other = [
         name for name in SCORES if name in record and not _same(record[name], json.loads(json.dumps(scores[name])))
     ]
