@@ -29,7 +29,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     text = "r50, r101, swin-t, swin-s, swin-b or swin-l (default: what the checkpoint is of)"
     parser.add_argument("--backbone", help=text)
     parser.add_argument("--method", default="mask2former", help="whose parameters to report on (default: mask2former)")
-    parser.add_argument("--queries", type=int, metavar="N", help="keep the first N queries; the weights are then others")
+    parser.add_argument("--queries", type=int, metavar="N", help="keep the first N queries: other weights")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 

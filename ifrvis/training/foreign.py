@@ -6,19 +6,21 @@ what arrays and tensors are made of and nothing else; sizes are bounded before a
 
 import collections
 import json
+import math
 import pickle
+import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.training.checkpoints import load_plain
 
 __all__ = ["read_foreign"]
 
@@ -71,8 +73,7 @@ def _tensor(value: Tensor | NDArray[Any]) -> Tensor:
         return value.detach()
     if value.dtype.kind not in "fiu":
         raise UserError(f"Choose a checkpoint of numbers: one of its arrays is of type {value.dtype}.")
-    native = np.ascontiguousarray(value, value.dtype.newbyteorder("="))
-    return torch.from_numpy(native.copy() if not native.flags.writeable else native)
+    return torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
 
 
 def _read_torch(path: Path) -> Any:
@@ -84,8 +85,10 @@ def _read_torch(path: Path) -> Any:
             raise ValueError(str(error)) from error
         if unpacked > MAX_BYTES:
             raise ValueError(f"it unpacks to {unpacked} bytes")
-    with torch.serialization.safe_globals(_BENIGN):
-        return load_plain(path)
+    # Not weights_only, which knows no arrays and none of MMEngine's histories: our own reader names fewer things.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _unpickled(lambda: torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False))
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -113,15 +116,6 @@ def _safe_tensor(stream: Any, start: int, entry: Any) -> Tensor:
     if not good or len(data) != end - begin or len(data) != int(np.prod(shape, dtype=object)) * dtype.itemsize:
         raise ValueError(f"a tensor of its header does not fit its bytes: {entry!r:.80}")
     return torch.frombuffer(data, dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)
-
-
-# What MMEngine's own checkpoints and arrays among tensors are made of, for torch's restricted reader.
-_BENIGN = [
-    *((getattr(np._core.multiarray, name), f"numpy.{core}.multiarray.{name}") for core in ("core", "_core")
-      for name in ("_reconstruct", "scalar")),
-    *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8")),
-    *(np.ndarray, np.dtype, HistoryBuffer),
-]
 
 
 class _Dtype:
@@ -153,39 +147,78 @@ def _from_buffer(data: Any, of_type: _Dtype, shape: Any, order: str) -> _Array:
     return array
 
 
+class _Ignored:
+    """Stands for what a checkpoint holds beside weights: a history of losses, a configuration. It does nothing."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
+def _tensor_of(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+    """A tensor inside its storage; torch's own way would enlarge the storage to what the file asks for."""
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    sound = min((offset, *size, *stride)) >= 0 and math.prod(size) <= len(storage)
+    if not sound or (math.prod(size) and last >= len(storage)):
+        raise pickle.UnpicklingError(f"a tensor of {size} in a storage of {len(storage)}")
+    return torch.empty(0, dtype=storage.dtype).set_(storage.untyped(), offset, size, stride)
+
+
+_STORAGES = ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
+_IGNORED = (
+    *(("mmengine.logging.history_buffer", "HistoryBuffer"), ("mmengine.config.config", "ConfigDict")),
+    *(("builtins", "getattr"), ("__builtin__", "getattr"), ("addict.addict", "Dict")),
+)
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): None,  # named, never called: a call would reserve memory
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): lambda text, encoding: text.encode({"latin1": "latin1"}[encoding]),
     ("collections", "OrderedDict"): collections.OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor_of,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+    **{("torch", f"{kind}Storage"): getattr(torch, f"{kind}Storage") for kind in _STORAGES},
+    **dict.fromkeys(_IGNORED, _Ignored),
 }
 for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = lambda *_: _Array()
-    _ALLOWED[f"{_core}.multiarray", "scalar"] = lambda *_: None  # no weight
+    _ALLOWED[f"{_core}.multiarray", "scalar"] = _Ignored
     _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _from_buffer
 
 
 # The one in Python: the one in C lets a few bytes ask for gigabytes of memo.
 class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
-    """Reads arrays and plain data; any other name in the pickle is an error."""
+    """Reads arrays, tensors and plain data; any other name in the pickle is an error."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         return _ALLOWED[module, name]
 
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to other files")
+
+def _load(stream: Any, **options: Any) -> Any:
+    return _Unpickler(stream, **options).load()
+
+
+_PICKLE = SimpleNamespace(__name__="pickle", Unpickler=_Unpickler, load=_load)  # what torch asks of a pickle module
+
+
+def _unpickled(load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # garbage makes an unpickler raise almost anything
+        raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
 
 
 def _read_pickle(path: Path) -> Any:
     with path.open("rb") as stream:
-        try:
-            return _Unpickler(stream, encoding="latin1").load()
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # garbage makes an unpickler raise almost anything
-            raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
+        return _unpickled(lambda: _load(stream, encoding="latin1"))
 
 
 _READERS = {".pkl": _read_pickle, ".safetensors": _read_safetensors}
