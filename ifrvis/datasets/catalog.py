@@ -49,6 +49,7 @@ class ServerSplit:
 
     annotation: str
     frames: str
+    videos: int | None = None  # as published
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Config:
     heldout: str | HeldOut | None = None  # a rule, or the name of one of experiments/splits/
     server: ServerSplit | None = None
     source: str = ""
+    videos: int | None = None  # of the training split, as published
+    names: tuple[str, ...] = ()  # of the categories, in the order of their ids
 
 
 @dataclass(frozen=True)
@@ -156,20 +159,29 @@ class Dataset:
         variable = self.config.root_variable
         return Path(os.environ[variable]) if variable and variable in os.environ else self.data_root
 
-    def _file_split(self, role: Role) -> Split:
+    def files(self, role: Role) -> tuple[Path, Path]:
+        """Annotation file and folder of frames of one role; they need not exist.
+
+        Raises:
+            UserError: If the dataset names none for this role.
+        """
         config = self.config
-        assert config.annotation is not None
-        assert config.frames is not None
-        annotation, frames, heldout = config.annotation, config.frames, _rule(config.heldout)
+        if config.synthetic is not None:
+            split = self._synthetic_split(role)
+            return split.annotation, split.frames
         if role == "server":
             if config.server is None:
                 raise UserError(
                     f"Add 'server', its annotation and frames, to dataset {self.name!r}: there is none yet."
                 )
-            annotation, frames = config.server.annotation, config.server.frames
-        if role in ("full", "server"):
-            heldout = None
-        return self._split_of_files(role, self._root() / annotation, self._root() / frames, heldout)
+            return self._root() / config.server.annotation, self._root() / config.server.frames
+        assert config.annotation is not None
+        assert config.frames is not None
+        return self._root() / config.annotation, self._root() / config.frames
+
+    def _file_split(self, role: Role) -> Split:
+        heldout = None if role in ("full", "server") else _rule(self.config.heldout)
+        return self._split_of_files(role, *self.files(role), heldout)
 
     def _split_of_files(self, role: Role, annotation: Path, frames: Path, heldout: HeldOut | None) -> Split:
         missing = self._what_is_missing(annotation, frames)

@@ -80,11 +80,13 @@ def _read_torch(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         try:
             with zipfile.ZipFile(path) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
+                entries = archive.infolist()
         except zipfile.BadZipFile as error:
             raise ValueError(str(error)) from error
-        if unpacked > MAX_BYTES:
+        if (unpacked := sum(entry.file_size for entry in entries)) > MAX_BYTES:
             raise ValueError(f"it unpacks to {unpacked} bytes")
+        if any(entry.filename.endswith("/constants.pkl") for entry in entries):  # torch.load would run it
+            raise ValueError("it is a program, a TorchScript archive")
     # Not weights_only, which knows no arrays and none of MMEngine's histories: our own reader names fewer things.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

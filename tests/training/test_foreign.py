@@ -44,6 +44,14 @@ def test_checkpoints_of_mmengine_and_of_old_torch_are_read(tmp_path, zipped):
     assert_is_state(read_foreign(tmp_path / "w.pth"))
 
 
+def test_a_torchscript_archive_is_not_run(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+        archive.writestr("w/constants.pkl", "")
+        archive.writestr("w/data.pkl", pickle.dumps(STATE))
+    with pytest.raises(UserError, match=r"^Download .* a program"):
+        read_foreign(tmp_path / "w.pth")
+
+
 def safetensors(entries, data=b"", *, length=None):
     header = json.dumps(entries).encode()
     return struct.pack("<Q", len(header) if length is None else length) + header + data
