@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split, load_dataset
+from ifrvis.datasets.coco import StillSet, load_stills
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_file, write_atomically
 from ifrvis.harness.attempts import Attempt, attempts_of
@@ -107,7 +108,7 @@ class _Worker:
             "seed": spec["train"]["seed"],
             "method": self._job["method"],
             "backbone": self._job["backbone"],
-            "dataset": load_dataset(self._job["dataset"], Path(self._job["data_root"])).name,
+            "dataset": self._dataset().name,
             "protocol": evaluation["protocol"],
             **self._scores(predictions, evaluation),
             "files": {
@@ -184,14 +185,18 @@ class _Worker:
         from ifrvis.training.loop import train
         from ifrvis.training.processes import join_processes
 
-        split = self._split(self._job["role"], self._spec["train"]["data"])
+        data, mixed = self._spec["train"]["data"], self._job.get("stills")
+        split = self._split(self._job["role"], None if mixed else data)
+        annotations = split.read()
+        stills = self._stills(mixed, split).read(annotations.categories) if mixed else None
         self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
         with join_processes() as processes:
             trained = train(
                 self._spec["train"],
                 train_sig=self._attempt.run.train_sig,
-                annotations=split.read(),
+                annotations=annotations,
                 frames_root=split.frames,
+                stills=(stills, mixed["ratio"]) if stills else None,
                 folder=self._attempt.checkpoints,
                 resume_from=self._checkpoint_folders(),
                 init_weights=Path(self._job["init"]) if self._job["init"] else None,
@@ -256,15 +261,33 @@ class _Worker:
         if self._attempt.is_asked_to_stop():
             raise StoppedError("stopped while predicting; the next attempt predicts again from the trained weights")
 
-    def _split(self, role: Any, fingerprint: str) -> Split:
-        dataset: Dataset = load_dataset(self._job["dataset"], Path(self._job["data_root"]))
-        split = dataset.split(role)
-        if split.fingerprint != fingerprint:
-            raise UserError(
-                f"Start the row again: the {role} split of {dataset.name} has changed since this run was planned "
-                f"(its fingerprint was {fingerprint[:12]} and is {(split.fingerprint or 'missing')[:12]})."
-            )
+    def _dataset(self) -> Dataset:
+        return load_dataset(self._job["dataset"], Path(self._job["data_root"]))
+
+    def _split(self, role: Any, fingerprint: str | None) -> Split:
+        """A split of the dataset; UserError if its fingerprint is not the one that is given."""
+        split = self._dataset().split(role)
+        if fingerprint is not None:
+            _check_unchanged(f"the {role} split of {split.dataset}", fingerprint, split.fingerprint)
         return split
+
+    def _stills(self, mixed: dict[str, Any], split: Split) -> StillSet:
+        """The stills among the clips; with the split they must be what was planned."""
+        stills = load_stills(mixed["dataset"], self._dataset())
+        if stills.missing:
+            raise UserError(stills.missing)
+        found = stills.joint_fingerprint(split.fingerprint or "", mixed["ratio"])
+        what = f"the {split.role} split of {split.dataset} with its stills"
+        _check_unchanged(what, self._spec["train"]["data"], found)
+        return stills
+
+
+def _check_unchanged(what: str, planned: str, found: str | None) -> None:
+    if found != planned:
+        raise UserError(
+            f"Start the row again: {what} has changed since this run was planned (its fingerprint was {planned[:12]} "
+            f"and is {(found or 'missing')[:12]})."
+        )
 
 
 def _checkpoint_interval_s() -> float:

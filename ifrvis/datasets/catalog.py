@@ -250,25 +250,31 @@ def _file_fingerprint(split: Split) -> str:
     state = split.annotation.stat()
     key = [str(split.annotation.resolve()), state.st_mtime_ns, state.st_size, split.role, repr(split.heldout)]
     key += [str(split.frames.resolve()), split.frames.stat().st_mtime_ns, split.categories]
+    return remembered(key, lambda: frames_fingerprint(replace(split, fingerprint="").read(), split.frames))
+
+
+def remembered(key: list[Any], compute: Callable[[], str]) -> str:
+    """A fingerprint that takes long to compute, from the user's cache where `key` says that nothing has changed."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifrvis" / "fingerprints"
-    remembered = cache / sha256_bytes(canonical_json(key))
+    path = cache / sha256_bytes(canonical_json(key))
     with contextlib.suppress(OSError, ValueError):
-        if re.fullmatch("[0-9a-f]{64}", known := remembered.read_text()):
+        if re.fullmatch("[0-9a-f]{64}", known := path.read_text()):
             return known
-    fingerprint = _computed_fingerprint(split)
+    fingerprint = compute()
     with contextlib.suppress(UserError):  # a home that cannot be written costs time, no more
-        write_atomically(remembered, fingerprint)
+        write_atomically(path, fingerprint)
     return fingerprint
 
 
-def _computed_fingerprint(split: Split) -> str:
-    videos = replace(split, fingerprint="").read().videos
+def frames_fingerprint(annotations: Annotations, folder: Path) -> str:
+    """Content of the annotation file, ids of the videos, names and sizes of their frames below `folder`."""
     frames = []
-    for video in videos:
+    for video in annotations.videos:
         for name in video.file_names:
-            path = split.frames / name
+            path = folder / name
             if not os.path.isfile(path):  # noqa: PTH113  never raises
-                raise UserError(f"Restore {path}: {split.annotation} lists this frame and it does not exist.")
+                raise UserError(f"Restore {path}: {annotations.path} lists this frame and it does not exist.")
             frames.append([name, path.stat().st_size])
-    content = {"annotation": sha256_file(split.annotation), "frames": frames, "videos": [v.id for v in videos]}
+    ids = [video.id for video in annotations.videos]
+    content = {"annotation": sha256_file(annotations.path), "frames": frames, "videos": ids}
     return sha256_bytes(canonical_json(content))

@@ -26,7 +26,7 @@ __all__ = ["Clip", "ClipDraw", "ClipSampler", "load_clip", "padded_size", "read_
 
 MAX_REDRAWS = 10  # for a clip without any visible instance
 # A seed sequence pads with zeros, so that [a, b] and [a, b, 0] are one stream: each use opens with its own number.
-_EPOCH_STREAM, _CLIP_STREAM = 1, 2
+_EPOCH_STREAM, _CLIP_STREAM = 1, 2  # 3 is the training loop's, 4 and 5 are those of stills
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,12 @@ class ClipSampler:
         """All draws of one global batch, by position."""
         return [self.draw(iteration, position) for position in range(self.global_batch)]
 
-    def draw(self, iteration: int, position: int) -> ClipDraw:
-        """The clip at one position of one iteration."""
-        rng = _generator(_CLIP_STREAM, self.seed, iteration, position)
-        epoch, turn = divmod(iteration * self.global_batch + position, len(self._videos))
-        video, visible = self._videos[_permutation(self.seed, epoch, len(self._videos))[turn]]
+    def draw(self, iteration: int, position: int, turn: int | None = None) -> ClipDraw:
+        """The clip at one position of one iteration; it is the `turn`-th of the training, by default of all clips."""
+        rng = generator(_CLIP_STREAM, self.seed, iteration, position)
+        turn = iteration * self.global_batch + position if turn is None else turn
+        epoch, index = divmod(turn, len(self._videos))
+        video, visible = self._videos[permutation(_EPOCH_STREAM, self.seed, epoch, len(self._videos))[index]]
         frames = self._draw_frames(rng, visible)
         side = self.sides[int(rng.integers(len(self.sides)))]
         flip = bool(rng.random() < self.flip)
@@ -141,13 +142,15 @@ class ClipSampler:
         return tuple(sorted([key, *drawn]))
 
 
-def _generator(*key: int) -> np.random.Generator:
+def generator(*key: int) -> np.random.Generator:
+    """A generator whose draws depend on the key alone; the key begins with the number of its use."""
     return np.random.default_rng(key)
 
 
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return _generator(_EPOCH_STREAM, seed, epoch).permutation(count)
+@functools.lru_cache(maxsize=8)
+def permutation(stream: int, seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of one epoch."""
+    return generator(stream, seed, epoch).permutation(count)
 
 
 def _trained(annotations: Annotations, video: Video) -> list[Track]:

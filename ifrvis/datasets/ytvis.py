@@ -135,7 +135,7 @@ def checked_annotations(
     annotations = Annotations(path, categories, videos, ())
     if content.get("annotations") is None and not tracks_required:
         return annotations
-    tracks = _made(content, "annotations", path, lambda *entry: _track(*entry, annotations), problems)
+    tracks = _made(content, "annotations", path, lambda where, entry: _track(where, entry, annotations), problems)
     return replace(annotations, tracks=tuple(tracks))
 
 

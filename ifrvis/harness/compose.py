@@ -27,6 +27,7 @@ PRETRAINING = "pretraining"  # the value of `train.init` that names the profile'
 # Keys that may be null, and what they are where they are not.
 OPTIONAL: dict[str, type] = {
     "train.init": str,
+    "train.stills": dict,
     "train.optimizer.clip_grad": float,
     "inference.tta": list,
     "inference.clip_frames": int,
@@ -243,6 +244,4 @@ def _unavailable(config: Config) -> str:
     inference = config["inference"]
     if inference["mode"] != "whole":
         return f"inference mode {inference['mode']!r} is not there yet"
-    if inference.get("tta"):
-        return "test-time augmentation is not there yet"
-    return "training with COCO stills is not there yet" if config["train"].get("stills") else ""
+    return "test-time augmentation is not there yet" if inference.get("tta") else ""

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,7 @@ def submission(training: Training, request: Request, *, workers: int) -> dict[st
         "dataset": training.dataset.source,
         "role": training.split.role,
         "init": str(init.resolve()) if init else None,
+        "stills": asdict(training.stills) if training.stills else None,
         "publish_weights": training.is_pretraining,
         "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
         "workers": workers,

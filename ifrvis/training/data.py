@@ -24,7 +24,8 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader, Dataset
 
-from ifrvis.datasets.clips import Clip, ClipSampler, load_clip, padded_size
+from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, load_clip, padded_size
+from ifrvis.datasets.stills import MixedSampler, StillDraw, Stills, load_still
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.training.processes import Processes
@@ -57,29 +58,37 @@ class _Iterations(Dataset):
     Errors are returned: a worker that raises them wraps them in a traceback.
     """
 
-    sampler: ClipSampler
+    sampler: ClipSampler | MixedSampler
     annotations: Annotations
     frames_root: Path
     rank: int
     world_size: int
+    stills: Stills | None
 
     def __getitem__(self, iteration: int) -> GlobalBatch | UserError:
         draws = self.sampler.batch(iteration)
         padded = padded_size(draws)
         try:
             own = draws[self.rank :: self.world_size]
-            clips = [load_clip(self.annotations, self.frames_root, draw, padded) for draw in own]
+            clips = [self._load(draw, padded) for draw in own]
         except UserError as error:
             return error
         videos = list(dict.fromkeys(f"video {draw.video.name}" for draw in draws))
         return GlobalBatch(iteration, clips, videos, _counts(clips))
 
+    def _load(self, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
+        if isinstance(draw, StillDraw):
+            assert self.stills is not None
+            return load_still(self.stills, draw, padded)
+        return load_clip(self.annotations, self.frames_root, draw, padded)
+
 
 def global_batches(
-    sampler: ClipSampler,
+    sampler: ClipSampler | MixedSampler,
     annotations: Annotations,
     frames_root: Path,
     *,
+    stills: Stills | None = None,
     start: int,
     stop: int,
     workers: int = 0,
@@ -91,6 +100,7 @@ def global_batches(
         sampler: Draws the clips.
         annotations: The split that the sampler draws from.
         frames_root: Folder that the file names of frames are relative to.
+        stills: What the pseudo-videos of a `MixedSampler` are drawn from.
         start: First iteration.
         stop: The iteration to stop before.
         workers: Processes that load; 0 loads in this one.
@@ -106,7 +116,7 @@ def global_batches(
             f"train.global_batch={sampler.global_batch}, and each needs a clip to train on."
         )
     loader = DataLoader(
-        _Iterations(sampler, annotations, frames_root, processes.rank, processes.world_size),
+        _Iterations(sampler, annotations, frames_root, processes.rank, processes.world_size, stills),
         batch_size=None,
         sampler=range(start, stop),
         num_workers=workers,
