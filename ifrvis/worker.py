@@ -120,6 +120,7 @@ class _Worker:
             "spec": spec,
             "provenance": {**provenance(), "determinism": _determinism(), "data": self._data(evaluation)},
             "not_loaded": self._what_was_not_loaded(),
+            "initial_weights": self._initial_weights(),
             "curve": self._curve(),
             "attempts": [self._attempt_json(each) for each in attempts_of(run)],
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -134,11 +135,20 @@ class _Worker:
     def _what_was_not_loaded(self) -> dict[str, Any]:
         """What the initial weights left out; where an earlier attempt trained and predicted, its checkpoint knows."""
         from ifrvis.training.checkpoints import newest_valid
+        from ifrvis.training.convert import why_random
 
         if self._not_loaded is None:
             checkpoint = newest_valid(self._checkpoint_folders(), train_sig=self._attempt.run.train_sig)
             self._not_loaded = dict(checkpoint.state["not_loaded"]) if checkpoint else {}
-        return self._not_loaded
+        at_random = [*self._not_loaded.get("missing", []), *self._not_loaded.get("mismatched", [])]
+        return {**self._not_loaded, "reasons": why_random(at_random)}
+
+    def _initial_weights(self) -> Any:
+        """What `ifrvis weights convert` says of the file that training starts from; None if it says nothing."""
+        try:
+            return read_json(Path(self._job["init"]).with_suffix(".json")) if self._job["init"] else None
+        except UserError:
+            return None
 
     def _checkpoint_folders(self) -> list[Path]:
         return [each.checkpoints for each in attempts_of(self._attempt.run)]

@@ -4,7 +4,7 @@ Rows that train the same model with the same seed share the training. Nothing he
 """
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,10 +71,13 @@ class MixedIn:
         Raises:
             UserError: If it is neither null nor a dataset with a ratio between 0 and 1.
         """
-        mixed = None if given is None else construct(cls, given, "train.stills")
-        if mixed is not None and not 0 < mixed.ratio < 1:
+        if given is None:
+            return None
+        mixed = construct(cls, given, "train.stills")
+        if not 0 < mixed.ratio < 1:
             raise UserError(f"Set the ratio of train.stills between 0 and 1: it is {mixed.ratio:g}.")
-        return mixed
+        is_path = mixed.dataset.endswith((".yaml", ".yml"))
+        return replace(mixed, dataset=str(Path(mixed.dataset).resolve())) if is_path else mixed
 
 
 @dataclass
