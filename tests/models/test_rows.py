@@ -1,4 +1,4 @@
-"""Every row of Tables 1, 2, 3 and Figure 4 as it is composed: size, optimizer's rule, official numbers, one thin step."""
+"""Every row of Tables 1 to 3 and Figure 4 as it is composed: size, optimizer's rule, official numbers, a thin step."""
 
 import functools
 import json
@@ -19,8 +19,8 @@ ROWS = {f"{table.name}/{row.id}": row for table in TABLES for row in table.rows}
 OURS_OR_BASELINE = [name for name, row in ROWS.items() if row.method in ("mask2former", "ours")]
 # Millions of parameters of Mask2Former on COCO, as its paper prints them (Table 1); Swin-L there has 200 queries.
 PUBLISHED = {"r50": 44, "r101": 63, "swin-t": 47, "swin-s": 69, "swin-b": 107, "swin-l": 216}
-# Of the backbones alone: ResNets as torchvision counts them (25.6 and 44.5), Swins as their paper does (28, 50, 88, 197;
-# Table 1), without the classifier: 2.0, 0.8, 0.8, 1.0 and 1.5 million.
+# Of the backbones alone, without the classifier: ResNets as torchvision counts them (25.6 and 44.5 with it), Swins as
+# their paper does in Table 1 (28, 50, 88 and 197 with it).
 BACKBONES = {"r50": 23.5, "r101": 42.5, "swin-t": 27.5, "swin-s": 48.8, "swin-b": 86.9, "swin-l": 195.2}
 # The official rule, by names: what never decays.
 UNDECAYED = re.compile(
