@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, generator, permutation, read_frame, resized_size
+from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, clip_of, generator, permutation, read_frame, resized_size
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Annotations
 
@@ -170,16 +170,15 @@ def load_still(stills: Stills, draw: StillDraw, padded: tuple[int, int]) -> Clip
     tracks = [track for track in stills.annotations.tracks_of(draw.video.id) if track.masks[0] is not None]
     own = [decode(mask).astype(np.uint8) for track in tracks for mask in track.masks if mask is not None]
     images = np.zeros((len(draw.frames), *padded, 3), np.uint8)
-    masks = np.zeros((len(tracks), len(draw.frames), *padded), np.uint8)
+    masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)
     for t, (motion, (length, direction)) in enumerate(zip(draw.motions, draw.blurs)):
         matrix = np.array(motion).reshape(3, 3)
         moved = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
         images[t, :height, :width] = cv2.filter2D(moved, -1, _streak(length, direction)) if length else moved
         for n, mask in enumerate(own):
             masks[n, t, :height, :width] = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_NEAREST)
-    kept = np.flatnonzero(masks.any(axis=(1, 2, 3)))  # an object can leave all frames
-    labels = [stills.annotations.labels[tracks[n].category_id] for n in kept]
-    return Clip(draw, images, masks[kept].view(bool), np.array(labels, np.int64), tuple(tracks[n].id for n in kept))
+    visible = np.asarray(masks.any(axis=(2, 3)))
+    return clip_of(draw, images, masks, visible, stills.annotations, tracks)
 
 
 def _streak(length: int, direction: float) -> NDArray[np.float32]:
