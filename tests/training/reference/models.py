@@ -17,13 +17,17 @@ from pathlib import Path
 import torch
 
 warnings.simplefilter("ignore")
-# torchvision's compiled operators want the torch of its own build; what is used here is in Python.
-_OPERATORS = torch.library.Library("torchvision", "DEF")
-for _name, _extra in (("nms", ""), ("qnms", "")):
-    _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+try:
+    import torchvision
+except RuntimeError:  # its compiled operators want the torch of its own build; what is used here is in Python
+    for _name in [each for each in sys.modules if each.startswith("torchvision")]:
+        del sys.modules[_name]
+    _OPERATORS = torch.library.Library("torchvision", "DEF")
+    for _name in ("nms", "qnms"):
+        _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
 
 import timm  # noqa: E402
-import torchvision  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig  # noqa: E402
