@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, help="checkpoint: .pkl, .pth, .bin or .safetensors")
+    parser.add_argument("source", type=Path, help="checkpoint: .pkl, .pth or .bin")
     parser.add_argument("out", type=Path, help="file to write, such as data/weights/mask2former_r50_coco_instance.pth")
     text = "r50, r101, swin-t, swin-s, swin-b or swin-l (default: what the checkpoint is of)"
     parser.add_argument("--backbone", help=text)

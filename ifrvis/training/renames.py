@@ -8,7 +8,7 @@ them as (channel, row, column). The linear layer and the norm between stages are
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -17,7 +17,7 @@ from ifrvis.errors import UserError
 
 __all__ = ["Renamed", "to_host_names"]
 
-Rules = Iterable[tuple[str, str]]
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 _HEAD_OF_MMDETECTION_2: Rules = (
     (r"^panoptic_head\.", "track_head."),
@@ -66,7 +66,7 @@ _HEAD_OF_ORIGINAL: Rules = (
 )
 _RESNET_OF_DETECTRON2: Rules = (
     (r"^stem\.", ""),
-    (r"^res([2-5])\.", lambda found: f"layer{int(found[1]) - 1}."),  # type: ignore[list-item]
+    (r"^res([2-5])\.", lambda found: f"layer{int(found[1]) - 1}."),
     (r"(^|\.)conv(\d)\.norm\.", r"\1bn\2."),
     (r"\.shortcut\.norm\.", ".downsample.1."),
     (r"\.shortcut\.", ".downsample.0."),
@@ -81,13 +81,12 @@ _SWIN: Rules = (
 _SWIN_OF_TORCHVISION: Rules = (
     (r"^features\.0\.0\.", "patch_embed.projection."),
     (r"^features\.0\.2\.", "patch_embed.norm."),
-    (r"^features\.([1357])\.", lambda found: f"stages.{int(found[1]) // 2}.blocks."),  # type: ignore[list-item]
-    (r"^features\.([246])\.", lambda found: f"stages.{int(found[1]) // 2 - 1}.downsample."),  # type: ignore[list-item]
+    (r"^features\.([1357])\.", lambda found: f"stages.{int(found[1]) // 2}.blocks."),
+    (r"^features\.([246])\.", lambda found: f"stages.{int(found[1]) // 2 - 1}.downsample."),
     (r"\.attn\.", ".attn.w_msa."),
     (r"\.mlp\.0\.", ".ffn.layers.0.0."),
     (r"\.mlp\.3\.", ".ffn.layers.1."),
 )
-_NO_WEIGHTS = re.compile(r"(^|\.)(relative_position_index|attn_mask|num_batches_tracked)$")
 
 
 class Renamed(NamedTuple):
@@ -104,43 +103,49 @@ def to_host_names(given: Mapping[str, Tensor]) -> Renamed:
     Raises:
         UserError: If its names are of no program that is known here.
     """
-    if any(name.startswith(("panoptic_head.", "track_head.")) for name in given):
-        return _renamed("MMDetection", given, lambda name: _apply(name, _HEAD_OF_MMDETECTION_2))
+    inside = {name.removeprefix("backbone.") for name in given}
+    source, rules, shift = _backbone_rules(inside, given)
     if any(name.startswith("sem_seg_head.") for name in given):
-        inside = {name.removeprefix("backbone."): each for name, each in given.items() if name.startswith("backbone.")}
-        backbone = _backbone(inside)
-        head = {name: each for name, each in given.items() if name.startswith("sem_seg_head.")}
-        renamed = _renamed("the original Mask2Former", head, lambda name: _apply(name, _HEAD_OF_ORIGINAL))
-        tensors, changed = renamed.tensors | backbone.tensors, renamed.changed | backbone.changed
-        return Renamed(renamed.source, tensors, changed)
-    return _backbone({name.removeprefix("backbone."): tensor for name, tensor in given.items()})
+        source = "the original Mask2Former"
+    elif any(name.startswith("panoptic_head.") for name in given):
+        source = "MMDetection"
+    tensors, changed = {}, set()
+    for old, tensor in given.items():
+        new = _renamed(old, rules, shift)
+        slices = ".downsample." in new and rules in (_SWIN, _SWIN_OF_TORCHVISION)
+        tensors[new] = _unfolded(tensor) if slices else tensor
+        if slices or new.removeprefix("backbone.") != old.removeprefix("backbone.").replace(
+            "panoptic_head", "track_head"
+        ):
+            changed.add(new)
+    return Renamed(source, tensors, changed)
 
 
-def _backbone(given: Mapping[str, Tensor]) -> Renamed:
-    if "features.0.0.weight" in given:
-        found = _renamed("torchvision's Swin", given, lambda name: _apply(name, _SWIN_OF_TORCHVISION))
-        return _placed(_merging_reordered(found))
-    if "patch_embed.proj.weight" in given:
-        # timm merges patches at the beginning of a stage, the original at the end of the one before.
-        shift = -1 if "layers.0.downsample.norm.weight" not in given else 0
-        source = "timm's Swin" if shift else "the original Swin"
-        return _placed(_merging_reordered(_renamed(source, given, lambda name: _swin_name(name, shift))))
-    if "patch_embed.projection.weight" in given:
-        return _placed(_renamed("MMDetection's Swin", given, str))
-    if "stem.conv1.weight" in given:
-        return _placed(_renamed("Detectron2's ResNet", given, lambda name: _apply(name, _RESNET_OF_DETECTRON2)))
-    if "conv1.weight" in given and "layer1.0.conv1.weight" in given:
-        return _placed(_renamed("a ResNet of torchvision, timm or MMDetection", given, str))
+def _backbone_rules(inside: set[str], given: Mapping[str, Tensor]) -> tuple[str, Rules, int]:
+    """Whose backbone it is, how its names change, and where it merges patches: timm at the beginning of a stage."""
+    if "features.0.0.weight" in inside:
+        return "torchvision's Swin", _SWIN_OF_TORCHVISION, 0
+    if "patch_embed.proj.weight" in inside:
+        of_timm = "layers.0.downsample.norm.weight" not in inside
+        return ("timm's Swin", _SWIN, -1) if of_timm else ("the original Swin", _SWIN, 0)
+    if "stem.conv1.weight" in inside:
+        return "Detectron2's ResNet", _RESNET_OF_DETECTRON2, 0
+    if "patch_embed.projection.weight" in inside:
+        return "MMDetection's Swin", (), 0
+    if {"conv1.weight", "layer1.0.conv1.weight"} <= inside:
+        return "a ResNet of torchvision, timm or MMDetection", (), 0
     raise UserError(
         f"Choose a COCO Mask2Former of MMDetection or of the original repository, or a Swin or ResNet of timm or "
         f"torchvision: the names of this checkpoint are of none of them, as {next(iter(given))!r}."
     )
 
 
-def _renamed(source: str, given: Mapping[str, Tensor], rename: Callable[[str], str]) -> Renamed:
-    names = {name: rename(name) for name in given if not _NO_WEIGHTS.search(name)}
-    changed = {new for old, new in names.items() if old.replace("panoptic_head.", "track_head.") != new}
-    return Renamed(source, {new: given[old] for old, new in names.items()}, changed)
+def _renamed(name: str, rules: Rules, shift: int) -> str:
+    if name.startswith(("panoptic_head.", "sem_seg_head.")):
+        return _apply(name, _HEAD_OF_MMDETECTION_2 if name.startswith("panoptic_head.") else _HEAD_OF_ORIGINAL)
+    name = name.removeprefix("backbone.")
+    name = re.sub(r"^layers\.(\d)\.downsample", lambda found: f"layers.{int(found[1]) + shift}.downsample", name)
+    return f"backbone.{_apply(name, rules)}"
 
 
 def _apply(name: str, rules: Rules) -> str:
@@ -149,25 +154,8 @@ def _apply(name: str, rules: Rules) -> str:
     return name
 
 
-def _swin_name(name: str, shift: int) -> str:
-    name = re.sub(r"^layers\.(\d)\.downsample", lambda found: f"layers.{int(found[1]) + shift}.downsample", name)
-    return _apply(name, _SWIN)
-
-
-def _merging_reordered(renamed: Renamed) -> Renamed:
-    merging = {name for name in renamed.tensors if ".downsample." in name}
-    tensors = {name: _unfolded(each) if name in merging else each for name, each in renamed.tensors.items()}
-    return renamed._replace(tensors=tensors, changed=renamed.changed | merging)
-
-
 def _unfolded(tensor: Tensor) -> Tensor:
     """(..., 2 columns x 2 rows x C) to (..., C x 2 rows x 2 columns)."""
-    if tensor.shape[-1] % 4:
-        raise UserError(f"Download the weights again: a layer that merges patches has {tensor.shape[-1]} inputs.")
+    if not tensor.ndim or tensor.shape[-1] % 4:
+        raise UserError(f"Download the weights again: a layer that merges patches is of shape {tuple(tensor.shape)}.")
     return tensor.unflatten(-1, (2, 2, -1)).transpose(-1, -3).flatten(-3)
-
-
-def _placed(renamed: Renamed) -> Renamed:
-    """The same below `backbone`."""
-    tensors = {f"backbone.{name}": tensor for name, tensor in renamed.tensors.items()}
-    return Renamed(renamed.source, tensors, {f"backbone.{name}" for name in renamed.changed})

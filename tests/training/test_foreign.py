@@ -1,15 +1,12 @@
 """Foreign files: arrays come out as they went in; code, garbage and requests for memory do not get far."""
 
 import collections
-import json
 import pickle
 import struct
-import zipfile
 
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer
 
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.training.foreign import read_foreign
@@ -37,57 +34,10 @@ def test_arrays_in_another_byte_order_have_the_same_values(tmp_path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_checkpoints_of_mmengine_and_of_old_torch_are_read(tmp_path, zipped):
-    meta = {"epoch": 3, "classes": ("a", "b"), "best": np.float32(0.5), "history": HistoryBuffer([1.0], [1])}
-    content = {"meta": meta, "state_dict": STATE}
+def test_checkpoints_of_mmdetection_and_of_old_torch_are_read(tmp_path, zipped):
+    content = {"meta": {"epoch": 3, "classes": ("a", "b"), "config": "x = 1"}, "state_dict": STATE}
     torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     assert_is_state(read_foreign(tmp_path / "w.pth"))
-
-
-def test_a_torchscript_archive_is_not_run(tmp_path):
-    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
-        archive.writestr("w/constants.pkl", "")
-        archive.writestr("w/data.pkl", pickle.dumps(STATE))
-    with pytest.raises(UserError, match=r"^Download .* a program"):
-        read_foreign(tmp_path / "w.pth")
-
-
-def safetensors(entries, data=b"", *, length=None):
-    header = json.dumps(entries).encode()
-    return struct.pack("<Q", len(header) if length is None else length) + header + data
-
-
-def test_safetensors_are_read(tmp_path):
-    half = STATE["a.bias"].half().numpy().tobytes()
-    entries = {
-        "__metadata__": {"format": "pt"},
-        "a": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]},
-        "b": {"dtype": "F32", "shape": [], "data_offsets": [4, 8]},
-        "c": {"dtype": "F32", "shape": [0, 3], "data_offsets": [8, 8]},
-    }
-    (tmp_path / "w.safetensors").write_bytes(safetensors(entries, half + struct.pack("<f", 2.5)))
-    expected = {"a": STATE["a.bias"].half(), "b": torch.tensor(2.5), "c": torch.empty(0, 3)}
-    assert_is_state(read_foreign(tmp_path / "w.safetensors"), expected)
-
-
-class Outside:
-    """A tensor that asks for more than its storage has."""
-
-    def __init__(self, size, stride=(1,)):
-        self.given = torch.zeros(4).untyped_storage(), size, stride
-
-    def __reduce__(self):
-        storage = torch.storage.TypedStorage(wrap_storage=self.given[0], dtype=torch.float32, _internal=True)
-        return torch._utils._rebuild_tensor_v2, (storage, 0, *self.given[1:], False, collections.OrderedDict())
-
-
-@pytest.mark.parametrize("given", [((1 << 28,),), ((-3,),), ((1 << 40,), (0,)), ((2, 2), (9, 1)), ((2, 2),)])
-def test_tensors_stay_inside_their_storage(tmp_path, given):
-    torch.save({"a": Outside(*given)}, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"^Download"):
-        read_foreign(tmp_path / "w.pth")
-    torch.save({"a": Outside((2, 2), (2, 1))}, tmp_path / "w.pth")
-    assert_is_state(read_foreign(tmp_path / "w.pth"), {"a": torch.zeros(2, 2)})
 
 
 class Evil:
@@ -152,34 +102,9 @@ def test_hostile_files_of_torch_are_refused_with_what_to_do(tmp_path, capsys, mo
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"^(Download|Choose) "):
             read_foreign(path)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("data.pkl", bytes(1 << 20))
-    monkeypatch.setattr("ifrvis.training.foreign.MAX_BYTES", 1 << 19)
-    assert path.stat().st_size < 1 << 12
-    with pytest.raises(UserError, match="unpacks to"):
+    monkeypatch.setattr("ifrvis.training.foreign.MAX_BYTES", 100)
+    with pytest.raises(UserError, match=r"^Choose another file .* at most 100"):
         read_foreign(path)
     with pytest.raises(DataMissingError, match=r"^Check the path"):
         read_foreign(tmp_path / "absent.pkl")
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        struct.pack("<Q", 1 << 60) + b"{}",
-        safetensors([]),
-        safetensors({"a": 3}),
-        safetensors({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]}}, b"abcd"),
-        safetensors({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, b"abcd"),
-        safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [8, 4]}}, b"abcd"),
-        safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}, b"abcd"),
-        safetensors({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, b"abcd"),
-        safetensors({"a": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, b"abcdefgh"),
-        safetensors({}, length=5000),
-    ],
-)
-def test_hostile_safetensors_are_refused_with_what_to_do(tmp_path, content):
-    (tmp_path / "w.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match=r"^(Download|Choose) "):
-        read_foreign(tmp_path / "w.safetensors")

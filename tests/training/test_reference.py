@@ -98,7 +98,7 @@ def test_mask2former_agrees_with_transformers(reference, tmp_path):
 @pytest.mark.parametrize(
     ("case", "ending", "backbone"),
     [
-        ("swin-timm", "safetensors", "swin-t"),
+        ("swin-timm", "pth", "swin-t"),
         ("swin-torchvision", "pth", "swin-t"),
         ("resnet-torchvision", "pth", "r50"),
         ("resnet-detectron2", "pkl", "r50"),

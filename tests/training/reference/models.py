@@ -28,7 +28,6 @@ except RuntimeError:  # its compiled operators want the torch of its own build; 
     import torchvision
 
 import timm  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig  # noqa: E402
 
@@ -152,7 +151,7 @@ def swin_of_timm(folder: Path) -> None:
     images = torch.randn(1, 3, 448, 448)
     features = [F.layer_norm(each, each.shape[-1:]).permute(0, 3, 1, 2) for each in model(images)]
     names = {re.sub(r"^layers_(\d)", r"layers.\1", name): value for name, value in model.state_dict().items()}
-    save_file({name: value.contiguous() for name, value in names.items()}, folder / "swin-timm.safetensors")
+    torch.save(names, folder / "swin-timm.pth")
     torch.save({"images": images, "backbone": features}, folder / "swin-timm.expected.pth")
 
 
