@@ -74,8 +74,9 @@ class StillSet:
         ids = {category.name: category.id for category in categories}
         if absent := sorted(set(self.names.values()) - ids.keys()):
             raise UserError(f"Correct 'categories' of the stills: the videos have no {absent[0]!r}.")
-        mapped = {each.get("id"): ids[self.names[each["name"]]] for each in lists[2] if each.get("name") in self.names}
-        wanted = [each for each in lists[1] if each.get("category_id") in mapped and not each.get("iscrowd")]
+        known = [(str(each.get("id")), self.names.get(str(each.get("name")))) for each in lists[2]]
+        mapped = {key: ids[name] for key, name in known if name is not None}
+        wanted = [each for each in lists[1] if str(each.get("category_id")) in mapped and not each.get("iscrowd")]
         whole = {
             "categories": [{"id": each.id, "name": each.name} for each in categories],
             "videos": [
@@ -90,11 +91,11 @@ class StillSet:
         return Stills(annotations.subset(shown), self.images)
 
 
-def _as_track(entry: dict[str, Any], mapped: dict[Any, Any]) -> dict[str, Any]:
+def _as_track(entry: dict[str, Any], mapped: dict[str, Any]) -> dict[str, Any]:
     shape = entry.get("segmentation")
     if isinstance(shape, list):  # COCO has polygons of two points, which have no area
         shape = [each for each in shape if not isinstance(each, list) or len(each) >= 6] or None
-    ids = {"id": entry.get("id"), "video_id": entry.get("image_id"), "category_id": mapped[entry["category_id"]]}
+    ids = {"id": entry.get("id"), "video_id": entry.get("image_id"), "category_id": mapped[str(entry["category_id"])]}
     return {**ids, "segmentations": [shape]}
 
 

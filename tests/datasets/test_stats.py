@@ -47,9 +47,14 @@ def test_counts_are_those_counted_by_hand():
     assert [label.get_text() for label in axes[3].get_yticklabels()] == ["a", "b", "c"]
 
 
-def test_the_command_prints_and_draws(tmp_path, capsys):
+def test_the_commands_check_a_mini_set_and_print_and_draw_what_it_holds(tmp_path, capsys):
+    check = ["data", "check", "smoke19", "--data-root", str(tmp_path), "--decode"]
+    assert main(check) == 2
+    assert "error, missing: Run `ifrvis data make-mini smoke19`" in capsys.readouterr().out
     assert main(["data", "make-mini", "smoke19", "--data-root", str(tmp_path)]) == 0
-    capsys.readouterr()
+    assert main(check) == 0
+    out = capsys.readouterr().out
+    assert ("train: sound" in out, "heldout: sound" in out, "6 videos, 36 frames" in out) == (True, True, True)
     stats = ["data", "stats", "smoke19", "--data-root", str(tmp_path), "--split"]
     assert main([*stats, "heldout", "--plot", str(tmp_path / "stats.png")]) == 0
     assert "videos      4, 24 frames, 6 to 6, median 6 a video" in capsys.readouterr().out
