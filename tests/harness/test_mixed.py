@@ -5,9 +5,12 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
+from ifrvis.harness.compose import load_profile
 from ifrvis.harness.planner import make_plan
 
 STILLS = """
@@ -71,15 +74,25 @@ def test_what_is_wrong_with_stills_is_said(make_request, stills, tmp_path):
 
 def test_a_run_trains_on_them_and_its_record_says_so(make_request, stills, tmp_path):
     """Real training on a mixture, from the command to the record."""
-    overrides = {"train.stills": {"dataset": stills, "ratio": 0.5}, "train.init": None, "train.iterations": 1}
+    overrides = {"train.stills": {"dataset": stills, "ratio": 0.5}, "train.iterations": 1}
+    weights = tmp_path / "some.pth"
+    width = load_profile("smoke").set["model.track_head.feat_channels"]
+    torch.save({"state_dict": {"track_head.level_embed.weight": torch.zeros(3, width)}}, weights)
+    said = {"name": "some weights", "sha256": sha256_file(weights), "source": {"file": "x.pkl"}, "queries": None}
+    weights.with_suffix(".json").write_text(json.dumps(said))
     given = [f"--{name}={tmp_path}/{folder}" for name, folder in (("data-root", "data"), ("results", "r"))]
+    given += ["--init", str(weights)]
     given += [f"--set={key}={json.dumps(value)}" for key, value in overrides.items()]
     given += ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19", "--seeds", "1", f"--reports={tmp_path}/p"]
     assert main(["run", "table1", *given]) == 0
     (path,) = (tmp_path / "r" / "records" / "smoke").glob("*.json")
     record = json.loads(path.read_text())
     assert "stills" in record["name"]
-    (training,) = make_plan(make_request(num_seeds=1, overrides=overrides)).trainings
+    (training,) = make_plan(make_request(num_seeds=1, overrides=overrides, init=weights)).trainings
     assert record["train_sig"] == training.sig
     assert record["provenance"]["data"]["train"] == training.spec["data"]
     assert str(tmp_path) not in path.read_text()
+    assert record["initial_weights"] == said
+    reasons = record["not_loaded"]["reasons"]
+    assert sorted(name for names in reasons.values() for name in names) == record["not_loaded"]["missing"]
+    assert reasons["class head: its classes are others"] == ["track_head.cls_embed.bias", "track_head.cls_embed.weight"]
