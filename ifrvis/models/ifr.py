@@ -68,13 +68,9 @@ class IFRHead(Mask2FormerVISHead):
     ) -> tuple[Tensor, Tensor]:
         return layer(queries, self.query_embed.weight, memory, allowed_keys(embeds, resized))
 
-    def class_probs(self, cls_logits: Tensor) -> Tensor:
-        """Class probabilities, (N, K) in [0, 1]; each on its own, so one query can be of several classes."""
-        return super().class_probs(cls_logits) if self.focal is None else cls_logits.sigmoid()
-
-    def _matching_probs(self, cls_logits: Tensor) -> Tensor:
-        # The last column is for `class_target_from_last_frame`: no-object has no probability here.
-        return super()._matching_probs(cls_logits) if self.focal is None else F.pad(cls_logits.sigmoid(), (0, 1))
+    def _probs(self, cls_logits: Tensor) -> Tensor:
+        # Each class on its own, so one query can be of several; no-object has no probability.
+        return super()._probs(cls_logits) if self.focal is None else F.pad(cls_logits.sigmoid(), (0, 1))
 
     def _class_loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
         if self.focal is None:

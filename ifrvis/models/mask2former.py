@@ -250,11 +250,11 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), self.sampling, draws)
         weights = self.loss_weights
         costs = weights["mask"] * mask + weights["dice"] * dice
-        costs = costs - weights["cls"] * self._matching_probs(cls_logits)[:, target.labels]
+        costs = costs - weights["cls"] * self._probs(cls_logits)[:, target.labels]
         return match_instances(costs, target.video, index)
 
-    def _matching_probs(self, cls_logits: Tensor) -> Tensor:
-        """What the class cost looks up: (N, K + 1), no-object for `class_target_from_last_frame` alone."""
+    def _probs(self, cls_logits: Tensor) -> Tensor:
+        """Probabilities of classes and no-object (a class target under `class_target_from_last_frame`), (N, K + 1)."""
         return cls_logits.softmax(-1)
 
     def _class_loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
@@ -285,7 +285,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:
         """Class probabilities without no-object, (N, K) in [0, 1]."""
-        return cls_logits.softmax(-1)[:, :-1]
+        return self._probs(cls_logits)[:, :-1]
 
     @torch.no_grad()
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
