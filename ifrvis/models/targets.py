@@ -50,7 +50,7 @@ class ClipTargets:
     labels: Tensor
     gt_masks: Tensor
     video: str
-    draw_key: tuple[int, ...] | None
+    draw_key: Sequence[int] | None
 
     def generator(self, layer: int) -> Generator | None:
         """The source of a layer's draws; None means torch's global one.
@@ -89,10 +89,7 @@ def clip_targets(clip: TrackDataSample, device: torch.device | str, *, absent_cl
         clip_labels = torch.where(seen[:, -1], clip_labels, absent_class)
     kept = seen.any(1)
     meta = clip.video_data_samples[0].metainfo
-    draw_key = meta.get("draw_key")
-    return ClipTargets(
-        clip_labels[kept], gt_masks[kept].float(), _video_name(meta), None if draw_key is None else tuple(draw_key)
-    )
+    return ClipTargets(clip_labels[kept], gt_masks[kept].float(), _video_name(meta), meta.get("draw_key"))
 
 
 def _stack_masks(frames: Sequence, ids: list[int], device: torch.device | str) -> Tensor:
@@ -124,7 +121,7 @@ def batch_normalisers(
     meta = clips[0].video_data_samples[0].metainfo
     if "batch_num_instances" in meta:
         num_instances = meta["batch_num_instances"]
-        num_classed = num_instances if absent_class is None else meta.get("batch_num_classed", num_instances)
+        num_classed = num_instances if absent_class is None else meta["batch_num_classed"]
         return Normalisers(max(num_instances, 1), num_classed, meta["batch_num_clips"])
     labels = torch.cat([target.labels for target in targets])
     num_classed = len(labels) - int((labels == (-1 if absent_class is None else absent_class)).sum())
