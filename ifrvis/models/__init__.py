@@ -7,7 +7,6 @@ from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, bina
 from ifrvis.models.ifr import IFRHead
 from ifrvis.models.mask2former import Mask2FormerVISHead
 from ifrvis.models.parameters import ParameterRuleConstructor, parameter_groups
-from ifrvis.models.targets import NonFiniteError
 
 __all__ = [
     "DecodedClip",
@@ -15,7 +14,6 @@ __all__ = [
     "IFRHead",
     "LayerOutput",
     "Mask2FormerVISHead",
-    "NonFiniteError",
     "ParameterRuleConstructor",
     "binary_masks",
     "parameter_groups",

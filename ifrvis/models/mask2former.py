@@ -182,7 +182,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             data_samples: B clips as the host packs them, all of T frames.
 
         Raises:
-            NonFiniteError: If a matching cost is not finite; it names the video.
+            NotFiniteLossError: If a matching cost is not finite; it names the video.
         """
         targets = [clip_targets(clip, x[0].device, absent_class=self.absent_class) for clip in data_samples]
         norms = batch_normalisers(data_samples, targets, absent_class=self.absent_class)

@@ -15,25 +15,20 @@ from mmdet.utils import reduce_mean
 from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor
 
+from ifrvis.errors import UserError
+
 __all__ = [
     "ClipTargets",
-    "NonFiniteError",
     "Normalisers",
+    "NotFiniteLossError",
     "batch_normalisers",
     "clip_targets",
     "match_instances",
 ]
 
 
-class NonFiniteError(RuntimeError):
-    """A number that training rests on is not finite; `video` is the clip's video."""
-
-    def __init__(self, what: str, video: str) -> None:
-        super().__init__(
-            f"Lower train.optimizer.lr, set train.precision=fp32, or look at the frames of {video}: "
-            f"{what} is not finite there."
-        )
-        self.video = video
+class NotFiniteLossError(UserError):
+    """The loss, a cost of matching, or the gradient is infinite or not a number."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class ClipTargets:
     Attributes:
         labels: (M,) long.
         gt_masks: (M, T, H, W) float in {0, 1}; all 0 in a frame where an instance is absent.
-        video: How messages name the clip's video.
+        video: How messages name the clip's video, and the iteration where there is a draw key.
         draw_key: Seed, iteration and position in the global batch; None without a training loop that sets it.
     """
 
@@ -105,7 +100,8 @@ def _stack_masks(frames: Sequence, ids: list[int], device: torch.device | str) -
 
 def _video_name(meta: dict) -> str:
     names = (meta[key] for key in ("video", "video_id", "img_path") if key in meta)
-    return f"video {next(names, 'without a name')}"
+    iteration = f" in iteration {meta['draw_key'][1]}" if "draw_key" in meta else ""
+    return f"video {next(names, 'without a name')}{iteration}"
 
 
 def batch_normalisers(
@@ -141,10 +137,13 @@ def match_instances(costs: Tensor, video: str, layer: int) -> Tensor:
         (M,) long, the query of each instance; -1 for the worst of more instances than queries.
 
     Raises:
-        NonFiniteError: If a cost is not finite.
+        NotFiniteLossError: If a cost is not finite.
     """
     if not torch.isfinite(costs).all():
-        raise NonFiniteError(f"the matching cost of prediction {layer}", video)
+        raise NotFiniteLossError(
+            f"Lower train.optimizer.lr, set train.precision=fp32, or look at the frames of {video}: "
+            f"the matching cost of prediction {layer} is not finite there."
+        )
     rows, columns = linear_sum_assignment(costs.cpu().numpy())
     queries = torch.full((costs.shape[1],), -1)
     queries[torch.from_numpy(columns)] = torch.from_numpy(rows)
