@@ -183,7 +183,7 @@ def training_step(side: str, *, thin: bool) -> Step:
     import torch
     from models.conftest import pack
 
-    from ifrvis.models import parameter_groups
+    from ifrvis.models.parameters import parameter_groups
 
     size, num_clips = ((96, 128), 4) if thin else ((384, 640), 1)
     model = build(side, thin=thin).train()

@@ -3,8 +3,8 @@ import torch
 from mmdet.registry import MODELS
 from models import literal
 
-from ifrvis.models import FrameFeatures, LayerOutput
 from ifrvis.models import ifr as ifr_module
+from ifrvis.models.decoding import FrameFeatures, LayerOutput
 from ifrvis.models.losses import focal_loss
 from ifrvis.models.targets import ClipTargets, Normalisers, clip_targets
 

@@ -8,7 +8,7 @@ from models import literal
 from models.host import host_head_cfg
 from torch.nn import functional as F
 
-from ifrvis.models import LayerOutput
+from ifrvis.models.decoding import LayerOutput
 from ifrvis.models.targets import ClipTargets, Normalisers, NotFiniteLossError, clip_targets
 
 EVERY = [[1, 1], [1, 1]]  # two instances in both of two frames
