@@ -40,10 +40,10 @@ class IFRHead(Mask2FormerVISHead):
     def __init__(
         self,
         *args: Any,
-        lambda_e: float = 0.3,
-        cross_frame_sum: str = "sum",
+        lambda_e: float,
+        cross_frame_sum: str,
         focal: dict[str, float] | None,
-        copy_image_decoder: bool = False,
+        copy_image_decoder: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)

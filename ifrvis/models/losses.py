@@ -55,7 +55,7 @@ def weighted_cross_entropy(cls_logits: Tensor, classes: Tensor, *, no_object_wei
     return F.cross_entropy(cls_logits, classes, weights, reduction="sum")
 
 
-def focal_loss(cls_logits: Tensor, classes: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_loss(cls_logits: Tensor, classes: Tensor, *, alpha: float, gamma: float) -> Tensor:
     """Sigmoid focal loss (Lin et al., Eq. 5), summed over queries and classes.
 
     Args:

@@ -47,10 +47,10 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         num_points: P, points of a mask.
         oversample_ratio: Candidates for uncertain points, in units of P.
         importance_ratio: Share of uncertain points.
-        topk: Results of `predict` for a video, out of all pairs of query and class.
         host_mask_loss: Multiply the mask loss by T, as the host does.
         class_target_from_last_frame: Train an instance that the last frame does not show as no-object, as the
             official code does.
+        topk: Results of `predict` for a video, out of all pairs of query and class.
     """
 
     time_positions = True  # of keys, in their clip
@@ -60,18 +60,18 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         in_channels: Sequence[int],
         num_classes: int,
         *,
-        feat_channels: int = 256,
-        num_queries: int = 100,
+        feat_channels: int,
+        num_queries: int,
         encoder: dict[str, int],
         decoder: dict[str, int],
         loss_weights: dict[str, float],
-        no_object_weight: float = 0.1,
-        num_points: int = 12544,
-        oversample_ratio: float = 3.0,
-        importance_ratio: float = 0.75,
+        no_object_weight: float,
+        num_points: int,
+        oversample_ratio: float,
+        importance_ratio: float,
+        host_mask_loss: bool,
+        class_target_from_last_frame: bool,
         topk: int = 10,
-        host_mask_loss: bool = False,
-        class_target_from_last_frame: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
