@@ -2,16 +2,12 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from models import literal
+from models.conftest import features
 
 from ifrvis.models import ifr as ifr_module
 from ifrvis.models.decoding import FrameFeatures, LayerOutput
 from ifrvis.models.losses import focal_loss
 from ifrvis.models.targets import ClipTargets, Normalisers, clip_targets
-
-
-def features(model, num_frames, seed=0, size=(32, 64)):
-    frames = torch.randn(num_frames, 3, *size, generator=torch.Generator().manual_seed(seed))
-    return model.backbone(frames)
 
 
 def make_frames(draws, num_frames, width, size=(2, 3), dtype=torch.float64):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from models import literal
+from models.conftest import features
 from models.host import host_head_cfg
 from torch.nn import functional as F
 
@@ -12,11 +13,6 @@ from ifrvis.models.decoding import LayerOutput
 from ifrvis.models.targets import ClipTargets, Normalisers, NotFiniteLossError, clip_targets
 
 EVERY = [[1, 1], [1, 1]]  # two instances in both of two frames
-
-
-def features(model, num_frames, seed=0, size=(32, 64)):
-    frames = torch.randn(num_frames, 3, *size, generator=torch.Generator().manual_seed(seed))
-    return model.backbone(frames)
 
 
 def total(losses):
