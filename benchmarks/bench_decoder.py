@@ -36,14 +36,6 @@ WHAT = {
     "train": "training step, one clip of 2 frames at 360x640, ResNet-50",
     "train-thin": "training step, 4 clips of 2 frames at 96x128, thin ResNet-50 of profile mini",
 }
-THIN = {
-    "feat_channels": 64,
-    "num_queries": 20,
-    "encoder": {"num_layers": 2, "num_heads": 8, "num_points": 4, "feedforward_channels": 128},
-    "decoder": {"num_layers": 3, "num_heads": 8, "feedforward_channels": 128},
-    "num_points": 768,
-    "in_channels": [64, 128, 256, 512],
-}
 
 
 def main() -> None:
@@ -129,14 +121,14 @@ def peak_memory_mib() -> float:
 
 def model_config(side: str, *, thin: bool, num_frames: int) -> dict[str, Any]:
     """The recipe of `ours` at full size or thin, with the host's head in its place for `host`."""
-    from models.conftest import merged_recipe
     from models.host import host_head_cfg
 
-    config = copy.deepcopy(merged_recipe("ours" if side == "ours" else "mask2former")["model"])
-    if thin:
-        config["track_head"].update(copy.deepcopy(THIN))
-        norm = {"type": "GN", "num_groups": 8, "requires_grad": True}
-        config["backbone"].update(base_channels=16, stem_channels=16, norm_cfg=norm)
+    from ifrvis.harness.compose import compose, load_profile
+    from ifrvis.harness.tables import Row
+
+    method = "ours" if side == "ours" else "mask2former"
+    row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")
+    config = compose(row, load_profile("mini" if thin else "paper"), {}, num_classes=40).model
     if side == "host":
         config["track_head"] = host_head_cfg(config["track_head"], num_frames)
     return config
