@@ -9,6 +9,7 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -93,6 +94,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         )
         self.loss_weights = dict(loss_weights)
         self.no_object_weight = no_object_weight
+        self.class_loss = functools.partial(weighted_cross_entropy, no_object_weight=no_object_weight)
         self.sampling = PointSampling(num_points, oversample_ratio, importance_ratio)
         self.topk = topk
         self.host_mask_loss = host_mask_loss
@@ -235,7 +237,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             queries = self._match(i, logits, layer_embeds, features, target, draws)
             classes = torch.full_like(logits[:, 0], self.num_classes, dtype=torch.long)
             classes[queries[queries >= 0]] = target.labels[queries >= 0]
-            cls.append(self._class_loss(logits, classes))
+            cls.append(self.class_loss(logits, classes))
             weight = self._cross_weight(i, len(features))
             masks.append(layer_masks(layer_embeds, queries, weight, self.sampling, draws))
         mask, dice = mask_losses(masks, features, gt_masks, self.sampling)
@@ -256,10 +258,6 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
     def _probs(self, cls_logits: Tensor) -> Tensor:
         """Probabilities of classes and no-object (a class target under `class_target_from_last_frame`), (N, K + 1)."""
         return cls_logits.softmax(-1)
-
-    def _class_loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
-        """Classification loss of one clip, summed over queries; (N, K + 1) float and (N,) long."""
-        return weighted_cross_entropy(cls_logits, classes, no_object_weight=self.no_object_weight)
 
     def _class_divisor(self, norms: Normalisers) -> float:
         """The sum of class weights over all queries of the global batch."""
