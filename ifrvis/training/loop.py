@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +20,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ifrvis.datasets.clips import Clip, ClipSampler
 from ifrvis.datasets.ytvis import Annotations
-from ifrvis.errors import UserError
 from ifrvis.models.drop_path import draw_drop_path_for
-from ifrvis.models.targets import NonFiniteError
+from ifrvis.models.targets import NotFiniteLossError
 from ifrvis.training.build import NotLoaded, settle_torch
 from ifrvis.training.checkpoints import save
 from ifrvis.training.data import GlobalBatch, global_batches, model_inputs
 from ifrvis.training.processes import Processes
-from ifrvis.training.progress import Clock, Progress, Sink
+from ifrvis.training.progress import Clock, Progress
 from ifrvis.training.state import TrainingState, start_or_resume
 
 __all__ = ["NotFiniteLossError", "Trained", "train"]
 
 _TORCH_STREAM = 3  # beside the streams of `ifrvis.datasets.clips`
 _SMALLEST_LOSS_SCALE = 1.0  # mixed precision halves its scale of 65536 at each overflow; below this, all overflow
-
-
-class NotFiniteLossError(UserError):
-    """The loss or its gradient is infinite or not a number."""
 
 
 def _not_finite(what: str, batch: GlobalBatch) -> NotFiniteLossError:
@@ -54,14 +49,12 @@ class Trained:
     Attributes:
         model: As it is after `iteration` iterations.
         iteration: Iterations behind it, earlier attempts included.
-        seconds: Wall clock of this attempt.
         finished: Whether that was all of them; else it was asked to stop, and the next attempt goes on.
         not_loaded: What the initial weights left out.
     """
 
     model: nn.Module
     iteration: int
-    seconds: float
     finished: bool
     not_loaded: NotLoaded
 
@@ -82,8 +75,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     before_checkpoint: Callable[[], None] = lambda: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    watch: Callable[[nn.Module, int], None] | None = None,
-    sink: Sink | None = None,
+    watch: Callable[[nn.Module, int], None] = lambda model, iteration: None,
 ) -> Trained:
     """Train from the newest checkpoint, or from the start, to the end or until asked to stop.
 
@@ -106,13 +98,12 @@ def train(
         on_progress: Called after each iteration.
         watch: Given the model and the iterations behind it, before the first and after each; it may put the model
             into evaluation mode, and must leave its weights alone.
-        sink: Takes scalars after each iteration.
 
     Raises:
         NotFiniteLossError: If the loss or its gradient is not finite; the last checkpoint is from before.
         UserError: If data, weights or checkpoints cannot be used, or the disk is full.
     """
-    started = saved = time.monotonic()
+    saved = time.monotonic()
     processes = processes or Processes()
     settle_torch(spec["threads"])
     state = start_or_resume(
@@ -132,7 +123,7 @@ def train(
     )
     first, last = processes.rank == 0, spec["iterations"]
     with processes.agreeing():
-        if watch is not None and first:
+        if first:
             watch(state.model, state.iteration)
     clock = Clock()
     for batch in batches:
@@ -141,7 +132,8 @@ def train(
         stopping = due = False
         with processes.agreeing():
             if first:
-                _tell(state, progress, on_progress, watch, sink)
+                on_progress(progress)
+                watch(state.model, state.iteration)
                 due = time.monotonic() - saved >= checkpoint_interval_s
             stopping = should_stop()
         stopping, due = map(bool, processes.total([stopping, due]))
@@ -153,8 +145,7 @@ def train(
             saved = time.monotonic()
         if stopping:
             break
-    seconds = time.monotonic() - started
-    return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded)
+    return Trained(state.model, state.iteration, state.iteration == last, state.not_loaded)
 
 
 def _step(
@@ -210,11 +201,8 @@ def _forward(
         # Padding is zero after normalisation, as the host and the official code pad.
         image[..., clip.draw.size[0] :, :] = 0
         image[..., :, clip.draw.size[1] :] = 0
-    try:
-        with state.optimizer.optim_context(state.model):
-            losses = state.forward(**data, mode="loss")
-    except NonFiniteError as error:
-        raise _not_finite("the cost of matching", replace(batch, videos=[error.video])) from error
+    with state.optimizer.optim_context(state.model):
+        losses = state.forward(**data, mode="loss")
     return state.model.parse_losses(losses)
 
 
@@ -224,31 +212,9 @@ def _overflow_is_normal(state: TrainingState) -> bool:
     return scaler is not None and scaler.get_scale() >= _SMALLEST_LOSS_SCALE
 
 
-def _tell(
-    state: TrainingState,
-    progress: Progress,
-    on_progress: Callable[[Progress], None],
-    watch: Callable[[nn.Module, int], None] | None,
-    sink: Sink | None,
-) -> None:
-    on_progress(progress)
-    if watch is not None:
-        watch(state.model, state.iteration)
-    if sink is not None:
-        _sink_scalars(sink, progress, state)
-
-
 def _progress(
     state: TrainingState, iterations: int, parts: Mapping[str, float], grad_norm: float, pace_s: float
 ) -> Progress:
     terms = {name: value for name, value in parts.items() if name != "loss"}
     eta_s = (iterations - state.iteration) * pace_s
-    return Progress(state.iteration, iterations, parts["loss"], terms, grad_norm, pace_s, eta_s)
-
-
-def _sink_scalars(sink: Sink, progress: Progress, state: TrainingState) -> None:
-    rates = state.optimizer.get_lr()
-    scalars = {"loss": progress.loss, **progress.loss_parts, "grad_norm": progress.grad_norm}
-    scalars["lr"] = rates.get("base_lr", rates["lr"])[0]
-    for name, value in scalars.items():
-        sink(f"train/{name}", value, progress.iteration)
+    return Progress(state.iteration, iterations, parts["loss"], terms, grad_norm, eta_s)

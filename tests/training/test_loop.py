@@ -1,7 +1,6 @@
 """A run that is stopped anywhere goes on to bitwise the same end; what goes wrong is said with its cure."""
 
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from ifrvis.evaluation.predictions import read_predictions, write_predictions
 from ifrvis.inference.whole import predict_split
 from ifrvis.training import state
 from ifrvis.training.loop import NotFiniteLossError
-from ifrvis.training.progress import tensorboard_sink
 
 
 class StopAfter:
@@ -109,15 +107,14 @@ def test_micro_batches_add_up_to_the_global_batch(run, spec, tmp_path):
 
 
 def test_training_learns_and_tells_how_it_goes(run, spec):
-    progress, scalars = [], []
+    progress = []
     spec["iterations"], spec["schedule"] = 40, {"milestones": [], "gamma": 0.1}
-    run(spec, on_progress=progress.append, sink=lambda *scalar: scalars.append(scalar))
+    run(spec, on_progress=progress.append)
     assert [each.iteration for each in progress] == list(range(1, 41))
     assert sum(each.loss for each in progress[-8:]) < 0.85 * sum(each.loss for each in progress[:8])
     assert progress[-1].eta_s == 0 < progress[0].eta_s
     assert sum(progress[0].loss_parts.values()) == pytest.approx(progress[0].loss, rel=1e-5)
-    assert ("train/loss", progress[2].loss, 3) in scalars
-    assert {name for name, _, _ in scalars} > {"train/lr", "train/grad_norm", "train/loss_dice", "train/d0.loss_cls"}
+    assert progress[0].loss_parts.keys() > {"loss_dice", "d0.loss_cls"}
 
 
 def test_batches_without_any_object_are_trained_on(run, spec, split):
@@ -135,7 +132,7 @@ def test_batches_without_any_object_are_trained_on(run, spec, split):
 
 def test_a_loss_that_is_not_finite_names_iteration_and_videos(run, spec, split, tmp_path):
     spec["optimizer"].update(lr=1e30, clip_grad=None)
-    with pytest.raises(NotFiniteLossError, match=r"^Lower train\.optimizer\.lr.*in iteration 1,") as caught:
+    with pytest.raises(NotFiniteLossError, match=r"^Lower train\.optimizer\.lr.*in iteration 1\b") as caught:
         run(spec, checkpoint_interval_s=0)
     assert any(video.name in str(caught.value) for video in split.annotations.videos)
     assert sorted(path.name for path in tmp_path.glob("checkpoints/*.pth")) == ["iter_000001.pth"]
@@ -181,9 +178,3 @@ def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_p
     assert differing(started.model, run(spec, should_stop=StopAfter(1)).model)
     resumed = run(spec, **{**settings, "folder": tmp_path / "b"}, resume_from=[tmp_path / "a"])
     assert resumed.not_loaded == started.not_loaded
-
-
-def test_without_tensorboard_the_cure_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UserError, match=r"^Install TensorBoard"):
-        tensorboard_sink(tmp_path)
