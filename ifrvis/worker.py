@@ -205,7 +205,7 @@ class _Worker:
                 should_stop=self._attempt.is_asked_to_stop,
                 before_checkpoint=self._attempt.check_fence,
                 on_progress=self._on_progress,
-                watch=self._watch,
+                watch=self._watch if self._job["watch_videos"] else None,
             )
         self._not_loaded = dataclasses.asdict(trained.not_loaded)
         if not trained.finished:
@@ -218,17 +218,16 @@ class _Worker:
         from ifrvis.evaluation.predictions import results_of
         from ifrvis.inference.whole import predict_split
 
-        num_videos, wanted = self._job["watch_videos"], self._job["evaluations"]
+        curve, wanted = self._curve(), self._job["evaluations"]
         iterations = self._spec["train"]["iterations"]
         due = iteration == iterations or iteration % -(-iterations // 4) == 0
-        if not (due and num_videos and wanted) or wanted[0]["protocol"] == "server":  # nobody here has its ground truth
+        if not due or str(iteration) in curve or not wanted:
             return
-        curve = self._curve()
-        if str(iteration) in curve:
+        if wanted[0]["protocol"] == "server":  # nobody here has its ground truth
             return
         split = self._split(wanted[0]["role"], wanted[0]["split"])
         annotations = split.read()
-        step = max(1, len(annotations.videos) // num_videos)
+        step = max(1, len(annotations.videos) // self._job["watch_videos"])
         watched = annotations.subset({video.id for video in annotations.videos[::step]})
         results = results_of(predict_split(model, watched, split.frames, wanted[0]["inference"]))
         curve[str(iteration)] = average_precision(watched, results)["AP"]

@@ -26,7 +26,7 @@ from ifrvis.training.build import NotLoaded, settle_torch
 from ifrvis.training.checkpoints import save
 from ifrvis.training.data import GlobalBatch, global_batches, model_inputs
 from ifrvis.training.processes import Processes
-from ifrvis.training.progress import Clock, Progress
+from ifrvis.training.progress import Clock, Progress, Sink
 from ifrvis.training.state import TrainingState, start_or_resume
 
 __all__ = ["NotFiniteLossError", "Trained", "train"]
@@ -49,12 +49,14 @@ class Trained:
     Attributes:
         model: As it is after `iteration` iterations.
         iteration: Iterations behind it, earlier attempts included.
+        seconds: Wall clock of this attempt.
         finished: Whether that was all of them; else it was asked to stop, and the next attempt goes on.
         not_loaded: What the initial weights left out.
     """
 
     model: nn.Module
     iteration: int
+    seconds: float
     finished: bool
     not_loaded: NotLoaded
 
@@ -75,7 +77,8 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     before_checkpoint: Callable[[], None] = lambda: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    watch: Callable[[nn.Module, int], None] = lambda model, iteration: None,
+    watch: Callable[[nn.Module, int], None] | None = None,
+    sink: Sink | None = None,
 ) -> Trained:
     """Train from the newest checkpoint, or from the start, to the end or until asked to stop.
 
@@ -98,12 +101,13 @@ def train(
         on_progress: Called after each iteration.
         watch: Given the model and the iterations behind it, before the first and after each; it may put the model
             into evaluation mode, and must leave its weights alone.
+        sink: Takes scalars after each iteration.
 
     Raises:
         NotFiniteLossError: If the loss or its gradient is not finite; the last checkpoint is from before.
         UserError: If data, weights or checkpoints cannot be used, or the disk is full.
     """
-    saved = time.monotonic()
+    started = saved = time.monotonic()
     processes = processes or Processes()
     settle_torch(spec["threads"])
     state = start_or_resume(
@@ -123,7 +127,7 @@ def train(
     )
     first, last = processes.rank == 0, spec["iterations"]
     with processes.agreeing():
-        if first:
+        if watch is not None and first:
             watch(state.model, state.iteration)
     clock = Clock()
     for batch in batches:
@@ -132,8 +136,7 @@ def train(
         stopping = due = False
         with processes.agreeing():
             if first:
-                on_progress(progress)
-                watch(state.model, state.iteration)
+                _tell(state, progress, on_progress, watch, sink)
                 due = time.monotonic() - saved >= checkpoint_interval_s
             stopping = should_stop()
         stopping, due = map(bool, processes.total([stopping, due]))
@@ -145,7 +148,8 @@ def train(
             saved = time.monotonic()
         if stopping:
             break
-    return Trained(state.model, state.iteration, state.iteration == last, state.not_loaded)
+    seconds = time.monotonic() - started
+    return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded)
 
 
 def _step(
@@ -212,9 +216,31 @@ def _overflow_is_normal(state: TrainingState) -> bool:
     return scaler is not None and scaler.get_scale() >= _SMALLEST_LOSS_SCALE
 
 
+def _tell(
+    state: TrainingState,
+    progress: Progress,
+    on_progress: Callable[[Progress], None],
+    watch: Callable[[nn.Module, int], None] | None,
+    sink: Sink | None,
+) -> None:
+    on_progress(progress)
+    if watch is not None:
+        watch(state.model, state.iteration)
+    if sink is not None:
+        _sink_scalars(sink, progress, state)
+
+
 def _progress(
     state: TrainingState, iterations: int, parts: Mapping[str, float], grad_norm: float, pace_s: float
 ) -> Progress:
     terms = {name: value for name, value in parts.items() if name != "loss"}
     eta_s = (iterations - state.iteration) * pace_s
-    return Progress(state.iteration, iterations, parts["loss"], terms, grad_norm, eta_s)
+    return Progress(state.iteration, iterations, parts["loss"], terms, grad_norm, pace_s, eta_s)
+
+
+def _sink_scalars(sink: Sink, progress: Progress, state: TrainingState) -> None:
+    rates = state.optimizer.get_lr()
+    scalars = {"loss": progress.loss, **progress.loss_parts, "grad_norm": progress.grad_norm}
+    scalars["lr"] = rates.get("base_lr", rates["lr"])[0]
+    for name, value in scalars.items():
+        sink(f"train/{name}", value, progress.iteration)

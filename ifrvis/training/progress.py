@@ -1,10 +1,15 @@
-"""What a training tells while it runs."""
+"""What a training tells while it runs: progress for the live view, scalars for TensorBoard."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["Clock", "Progress"]
+from ifrvis.errors import UserError
+
+__all__ = ["Clock", "Progress", "Sink", "tensorboard_sink"]
+
+Sink = Callable[[str, float, int], None]  # name, value, step
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Progress:
         loss: Total loss of the global batch.
         loss_parts: The terms of all layers that add up to it.
         grad_norm: Norm of the whole gradient before clipping.
-        eta_s: Seconds to the end at the pace of late.
+        seconds_per_iteration: Running mean.
+        eta_s: Seconds to the end at that pace.
     """
 
     iteration: int
@@ -25,6 +31,7 @@ class Progress:
     loss: float
     loss_parts: Mapping[str, float]
     grad_norm: float
+    seconds_per_iteration: float
     eta_s: float
 
 
@@ -41,3 +48,18 @@ class Clock:
         seconds, self._last = now - self._last, now
         self.mean_s = seconds if self.mean_s is None else 0.9 * self.mean_s + 0.1 * seconds
         return self.mean_s
+
+
+def tensorboard_sink(folder: Path) -> Sink:
+    """A sink that writes TensorBoard event files.
+
+    Raises:
+        UserError: If TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError(
+            "Install TensorBoard (`pip install 'ifrvis[tensorboard]'`) or leave its log out: it is not installed here."
+        ) from error
+    return SummaryWriter(str(folder)).add_scalar

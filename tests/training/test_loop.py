@@ -1,6 +1,7 @@
 """A run that is stopped anywhere goes on to bitwise the same end; what goes wrong is said with its cure."""
 
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ifrvis.evaluation.predictions import read_predictions, write_predictions
 from ifrvis.inference.whole import predict_split
 from ifrvis.training import state
 from ifrvis.training.loop import NotFiniteLossError
+from ifrvis.training.progress import tensorboard_sink
 
 
 class StopAfter:
@@ -107,14 +109,15 @@ def test_micro_batches_add_up_to_the_global_batch(run, spec, tmp_path):
 
 
 def test_training_learns_and_tells_how_it_goes(run, spec):
-    progress = []
+    progress, scalars = [], []
     spec["iterations"], spec["schedule"] = 40, {"milestones": [], "gamma": 0.1}
-    run(spec, on_progress=progress.append)
+    run(spec, on_progress=progress.append, sink=lambda *scalar: scalars.append(scalar))
     assert [each.iteration for each in progress] == list(range(1, 41))
     assert sum(each.loss for each in progress[-8:]) < 0.85 * sum(each.loss for each in progress[:8])
     assert progress[-1].eta_s == 0 < progress[0].eta_s
     assert sum(progress[0].loss_parts.values()) == pytest.approx(progress[0].loss, rel=1e-5)
-    assert progress[0].loss_parts.keys() > {"loss_dice", "d0.loss_cls"}
+    assert ("train/loss", progress[2].loss, 3) in scalars
+    assert {name for name, _, _ in scalars} > {"train/lr", "train/grad_norm", "train/loss_dice", "train/d0.loss_cls"}
 
 
 def test_batches_without_any_object_are_trained_on(run, spec, split):
@@ -178,3 +181,9 @@ def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_p
     assert differing(started.model, run(spec, should_stop=StopAfter(1)).model)
     resumed = run(spec, **{**settings, "folder": tmp_path / "b"}, resume_from=[tmp_path / "a"])
     assert resumed.not_loaded == started.not_loaded
+
+
+def test_without_tensorboard_the_cure_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match=r"^Install TensorBoard"):
+        tensorboard_sink(tmp_path)
