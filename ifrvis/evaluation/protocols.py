@@ -3,11 +3,11 @@
 The paper does not say how its Table 3 chooses them, and the choice moves every number of it.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ifrvis.datasets.splits import in_seeded_order
 from ifrvis.datasets.ytvis import Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Prediction
@@ -82,5 +82,4 @@ def load_protocols(names: Sequence[str] = RECORDED) -> list[TrackingProtocol]:
 
 def halves(video_ids: Iterable[Id], seed: int) -> dict[Id, int]:
     """Half 0 or 1 of each video; the order of the videos does not matter."""
-    ordered = sorted(video_ids, key=lambda video_id: hashlib.sha256(f"{seed}:{video_id}".encode()).digest())
-    return {video_id: position % 2 for position, video_id in enumerate(ordered)}
+    return {video_id: position % 2 for position, video_id in enumerate(in_seeded_order(video_ids, seed))}

@@ -4,8 +4,8 @@ import random
 import pytest
 
 from ifrvis.cli import main
-from ifrvis.datasets import catalog
-from ifrvis.datasets.catalog import HeldOut, heldout_videos, load_dataset
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.ytvis import Video
 from ifrvis.errors import UserError
 
@@ -24,7 +24,7 @@ def drawn(names, rule):
 
 @pytest.mark.parametrize(("name", "seed"), [("ytvis19", 2019), ("ytvis21", 2021)])
 def test_the_committed_rules_hold_out_400_videos_whatever_their_order_and_ids(tmp_path, name, seed):
-    rule = catalog._rule(load_dataset(name, tmp_path).config.heldout)
+    rule = heldout_rule(load_dataset(name, tmp_path).config.heldout)
     assert rule == HeldOut(draw=400, seed=seed)
     names = [f"{k:010x}" for k in range(2238)]
     held_out = drawn(names, rule)
