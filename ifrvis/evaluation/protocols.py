@@ -3,7 +3,7 @@
 The paper does not say how its Table 3 chooses them, and the choice moves every number of it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,9 +15,7 @@ from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import construct
 
-__all__ = ["RECORDED", "TrackingProtocol", "halves", "load_protocol", "load_protocols"]
-
-RECORDED = ("all", "common", "matched")  # the protocols of every record
+__all__ = ["TrackingProtocol", "halves", "load_protocol"]
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,6 @@ def load_protocol(name: str) -> TrackingProtocol:
     if protocol.threshold == "matched" and not protocol.thresholds:
         raise UserError(f"Add 'thresholds' to {path}: the matched one is chosen among them.")
     return protocol
-
-
-def load_protocols(names: Sequence[str] = RECORDED) -> list[TrackingProtocol]:
-    """Several protocols; by default those of every record."""
-    return [load_protocol(name) for name in names]
 
 
 def halves(video_ids: Iterable[Id], seed: int) -> dict[Id, int]:
