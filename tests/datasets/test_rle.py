@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
+from benchmarks.plain_readers import sound_mask
 from ifrvis.cli import main
 from ifrvis.datasets import rle as module
 from ifrvis.datasets.rle import area, box, checked_rle, decode, encode, run_lengths
@@ -117,6 +119,13 @@ def test_a_broken_segmentation_is_refused_by_its_place(segmentation):
 def test_the_error_says_what_was_expected_and_what_came():
     with pytest.raises(UserError, match=r"that add up to height x width, 20, got \[3, 4\]\."):
         checked_rle({"size": [4, 5], "counts": [3, 4]}, 4, 5, "here")
+
+
+@pytest.mark.parametrize("counts", ["34=", "50", "d0", "0d0", "34", "P0", "PPPPPPP0", "34=O0"])
+def test_the_plain_reading_of_runs_agrees(counts):
+    segmentation = {"size": [4, 5], "counts": counts}
+    with contextlib.nullcontext() if sound_mask(segmentation, 4, 5) else pytest.raises(UserError):
+        checked_rle(segmentation, 4, 5, "here")
 
 
 @pytest.mark.parametrize(
