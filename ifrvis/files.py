@@ -4,6 +4,7 @@ A file is written under a temporary name in its own folder, flushed to disk, the
 or hard-linked (`publish_once`: the first writer wins), so a reader sees all of it or nothing.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -11,9 +12,9 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any, Never
+from typing import Any, BinaryIO, Never
 
 import yaml
 
@@ -28,6 +29,7 @@ __all__ = [
     "read_yaml",
     "sha256_bytes",
     "sha256_file",
+    "temporary_beside",
     "write_atomically",
 ]
 
@@ -74,22 +76,28 @@ def publish_once(path: Path, data: bytes | str) -> bool:
 
 
 def _write_temporary(path: Path, data: bytes | str) -> Path:
-    payload = data.encode() if isinstance(data, str) else data
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(payload)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        with temporary_beside(path) as (stream, temporary):
+            stream.write(data.encode() if isinstance(data, str) else data)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise _explained(error, path) from error
     return temporary
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file in the folder of `path`: whole and on disk when the block ends, gone if it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream, Path(name)
+            stream.flush()
+            os.fsync(handle)
+        Path(name).chmod(0o644)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _explained(error: OSError, path: Path) -> UserError:

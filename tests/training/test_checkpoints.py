@@ -111,8 +111,6 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
 
 
 def test_a_real_full_device_is_reported_the_same_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        checkpoints.tempfile, "mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), str(tmp_path / "x"))
-    )
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), str(tmp_path / "x")))
     with pytest.raises(UserError, match=r"^Free some disk space"):
         save(tmp_path, 20, state(2))
