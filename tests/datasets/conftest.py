@@ -1,8 +1,24 @@
-"""A dataset of files, small enough to be written by a test."""
+"""Datasets that are small enough to be made by a test."""
 
 import json
+from dataclasses import replace
 
 import pytest
+
+from ifrvis.datasets.synthetic import SyntheticParameters
+from ifrvis.files import read_yaml
+from ifrvis.packed import packed
+
+
+@pytest.fixture(scope="session")
+def parameters_of():
+    """The parameters of a packed synthetic set, some of them changed."""
+
+    def load(name, **changes):
+        content = read_yaml(packed("experiments", "datasets", f"{name}.yaml"))
+        return replace(SyntheticParameters.from_mapping(content["synthetic"]), **changes)
+
+    return load
 
 
 @pytest.fixture
