@@ -114,7 +114,7 @@ class ClipSampler:
 
     def draw(self, iteration: int, position: int) -> ClipDraw:
         """The clip at one position of one iteration."""
-        rng = _generator(_CLIP_STREAM, self.seed, iteration, position)
+        rng = np.random.default_rng([_CLIP_STREAM, self.seed, iteration, position])
         epoch, turn = divmod(iteration * self.global_batch + position, len(self._videos))
         video, visible = self._videos[_permutation(self.seed, epoch, len(self._videos))[turn]]
         frames = self._draw_frames(rng, visible)
@@ -141,13 +141,9 @@ class ClipSampler:
         return tuple(sorted([key, *drawn]))
 
 
-def _generator(*key: int) -> np.random.Generator:
-    return np.random.default_rng(key)
-
-
 @functools.lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return _generator(_EPOCH_STREAM, seed, epoch).permutation(count)
+    return np.random.default_rng([_EPOCH_STREAM, seed, epoch]).permutation(count)
 
 
 def _trained(annotations: Annotations, video: Video) -> list[Track]:
