@@ -7,8 +7,8 @@ import pytest
 
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
-from ifrvis.evaluation.predictions import Scored, VideoPredictions, read_predictions, write_predictions
-from ifrvis.evaluation.scores import record_scores
+from ifrvis.evaluation.predictions import Scored, VideoPredictions, write_predictions
+from ifrvis.evaluation.scores import scores_of_file
 from ifrvis.files import canonical_json, sha256_file
 from ifrvis.harness.attempts import claim
 from ifrvis.harness.compose import load_profile
@@ -60,7 +60,7 @@ def finish(training, request):
             **{"name": training.name, "profile": request.profile.name, "off_spec": False, "dataset": "smoke19"},
             **{"train_sig": training.sig, "eval_sig": evaluation.sig, "protocol": evaluation.protocol},
             **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
-            **record_scores(annotations, read_predictions(path, annotations)),
+            **scores_of_file(annotations, path),
             "files": {"predictions": sha256_file(path), "weights": sha256_file(run.weights)},
             "inference": evaluation.inference,
             "scoring": SCORING_VERSION,
