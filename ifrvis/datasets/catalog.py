@@ -111,8 +111,11 @@ class Dataset:
     def make(self, role: Role, progress: Callable[[int, int], None] | None = None) -> None:
         """Make one split of a synthetic set unless it is there; other datasets cannot be made."""
         if self.config.synthetic is not None:
-            parameters = self._parameters()
-            synthetic.make_split(parameters, SYNTHETIC_SPLITS[role], self._folder(), progress=progress)
+            from ifrvis.datasets.making import (
+                make_split,  # it draws; a plan, which needs fingerprints alone, does without
+            )
+
+            make_split(self._parameters(), SYNTHETIC_SPLITS[role], self._folder(), progress=progress)
 
     def _parameters(self) -> synthetic.SyntheticParameters:
         assert self.config.synthetic is not None

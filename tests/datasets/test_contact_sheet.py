@@ -2,7 +2,7 @@ import cv2
 import pytest
 
 from ifrvis.datasets.contact_sheet import contact_sheet
-from ifrvis.datasets.synthetic import make_split
+from ifrvis.datasets.making import make_split
 from ifrvis.errors import UserError
 
 

@@ -11,6 +11,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets import scenes, synthetic, textures
+from ifrvis.datasets.making import make_split
 from ifrvis.datasets.rle import area, box, decode
 from ifrvis.datasets.ytvis import read_annotations
 from ifrvis.files import read_json
@@ -78,7 +79,7 @@ def mini(request, tmp_path_factory, parameters_of):
     folder = tmp_path_factory.mktemp(request.param)
     parameters = parameters_of(request.param, videos=NUM_MADE)
     for split in ("pretrain", "train", "test"):
-        synthetic.make_split(parameters, split, folder)
+        make_split(parameters, split, folder)
     return Mini(parameters, folder, *(list(load(folder, split)) for split in ("pretrain", "train", "test")))
 
 
