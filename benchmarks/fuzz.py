@@ -50,9 +50,9 @@ from ifrvis.errors import UserError
 from ifrvis.harness.attempts import attempts_of, claim
 from ifrvis.harness.compose import load_profile
 from ifrvis.harness.live import LiveView
-from ifrvis.harness.local import Item
 from ifrvis.harness.plan import Request
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import Item
 from ifrvis.harness.records import digest_of, publish_record, read_record
 from ifrvis.harness.runs import Results
 from ifrvis.harness.tables import load_table

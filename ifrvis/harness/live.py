@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ifrvis.harness.local import Item
+from ifrvis.harness.queue import Item
 
 __all__ = ["LiveView", "duration"]
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.local import submission
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import submission
 
 
 def test_the_shape_that_json_has(make_request):
