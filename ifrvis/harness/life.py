@@ -19,7 +19,7 @@ from ifrvis.harness.attempts import Attempt, StaleAttemptError, this_process
 from ifrvis.harness.provenance import environment
 from ifrvis.harness.runs import Results
 
-__all__ = ["StoppedError", "attempt_at", "live"]
+__all__ = ["SIGNALS", "StoppedError", "attempt_at", "live", "signals_ask"]
 
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
@@ -43,7 +43,7 @@ def live(folder: str, work: Callable[[Attempt, dict[str, Any]], None]) -> None:
     attempt = attempt_at(Path(folder))
     if attempt.ending() is not None:  # its launcher gave it up before it began: a later one may be at work already
         return
-    with _output_to(attempt.log), _heart(attempt) as progress, _signals_ask(attempt):
+    with _output_to(attempt.log), _heart(attempt) as progress, signals_ask(attempt):
         started = time.monotonic()
         reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, progress))
         if kind == StoppedError.__name__:
@@ -102,7 +102,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextlib.contextmanager
-def _signals_ask(attempt: Attempt) -> Iterator[None]:
+def signals_ask(attempt: Attempt) -> Iterator[None]:
     """While the block lasts, what a cluster sends before it kills asks for a stop at the next safe point."""
     if threading.current_thread() is not threading.main_thread():
         yield

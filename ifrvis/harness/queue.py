@@ -157,11 +157,13 @@ class Queue(ABC):
         if newest is not None and newest.number > item.seen and newest.state() != "killed":
             item.state, item.attempt = "running", newest  # another launcher's: follow it, or take its end for ours
             return False
-        asked = submission(item.training, self._request, workers=self._workers)
-        attempt = claim(run, asked, after=newest.number if newest else 0)
+        attempt = claim(run, self._submission(item.training), after=newest.number if newest else 0)
         if attempt is not None:  # else somebody has just taken it: look again
             item.state, item.attempt = "running", attempt
         return attempt is not None
+
+    def _submission(self, training: Training) -> dict[str, Any]:
+        return submission(training, self._request, workers=self._workers)
 
     def _follow(self, item: Item) -> None:
         assert item.attempt is not None
