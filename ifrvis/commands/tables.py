@@ -52,15 +52,18 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help=text)
 
 
-def _headline(plan: "Plan", why: str, where: str, at_once: int) -> str:
+def _headline(plan: "Plan", why: str, *, jobs: int = 0, cluster: str = "") -> str:
+    """The scale, why it, and how much there is to do: on this machine, `jobs` at once, or on a cluster."""
     from ifrvis.harness.cost import cost_of
     from ifrvis.harness.live import duration
 
     profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
-    line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} {where}"
+    line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
+    line += f" on cluster {cluster}" * bool(cluster)
     if to_run and hours is not None:
-        rounds = max(1, -(-len(to_run) // at_once)) / len(to_run)
-        line += f", about {duration(hours * rounds * 3600)} with {at_once} at once (an estimate)"
+        rounds = max(1, -(-len(to_run) // (jobs or len(to_run)))) / len(to_run)
+        at_once = f"with {jobs} at once" if jobs else "each"
+        line += f", about {duration(hours * rounds * 3600)} {at_once} (an estimate)"
     return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
 
 
@@ -75,7 +78,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(plan.as_json(), indent=1))
     else:
-        print("\n".join([_headline(plan, why, "to run", default_jobs(1)), *plan_lines(plan), *cost_lines(plan)]))
+        print("\n".join([_headline(plan, why, jobs=default_jobs(1)), *plan_lines(plan), *cost_lines(plan)]))
     for missing in plan.data_missing:
         print(f"ifrvis: {missing}", file=sys.stderr)
     return 2 if plan.data_missing else 0
@@ -100,6 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from ifrvis.harness.cluster import load_cluster
     from ifrvis.harness.cost import check_disk, measure_siblings
+    from ifrvis.harness.live import LiveView
     from ifrvis.harness.machine import default_jobs
     from ifrvis.harness.outcome import failure_lines, verdicts, waiting_lines
     from ifrvis.harness.planner import make_plan
@@ -112,19 +116,24 @@ def _run(arguments: argparse.Namespace) -> int:
     plan = planned(request)
     measure_siblings(plan)
     jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
-    where = f"to run on cluster {cluster.name}" if cluster else "to run"
-    lines = [_headline(plan, why, where, len(plan.to_run) if cluster else jobs), *plan_lines(plan)]
-    _say(console, lines)
+    headline = _headline(plan, why, cluster=cluster.name) if cluster else _headline(plan, why, jobs=jobs)
+    _say(console, [headline, *plan_lines(plan)])
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
     queue = _cluster_queue(plan, arguments, cluster, console) if cluster else _local_queue(plan, arguments, jobs)
     _make_data(plan, console)
     waiting = waiting_lines(plan)
-    succeeded = _work(queue, arguments, console)
-    _say(console, [*failure_lines(queue.items), *waiting])
+    if cluster:
+        queue.launch()
+        _say(console, queue.submitted_lines())
     if cluster and not arguments.wait:
-        return 0 if succeeded and not waiting else 1
+        _say(console, [*failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them"])
+        return 0 if not waiting and all(item.state != "failed" for item in queue.items) else 1
+    leaving = "Ctrl-C leaves this view and the jobs go on" if cluster else "Ctrl-C stops at the next safe point"
+    with LiveView(console, on_interrupt=leaving) as view:
+        succeeded = queue.run(view.update)
+    _say(console, [*failure_lines(queue.items), *waiting])
     plan = make_plan(request)
     _write_reports(plan, arguments)
     lines, learned = verdicts(plan)
@@ -164,19 +173,6 @@ def _cluster_queue(plan: "Plan", arguments: argparse.Namespace, cluster: "Cluste
         )
     queue = SlurmQueue(plan.to_run, plan.request, cluster=cluster, run_attempt=run_attempt, workers=arguments.workers)
     return queue
-
-
-def _work(queue: "LocalQueue | SlurmQueue", arguments: argparse.Namespace, console: Any) -> bool:
-    """Run the queue, or submit what is in it; tells whether all went well."""
-    from ifrvis.harness.live import LiveView
-
-    leaving = "Ctrl-C leaves this view, the jobs go on" if arguments.cluster else "Ctrl-C stops at the next safe point"
-    if arguments.cluster and not arguments.wait:
-        queue.launch()
-        _say(console, queue.submitted_lines())
-        return all(item.state != "failed" for item in queue.items)
-    with LiveView(console, on_interrupt=leaving) as view:
-        return queue.run(view.update)
 
 
 def _make_data(plan: "Plan", console: Any) -> None:

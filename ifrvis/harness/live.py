@@ -59,7 +59,7 @@ class LiveView:
                 self._shown[item.training.name] = state
                 step, loss, ap, left = _cells(item)
                 named = [f"loss {loss}" * bool(loss), f"AP so far {ap}" * bool(ap), f"{left} left" * bool(left)]
-                words = [item.training.name, state, step, *named, item.message]
+                words = [item.training.name, state, step, *named, *[item.message] * (state != "queued")]
                 line = " ".join(word for word in words if word)
                 self._console.print(line, soft_wrap=True, highlight=False, markup=False)
         if repeat:
@@ -93,7 +93,9 @@ def _state(item: Item) -> str:
 
 
 def _cells(item: Item) -> tuple[str, str, str, str]:
-    """Step, loss, AP so far (percent, on the watched videos) and time left of a running item."""
+    """Step, loss, AP so far (percent, on the watched videos) and time left of a running item; why one is queued."""
+    if _state(item) == "queued":
+        return item.message, "", "", ""
     progress: dict[str, Any] = item.attempt.progress() if item.attempt and item.state == "running" else {}
     if not progress:
         return "", "", "", ""

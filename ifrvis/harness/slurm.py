@@ -36,6 +36,10 @@ from ifrvis.harness.snapshot import in_snapshot, take_snapshot
 __all__ = ["SlurmQueue", "Submitted", "check_accepted", "script_text"]
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 @dataclass(frozen=True)
 class Submitted:
     """An array as it was submitted."""
@@ -118,18 +122,17 @@ class SlurmQueue(Queue):
     def submitted_lines(self) -> list[str]:
         """What was submitted, and what was found to be already."""
         new, going = len([item for item in self.items if item.job]), Counter(item.state for item in self.items)
-        arrays = ", ".join(f"{each.job} ({each.runs})" for each in self.submitted)
-        lines = [f"submitted {new} runs in {len(self.submitted)} arrays: {arrays}"] if new else []
+        arrays = ", ".join(f"{each.job} of {each.runs}" for each in self.submitted)
+        lines = (
+            [f"submitted {_counted(new, 'run')} as {_counted(len(self.submitted), 'array')}: {arrays}"] if new else []
+        )
         if going["running"] > new:
-            lines.append(f"{going['running'] - new} runs were there already, queued or running")
+            lines.append(f"{_counted(going['running'] - new, 'run')} submitted before, queued or running")
         if going["waiting"]:
             lines.append(
-                f"{going['waiting']} runs wait for a pretraining elsewhere: start the same command again later"
+                f"{_counted(going['waiting'], 'run')} left until the pretraining is there: start this again then"
             )
-        return [
-            *lines,
-            "`ifrvis status` shows how they are, `ifrvis cancel` stops them; jobs go on without this command",
-        ]
+        return lines
 
     def _step(self) -> None:
         if time.monotonic() - self._asked >= self._cluster.poll_s:

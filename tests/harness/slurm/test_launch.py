@@ -34,8 +34,8 @@ def test_a_launch_returns_once_it_has_submitted_and_a_second_one_starts_nothing(
     table.set_up(seeds=2, iterations=40, fake={"slow_s": 0.1})
     said = table.command("run")
     assert said.splitlines()[0].startswith("Profile smoke (as asked): 2 trainings, 2 to run on cluster test")
-    assert "submitted 2 runs in 1 arrays" in said
-    assert "2 runs were there already" in table.command("run")
+    assert "submitted 2 runs as 1 array: " in said
+    assert "2 runs submitted before" in table.command("run")
     table.wait_for("complete", "complete")
     assert table.all_starts() == ["mask2former-r50-ytvis19-s0 1", "mask2former-r50-ytvis19-s1 1"]
 
