@@ -78,7 +78,8 @@ class Table:
                 read_json(path / "exit.json")["reason"] for path in attempts if (path / "exit.json").exists()
             )
             records = list((self.folder / "results" / "records").glob(f"*/{run.name}-*.json"))
-            counts = [int(path.read_text()) for each in attempts for path in each.glob("checkpoints/count")]
+            texts = [path.read_text() for each in attempts for path in each.glob("checkpoints/count")]
+            counts = [int(text) for text in texts if text]  # empty: killed while it wrote
             if ends["complete"] != 1 or len(records) != 1 or counts != sorted(counts) or counts[-1] != STEPS:
                 found.append(f"{run}: {dict(ends)}, {len(records)} records, counts {counts}")
         return found
@@ -109,8 +110,8 @@ def strike(table: Table, role: str, rng: random.Random) -> bool:
 def _restart_some_slurmd(rng: random.Random) -> bool:
     """Kill the daemon of a node, and start it again as `slurm_local.sh` would."""
     folder = Path(os.environ["SLURM_CONF"]).parent
-    path = rng.choice(sorted((folder / "run").glob("slurmd-*.pid")))
-    node = path.stem.removeprefix("slurmd-")
+    node = rng.choice((folder / "run" / "nodes").read_text().split())
+    path = folder / "run" / f"slurmd-{node}.pid"
     os.kill(int(path.read_text().split()[0]), signal.SIGKILL)
     time.sleep(rng.random() * PAUSE_S)
     command = ["slurmd", "-D", "-f", os.environ["SLURM_CONF"], "-N", node]

@@ -24,7 +24,12 @@ __all__ = ["SIGNALS", "StoppedError", "attempt_at", "live", "signals_ask"]
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # torch says so in plain RuntimeErrors
-LOADER_KILLED = re.compile("DataLoader worker .*(killed by signal|exited unexpectedly)")
+OTHER_KILLED = re.compile(  # one that loads data, or one that trains beside this one (Gloo, NCCL)
+    "DataLoader worker .*(killed by signal|exited unexpectedly)"
+    "|gloo/transport/.*(Connection (closed|reset) by peer|Broken pipe)"
+    "|remote process exited or there was a network error",
+    re.DOTALL,
+)
 SIGNALS = {signal.SIGTERM: "preempted", signal.SIGUSR1: "timeout", signal.SIGUSR2: "timeout"}
 log = logging.getLogger("ifrvis")
 
@@ -81,9 +86,9 @@ def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
 
 
 def _failure(error: Exception) -> tuple[Any, str, str]:
-    if killed := next((str(each) for each in _chain(error) if LOADER_KILLED.search(str(each))), None):
+    if killed := next((str(each) for each in _chain(error) if OTHER_KILLED.search(str(each))), None):
         log.error("%s", killed)
-        return "killed", "killed", f"a process that loads data was killed: {killed}"
+        return "killed", "killed", f"a process beside this one was killed: {killed}"
     if isinstance(error, UserError):
         log.error("%s", error)
         return "failed", KINDS.get(type(error).__name__, "input"), str(error)
