@@ -51,7 +51,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.attempts import attempts_of
 from ifrvis.harness.compose import load_profile
 from ifrvis.harness.live import LiveView
-from ifrvis.harness.local import Item
+from ifrvis.harness.queue import Item
 from ifrvis.harness.records import digest_of, read_record
 from ifrvis.harness.tables import load_table
 from ifrvis.training.build import load_initial_weights

@@ -13,9 +13,9 @@ from ifrvis.files import canonical_json, sha256_file
 from ifrvis.harness.attempts import claim
 from ifrvis.harness.compose import load_profile
 from ifrvis.harness.identity import SCORING_VERSION
-from ifrvis.harness.local import submission
 from ifrvis.harness.plan import Request
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import submission
 from ifrvis.harness.records import publish_record
 from ifrvis.harness.runs import Results
 from ifrvis.harness.tables import load_table

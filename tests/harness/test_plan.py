@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.local import submission
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import submission
 from ifrvis.harness.tables import load_table
 from ifrvis.packed import packed
 
