@@ -13,7 +13,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifrvis.models.attention import Memory, allowed_keys
+from ifrvis.models.attention import Memory
 from ifrvis.models.ifr_layers import IFRDecoder
 from ifrvis.models.losses import focal_loss
 from ifrvis.models.mask2former import Mask2FormerVISHead
@@ -64,13 +64,19 @@ class IFRHead(Mask2FormerVISHead):
         return self.transformer_decoder
 
     def _decode_layer(
-        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor, resized: Tensor
+        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return layer(queries, self.query_embed.weight, memory, allowed_keys(embeds, resized))
+        return layer(queries, self.query_embed.weight, memory, embeds)
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:
         """Class probabilities, (N, K) in [0, 1]; each on its own, so one query can be of several classes."""
         return super().class_probs(cls_logits) if self.focal is None else cls_logits.sigmoid()
+
+    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
+        """Queries whose best class is likelier than `min_score`, (N,) bool: there is no no-object class."""
+        if self.focal is None:
+            return super().kept_queries(cls_logits, min_score)
+        return self.class_probs(cls_logits).amax(-1) > min_score
 
     def _matching_probs(self, cls_logits: Tensor) -> Tensor:
         # The last column is for `class_target_from_last_frame`: no-object has no probability here.
