@@ -112,6 +112,10 @@ class Attention:
         key = key + F.linear(memory.positions, self._key_weight)
         return memory.of_clips(self._heads(key)), memory.of_clips(self._heads(value))
 
+    def time(self, code: Tensor) -> Tensor:
+        """What a frame's time, (C,), adds to its projected keys: (A, D, 1)."""
+        return self._heads(F.linear(code, self._key_weight)[None]).transpose(-1, -2)
+
     def joined_memory(self, memory: Memory) -> tuple[Tensor, Tensor]:
         """Projected keys and values, all frames of a clip as one: two (B, A, T L, D)."""
         tokens = memory.of_clips(memory.frames.tokens).flatten(1, 2)
@@ -135,6 +139,9 @@ class Attention:
             (*, N, C) float.
         """
         axes = query.shape[:-3]  # the fused kernels take exactly one leading axis
+        if len(axes) == 2 and _share_frames(key):
+            frames = zip(query.unbind(1), key.unbind(1), value.unbind(1), allowed.unbind(1))
+            return torch.stack([self.attend(*frame) for frame in frames], 1)
         if len(axes) != 1:
             query, key, value = (x.flatten(0, -4) for x in (query, key, value))
             allowed = None if allowed is None else allowed.flatten(0, -4)
@@ -144,7 +151,7 @@ class Attention:
     def attend_frame_by_frame(self, query: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
         """Attention over all frames of a clip together, with keys and scores of few frames at a time.
 
-        The softmax is exact: its sums go with a running maximum. A time is one number for all keys of its frame.
+        The softmax is exact: its sums go with a running maximum.
 
         Args:
             query: (B, A, N, D) float, projected.
@@ -155,19 +162,19 @@ class Attention:
             (B, N, C) float.
         """
         query = query * self._attn.head_dim**-0.5
-        times = None if memory.times is None else self._heads(F.linear(memory.times, self._key_weight)[:, None])
-        highest = torch.full_like(query[..., :1], -torch.finfo(torch.float32).max, dtype=torch.float32)
-        total, weighted = torch.zeros_like(highest), torch.zeros_like(query, dtype=torch.float32)
+        time = full_precision(query[..., :1]) * 0.0
+        highest = torch.full_like(time, -torch.finfo(time.dtype).max)
+        total, weighted = torch.zeros_like(highest), torch.zeros_like(full_precision(query))
         for start in range(0, memory.num_frames, FRAMES_AT_ONCE):
-            stop = min(start + FRAMES_AT_ONCE, memory.num_frames)
-            keys, values = self.memory(memory.part(start, stop))
-            for t, key, value in zip(range(start, stop), keys.unbind(1), values.unbind(1)):
+            part = memory.part(start, min(start + FRAMES_AT_ONCE, memory.num_frames))
+            keys, values = self.memory(part)
+            for t, (key, value) in enumerate(zip(keys.unbind(1), values.unbind(1))):
                 scores = full_precision(query @ key.transpose(-1, -2))
-                if times is not None:
-                    scores += full_precision(query @ times[t].transpose(-1, -2))
-                scores.masked_fill_(~allowed[:, t, None], -torch.inf)
-                before, highest = highest, torch.maximum(highest, scores.amax(-1, keepdim=True))
-                decay, probs = (before - highest).exp_(), scores.sub_(highest).exp_()
+                scores += _bias(allowed[:, start + t, None], scores.dtype)
+                if part.times is not None:  # one number for all keys of a frame
+                    time = full_precision(query @ self.time(part.times[t]))
+                before, highest = highest, torch.maximum(highest, scores.amax(-1, keepdim=True) + time)
+                decay, probs = (before - highest).exp(), scores.sub_(highest - time).exp_()
                 total = total * decay + probs.sum(-1, keepdim=True)
                 weighted = weighted * decay + full_precision(probs.to(value.dtype) @ value)
         return self._attn.out_proj((weighted / total).transpose(1, 2).flatten(2))
@@ -205,6 +212,16 @@ def resize_mask_features(features: Tensor, size: Sequence[int]) -> Tensor:
     return resized.view(*features.shape[:2], *size)
 
 
+def _bias(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a query may attend, minus infinity elsewhere: kernels would make it of bools at every call."""
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+
+
+def _share_frames(of_clips: Tensor) -> bool:
+    """Whether clips of a (B, T, ...) view overlap in memory, so that to flatten it would copy every shared frame."""
+    return len(of_clips) > 1 and of_clips.stride(0) < of_clips.shape[1] * of_clips.stride(1)
+
+
 @torch.no_grad()
 def allowed_keys(mask_embeds: Tensor, memory: Memory) -> Tensor:
     """Where queries may attend: inside their predicted mask, everywhere if that is empty.
@@ -218,9 +235,12 @@ def allowed_keys(mask_embeds: Tensor, memory: Memory) -> Tensor:
     """
     resized = memory.of_clips(memory.frames.mask_features)
     grouped = resized.flatten(3).unflatten(1, (mask_embeds.shape[1], -1))
+    embeds = full_precision(mask_embeds)
     with torch.autocast(resized.device.type, enabled=False):
-        logits = torch.einsum("bgnc,bgtcl->bgntl", full_precision(mask_embeds), grouped)
-    logits = logits.flatten(3)
+        if _share_frames(grouped):
+            logits = torch.stack([e @ m for e, m in zip(embeds.unbind(1), grouped[:, :, 0].unbind(1))], 1)
+        else:
+            logits = torch.einsum("bgnc,bgtcl->bgntl", embeds, grouped).flatten(3)
     empty = logits.amax(-1, keepdim=True) <= 0
     return logits > torch.zeros_like(logits[..., :1]).masked_fill(empty, -torch.inf)
 

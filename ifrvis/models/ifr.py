@@ -63,9 +63,7 @@ class IFRHead(Mask2FormerVISHead):
     def _layers(self) -> Iterable[nn.Module]:
         return self.transformer_decoder
 
-    def _decode_layer(
-        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         return layer(queries, self.query_embed.weight, memory, embeds)
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:

@@ -180,9 +180,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         times = time_positions(num_frames, like=level.tokens) if self.time_positions else None
         return Memory(level, self.level_embed.weight[index], positions, times, num_frames, stride)
 
-    def _decode_layer(
-        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         """Clip-level queries (B, N, C), and the queries that predict masks, (B, T or 1, N, C)."""
         queries = decoder_layer(layer, queries, self.query_embed.weight, memory, embeds[:, :1])
         return queries, queries[:, None]
