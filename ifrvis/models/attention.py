@@ -19,7 +19,17 @@ from torch.nn import functional as F
 
 from ifrvis.models.decoding import full_precision
 
-__all__ = ["Attention", "Level", "Memory", "allowed_keys", "decoder_layer", "resize_mask_features", "time_positions"]
+__all__ = [
+    "FRAMES_AT_ONCE",
+    "Attention",
+    "Level",
+    "Memory",
+    "additive_mask",
+    "allowed_keys",
+    "decoder_layer",
+    "resize_mask_features",
+    "time_positions",
+]
 
 FRAMES_AT_ONCE = 16  # keys and values of a long video do not fit
 
@@ -162,7 +172,7 @@ class Attention:
             (B, N, C) float.
         """
         query = query * self._attn.head_dim**-0.5
-        time = full_precision(query[..., :1]) * 0.0
+        time = torch.zeros_like(full_precision(query[..., :1]))
         highest = torch.full_like(time, -torch.finfo(time.dtype).max)
         total, weighted = torch.zeros_like(highest), torch.zeros_like(full_precision(query))
         for start in range(0, memory.num_frames, FRAMES_AT_ONCE):
@@ -170,7 +180,7 @@ class Attention:
             keys, values = self.memory(part)
             for t, (key, value) in enumerate(zip(keys.unbind(1), values.unbind(1))):
                 scores = full_precision(query @ key.transpose(-1, -2))
-                scores += _bias(allowed[:, start + t, None], scores.dtype)
+                scores += additive_mask(allowed[:, start + t, None], scores.dtype)
                 if part.times is not None:  # one number for all keys of a frame
                     time = full_precision(query @ self.time(part.times[t]))
                 before, highest = highest, torch.maximum(highest, scores.amax(-1, keepdim=True) + time)
@@ -212,7 +222,7 @@ def resize_mask_features(features: Tensor, size: Sequence[int]) -> Tensor:
     return resized.view(*features.shape[:2], *size)
 
 
-def _bias(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where a query may attend, minus infinity elsewhere: kernels would make it of bools at every call."""
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
 

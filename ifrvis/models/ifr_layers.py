@@ -15,7 +15,7 @@ import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor, nn
 
-from ifrvis.models.attention import FRAMES_AT_ONCE, Attention, Memory, allowed_keys
+from ifrvis.models.attention import FRAMES_AT_ONCE, Attention, Memory, additive_mask, allowed_keys
 from ifrvis.models.host_configs import ffn_cfg
 
 __all__ = ["IFRDecoder", "IFRDecoderLayer"]
@@ -88,9 +88,7 @@ class IFRDecoderLayer(nn.Module):
             stop = min(start + FRAMES_AT_ONCE, memory.num_frames)
             part = memory.part(start, stop)
             key, value = cross.memory(part)
-            # The kernel would make this of a mask of bools at every call.
-            blocked = ~allowed_keys(embeds[:, start:stop], part)[:, :, None]
-            bias = torch.zeros(blocked.shape, dtype=key.dtype, device=key.device).masked_fill(blocked, -torch.inf)
+            bias = additive_mask(allowed_keys(embeds[:, start:stop], part)[:, :, None], key.dtype)
             query = cross.query(queries + query_pos)[:, None].expand(-1, stop - start, -1, -1, -1)
             attended = self.norms[0](queries[:, None] + cross.attend(query, key, value, bias))
             of_frames = zip(*(x.unbind(1) for x in (attended, own.key(attended + query_pos), own.value(attended))))

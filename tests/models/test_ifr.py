@@ -3,8 +3,7 @@ import torch
 from mmdet.registry import MODELS
 from models import literal
 
-from ifrvis.models import FrameFeatures, LayerOutput
-from ifrvis.models import ifr_layers
+from ifrvis.models import FrameFeatures, LayerOutput, ifr_layers
 from ifrvis.models.losses import focal_loss
 from ifrvis.models.targets import ClipTargets, Normalisers, clip_targets
 
