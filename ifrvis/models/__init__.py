@@ -3,7 +3,7 @@
 In a config of the host: `custom_imports = dict(imports=["ifrvis.models"])`.
 """
 
-from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, binary_masks
+from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, output_logits
 from ifrvis.models.ifr import IFRHead
 from ifrvis.models.mask2former import Mask2FormerVISHead
 from ifrvis.models.parameters import ParameterRuleConstructor, parameter_groups
@@ -17,6 +17,6 @@ __all__ = [
     "Mask2FormerVISHead",
     "NonFiniteError",
     "ParameterRuleConstructor",
-    "binary_masks",
+    "output_logits",
     "parameter_groups",
 ]

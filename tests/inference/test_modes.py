@@ -1,7 +1,6 @@
 """Predictions of a model that is known, and of a thin real one beside the host's own inference."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,13 +15,14 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
 from ifrvis.harness.compose import compose, load_profile
 from ifrvis.harness.tables import load_table
-from ifrvis.inference import whole
-from ifrvis.inference.whole import best_pairs, best_queries, predict_split
-from ifrvis.models.decoding import DecodedClip
+from ifrvis.inference import modes
+from ifrvis.inference.modes import best_pairs, best_queries, predict_split
+from ifrvis.models.attention import Level
+from ifrvis.models.decoding import FrameFeatures, LayerOutput
 from ifrvis.training.build import build_model
 
 HEIGHT, WIDTH, LENGTH = 40, 60, 3
-INFERENCE = {"mode": "whole", "side": 80, "max_side": 200, "topk": 4}
+INFERENCE = {"mode": "whole", "side": 80, "max_side": 200, "topk": 4, "tta": None}
 PROBS = torch.tensor([[0.1, 0.7], [0.6, 0.2], [0.3, 0.3], [0.0, 0.05], [0.0, 0.0], [0.0, 0.0]])
 
 
@@ -45,10 +45,14 @@ def videos(tmp_path: Path) -> Annotations:
 class KnownModel(torch.nn.Module):
     """Query 0 is what is bright, query 1 what is dark, query 2 is seen in the first frame only, the rest nothing."""
 
+    num_classes = 2
+
     def __init__(self, class_probs: torch.Tensor) -> None:
         super().__init__()
-        self.class_probs = class_probs
-        self.track_head = SimpleNamespace(decode_clip=self.decode_clip)
+        self.query_feat = torch.nn.Embedding(len(class_probs), 1)
+        self.class_logits = class_probs.logit()
+
+    track_head = backbone = property(lambda self: self)
 
     def data_preprocessor(self, data, training):
         assert not training
@@ -56,13 +60,23 @@ class KnownModel(torch.nn.Module):
         assert images.shape[2:] == (80, 120)
         return {"inputs": F.pad(images, (0, 8, 0, 16))[None]}
 
-    def backbone(self, images):
+    def forward(self, images):
         return F.avg_pool2d(images[:, :1], 4)
 
-    def decode_clip(self, features):
-        embeds = torch.zeros(len(features), len(self.class_probs), 1)
-        embeds[:, 0], embeds[:, 1], embeds[0, 2] = 1, -1, 1
-        return DecodedClip(self.class_probs, embeds, features)
+    def encode_frames(self, features):
+        return FrameFeatures(features, [F.avg_pool2d(features, 2)])
+
+    def levels(self, frames):
+        return [Level(frames.memories[0].flatten(2).transpose(1, 2), frames.memories[0])]
+
+    def decode_clips(self, levels, num_frames, stride=1):
+        num_clips = len(levels[0].tokens) - num_frames + 1
+        embeds = torch.zeros(num_clips, num_frames, len(self.class_logits), 1)
+        embeds[:, :, 0], embeds[:, :, 1], embeds[:, 0, 2] = 1, -1, 1
+        return LayerOutput(self.class_logits.expand(num_clips, -1, -1), embeds)
+
+    def class_probs(self, logits):
+        return logits.sigmoid()
 
 
 def test_masks_scores_and_categories_are_those_of_the_model(videos, tmp_path):
@@ -97,10 +111,10 @@ def test_no_more_masks_than_one_frames_kept_queries_are_made_at_once(videos, tmp
 
     def recorded(logits, *sizes):
         shapes.append(tuple(logits.shape))
-        return binary_masks(logits, *sizes)
+        return output_logits(logits, *sizes)
 
-    binary_masks = whole.binary_masks
-    monkeypatch.setattr(whole, "binary_masks", recorded)
+    output_logits = modes.output_logits
+    monkeypatch.setattr(modes, "output_logits", recorded)
     list(predict_split(KnownModel(PROBS), videos, tmp_path, {**INFERENCE, "topk": 2}))
     assert shapes == [(2, 24, 32)] * 2 * LENGTH
 
