@@ -11,9 +11,9 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, Never
+from typing import IO, Any, Never
 
 import yaml
 
@@ -27,6 +27,7 @@ __all__ = [
     "sha256_bytes",
     "sha256_file",
     "write_atomically",
+    "write_temporary",
 ]
 
 MAX_YAML_CHARACTERS = 1 << 18  # a second of parsing; the largest packed file has a fiftieth
@@ -55,13 +56,12 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     Raises:
         UserError: If the disk is full or the folder cannot be written.
     """
-    temporary = _write_temporary(path, data)
-    temporary.replace(path)
+    write_temporary(path, _writer(data)).replace(path)
 
 
 def publish_once(path: Path, data: bytes | str) -> bool:
     """Create `path` with `data` unless it exists; tells whether this call created it."""
-    temporary = _write_temporary(path, data)
+    temporary = write_temporary(path, _writer(data))
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -71,29 +71,40 @@ def publish_once(path: Path, data: bytes | str) -> bool:
     return True
 
 
-def _write_temporary(path: Path, data: bytes | str) -> Path:
+def _writer(data: bytes | str) -> Callable[[IO[bytes]], object]:
     payload = data.encode() if isinstance(data, str) else data
+    return lambda stream: stream.write(payload)
+
+
+def write_temporary(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """A file beside `path` that `write` has filled, flushed to disk, for its caller to rename; none where that fails.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
-            stream.write(payload)
+            write(stream)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise _explained(error, path) from error
     return temporary
 
 
-def _explained(error: OSError, path: Path) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"Free some disk space and start again: no room left to write {path} ({error.strerror}).")
-    return UserError(f"Make {path.parent} writable or choose another folder: cannot write {path} ({error.strerror}).")
+def _explained(error: OSError | RuntimeError, path: Path) -> UserError:
+    cause = error.__context__ if isinstance(error.__context__, OSError) else error
+    reason = getattr(cause, "strerror", cause)
+    if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"Free some disk space and start again: no room left to write {path} ({reason}).")
+    return UserError(f"Make {path.parent} writable or choose another folder: cannot write {path} ({reason}).")
 
 
 def _read_text(path: Path, what: str, most: int = -1) -> str:

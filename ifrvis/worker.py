@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ifrvis.datasets.catalog import Dataset, Split, load_dataset
+from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_file, write_atomically
 from ifrvis.harness.attempts import Attempt, attempts_of
@@ -64,6 +64,7 @@ class _Worker:
         self._progress = progress
         self._job = attempt.submission()
         self._spec = attempt.run.read_spec()
+        self._dataset = load_dataset(self._job["dataset"], Path(self._job["data_root"]))
         self._not_loaded: dict[str, Any] | None = None
         self._model: Any = None
         self._started = time.monotonic()
@@ -95,6 +96,8 @@ class _Worker:
         return run.results.record(self._job["profile"], run.name, run.train_sig, evaluation["eval_sig"])
 
     def _record(self, evaluation: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
         predictions = self._predictions(evaluation)
         self._progress["phase"] = "scoring"
         run, spec = self._attempt.run, self._spec
@@ -107,7 +110,7 @@ class _Worker:
             "seed": spec["train"]["seed"],
             "method": self._job["method"],
             "backbone": self._job["backbone"],
-            "dataset": load_dataset(self._job["dataset"], Path(self._job["data_root"])).name,
+            "dataset": self._dataset.name,
             "protocol": evaluation["protocol"],
             **self._scores(predictions, evaluation),
             "files": {
@@ -117,7 +120,11 @@ class _Worker:
             "inference": evaluation["inference"],
             "scoring": SCORING_VERSION,
             "spec": spec,
-            "provenance": {**provenance(), "determinism": _determinism(), "data": self._data(evaluation)},
+            "provenance": {
+                **provenance(),
+                "determinism": "seeded" if torch.cuda.is_available() else "bitwise",
+                "data": {"train": spec["train"]["data"], "evaluation": evaluation["split"]},
+            },
             "not_loaded": self._what_was_not_loaded(),
             "curve": self._curve(),
             "attempts": [self._attempt_json(each) for each in attempts_of(run)],
@@ -141,9 +148,6 @@ class _Worker:
 
     def _checkpoint_folders(self) -> list[Path]:
         return [each.checkpoints for each in attempts_of(self._attempt.run)]
-
-    def _data(self, evaluation: dict[str, Any]) -> dict[str, Any]:
-        return {"train": self._spec["train"]["data"], "evaluation": evaluation["split"]}
 
     def _scores(self, predictions: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
         from ifrvis.evaluation.scores import scores_of_file
@@ -258,11 +262,10 @@ class _Worker:
             raise StoppedError("stopped while predicting; the next attempt predicts again from the trained weights")
 
     def _split(self, role: Any, fingerprint: str) -> Split:
-        dataset: Dataset = load_dataset(self._job["dataset"], Path(self._job["data_root"]))
-        split = dataset.split(role)
+        split = self._dataset.split(role)
         if split.fingerprint != fingerprint:
             raise UserError(
-                f"Start the row again: the {role} split of {dataset.name} has changed since this run was planned "
+                f"Start the row again: the {role} split of {self._dataset.name} has changed since this run was planned "
                 f"(its fingerprint was {fingerprint[:12]} and is {(split.fingerprint or 'missing')[:12]})."
             )
         return split
@@ -274,12 +277,6 @@ def _checkpoint_interval_s() -> float:
         return float(given)
     except ValueError:
         raise UserError(f"Set IFRVIS_CHECKPOINT_INTERVAL_S to seconds, or unset it: got {given!r}.") from None
-
-
-def _determinism() -> str:
-    import torch
-
-    return "seeded" if torch.cuda.is_available() else "bitwise"
 
 
 if __name__ == "__main__":

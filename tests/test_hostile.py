@@ -21,7 +21,7 @@ from ifrvis.harness.attempts import attempts_of, claim
 from ifrvis.harness.compose import compose, load_profile, parse_override
 from ifrvis.harness.life import attempt_at
 from ifrvis.harness.local import LocalQueue
-from ifrvis.harness.logs import last_lines, one_run_named
+from ifrvis.harness.logs import last_lines
 from ifrvis.harness.plan import Request
 from ifrvis.harness.planner import make_plan
 from ifrvis.harness.records import publish_record, read_record
@@ -335,7 +335,7 @@ def test_what_a_worker_said_cannot_control_the_terminal(tmp_path):
     attempt.end("failed", message="\x1b[2Jgone")
     attempt.log.write_bytes(b"first\n\x1b[31mred\x07\xff\tend\n")
     assert attempt.ending()["message"] == "?[2Jgone"
-    assert last_lines(one_run_named(Results(tmp_path), "name"), 5) == ["first", "?[31mred?\ufffd\tend"]
+    assert last_lines(Results(tmp_path).one_run_named("name"), 5) == ["first", "?[31mred?\ufffd\tend"]
     assert str(UserError("Check \x1b]0;x\x07 \udcff.")) == "Check ?]0;x? ?."
 
 

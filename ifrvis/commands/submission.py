@@ -115,10 +115,9 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 def _run_named(root: Path, name: str) -> "Run":
     from ifrvis.harness.attempts import latest
-    from ifrvis.harness.logs import one_run_named
     from ifrvis.harness.runs import Results
 
-    run = one_run_named(Results(root), name)
+    run = Results(root).one_run_named(name)
     attempt = latest(run)
     if attempt is None:
         raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")

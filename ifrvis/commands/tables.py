@@ -47,14 +47,13 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _headline(plan: "Plan", why: str, jobs: int) -> str:
-    from ifrvis.harness.cost import cost_of
-    from ifrvis.harness.live import duration
+    from ifrvis.harness.cost import cost_of, duration_text
 
     profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
     line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
     if to_run and hours is not None:
         rounds = max(1, -(-len(to_run) // jobs)) / len(to_run)
-        line += f", about {duration(hours * rounds * 3600)} with {jobs} at once (an estimate)"
+        line += f", about {duration_text(hours * rounds * 3600)} with {jobs} at once (an estimate)"
     return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
 
 

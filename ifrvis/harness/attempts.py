@@ -81,6 +81,10 @@ class Attempt:
             return "running" if age < HEARTBEAT_LIMIT_S else "killed"
         return "killed" if age > PENDING_LIMIT_S or self._is_abandoned(age) else "pending"
 
+    def is_alive(self) -> bool:
+        """Whether it runs, or is about to."""
+        return self.state() in ("pending", "running")
+
     def ending(self) -> dict[str, Any] | None:
         """How the attempt ended, or None; one whose file cannot be used was killed, so that the next goes on."""
         path = self.folder / "exit.json"
@@ -186,7 +190,7 @@ def claim(run: Run, submission: dict[str, Any], *, after: int | None = None) -> 
         after: The number that the launcher knows as the newest: it gets no other than the next.
     """
     newest = latest(run)
-    if newest is not None and newest.state() in ("pending", "running"):
+    if newest is not None and newest.is_alive():
         return None
     if after is not None and after != (newest.number if newest else 0):
         return None

@@ -14,7 +14,6 @@ from ifrvis.harness.runs import Run
 __all__ = ["cancel", "cancel_waiting"]
 
 POLL_S = 0.2
-ALIVE = ("pending", "running")
 
 
 def cancel_waiting(runs: Iterable[Run]) -> None:
@@ -37,7 +36,7 @@ def cancel(runs: Iterable[Run], *, now: bool, patience_s: float, say: Callable[[
     Raises:
         UserError: If one is to be killed that is not on this machine.
     """
-    living = [each for each in map(latest, runs) if each is not None and each.state() in ALIVE]
+    living = [each for each in map(latest, runs) if each is not None and each.is_alive()]
     for attempt in living:
         attempt.ask_to_stop("cancelled")
         if now:
@@ -45,7 +44,7 @@ def cancel(runs: Iterable[Run], *, now: bool, patience_s: float, say: Callable[[
         say(f"{attempt.run.name} {'killed' if now else 'asked to stop'}")
     deadline = time.monotonic() + patience_s
     while living and time.monotonic() < deadline:
-        for attempt in [each for each in living if each.state() not in ALIVE]:
+        for attempt in [each for each in living if not each.is_alive()]:
             living.remove(attempt)
             say(f"{attempt.run.name} {attempt.state()}")
         time.sleep(POLL_S)

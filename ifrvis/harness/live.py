@@ -9,21 +9,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ifrvis.harness.cost import duration_text
 from ifrvis.harness.local import Item
 
-__all__ = ["LiveView", "duration"]
+__all__ = ["LiveView"]
 
 REPEAT_S = 30.0  # without a terminal: how often a line about what runs
-
-
-def duration(seconds: float | None) -> str:
-    """A time for people: `12 s`, `3 min`, `2 h 05 min`."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class LiveView:
@@ -89,6 +80,6 @@ def _cells(item: Item) -> tuple[str, str, str, str]:
         return "", "", "", ""
     steps = f"{progress['iteration']}/{progress['iterations']}" if "iteration" in progress else ""
     loss = f"{progress['loss']:.2f}" if progress.get("phase") == "training" and "loss" in progress else ""
-    left = duration(progress.get("eta_s")) if progress.get("phase") == "training" else ""
+    left = duration_text(progress.get("eta_s")) if progress.get("phase") == "training" else ""
     ap = f"{100 * progress['ap']:.1f}" if progress.get("ap") is not None else ""
     return f"{progress['phase']} {steps}".strip(), loss, ap, left

@@ -34,7 +34,7 @@ class IFRDecoder(nn.Module):
     """
 
     def __init__(
-        self, width: int, *, num_layers: int, num_heads: int, feedforward_channels: int, image_names: bool = False
+        self, width: int, *, num_layers: int, num_heads: int, feedforward_channels: int, image_names: bool
     ) -> None:
         super().__init__()
         layers = nn.ModuleList(IFRDecoderLayer(width, num_heads, feedforward_channels) for _ in range(num_layers))

@@ -9,6 +9,7 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
+import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -48,10 +49,10 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         num_points: P, points of a mask.
         oversample_ratio: Candidates for uncertain points, in units of P.
         importance_ratio: Share of uncertain points.
-        topk: Results of `predict` for a video, out of all pairs of query and class.
         host_mask_loss: Multiply the mask loss by T, as the host does.
         class_target_from_last_frame: Train an instance that the last frame does not show as no-object, as the
             official code does.
+        topk: Results of `predict` for a video, out of all pairs of query and class.
     """
 
     time_positions = True  # of keys, in their clip
@@ -61,18 +62,18 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         in_channels: Sequence[int],
         num_classes: int,
         *,
-        feat_channels: int = 256,
-        num_queries: int = 100,
+        feat_channels: int,
+        num_queries: int,
         encoder: dict[str, int],
         decoder: dict[str, int],
         loss_weights: dict[str, float],
-        no_object_weight: float = 0.1,
-        num_points: int = 12544,
-        oversample_ratio: float = 3.0,
-        importance_ratio: float = 0.75,
+        no_object_weight: float,
+        num_points: int,
+        oversample_ratio: float,
+        importance_ratio: float,
+        host_mask_loss: bool,
+        class_target_from_last_frame: bool,
         topk: int = 10,
-        host_mask_loss: bool = False,
-        class_target_from_last_frame: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
@@ -94,6 +95,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         )
         self.loss_weights = dict(loss_weights)
         self.no_object_weight = no_object_weight
+        self.class_loss = functools.partial(weighted_cross_entropy, no_object_weight=no_object_weight)
         self.sampling = PointSampling(num_points, oversample_ratio, importance_ratio)
         self.topk = topk
         self.host_mask_loss = host_mask_loss
@@ -200,7 +202,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             data_samples: B clips as the host packs them, all of T frames.
 
         Raises:
-            NonFiniteError: If a matching cost is not finite; it names the video.
+            NotFiniteLossError: If a matching cost is not finite; it names the video.
         """
         targets = [clip_targets(clip, x[0].device, absent_class=self.absent_class) for clip in data_samples]
         norms = batch_normalisers(data_samples, targets, absent_class=self.absent_class)
@@ -253,7 +255,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             queries = self._match(i, logits, layer_embeds, features, target, draws)
             classes = torch.full_like(logits[:, 0], self.num_classes, dtype=torch.long)
             classes[queries[queries >= 0]] = target.labels[queries >= 0]
-            cls.append(self._class_loss(logits, classes))
+            cls.append(self.class_loss(logits, classes))
             weight = self._cross_weight(i, len(features))
             masks.append(layer_masks(layer_embeds, queries, weight, self.sampling, draws))
         mask, dice = mask_losses(masks, features, gt_masks, self.sampling)
@@ -268,16 +270,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), self.sampling, draws)
         weights = self.loss_weights
         costs = weights["mask"] * mask + weights["dice"] * dice
-        costs = costs - weights["cls"] * self._matching_probs(cls_logits)[:, target.labels]
+        costs = costs - weights["cls"] * self._probs(cls_logits)[:, target.labels]
         return match_instances(costs, target.video, index)
 
-    def _matching_probs(self, cls_logits: Tensor) -> Tensor:
-        """What the class cost looks up: (N, K + 1), no-object for `class_target_from_last_frame` alone."""
+    def _probs(self, cls_logits: Tensor) -> Tensor:
+        """Probabilities of classes and no-object (a class target under `class_target_from_last_frame`), (N, K + 1)."""
         return cls_logits.softmax(-1)
-
-    def _class_loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
-        """Classification loss of one clip, summed over queries; (N, K + 1) float and (N,) long."""
-        return weighted_cross_entropy(cls_logits, classes, no_object_weight=self.no_object_weight)
 
     def _class_divisor(self, norms: Normalisers) -> float:
         """The sum of class weights over all queries of the global batch."""
@@ -303,7 +301,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:
         """Class probabilities without no-object, (N, K) in [0, 1]."""
-        return cls_logits.softmax(-1)[:, :-1]
+        return self._probs(cls_logits)[:, :-1]
 
     def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
         """Queries that are an object, (N,) bool: those whose best class is not no-object.

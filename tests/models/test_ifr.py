@@ -2,15 +2,12 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from models import literal
+from models.conftest import features
 
-from ifrvis.models import FrameFeatures, LayerOutput, ifr_layers
+from ifrvis.models import ifr_layers
+from ifrvis.models.decoding import FrameFeatures, LayerOutput
 from ifrvis.models.losses import focal_loss
 from ifrvis.models.targets import ClipTargets, Normalisers, clip_targets
-
-
-def features(model, num_frames, seed=0, size=(32, 64)):
-    frames = torch.randn(num_frames, 3, *size, generator=torch.Generator().manual_seed(seed))
-    return model.backbone(frames)
 
 
 def make_frames(draws, num_frames, width, size=(2, 3), dtype=torch.float64):
@@ -235,7 +232,9 @@ def test_cross_frame_losses_follow_by_hand(make_head):
 def test_focal_loss_is_the_written_one_and_counts_no_object_as_no_class():
     cls_logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     classes = torch.tensor([0, 3, 2, 3, 1])
-    torch.testing.assert_close(focal_loss(cls_logits, classes), literal.focal(cls_logits, classes))
+    torch.testing.assert_close(
+        focal_loss(cls_logits, classes, alpha=0.25, gamma=2.0), literal.focal(cls_logits, classes)
+    )
 
 
 def test_classes_start_at_their_prior(build):
