@@ -33,7 +33,7 @@ from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, 
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import full_precision, output_logits
 
-__all__ = ["best_pairs", "best_queries", "check_length", "predict_split", "predict_video"]
+__all__ = ["best_pairs", "best_queries", "check_length", "check_memory", "predict_split", "predict_video"]
 
 OnFrames = Callable[[int, int], None]
 
@@ -77,6 +77,12 @@ def check_length(inference: Mapping[str, Any], source: FrameSource) -> None:
         )
 
 
+def check_memory(model: nn.Module, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None) -> bool:
+    """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
+    width = model.track_head.query_feat.embedding_dim
+    return mask_features_fit(width, views_of(source, inference), source.length, memory_gib)
+
+
 @torch.inference_mode()
 def predict_video(
     model: nn.Module,
@@ -109,7 +115,7 @@ def predict_video(
     views = views_of(source, inference)
     first = pivot_position(len(views), seed=seed, video_id=source.video_id)
     views = [views[first], *views[:first], *views[first + 1 :]]
-    keep = mask_features_fit(model.track_head.query_feat.embedding_dim, views, source.length, memory_gib)
+    keep = check_memory(model, source, inference, memory_gib)
     steps = _Steps((2 * len(views) + 1) * source.length, on_frames)
     with torch.autocast(device.type, enabled=device.type == "cuda"):
         decoded = list(_decoded_views(model, source, views, inference, keep, steps))
