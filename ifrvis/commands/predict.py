@@ -60,11 +60,12 @@ class _Recipe:
 
 def _predict(arguments: argparse.Namespace) -> int:
     import json
-    import logging
+    import os
     import warnings
 
-    import cv2
-
+    # What OpenCV and FFmpeg cannot read is said below.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from ifrvis.evaluation.predictions import results_of
     from ifrvis.files import write_atomically
     from ifrvis.inference.modes import check_length, check_memory, predict_video
@@ -72,14 +73,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     from ifrvis.training.build import build_model
     from ifrvis.training.weights import load_trained
 
-    logging.disable(logging.WARNING)  # of the host, about weights that are loaded in a moment
-    warnings.filterwarnings("ignore", message="torch.meshgrid")
-    cv2.setLogLevel(0)  # what it cannot read is said below
+    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
     recipe, device = _recipe(arguments), _device(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
     check_length(recipe.inference, source)
-    model = build_model(recipe.model, seed=0)
+    model = _quietly(build_model, recipe.model, seed=0)
     if len(names) != model.track_head.num_classes:
         raise UserError(
             f"Give the data set whose categories the model knows with --dataset: it has {model.track_head.num_classes} "
@@ -164,6 +163,17 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
     if composed.not_implemented:
         raise UserError(f"Correct --method and --backbone: {composed.not_implemented}.")
     return _Recipe(path, composed.model, composed.inference, arguments.dataset, 0)
+
+
+def _quietly(build: Any, *args: Any, **kwargs: Any) -> Any:
+    """Build a model without the host's warning that it starts from no weights: they are loaded in a moment."""
+    import logging
+
+    logging.disable(logging.WARNING)
+    try:
+        return build(*args, **kwargs)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _device(name: str | None) -> "torch.device":

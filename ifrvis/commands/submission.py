@@ -25,9 +25,7 @@ def add_commands(commands: Any) -> None:
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", help="a run's name, or its beginning; or a predictions or results file")
     parser.add_argument("--check", type=Path, metavar="ZIP", help="check this zip instead of writing one")
-    parser.add_argument(
-        "--row", metavar="TABLE/ROW", help="whose inference, where the run has predicted in several ways"
-    )
+    parser.add_argument("--row", metavar="TABLE/ROW", help="whose inference, where a run has predicted in several ways")
     parser.add_argument("--annotation", type=Path, help="JSON of the split (default: the one that the run predicted)")
     parser.add_argument("--out", type=Path, default=Path("results.zip"), help="default: ./results.zip")
     root_arguments(parser)
