@@ -50,8 +50,8 @@ class View:
 
 def views_of(source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
     """The views that are asked for: one size, or those of `tta`, each mirrored too under `flip`."""
-    sides = inference["tta"] or [inference["side"]]
-    flips = (False, True) if inference["tta"] and inference.get("flip") else (False,)
+    sides = inference.get("tta") or [inference["side"]]
+    flips = (False, True) if inference.get("tta") and inference.get("flip") else (False,)
     sizes = [resized_size(source.height, source.width, side=side, max_side=inference["max_side"]) for side in sides]
     return [View(size, flip) for size in sizes for flip in flips]
 
