@@ -158,7 +158,7 @@ class _Worker:
 
     def _predictions(self, evaluation: dict[str, Any]) -> Path:
         from ifrvis.evaluation.predictions import write_predictions
-        from ifrvis.inference.whole import predict_split
+        from ifrvis.inference.modes import predict_split
 
         path = self._predictions_path(evaluation)
         if path.exists():
@@ -168,7 +168,8 @@ class _Worker:
         annotations = split.read()
         self._progress.update(phase="predicting", iteration=0, iterations=len(annotations.videos))
         videos = []
-        for video in predict_split(model, annotations, split.frames, evaluation["inference"]):
+        seed = self._spec["train"]["seed"]
+        for video in predict_split(model, annotations, split.frames, evaluation["inference"], seed=seed):
             videos.append(video)
             self._progress["iteration"] = len(videos)
             self._stop_if_asked()
@@ -216,7 +217,7 @@ class _Worker:
         """At the start and at each quarter: AP on a few held-out videos, for the live view and for `learned`."""
         from ifrvis.evaluation.ap import average_precision
         from ifrvis.evaluation.predictions import results_of
-        from ifrvis.inference.whole import predict_split
+        from ifrvis.inference.modes import predict_split
 
         curve, wanted = self._curve(), self._job["evaluations"]
         iterations = self._spec["train"]["iterations"]

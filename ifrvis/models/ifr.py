@@ -14,7 +14,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifrvis.models.attention import Memory, allowed_keys
+from ifrvis.models.attention import Memory
 from ifrvis.models.ifr_layers import IFRDecoder
 from ifrvis.models.losses import focal_loss
 from ifrvis.models.mask2former import Mask2FormerVISHead
@@ -65,10 +65,14 @@ class IFRHead(Mask2FormerVISHead):
     def _layers(self) -> Iterable[nn.Module]:
         return self.transformer_decoder
 
-    def _decode_layer(
-        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor, resized: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return layer(queries, self.query_embed.weight, memory, allowed_keys(embeds, resized))
+    def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
+        return layer(queries, self.query_embed.weight, memory, embeds)
+
+    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
+        """Queries whose best class is likelier than `min_score`, (N,) bool: there is no no-object class."""
+        if not self.is_focal:
+            return super().kept_queries(cls_logits, min_score)
+        return self.class_probs(cls_logits).amax(-1) > min_score
 
     def _probs(self, cls_logits: Tensor) -> Tensor:
         # Each class on its own, so one query can be of several; no-object has no probability.

@@ -10,7 +10,7 @@ import torch
 
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
-from ifrvis.inference.whole import predict_split
+from ifrvis.inference.modes import predict_split
 from ifrvis.training import state
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.progress import tensorboard_sink
