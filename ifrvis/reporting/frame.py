@@ -63,6 +63,11 @@ class TableState:
         means = (mean for each in self.rows for mean, _ in each.row.published.values())
         return not self.is_smoke and any(mean is not None for mean in means)
 
+    @property
+    def compares(self) -> bool:
+        """Whether measured values may be set against the paper's: same data, same protocol, same runs."""
+        return self.profile == "paper" and not self.off_spec and self.table.protocol == self.table.paper.protocol
+
     def counted(self) -> Iterator[tuple[RowState, Record]]:
         """Each row with its records of the table's own protocol, in the order of the seeds."""
         for each in self.rows:

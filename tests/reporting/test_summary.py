@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ifrvis.reporting.frame import tidy_frame
-from ifrvis.reporting.numbers import measured_text, published_text
+from ifrvis.reporting.style import measured_text, published_text
 from ifrvis.reporting.summary import Cell, summarise
 from ifrvis.reporting.tables import markdown
 
