@@ -24,7 +24,13 @@ def add_commands(commands: Any) -> None:
     text = "show what exists, what would run and what is missing"
     add_command(commands, "plan", _plan, text, selection_arguments)
     add_command(commands, "status", _status, "show the state of every row and seed", _status_arguments)
-    add_command(commands, "report", _report, "write tables and figures from the records that exist; of `all`, a page too", selection_arguments)
+    add_command(
+        commands,
+        "report",
+        _report,
+        "write tables and figures from records; of `all`, a page too",
+        selection_arguments,
+    )
     text = "score kept predictions again, for metrics that came after their records"
     add_command(commands, "rescore", _rescore, text, _rescore_arguments)
 

@@ -9,18 +9,7 @@ from ifrvis.files import read_yaml
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import check_name, construct, is_number
 
-__all__ = [
-    "Axis",
-    "Claim",
-    "Paper",
-    "Protocol",
-    "Published",
-    "Row",
-    "Statement",
-    "Table",
-    "load_table",
-    "load_tables",
-]
+__all__ = ["Axis", "Claim", "Paper", "Protocol", "Published", "Row", "Statement", "Table", "load_table", "load_tables"]
 
 Protocol = Literal["heldout", "server"]
 Published = tuple[float | None, float | None]  # mean and std in percent as printed; a dash is None
@@ -177,11 +166,11 @@ def _check_claims(table: Table, where: str) -> None:
     if unknown or not table.heads:
         raise UserError(f"Name fields of rows in 'heads' of {where}: group, label, data.")
     if table.axis and any(not is_number(row.set.get(table.axis.key)) for row in table.rows):
-        raise UserError(f"Give every row of {where} a number for {table.axis.key!r} in 'set': the figure draws over it.")
+        raise UserError(f"Set {table.axis.key!r} of every row of {where} to a number: the figure draws over it.")
     if table.paper.runs < 1 or min(table.paper.tolerance.values(), default=0) < 0:
         raise UserError(f"Make 'runs' of 'paper' in {where} 1 or more, and every tolerance 0 or more.")
     for claim in table.claims:
         named = {row for pair in claim.pairs for row in pair}
         metrics = {statement.metric for statement in claim.says}
         if not (named and metrics and named <= rows and metrics <= set(table.metrics)):
-            raise UserError(f"Give the claim {claim.text!r} in {where} statements on its metrics, and pairs of its rows.")
+            raise UserError(f"Make the claim {claim.text!r} in {where} one on its own metrics and pairs of rows.")

@@ -1,11 +1,10 @@
 """The paper's claims, judged from records: supported, contradicted, undecided or not run, with the numbers behind.
 
-A claim is one or more statements on pairs of rows. One statement on one pair is supported, or contradicted, where the
+A claim is one or more statements on pairs of rows. A statement on a pair is supported, or contradicted, where the
 difference lies on the claimed, or the other, side and its p, corrected after Holm over all tests of the table, is below
-5 %. It takes the declared number of seeds; a smoke run and runs off the specification decide nothing.
+5 %. It takes the declared number of seeds; smoke runs and runs off the specification decide nothing.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -22,12 +21,13 @@ __all__ = ["HEADS", "JudgedClaim", "JudgedPair", "Verdict", "judge", "pair_texts
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 HEADS = ("First row", "Second row", "Of", "Difference", "95 % interval", "p (Holm)", "Paper's difference", "Verdict")
 
-Key = tuple[str, str, str, str]  # metric, mean or std, first row, second row
+Cells = dict[tuple[str, str], Cell]
+Key = tuple[str, str, Statement]  # first row, second row
 
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """One statement on one pair of rows; values are stored ones, those of the paper as printed."""
+    """One statement on one pair of rows; values are stored ones, the paper's difference is in its printed unit."""
 
     first: str
     second: str
@@ -36,7 +36,7 @@ class JudgedPair:
     why: str = ""  # nothing was decided
     difference: Difference | None = None
     p: float | None = None  # after Holm
-    paper: float | None = None  # the paper's difference, in its unit
+    paper: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,113 +54,81 @@ class JudgedClaim:
 
 
 def judge(state: TableState, frame: pd.DataFrame) -> list[JudgedClaim]:
-    """Judge every claim of a table of which a row was asked for."""
-    rows = {each.row.id for each in state.rows}
-    claims = [(claim, [pair for pair in claim.pairs if rows.issuperset(pair)]) for claim in state.table.claims]
-    cells, values = summarise(state, frame), _values(state, frame)
-    keys: dict[Key, None] = {
-        (says.metric, says.of, *pair): None for claim, pairs in claims for pair in pairs for says in claim.says
+    """Judge every claim of a table of which a pair of rows was asked for."""
+    asked, cells = {each.row.id for each in state.rows}, summarise(state, frame)
+    keys: dict[Claim, list[Key]] = {
+        claim: [(*pair, says) for says in claim.says for pair in claim.pairs if asked.issuperset(pair)]
+        for claim in state.table.claims
     }
-    found = {key: _difference(key, cells, values) for key in keys}
-    tested = {key: each.p for key, each in found.items() if each is not None and each.p is not None}
-    corrected = dict(zip(tested, holm(tested.values())))
+    found = {key: _difference(key, cells, frame) for each in keys.values() for key in each}
+    ps = {key: each.p for key, each in found.items() if each is not None and each.p is not None}
+    corrected = dict(zip(ps, holm(ps.values())))
     judged = []
-    for claim, pairs in claims:
-        parts = [
-            _pair(state, says, pair, found[key], corrected.get(key), cells)
-            for says in claim.says
-            for pair in pairs
-            for key in [(says.metric, says.of, *pair)]
-        ]
-        if parts:
-            judged.append(JudgedClaim(claim, _overall(parts, len(claim.pairs) * len(claim.says)), tuple(parts)))
+    for claim, wanted in keys.items():
+        pairs = tuple(_judged(state, key, cells, found[key], corrected.get(key)) for key in wanted)
+        if pairs:
+            complete = len(pairs) == len(claim.says) * len(claim.pairs)
+            judged.append(JudgedClaim(claim, _overall([each.verdict for each in pairs], complete), pairs))
     return judged
 
 
-def _values(state: TableState, frame: pd.DataFrame) -> dict[tuple[str, str], dict[int, float]]:
-    groups = frame[frame["table"] == state.table.name].groupby(["row", "metric"], sort=False)
-    return {(str(row), str(metric)): dict(zip(group["seed"], group["value"])) for (row, metric), group in groups}
-
-
-def _difference(
-    key: Key, cells: Mapping[tuple[str, str], Cell], values: Mapping[tuple[str, str], dict[int, float]]
-) -> Difference | None:
+def _difference(key: Key, cells: Cells, frame: pd.DataFrame) -> Difference | None:
     """The difference between two rows; None unless both are numbers, and have a spread if that is the question."""
-    metric, of, *pair = key
-    if any(cells[row, metric].mean is None or (of == "std" and cells[row, metric].std is None) for row in pair):
+    *pair, says = key
+    if any(cells[row, says.metric].mean is None for row in pair):
         return None
-    first, second = (values[row, metric] for row in pair)
-    return mean_difference(first, second) if of == "mean" else std_difference(first, second)
+    if says.of == "std" and any(cells[row, says.metric].std is None for row in pair):
+        return None
+    of_metric = frame[frame["metric"] == says.metric]
+    rows = [of_metric[of_metric["row"] == row] for row in pair]
+    first, second = (dict(zip(row["seed"].tolist(), row["value"].tolist())) for row in rows)
+    return mean_difference(first, second) if says.of == "mean" else std_difference(first, second)
 
 
-def _pair(
-    state: TableState,
-    says: Statement,
-    pair: tuple[str, str],
-    difference: Difference | None,
-    p: float | None,
-    cells: Mapping[tuple[str, str], Cell],
-) -> JudgedPair:
-    paper = _paper_difference(state, says, pair)
+def _judged(state: TableState, key: Key, cells: Cells, difference: Difference | None, p: float | None) -> JudgedPair:
+    first, second, says = key
+    verdict: Verdict = "undecided"
+    why = ""
+    of_pair = [cells[row, says.metric] for row in (first, second)]
     if difference is None:
-        ran = all(cells[row, says.metric].n for row in pair)
-        lacking = next((cells[row, says.metric].missing for row in pair if cells[row, says.metric].missing), "one seed")
-        return JudgedPair(*pair, says, "undecided" if ran else "not run", lacking, paper=paper)
-    verdict, why = _verdict(state, says, difference, p)
-    return JudgedPair(*pair, says, verdict, why, difference, p, paper)
+        verdict = "undecided" if all(cell.n for cell in of_pair) else "not run"
+        why = next((cell.missing for cell in of_pair if cell.missing), "one seed")
+    elif state.is_smoke or state.off_spec:
+        why = "smoke" if state.is_smoke else "off-spec"
+    elif len(state.seeds) < len(state.table.seeds):
+        why = f"{len(state.seeds)} of {len(state.table.seeds)} seeds"
+    elif p is None:
+        why = "no spread over seeds"
+    elif p < 1 - LEVEL:
+        verdict = "supported" if (difference.value > 0) == (says.side == "higher") else "contradicted"
+    published = {each.row.id: each.row.published.get(says.metric, (None, None)) for each in state.rows}
+    one, other = (None if state.is_smoke else published[row][says.of == "std"] for row in (first, second))
+    paper = None if one is None or other is None else round(one - other, 6)
+    return JudgedPair(first, second, says, verdict, why, difference, p, paper)
 
 
-def _verdict(state: TableState, says: Statement, difference: Difference, p: float | None) -> tuple[Verdict, str]:
-    if state.is_smoke or state.off_spec:
-        return "undecided", "smoke" if state.is_smoke else "off-spec"
-    if len(state.seeds) < len(state.table.seeds):
-        return "undecided", f"{len(state.seeds)} of {len(state.table.seeds)} seeds"
-    if p is None:
-        return "undecided", "no spread over seeds"
-    if p >= 1 - LEVEL:
-        return "undecided", ""
-    return ("supported" if (difference.value > 0) == (says.side == "higher") else "contradicted"), ""
-
-
-def _overall(parts: Iterable[JudgedPair], wanted: int) -> Verdict:
-    """Contradicted if anything of it is, supported if all of it is, rows that were not asked for included."""
-    verdicts = [each.verdict for each in parts]
+def _overall(verdicts: list[Verdict], complete: bool) -> Verdict:
+    """Contradicted if anything of it is, supported if all of it is."""
     if "contradicted" in verdicts:
         return "contradicted"
     if set(verdicts) == {"not run"}:
         return "not run"
-    return "supported" if verdicts == ["supported"] * wanted else "undecided"
-
-
-def _paper_difference(state: TableState, says: Statement, pair: tuple[str, str]) -> float | None:
-    if state.is_smoke:
-        return None
-    published = {each.row.id: each.row.published.get(says.metric, (None, None)) for each in state.rows}
-    first, second = (published[row][says.of == "std"] for row in pair)
-    return None if first is None or second is None else round(first - second, 6)
+    return "supported" if complete and set(verdicts) == {"supported"} else "undecided"
 
 
 def pair_texts(judged: JudgedPair) -> tuple[str, ...]:
     """The columns of `HEADS`."""
     says, found = judged.statement, judged.difference
-    metric, digits = says.metric, 2 if says.of == "std" else 1
-    return (
-        judged.first,
-        judged.second,
-        f"{metric} {says.of}, {says.side}",
-        judged.why if found is None else difference_text(metric, found.value, digits),
-        UNDEFINED
-        if found is None or found.interval is None
-        else " to ".join(difference_text(metric, end) for end in found.interval),
-        UNDEFINED if found is None or judged.p is None else f"{p_text(judged.p)}, {found.test}",
-        UNDEFINED if judged.paper is None else _paper_text(judged, digits),
-        judged.verdict + (f" ({judged.why})" if found is not None and judged.why else ""),
-    )
-
-
-def _paper_text(judged: JudgedPair, digits: int) -> str:
-    assert judged.paper is not None
-    says = judged.statement
-    text = difference_text(says.metric, judged.paper / scale(says.metric), digits)
-    agrees = judged.paper > 0 if says.side == "higher" else judged.paper < 0
-    return text if agrees else f"{text}, not as claimed"
+    digits = 2 if says.of == "std" else 1
+    value = interval = p = paper = UNDEFINED
+    if found is not None:
+        value = difference_text(says.metric, found.value, digits)
+        p = UNDEFINED if judged.p is None else f"{p_text(judged.p)}, {found.test}"
+        if found.interval:
+            interval = " to ".join(difference_text(says.metric, end) for end in found.interval)
+    if judged.paper is not None:
+        agrees = judged.paper > 0 if says.side == "higher" else judged.paper < 0
+        paper = difference_text(says.metric, judged.paper / scale(says.metric), digits)
+        paper += "" if agrees else ", not as claimed"
+    verdict = judged.verdict + f" ({judged.why})" * bool(judged.why)
+    return judged.first, judged.second, f"{says.metric} {says.of} {says.side}", value, interval, p, paper, verdict

@@ -45,5 +45,5 @@ def compare(state: TableState, row: Row, metric: str, cell: Cell) -> Compared | 
     expected = expected_interval(published / unit, std, runs=paper.runs, n=cell.n, df=df, tolerance=tolerance)
     if cell.n < declared:
         return Compared(difference, expected, "too few seeds")
-    inside = cell.mean in expected
+    inside = expected.low <= cell.mean <= expected.high
     return Compared(difference, expected, "consistent" if inside else "above" if difference > 0 else "below")

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ifrvis.harness.runs import Results
-from ifrvis.reporting.claims import judge
 from ifrvis.reporting.comparison import compare
-from ifrvis.reporting.figure import figure_data, figure_json
+from ifrvis.reporting.figure import figure_json
 from ifrvis.reporting.frame import Record, RowState, TableState, tidy_frame
+from ifrvis.reporting.grid import make_grid
 from ifrvis.reporting.summary import Cell, summarise
 
 __all__ = ["record_file", "table_data", "table_json"]
@@ -21,38 +22,34 @@ def table_json(state: TableState) -> str:
 
 def table_data(state: TableState) -> dict[str, Any]:
     """A table with all that stands behind it; values as stored, those of the paper as printed."""
-    table, frame = state.table, tidy_frame([state])
-    cells = summarise(state, frame)
+    table, cells = state.table, summarise(state, tidy_frame([state]))
     return {
         **{"table": table.name, "title": table.title, "place": table.place, "profile": state.profile},
-        **{"off_spec": state.off_spec, "protocol": table.protocol, "declared_seeds": list(table.seeds)},
-        **{"seeds": list(state.seeds), "metrics": list(table.metrics)},
-        "rows": [_row(state, each, cells) for each in state.rows],
-        "claims": [each.to_json() for each in judge(state, frame)],
-        **({"figure": figure_json(figure_data(state))} if table.axis else {}),
+        **{"off_spec": state.off_spec, "protocol": table.protocol, "declared_seeds": table.seeds, "seeds": state.seeds},
+        **{"metrics": table.metrics, "rows": [_row(state, each, cells) for each in state.rows]},
+        "claims": [each.to_json() for each in make_grid(state).claims],
+        **({"figure": figure_json(state)} if table.axis else {}),
     }
 
 
 def _row(state: TableState, each: RowState, cells: dict[tuple[str, str], Cell]) -> dict[str, Any]:
-    row = each.row
-    counted = {record["seed"]: record for other, record in state.counted() if other is each}
+    row, records = each.row, {record["seed"]: record for other, record in state.counted() if other is each}
     return {
         **{key: getattr(row, key) for key in ("id", "group", "label", "data", "method", "backbone", "dataset", "note")},
-        "state": each.state,
-        "records": {str(seed): record_file(state.profile, record) for seed, record in counted.items()},
-        "cells": {metric: _cell(state, each, metric, cells[row.id, metric]) for metric in state.table.metrics},
+        **{
+            "state": each.state,
+            "records": {seed: record_file(state.profile, found) for seed, found in records.items()},
+        },
+        "cells": {metric: _cell(state, each, metric, cells[row.id, metric], records) for metric in state.table.metrics},
     }
 
 
-def _cell(state: TableState, each: RowState, metric: str, cell: Cell) -> dict[str, Any]:
-    values = {
-        str(record["seed"]): record["metrics"].get(metric) for other, record in state.counted() if other is each
-    }
-    known = {seed: value for seed, value in values.items() if not isinstance(value, dict | list)}
+def _cell(state: TableState, each: RowState, metric: str, cell: Cell, records: dict[int, Record]) -> dict[str, Any]:
+    values = {seed: record["metrics"].get(metric) for seed, record in records.items()}
     compared = compare(state, each.row, metric, cell)
     return {
         **asdict(cell),
-        "seeds": known,
+        "seeds": {seed: value for seed, value in values.items() if not isinstance(value, dict | list)},
         **({"paper": each.row.published.get(metric, (None, None))} if state.shows_paper else {}),
         **({"against_paper": asdict(compared)} if compared else {}),
     }
@@ -60,6 +57,4 @@ def _cell(state: TableState, each: RowState, metric: str, cell: Cell) -> dict[st
 
 def record_file(profile: str, record: Record) -> str:
     """The name of a record's file."""
-    from pathlib import Path
-
     return Results(Path()).record(profile, record["name"], record["train_sig"], record["eval_sig"]).name

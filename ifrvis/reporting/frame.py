@@ -29,7 +29,7 @@ class RowState:
     records: Mapping[int, Record]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself, so that what is made of it can be remembered
 class TableState:
     """All that a report of one table is a function of.
 

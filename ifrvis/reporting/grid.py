@@ -1,5 +1,6 @@
 """A table's cells, heads and notes as text, once, for Markdown, LaTeX, HTML and the terminal alike."""
 
+import functools
 from dataclasses import dataclass
 
 from ifrvis.harness.tables import Row
@@ -34,6 +35,7 @@ class Line:
 class Grid:
     """A table as text. Each metric has `sources` columns side by side, the paper's first where it is shown."""
 
+    flags: str
     title: str
     caption: str  # the title where a document numbers its own tables
     head: str
@@ -45,11 +47,13 @@ class Grid:
     claims: tuple[JudgedClaim, ...]
 
 
+@functools.lru_cache(maxsize=16)
 def make_grid(state: TableState) -> Grid:
     """Everything that a report of one table shows; a pure function of its state."""
     frame = tidy_frame([state])
     cells = summarise(state, frame)
     return Grid(
+        flags=_flags(state),
         title=f"{_flags(state)}{state.table.place}: {state.table.title}",
         caption=f"{_flags(state)}{state.table.title.rstrip('.')} ({state.table.place} of the paper).",
         head=" · ".join(_head(state)),

@@ -26,20 +26,16 @@ def _source(name: str) -> str:
     return (files("ifrvis.reporting") / "page" / name).read_text(encoding="utf-8")
 
 
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+def _render(template: str, **values: Any) -> str:
+    checks: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    loader = jinja2.FunctionLoader(_source)
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **checks)  # noqa: S701  it escapes
+    return environment.get_template(template).render(**values) + "\n"
 
 
 def table_html(state: TableState) -> str:
     """One table as an HTML `<table>`, to put into any page."""
-    return _environment().get_template("table.html").render(grid=make_grid(state), stem=state.stem)
+    return _render("table.html", grid=make_grid(state), stem=state.stem)
 
 
 def make_page(states: list[TableState], figures: dict[str, bytes], scenes: list[dict[str, Any]]) -> str:
@@ -50,32 +46,23 @@ def make_page(states: list[TableState], figures: dict[str, bytes], scenes: list[
         figures: Drawn figures by file name; the PNG of a table's stem is shown.
         scenes: What the viewer plays.
     """
-    records = {
-        record_file(state.profile, record): record for state in states for _, record in state.counted()
-    }
+    found = {record_file(state.profile, record): record for state in states for _, record in state.counted()}
     data = {
         "tables": {state.stem: table_data(state) for state in states},
-        "records": {name: _record(record) for name, record in records.items()},
+        "records": {name: _record(record) for name, record in found.items()},
         "scenes": scenes,
         "colours": {"identity": IDENTITY_COLOURS, "error": ERROR_COLOURS},
     }
-    style, script = _colours() + _source("style.css"), _source("tables.js") + _source("viewer.js")
-    return _environment().get_template("index.html").render(
-        states=[_shown(state, figures) for state in states],
-        profile=states[0].profile,
-        is_smoke=states[0].is_smoke,
-        off_spec=states[0].off_spec,
-        scenes=scenes,
-        cost=_cost(list(records.values())),
-        provenance=_provenance(list(records.values())),
-        num_records=len(records),
-        claim_heads=HEADS,
-        claim_note=CLAIM_NOTE,
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)};"
-        " base-uri 'none'; form-action 'none'",
+    colours = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())
+    style = f":root{{color-scheme:light dark;{colours}}}\n{_source('style.css')}"
+    script = _source("tables.js") + _source("viewer.js")
+    return _render(
+        "index.html",
+        **{"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)},
         data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        tables=[_shown(state, figures) for state in sorted(states, key=lambda state: state.table.axis is not None)],
+        **{"state": states[0], "scenes": scenes, "claim_heads": HEADS, "claim_note": CLAIM_NOTE},
+        **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
     )
 
 
@@ -83,75 +70,65 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _colours() -> str:
-    each = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())
-    return f":root{{color-scheme:light dark;{each}}}\n"
-
-
 def _shown(state: TableState, figures: dict[str, bytes]) -> dict[str, Any]:
     """What the template needs of one table."""
-    grid, picture = make_grid(state), figures.get(f"{state.stem}.png")
-    counts = Counter(each.state for each in state.rows)
-    claims = [(claim, [pair_texts(pair) for pair in claim.pairs]) for claim in grid.claims]
+    grid = make_grid(state)
     return {
-        **{"state": state, "grid": grid, "stem": state.stem, "counts": counts, "claims": claims},
-        "verdicts": Counter(claim.verdict for claim in grid.claims),
+        **{"state": state, "table": state.table, "grid": grid, "stem": state.stem},
+        "counts": Counter(each.state for each in state.rows),
+        "claims": [(judged, [pair_texts(pair) for pair in judged.pairs]) for judged in grid.claims],
+        "verdicts": Counter(judged.verdict for judged in grid.claims),
         "num_records": sum(1 for _ in state.counted()),
-        "picture": base64.b64encode(picture).decode() if picture else "",
+        "picture": base64.b64encode(figures.get(f"{state.stem}.png", b"")).decode(),
     }
 
 
 def _record(record: Record) -> dict[str, Any]:
     """What the page says of one record."""
-    code = record["provenance"].get("code", {})
-    return {
-        **{key: record[key] for key in ("digest", "name", "seed", "dataset", "protocol", "train_sig", "eval_sig")},
-        "commit": str(code.get("commit")) if isinstance(code, dict) else "",
-        "attempts": len(record["attempts"]),
-        "hours": _hours(record),
-    }
+    shown = {key: record[key] for key in ("digest", "name", "seed", "dataset", "protocol")}
+    code = _part(record, "code").get("commit")
+    return {**shown, "commit": str(code), "attempts": len(record["attempts"]), "hours": _hours(record)}
+
+
+def _part(record: Record, name: str) -> dict[str, Any]:
+    """A part of a record's provenance: no more than it being an object is known of that."""
+    found = record["provenance"].get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Any) -> float:
+    return float(value) if value is not None and is_number(value) else 0.0
 
 
 def _hours(record: Record) -> float:
-    seconds = [each.get("seconds") for each in record["attempts"] if isinstance(each, dict)]
-    return sum(each for each in seconds if is_number(each)) / 3600
+    return sum(_number(each.get("seconds")) for each in record["attempts"] if isinstance(each, dict)) / 3600
 
 
-def _cost(records: list[Record]) -> list[dict[str, Any]]:
+def _cost(records: Any) -> list[tuple[str, ...]]:
     """Trainings of each method, backbone and dataset: number, hours, attempts, peak memory. Shared runs count once."""
-    trainings: dict[str, list[Record]] = {}
+    groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
     for record in records:
-        trainings.setdefault(record["train_sig"], []).append(record)
-    kinds: dict[tuple[str, ...], list[list[Record]]] = {}
-    for found in trainings.values():
-        kinds.setdefault(tuple(found[0][key] for key in ("method", "backbone", "dataset")), []).append(found)
-    return [
-        {
-            **{"kind": kind, "trainings": len(group), "hours": sum(max(map(_hours, found)) for found in group)},
-            "attempts": sum(max(len(each["attempts"]) for each in found) for found in group),
-            "memory": max((_memory(each) for found in group for each in found), default=0.0),
-        }
-        for kind, group in sorted(kinds.items())
-    ]
+        kind = tuple(str(record[key]) for key in ("method", "backbone", "dataset"))
+        groups.setdefault(kind, {}).setdefault(record["train_sig"], []).append(record)
+    lines = []
+    for kind, trainings in sorted(groups.items()):
+        hours = sum(max(map(_hours, found)) for found in trainings.values())
+        attempts = sum(max(len(each["attempts"]) for each in found) for found in trainings.values())
+        memory = max(_number(each.get("peak_memory_bytes")) for found in trainings.values() for each in found) / 2**30
+        numbers = f"{hours:.2f}", f"{hours / len(trainings):.3f}", str(attempts), f"{memory:.2f}"
+        lines.append((*kind, str(len(trainings)), *numbers))
+    return lines
 
 
-def _memory(record: Record) -> float:
-    peak = record.get("peak_memory_bytes")
-    return peak / 2**30 if is_number(peak) else 0.0
-
-
-def _provenance(records: list[Record]) -> list[tuple[str, str, int]]:
+def _provenance(records: Any) -> list[tuple[str, str, int]]:
     """What the records say of their making: a name, a value, and of how many records."""
     counts: Counter[tuple[str, str]] = Counter()
     for record in records:
-        said = record["provenance"]
-        code, versions, hardware, data = (
-            said[key] if isinstance(said.get(key), dict) else {} for key in ("code", "versions", "hardware", "data")
-        )
+        code, hardware = _part(record, "code"), _part(record, "hardware")
         changed = ", with uncommitted changes" if code.get("uncommitted") else ""
         counts["code", f"{code.get('version')}, commit {code.get('commit')}{changed}"] += 1
         counts["processor", f"{hardware.get('processor')}, {hardware.get('cores')} cores"] += 1
-        counts["determinism", str(said.get("determinism"))] += 1
-        counts[f"held-out split of {record['dataset']}", str(data.get("evaluation"))] += 1
-        counts.update((str(name), str(version)) for name, version in versions.items())
-    return [(name, value, number) for (name, value), number in sorted(counts.items())]
+        counts["determinism", str(record["provenance"].get("determinism"))] += 1
+        counts[f"held-out split of {record['dataset']}", str(_part(record, "data").get("evaluation"))] += 1
+        counts.update((str(name), str(version)) for name, version in _part(record, "versions").items())
+    return [(*said, number) for said, number in sorted(counts.items())]

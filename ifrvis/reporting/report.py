@@ -8,7 +8,7 @@ from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_bytes, write_atomically
 from ifrvis.harness.plan import Plan
 from ifrvis.reporting.data import record_file, table_json
-from ifrvis.reporting.figure import figure_data, figure_files, figure_json
+from ifrvis.reporting.figure import figure_files, figure_json
 from ifrvis.reporting.frame import RowState, TableState
 from ifrvis.reporting.tables import claims_latex, figure_latex, latex, markdown, seeds_csv, summary_csv
 
@@ -32,7 +32,9 @@ def write_report(state: TableState, folder: Path) -> list[Path]:
     manifest = folder / "manifest.json"
     content = _read_manifest(manifest)
     content["reports"][state.stem] = _entry(state, outputs, figures)
-    for name, data in {**outputs, **figures}.items():
+    for name, text in outputs.items():
+        write_atomically(folder / name, text)
+    for name, data in figures.items():
         write_atomically(folder / name, data)
     write_atomically(manifest, manifest_text(content))
     return [*(folder / name for name in [*outputs, *figures]), manifest]
@@ -56,7 +58,7 @@ def outputs_of(state: TableState) -> dict[str, str]:
 
 def figure_digest(state: TableState) -> str:
     """SHA-256 of what a figure shows: its files depend on the version of matplotlib, too."""
-    return sha256_bytes(canonical_json(figure_json(figure_data(state))))
+    return sha256_bytes(canonical_json(figure_json(state)))
 
 
 def write_page(states: list[TableState], plan: Plan, folder: Path) -> list[Path]:

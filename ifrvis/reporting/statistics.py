@@ -25,9 +25,6 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    def __contains__(self, value: object) -> bool:
-        return isinstance(value, float) and self.low <= value <= self.high
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -54,9 +51,7 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     return Interval(fmean(values) - half, fmean(values) + half)
 
 
-def expected_interval(
-    mean: float, std: float, *, runs: int, n: int, df: int, tolerance: float = 0.0
-) -> Interval:
+def expected_interval(mean: float, std: float, *, runs: int, n: int, df: int, tolerance: float = 0.0) -> Interval:
     """Where the mean of `n` new runs is expected after a mean of `runs`: a prediction interval, and a tolerance.
 
     Args:

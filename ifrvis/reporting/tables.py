@@ -16,7 +16,12 @@ from ifrvis.reporting.summary import summarise
 __all__ = ["claims_latex", "figure_latex", "latex", "markdown", "render_terminal", "seeds_csv", "summary_csv"]
 
 LINE_BREAK = r"\\"
-NEEDS = r"% Needs \usepackage{booktabs,graphicx}."
+# A file is a document by itself, and a float where another document inputs it: there \documentclass is spent.
+OPENING = r"""% To input or to paste; needs \usepackage{booktabs,graphicx}.
+\expandafter\ifx\csname @twoclasseserror\endcsname\documentclass \let\ifrvisend\relax \else
+  \documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\def\ifrvisend{\end{document}}
+\fi"""
+CLOSING = r"\ifrvisend"
 FIT = r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 AS_PRINTED = {"published_mean": "paper_mean_as_printed", "published_std": "paper_std_as_printed"}
 
@@ -67,7 +72,7 @@ def claims_latex(state: TableState) -> str:
         text = latex_text(f"{claim.verdict}: {_claim_text(claim)}")
         body += [r"    \midrule", f"    \\multicolumn{{{len(HEADS)}}}{{l}}{{\\textit{{{text}}}}} \\\\"]
         body += [_latex_row(pair_texts(each)) for each in claim.pairs]
-    caption = f"Claims on {grid.caption} {grid.head}."
+    caption = f"{grid.flags}Claims of the paper on its {state.table.place}. {grid.head}."
     return _latex_float(caption, f"tab:{state.stem}-claims", "lllrrrrl", body, (CLAIM_NOTE,))
 
 
@@ -77,16 +82,16 @@ def figure_latex(state: TableState) -> str:
     assert axis is not None
     caption = latex_text(f"{grid.caption} Mean and std over seeds, and every seed. {axis.reading} {grid.head}.")
     picture = rf"  \includegraphics{{{state.stem}.pdf}}"
-    lines = [r"\begin{figure}[tp]", r"  \centering", picture, rf"  \caption{{{caption}}}"]
-    return "\n".join([r"% Needs \usepackage{graphicx}.", *lines, rf"  \label{{fig:{state.stem}}}", r"\end{figure}", ""])
+    lines = [OPENING, r"\begin{figure}[tp]", r"  \centering", picture, rf"  \caption{{{caption}}}"]
+    return "\n".join([*lines, rf"  \label{{fig:{state.stem}}}", r"\end{figure}", CLOSING, ""])
 
 
 def _latex_float(caption: str, label: str, rules: str, body: list[str], notes: Sequence[str]) -> str:
     foot = [r"  \par\smallskip\raggedright\footnotesize", *(f"  {latex_text(note)}\\par" for note in notes)]
     lines = [
-        *(NEEDS, r"\begin{table}[tp]", r"  \centering", f"  \\caption{{{latex_text(caption)}}}"),
+        *(OPENING, r"\begin{table}[tp]", r"  \centering", f"  \\caption{{{latex_text(caption)}}}"),
         *(f"  \\label{{{label}}}", FIT, f"  \\begin{{tabular}}{{{rules}}}", r"    \toprule"),
-        *(*body, r"    \bottomrule", r"  \end{tabular}}", *(foot if notes else []), r"\end{table}"),
+        *(*body, r"    \bottomrule", r"  \end{tabular}}", *(foot if notes else []), r"\end{table}", CLOSING),
     ]
     return "\n".join(lines) + "\n"
 

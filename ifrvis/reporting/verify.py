@@ -36,7 +36,9 @@ def verify_reports(folder: Path, results: Results) -> Iterator[Finding]:
     for name, page in pages:
         (found,) = _verify_files({name: page["sha256"]}, folder)
         if found.outcome == "verified" and page["shows"] != shows_of(manifest, list(page["shows"])):
-            found = Finding("CHANGED", found.path, "a report that it shows was made again; `ifrvis report all` writes it")
+            found = Finding(
+                "CHANGED", found.path, "a report that it shows was made again; `ifrvis report all` writes it"
+            )
         yield found
 
 
@@ -45,9 +47,12 @@ def _verify_files(digests: dict[str, str], folder: Path) -> list[Finding]:
     found = []
     for name, digest in digests.items():
         path = folder / name
-        same = path.is_file() and sha256_file(path) == digest
-        why = "it is not as `ifrvis report` wrote it"
-        found.append(Finding("verified", path) if same else Finding("CHANGED" if path.is_file() else "not kept", path, why))
+        if not path.is_file():
+            found.append(Finding("not kept", path))
+        elif sha256_file(path) != digest:
+            found.append(Finding("CHANGED", path, "it is not as `ifrvis report` wrote it"))
+        else:
+            found.append(Finding("verified", path))
     return found
 
 

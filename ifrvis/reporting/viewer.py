@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets.rle import Rle, decode, encode
-from ifrvis.datasets.ytvis import Annotations, Id, Video
+from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import UserError
 from ifrvis.evaluation.identity import IdentityError, VideoErrors, identity_errors
 from ifrvis.evaluation.predictions import Prediction, queries_of, read_predictions
@@ -24,6 +23,7 @@ from ifrvis.evaluation.protocols import halves, load_protocol
 from ifrvis.evaluation.tubes import overlaps
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan import Evaluation, Plan, PlannedRow
+from ifrvis.harness.tables import Row
 from ifrvis.schema import is_number
 
 __all__ = ["scenes"]
@@ -35,9 +35,9 @@ Masks = Sequence[Rle | None]
 
 
 class _Side(NamedTuple):
-    """One method: its row, and the tracks of each video."""
+    """One method: its row, its tracks and their errors by video."""
 
-    planned: PlannedRow
+    row: Row
     tracks: dict[Id, list[Prediction]]
     errors: dict[Id, VideoErrors]
 
@@ -46,12 +46,10 @@ def scenes(plan: Plan) -> list[dict[str, Any]]:
     """What is played, a scene for each dataset of which the predictions of two methods are kept."""
     found: dict[str, dict[str, Any]] = {}
     for one, other in _pairs(plan):
-        if one.row.dataset not in found:
-            for seed in sorted(one.evaluations.keys() & other.evaluations.keys()):
-                scene = _scene(plan, (one, other), seed)
-                if scene is not None:
-                    found[one.row.dataset] = scene
-                    break
+        for seed in sorted(one.evaluations.keys() & other.evaluations.keys()):
+            scene = None if one.row.dataset in found else _scene(plan, (one, other), seed)
+            if scene is not None:
+                found[one.row.dataset] = scene
     return [found[name] for name in sorted(found)]
 
 
@@ -68,74 +66,76 @@ def _pairs(plan: Plan) -> Iterator[tuple[PlannedRow, PlannedRow]]:
 def _scene(plan: Plan, pair: tuple[PlannedRow, PlannedRow], seed: int) -> dict[str, Any] | None:
     """The scene of one pair and seed; None unless its predictions and frames are here, as the records know them."""
     evaluations = [planned.evaluations[seed] for planned in pair]
-    if not all(_is_kept(plan, each) for each in evaluations):
-        return None
+    paths, split = [_kept(plan, evaluation) for evaluation in evaluations], evaluations[0].split
     try:
-        annotations = evaluations[0].split.read()
-        sides = [_side(plan, planned, planned.evaluations[seed], annotations) for planned in pair]
+        annotations = split.read() if all(paths) else None
+        if annotations is None:
+            return None
+        sides = [_side(*each, annotations) for each in zip(pair, evaluations, paths)]
         worst = sorted(annotations.videos, key=lambda video: -sum(len(side.errors[video.id].errors) for side in sides))
-        videos = [_video(annotations, evaluations[0].split.frames, video, sides) for video in worst[:VIDEOS]]
-    except UserError:  # frames are lost, or a file is broken: `verify` says so
+        videos = [_video(annotations, split.frames, video, sides) for video in worst[:VIDEOS]]
+    except UserError:  # a frame is lost, or a file is broken: `verify` says so
         return None
-    return {"dataset": evaluations[0].split.dataset, "seed": seed, "rows": [each.row.id for each in pair], "videos": videos}
+    return {"dataset": split.dataset, "seed": seed, "rows": [planned.row.id for planned in pair], "videos": videos}
 
 
-def _is_kept(plan: Plan, evaluation: Evaluation) -> bool:
+def _kept(plan: Plan, evaluation: Evaluation) -> Path | None:
+    """The predictions that a record was made from, if they are here."""
     record, split = evaluation.record, evaluation.split.fingerprint
     if record is None or split is None or record["protocol"] != "heldout":
-        return False
+        return None
     path = evaluation.training.run(plan.request.results).predictions(evaluation.inference, split)
-    return path.is_file() and sha256_file(path) == record["files"].get("predictions")
+    return path if path.is_file() and sha256_file(path) == record["files"].get("predictions") else None
 
 
-def _side(plan: Plan, planned: PlannedRow, evaluation: Evaluation, annotations: Annotations) -> _Side:
+def _side(planned: PlannedRow, evaluation: Evaluation, path: Path | None, annotations: Annotations) -> _Side:
+    """The tracks of one method that count, and their errors."""
+    assert path is not None
     assert evaluation.record is not None
-    assert evaluation.split.fingerprint is not None
-    run = evaluation.training.run(plan.request.results)
-    path = run.predictions(evaluation.inference, evaluation.split.fingerprint)
-    protocol = load_protocol("matched")
-    half_of = halves([video.id for video in annotations.videos], protocol.seed)
-    thresholds = _thresholds(evaluation.record)
+    protocol, thresholds = load_protocol("matched"), _thresholds(evaluation.record)
+    half_of = halves(annotations.video_by_id, protocol.seed)
     tracks: dict[Id, list[Prediction]] = {video.id: [] for video in annotations.videos}
     for track in queries_of(read_predictions(path, annotations)):
         tracks[track.video_id].append(track)
     for video_id, found in tracks.items():
-        least = thresholds[half_of[video_id]]
-        tracks[video_id] = [track for track in protocol.select(found) if track.score >= least]
+        tracks[video_id] = [track for track in protocol.select(found) if track.score >= thresholds[half_of[video_id]]]
     errors = identity_errors(annotations, [track for found in tracks.values() for track in found])
-    return _Side(planned, tracks, {each.video_id: each for each in errors})
+    return _Side(planned.row, tracks, {each.video_id: each for each in errors})
 
 
-def _thresholds(record: dict[str, Any]) -> tuple[float, float]:
+def _thresholds(record: dict[str, Any]) -> list[float]:
+    """What the record says of protocol `matched`, of each half of the videos."""
     matched = record.get("tracking", {}).get("matched", {})
     found = matched.get("threshold") if isinstance(matched, dict) else None
-    if isinstance(found, list) and len(found) == 2 and all(map(is_number, found)):
-        return float(found[0]), float(found[1])
-    return 0.5, 0.5
+    return found if isinstance(found, list) and len(found) == 2 and all(map(is_number, found)) else [0.5, 0.5]
 
 
 def _video(annotations: Annotations, folder: Path, video: Video, sides: list[_Side]) -> dict[str, Any]:
     step = -(-video.height // HEIGHT)
+    width, height = -(-video.width // step), -(-video.height // step)
     gts = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
-    names = {category.id: category.name for category in annotations.categories}
-    number = {track.id: index for index, track in enumerate(gts)}
-    shown = [_track(index, names[track.category_id], track.masks, step) for index, track in enumerate(gts)]
-    panes: list[dict[str, Any]] = [{"title": "Ground truth", "tracks": shown, "errors": []}]
+    categories = {category.id: category.name for category in annotations.categories}
+
+    def track(identity: int, found: Track | Prediction) -> dict[str, Any]:
+        masks = [
+            mask and (mask if step == 1 else encode(decode(mask)[::step, ::step]))["counts"] for mask in found.masks
+        ]
+        score = {"score": found.score} if isinstance(found, Prediction) else {}
+        name = str(identity + 1) if identity < len(gts) else string.ascii_lowercase[(identity - len(gts)) % 26]
+        return {"identity": identity, "name": name, "category": categories[found.category_id], "masks": masks, **score}
+
+    panes = [{"title": "Ground truth", "tracks": [track(index, gt) for index, gt in enumerate(gts)], "errors": []}]
     for side in sides:
         tracks = side.tracks[video.id]
-        identity = _identities(video, tracks, [track.masks for track in gts])
-        shown = [_track(identity[i], names[t.category_id], t.masks, step, t.score) for i, t in enumerate(tracks)]
-        of_query = {track.number: _name(identity[i], len(gts)) for i, track in enumerate(tracks)}
-        errors = [_error(each, number, of_query) for each in side.errors[video.id].errors]
-        row = side.planned.row
-        title = "Ours" if row.method == "ours" else row.group or row.method
-        panes.append({"title": f"{title} {row.label}".strip(), "row": row.id, "tracks": shown, "errors": errors})
-    for pane in panes:
-        for track in pane["tracks"]:
-            track["name"] = _name(track["identity"], len(gts))
-    frames = [_jpeg(folder / name, -(-video.width // step), -(-video.height // step)) for name in video.file_names]
-    size = {"width": -(-video.width // step), "height": -(-video.height // step)}
-    return {"id": video.id, "name": video.name, **size, "frames": frames, "panes": panes}
+        identities = _identities(video, tracks, [gt.masks for gt in gts])
+        shown = [track(identity, found) for identity, found in zip(identities, tracks)]
+        names = {found.number: each["name"] for found, each in zip(tracks, shown)}
+        numbers = {gt.id: index + 1 for index, gt in enumerate(gts)}
+        errors = [_error(each, numbers, names) for each in side.errors[video.id].errors]
+        title = "Ours" if side.row.method == "ours" else side.row.group
+        panes.append({"title": f"{title} {side.row.label}", "row": side.row.id, "tracks": shown, "errors": errors})
+    frames = [_jpeg(folder / name, width, height) for name in video.file_names]
+    return {"name": video.name, "width": width, "height": height, "frames": frames, "panes": panes}
 
 
 def _identities(video: Video, tracks: list[Prediction], gts: list[Masks]) -> list[int]:
@@ -147,25 +147,14 @@ def _identities(video: Video, tracks: list[Prediction], gts: list[Masks]) -> lis
     return [found[index] if index in found else next(rest) for index in range(len(tracks))]
 
 
-def _name(identity: int, num_gts: int) -> str:
-    """Objects are 1, 2, ...; tracks that stand for none a, b, ..."""
-    return str(identity + 1) if identity < num_gts else string.ascii_lowercase[(identity - num_gts) % 26]
-
-
-def _track(identity: int, category: str, masks: Masks, step: int, score: float | None = None) -> dict[str, Any]:
-    small = [None if mask is None else (mask if step == 1 else encode(decode(mask)[::step, ::step]))["counts"] for mask in masks]
-    return {"identity": identity, "category": category, "masks": small, **({} if score is None else {"score": score})}
-
-
-def _error(error: IdentityError, number: dict[Id, int], of_query: dict[int, str]) -> dict[str, Any]:
-    objects = " and ".join(str(number[gt] + 1) for gt in error.gt_ids)
-    tracks = [of_query.get(query, "?") for query in error.predictions]
+def _error(error: IdentityError, numbers: dict[Id, int], names: dict[int, str]) -> dict[str, Any]:
+    objects, tracks = " and ".join(str(numbers[gt]) for gt in error.gt_ids), [names[each] for each in error.predictions]
     text = {
         "change": f"object {objects}: track {' becomes '.join(tracks)}",
         "switch": f"objects {objects}: tracks {' and '.join(tracks)} swap",
-        "merged": f"objects {objects}: one track, {' '.join(tracks)}",
+        "merged": f"objects {objects}: one track, {''.join(tracks)}",
         "lost": f"object {objects}: no track",
-        "duplicate": f"object {objects}: one more track, {' '.join(tracks)}",
+        "duplicate": f"object {objects}: one more track, {''.join(tracks)}",
     }[error.kind]
     return {"kind": error.kind, "frames": [int(frame) for frame in error.frames], "text": text}
 
@@ -174,6 +163,5 @@ def _jpeg(path: Path, width: int, height: int) -> str:
     image = cv2.imread(str(path))
     if image is None:
         raise UserError(f"Restore {path}: the frame cannot be read.")
-    small = cv2.resize(np.asarray(image), (width, height), interpolation=cv2.INTER_AREA)
-    packed = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-    return base64.b64encode(packed.tobytes()).decode()
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()).decode()

@@ -57,8 +57,9 @@ for (const table of document.querySelectorAll("table.report")) {
   const content = data.tables[table.dataset.table];
   const first = table.tHead.rows[0].querySelectorAll(".sorts");
   [...first, ...table.tHead.rows[1].cells].forEach((head, column) => {
-    const button = element("button", head.textContent, { type: "button" });
-    head.replaceChildren(button);
+    const button = element("button", "", { type: "button" });
+    button.append(...head.childNodes);
+    head.append(button);
     button.addEventListener("click", () => sortBy(table, head, column));
   });
   for (const line of table.tBodies[0].rows) {

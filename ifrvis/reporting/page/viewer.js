@@ -65,9 +65,13 @@ const play = () => {
     context.drawImage(small.canvas, 0, 0, canvas.width, canvas.height);
     context.font = "bold 22px system-ui, sans-serif";
     Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: "#000", fillStyle: "#fff" });
-    for (const [name, [x, y]] of names) {
-      context.strokeText(name, (x + 0.5) * scale, (y + 0.5) * scale);
-      context.fillText(name, (x + 0.5) * scale, (y + 0.5) * scale);
+    const taken = [];
+    for (const [name, centre] of names) {
+      let [x, y] = centre.map((value) => (value + 0.5) * scale);
+      while (taken.some(([otherX, otherY]) => Math.hypot(x - otherX, y - otherY) < 20)) x += 20;
+      taken.push([x, y]);
+      context.strokeText(name, x, y);
+      context.fillText(name, x, y);
     }
     canvas.setAttribute("aria-label", `${pane.title}, frame ${state.frame + 1}: ${names.length ? `identities ${names.map(([name]) => name).join(", ")}` : "no track"}`);
   };
@@ -134,7 +138,7 @@ const play = () => {
     const marks = marksOf(pane);
     state.panes.push({ pane, canvas, items, marks });
     const kinds = Object.keys(data.colours.error).filter((kind) => marks.some((mark) => mark.kind === kind));
-    if ("row" in pane) byId("timeline").append(element("h3", `${pane.title}: ${pane.errors.length} identity errors`));
+    if ("row" in pane) byId("timeline").append(element("h3", `${pane.title}, identity errors: ${pane.errors.length}`));
     kinds.forEach((kind) => addLane(kind, marks));
   };
   const load = async (video) => {
