@@ -47,6 +47,12 @@ class JudgedClaim:
     verdict: Verdict
     pairs: tuple[JudgedPair, ...]
 
+    @property
+    def decided(self) -> str:
+        """How many of its tests have decided something."""
+        decided = sum(each.verdict in ("supported", "contradicted") for each in self.pairs)
+        return f"{decided} of {len(self.claim.says) * len(self.claim.pairs)} tests decided"
+
     def to_json(self) -> dict[str, Any]:
         """The same as JSON has it."""
         shown = {"text": self.claim.text, "place": self.claim.place, "note": self.claim.note, "verdict": self.verdict}

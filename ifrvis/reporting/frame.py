@@ -77,7 +77,7 @@ class TableState:
 
 
 def table_states(plan: Plan) -> list[TableState]:
-    """What there is to report of each table of a plan."""
+    """What there is to report of each table of a plan that has a row of those asked for."""
     request = plan.request
     return [
         TableState(
@@ -88,6 +88,7 @@ def table_states(plan: Plan) -> list[TableState]:
             off_spec=_off_spec(request),
         )
         for table in request.tables
+        if any(planned.table is table for planned in plan.rows)
     ]
 
 

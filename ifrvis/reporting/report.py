@@ -10,6 +10,7 @@ from ifrvis.harness.plan import Plan
 from ifrvis.reporting.data import record_file, table_json
 from ifrvis.reporting.figure import figure_files, figure_json
 from ifrvis.reporting.frame import RowState, TableState
+from ifrvis.reporting.grid import make_grid
 from ifrvis.reporting.tables import claims_latex, figure_latex, latex, markdown, seeds_csv, summary_csv
 
 __all__ = ["figure_digest", "manifest_text", "outputs_of", "shows_of", "write_page", "write_report"]
@@ -51,7 +52,7 @@ def outputs_of(state: TableState) -> dict[str, str]:
         f"{state.stem}.csv": seeds_csv(state),
         f"{state.stem}-summary.csv": summary_csv(state),
         f"{state.stem}.json": table_json(state),
-        **({f"{state.stem}-claims.tex": claims_latex(state)} if state.table.claims else {}),
+        **({f"{state.stem}-claims.tex": claims_latex(state)} if make_grid(state).claims else {}),
         **({f"{state.stem}-figure.tex": figure_latex(state)} if state.table.axis else {}),
     }
 

@@ -44,7 +44,7 @@ def markdown(state: TableState) -> str:
 
 def _claim_text(judged: JudgedClaim) -> str:
     claim = judged.claim
-    return f"{claim.text} ({claim.place})" + f" {claim.note}" * bool(claim.note)
+    return f"{claim.text} ({claim.place}; {judged.decided})" + f" {claim.note}" * bool(claim.note)
 
 
 def _markdown_table(heads: Sequence[str], lines: Iterable[Iterable[str]], num_left: int) -> list[str]:
@@ -161,6 +161,8 @@ def render_terminal(state: TableState, width: int | None = None) -> str:
     blocks = [heads, *_blocks(row_ids, columns, width)]
     if len(grid.sources) > 1:
         blocks.append([f"paper: {grid.sources[0].removeprefix('paper (').removesuffix(')')}"])
+        if any(cell.endswith("*") for line in grid.lines for cell in line.cells):
+            blocks[-1].append("*: not consistent with the paper")
     claims = [plain_text(f"{each.verdict}: {each.claim.text}") for each in grid.claims if each.verdict != "not run"]
     blocks += [[line for text in claims for line in textwrap.wrap(text, width)]] if claims else []
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"

@@ -37,7 +37,7 @@ def verify_reports(folder: Path, results: Results) -> Iterator[Finding]:
         (found,) = _verify_files({name: page["sha256"]}, folder)
         if found.outcome == "verified" and page["shows"] != shows_of(manifest, list(page["shows"])):
             found = Finding(
-                "CHANGED", found.path, "a report that it shows was made again; `ifrvis report all` writes it"
+                "CHANGED", found.path, "what it shows was made again; `ifrvis report all` writes it"
             )
         yield found
 
