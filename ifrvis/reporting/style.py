@@ -38,7 +38,7 @@ PAGE_COLOURS = {  # in light, in dark; text on its ground has a contrast of 4.5 
     "open": ("#7a4f00", "#eab652"),
 }
 MEAN_COLOUR, SEED_COLOUR = "#0b5cad", "#7d8791"
-COLUMN_IN, FONT_PT = (3.25, 2.5), 7  # of a figure in one column of a paper
+COLUMN_IN, FONT_PT = (3.15, 2.5), 7  # of a figure in one column of a paper
 
 
 def is_count(metric: str) -> bool:

@@ -19,10 +19,11 @@ LINE_BREAK = r"\\"
 # A file is a document by itself, and a float where another document inputs it: there \documentclass is spent.
 OPENING = r"""% To input or to paste; needs \usepackage{booktabs,graphicx}.
 \expandafter\ifx\csname @twoclasseserror\endcsname\documentclass \let\ifrvisend\relax \else
-  \documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\def\ifrvisend{\end{document}}
+  \documentclass{article}\usepackage[landscape,margin=15mm]{geometry}\usepackage{booktabs,graphicx}
+  \begin{document}\def\ifrvisend{\end{document}}
 \fi"""
 CLOSING = r"\ifrvisend"
-FIT = r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+FIT = r"  \setlength{\tabcolsep}{4pt}\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 AS_PRINTED = {"published_mean": "paper_mean_as_printed", "published_std": "paper_std_as_printed"}
 
 
@@ -89,9 +90,9 @@ def figure_latex(state: TableState) -> str:
 def _latex_float(caption: str, label: str, rules: str, body: list[str], notes: Sequence[str]) -> str:
     foot = [r"  \par\smallskip\raggedright\footnotesize", *(f"  {latex_text(note)}\\par" for note in notes)]
     lines = [
-        *(OPENING, r"\begin{table}[tp]", r"  \centering", f"  \\caption{{{latex_text(caption)}}}"),
+        *(OPENING, r"\begin{table*}[tp]", r"  \centering", f"  \\caption{{{latex_text(caption)}}}"),
         *(f"  \\label{{{label}}}", FIT, f"  \\begin{{tabular}}{{{rules}}}", r"    \toprule"),
-        *(*body, r"    \bottomrule", r"  \end{tabular}}", *(foot if notes else []), r"\end{table}", CLOSING),
+        *(*body, r"    \bottomrule", r"  \end{tabular}}", *(foot if notes else []), r"\end{table*}", CLOSING),
     ]
     return "\n".join(lines) + "\n"
 
@@ -109,10 +110,10 @@ def _latex_heads(grid: Grid) -> list[str]:
 
 
 def _stacked(source: str) -> str:
-    """`paper (YouTube-VIS 2019, server)` in three lines: columns stay narrow."""
+    """`paper (YouTube-VIS 2019, server)` in three lines, the lower ones small: columns stay narrow."""
     name, _, where = source.partition(" (")
-    parts = [name, *where.removesuffix(")").split(", ")]
-    return rf"\shortstack{{{LINE_BREAK.join(map(latex_text, parts))}}}" if where else latex_text(name)
+    lines = [rf"\tiny {latex_text(each)}" for each in where.removesuffix(")").split(", ")]
+    return rf"\shortstack{{\strut {LINE_BREAK.join([latex_text(name), *lines])}}}" if where else latex_text(name)
 
 
 def _latex_line(line: Line) -> list[str]:

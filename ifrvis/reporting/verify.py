@@ -36,9 +36,7 @@ def verify_reports(folder: Path, results: Results) -> Iterator[Finding]:
     for name, page in pages:
         (found,) = _verify_files({name: page["sha256"]}, folder)
         if found.outcome == "verified" and page["shows"] != shows_of(manifest, list(page["shows"])):
-            found = Finding(
-                "CHANGED", found.path, "what it shows was made again; `ifrvis report all` writes it"
-            )
+            found = Finding("CHANGED", found.path, "what it shows was made again; `ifrvis report all` writes it")
         yield found
 
 
