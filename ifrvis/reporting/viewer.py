@@ -124,16 +124,18 @@ def _video(annotations: Annotations, folder: Path, video: Video, sides: list[_Si
         name = str(identity + 1) if identity < len(gts) else string.ascii_lowercase[(identity - len(gts)) % 26]
         return {"identity": identity, "name": name, "category": categories[found.category_id], "masks": masks, **score}
 
-    panes = [{"title": "Ground truth", "tracks": [track(index, gt) for index, gt in enumerate(gts)], "errors": []}]
+    truth = [track(index, gt) for index, gt in enumerate(gts)]
+    panes: list[dict[str, Any]] = [{"title": "Ground truth", "tracks": truth, "errors": []}]
     for side in sides:
         tracks = side.tracks[video.id]
         identities = _identities(video, tracks, [gt.masks for gt in gts])
         shown = [track(identity, found) for identity, found in zip(identities, tracks)]
         names = {found.number: each["name"] for found, each in zip(tracks, shown)}
         numbers = {gt.id: index + 1 for index, gt in enumerate(gts)}
-        errors = [_error(each, numbers, names) for each in side.errors[video.id].errors]
+        wrong = side.errors[video.id]
+        found_out = {"errors": [_error(each, numbers, names) for each in wrong.errors], "lost": len(wrong.never_found)}
         title = "Ours" if side.row.method == "ours" else side.row.group
-        panes.append({"title": f"{title} {side.row.label}", "row": side.row.id, "tracks": shown, "errors": errors})
+        panes.append({"title": f"{title} {side.row.label}", "row": side.row.id, "tracks": shown, **found_out})
     frames = [_jpeg(folder / name, width, height) for name in video.file_names]
     return {"name": video.name, "width": width, "height": height, "frames": frames, "panes": panes}
 

@@ -35,17 +35,20 @@ const openCell = (table, row, metric) => {
     `${table.protocol}: ${shown(metric, cell.mean)}` + (cell.std === null ? ", one seed" : ` ± ${shown(metric, cell.std)} over ${cell.n} seeds`),
     ...(cell.interval ? [`95 % interval of the mean: ${cell.interval.map((end) => shown(metric, end)).join(" to ")}`] : []),
   ];
+  const [paper, printedStd] = cell.paper ?? [null, null];
+  if (paper !== null) said.push(`Paper: ${paper}` + (printedStd === null ? "" : ` ± ${printedStd}`));
   const against = cell.against_paper;
   if (against) said.push(`Against the paper: ${shown(metric, against.difference)}, ${against.verdict}` + (against.expected ? `; expected ${against.expected.map((end) => shown(metric, end)).join(" to ")}` : ""));
   const list = element("table");
   const head = list.createTHead().insertRow();
-  ["Seed", metric, "Record", "Digest", "Commit", "Attempts", "Hours"].forEach((text) => head.append(element("th", text, { scope: "col" })));
+  ["Seed", metric, "Hours", "Attempts", "Commit", "Digest", "Record"].forEach((text) => head.append(element("th", text, { scope: "col" })));
   const lines = list.createTBody();
   for (const [seed, file] of Object.entries(row.records)) {
     const record = data.records[file];
     const line = lines.insertRow();
-    [seed, shown(metric, cell.seeds[seed] ?? null), file, record.digest.slice(0, 12), record.commit.slice(0, 12), record.attempts, record.hours.toFixed(3)]
-      .forEach((text, place) => line.insertCell().append(place === 2 ? element("code", text) : String(text)));
+    [seed, shown(metric, cell.seeds[seed] ?? null), record.hours.toFixed(3), record.attempts, record.commit.slice(0, 12), record.digest.slice(0, 12)]
+      .forEach((text) => line.insertCell().append(String(text)));
+    line.insertCell().append(element("code", file));
   }
   const wide = element("div", "", { class: "wide", tabindex: "0", role: "region", "aria-label": "Records" });
   wide.append(list);
@@ -69,6 +72,7 @@ for (const table of document.querySelectorAll("table.report")) {
       const button = element("button", cell.textContent, { type: "button", "aria-haspopup": "dialog" });
       cell.replaceChildren(button);
       cell.dataset.metric = content.metrics[place];
+      cell.classList.toggle("gap", numberOf(cell.dataset.text) === -Infinity);
       button.addEventListener("click", () => openCell(content, row, content.metrics[place]));
     });
   }

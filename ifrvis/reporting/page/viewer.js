@@ -138,7 +138,7 @@ const play = () => {
     const marks = marksOf(pane);
     state.panes.push({ pane, canvas, items, marks });
     const kinds = Object.keys(data.colours.error).filter((kind) => marks.some((mark) => mark.kind === kind));
-    if ("row" in pane) byId("timeline").append(element("h3", `${pane.title}, identity errors: ${pane.errors.length}`));
+    if ("row" in pane) byId("timeline").append(element("h3", `${pane.title}, identity errors: ${pane.errors.length}, objects never found: ${pane.lost}`));
     kinds.forEach((kind) => addLane(kind, marks));
   };
   const load = async (video) => {
