@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Panel", "Point", "draw", "figure_data", "figure_files", "figure_json", "make_figure"]
+__all__ = ["Panel", "draw", "figure_data", "figure_files", "figure_json", "make_figure"]
 
 UNDATED: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -27,45 +27,37 @@ COLUMNS = 3
 
 
 @dataclass(frozen=True)
-class Point:
-    """One row in a panel; in percent (IDs a count).
+class Panel:
+    """One metric, in percent (IDs a count), at each value of the axis.
 
     Args:
-        x: The row's value on the axis.
-        seeds: A value for each seed that is there, in the order of the seeds.
-        mean: None where the row is not complete.
-        std: None where the row is not complete, or of one seed.
+        metric: Its name.
+        x: The rows' values on the axis, rising.
+        seeds: Of each row the values that there are, in the order of the seeds.
+        mean: Of each row; None where it is not complete.
+        std: Of each row; None where it is not complete, or of one seed.
     """
 
-    x: float
-    seeds: tuple[float, ...]
-    mean: float | None
-    std: float | None
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One metric of the figure."""
-
     metric: str
-    points: tuple[Point, ...]
+    x: tuple[float, ...]
+    seeds: tuple[tuple[float, ...], ...]
+    mean: tuple[float | None, ...]
+    std: tuple[float | None, ...]
 
 
 def figure_data(state: TableState) -> list[Panel]:
     """What the figure shows, a panel for each metric; a pure function of the state."""
     axis, frame = state.table.axis, tidy_frame([state])
     assert axis is not None
+    rows = sorted((each.row for each in state.rows), key=lambda row: float(row.set[axis.key]))
     cells, panels = summarise(state, frame), []
     for metric in state.table.metrics:
-        points = []
-        for each in state.rows:
-            values = frame[(frame["row"] == each.row.id) & (frame["metric"] == metric)]["value"].dropna() * scale(
-                metric
-            )
-            cell = cells[each.row.id, metric]
-            mean, std = (None if value is None else value * scale(metric) for value in (cell.mean, cell.std))
-            points.append(Point(float(each.row.set[axis.key]), tuple(values), mean, std))
-        panels.append(Panel(metric, tuple(sorted(points, key=lambda point: point.x))))
+        unit, of_metric = scale(metric), frame[frame["metric"] == metric].dropna(subset="value")
+        seeds = tuple(tuple(of_metric[of_metric["row"] == row.id]["value"] * unit) for row in rows)
+        of_rows = [cells[row.id, metric] for row in rows]
+        means = tuple(None if cell.mean is None else cell.mean * unit for cell in of_rows)
+        stds = tuple(None if cell.std is None else cell.std * unit for cell in of_rows)
+        panels.append(Panel(metric, tuple(float(row.set[axis.key]) for row in rows), seeds, means, stds))
     return panels
 
 
@@ -110,16 +102,16 @@ def make_figure(state: TableState) -> "Figure":
 
 def draw(panel: Panel, axes: "Axes", label: str) -> None:
     """Draw one panel: error bars of complete rows, broken where one is not, and every seed."""
-    places = list(range(len(panel.points)))  # evenly spaced, so that every value can be read
-    seeds = [(place, value) for place in places for value in panel.points[place].seeds]
+    places = list(range(len(panel.x)))  # evenly spaced, so that every value can be read
+    seeds = [(place, value) for place in places for value in panel.seeds[place]]
     x, y = zip(*seeds) if seeds else ((), ())
     axes.scatter(x, y, s=5, color=SEED_COLOUR, linewidths=0, label="a seed", zorder=3)
-    means = [math.nan if point.mean is None else point.mean for point in panel.points]
-    bars = axes.errorbar(places, means, [point.std or 0.0 for point in panel.points], color=MEAN_COLOUR, fmt="o-")
+    means = [math.nan if mean is None else mean for mean in panel.mean]
+    bars = axes.errorbar(places, means, [std or 0.0 for std in panel.std], color=MEAN_COLOUR, fmt="o-")
     bars.set_label("mean ± std")
     axes.set_title(headline(panel.metric), fontsize="medium", pad=3)
     axes.set_xlabel(label, labelpad=1)
-    axes.set_xticks(places, [f"{point.x:g}" for point in panel.points])
+    axes.set_xticks(places, [f"{value:g}" for value in panel.x])
     axes.tick_params(length=2, pad=1.5, labelsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     if not seeds:

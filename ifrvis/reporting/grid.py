@@ -165,5 +165,7 @@ def _gaps(state: TableState, each: RowState, cells: dict[tuple[str, str], Cell])
     found = {record["seed"] for other, record in state.counted() if other is each}
     lost = [str(seed) for seed in state.seeds if seed not in found]
     undefined = [metric for metric in state.table.metrics if cells[each.row.id, metric].missing == UNDEFINED]
+    codes = {str(record["provenance"].get("code")) for other, record in state.counted() if other is each}
     notes = [f"{each.row.id}: no record of seed {', '.join(lost)} ({each.state})."] if found and lost else []
+    notes += [f"{each.row.id}: mixed, its records come from {len(codes)} states of the code."] if len(codes) > 1 else []
     return notes + ([f"{each.row.id}: {', '.join(undefined)} undefined in at least one seed."] if undefined else [])

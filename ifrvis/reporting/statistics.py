@@ -86,18 +86,17 @@ def std_difference(first: Values, second: Values) -> Difference:
     """Difference of standard deviations: Pitman and Morgan's test where both have the same seeds, else the F test."""
     if min(len(first), len(second)) < 2:
         return Difference(math.nan, "none")
-    value = stdev(first.values()) - stdev(second.values())
+    one, other = stdev(first.values()), stdev(second.values())
     if first.keys() == second.keys():
-        one, other = _aligned(first, second)
-        sums, differences = [a + b for a, b in zip(one, other)], [a - b for a, b in zip(one, other)]
-        if len(one) < 3 or not _spread(sums) or not _spread(differences):
-            return Difference(value, "Pitman-Morgan")
-        return Difference(value, "Pitman-Morgan", float(stats.pearsonr(sums, differences).pvalue))
-    if not _spread(list(first.values())) or not _spread(list(second.values())):
-        return Difference(value, "F")
-    ratio = (stdev(first.values()) / stdev(second.values())) ** 2
-    law = stats.f(len(first) - 1, len(second) - 1)
-    return Difference(value, "F", float(min(1.0, 2 * min(law.cdf(ratio), law.sf(ratio)))))
+        pairs = list(zip(*_aligned(first, second)))
+        sums, differences = [a + b for a, b in pairs], [a - b for a, b in pairs]
+        tested = len(pairs) > 2 and _spread(sums) and _spread(differences)
+        p = float(stats.pearsonr(sums, differences).pvalue) if tested else None
+        return Difference(one - other, "Pitman-Morgan", p)
+    if not min(_spread(list(first.values())), _spread(list(second.values()))):
+        return Difference(one - other, "F")
+    law, ratio = stats.f(len(first) - 1, len(second) - 1), (one / other) ** 2
+    return Difference(one - other, "F", float(min(1.0, 2 * min(law.cdf(ratio), law.sf(ratio)))))
 
 
 def holm(ps: Iterable[float]) -> list[float]:

@@ -33,8 +33,12 @@ def markdown(state: TableState) -> str:
     heads = [*grid.row_heads, "n", *(f"{metric} {source}" for metric in grid.metrics for source in grid.sources)]
     lines = [[*each.heads, str(each.n), *each.cells] for each in grid.lines]
     notes = [f"- {markdown_text(note)}" for note in grid.notes]
-    head = [f"# {markdown_text(grid.title)}"], [markdown_text(grid.head)]
-    parts = [*head, _markdown_table(heads, lines, len(grid.row_heads)), notes]
+    parts = [[f"# {markdown_text(grid.title)}"], [markdown_text(grid.head)]]
+    if state.table.axis:
+        parts.append(
+            [f"![{markdown_text(state.table.place)}]({state.stem}.png)", "", markdown_text(state.table.axis.reading)]
+        )
+    parts += [_markdown_table(heads, lines, len(grid.row_heads)), notes]
     if grid.claims:
         parts += [["## Claims"], [markdown_text(CLAIM_NOTE)]]
     for claim in grid.claims:

@@ -23,11 +23,11 @@ def state(make_state):
 def test_panels_hold_every_seed_and_numbers_of_complete_rows_alone(state):
     panels = figure_data(state)
     assert [panel.metric for panel in panels] == ["AP", "AP50", "AP75", "AR1", "AR10"]
-    points = panels[0].points
-    assert [point.x for point in points] == [0.0, 0.1, 0.3, 0.5, 1.0]
-    assert points[2].seeds == pytest.approx((22.0, 22.1, 22.2))
-    assert (points[2].mean, points[2].std) == (pytest.approx(22.1), pytest.approx(0.1))
-    assert (points[3].mean, points[3].std, len(points[3].seeds)) == (None, None, 2)
+    panel = panels[0]
+    assert panel.x == (0.0, 0.1, 0.3, 0.5, 1.0)
+    assert panel.seeds[2] == pytest.approx((22.0, 22.1, 22.2))
+    assert (panel.mean[2], panel.std[2]) == (pytest.approx(22.1), pytest.approx(0.1))
+    assert (panel.mean[3], panel.std[3], len(panel.seeds[3])) == (None, None, 2)
 
 
 def test_artists_are_the_panels(state):
@@ -37,13 +37,13 @@ def test_artists_are_the_panels(state):
         assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.1", "0.3", "0.5", "1"]
         (bars,) = axes.containers
         line, _, (whiskers,) = bars
-        means = [np.nan if point.mean is None else point.mean for point in panel.points]
+        means = [np.nan if mean is None else mean for mean in panel.mean]
         assert line.get_ydata() == pytest.approx(means, nan_ok=True)  # the line breaks where a row is not complete
         ends = [segment[:, 1] for segment in whiskers.get_segments() if len(segment)]
-        drawn = [(point.mean - point.std, point.mean + point.std) for point in panel.points if point.mean is not None]
+        drawn = [(mean - std, mean + std) for mean, std in zip(panel.mean, panel.std) if mean is not None]
         assert [tuple(end) for end in ends if not np.isnan(end).any()] == [pytest.approx(each) for each in drawn]
         (cloud,) = [each for each in axes.collections if each is not whiskers]
-        seeds = [(place, value) for place, point in enumerate(panel.points) for value in point.seeds]
+        seeds = [(place, value) for place, values in enumerate(panel.seeds) for value in values]
         assert cloud.get_offsets().tolist() == [pytest.approx(list(each)) for each in seeds]
 
 

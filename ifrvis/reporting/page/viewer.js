@@ -14,156 +14,146 @@ const runsOf = (counts) => {
   return runs;
 };
 
-const play = () => {
-  const videos = data.scenes.flatMap((scene) => scene.videos.map((video) => ({ ...video, scene })));
-  const state = { video: videos[0], frame: 0, timer: 0, images: [], panes: [], cursors: [] };
-  const colourOf = (track) => data.colours.identity[track.identity % data.colours.identity.length];
-  const count = () => state.video.frames.length;
-  // Errors that begin together and are of one kind are one mark.
-  const marksOf = (pane) => {
-    const marks = new Map();
-    for (const error of pane.errors) {
-      const key = `${error.kind} ${error.frames[0]}`;
-      const mark = marks.get(key) ?? { kind: error.kind, from: error.frames[0], to: error.frames[0], texts: [] };
-      mark.to = Math.max(mark.to, ...error.frames);
-      mark.texts.push(error.text);
-      marks.set(key, mark);
-    }
-    return [...marks.values()].sort((one, other) => one.from - other.from);
-  };
+// Errors of one kind that begin together are one mark.
+const marksOf = (errors) => {
+  const marks = {};
+  for (const { kind, frames, text } of errors) {
+    const mark = (marks[`${kind} ${frames[0]}`] ??= { kind, from: frames[0], to: frames[0], texts: [] });
+    mark.to = Math.max(mark.to, frames[frames.length - 1]);
+    mark.texts.push(text);
+  }
+  return Object.values(marks).sort((one, other) => one.from - other.from);
+};
 
-  const drawMask = (context, counts, colour) => {
-    const { width, height } = state.video;
-    const image = context.getImageData(0, 0, width, height);
-    const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+const startViewer = () => {
+  const videos = data.scenes.flatMap((scene) => scene.videos.map((video) => ({ ...video, scene })));
+  let video = videos[0], images = [], panes = [], cursors = [], frame = 0, timer = 0, awaited = null;
+  const colourOf = (track) => data.colours.identity[track.identity % data.colours.identity.length];
+  const percent = (frames) => `${(100 * frames) / images.length}%`;
+
+  // Blends a mask into the pixels; returns its centre, or null where it is empty.
+  const drawMask = (image, counts, colour) => {
+    const rgb = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     let place = 0, sumX = 0, sumY = 0, area = 0;
     runsOf(counts).forEach((run, index) => {
       for (let pixel = place; index % 2 && pixel < place + run; pixel++) {
-        const x = Math.floor(pixel / height), y = pixel % height, at = 4 * (y * width + x);
-        [r, g, b].forEach((value, channel) => { image.data[at + channel] = 0.45 * image.data[at + channel] + 0.55 * value; });
+        const x = Math.floor(pixel / image.height), y = pixel % image.height, at = 4 * (y * image.width + x);
+        rgb.forEach((value, channel) => { image.data[at + channel] = 0.45 * image.data[at + channel] + 0.55 * value; });
         sumX += x; sumY += y; area += 1;
       }
       place += run;
     });
-    context.putImageData(image, 0, 0);
     return area ? [sumX / area, sumY / area] : null;
   };
   const drawPane = ({ pane, canvas, items }) => {
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    const { width, height } = state.video;
-    const small = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    small.drawImage(state.images[state.frame], 0, 0, width, height);
-    const names = [];
+    const { width, height } = video, zoom = canvas.width / width, names = [], taken = [];
+    const small = new OffscreenCanvas(width, height).getContext("2d");
+    small.drawImage(images[frame], 0, 0, width, height);
+    const image = small.getImageData(0, 0, width, height);
     pane.tracks.forEach((track, index) => {
-      const counts = track.masks[state.frame];
-      const centre = counts === null ? null : drawMask(small, counts, colourOf(track));
+      const counts = track.masks[frame], centre = counts === null ? null : drawMask(image, counts, colourOf(track));
       items[index].classList.toggle("absent", centre === null);
       if (centre) names.push([track.name, centre]);
     });
-    const scale = canvas.width / width;
-    context.imageSmoothingEnabled = scale < 2;
+    small.putImageData(image, 0, 0);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = zoom < 2;
     context.drawImage(small.canvas, 0, 0, canvas.width, canvas.height);
     context.font = "bold 22px system-ui, sans-serif";
-    Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: "#000", fillStyle: "#fff" });
-    const taken = [];
+    Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, fillStyle: "#fff" });
     for (const [name, centre] of names) {
-      let [x, y] = centre.map((value) => (value + 0.5) * scale);
+      let [x, y] = centre.map((value) => (value + 0.5) * zoom);
       while (taken.some(([otherX, otherY]) => Math.hypot(x - otherX, y - otherY) < 20)) x += 20;
       taken.push([x, y]);
       context.strokeText(name, x, y);
       context.fillText(name, x, y);
     }
-    canvas.setAttribute("aria-label", `${pane.title}, frame ${state.frame + 1}: ${names.length ? `identities ${names.map(([name]) => name).join(", ")}` : "no track"}`);
+    const said = names.length ? `identities ${names.map(([name]) => name).join(", ")}` : "no track";
+    canvas.setAttribute("aria-label", `${pane.title}, frame ${frame + 1}: ${said}`);
   };
-  const show = (frame) => {
-    state.frame = Math.max(0, Math.min(count() - 1, frame));
-    byId("frame").value = state.frame;
-    byId("at").textContent = `frame ${state.frame + 1} of ${count()}`;
-    state.panes.forEach(drawPane);
-    state.cursors.forEach((cursor) => { cursor.style.left = `${(100 * (state.frame + 0.5)) / count()}%`; });
-    const now = state.panes.flatMap(({ pane, marks }) => marks
-      .filter((mark) => mark.from <= state.frame && state.frame <= mark.to)
-      .map((mark) => `${pane.title}: ${mark.kind}, ${mark.texts.join("; ")}`));
-    if (!state.timer) byId("status").textContent = now.join(". ");
+  const show = (wanted) => {
+    frame = Math.max(0, Math.min(images.length - 1, wanted));
+    byId("frame").value = frame;
+    byId("at").textContent = `frame ${frame + 1} of ${images.length}`;
+    panes.forEach(drawPane);
+    cursors.forEach((cursor) => { cursor.style.left = percent(frame + 0.5); });
+    if (timer) return; // nobody can follow what is said while it plays
+    byId("status").textContent = panes.flatMap(({ pane, marks }) => marks
+      .filter((mark) => mark.from <= frame && frame <= mark.to)
+      .map((mark) => `${pane.title}: ${mark.kind}, ${mark.texts.join("; ")}`)).join(". ");
   };
-  const stop = () => { clearInterval(state.timer); state.timer = 0; byId("play").textContent = "Play"; show(state.frame); };
+  const stop = () => { clearInterval(timer); timer = 0; byId("play").textContent = "Play"; };
+  const jump = (wanted) => { stop(); show(wanted); };
   const toggle = () => {
-    if (state.timer) return stop();
+    if (timer) return jump(frame);
     byId("play").textContent = "Pause";
-    state.timer = setInterval(() => (state.frame + 1 < count() ? show(state.frame + 1) : show(0)), 150);
+    timer = setInterval(() => show((frame + 1) % images.length), 150);
   };
-  const jump = (frame) => { if (state.timer) stop(); show(frame); };
   const step = (way) => {
-    const starts = state.panes.flatMap(({ marks }) => marks.map((mark) => mark.from)).sort((one, other) => one - other);
-    const next = way > 0 ? starts.find((at) => at > state.frame) : starts.findLast((at) => at < state.frame);
-    jump(next ?? state.frame);
+    const starts = panes.flatMap(({ marks }) => marks.map((mark) => mark.from)).sort((one, other) => one - other);
+    jump((way > 0 ? starts.find((at) => at > frame) : starts.findLast((at) => at < frame)) ?? frame);
   };
 
   const addLane = (kind, marks) => {
-    const lane = element("div", "", { class: "lane" });
-    const bar = element("div");
-    for (const mark of marks.filter((each) => each.kind === kind)) {
+    const lane = element("div", "", { class: "lane" }), bar = element("div"), cursor = element("s");
+    for (const mark of marks) {
       const text = `${kind} in frame ${mark.from + 1}: ${mark.texts.join("; ")}`;
       const button = element("button", "", { type: "button", "aria-label": text, title: text });
-      Object.assign(button.style, {
-        background: data.colours.error[kind],
-        left: `${(100 * mark.from) / count()}%`,
-        width: `${(100 * (mark.to - mark.from + 1)) / count()}%`,
-      });
+      button.style.background = data.colours.error[kind];
+      Object.assign(button.style, { left: percent(mark.from), width: percent(mark.to - mark.from + 1) });
       button.addEventListener("click", () => jump(mark.from));
       bar.append(button);
     }
-    const cursor = element("s");
     bar.append(cursor);
-    state.cursors.push(cursor);
+    cursors.push(cursor);
     lane.append(element("span", kind), bar);
     byId("timeline").append(lane);
   };
   const addPane = (pane) => {
-    const figure = element("figure");
-    const { width, height } = state.video;
-    const zoom = Math.max(1, Math.ceil(480 / width));
+    const { width, height } = video, zoom = Math.max(1, Math.ceil(480 / width));
     const canvas = element("canvas", "", { role: "img", width: width * zoom, height: height * zoom });
     canvas.style.setProperty("--aspect", `${width} / ${height}`);
-    const list = element("ul");
+    const figure = element("figure"), list = element("ul"), marks = marksOf(pane.errors);
     const items = pane.tracks.map((track) => {
       const item = element("li"), patch = element("i");
       patch.style.background = colourOf(track);
-      item.append(patch, `${track.name} ${track.category}` + ("score" in track ? ` ${track.score.toFixed(2)}` : ""));
-      list.append(item);
+      item.append(patch, `${track.name} ${track.category} ${track.score?.toFixed(2) ?? ""}`);
       return item;
     });
+    list.append(...items);
     figure.append(element("figcaption", pane.title), canvas, list);
     byId("panes").append(figure);
-    const marks = marksOf(pane);
-    state.panes.push({ pane, canvas, items, marks });
-    const kinds = Object.keys(data.colours.error).filter((kind) => marks.some((mark) => mark.kind === kind));
-    if ("row" in pane) byId("timeline").append(element("h3", `${pane.title}, identity errors: ${pane.errors.length}, objects never found: ${pane.lost}`));
-    kinds.forEach((kind) => addLane(kind, marks));
+    panes.push({ pane, canvas, items, marks });
+    if (!("row" in pane)) return;
+    const title = `${pane.title}, identity errors: ${pane.errors.length}, objects never found: ${pane.lost}`;
+    byId("timeline").append(element("h3", title));
+    for (const kind of Object.keys(data.colours.error)) {
+      const ofKind = marks.filter((mark) => mark.kind === kind);
+      if (ofKind.length) addLane(kind, ofKind);
+    }
   };
-  const load = async (video) => {
-    if (state.timer) stop();
-    const images = video.frames.map((frame) => Object.assign(new Image(), { src: `data:image/jpeg;base64,${frame}` }));
-    await Promise.all(images.map((image) => image.decode()));
-    Object.assign(state, { video, frame: 0, images, panes: [], cursors: [] });
+  const load = async (wanted) => {
+    stop();
+    awaited = wanted;
+    const loaded = wanted.frames.map((jpeg) => Object.assign(new Image(), { src: `data:image/jpeg;base64,${jpeg}` }));
+    await Promise.all(loaded.map((image) => image.decode()));
+    if (awaited !== wanted) return; // another was chosen meanwhile
+    [video, images, panes, cursors] = [wanted, loaded, [], []];
     byId("panes").replaceChildren();
     byId("timeline").replaceChildren();
     video.panes.forEach(addPane);
-    byId("frame").max = count() - 1;
+    byId("frame").max = images.length - 1;
     byId("source").textContent = `${video.scene.rows.join(" and ")}, seed ${video.scene.seed}`;
     show(0);
   };
 
-  videos.forEach((video, index) => byId("video").append(element("option", `${video.scene.dataset}: ${video.name}`, { value: index })));
+  videos.forEach(({ scene, name }, index) => byId("video").append(element("option", `${scene.dataset}: ${name}`, { value: index })));
   byId("video").addEventListener("change", (event) => load(videos[event.target.value]));
   byId("frame").addEventListener("input", (event) => jump(Number(event.target.value)));
-  byId("play").addEventListener("click", toggle);
-  byId("back").addEventListener("click", () => jump(state.frame - 1));
-  byId("forth").addEventListener("click", () => jump(state.frame + 1));
-  byId("previous").addEventListener("click", () => step(-1));
-  byId("next").addEventListener("click", () => step(1));
+  const back = () => jump(frame - 1), forth = () => jump(frame + 1), previous = () => step(-1), next = () => step(1);
+  Object.entries({ play: toggle, back, forth, previous, next }).forEach(([id, act]) => byId(id).addEventListener("click", act));
+  const keys = { " ": toggle, ArrowLeft: back, ArrowRight: forth, p: previous, n: next };
   byId("viewer").addEventListener("keydown", (event) => {
-    const keys = { " ": toggle, ArrowLeft: () => jump(state.frame - 1), ArrowRight: () => jump(state.frame + 1), n: () => step(1), p: () => step(-1) };
     const own = { SELECT: true, INPUT: event.key.startsWith("Arrow"), BUTTON: event.key === " " }[event.target.tagName];
     if (!(event.key in keys) || own || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
@@ -171,4 +161,4 @@ const play = () => {
   });
   load(videos[0]);
 };
-if (data.scenes.length) play();
+if (data.scenes.length) startViewer();
