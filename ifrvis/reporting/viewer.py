@@ -29,7 +29,7 @@ from ifrvis.schema import is_number
 __all__ = ["scenes"]
 
 VIDEOS = 3  # of each dataset
-HEIGHT = 180  # pixels of a frame, at most
+HEIGHT = 256  # pixels of a frame, at most
 QUALITY = 70  # of JPEG
 Masks = Sequence[Rle | None]
 
