@@ -72,7 +72,8 @@ class World:
     def _write_yaml(self) -> None:
         table = yaml.safe_load((ROOT / "experiments/tables/table1.yaml").read_text())
         row = table["rows"][2] | {"set": {"train.iterations": 3, "train.optimizer.lr": 0.001}}
-        table |= {"seeds": [0, 1], "notes": ["A note."], "rows": [table["rows"][0], row]}
+        claim = table["claims"][0] | {"pairs": [[row["id"], table["rows"][0]["id"]]]}
+        table |= {"seeds": [0, 1], "notes": ["A note."], "rows": [table["rows"][0], row], "claims": [claim]}
         files = {"name": "files", "title": "Files", "categories": 2, "annotation": "gt.json", "frames": "frames"}
         files |= {"heldout": {"videos": ["b"]}, "root_variable": "IFRVIS_FUZZ_ROOT", "source": "Ask."}
         for name, content in (("table", table), ("files", files)):

@@ -27,7 +27,13 @@ def add_commands(commands: Any) -> None:
     text = "show what exists, what would run and what is missing"
     add_command(commands, "plan", _plan, text, selection_arguments)
     add_command(commands, "status", _status, "show the state of every row and seed", _status_arguments)
-    add_command(commands, "report", _report, "write tables from the records that exist", selection_arguments)
+    add_command(
+        commands,
+        "report",
+        _report,
+        "write tables and figures from records; of `all`, a page too",
+        selection_arguments,
+    )
     text = "score kept predictions again, for metrics that came after their records"
     add_command(commands, "rescore", _rescore, text, _rescore_arguments)
 
@@ -194,14 +200,17 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _write_reports(plan: "Plan", arguments: argparse.Namespace) -> None:
     from ifrvis.reporting.frame import table_states
-    from ifrvis.reporting.report import write_report
+    from ifrvis.reporting.report import write_page, write_report
     from ifrvis.reporting.tables import render_terminal
 
     written: list[Path] = []
-    for state in table_states(plan):
+    states, folder = table_states(plan), arguments.reports / plan.request.profile.name
+    for state in states:
         if not arguments.json:
             print(render_terminal(state))
-        written += write_report(state, arguments.reports / state.profile)
+        written += write_report(state, folder)
+    if "all" in arguments.tables:
+        written += write_page(states, plan, folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
 
