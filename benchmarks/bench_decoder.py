@@ -5,7 +5,7 @@ processor time (which a busy machine changes less than the clock). The backbone 
 
     python benchmarks/bench_decoder.py [--pairs 3] [--only inference|train|train-thin]
 
-writes `benchmarks/results/decoder.json`.
+writes `benchmarks/results/decoder.json`, unless only a part is measured.
 """
 
 import argparse
@@ -36,14 +36,6 @@ WHAT = {
     "train": "training step, one clip of 2 frames at 360x640, ResNet-50",
     "train-thin": "training step, 4 clips of 2 frames at 96x128, thin ResNet-50 of profile mini",
 }
-THIN = {
-    "feat_channels": 64,
-    "num_queries": 20,
-    "encoder": {"num_layers": 2, "num_heads": 8, "num_points": 4, "feedforward_channels": 128},
-    "decoder": {"num_layers": 3, "num_heads": 8, "feedforward_channels": 128},
-    "num_points": 768,
-    "in_channels": [64, 128, 256, 512],
-}
 
 
 def main() -> None:
@@ -57,7 +49,8 @@ def main() -> None:
         print(json.dumps(measure(*args.measure, profile=args.profile)))
         return
     results = [result for case in TARGETS if args.only in (None, case) for result in compare(case, args.pairs)]
-    write(results)
+    if args.only is None:
+        write(results)
 
 
 def compare(case: str, pairs: int) -> list[dict[str, Any]]:
@@ -129,14 +122,14 @@ def peak_memory_mib() -> float:
 
 def model_config(side: str, *, thin: bool, num_frames: int) -> dict[str, Any]:
     """The recipe of `ours` at full size or thin, with the host's head in its place for `host`."""
-    from models.conftest import merged_recipe
     from models.host import host_head_cfg
 
-    config = copy.deepcopy(merged_recipe("ours" if side == "ours" else "mask2former")["model"])
-    if thin:
-        config["track_head"].update(copy.deepcopy(THIN))
-        norm = {"type": "GN", "num_groups": 8, "requires_grad": True}
-        config["backbone"].update(base_channels=16, stem_channels=16, norm_cfg=norm)
+    from ifrvis.harness.compose import compose, load_profile
+    from ifrvis.harness.tables import Row
+
+    method = "ours" if side == "ours" else "mask2former"
+    row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")
+    config = compose(row, load_profile("mini" if thin else "paper"), {}, num_classes=40).model
     if side == "host":
         config["track_head"] = host_head_cfg(config["track_head"], num_frames)
     return config
@@ -183,7 +176,7 @@ def training_step(side: str, *, thin: bool) -> Step:
     import torch
     from models.conftest import pack
 
-    from ifrvis.models import parameter_groups
+    from ifrvis.models.parameters import parameter_groups
 
     size, num_clips = ((96, 128), 4) if thin else ((384, 640), 1)
     model = build(side, thin=thin).train()

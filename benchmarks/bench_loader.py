@@ -65,7 +65,8 @@ def compare(case: str, paths: tuple[str, str], args: argparse.Namespace) -> dict
 
 def cases(folder: Path) -> dict[str, tuple[str, str]]:
     """Annotation file and folder of frames of each case; the real clips are one if they are here."""
-    from ifrvis.datasets.synthetic import SyntheticParameters, make_split
+    from ifrvis.datasets.making import make_split
+    from ifrvis.datasets.synthetic import SyntheticParameters
 
     parameters = SyntheticParameters(1, {"pretrain": 0, "train": 9, "dev": 0, "test": 0}, **SYNTHETIC)
     made = make_split(parameters, "train", folder)

@@ -34,7 +34,7 @@ FAULTS = [
     Fault(
         "t1 and t2 swapped: a frame's own query in the cross term",
         "losses",
-        {"others.view(num_frames, -1)]": "others.view(num_frames, -1).flip(0)]"},
+        {"num_frames - 1)], 1)": "num_frames - 1).flip(0)], 1)"},
     ),
     Fault(
         "masks compared with another frame's ground truth",

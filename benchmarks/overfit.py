@@ -14,7 +14,7 @@ from ifrvis.evaluation.predictions import results_of
 from ifrvis.harness.compose import compose, load_profile, parse_override
 from ifrvis.harness.identity import train_signature, train_spec
 from ifrvis.harness.tables import Row
-from ifrvis.inference.whole import predict_split
+from ifrvis.inference.modes import predict_split
 from ifrvis.training.loop import train
 
 

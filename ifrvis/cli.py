@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from ifrvis.commands import data, evaluate, runs, submission, tables, upkeep, weights
+from ifrvis.commands import data, evaluate, predict, runs, submission, tables, upkeep, weights
 from ifrvis.errors import UserError
 
 __all__ = ["main"]
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_commands(commands)
     weights.add_commands(commands)
     submission.add_commands(commands)
+    predict.add_commands(commands)
     return parser
 
 

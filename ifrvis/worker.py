@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ifrvis.datasets.catalog import Dataset, Split, load_dataset
+from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.datasets.coco import StillSet, load_stills
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_file, write_atomically
@@ -65,6 +65,7 @@ class _Worker:
         self._progress = progress
         self._job = attempt.submission()
         self._spec = attempt.run.read_spec()
+        self._dataset = load_dataset(self._job["dataset"], Path(self._job["data_root"]))
         self._not_loaded: dict[str, Any] | None = None
         self._model: Any = None
         self._started = time.monotonic()
@@ -96,6 +97,8 @@ class _Worker:
         return run.results.record(self._job["profile"], run.name, run.train_sig, evaluation["eval_sig"])
 
     def _record(self, evaluation: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
         predictions = self._predictions(evaluation)
         self._progress["phase"] = "scoring"
         run, spec = self._attempt.run, self._spec
@@ -108,7 +111,7 @@ class _Worker:
             "seed": spec["train"]["seed"],
             "method": self._job["method"],
             "backbone": self._job["backbone"],
-            "dataset": self._dataset().name,
+            "dataset": self._dataset.name,
             "protocol": evaluation["protocol"],
             **self._scores(predictions, evaluation),
             "files": {
@@ -118,7 +121,11 @@ class _Worker:
             "inference": evaluation["inference"],
             "scoring": SCORING_VERSION,
             "spec": spec,
-            "provenance": {**provenance(), "determinism": _determinism(), "data": self._data(evaluation)},
+            "provenance": {
+                **provenance(),
+                "determinism": "seeded" if torch.cuda.is_available() else "bitwise",
+                "data": {"train": spec["train"]["data"], "evaluation": evaluation["split"]},
+            },
             "not_loaded": self._what_was_not_loaded(),
             "initial_weights": self._initial_weights(),
             "curve": self._curve(),
@@ -153,9 +160,6 @@ class _Worker:
     def _checkpoint_folders(self) -> list[Path]:
         return [each.checkpoints for each in attempts_of(self._attempt.run)]
 
-    def _data(self, evaluation: dict[str, Any]) -> dict[str, Any]:
-        return {"train": self._spec["train"]["data"], "evaluation": evaluation["split"]}
-
     def _scores(self, predictions: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
         from ifrvis.evaluation.scores import scores_of_file
 
@@ -165,7 +169,7 @@ class _Worker:
 
     def _predictions(self, evaluation: dict[str, Any]) -> Path:
         from ifrvis.evaluation.predictions import write_predictions
-        from ifrvis.inference.whole import predict_split
+        from ifrvis.inference.modes import predict_split
 
         path = self._predictions_path(evaluation)
         if path.exists():
@@ -175,7 +179,8 @@ class _Worker:
         annotations = split.read()
         self._progress.update(phase="predicting", iteration=0, iterations=len(annotations.videos))
         videos = []
-        for video in predict_split(model, annotations, split.frames, evaluation["inference"]):
+        seed = self._spec["train"]["seed"]
+        for video in predict_split(model, annotations, split.frames, evaluation["inference"], seed=seed):
             videos.append(video)
             self._progress["iteration"] = len(videos)
             self._stop_if_asked()
@@ -227,7 +232,7 @@ class _Worker:
         """At the start and at each quarter: AP on a few held-out videos, for the live view and for `learned`."""
         from ifrvis.evaluation.ap import average_precision
         from ifrvis.evaluation.predictions import results_of
-        from ifrvis.inference.whole import predict_split
+        from ifrvis.inference.modes import predict_split
 
         curve, wanted = self._curve(), self._job["evaluations"]
         iterations = self._spec["train"]["iterations"]
@@ -271,19 +276,16 @@ class _Worker:
         if self._attempt.is_asked_to_stop():
             raise StoppedError("stopped while predicting; the next attempt predicts again from the trained weights")
 
-    def _dataset(self) -> Dataset:
-        return load_dataset(self._job["dataset"], Path(self._job["data_root"]))
-
     def _split(self, role: Any, fingerprint: str | None) -> Split:
         """A split of the dataset; UserError if its fingerprint is not the one that is given."""
-        split = self._dataset().split(role)
+        split = self._dataset.split(role)
         if fingerprint is not None:
             _check_unchanged(f"the {role} split of {split.dataset}", fingerprint, split.fingerprint)
         return split
 
     def _stills(self, mixed: dict[str, Any], split: Split) -> StillSet:
         """The stills among the clips; with the split they must be what was planned."""
-        stills = load_stills(mixed["dataset"], self._dataset())
+        stills = load_stills(mixed["dataset"], self._dataset)
         if stills.missing:
             raise UserError(stills.missing)
         found = stills.joint_fingerprint(split.fingerprint or "", mixed["ratio"])
@@ -306,12 +308,6 @@ def _checkpoint_interval_s() -> float:
         return float(given)
     except ValueError:
         raise UserError(f"Set IFRVIS_CHECKPOINT_INTERVAL_S to seconds, or unset it: got {given!r}.") from None
-
-
-def _determinism() -> str:
-    import torch
-
-    return "seeded" if torch.cuda.is_available() else "bitwise"
 
 
 if __name__ == "__main__":

@@ -40,12 +40,12 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.logs import follow_log, last_lines, one_run_named
+    from ifrvis.harness.logs import follow_log, last_lines
     from ifrvis.harness.runs import Results
 
     if arguments.lines < 1:
         raise UserError("Give --lines a number of 1 or more.")
-    run = one_run_named(Results(arguments.results), arguments.run)
+    run = Results(arguments.results).one_run_named(arguments.run)
     for line in (follow_log if arguments.follow else last_lines)(run, arguments.lines):
         print(line, flush=arguments.follow)
     return 0
@@ -53,17 +53,20 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _cancel(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.attempts import latest
-    from ifrvis.harness.cancel import cancel, cancel_waiting
+    from ifrvis.harness.cancel import cancel, cancel_waiting, leave_queues
     from ifrvis.harness.planner import make_plan
 
     runs, tables = _runs_named(arguments), _tables_of(arguments)
-    newest = [latest(run) for run in runs]
-    alive = any(each is not None and each.state() in ("pending", "running") for each in newest)
+    newest = [each for each in map(latest, runs) if each is not None]
+    alive = any(each.is_alive() for each in newest)
+    left = leave_queues(newest)
+    for attempt in left:
+        print(f"{attempt.run.name} left the queue of the cluster")
     if tables and alive:
         plan = make_plan(request_of(arguments)[0])
         cancel_waiting(each.run(plan.request.results) for each in plan.to_run if each.state != "running")
     stopped = cancel(runs, now=arguments.now, patience_s=arguments.wait, say=lambda line: print(line, flush=True))
-    if not alive:
+    if not (alive or left):
         print("nothing of it runs")
     return 0 if stopped else 1
 
@@ -93,13 +96,12 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
     Raises:
         UserError: If a name is neither a table's nor the beginning of a run's.
     """
-    from ifrvis.harness.logs import runs_named
     from ifrvis.harness.planner import make_plan
     from ifrvis.harness.runs import Results
 
     tables, found = _tables_of(arguments), []
     for name in (each for each in arguments.tables if each not in tables):
-        runs = runs_named(Results(arguments.results), name)
+        runs = Results(arguments.results).runs_named(name)
         if not runs:
             raise UserError(f"Name tables or runs: {name!r} is no table, and no run in {arguments.results} begins so.")
         found += runs

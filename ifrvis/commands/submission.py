@@ -25,6 +25,7 @@ def add_commands(commands: Any) -> None:
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", help="a run's name, or its beginning; or a predictions or results file")
     parser.add_argument("--check", type=Path, metavar="ZIP", help="check this zip instead of writing one")
+    parser.add_argument("--row", metavar="TABLE/ROW", help="whose inference, where a run has predicted in several ways")
     parser.add_argument("--annotation", type=Path, help="JSON of the split (default: the one that the run predicted)")
     parser.add_argument("--out", type=Path, default=Path("results.zip"), help="default: ./results.zip")
     root_arguments(parser)
@@ -52,7 +53,7 @@ def _submission(arguments: argparse.Namespace) -> int:
         print(f"{arguments.check} is sound: {len(tracks)} tracks in {len(annotations.videos)} videos")
         return 0
     run = None if Path(arguments.run).is_file() else _run_named(arguments.results, arguments.run)
-    path = _predictions(run) if run else Path(arguments.run)
+    path = _predictions(run, arguments.row) if run else Path(arguments.run)
     tracks = read_tracks(path, _annotations(arguments, run), "entries")
     write_submission(arguments.out, tracks, comment=path.parent.name if run else "")
     print(f"wrote {arguments.out}: {len(tracks)} tracks, SHA-256 {sha256_file(arguments.out)}")
@@ -68,7 +69,7 @@ def _annotations(arguments: argparse.Namespace, run: "Run | None") -> "Annotatio
         return read_annotations(arguments.annotation, tracks_required=False)
     if run is None:
         raise UserError("Give --annotation, the JSON of the split that the file is about.")
-    job, evaluation = _evaluation(run, _predictions(run).parent.name)
+    job, evaluation = _evaluation(run, _predictions(run, arguments.row).parent.name)
     split = load_dataset(job["dataset"], arguments.data_root).split(evaluation["role"])
     if split.fingerprint != evaluation["split"]:
         raise UserError(
@@ -115,22 +116,42 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 def _run_named(root: Path, name: str) -> "Run":
     from ifrvis.harness.attempts import latest
-    from ifrvis.harness.logs import one_run_named
     from ifrvis.harness.runs import Results
 
-    run = one_run_named(Results(root), name)
+    run = Results(root).one_run_named(name)
     attempt = latest(run)
     if attempt is None:
         raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
     return Results(root).run(run.name, str(attempt.submission()["train_sig"]))
 
 
-def _predictions(run: "Run") -> Path:
+def _predictions(run: "Run", row: str | None) -> Path:
+    """The predictions of a run; of several, those of a row's inference."""
     found = sorted(run.folder.glob("predictions/*/predictions.json.gz"))
+    if row is not None:
+        wanted = _inference_of(run, row)
+        found = [path for path in found if _evaluation(run, path.parent.name)[1]["inference"] == wanted]
     if len(found) != 1:
         known = ", ".join(str(path) for path in found) or "none"
-        raise UserError(f"Give the predictions file itself, and --annotation: those of {run.name} are {known}.")
+        raise UserError(
+            f"Name one row with --row table/row, or give the predictions file itself and --annotation: those of "
+            f"{run.name}{' under this row' if row else ''} are {known}."
+        )
     return found[0]
+
+
+def _inference_of(run: "Run", name: str) -> dict[str, Any]:
+    """How a row is evaluated, under the profile that the run was asked for in."""
+    from ifrvis.harness.attempts import attempts_of
+    from ifrvis.harness.compose import compose, load_profile
+    from ifrvis.harness.tables import load_table
+
+    table, slash, row_id = name.rpartition("/")
+    if not slash:
+        raise UserError(f"Write --row table/row, as in --row table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
+    (row,) = load_table(table).selected([row_id])
+    profile = load_profile(attempts_of(run)[-1].submission()["profile"])
+    return compose(row, profile, {}, num_classes=1).inference
 
 
 def _evaluation(run: "Run", folder: str) -> tuple[dict[str, Any], dict[str, Any]]:

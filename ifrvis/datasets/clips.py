@@ -35,6 +35,7 @@ __all__ = [
     "resized_size",
 ]
 
+PAD_TO = 32  # pixels
 MAX_REDRAWS = 10  # for a clip without any visible instance
 # A seed sequence pads with zeros, so that [a, b] and [a, b, 0] are one stream: each use opens with its own number.
 _EPOCH_STREAM, _CLIP_STREAM = 1, 2  # 3 is the training loop's, 4 and 5 are those of stills
@@ -185,11 +186,11 @@ def resized_size(height: int, width: int, *, side: int, max_side: int) -> tuple[
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
-def padded_size(draws: Sequence[ClipDraw], divisor: int = 32) -> tuple[int, int]:
-    """Height and width, in pixels, that hold every clip of a global batch and are multiples of `divisor`."""
+def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
+    """Height and width, in pixels, that hold every clip of a global batch and are multiples of PAD_TO."""
     height = max(draw.size[0] for draw in draws)
     width = max(draw.size[1] for draw in draws)
-    return -(-height // divisor) * divisor, -(-width // divisor) * divisor
+    return -(-height // PAD_TO) * PAD_TO, -(-width // PAD_TO) * PAD_TO
 
 
 def read_frame(frames_root: Path, video: Video, frame: int) -> NDArray[np.uint8]:

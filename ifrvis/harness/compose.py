@@ -20,7 +20,16 @@ from ifrvis.harness.tables import Row
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import check_name, construct, is_number
 
-__all__ = ["PRETRAINING", "Composed", "Pretraining", "Profile", "compose", "load_profile", "parse_override"]
+__all__ = [
+    "PRETRAINING",
+    "Composed",
+    "Pretraining",
+    "Profile",
+    "choose_inference",
+    "compose",
+    "load_profile",
+    "parse_override",
+]
 
 Config = dict[str, Any]
 PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
@@ -31,6 +40,7 @@ OPTIONAL: dict[str, type] = {
     "train.optimizer.clip_grad": float,
     "inference.tta": list,
     "inference.clip_frames": int,
+    "inference.min_score": float,
 }
 POSITIVE = ("train.iterations", "train.global_batch", "train.threads", "inference.side", "inference.topk")
 
@@ -123,7 +133,8 @@ def compose(row: Row, profile: Profile, overrides: Config, *, num_classes: int) 
     _apply(config, overrides, "--set")
     changes = _changes(before, config, {**row.set, **overrides})
     config["model"]["track_head"]["num_classes"] = num_classes
-    return Composed(config["model"], config["train"], config["inference"], changes, _unavailable(config))
+    inference = _what_matters(config["inference"])
+    return Composed(config["model"], config["train"], inference, changes)
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -239,9 +250,40 @@ def _value(config: Config, dotted: str) -> Any:
     return functools.reduce(lambda node, part: node[part], dotted.split("."), config)
 
 
-def _unavailable(config: Config) -> str:
-    """Why this program cannot run a recipe yet; empty if it can."""
-    inference = config["inference"]
-    if inference["mode"] != "whole":
-        return f"inference mode {inference['mode']!r} is not there yet"
-    return "test-time augmentation is not there yet" if inference.get("tta") else ""
+def choose_inference(kept: Config, overrides: Config) -> Config:
+    """An inference that a run was asked for, changed from the command line.
+
+    Raises:
+        UserError: If an override is no option of inference, or of another type.
+    """
+    recipe = _recipe("mask2former", "r50", "ytvis19")
+    assert recipe is not None
+    config = {"inference": {**recipe["inference"], **kept}}
+    _apply(config, overrides, "--set")
+    return _what_matters(config["inference"])
+
+
+def _what_matters(inference: Config) -> Config:
+    """Inference without the options that its mode does not read, so that they change no identity."""
+    _check_inference(inference)
+    if inference["mode"] == "whole":
+        unread = {"min_score", "min_overlap"}
+        inference = {**inference, "clip_frames": None, "stride": 1}
+    else:
+        unread = set()
+    if not inference["tta"]:
+        unread.add("flip")
+    return {key: value for key, value in inference.items() if key not in unread}
+
+
+def _check_inference(inference: Config) -> None:
+    mode, clip_frames, stride, sides = (inference[key] for key in ("mode", "clip_frames", "stride", "tta"))
+    if mode not in ("whole", "clips"):
+        raise UserError(f"Set inference.mode to whole or clips: got {mode!r}.")
+    if mode == "clips" and not (clip_frames and 1 <= stride <= clip_frames):
+        raise UserError(
+            f"Set inference.clip_frames to the length of a clip and inference.stride from 1 to that: got {clip_frames} "
+            f"and {stride}."
+        )
+    if sides is not None and not (sides and all(type(side) is int and side > 0 for side in sides)):
+        raise UserError(f"Set inference.tta to sizes in pixels, such as [360, 480], or to null: got {sides!r}.")

@@ -15,7 +15,7 @@ from ifrvis.harness.plan import Plan, Training
 from ifrvis.harness.runs import short
 from ifrvis.schema import is_number
 
-__all__ = ["Cost", "check_disk", "cost_of", "measure_siblings", "size_text"]
+__all__ = ["Cost", "check_disk", "cost_of", "duration_text", "measure_siblings", "size_text"]
 
 # Backbones of full size: parameters in millions, and the width at which they have so many.
 BACKBONES = {"r50": (24, 64), "r101": (43, 64), "swin-t": (28, 96), "swin-s": (50, 96), "swin-b": (88, 128)}
@@ -92,6 +92,16 @@ def size_text(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.3g} TB" if size < 999.5 else f"{size:,.0f} TB"
+
+
+def duration_text(seconds: float | None) -> str:
+    """A time for people: `12 s`, `3 min`, `2 h 05 min`; empty where it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _key(method: str, backbone: str, spec: Any) -> Key:

@@ -5,31 +5,11 @@ from collections.abc import Iterator
 
 from ifrvis.errors import UserError, printable
 from ifrvis.harness.attempts import Attempt, attempts_of, latest
-from ifrvis.harness.runs import Results, Run
+from ifrvis.harness.runs import Run
 
-__all__ = ["follow_log", "last_lines", "one_run_named", "runs_named"]
+__all__ = ["follow_log", "last_lines"]
 
 POLL_S = 0.5
-
-
-def runs_named(results: Results, name: str) -> list[Run]:
-    """The runs of this name, which differ in what is not in a name; else those whose names begin with it."""
-    found = sorted(path.name for path in results.run_folders().values() if path.name.startswith(name))
-    exact = [each for each in found if each.rpartition("-")[0] == name]
-    return [results.run(each.rpartition("-")[0], each.rpartition("-")[2]) for each in exact or found]
-
-
-def one_run_named(results: Results, name: str) -> Run:
-    """The run whose folder's name begins with `name`.
-
-    Raises:
-        UserError: If no run or more than one does.
-    """
-    found = runs_named(results, name)
-    if len(found) != 1:
-        known = ", ".join(run.folder.name for run in found) or "none"
-        raise UserError(f"Name one run: those in {results.root / 'runs'} that begin with {name!r} are {known}.")
-    return found[0]
 
 
 def last_lines(run: Run, lines: int) -> list[str]:
@@ -48,7 +28,7 @@ def follow_log(run: Run, lines: int) -> Iterator[str]:
     yield from (printable(line) for line in text.splitlines()[-lines:])
     while True:
         newest = latest(run)
-        alive = newest is not None and newest.state() in ("pending", "running")
+        alive = newest is not None and newest.is_alive()
         text, offset = _read(attempt, offset)  # after the look at the state, so that the last words are not lost
         yield from (printable(line) for line in text.splitlines())
         if newest is not None and newest.number > attempt.number and newest.log.is_file():

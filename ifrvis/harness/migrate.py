@@ -64,7 +64,7 @@ def _new_signatures(specs: list[dict[str, Any]]) -> dict[str, str]:
 def _move(results: Results, folder: Path, spec: dict[str, Any], resign: Callable[[Path, str], None]) -> str:
     run = results.run(spec["name"], spec["train_sig"])
     newest = latest(results.run(spec["name"], folder.name[-12:]))
-    if newest is not None and newest.state() in ("pending", "running"):
+    if newest is not None and newest.is_alive():
         raise UserError(f"Cancel {folder.name} first, or wait until it ends: runs that are alive cannot be migrated.")
     folder.rename(run.folder)
     write_atomically(run.folder / "spec.json", canonical_json(spec) + b"\n")

@@ -56,6 +56,6 @@ def _is_left_alone(run: Run, unknown: set[str]) -> bool:
     if newest is None:
         return True
     try:
-        return newest.state() in ("pending", "running") or newest.submission().get("profile") in {*unknown, None}
+        return newest.is_alive() or newest.submission().get("profile") in {*unknown, None}
     except UserError:
         return True

@@ -44,6 +44,24 @@ class Results:
         folder = self.root / "runs"
         return {path.name[-12:]: path for path in folder.iterdir()} if folder.is_dir() else {}
 
+    def runs_named(self, name: str) -> list["Run"]:
+        """The runs of this name, which differ in what is not in a name; else those whose names begin with it."""
+        found = sorted(path.name for path in self.run_folders().values() if path.name.startswith(name))
+        exact = [each for each in found if each.rpartition("-")[0] == name]
+        return [self.run(each.rpartition("-")[0], each.rpartition("-")[2]) for each in exact or found]
+
+    def one_run_named(self, name: str) -> "Run":
+        """The run whose folder's name begins with `name`.
+
+        Raises:
+            UserError: If no run or more than one does.
+        """
+        found = self.runs_named(name)
+        if len(found) != 1:
+            known = ", ".join(run.folder.name for run in found) or "none"
+            raise UserError(f"Name one run: those in {self.root / 'runs'} that begin with {name!r} are {known}.")
+        return found[0]
+
 
 @dataclass(frozen=True)
 class Run:

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ifrvis.harness.attempts import latest
-from ifrvis.harness.cost import cost_of, size_text
-from ifrvis.harness.live import duration
+from ifrvis.harness.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Training
 
 __all__ = ["cost_lines", "plan_lines", "status_lines", "status_rows"]
@@ -96,7 +95,7 @@ def status_lines(plan: Plan) -> list[str]:
     for row in rows:
         seed = "" if row["seed"] is None else f"seed {row['seed']}"
         step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
-        left = f"{duration(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
+        left = f"{duration_text(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
         words = [f"{row['table']:8} {row['row']:34} {seed:7} {row['state']:15}", step, left, row.get("message") or ""]
         lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
     counts = Counter(row["state"] for row in rows)

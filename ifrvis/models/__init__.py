@@ -3,20 +3,8 @@
 In a config of the host: `custom_imports = dict(imports=["ifrvis.models"])`.
 """
 
-from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, binary_masks
 from ifrvis.models.ifr import IFRHead
 from ifrvis.models.mask2former import Mask2FormerVISHead
-from ifrvis.models.parameters import ParameterRuleConstructor, parameter_groups
-from ifrvis.models.targets import NonFiniteError
+from ifrvis.models.parameters import ParameterRuleConstructor
 
-__all__ = [
-    "DecodedClip",
-    "FrameFeatures",
-    "IFRHead",
-    "LayerOutput",
-    "Mask2FormerVISHead",
-    "NonFiniteError",
-    "ParameterRuleConstructor",
-    "binary_masks",
-    "parameter_groups",
-]
+__all__ = ["IFRHead", "Mask2FormerVISHead", "ParameterRuleConstructor"]

@@ -5,43 +5,83 @@ and values of all frames are projected once, and the fused kernel does the rest.
 
 Shape letters:
     *  any leading axes, one attention each    N  queries    L  keys, of one frame where there is T    C  channels
-    A  attention heads    D  channels of a head    B  clips    T  frames of a clip
+    A  attention heads    D  channels of a head    B  clips    T  frames of a clip    F  frames of all clips, each once
+    H_l, W_l  size of a level of the pyramid, L = H_l W_l
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifrvis.models.decoding import FrameFeatures, full_precision
+from ifrvis.models.decoding import full_precision
 
-__all__ = ["Attention", "Memory", "allowed_keys", "decoder_layer", "resize_mask_features"]
+__all__ = [
+    "FRAMES_AT_ONCE",
+    "Attention",
+    "Level",
+    "Memory",
+    "additive_mask",
+    "allowed_keys",
+    "decoder_layer",
+    "resize_mask_features",
+    "time_positions",
+]
+
+FRAMES_AT_ONCE = 16  # keys and values of a long video do not fit
+
+
+@dataclass(frozen=True)
+class Level:
+    """What frames bring to one level of the pyramid; each frame's part is independent of the other frames.
+
+    Attributes:
+        tokens: (F, L, C) float, projected features.
+        mask_features: (F, C, H_l, W_l) float32, resized to the level, for attention masks.
+    """
+
+    tokens: Tensor
+    mask_features: Tensor
+
+    def __getitem__(self, frames: slice) -> "Level":
+        return Level(self.tokens[frames], self.mask_features[frames])
 
 
 @dataclass(frozen=True)
 class Memory:
-    """One level of the pyramid, as keys and values: (features + level) with and without positions.
+    """One level of the pyramid as a decoder reads it: B clips of T frames, which may share frames.
 
     Attributes:
-        features: (B, T, L, C) float.
+        frames: Of all clips, each once: F = (B - 1) stride + T.
         level: (C,) float, the level's embedding.
-        positions: (T, L, C) float, or (1, L, C) where they know no time.
+        positions: (L, C) float.
+        times: (T, C) float, the part of the positions that depends on the frame; None if there is none.
+        num_frames: T.
+        stride: How many frames after one clip the next begins; T where clips share none.
     """
 
-    features: Tensor
+    frames: Level
     level: Tensor
     positions: Tensor
+    times: Tensor | None
+    num_frames: int
+    stride: int
 
-    def joined(self) -> "Memory":
-        """All frames of a clip as one, (B, 1, T L, C)."""
-        positions = self.positions.expand(self.features.shape[1], -1, -1)
-        return Memory(self.features.flatten(1, 2)[:, None], self.level, positions.flatten(0, 1)[None])
+    def part(self, start: int, stop: int) -> "Memory":
+        """Some of the frames of every clip."""
+        rest = len(self.frames.tokens) - self.num_frames
+        times = None if self.times is None else self.times[start:stop]
+        frames = self.frames[start : rest + stop]
+        return Memory(frames, self.level, self.positions, times, stop - start, self.stride)
 
-    def frames(self, start: int, stop: int) -> "Memory":
-        """Some of the frames."""
-        positions = self.positions if len(self.positions) == 1 else self.positions[start:stop]
-        return Memory(self.features[:, start:stop], self.level, positions)
+    def of_clips(self, x: Tensor) -> Tensor:
+        """What was computed once a frame, (F, ...), by clip: (B, T, ...); a view."""
+        if self.stride == self.num_frames:
+            return x.unflatten(0, (-1, self.num_frames))
+        return x.unfold(0, self.num_frames, self.stride).movedim(-1, 1)
 
 
 class Attention:
@@ -73,13 +113,27 @@ class Attention:
         return self._heads(F.linear(x, self._value_weight, self._value_bias))
 
     def memory(self, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Projected keys and values of all frames in one product, two (B, T, A, L, D).
+        """Projected keys and values of all frames in one product, two (B, T, A, L, D); keys lack `times`.
 
         By linearity level and positions are projected once, not for every frame.
         """
         bias = self._memory_bias + self._memory_weight @ memory.level
-        key, value = F.linear(memory.features, self._memory_weight, bias).chunk(2, -1)
-        return self._heads(key + F.linear(memory.positions, self._key_weight)), self._heads(value)
+        key, value = F.linear(memory.frames.tokens, self._memory_weight, bias).chunk(2, -1)
+        key = key + F.linear(memory.positions, self._key_weight)
+        return memory.of_clips(self._heads(key)), memory.of_clips(self._heads(value))
+
+    def time(self, code: Tensor) -> Tensor:
+        """What a frame's time, (C,), adds to its projected keys: (A, D, 1)."""
+        return self._heads(F.linear(code, self._key_weight)[None]).transpose(-1, -2)
+
+    def joined_memory(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Projected keys and values, all frames of a clip as one: two (B, A, T L, D)."""
+        tokens = memory.of_clips(memory.frames.tokens).flatten(1, 2)
+        places = memory.positions if memory.times is None else memory.positions + memory.times[:, None]
+        places = places.expand(memory.num_frames, -1, -1).flatten(0, 1)
+        bias = self._memory_bias + self._memory_weight @ memory.level
+        key, value = F.linear(tokens, self._memory_weight, bias).chunk(2, -1)
+        return self._heads(key + F.linear(places, self._key_weight)), self._heads(value)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
         """Scaled dot-product attention and the output projection (Eq. 1).
@@ -95,11 +149,45 @@ class Attention:
             (*, N, C) float.
         """
         axes = query.shape[:-3]  # the fused kernels take exactly one leading axis
+        if len(axes) == 2 and _share_frames(key):
+            frames = zip(query.unbind(1), key.unbind(1), value.unbind(1), allowed.unbind(1))
+            return torch.stack([self.attend(*frame) for frame in frames], 1)
         if len(axes) != 1:
             query, key, value = (x.flatten(0, -4) for x in (query, key, value))
             allowed = None if allowed is None else allowed.flatten(0, -4)
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return self._attn.out_proj(y.transpose(1, 2).flatten(2)).unflatten(0, axes)
+
+    def attend_frame_by_frame(self, query: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
+        """Attention over all frames of a clip together, with keys and scores of few frames at a time.
+
+        The softmax is exact: its sums go with a running maximum.
+
+        Args:
+            query: (B, A, N, D) float, projected.
+            memory: B clips of T frames.
+            allowed: (B, T, N, L) bool, at least one True in the T L of a query.
+
+        Returns:
+            (B, N, C) float.
+        """
+        query = query * self._attn.head_dim**-0.5
+        time = torch.zeros_like(full_precision(query[..., :1]))
+        highest = torch.full_like(time, -torch.finfo(time.dtype).max)
+        total, weighted = torch.zeros_like(highest), torch.zeros_like(full_precision(query))
+        for start in range(0, memory.num_frames, FRAMES_AT_ONCE):
+            part = memory.part(start, min(start + FRAMES_AT_ONCE, memory.num_frames))
+            keys, values = self.memory(part)
+            for t, (key, value) in enumerate(zip(keys.unbind(1), values.unbind(1))):
+                scores = full_precision(query @ key.transpose(-1, -2))
+                scores += additive_mask(allowed[:, start + t, None], scores.dtype)
+                if part.times is not None:  # one number for all keys of a frame
+                    time = full_precision(query @ self.time(part.times[t]))
+                before, highest = highest, torch.maximum(highest, scores.amax(-1, keepdim=True) + time)
+                decay, probs = (before - highest).exp(), scores.sub_(highest - time).exp_()
+                total = total * decay + probs.sum(-1, keepdim=True)
+                weighted = weighted * decay + full_precision(probs.to(value.dtype) @ value)
+        return self._attn.out_proj((weighted / total).transpose(1, 2).flatten(2))
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Projection and attention, all keys allowed: (*, N, C), (*, L, C), (*, L, C) to (*, N, C)."""
@@ -109,53 +197,95 @@ class Attention:
         return x.unflatten(-1, (self._attn.num_heads, self._attn.head_dim)).transpose(-2, -3)
 
 
-def resize_mask_features(frames: FrameFeatures, num_clips: int) -> list[Tensor]:
-    """Mask features at the size of every level, (B, T, C, H_l, W_l), for attention masks.
+def time_positions(num_frames: int, *, like: Tensor) -> Tensor:
+    """The sine code of time of the host's `SinePositionalEncoding3D`, which it adds to that of place: (T, C).
+
+    Args:
+        num_frames: T, by which times are normalised.
+        like: (..., C), whose device and dtype the code has.
+    """
+    width = like.shape[-1]
+    times = torch.arange(1, num_frames + 1, device=like.device) / (num_frames + 1e-6) * (2 * math.pi)
+    periods = 10000 ** (2 * (torch.arange(width, device=like.device) // 2) / width)
+    angles = times[:, None] / periods
+    return torch.stack([angles[:, 0::2].sin(), angles[:, 1::2].cos()], 2).flatten(1).to(like)
+
+
+def resize_mask_features(features: Tensor, size: Sequence[int]) -> Tensor:
+    """Mask features at the size of a level, (F, C, *size) float32, for attention masks.
 
     Resizing is linear, so a product with these is the resized product, at a fraction of the cost.
     """
-    features = full_precision(frames.mask_features.detach())
+    features = full_precision(features.detach())
     maps = features.flatten(0, 1)[:, None]  # single channels: the kernel for many would copy its whole input first
-    sizes = [memory.shape[-2:] for memory in frames.memories]
-    resized = [F.interpolate(maps, size, mode="bilinear", align_corners=False) for size in sizes]
-    return [level.view(num_clips, -1, features.shape[1], *level.shape[-2:]) for level in resized]
+    resized = F.interpolate(maps, tuple(size), mode="bilinear", align_corners=False)
+    return resized.view(*features.shape[:2], *size)
+
+
+def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a query may attend, minus infinity elsewhere: kernels would make it of bools at every call."""
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf)
+
+
+def _share_frames(of_clips: Tensor) -> bool:
+    """Whether clips of a (B, T, ...) view overlap in memory, so that to flatten it would copy every shared frame."""
+    return len(of_clips) > 1 and of_clips.stride(0) < of_clips.shape[1] * of_clips.stride(1)
 
 
 @torch.no_grad()
-def allowed_keys(mask_embeds: Tensor, resized: Tensor) -> Tensor:
+def allowed_keys(mask_embeds: Tensor, memory: Memory) -> Tensor:
     """Where queries may attend: inside their predicted mask, everywhere if that is empty.
 
     Args:
         mask_embeds: (B, G, N, C) float; one for each frame, G = T, or one for all, G = 1.
-        resized: (B, T, C, H_l, W_l) float32 mask features at the size of the keys.
+        memory: Whose mask features have the size of the keys.
 
     Returns:
         (B, G, N, T L / G) bool, at least one True a row.
     """
+    resized = memory.of_clips(memory.frames.mask_features)
     grouped = resized.flatten(3).unflatten(1, (mask_embeds.shape[1], -1))
+    embeds = full_precision(mask_embeds)
     with torch.autocast(resized.device.type, enabled=False):
-        logits = torch.einsum("bgnc,bgtcl->bgntl", full_precision(mask_embeds), grouped)
-    logits = logits.flatten(3)
+        if _share_frames(grouped):
+            logits = torch.stack([e @ m for e, m in zip(embeds.unbind(1), grouped[:, :, 0].unbind(1))], 1)
+        else:
+            logits = torch.einsum("bgnc,bgtcl->bgntl", embeds, grouped).flatten(3)
     empty = logits.amax(-1, keepdim=True) <= 0
     return logits > torch.zeros_like(logits[..., :1]).masked_fill(empty, -torch.inf)
 
 
-def decoder_layer(layer: nn.Module, queries: Tensor, query_pos: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
-    """The host's decoder layer through the fused attention.
+@torch.no_grad()
+def allowed_frame_by_frame(mask_embeds: Tensor, memory: Memory) -> Tensor:
+    """`allowed_keys` for one embedding a query, (B, 1, N, C), without logits of all frames at once: (B, T, N, L)."""
+    resized = memory.of_clips(memory.frames.mask_features)
+    with torch.autocast(resized.device.type, enabled=False):
+        embeds = full_precision(mask_embeds[:, 0])
+        allowed = torch.stack([embeds @ frame.flatten(2) > 0 for frame in resized.unbind(1)], 1)
+    allowed |= ~allowed.any((1, 3), keepdim=True)
+    return allowed
+
+
+def decoder_layer(layer: nn.Module, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> Tensor:
+    """The host's decoder layer: through the fused attention in training, in bounded memory otherwise.
 
     Args:
         layer: The host's, without dropout.
         queries: (B, N, C) float.
         query_pos: (N, C) float.
-        memory: Keys of all frames joined.
-        allowed: (B, 1, N, T L) bool.
+        memory: Of B clips.
+        embeds: (B, 1, N, C) float, of the last masks.
 
     Returns:
         (B, N, C) float.
     """
     cross = Attention(layer.cross_attn.attn)
-    key, value = (x[:, 0] for x in cross.memory(memory))
-    queries = layer.norms[0](queries + cross.attend(cross.query(queries + query_pos), key, value, allowed))
+    query = cross.query(queries + query_pos)
+    if torch.is_grad_enabled():
+        seen = cross.attend(query, *cross.joined_memory(memory), allowed_keys(embeds, memory))
+    else:
+        seen = cross.attend_frame_by_frame(query, memory, allowed_frame_by_frame(embeds, memory))
+    queries = layer.norms[0](queries + seen)
     placed = queries + query_pos
     queries = layer.norms[1](queries + Attention(layer.self_attn.attn)(placed, placed, queries))
     return layer.norms[2](layer.ffn(queries))

@@ -16,7 +16,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["DecodedClip", "FrameFeatures", "LayerOutput", "binary_masks", "full_precision"]
+__all__ = ["DecodedClip", "FrameFeatures", "LayerOutput", "full_precision", "output_logits"]
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -99,16 +99,17 @@ class DecodedClip:
         results = []
         for t, meta in enumerate(metas):
             size = meta["ori_shape" if rescale else "img_shape"][:2]
-            masks = binary_masks(self.mask_logits(queries, t), meta["batch_input_shape"], meta["img_shape"][:2], size)
+            logits = self.mask_logits(queries, t)
+            masks = output_logits(logits, meta["batch_input_shape"], meta["img_shape"][:2], size) > 0
             found = {"masks": masks, "bboxes": mask2bbox(masks), "labels": labels, "scores": scores}
             results.append(InstanceData(**found, instances_id=torch.arange(len(queries))))
         return results
 
 
-def binary_masks(
+def output_logits(
     mask_logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
 ) -> Tensor:
-    """Masks at the output size, resized in two steps as in the official inference.
+    """Mask logits at the output size, resized in two steps as in the official inference.
 
     Args:
         mask_logits: (N, H, W) float at stride 4 of the padded frame.
@@ -117,8 +118,8 @@ def binary_masks(
         output_size: Height and width of the result.
 
     Returns:
-        (N, *output_size) bool.
+        (N, *output_size) float; a mask is where they are above zero.
     """
     logits = F.interpolate(mask_logits[:, None], tuple(padded_size), mode="bilinear", align_corners=False)
     logits = logits[..., : image_size[0], : image_size[1]]
-    return F.interpolate(logits, tuple(output_size), mode="bilinear", align_corners=False)[:, 0] > 0
+    return F.interpolate(logits, tuple(output_size), mode="bilinear", align_corners=False)[:, 0]

@@ -45,13 +45,10 @@ class ClipDropPath(DropPath):
 
 def replace_drop_path(model: nn.Module) -> None:
     """Put `ClipDropPath` in the place of the host's modules; no parameter of the model changes its name."""
-    found = [(parent, name) for parent in model.modules() for name, child in parent.named_children() if _is_host(child)]
-    for number, (parent, name) in enumerate(found):
-        setattr(parent, name, ClipDropPath(getattr(parent, name).drop_prob, number))
-
-
-def _is_host(module: nn.Module) -> bool:
-    return type(module) is DropPath
+    children = [(parent, *child) for parent in model.modules() for child in parent.named_children()]
+    found = [each for each in children if type(each[2]) is DropPath]
+    for number, (parent, name, child) in enumerate(found):
+        setattr(parent, name, ClipDropPath(child.drop_prob, number))
 
 
 def draw_drop_path_for(model: nn.Module, keys: Iterable[DrawKey]) -> None:

@@ -5,6 +5,7 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifrvis.models.attention import Memory, allowed_keys
+from ifrvis.models.attention import Memory
 from ifrvis.models.ifr_layers import IFRDecoder
 from ifrvis.models.losses import focal_loss
 from ifrvis.models.mask2former import Mask2FormerVISHead
@@ -40,10 +41,10 @@ class IFRHead(Mask2FormerVISHead):
     def __init__(
         self,
         *args: Any,
-        lambda_e: float = 0.3,
-        cross_frame_sum: str = "sum",
+        lambda_e: float,
+        cross_frame_sum: str,
         focal: dict[str, float] | None,
-        copy_image_decoder: bool = False,
+        copy_image_decoder: bool,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -55,34 +56,30 @@ class IFRHead(Mask2FormerVISHead):
         self.transformer_decoder = IFRDecoder(width, **kwargs["decoder"], image_names=copy_image_decoder)
         self.lambda_e = lambda_e
         self.cross_frame_sum = cross_frame_sum
-        self.focal = None if focal is None else dict(focal)
-        if self.focal is not None:
+        self.is_focal = focal is not None
+        if focal is not None:
             self.cls_embed = nn.Linear(width, self.num_classes)
-            nn.init.constant_(self.cls_embed.bias, -math.log(1 / self.focal.pop("prior") - 1))
+            nn.init.constant_(self.cls_embed.bias, -math.log(1 / focal["prior"] - 1))
+            self.class_loss = functools.partial(focal_loss, alpha=focal["alpha"], gamma=focal["gamma"])
 
     def _layers(self) -> Iterable[nn.Module]:
         return self.transformer_decoder
 
-    def _decode_layer(
-        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor, resized: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        return layer(queries, self.query_embed.weight, memory, allowed_keys(embeds, resized))
+    def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
+        return layer(queries, self.query_embed.weight, memory, embeds)
 
-    def class_probs(self, cls_logits: Tensor) -> Tensor:
-        """Class probabilities, (N, K) in [0, 1]; each on its own, so one query can be of several classes."""
-        return super().class_probs(cls_logits) if self.focal is None else cls_logits.sigmoid()
+    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
+        """Queries whose best class is likelier than `min_score`, (N,) bool: there is no no-object class."""
+        if not self.is_focal:
+            return super().kept_queries(cls_logits, min_score)
+        return self.class_probs(cls_logits).amax(-1) > min_score
 
-    def _matching_probs(self, cls_logits: Tensor) -> Tensor:
-        # The last column is for `class_target_from_last_frame`: no-object has no probability here.
-        return super()._matching_probs(cls_logits) if self.focal is None else F.pad(cls_logits.sigmoid(), (0, 1))
-
-    def _class_loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
-        if self.focal is None:
-            return super()._class_loss(cls_logits, classes)
-        return focal_loss(cls_logits, classes, **self.focal)
+    def _probs(self, cls_logits: Tensor) -> Tensor:
+        # Each class on its own, so one query can be of several; no-object has no probability.
+        return F.pad(cls_logits.sigmoid(), (0, 1)) if self.is_focal else super()._probs(cls_logits)
 
     def _class_divisor(self, norms: Normalisers) -> float:
-        return super()._class_divisor(norms) if self.focal is None else norms.num_instances
+        return norms.num_instances if self.is_focal else super()._class_divisor(norms)
 
     def _cross_weight(self, index: int, num_frames: int) -> float:
         """The initial predictions have one query for all frames, so theirs are own-frame losses alone."""

@@ -15,12 +15,10 @@ import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor, nn
 
-from ifrvis.models.attention import Attention, Memory
+from ifrvis.models.attention import FRAMES_AT_ONCE, Attention, Memory, additive_mask, allowed_keys
 from ifrvis.models.host_configs import ffn_cfg
 
 __all__ = ["IFRDecoder", "IFRDecoderLayer"]
-
-_FRAMES_AT_ONCE = 16  # keys and values of a long video do not fit
 
 
 class IFRDecoder(nn.Module):
@@ -36,7 +34,7 @@ class IFRDecoder(nn.Module):
     """
 
     def __init__(
-        self, width: int, *, num_layers: int, num_heads: int, feedforward_channels: int, image_names: bool = False
+        self, width: int, *, num_layers: int, num_heads: int, feedforward_channels: int, image_names: bool
     ) -> None:
         super().__init__()
         layers = nn.ModuleList(IFRDecoderLayer(width, num_heads, feedforward_channels) for _ in range(num_layers))
@@ -67,31 +65,30 @@ class IFRDecoderLayer(nn.Module):
         self.clip_ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.clip_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
-    def forward(self, queries: Tensor, query_pos: Tensor, memory: Memory, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         """From clip-level queries to the next ones, by way of the frame-level queries.
 
         Args:
             queries: (B, N, C) float, clip-level (Q_i).
             query_pos: (N, C) float, one embedding for both groups.
-            memory: Keys and values of the layer's level (F_t).
-            allowed: (B, T, N, L) bool, where a query may attend in a frame (M).
+            memory: Frames of the layer's level (F_t).
+            embeds: (B, T, N, C) float, of the last masks, inside which a query attends (M).
 
         Returns:
             Clip-level queries (B, N, C) (Q_i+1) and frame-level queries (B, T, N, C) (Q_i^t).
         """
-        frame_queries = self.recur(queries, query_pos, memory, allowed)
+        frame_queries = self.recur(queries, query_pos, memory, embeds)
         return self.aggregate(queries, query_pos, frame_queries), frame_queries
 
-    def recur(self, queries: Tensor, query_pos: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
+    def recur(self, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> Tensor:
         """Frame-level queries of every frame (Eq. 2 and 3); arguments as in `forward`."""
-        num_frames, results = allowed.shape[1], []
+        results: list[Tensor] = []
         cross, own = Attention(self.cross_attn["attn"]), Attention(self.self_attn["attn"])
-        for start in range(0, num_frames, _FRAMES_AT_ONCE):
-            stop = min(start + _FRAMES_AT_ONCE, num_frames)
-            key, value = cross.memory(memory.frames(start, stop))
-            # The kernel would make this of a mask of bools at every call.
-            blocked = ~allowed[:, start:stop, None]
-            bias = torch.zeros(blocked.shape, dtype=key.dtype, device=key.device).masked_fill(blocked, -torch.inf)
+        for start in range(0, memory.num_frames, FRAMES_AT_ONCE):
+            stop = min(start + FRAMES_AT_ONCE, memory.num_frames)
+            part = memory.part(start, stop)
+            key, value = cross.memory(part)
+            bias = additive_mask(allowed_keys(embeds[:, start:stop], part)[:, :, None], key.dtype)
             query = cross.query(queries + query_pos)[:, None].expand(-1, stop - start, -1, -1, -1)
             attended = self.norms[0](queries[:, None] + cross.attend(query, key, value, bias))
             of_frames = zip(*(x.unbind(1) for x in (attended, own.key(attended + query_pos), own.value(attended))))

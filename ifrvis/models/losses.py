@@ -37,9 +37,9 @@ __all__ = [
 class PointSampling:
     """How the points of mask costs and losses are drawn."""
 
-    num_points: int = 12544
-    oversample_ratio: float = 3.0  # k in Sec. 3.1 of PointRend
-    importance_ratio: float = 0.75  # beta in Sec. 3.1 of PointRend
+    num_points: int
+    oversample_ratio: float  # k in Sec. 3.1 of PointRend
+    importance_ratio: float  # beta in Sec. 3.1 of PointRend
 
 
 def weighted_cross_entropy(cls_logits: Tensor, classes: Tensor, *, no_object_weight: float) -> Tensor:
@@ -55,7 +55,7 @@ def weighted_cross_entropy(cls_logits: Tensor, classes: Tensor, *, no_object_wei
     return F.cross_entropy(cls_logits, classes, weights, reduction="sum")
 
 
-def focal_loss(cls_logits: Tensor, classes: Tensor, *, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal_loss(cls_logits: Tensor, classes: Tensor, *, alpha: float, gamma: float) -> Tensor:
     """Sigmoid focal loss (Lin et al., Eq. 5), summed over queries and classes.
 
     Args:
@@ -125,9 +125,9 @@ def layer_masks(
     """
     num_frames, device = len(embeds), embeds.device
     source = torch.arange(num_frames, device=device)[:, None]  # (T, G): which frame's query
-    if cross_weight and num_frames > 1:
+    if cross_weight:
         others = source.T.expand(num_frames, -1)[~torch.eye(num_frames, dtype=torch.bool, device=device)]
-        source = torch.cat([source, others.view(num_frames, -1)], 1)
+        source = torch.cat([source, others.view(num_frames, num_frames - 1)], 1)
     weights = torch.full((source.shape[1], 1), float(cross_weight), device=device)
     weights[0] = 1.0
     shape = (*source.shape, len(queries))

@@ -9,7 +9,9 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from mmdet.models.tracking_heads import Mask2FormerTrackHead
@@ -19,7 +21,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Generator, Tensor, nn
 
-from ifrvis.models.attention import Memory, allowed_keys, decoder_layer, resize_mask_features
+from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
 from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, full_precision
 from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
 from ifrvis.models.losses import PointSampling, layer_masks, mask_cost, mask_losses, weighted_cross_entropy
@@ -47,10 +49,10 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         num_points: P, points of a mask.
         oversample_ratio: Candidates for uncertain points, in units of P.
         importance_ratio: Share of uncertain points.
-        topk: Results of `predict` for a video, out of all pairs of query and class.
         host_mask_loss: Multiply the mask loss by T, as the host does.
         class_target_from_last_frame: Train an instance that the last frame does not show as no-object, as the
             official code does.
+        topk: Results of `predict` for a video, out of all pairs of query and class.
     """
 
     time_positions = True  # of keys, in their clip
@@ -60,18 +62,18 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         in_channels: Sequence[int],
         num_classes: int,
         *,
-        feat_channels: int = 256,
-        num_queries: int = 100,
+        feat_channels: int,
+        num_queries: int,
         encoder: dict[str, int],
         decoder: dict[str, int],
         loss_weights: dict[str, float],
-        no_object_weight: float = 0.1,
-        num_points: int = 12544,
-        oversample_ratio: float = 3.0,
-        importance_ratio: float = 0.75,
+        no_object_weight: float,
+        num_points: int,
+        oversample_ratio: float,
+        importance_ratio: float,
+        host_mask_loss: bool,
+        class_target_from_last_frame: bool,
         topk: int = 10,
-        host_mask_loss: bool = False,
-        class_target_from_last_frame: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
@@ -83,7 +85,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             pixel_decoder=pixel_decoder_cfg(feat_channels, **encoder),
             transformer_decoder=decoder_cfg(feat_channels, **decoder),
             positional_encoding={
-                "type": "SinePositionalEncoding3D" if self.time_positions else "SinePositionalEncoding",
+                "type": "SinePositionalEncoding",
                 "num_feats": feat_channels // 2,
                 "normalize": True,
             },
@@ -93,6 +95,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         )
         self.loss_weights = dict(loss_weights)
         self.no_object_weight = no_object_weight
+        self.class_loss = functools.partial(weighted_cross_entropy, no_object_weight=no_object_weight)
         self.sampling = PointSampling(num_points, oversample_ratio, importance_ratio)
         self.topk = topk
         self.host_mask_loss = host_mask_loss
@@ -128,6 +131,14 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             parts = [FrameFeatures(*self.pixel_decoder(chunk)) for chunk in chunks]
         return FrameFeatures.cat(parts)
 
+    def levels(self, frames: FrameFeatures) -> list[Level]:
+        """What the decoder reads of frames, level by level; each frame's part is independent of the others."""
+        levels = []
+        for features, projection in zip(frames.memories, self.decoder_input_projs):
+            tokens = projection(features).flatten(2).transpose(1, 2)
+            levels.append(Level(tokens, resize_mask_features(frames.mask_features, features.shape[-2:])))
+        return levels
+
     def decode_layers(self, frames: FrameFeatures, num_clips: int) -> list[LayerOutput]:
         """Predictions of the initial queries and after every layer.
 
@@ -135,36 +146,45 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             frames: Features of F = B T frames.
             num_clips: B.
         """
-        memories, resized = self._memories(frames, num_clips), resize_mask_features(frames, num_clips)
-        num_frames = resized[0].shape[1]
+        num_frames = len(frames.mask_features) // num_clips
+        return list(self._decode(self.levels(frames), num_frames, num_frames))
+
+    @torch.no_grad()
+    def decode_clips(self, levels: Sequence[Level], num_frames: int, stride: int = 1) -> LayerOutput:
+        """The last prediction for clips that may share frames; keys are projected once for each frame.
+
+        Args:
+            levels: Of F = (B - 1) stride + T frames.
+            num_frames: T.
+            stride: How many frames after one clip the next begins.
+        """
+        (last,) = deque(self._decode(levels, num_frames, stride), maxlen=1)
+        return last
+
+    def _decode(self, levels: Sequence[Level], num_frames: int, stride: int) -> Iterator[LayerOutput]:
+        memories = [self._memory(i, level, num_frames, stride) for i, level in enumerate(levels)]
+        num_clips = (len(levels[0].tokens) - num_frames) // stride + 1
         queries = self.query_feat.weight.expand(num_clips, -1, -1)
-        outputs = [self._predict_layer(queries, queries[:, None], num_frames)]
+        output = self._predict_layer(queries, queries[:, None], num_frames)
+        yield output
         for i, layer in enumerate(self._layers()):
-            level = i % len(memories)
-            embeds = outputs[-1].mask_embeds
-            queries, frame_queries = self._decode_layer(layer, queries, memories[level], embeds, resized[level])
-            outputs.append(self._predict_layer(queries, frame_queries, num_frames))
-        return outputs
+            memory = memories[i % len(memories)]
+            queries, frame_queries = self._decode_layer(layer, queries, memory, output.mask_embeds)
+            output = self._predict_layer(queries, frame_queries, num_frames)
+            yield output
 
     def _layers(self) -> Iterable[nn.Module]:
         return self.transformer_decoder.layers
 
-    def _memories(self, frames: FrameFeatures, num_clips: int) -> list[Memory]:
-        memories = []
-        for features, projection, level in zip(frames.memories, self.decoder_input_projs, self.level_embed.weight):
-            tokens = projection(features).flatten(2).transpose(1, 2).unflatten(0, (num_clips, -1))
-            time = [tokens.shape[1]] if self.time_positions else []
-            seen = features.new_zeros(1, *time, *features.shape[-2:], dtype=torch.bool)
-            positions = self.decoder_positional_encoding(seen).flatten(-2).transpose(-1, -2)
-            memories.append(Memory(tokens, level, positions.flatten(0, -3).to(tokens)))
-        return memories
+    def _memory(self, index: int, level: Level, num_frames: int, stride: int) -> Memory:
+        seen = level.tokens.new_zeros(1, *level.mask_features.shape[-2:], dtype=torch.bool)
+        positions = self.decoder_positional_encoding(seen)[0].flatten(1).T.to(level.tokens)
+        times = time_positions(num_frames, like=level.tokens) if self.time_positions else None
+        return Memory(level, self.level_embed.weight[index], positions, times, num_frames, stride)
 
-    def _decode_layer(
-        self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor, resized: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         """Clip-level queries (B, N, C), and the queries that predict masks, (B, T or 1, N, C)."""
-        allowed = allowed_keys(embeds[:, :1], resized)
-        queries = decoder_layer(layer, queries, self.query_embed.weight, memory.joined(), allowed)
+        queries = decoder_layer(layer, queries, self.query_embed.weight, memory, embeds[:, :1])
         return queries, queries[:, None]
 
     def _predict_layer(self, queries: Tensor, frame_queries: Tensor, num_frames: int) -> LayerOutput:
@@ -182,7 +202,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             data_samples: B clips as the host packs them, all of T frames.
 
         Raises:
-            NonFiniteError: If a matching cost is not finite; it names the video.
+            NotFiniteLossError: If a matching cost is not finite; it names the video.
         """
         targets = [clip_targets(clip, x[0].device, absent_class=self.absent_class) for clip in data_samples]
         norms = batch_normalisers(data_samples, targets, absent_class=self.absent_class)
@@ -235,7 +255,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             queries = self._match(i, logits, layer_embeds, features, target, draws)
             classes = torch.full_like(logits[:, 0], self.num_classes, dtype=torch.long)
             classes[queries[queries >= 0]] = target.labels[queries >= 0]
-            cls.append(self._class_loss(logits, classes))
+            cls.append(self.class_loss(logits, classes))
             weight = self._cross_weight(i, len(features))
             masks.append(layer_masks(layer_embeds, queries, weight, self.sampling, draws))
         mask, dice = mask_losses(masks, features, gt_masks, self.sampling)
@@ -250,16 +270,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), self.sampling, draws)
         weights = self.loss_weights
         costs = weights["mask"] * mask + weights["dice"] * dice
-        costs = costs - weights["cls"] * self._matching_probs(cls_logits)[:, target.labels]
+        costs = costs - weights["cls"] * self._probs(cls_logits)[:, target.labels]
         return match_instances(costs, target.video, index)
 
-    def _matching_probs(self, cls_logits: Tensor) -> Tensor:
-        """What the class cost looks up: (N, K + 1), no-object for `class_target_from_last_frame` alone."""
+    def _probs(self, cls_logits: Tensor) -> Tensor:
+        """Probabilities of classes and no-object (a class target under `class_target_from_last_frame`), (N, K + 1)."""
         return cls_logits.softmax(-1)
-
-    def _class_loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
-        """Classification loss of one clip, summed over queries; (N, K + 1) float and (N,) long."""
-        return weighted_cross_entropy(cls_logits, classes, no_object_weight=self.no_object_weight)
 
     def _class_divisor(self, norms: Normalisers) -> float:
         """The sum of class weights over all queries of the global batch."""
@@ -279,13 +295,22 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
     @torch.no_grad()
     def decode_frames(self, frames: FrameFeatures) -> DecodedClip:
         """Decode a clip whose frames went through the pixel decoder before: overlapping clips share that work."""
-        last = self.decode_layers(frames, 1)[-1]
+        last = self.decode_clips(self.levels(frames), len(frames.mask_features))
         class_probs = self.class_probs(full_precision(last.cls_logits[0]))
         return DecodedClip(class_probs, last.mask_embeds[0], frames.mask_features)
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:
         """Class probabilities without no-object, (N, K) in [0, 1]."""
-        return cls_logits.softmax(-1)[:, :-1]
+        return self._probs(cls_logits)[:, :-1]
+
+    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
+        """Queries that are an object, (N,) bool: those whose best class is not no-object.
+
+        Args:
+            cls_logits: (N, K + 1) float.
+            min_score: For heads without a no-object class.
+        """
+        return cls_logits.argmax(-1) != self.num_classes
 
     @torch.no_grad()
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:

@@ -28,7 +28,7 @@ class Rule(NamedTuple):
     weight_decay: float
 
 
-def parameter_rules(model: nn.Module, *, weight_decay: float = 0.05, backbone_lr_mult: float = 0.1) -> Iterator[Rule]:
+def parameter_rules(model: nn.Module, *, weight_decay: float, backbone_lr_mult: float) -> Iterator[Rule]:
     """The rule of every parameter that is trained, each once, in the model's order."""
     seen = set()
     for module_name, module in model.named_modules():

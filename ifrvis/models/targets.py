@@ -15,25 +15,20 @@ from mmdet.utils import reduce_mean
 from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor
 
+from ifrvis.errors import UserError
+
 __all__ = [
     "ClipTargets",
-    "NonFiniteError",
     "Normalisers",
+    "NotFiniteLossError",
     "batch_normalisers",
     "clip_targets",
     "match_instances",
 ]
 
 
-class NonFiniteError(RuntimeError):
-    """A number that training rests on is not finite; `video` is the clip's video."""
-
-    def __init__(self, what: str, video: str) -> None:
-        super().__init__(
-            f"Lower train.optimizer.lr, set train.precision=fp32, or look at the frames of {video}: "
-            f"{what} is not finite there."
-        )
-        self.video = video
+class NotFiniteLossError(UserError):
+    """The loss, a cost of matching, or the gradient is infinite or not a number."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +38,14 @@ class ClipTargets:
     Attributes:
         labels: (M,) long.
         gt_masks: (M, T, H, W) float in {0, 1}; all 0 in a frame where an instance is absent.
-        video: How messages name the clip's video.
+        video: How messages name the clip's video, and the iteration where there is a draw key.
         draw_key: Seed, iteration and position in the global batch; None without a training loop that sets it.
     """
 
     labels: Tensor
     gt_masks: Tensor
     video: str
-    draw_key: tuple[int, ...] | None
+    draw_key: Sequence[int] | None
 
     def generator(self, layer: int) -> Generator | None:
         """The source of a layer's draws; None means torch's global one.
@@ -89,10 +84,7 @@ def clip_targets(clip: TrackDataSample, device: torch.device | str, *, absent_cl
         clip_labels = torch.where(seen[:, -1], clip_labels, absent_class)
     kept = seen.any(1)
     meta = clip.video_data_samples[0].metainfo
-    draw_key = meta.get("draw_key")
-    return ClipTargets(
-        clip_labels[kept], gt_masks[kept].float(), _video_name(meta), None if draw_key is None else tuple(draw_key)
-    )
+    return ClipTargets(clip_labels[kept], gt_masks[kept].float(), _video_name(meta), meta.get("draw_key"))
 
 
 def _stack_masks(frames: Sequence, ids: list[int], device: torch.device | str) -> Tensor:
@@ -108,7 +100,8 @@ def _stack_masks(frames: Sequence, ids: list[int], device: torch.device | str) -
 
 def _video_name(meta: dict) -> str:
     names = (meta[key] for key in ("video", "video_id", "img_path") if key in meta)
-    return f"video {next(names, 'without a name')}"
+    iteration = f" in iteration {meta['draw_key'][1]}" if "draw_key" in meta else ""
+    return f"video {next(names, 'without a name')}{iteration}"
 
 
 def batch_normalisers(
@@ -124,7 +117,7 @@ def batch_normalisers(
     meta = clips[0].video_data_samples[0].metainfo
     if "batch_num_instances" in meta:
         num_instances = meta["batch_num_instances"]
-        num_classed = num_instances if absent_class is None else meta.get("batch_num_classed", num_instances)
+        num_classed = num_instances if absent_class is None else meta["batch_num_classed"]
         return Normalisers(max(num_instances, 1), num_classed, meta["batch_num_clips"])
     labels = torch.cat([target.labels for target in targets])
     num_classed = len(labels) - int((labels == (-1 if absent_class is None else absent_class)).sum())
@@ -144,10 +137,13 @@ def match_instances(costs: Tensor, video: str, layer: int) -> Tensor:
         (M,) long, the query of each instance; -1 for the worst of more instances than queries.
 
     Raises:
-        NonFiniteError: If a cost is not finite.
+        NotFiniteLossError: If a cost is not finite.
     """
     if not torch.isfinite(costs).all():
-        raise NonFiniteError(f"the matching cost of prediction {layer}", video)
+        raise NotFiniteLossError(
+            f"Lower train.optimizer.lr, set train.precision=fp32, or look at the frames of {video}: "
+            f"the matching cost of prediction {layer} is not finite there."
+        )
     rows, columns = linear_sum_assignment(costs.cpu().numpy())
     queries = torch.full((costs.shape[1],), -1)
     queries[torch.from_numpy(columns)] = torch.from_numpy(rows)

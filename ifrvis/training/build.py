@@ -29,6 +29,7 @@ __all__ = [
     "build_schedule",
     "load_initial_weights",
     "pick_device",
+    "read_weights",
     "settle_torch",
 ]
 
@@ -87,7 +88,7 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     Raises:
         UserError: If the file is missing, holds anything but tensors and plain data, or nothing that fits.
     """
-    given = {key.replace(*HOST_PREFIX): value for key, value in _read_weights(path).items()}
+    given = {key.replace(*HOST_PREFIX): value for key, value in read_weights(path).items()}
     own = model.state_dict()
     known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
     fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
@@ -111,7 +112,12 @@ def _is_plain(value: torch.Tensor) -> bool:
     return dense and not value.is_complex() and bool(torch.isfinite(value).all())
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file of weights or of a checkpoint, by name.
+
+    Raises:
+        UserError: If the file is missing, or holds anything but tensors and plain data.
+    """
     try:
         content = load_plain(path)
     except FileNotFoundError as error:

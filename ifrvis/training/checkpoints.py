@@ -5,8 +5,6 @@ SHA-256. Each is written under a temporary name, flushed and renamed; one withou
 does not count. The last two of a folder stay.
 """
 
-import os
-import tempfile
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 import torch
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, read_json, sha256_file, write_atomically
+from ifrvis.files import canonical_json, read_json, sha256_file, temporary_beside, write_atomically
 
 __all__ = ["Checkpoint", "load_plain", "newest_valid", "read_checkpoint", "resign", "save"]
 
@@ -121,19 +119,10 @@ def load_plain(path: Path) -> Any:
 
 def _write_temporary(path: Path, state: State) -> Path:
     """Stream to a file: a copy in memory would double what a large model takes."""
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
+        with temporary_beside(path) as (stream, temporary):
             torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
     except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         reason = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
         raise UserError(
             f"Free some disk space, or make {path.parent} writable, and start again; the run goes on from its last "

@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from ifrvis.datasets.clips import Clip, ClipSampler
 from ifrvis.datasets.stills import MixedSampler, Stills, StillSampler
 from ifrvis.datasets.ytvis import Annotations
-from ifrvis.errors import UserError
 from ifrvis.models.drop_path import draw_drop_path_for
-from ifrvis.models.targets import NonFiniteError
+from ifrvis.models.targets import NotFiniteLossError
 from ifrvis.training.build import NotLoaded, settle_torch
 from ifrvis.training.checkpoints import save
 from ifrvis.training.data import GlobalBatch, global_batches, model_inputs
@@ -35,10 +34,6 @@ __all__ = ["NotFiniteLossError", "Trained", "train"]
 
 _TORCH_STREAM = 3  # beside the streams of `ifrvis.datasets.clips`
 _SMALLEST_LOSS_SCALE = 1.0  # mixed precision halves its scale of 65536 at each overflow; below this, all overflow
-
-
-class NotFiniteLossError(UserError):
-    """The loss or its gradient is infinite or not a number."""
 
 
 def _not_finite(what: str, batch: GlobalBatch) -> NotFiniteLossError:
@@ -222,11 +217,8 @@ def _forward(
         # Padding is zero after normalisation, as the host and the official code pad.
         image[..., clip.draw.size[0] :, :] = 0
         image[..., :, clip.draw.size[1] :] = 0
-    try:
-        with state.optimizer.optim_context(state.model):
-            losses = state.forward(**data, mode="loss")
-    except NonFiniteError as error:
-        raise _not_finite("the cost of matching", replace(batch, videos=[error.video])) from error
+    with state.optimizer.optim_context(state.model):
+        losses = state.forward(**data, mode="loss")
     return state.model.parse_losses(losses)
 
 

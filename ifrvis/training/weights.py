@@ -1,15 +1,19 @@
-"""The weights of a pretraining as they are published and shipped: half precision, half the bytes.
+"""Trained weights: as they are published and shipped, and as they are loaded to predict.
 
-Every run that starts from them starts from these rounded values, whether they were made here or shipped, so both
-have one identity.
+What is published has half precision and half the bytes. Every run that starts from it starts from these rounded
+values, whether they were made here or shipped, so both have one identity.
 """
 
 import io
+from pathlib import Path
 
 import torch
 from torch import nn
 
-__all__ = ["packed_weights"]
+from ifrvis.errors import UserError
+from ifrvis.training.build import read_weights
+
+__all__ = ["load_trained", "packed_weights"]
 
 
 def packed_weights(model: nn.Module) -> bytes:
@@ -22,3 +26,32 @@ def packed_weights(model: nn.Module) -> bytes:
 
 def _halved(value: torch.Tensor) -> torch.Tensor:
     return value.half() if value.is_floating_point() else value
+
+
+def load_trained(model: nn.Module, path: Path) -> None:
+    """Fill a model with trained weights: a checkpoint of a run, or the weights that one publishes.
+
+    Raises:
+        UserError: If the file cannot be read, or is of another model: another method, size or number of classes.
+    """
+    given, own = read_weights(path), model.state_dict()
+    classes = "track_head.cls_embed.weight"
+    if given.keys() != own.keys():
+        name = min(given.keys() ^ own.keys())
+        has, model_has = ("has", "lacks") if name in given else ("lacks", "has")
+        raise UserError(
+            f"Give weights of this method and backbone, or name theirs with --method and --backbone: {path} {has} "
+            f"{name}, which the model {model_has}."
+        )
+    other = sorted(name for name, value in given.items() if value.shape != own[name].shape)
+    if classes in other and all(name.startswith("track_head.cls_embed.") for name in other):
+        raise UserError(
+            f"Give weights for the classes of this data set, or name theirs with --dataset: the class head of {path} "
+            f"has {len(given[classes])} outputs, the model has {len(own[classes])}."
+        )
+    if other:
+        shapes = f"{tuple(given[other[0]].shape)}, the model has {tuple(own[other[0]].shape)}"
+        raise UserError(
+            f"Give weights of this size of model, or name its --profile: {path} has {other[0]} of {shapes}."
+        )
+    model.load_state_dict(given)

@@ -16,7 +16,7 @@ from ifrvis.harness import attempts
 from ifrvis.harness.attempts import attempts_of, claim, latest
 from ifrvis.harness.cancel import cancel, cancel_waiting
 from ifrvis.harness.local import LocalQueue
-from ifrvis.harness.logs import follow_log, last_lines, one_run_named
+from ifrvis.harness.logs import follow_log, last_lines
 from ifrvis.harness.planner import make_plan
 from ifrvis.harness.records import read_record
 
@@ -107,7 +107,7 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
     with pytest.raises(UserError, match="has no log yet"):
         last_lines(run, 5)
     first.log.write_text("one\ntwo\nthree\n")
-    lines = follow_log(one_run_named(run.results, "mask2former"), 2)
+    lines = follow_log(run.results.one_run_named("mask2former"), 2)
     assert [next(lines), next(lines)] == ["two", "three"]
 
     def go_on():
@@ -126,7 +126,7 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
 def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_request, fake, launch, tmp_path):
     """Frozen as by a hanging machine, its heartbeat grows old, another attempt completes the run; then it wakes up."""
     fake(slow_s=0.2)
-    request = make_request(num_seeds=1, overrides={"train.iterations": 12})
+    request = make_request(num_seeds=1, overrides={"train.iterations": 40})
     (run,) = runs_of(request)
 
     def freeze_and_overtake():

@@ -115,6 +115,12 @@ def make_clip(rng):
     return make
 
 
+def features(model, num_frames, seed=0, size=(32, 64)):
+    """The backbone's features of random frames."""
+    frames = torch.randn(num_frames, 3, *size, generator=torch.Generator().manual_seed(seed))
+    return model.backbone(frames)
+
+
 def pack(masks, labels, **meta):
     """Masks (M, T, H, W) and labels (M,) as one TrackDataSample."""
     size = masks.shape[2:]

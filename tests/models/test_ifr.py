@@ -2,16 +2,12 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from models import literal
+from models.conftest import features
 
-from ifrvis.models import FrameFeatures, LayerOutput
-from ifrvis.models import ifr as ifr_module
+from ifrvis.models import ifr_layers
+from ifrvis.models.decoding import FrameFeatures, LayerOutput
 from ifrvis.models.losses import focal_loss
 from ifrvis.models.targets import ClipTargets, Normalisers, clip_targets
-
-
-def features(model, num_frames, seed=0, size=(32, 64)):
-    frames = torch.randn(num_frames, 3, *size, generator=torch.Generator().manual_seed(seed))
-    return model.backbone(frames)
 
 
 def make_frames(draws, num_frames, width, size=(2, 3), dtype=torch.float64):
@@ -33,9 +29,9 @@ def shaken(head, draws):
 
 @pytest.fixture
 def make_head(thin):
-    def make(seed=0, dtype=torch.float64, **head):
+    def make(seed=0, dtype=torch.float64, method="ours", **head):
         torch.manual_seed(seed)
-        config = thin("ours", **head)["track_head"]
+        config = thin(method, **head)["track_head"]
         draws = torch.Generator().manual_seed(seed)
         return shaken(MODELS.build(config).to(dtype), draws), draws
 
@@ -81,8 +77,8 @@ def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed):
 def test_decoder_is_the_literal_one_in_single_precision_with_the_same_masks(make_head, monkeypatch, seed):
     head, draws = make_head(seed, torch.float32)
     frames = make_frames(draws, 3, 16, dtype=torch.float32)
-    masks, allowed_keys = [], ifr_module.allowed_keys
-    monkeypatch.setattr(ifr_module, "allowed_keys", lambda *args: masks.append(allowed_keys(*args)) or masks[-1])
+    masks, allowed_keys = [], ifr_layers.allowed_keys
+    monkeypatch.setattr(ifr_layers, "allowed_keys", lambda *args: masks.append(allowed_keys(*args)) or masks[-1])
     with torch.no_grad():
         fast = mask_logits(head, frames, 1)
         slow, _ = literal.ifr_decoder(head, frames.mask_features, frames.memories, [mask[0] for mask in masks])
@@ -101,6 +97,21 @@ def mask_logits(head, frames, num_clips):
 def clips_of(frames, num_clips):
     split = [x.unflatten(0, (num_clips, -1)) for x in (frames.mask_features, *frames.memories)]
     return [(maps[0], maps[1:]) for maps in zip(*split)]
+
+
+@pytest.mark.parametrize("method", ["mask2former", "ours"])
+@pytest.mark.parametrize(("num_frames", "stride"), [(2, 1), (3, 2), (4, 1), (1, 1)])
+def test_clips_that_share_frames_are_each_the_clip_alone(make_head, method, num_frames, stride):
+    head, draws = make_head(method=method)
+    frames = make_frames(draws, 2 * stride + num_frames, 16)
+    levels = head.levels(frames)
+    together = head.decode_clips(levels, num_frames, stride)
+    assert together.mask_embeds.shape == (3, num_frames, 6, 16)
+    for b in range(3):
+        clip = slice(b * stride, b * stride + num_frames)
+        alone = head.decode_layers(frames[clip], 1)[-1]  # as in training, with gradients
+        torch.testing.assert_close(together.cls_logits[b], alone.cls_logits[0].detach(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(together.mask_embeds[b], alone.mask_embeds[0].detach(), rtol=1e-5, atol=1e-5)
 
 
 def test_permuting_queries_permutes_predictions(make_head):
@@ -159,7 +170,7 @@ def test_chunks_of_frames_change_nothing(make_head, monkeypatch):
     head, draws = make_head()
     frames = make_frames(draws, 7, 16)
     whole = mask_logits(head, frames, 1)
-    monkeypatch.setattr("ifrvis.models.ifr_layers._FRAMES_AT_ONCE", 3)
+    monkeypatch.setattr("ifrvis.models.ifr_layers.FRAMES_AT_ONCE", 3)
     for outputs, expected in zip(mask_logits(head, frames, 1), whole):
         for value, other in zip(outputs, expected):
             torch.testing.assert_close(value, other, rtol=1e-12, atol=1e-12)
@@ -221,7 +232,9 @@ def test_cross_frame_losses_follow_by_hand(make_head):
 def test_focal_loss_is_the_written_one_and_counts_no_object_as_no_class():
     cls_logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     classes = torch.tensor([0, 3, 2, 3, 1])
-    torch.testing.assert_close(focal_loss(cls_logits, classes), literal.focal(cls_logits, classes))
+    torch.testing.assert_close(
+        focal_loss(cls_logits, classes, alpha=0.25, gamma=2.0), literal.focal(cls_logits, classes)
+    )
 
 
 def test_classes_start_at_their_prior(build):
@@ -240,12 +253,16 @@ def test_a_time_code_on_the_keys_of_a_frame_would_change_nothing(make_head, monk
     head, draws = make_head()
     frames = make_frames(draws, 3, 16)
     plain = mask_logits(head, frames, 1)
-    monkeypatch.setattr(ifr_module.IFRHead, "time_positions", True)
-    timed, _ = make_head()
-    assert "3D" in type(timed.decoder_positional_encoding).__name__
-    for outputs, expected in zip(mask_logits(timed, frames, 1), plain):
+    memory, code = ifr_layers.Attention.memory, torch.randn(3, 2, 1, 8, generator=draws, dtype=torch.float64)
+
+    def with_times(*args):
+        key, value = memory(*args)
+        return key + code, value
+
+    monkeypatch.setattr(ifr_layers.Attention, "memory", with_times)
+    for outputs, expected in zip(mask_logits(head, frames, 1), plain):
         for value, other in zip(outputs, expected):
-            torch.testing.assert_close(value, other, rtol=1e-5, atol=1e-5)  # the code is in fp32
+            torch.testing.assert_close(value, other, rtol=1e-9, atol=1e-9)
 
 
 def test_an_unknown_sum_is_refused(thin):

@@ -12,9 +12,8 @@ from ifrvis.models.parameters import parameter_groups, parameter_rules
 
 def listing(model):
     """A line for each kind of parameter: numbers in names become a star, and how many there are is counted."""
-    kinds = Counter(
-        (re.sub(r"\d+", "*", rule.name), rule.lr_mult, rule.weight_decay) for rule in parameter_rules(model)
-    )
+    rules = parameter_rules(model, weight_decay=0.05, backbone_lr_mult=0.1)
+    kinds = Counter((re.sub(r"\d+", "*", rule.name), rule.lr_mult, rule.weight_decay) for rule in rules)
     return [f"{name} x{count} lr {lr:g} decay {decay:g}" for (name, lr, decay), count in kinds.items()]
 
 

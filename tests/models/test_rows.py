@@ -67,7 +67,7 @@ def test_a_rows_model_has_the_size_of_the_known_architecture(model_of, name):
 
 @pytest.mark.parametrize("name", OURS_OR_BASELINE)
 def test_a_rows_parameters_follow_the_official_rule_by_name(model_of, name):
-    rules = list(parameter_rules(model_of(name)))
+    rules = list(parameter_rules(model_of(name), weight_decay=0.05, backbone_lr_mult=0.1))
     assert len(rules) > 300
     for rule in rules:
         assert rule.lr_mult == (0.1 if rule.name.startswith("backbone.") else 1.0), rule.name

@@ -1,6 +1,5 @@
 """A small split, a thin model's specification, and torch's settings put back after each test."""
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,63 +8,30 @@ from typing import Any
 import pytest
 import torch
 
-from ifrvis.datasets.synthetic import SyntheticParameters, make_split
+from ifrvis.datasets.making import make_split
+from ifrvis.datasets.synthetic import SyntheticParameters
 from ifrvis.datasets.ytvis import Annotations, read_annotations
+from ifrvis.harness.compose import compose, load_profile
+from ifrvis.harness.identity import train_spec
+from ifrvis.harness.tables import Row
 from ifrvis.training.loop import Trained, train
 
 SIG = "a" * 64
-MODEL = {
-    "type": "Mask2FormerVideo",
-    "data_preprocessor": {
-        "type": "TrackDataPreprocessor",
-        "mean": [123.675, 116.28, 103.53],
-        "std": [58.395, 57.12, 57.375],
-        "bgr_to_rgb": True,
-        "pad_mask": True,
-        "pad_size_divisor": 32,
-    },
-    "backbone": {
-        "type": "ResNet",
-        "depth": 18,
-        "base_channels": 8,
-        "stem_channels": 8,
-        "num_stages": 4,
-        "out_indices": [0, 1, 2, 3],
-        "norm_cfg": {"type": "GN", "num_groups": 4},
-        "norm_eval": False,
-    },
-    "track_head": {
-        "type": "Mask2FormerVISHead",
-        "in_channels": [8, 16, 32, 64],
-        "num_classes": 4,
-        "feat_channels": 16,
-        "num_queries": 6,
-        "encoder": {"num_layers": 1, "num_heads": 2, "num_points": 2, "feedforward_channels": 16},
-        "decoder": {"num_layers": 2, "num_heads": 2, "feedforward_channels": 16},
-        "loss_weights": {"cls": 2.0, "mask": 5.0, "dice": 5.0},
-        "num_points": 64,
-    },
-}
-SPEC = {
-    "model": MODEL,
-    "pipeline": {"sides": [48, 64], "max_side": 200, "flip": 0.5},
-    "sampler": {"num_frames": 2, "frame_range": 3},
-    "optimizer": {
-        "lr": 1e-3,
-        "weight_decay": 0.05,
-        "betas": [0.9, 0.999],
-        "eps": 1e-8,
-        "backbone_lr_mult": 0.5,
-        "clip_grad": 0.1,
-    },
-    "schedule": {"milestones": [4, 9], "gamma": 0.5},
-    "iterations": 12,
-    "global_batch": 3,
-    "precision": "fp32",
-    "threads": 1,
-    "seed": 5,
-    "init": None,
-    "data": "0" * 64,
+THIN = {
+    "model.backbone.depth": 18,
+    "model.track_head.in_channels": [8, 16, 32, 64],
+    "model.track_head.feat_channels": 16,
+    "model.track_head.num_queries": 6,
+    "model.track_head.encoder": {"num_layers": 1, "num_heads": 2, "num_points": 2, "feedforward_channels": 16},
+    "model.track_head.decoder": {"num_layers": 2, "num_heads": 2, "feedforward_channels": 16},
+    "train.pipeline": {"sides": [48, 64], "max_side": 200, "flip": 0.5},
+    "train.sampler": {"num_frames": 2, "frame_range": 3},
+    "train.optimizer.lr": 1e-3,
+    "train.optimizer.backbone_lr_mult": 0.5,
+    "train.optimizer.clip_grad": 0.1,
+    "train.schedule": {"milestones": [4, 9], "gamma": 0.5},
+    "train.iterations": 12,
+    "train.global_batch": 3,
 }
 
 
@@ -87,8 +53,20 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> SmallSplit:
 
 
 @pytest.fixture
-def spec() -> dict[str, Any]:
-    return copy.deepcopy(SPEC)
+def spec_of() -> Callable[[str], dict[str, Any]]:
+    """The specification of a method that trains in a moment: its recipe, but for what makes it thin."""
+
+    def of_method(method: str) -> dict[str, Any]:
+        row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")
+        composed = compose(row, load_profile("smoke"), THIN, num_classes=4)
+        return train_spec(composed, data="0" * 64, init=None, seed=5)
+
+    return of_method
+
+
+@pytest.fixture
+def spec(spec_of: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    return spec_of("mask2former")
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import torch
 from ifrvis.errors import UserError
 from ifrvis.harness.attempts import claim
 from ifrvis.harness.compose import load_profile
-from ifrvis.harness.local import submission
 from ifrvis.harness.plan import Request
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import submission
 from ifrvis.harness.runs import Results
 from ifrvis.harness.tables import load_table
 from ifrvis.training import loop
@@ -94,11 +94,13 @@ def calm(spec):
 
 @pytest.mark.parametrize(("world_size", "micro_batch"), [(2, None), (2, 1), (3, None)])
 @pytest.mark.parametrize("drop_path", [False, True], ids=["mask2former", "ours with drop path"])
-def test_the_number_of_processes_changes_rounding_alone(run, train_together, calm, drop_path, world_size, micro_batch):
+def test_the_number_of_processes_changes_rounding_alone(
+    run, train_together, calm, spec_of, drop_path, world_size, micro_batch
+):
     """The global batch of three clips is one that two processes do not divide."""
     if drop_path:
         calm["model"]["backbone"] = SWIN
-        calm["model"]["track_head"] |= {"type": "IFRHead", "focal": {"alpha": 0.25, "gamma": 2.0, "prior": 0.01}}
+        calm["model"]["track_head"] = spec_of("ours")["model"]["track_head"] | {"importance_ratio": 0.0}
     alone = run(calm).model.state_dict()
     codes, weights = train_together(calm, world_size, "all", micro_batch=micro_batch)
     assert codes == [0] * world_size

@@ -42,4 +42,14 @@ train = {
     "precision": "amp",
     "threads": 1,
 }
-inference = {"mode": "whole", "max_side": 1333, "topk": 10, "clip_frames": None, "stride": 1, "tta": None}
+inference = {
+    "mode": "whole",  # or clips
+    "max_side": 1333,
+    "topk": 10,
+    "clip_frames": None,  # T of clips
+    "stride": 1,  # of clips
+    "min_score": 0.05,  # of clips: what heads without a no-object class keep of a clip; null: every head keeps all
+    "min_overlap": 0.05,  # of clips: soft IoU with a track that continues it
+    "tta": None,  # shortest sides in pixels
+    "flip": False,  # of tta: each size mirrored too
+}

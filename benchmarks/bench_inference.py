@@ -1,0 +1,286 @@
+"""Inference beside the host's Mask2FormerVideo: time, peak memory, and what both cost per frame.
+
+Each figure comes from fresh processes of one thread, in seconds of the clock and of the processor (what the kernel
+does for gigabytes of new memory included), and peak resident memory of the process. Both sides have the same ResNet-50,
+pixel decoder, frames and 100 queries; `end-to-end` goes from frames to run-length codes. The other cases make the pixel
+decoder's features on the fly, a frame's from its number, outside of the time that counts, so that no side holds them
+before it asks for them.
+
+    python benchmarks/bench_inference.py [--only end-to-end|decoder|memory|clips] [--scale 1.0]
+
+writes `benchmarks/results/inference.json` and `docs/inference.svg`, unless only a part is measured. `--scale 0.1` takes
+a tenth of the frames, to try it.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench_decoder import ROOT, build, peak_memory_mib
+
+SIZE, PADDED = (360, 640), (384, 640)
+FLOOR_BYTES = 4 * 256 * 2 * PADDED[0] * PADDED[1] * (1 / 64 + 1 / 256 + 1 / 1024)  # a frame at the sizes of attention
+MASK_FEATURE_BYTES = 4 * 256 * PADDED[0] * PADDED[1] / 16
+INFERENCE = {"mode": "whole", "side": 360, "max_side": 1333, "topk": 10, "tta": None}
+CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 5, "stride": 1, "min_score": None, "min_overlap": 0.05}
+LONG, HOST_FRAMES, OUR_FRAMES = 200, (20, 40, 60), (20, 40, 60, 100)
+BUDGET_GIB = 5.0
+Measured = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cases = {"end-to-end": end_to_end, "decoder": decoder, "memory": memory, "clips": clips}
+    parser.add_argument("--only", choices=cases)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--measure", nargs=2, metavar=("CASE", "FRAMES"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.measure:
+        print(json.dumps(measure(args.measure[0], int(args.measure[1]))))
+        return
+    results = [result for name, case in cases.items() if args.only in (None, name) for result in case(args.scale)]
+    if args.only is None and args.scale == 1.0:
+        write(results)
+
+
+# What is claimed
+
+
+def end_to_end(scale: float) -> list[Measured]:
+    frames = scaled(36, scale)
+    ours, host = (in_process(f"end-to-end-{side}", frames) for side in ("ours", "host"))
+    what = f"{frames} frames at 360x640 in memory to run-length codes"
+    return [
+        claim("end-to-end", what, "seconds", 0.6, ours, host),
+        claim("end-to-end", what, "memory_mib", 0.25, ours, host),
+    ]
+
+
+def decoder(scale: float) -> list[Measured]:
+    frames = scaled(36, scale)
+    ours, host = (in_process(f"decoder-{side}", frames) for side in ("ours", "host"))
+    return [claim("decoder", f"decoder and post-processing of {frames} frames", "seconds", 0.45, ours, host)]
+
+
+def memory(scale: float) -> list[Measured]:
+    """The host's peak grows in proportion to the frames: a line through three lengths says what a long video needs."""
+    import numpy as np
+
+    long = scaled(LONG, scale)
+    host = [in_process("decoder-host", scaled(frames, scale)) for frames in HOST_FRAMES]
+    ours = [in_process("decoder-ours", scaled(frames, scale)) for frames in (*OUR_FRAMES, LONG)]
+    bounded = in_process("decoder-bounded", long)
+    slope, base = np.polyfit([each["frames"] for each in host], [each["memory_mib"] for each in host], 1)
+    needs = {"memory_mib": float(base + slope * long)}
+    what = (
+        f"{long} frames, peak of the process; the host's extrapolated from {', '.join(str(h['frames']) for h in host)}"
+    )
+    kept = claim("long", f"{what}; mask features kept", "memory_mib", 0.15, ours[-1], needs)
+    lines = {"ours": ours, "host": host, "bounded": [bounded]}
+    floor = {"features": FLOOR_BYTES / 2**20, "mask features": MASK_FEATURE_BYTES / 2**20}
+    kept |= {"mib_per_frame": {**slopes(lines), "floor": floor}, "measured": lines}
+    return [
+        kept,
+        claim("long", f"{what}; computed again under --memory-gib {BUDGET_GIB:g}", "memory_mib", 0.15, bounded, needs),
+    ]
+
+
+def clips(scale: float) -> list[Measured]:
+    frames = scaled(LONG, scale)
+    measured = in_process("clips", frames)
+    what = f"decoder and matching of {frames} frames, T = 5, stride 1, beside whole-video decoding"
+    results = []
+    for method in ("ours", "mask2former"):
+        sides = ({"seconds": measured[f"{method} {mode}"]} for mode in ("clips", "whole"))
+        results.append(claim(f"clips {method}", what, "seconds", 4.0, *sides))
+    return results
+
+
+def claim(case: str, what: str, quantity: str, target: float, ours: Measured, other: Measured) -> Measured:
+    ratio = ours[quantity] / other[quantity]
+    print(f"{case} {quantity}: {ratio:.3f}, target {target}, {'met' if ratio <= target else 'missed'}", flush=True)
+    values = {"ours": round(ours[quantity], 2), "other": round(other[quantity], 2)}
+    result = {"case": case, "what": what, "quantity": quantity, "target": target, "ratio": round(ratio, 3)}
+    result |= {"met": ratio <= target, **values}
+    if quantity == "seconds" and "processor_seconds" in ours and "processor_seconds" in other:
+        result["processor_ratio"] = round(ours["processor_seconds"] / other["processor_seconds"], 3)
+    return result
+
+
+def slopes(lines: dict[str, list[Measured]]) -> dict[str, float]:
+    """MiB a frame of each line of more than one point."""
+    import numpy as np
+
+    points = {name: [(each["frames"], each["memory_mib"]) for each in line] for name, line in lines.items()}
+    return {name: round(float(np.polyfit(*zip(*line), 1)[0]), 2) for name, line in points.items() if len(line) > 1}
+
+
+def scaled(frames: int, scale: float) -> int:
+    return max(5, round(frames * scale))
+
+
+def in_process(case: str, frames: int) -> Measured:
+    command = [sys.executable, __file__, "--measure", case, str(frames)]
+    measured = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    print(f"  {case}, {frames} frames: {measured}", flush=True)
+    return {"frames": frames, **measured}
+
+
+# What is measured, in a process of its own
+
+
+def measure(case: str, frames: int) -> Measured:
+    import logging
+    import warnings
+
+    import cv2
+    import torch
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    torch.manual_seed(0)
+    if case == "clips":
+        return {f"{m} {k}": v for m in ("ours", "mask2former") for k, v in clip_seconds(m, frames).items()}
+    from made_features import Features
+
+    step = prepared(*case.rsplit("-", 1), frames)
+    start, processor = time.perf_counter(), time.process_time()
+    step()
+    made = Features.seconds
+    seconds, processor = time.perf_counter() - start - made, time.process_time() - processor - made
+    return {"seconds": seconds, "processor_seconds": processor, "memory_mib": peak_memory_mib()}
+
+
+def prepared(what: str, side: str, frames: int) -> Callable[[], None]:
+    """One video from frames to run-length codes; for `decoder`, backbone and pixel decoder cost nothing."""
+    model = build("host" if side == "host" else "ours").eval()
+    if what == "decoder":
+        from made_features import Features, Numbers
+
+        model.backbone, model.track_head.pixel_decoder = Numbers(frames), Features(PADDED)
+    video = Video(frames)
+    if side == "host":
+        return lambda: predict_as_the_host(model, video)
+    from ifrvis.inference.modes import predict_video
+
+    budget = BUDGET_GIB * frames / LONG + 1 if side == "bounded" else None
+    return lambda: predict_video(model, video, INFERENCE, list(range(40)), memory_gib=budget)
+
+
+def predict_as_the_host(model: Any, video: "Video") -> None:
+    """All frames at once; masks to run-length codes as its metric does."""
+    import numpy as np
+    import torch
+    from mmdet.structures import DetDataSample, TrackDataSample
+    from pycocotools import mask as coco_mask
+
+    sample = TrackDataSample()
+    shapes = {"img_shape": SIZE, "ori_shape": SIZE}
+    sample.video_data_samples = [DetDataSample(metainfo=shapes) for _ in range(video.length)]
+    inputs = [torch.from_numpy(np.stack(list(video))).permute(0, 3, 1, 2)]
+    with torch.no_grad():
+        results = model.test_step({"inputs": inputs, "data_samples": [sample]})[0]
+    for frame in results:
+        for mask in frame.pred_track_instances.masks:
+            coco_mask.encode(np.asfortranarray(mask.numpy()))
+
+
+def clip_seconds(method: str, frames: int) -> dict[str, float]:
+    """Seconds of decoding a whole video and of decoding and joining clips of it, from features that lie ready."""
+    import torch
+
+    from ifrvis.inference.clips import track_clips
+    from ifrvis.models.attention import Level
+
+    head = build(method).track_head.eval()
+    levels = []
+    for stride in (32, 16, 8):
+        height, width = PADDED[0] // stride, PADDED[1] // stride
+        tokens, features = torch.randn(frames, height * width, 256), torch.randn(frames, 256, height, width) * 0.1
+        levels.append(Level(tokens, features))
+    with torch.inference_mode():
+        whole = seconds_of(lambda: head.decode_clips(levels, frames))
+        joined = seconds_of(lambda: track_clips(head, levels, CLIPS, on_frames=lambda n: None))
+    return {"whole": whole, "clips": joined}
+
+
+def seconds_of(step: Callable[[], Any]) -> float:
+    start = time.process_time()
+    step()
+    return time.process_time() - start
+
+
+class Video:
+    """Frames of noise, the same in every process."""
+
+    video_id, height, width, frame_rate = 1, *SIZE, 10.0
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __iter__(self) -> Iterator[Any]:
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        coarse = rng.integers(0, 256, (self.length, 9, 16, 3), np.uint8)
+        return (frame.repeat(40, 0).repeat(40, 1) for frame in coarse)
+
+
+# What is written
+
+
+def write(results: list[Measured]) -> None:
+    import cv2
+    import mmcv
+    import mmdet
+    import torch
+
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "mmcv": mmcv.__version__}
+    versions |= {"mmdet": mmdet.__version__, "opencv": cv2.__version__}
+    report = {"threads": 1, "processor": platform.processor() or platform.machine(), "versions": versions}
+    path = ROOT / "benchmarks" / "results" / "inference.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
+    draw(next(result for result in results if "measured" in result), ROOT / "docs" / "inference.svg")
+    print(path)
+
+
+def draw(result: Measured, path: Path) -> None:
+    """Peak memory and seconds against frames."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "ifrvis"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    names = {"ours": "ours", "host": "host (Mask2FormerVideo)", "bounded": f"ours, --memory-gib {BUDGET_GIB:g}"}
+    for name, line in result["measured"].items():
+        frames = [each["frames"] for each in line]
+        slope = result["mib_per_frame"].get(name)
+        label = names[name] + (f": {slope:.0f} MiB a frame" if slope else "")
+        axes[0].plot(frames, [each["memory_mib"] / 1024 for each in line], "o-", label=label)
+        axes[1].plot(frames, [each["seconds"] for each in line], "o-", label=names[name])
+    kept = result["mib_per_frame"]["floor"]
+    frames = [0, result["measured"]["ours"][-1]["frames"]]
+    for extra, label in (("features", "features at the sizes of attention"), ("mask features", "and mask features")):
+        floor = kept["features"] + (kept["mask features"] if extra == "mask features" else 0)
+        ends = [floor * each / 1024 for each in frames]
+        axes[0].plot(frames, ends, "--", lw=1, label=f"{label}: {floor:.0f} MiB a frame")
+    axes[0].set(xlabel="frames", ylabel="peak memory of the process, GiB", ylim=0)
+    axes[1].set(xlabel="frames", ylabel="decoder and post-processing, s", ylim=0)
+    for each in axes:
+        each.legend(fontsize=7)
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Work on another thread while this one computes, in order and a few items ahead."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+__all__ = ["in_background"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_background(function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int = 2) -> Iterator[Result]:
+    """`map`, with `function` on one other thread, `ahead` items before the one that is asked for.
+
+    The items are made on the caller's thread: torch computes there alone, since another thread would use another
+    number of threads of its own.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,160 @@
+"""Clip tracking: a video as overlapping clips whose instances are joined to tracks (Hwang et al., IFC, Sec. 3.3).
+
+An instance of a new clip continues the track whose masks of the last clips it overlaps most in the frames they share.
+A track's mask in a frame is the mean over clips of its logits, its class the mean of its probabilities. Logits are
+linear in embeddings, so a track keeps the sum of its embeddings in each frame, and the last clips alone keep masks:
+memory is linear in the video and does not depend on the overlap.
+
+Shape letters:
+    T  frames of a clip    I  instances of a clip    S  instances of a stored clip    N  tracks    K  classes
+    C  channels    h, w  size of a frame at stride 8, L = h w
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from ifrvis.models.attention import Level
+from ifrvis.models.decoding import full_precision
+
+__all__ = ["ClipTracker", "clip_starts", "track_clips"]
+
+FRAMES_TOGETHER = 32  # of the clips that are decoded together
+
+
+class _StoredClip(NamedTuple):
+    start: int
+    tracks: list[int]  # the track of each instance
+    masks: Tensor  # (S, T, L) float in [0, 1]
+
+
+class ClipTracker:
+    """Joins the instances of clips, which come in order, to tracks; itself the `Tracks` that result.
+
+    Args:
+        num_frames: Of the video.
+        num_classes: K.
+        width: C.
+        num_stored: How many clips a new one is compared with.
+        min_overlap: A soft IoU above which an instance continues a track.
+    """
+
+    def __init__(self, num_frames: int, num_classes: int, width: int, *, num_stored: int, min_overlap: float) -> None:
+        self._stored: deque[_StoredClip] = deque(maxlen=num_stored)
+        self._min_overlap = min_overlap
+        self._probs: list[tuple[Tensor, int]] = []  # of each track: sum over its clips, and how many they are
+        self._embeds: list[dict[int, tuple[Tensor, int]]] = [{} for _ in range(num_frames)]  # the same, in each frame
+        self._no_probs, self._no_embed = torch.zeros(num_classes), torch.zeros(width)
+
+    def add(self, start: int, class_probs: Tensor, embeds: Tensor, features: Tensor) -> None:
+        """The next clip.
+
+        Args:
+            start: Its first frame.
+            class_probs: (I, K) float in [0, 1].
+            embeds: (T, I, C) float.
+            features: (T, C, h, w) float, mask features at stride 8.
+        """
+        self._no_probs, self._no_embed = self._no_probs.to(class_probs), self._no_embed.to(class_probs)
+        embeds = full_precision(embeds)
+        masks = (embeds @ features.flatten(2)).sigmoid_().transpose(0, 1)  # (I, T, L)
+        tracks = self._assign(self._overlaps(start, masks), len(masks))
+        self._stored.append(_StoredClip(start, tracks, masks))
+        for i, track in enumerate(tracks):
+            if track == len(self._probs):
+                self._probs.append((self._no_probs, 0))
+            total, count = self._probs[track]
+            self._probs[track] = total + class_probs[i], count + 1
+            for t, embed in enumerate(embeds[:, i], start):
+                total, count = self._embeds[t].get(track, (self._no_embed, 0))
+                self._embeds[t][track] = total + embed, count + 1
+
+    def _overlaps(self, start: int, masks: Tensor) -> NDArray[np.floating]:
+        """Soft IoU of tracks (N) with instances, (N, I), averaged over the stored clips that share frames with both."""
+        total, count = np.zeros((len(self._probs), len(masks))), np.zeros((len(self._probs), 1))
+        for stored in self._stored:
+            offset = start - stored.start
+            before = stored.masks[:, offset:].flatten(1)
+            if not before.numel():
+                continue
+            now = masks[:, : stored.masks.shape[1] - offset].flatten(1)
+            both = before @ now.T
+            union = before.sum(1, keepdim=True) + now.sum(1) - both
+            total[stored.tracks] += (both / union).cpu().numpy()
+            count[stored.tracks] += 1
+        return total / np.maximum(count, 1)
+
+    def _assign(self, overlaps: NDArray[np.floating], num_instances: int) -> list[int]:
+        """The track of each instance; those that continue none open new ones, numbered on."""
+        overlaps = np.where(overlaps > self._min_overlap, overlaps, 0.0)
+        rows, columns = linear_sum_assignment(overlaps, maximize=True)
+        found = {column: int(row) for row, column in zip(rows, columns) if overlaps[row, column] > 0}
+        new = iter(range(len(self._probs), len(self._probs) + num_instances))
+        return [found[i] if i in found else next(new) for i in range(num_instances)]
+
+    @property
+    def class_probs(self) -> Tensor:
+        """(N, K) float in [0, 1], the mean over a track's clips."""
+        if not self._probs:
+            return self._no_probs.new_zeros(0, len(self._no_probs))
+        return torch.stack([total / count for total, count in self._probs])
+
+    def embeds(self, frame: int) -> Tensor:
+        """(N, C) float, the mean over the clips that have the track in that frame; zero without any."""
+        dense = self._no_embed.repeat(len(self._probs), 1)
+        for track, (total, count) in self._embeds[frame].items():
+            dense[track] = total / count
+        return dense
+
+
+def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:
+    """First frames of clips; where they do not end with the video, one more is shifted back to do so."""
+    assert 1 <= clip_frames <= num_frames
+    starts = list(range(0, num_frames - clip_frames + 1, stride))
+    last = num_frames - clip_frames
+    return starts if starts[-1] == last else [*starts, last]
+
+
+def track_clips(
+    head: nn.Module, levels: Sequence[Level], inference: Mapping[str, Any], *, on_frames: Callable[[int], None]
+) -> ClipTracker:
+    """Decode a video clip by clip and join what is found.
+
+    Args:
+        head: Decodes clips.
+        levels: Of the whole video, low resolution first.
+        inference: `clip_frames` (T), `stride`, `min_overlap`, and `min_score`, which queries to keep: see
+            `kept_queries` of the head; None keeps all.
+        on_frames: Called with how many frames more are behind.
+    """
+    num_frames, clip_frames, stride = len(levels[0].tokens), inference["clip_frames"], inference["stride"]
+    width = levels[-1].tokens.shape[2]
+    tracker = ClipTracker(
+        *(num_frames, head.num_classes, width), num_stored=clip_frames, min_overlap=inference["min_overlap"]
+    )
+    features, behind = levels[-1].mask_features, 0
+    for starts in _groups(clip_starts(num_frames, clip_frames, stride), stride, max(1, FRAMES_TOGETHER // clip_frames)):
+        group = slice(starts[0], starts[-1] + clip_frames)
+        output = head.decode_clips([level[group] for level in levels], clip_frames, stride)
+        for start, logits, embeds in zip(starts, full_precision(output.cls_logits), output.mask_embeds):
+            probs = head.class_probs(logits)
+            if inference["min_score"] is not None:
+                kept = head.kept_queries(logits, inference["min_score"])
+                probs, embeds = probs[kept], embeds[:, kept]
+            tracker.add(start, probs, embeds, features[start : start + clip_frames])
+        on_frames(group.stop - behind)
+        behind = group.stop
+    return tracker
+
+
+def _groups(starts: list[int], stride: int, size: int) -> Iterator[list[int]]:
+    """Consecutive clips that are `stride` apart, at most `size` together."""
+    for _, group in groupby(enumerate(starts), key=lambda each: (each[1] % stride, each[0] // size)):
+        yield [start for _, start in group]

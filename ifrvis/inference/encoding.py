@@ -1,0 +1,148 @@
+"""A video through backbone and pixel decoder, few frames at a time, and what of it has to stay in memory.
+
+Of every frame stay the tokens and the mask features at the three sizes of attention, which is what a decoder reads.
+Mask features at stride 4, which only the last step reads, lie in the CPU's memory or are computed again, as the budget
+says; both give the same masks, bit by bit.
+
+Shape letters:
+    T  frames of the video    C  channels    H, W  padded size of a frame, in pixels
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample, TrackDataSample
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ifrvis.datasets.clips import resized_size
+from ifrvis.errors import UserError
+from ifrvis.inference.background import in_background
+from ifrvis.inference.sources import FrameSource
+from ifrvis.models.attention import Level
+from ifrvis.models.decoding import FrameFeatures
+
+__all__ = ["View", "encode", "mask_features_fit", "views_of"]
+
+FRAMES_AT_ONCE = 4  # through backbone and pixel decoder; whose deformable attention breaks above 128 on CUDA
+BYTES_PER_PIXEL = 3000  # of backbone and pixel decoder while they compute, measured with a ResNet-50 of width 256
+DIVISOR = 32  # of padded sides
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class View:
+    """One look at a video: at what size, in pixels, and whether mirrored left to right."""
+
+    size: tuple[int, int]
+    flip: bool = False
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        height, width = (-(-side // DIVISOR) * DIVISOR for side in self.size)
+        return height, width
+
+
+def views_of(source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
+    """The views that are asked for: one size, or those of `tta`, each mirrored too under `flip`."""
+    sides = inference.get("tta") or [inference["side"]]
+    flips = (False, True) if inference.get("tta") and inference.get("flip") else (False,)
+    sizes = [resized_size(source.height, source.width, side=side, max_side=inference["max_side"]) for side in sides]
+    return [View(size, flip) for size in sizes for flip in flips]
+
+
+def mask_features_fit(width: int, views: Sequence[View], num_frames: int, memory_gib: float | None) -> bool:
+    """Whether mask features may stay in memory.
+
+    Args:
+        width: C.
+        views: All views of the video; their levels come one after the other, their mask features stay together.
+        num_frames: T.
+        memory_gib: What inference may take beside the model; None for as much as it takes.
+
+    Raises:
+        UserError: If not even the features that every method must keep fit.
+    """
+    if memory_gib is None:
+        return True
+    pixels = [view.padded[0] * view.padded[1] for view in views]
+    per_pixel = 4 * width * (1 / 64 + 1 / 256 + 1 / 1024)  # float32 at strides 8, 16 and 32
+    kept = num_frames * 2 * per_pixel * max(pixels)
+    floor = kept + FRAMES_AT_ONCE * BYTES_PER_PIXEL * width / 256 * max(pixels)
+    if floor > memory_gib * GIB:
+        raise UserError(
+            f"Raise --memory-gib to {np.ceil(floor / GIB * 10) / 10:.1f}, or make inference.side smaller: {num_frames} "
+            f"frames of {views[0].size[1]} x {views[0].size[0]} pixels need {floor / GIB:.1f} GiB, {kept / GIB:.1f} of "
+            f"them for features of every frame; the budget is {memory_gib:g}."
+        )
+    return floor + num_frames * 4 * width * sum(pixels) / 16 <= memory_gib * GIB
+
+
+def encode(
+    model: nn.Module, source: FrameSource, view: View, *, keep: bool, on_frames: Callable[[int], None]
+) -> tuple[list[Level], Callable[[], Iterator[Tensor]]]:
+    """Encode a view of a video: its levels, low resolution first, and what gives its mask features.
+
+    Mask features come frame by frame, (C, H / 4, W / 4) each, as often as they are asked for.
+
+    Args:
+        model: A video model.
+        source: The frames.
+        view: Size and flip.
+        keep: Keep mask features; else they are computed again whenever they are asked for.
+        on_frames: Called with the number of frames after each chunk.
+    """
+    levels: list[Level] = []
+    kept: Tensor | None = None
+    for start, frames in _chunks(model, source, view):
+        stop = start + len(frames.mask_features)
+        new = model.track_head.levels(frames)
+        if not levels:
+            levels = [Level(_room(level.tokens, source), _room(level.mask_features, source)) for level in new]
+            kept = _room(frames.mask_features, source, device="cpu") if keep else None
+        for level, part in zip(levels, new):
+            level.tokens[start:stop], level.mask_features[start:stop] = part.tokens, part.mask_features
+        if kept is not None:
+            kept[start:stop] = frames.mask_features
+        on_frames(stop - start)
+    if kept is not None:
+        return levels, lambda: iter(kept)
+    return levels, lambda: (x for _, frames in _chunks(model, source, view) for x in frames.mask_features)
+
+
+def _room(part: Tensor, source: FrameSource, device: str | None = None) -> Tensor:
+    """Room for all frames: chunks that are joined at the end would take it twice."""
+    return torch.empty(source.length, *part.shape[1:], dtype=part.dtype, device=device or part.device)
+
+
+def _chunks(model: nn.Module, source: FrameSource, view: View) -> Iterator[tuple[int, FrameFeatures]]:
+    """The number of the first frame and the features of each chunk."""
+    frames = iter(source)
+    starts = range(0, source.length, FRAMES_AT_ONCE)
+
+    def load(start: int) -> NDArray[np.uint8]:
+        stop = min(start + FRAMES_AT_ONCE, source.length)
+        return np.stack([_resized(next(frames), view) for _ in range(start, stop)])
+
+    for start, images in zip(starts, in_background(load, starts)):
+        features = model.backbone(_network_input(model, images))
+        yield start, model.track_head.encode_frames(features)
+
+
+def _resized(frame: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+    height, width = view.size
+    resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized[:, ::-1] if view.flip else resized, np.uint8)
+
+
+def _network_input(model: nn.Module, images: NDArray[np.uint8]) -> Tensor:
+    """Frames of one chunk, normalised and padded: (frames, 3, H, W) float on the model's device."""
+    sample = TrackDataSample()
+    sample.video_data_samples = [DetDataSample() for _ in images]  # the host wants one a frame
+    inputs = [torch.from_numpy(images).permute(0, 3, 1, 2)]
+    return model.data_preprocessor({"inputs": inputs, "data_samples": [sample]}, training=False)["inputs"][0]

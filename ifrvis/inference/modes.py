@@ -1,0 +1,231 @@
+"""From a trained model and a video to the predictions that are scored, in every mode.
+
+`whole` decodes all frames together, `clips` decodes overlapping clips and joins them; `tta` does either at several
+sizes and averages. All end alike: the best pairs of instance and class for AP, the best instances, each under its best
+class, for tracking; their stride-4 logits resized to the network's input and then to the frame, above zero. Masks at
+full resolution exist for one frame's kept instances at a time.
+
+Shape letters:
+    T  frames of a video    N  instances (queries or tracks)    K  classes    C  channels
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ifrvis.datasets import rle
+from ifrvis.datasets.rle import Rle
+from ifrvis.datasets.ytvis import Annotations, Id
+from ifrvis.errors import UserError
+from ifrvis.evaluation.predictions import Scored, VideoPredictions
+from ifrvis.inference.background import in_background
+from ifrvis.inference.clips import track_clips
+from ifrvis.inference.encoding import View, encode, mask_features_fit, views_of
+from ifrvis.inference.sources import DatasetVideo, FrameSource
+from ifrvis.inference.tracks import Tracks, WholeTracks
+from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
+from ifrvis.models.attention import Level
+from ifrvis.models.decoding import full_precision, output_logits
+
+__all__ = ["best_pairs", "best_queries", "check_length", "check_memory", "predict_split", "predict_video"]
+
+OnFrames = Callable[[int, int], None]
+
+
+def predict_split(
+    model: nn.Module,
+    annotations: Annotations,
+    frames_root: Path,
+    inference: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    on_video: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[VideoPredictions]:
+    """Predictions for every video of a split, in its order.
+
+    Args:
+        model: A video model whose head has `levels` and `decode_clips`.
+        annotations: The videos and categories; the tracks are not looked at.
+        frames_root: Folder that the file names of frames are relative to.
+        inference: As in `predict_video`.
+        seed: Of the run; it draws the pivots of `tta`.
+        on_video: Called after each video with how many are done, and how many there are.
+
+    Raises:
+        UserError: As in `predict_video`; videos that are too short are found before the first is predicted.
+    """
+    sources = [DatasetVideo(video, frames_root) for video in annotations.videos]
+    for source in sources:
+        check_length(inference, source)
+    for done, source in enumerate(sources, start=1):
+        yield predict_video(model, source, inference, list(annotations.labels), seed=seed)
+        on_video(done, len(sources))
+
+
+def check_length(inference: Mapping[str, Any], source: FrameSource) -> None:
+    """Refuse a video that is shorter than a clip (UserError)."""
+    if inference["mode"] == "clips" and source.length < inference["clip_frames"]:
+        raise UserError(
+            f"Set inference.clip_frames to {source.length} or less: video {source.video_id!r} has {source.length} "
+            f"frames, a clip has {inference['clip_frames']}."
+        )
+
+
+def check_memory(model: nn.Module, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None) -> bool:
+    """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
+    width = model.track_head.query_feat.embedding_dim
+    return mask_features_fit(width, views_of(source, inference), source.length, memory_gib)
+
+
+@torch.inference_mode()
+def predict_video(
+    model: nn.Module,
+    source: FrameSource,
+    inference: Mapping[str, Any],
+    category_ids: Sequence[Id],
+    *,
+    seed: int = 0,
+    memory_gib: float | None = None,
+    on_frames: OnFrames = lambda done, total: None,
+) -> VideoPredictions:
+    """Predictions for one video.
+
+    Args:
+        model: A video model whose head has `levels` and `decode_clips`.
+        source: The frames.
+        inference: `mode`, `side` and `max_side` of the resized frames in pixels, `topk`, how many to keep of each
+            list; `tta` and `flip` (`encoding.views_of`); for clips what `track_clips` asks for.
+        category_ids: Of the K classes.
+        seed: Of the run; it draws the pivot of `tta`.
+        memory_gib: What inference may take beside the model; None for as much as it takes. It changes no result.
+        on_frames: Called as the work goes on, with how many steps are done and how many there are.
+
+    Raises:
+        UserError: If a frame cannot be used, the video is too short, the budget too small, or scores are not finite.
+    """
+    check_length(inference, source)
+    model.eval()
+    device = next(model.parameters()).device
+    views = views_of(source, inference)
+    first = pivot_position(len(views), seed=seed, video_id=source.video_id)
+    views = [views[first], *views[:first], *views[first + 1 :]]
+    keep = check_memory(model, source, inference, memory_gib)
+    steps = _Steps((2 * len(views) + 1) * source.length, on_frames)
+    with torch.autocast(device.type, enabled=device.type == "cuda"):
+        decoded = list(_decoded_views(model, source, views, inference, keep, steps))
+        tracks = [each.tracks for each in decoded]
+        class_probs = (tracks[0].class_probs if len(views) == 1 else average_probs(tracks)).cpu().numpy()
+        pairs, singles = best_pairs(class_probs, inference["topk"]), best_queries(class_probs, inference["topk"])
+        masks = _masks(decoded, sorted({query for query, _ in [*pairs, *singles]}), source, steps)
+    by_class, by_query = (
+        tuple(Scored(query, category_ids[label], float(class_probs[query, label])) for query, label in kept)
+        for kept in (pairs, singles)
+    )
+    return VideoPredictions(source.video_id, source.height, source.width, source.length, masks, by_class, by_query)
+
+
+def best_pairs(class_probs: NDArray[np.floating], k: int) -> list[tuple[int, int]]:
+    """The k best pairs of instance and class, best first; of equal ones, the first instance and class.
+
+    Args:
+        class_probs: (N, K) float.
+        k: How many, at most.
+    """
+    order = np.argsort(-class_probs, axis=None, kind="stable")[:k]
+    return [divmod(int(index), class_probs.shape[1]) for index in order]
+
+
+def best_queries(class_probs: NDArray[np.floating], k: int) -> list[tuple[int, int]]:
+    """The k best instances, each with its best class; order and arguments as in `best_pairs`."""
+    order = np.argsort(-class_probs.max(axis=1), kind="stable")[:k]
+    return [(int(query), int(class_probs[query].argmax())) for query in order]
+
+
+class _Steps:
+    """Counts frames that are encoded, decoded and written."""
+
+    def __init__(self, total: int, on_frames: OnFrames) -> None:
+        self._done, self._total, self._on_frames = 0, total, on_frames
+
+    def advance(self, frames: int) -> None:
+        self._done += frames
+        self._on_frames(self._done, self._total)
+
+
+@dataclass(frozen=True)
+class _DecodedView:
+    view: View
+    tracks: Any  # Tracks; MatchedTracks where there are several views
+    mask_features: Callable[[], Iterator[Tensor]]
+
+
+def _decoded_views(
+    model: nn.Module,
+    source: FrameSource,
+    views: Sequence[View],
+    inference: Mapping[str, Any],
+    keep: bool,
+    steps: _Steps,
+) -> Iterator[_DecodedView]:
+    """Views one after the other, the pivot first; levels of one view exist at a time."""
+    head, pivot = model.track_head, None
+    for view in views:
+        levels, mask_features = encode(model, source, view, keep=keep, on_frames=steps.advance)
+        tracks = _decode(head, levels, inference, steps)
+        if not torch.isfinite(tracks.class_probs).all():
+            raise UserError(f"Check the weights: the model's scores for video {source.video_id!r} are not finite.")
+        if pivot is not None:
+            tracks = match(tracks, levels[-1], view, pivot, head.loss_weights)
+        elif len(views) > 1:
+            pivot = pivot_of(tracks, levels[-1], view)
+            tracks = MatchedTracks(tracks, torch.arange(len(pivot.labels), device=pivot.labels.device))
+        del levels
+        yield _DecodedView(view, tracks, mask_features)
+
+
+def _decode(head: nn.Module, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
+    if inference["mode"] == "clips":
+        return track_clips(head, levels, inference, on_frames=steps.advance)
+    output = head.decode_clips(levels, len(levels[0].tokens))
+    steps.advance(len(levels[0].tokens))
+    return WholeTracks(head.class_probs(full_precision(output.cls_logits[0])), output.mask_embeds[0])
+
+
+def _masks(
+    decoded: Sequence[_DecodedView], queries: list[int], source: FrameSource, steps: _Steps
+) -> dict[int, tuple[Rle | None, ...]]:
+    """Masks of the kept instances, frame by frame."""
+    masks: dict[int, list[Rle | None]] = {query: [] for query in queries}
+    if queries:
+        for frame in in_background(_encoded, _frame_masks(decoded, queries, (source.height, source.width))):
+            for of_query, mask in zip(masks.values(), frame):
+                of_query.append(mask)
+            steps.advance(1)
+    return {query: tuple(of_query) for query, of_query in masks.items()}
+
+
+def _encoded(masks: NDArray[np.bool_]) -> list[Rle | None]:
+    return [rle.encode(mask) if mask.any() else None for mask in masks]
+
+
+def _frame_masks(
+    decoded: Sequence[_DecodedView], queries: list[int], size: tuple[int, int]
+) -> Iterator[NDArray[np.bool_]]:
+    """(len(queries), *size) of each frame: logits above zero, or their probabilities averaged over views above .5."""
+    for t, features in enumerate(zip(*(each.mask_features() for each in decoded))):
+        logits = [_logits(each, x, t, queries, size) for each, x in zip(decoded, features)]
+        masks = logits[0] > 0 if len(logits) == 1 else torch.stack(logits).sigmoid().mean(0) > 0.5
+        yield masks.cpu().numpy()
+
+
+def _logits(each: _DecodedView, features: Tensor, t: int, queries: list[int], size: tuple[int, int]) -> Tensor:
+    embeds = each.tracks.embeds(t)[queries]
+    logits = full_precision(torch.einsum("nc,chw->nhw", embeds, features.to(embeds.device)))
+    logits = output_logits(logits, each.view.padded, each.view.size, size)
+    return logits.flip(-1) if each.view.flip else logits

@@ -1,0 +1,132 @@
+"""Test-time augmentation: a video at several sizes, mirrored if asked for, and the results averaged.
+
+One view is the pivot, drawn from the run's seed and the video's id. Its instances, each under its best class and with
+its masks above zero, are what those of the other views are matched with by Eq. (4), all of them; class and mask
+probabilities of what belongs together are averaged. Masks are compared at all of the pivot's cells at stride 8: no
+points are drawn.
+
+Shape letters:
+    T  frames    N, M  instances of a view and of the pivot    K  classes    C  channels    P  cells of the pivot
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from ifrvis.datasets.ytvis import Id
+from ifrvis.errors import UserError
+from ifrvis.inference.encoding import View
+from ifrvis.inference.tracks import Tracks
+from ifrvis.models.attention import Level
+from ifrvis.models.decoding import full_precision
+from ifrvis.models.points import bce_cost, sample_points
+
+__all__ = ["MatchedTracks", "Pivot", "average_probs", "match", "pivot_of", "pivot_position"]
+
+STRIDE = 8  # of the finest level
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """What other views are matched with.
+
+    Attributes:
+        labels: (M,) long, the best class of each instance.
+        masks: T of (M, P) bool.
+        points: (P, 2) float, cells of the pivot as (x, y) in [0, 1] of the frame as it is, not mirrored.
+    """
+
+    labels: Tensor
+    masks: Sequence[Tensor]
+    points: Tensor
+
+
+@dataclass(frozen=True)
+class MatchedTracks:
+    """Instances of a view in the order of the pivot's; `index` is -1, and the mask empty, where one has no partner."""
+
+    tracks: Tracks
+    index: Tensor
+
+    @property
+    def class_probs(self) -> Tensor:
+        """(M, K) float; zero without partner."""
+        return _in_order(self.tracks.class_probs, self.index)
+
+    def embeds(self, frame: int) -> Tensor:
+        """(M, C) float; zero without partner."""
+        return _in_order(self.tracks.embeds(frame), self.index)
+
+
+def pivot_position(num_views: int, *, seed: int, video_id: Id) -> int:
+    """Which view is the pivot: a draw from the run's seed and the video's id."""
+    digest = hashlib.sha256(f"{seed}:{video_id!r}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % num_views
+
+
+def pivot_of(tracks: Tracks, level: Level, view: View) -> Pivot:
+    """The pivot's instances as targets; `level` is its finest."""
+    rows, columns = (max(1, round(side / STRIDE)) for side in view.size)  # the rest is padding
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    centres = torch.stack([x.flatten(), y.flatten()], 1) + 0.5
+    cells = centres * STRIDE / torch.tensor(view.size[::-1])
+    if view.flip:
+        cells[:, 0] = 1.0 - cells[:, 0]
+    masks = [
+        (_mask_logits(tracks, level, t)[:, :rows, :columns] > 0).flatten(1) for t in range(len(level.mask_features))
+    ]
+    return Pivot(tracks.class_probs.argmax(1), masks, cells.to(level.mask_features))
+
+
+def match(tracks: Tracks, level: Level, view: View, pivot: Pivot, weights: Mapping[str, float]) -> MatchedTracks:
+    """The partner of each of the pivot's instances, by the cost of Eq. (4).
+
+    Args:
+        tracks: Of another view.
+        level: Its finest.
+        view: Its size and flip.
+        pivot: What is matched.
+        weights: Of cls, mask and dice.
+
+    Raises:
+        UserError: If the model's predictions are not finite.
+    """
+    points = pivot.points.clone()
+    if view.flip:
+        points[:, 0] = 1.0 - points[:, 0]
+    points *= points.new_tensor([size / padded for size, padded in zip(view.size, view.padded)][::-1])
+    bce, overlap, sizes = 0.0, 0.0, 0.0
+    for t, masks in enumerate(pivot.masks):
+        logits = sample_points(_mask_logits(tracks, level, t)[None], points[None])[0]
+        targets = masks.to(logits)
+        probs = logits.sigmoid()
+        bce = bce + bce_cost(logits, targets) / len(pivot.masks)
+        overlap = overlap + probs @ targets.T
+        sizes = sizes + probs.sum(1, keepdim=True) + targets.sum(1)
+    dice = 1.0 - (2.0 * overlap + 1.0) / (sizes + 1.0)
+    costs = weights["mask"] * bce + weights["dice"] * dice - weights["cls"] * tracks.class_probs[:, pivot.labels]
+    if not torch.isfinite(costs).all():
+        raise UserError("Check the weights: masks of the model are not finite.")
+    rows, columns = linear_sum_assignment(costs.cpu().numpy())
+    index = torch.full((len(pivot.labels),), -1)
+    index[torch.from_numpy(columns)] = torch.from_numpy(rows)
+    return MatchedTracks(tracks, index.to(costs.device))
+
+
+def average_probs(views: Sequence[MatchedTracks]) -> Tensor:
+    """Class probabilities averaged over the views that have an instance: (M, K) float."""
+    counts = torch.stack([view.index >= 0 for view in views]).sum(0)
+    return torch.stack([view.class_probs for view in views]).sum(0) / counts[:, None]
+
+
+def _in_order(x: Tensor, index: Tensor) -> Tensor:
+    return torch.cat([x, x.new_zeros(1, *x.shape[1:])])[index]  # -1 is the row of zeros
+
+
+def _mask_logits(tracks: Tracks, level: Level, frame: int) -> Tensor:
+    """Mask logits in a frame at stride 8, (N, h, w) float."""
+    return torch.einsum("nc,chw->nhw", full_precision(tracks.embeds(frame)), level.mask_features[frame])

@@ -1,0 +1,137 @@
+"""`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ifrvis.cli import main
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.evaluation.predictions import read_results
+from ifrvis.harness.attempts import claim
+from ifrvis.harness.compose import compose, load_profile
+from ifrvis.harness.identity import train_signature, train_spec
+from ifrvis.harness.runs import Results
+from ifrvis.harness.tables import Row
+from ifrvis.training.build import build_model
+from ifrvis.training.checkpoints import save
+from ifrvis.training.weights import packed_weights
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A run of profile smoke with a checkpoint of random weights, its data, and a folder of frames."""
+    place = tmp_path_factory.mktemp("predict")
+    dataset = load_dataset("smoke19", place / "data")
+    for role in ("train", "heldout"):
+        dataset.make(role)
+    row = Row("ours-r50-ytvis19", "ours", "r50", "ytvis19")
+    composed = compose(row, load_profile("smoke"), {}, num_classes=4)
+    spec = train_spec(composed, data=dataset.split("train").fingerprint, init=None, seed=3)
+    run = Results(place / "results").run("ours-r50-ytvis19-s3", train_signature(spec))
+    run.write_spec(spec)
+    job = {"dataset": "smoke19", "evaluations": [{"inference": composed.inference}]}
+    attempt = claim(run, job)
+    model = build_model(spec["model"], seed=1)
+    save(attempt.checkpoints, 4, {"train_sig": run.train_sig, "model": dict(model.state_dict())})
+    (place / "weights.pth").write_bytes(packed_weights(model))
+    (place / "frames").mkdir()
+    for t in range(4):
+        cv2.imwrite(str(place / "frames" / f"{t}.png"), np.full((48, 80, 3), 40 * t, np.uint8))
+    return place
+
+
+@pytest.fixture
+def predict(place, monkeypatch, capsys):
+    """Run the command there: its status and what it said."""
+    monkeypatch.chdir(place)
+
+    def run(*arguments):
+        status = main(["predict", "--device", "cpu", *arguments])
+        return status, "".join(capsys.readouterr())
+
+    return run
+
+
+BARE = ("weights.pth", "frames", "--method", "ours", "--backbone", "r50", "--profile", "smoke")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ours-r50", "frames"),
+        ("ours-r50", "frames", "--set", "inference.mode=clips", "--set", "inference.clip_frames=2"),
+        ("ours-r50", "frames", "--set", "inference.tta=[48, 64]", "--memory-gib", "4"),
+        (*BARE, "--dataset", "smoke19"),
+    ],
+)
+def test_a_folder_becomes_results_and_a_video(predict, place, arguments, tmp_path):
+    status, said = predict(*arguments, "--out", str(tmp_path / "out"), "--draw-above", "0.001")
+    assert status == 0, said
+    entries = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert all(len(entry["segmentations"]) == 4 for entry in entries)
+    assert {entry["category_id"] for entry in entries} <= {1, 2, 3, 4}
+    assert f"{len(entries)} tracks" in said
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
+    assert [capture.read()[0] for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_a_checkpoint_of_a_run_is_that_run_and_a_data_sets_video_has_its_id(predict, place, tmp_path):
+    (checkpoint,) = place.glob("results/runs/*/attempts/0001/checkpoints/*.pth")
+    annotations = load_dataset("smoke19", place / "data").split("heldout").read()
+    video = annotations.videos[0]
+    for model, out in ((str(checkpoint), "a"), ("ours-r50", "b")):
+        assert predict(model, f"smoke19:{video.name}", "--out", str(tmp_path / out))[0] == 0
+    results = read_results(tmp_path / "a" / "results.json", annotations)
+    assert {result.video_id for result in results} == {video.id}
+    assert (tmp_path / "a" / "results.json").read_bytes() == (tmp_path / "b" / "results.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("absent", "frames"), "Name one run"),
+        (("weights.pth", "frames"), "Say with --method, --backbone and --dataset what weights.pth was trained as"),
+        (
+            (*BARE, "--dataset", "real_vis"),
+            "Give weights for the classes of this data set, or name theirs with --dataset",
+        ),
+        (("ours-r50", "frames", "--dataset", "real_vis"), "Give the data set whose categories the model knows"),
+        (
+            ("weights.pth", "frames", "--method", "mask2former", *BARE[4:], "--dataset", "smoke19"),
+            "Give weights of this method and backbone",
+        ),
+        ((*BARE[:-1], "mini", "--dataset", "smoke19"), "Give weights of this"),
+        (("weights.pth", "frames", "--method", "new", *BARE[4:], "--dataset", "smoke19"), "Correct --method"),
+        (("ours-r50", "absent"), "Check the path of the video"),
+        (("ours-r50", "smoke19:absent"), "Correct the name of the video"),
+        (("ours-r50", "frames", "--set", "train.iterations=3"), "no such key"),
+        (("ours-r50", "frames", "--set", "inference.mode=clips"), "Set inference.clip_frames"),
+        (
+            ("ours-r50", "frames", "--set", "inference.mode=clips", "--set", "inference.clip_frames=5"),
+            "Set inference.clip_frames to 4 or less",
+        ),
+        (("ours-r50", "frames", "--memory-gib", "0.0001"), "Raise --memory-gib"),
+        (("ours-r50", "frames", "--device", "abacus"), "Choose another --device than 'abacus'"),
+        (("frames/0.png", "frames", *BARE[2:], "--dataset", "smoke19"), "Replace frames/0.png"),
+    ],
+)
+def test_a_mistake_is_one_message_before_any_work(predict, place, monkeypatch, arguments, message):
+    def forbidden(*args, **kwargs):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr("ifrvis.inference.modes.predict_video", forbidden)
+    status, said = predict(*arguments)
+    assert status == 2
+    assert said.startswith("ifrvis: ")
+    assert message in said
+    assert not list(place.glob("predicted-*"))
+
+
+def test_weights_that_are_not_plain_tensors_are_refused(predict, place):
+    torch.save({"model": print}, place / "evil.pth")
+    status, said = predict("evil.pth", "frames", *BARE[2:], "--dataset", "smoke19")
+    assert status == 2
+    assert "Replace evil.pth" in said

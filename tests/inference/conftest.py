@@ -1,0 +1,61 @@
+"""Thin models of both methods with every weight random, and videos made of arrays."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from ifrvis.harness.compose import compose, load_profile
+from ifrvis.harness.tables import Row
+from ifrvis.training.build import build_model
+
+INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "topk": 4, "tta": None}
+CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 3, "stride": 1, "min_score": None, "min_overlap": 0.05}
+
+
+@dataclass
+class ArrayVideo:
+    """A source of the frames of an array, (T, height, width, 3)."""
+
+    frames: np.ndarray
+    video_id: int | str = 7
+    frame_rate: float = 10.0
+
+    length = property(lambda self: len(self.frames))
+    height = property(lambda self: self.frames.shape[1])
+    width = property(lambda self: self.frames.shape[2])
+
+    def __iter__(self):
+        return iter(self.frames)
+
+
+@pytest.fixture
+def make_video(rng):
+    """Noise of low frequency, which random weights see something in."""
+
+    def make(length, size=(40, 60)):
+        coarse = (
+            rng.integers(0, 256, (length, 4, 5, 3), np.uint8).repeat(-(-size[0] // 4), 1).repeat(-(-size[1] // 5), 2)
+        )
+        return ArrayVideo(coarse[:, : size[0], : size[1]])
+
+    return make
+
+
+@functools.cache
+def thin_model(method):
+    """A model of profile smoke whose predictions depend on its input: every parameter is shaken."""
+    row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")
+    model = build_model(compose(row, load_profile("smoke"), {}, num_classes=3).model, seed=0)
+    draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.track_head.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=draws))
+    return model.eval()
+
+
+@pytest.fixture(params=["mask2former", "ours"])
+def model(request):
+    return thin_model(request.param)

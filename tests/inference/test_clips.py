@@ -1,0 +1,103 @@
+"""Clip tracking beside a literal reference, and what it keeps."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inference import literal_clips
+
+from ifrvis.inference.clips import ClipTracker, clip_starts, track_clips
+from ifrvis.models.attention import Level
+from ifrvis.models.decoding import LayerOutput
+
+WIDTH, SIZE = 6, (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "clip_frames", "stride", "starts"),
+    [(5, 5, 1, [0]), (6, 5, 1, [0, 1]), (10, 4, 3, [0, 3, 6]), (11, 4, 3, [0, 3, 6, 7]), (1, 1, 1, [0])],
+)
+def test_clips_cover_the_video_and_the_last_is_shifted_back(num_frames, clip_frames, stride, starts):
+    assert clip_starts(num_frames, clip_frames, stride) == starts
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 5), st.integers(0, 12), st.sampled_from([0.05, 0.3]))
+def test_tracks_are_those_of_the_literal_reference(seed, clip_frames, stride, more_frames, min_overlap):
+    rng, num_frames, stride = np.random.default_rng(seed), clip_frames + more_frames, min(stride, clip_frames)
+    features = rng.normal(size=(num_frames, WIDTH, *SIZE)).astype(np.float32)
+    objects = rng.normal(scale=2.0, size=(5, WIDTH))  # seen again and again, so that tracks go on
+    tracker = ClipTracker(num_frames, 3, WIDTH, num_stored=clip_frames, min_overlap=min_overlap)
+    clips = []
+    for start in clip_starts(num_frames, clip_frames, stride):
+        seen = rng.permutation(5)[: rng.integers(0, 6)]
+        embeds = objects[seen] + rng.normal(scale=0.3, size=(clip_frames, len(seen), WIDTH))
+        embeds, probs = embeds.astype(np.float32), rng.random((len(seen), 3)).astype(np.float32)
+        maps = features[start : start + clip_frames]
+        tracker.add(start, *(torch.from_numpy(x) for x in (probs, embeds, maps)))
+        clips.append((start, probs, np.einsum("tic,tchw->ithw", embeds, maps).astype(np.float64)))
+    probs, logits, support = literal_clips.track(clips, num_frames, min_overlap)
+    np.testing.assert_allclose(tracker.class_probs.numpy(), probs, rtol=1e-5, atol=1e-6)
+    for t in range(num_frames):
+        embeds = tracker.embeds(t).numpy()
+        assert np.array_equal(embeds.any(1), support[:, t])
+        np.testing.assert_allclose(np.einsum("nc,chw->nhw", embeds, features[t]), logits[:, t], rtol=1e-3, atol=1e-3)
+
+
+def test_there_is_no_limit_on_tracks_and_masks_of_few_clips_are_kept():
+    tracker = ClipTracker(100, 2, 1, num_stored=2, min_overlap=0.5)
+    for start in range(99):  # each instance where no other was
+        features = torch.full((2, 1, 1, 200), -9.0)
+        features[..., start] = 9.0
+        tracker.add(start, torch.rand(3, 2), torch.tensor([[[1.0], [0.5], [2.0]]] * 2), features)
+    assert len(tracker.class_probs) > 99
+    assert len(tracker._stored) == 2
+    assert sum(len(of_frame) for of_frame in tracker._embeds) <= 3 * 2 * 99
+
+
+def test_nothing_found_is_no_track():
+    tracker = ClipTracker(3, 2, 4, num_stored=2, min_overlap=0.05)
+    tracker.add(0, torch.zeros(0, 2), torch.zeros(3, 0, 4), torch.zeros(3, 4, 1, 1))
+    assert tracker.class_probs.shape == (0, 2)
+    assert tracker.embeds(1).shape == (0, 4)
+
+
+class Head:
+    """Two queries of which the second is no object."""
+
+    num_classes = 2
+
+    def __init__(self):
+        self.asked = []
+
+    def decode_clips(self, levels, num_frames, stride):
+        num_clips = (len(levels[0].tokens) - num_frames) // stride + 1
+        self.asked.append((levels[0].tokens[:, 0, 0].tolist(), num_frames, stride))
+        logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 2.0]])
+        return LayerOutput(logits.expand(num_clips, -1, -1), torch.ones(num_clips, num_frames, 2, 1))
+
+    def class_probs(self, logits):
+        return logits.softmax(-1)[:, :-1]
+
+    def kept_queries(self, logits, min_score):
+        assert min_score == 0.25
+        return logits.argmax(-1) != 2
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_all_clips_are_decoded_once_in_groups_and_no_object_is_left_out(stride):
+    tokens = torch.arange(40.0).view(40, 1, 1)
+    head, levels, told = Head(), [Level(tokens, torch.ones(40, 1, 1, 1))], []
+    options = {"clip_frames": 5, "stride": stride, "min_overlap": 0.05, "min_score": 0.25}
+    tracks = track_clips(head, levels, options, on_frames=told.append)
+    starts = [
+        int(frames[0]) + b * stride
+        for frames, length, _ in head.asked
+        for b in range((len(frames) - length) // stride + 1)
+    ]
+    assert starts == clip_starts(40, 5, stride)
+    assert len(head.asked) < len(starts)
+    assert sum(told) == 40
+    assert len(tracks.class_probs) == 1
+    assert len(track_clips(head, levels, {**options, "min_score": None}, on_frames=told.append).class_probs) == 2

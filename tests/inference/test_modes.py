@@ -1,0 +1,307 @@
+"""Predictions of a model that is known, and of a thin real one beside the host's own inference."""
+
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from inference.conftest import CLIPS, INFERENCE
+from mmdet.structures import DetDataSample, TrackDataSample
+from torch.nn import functional as F
+
+from ifrvis.datasets.rle import decode, encode
+from ifrvis.datasets.ytvis import Annotations, Category, Video
+from ifrvis.errors import UserError
+from ifrvis.evaluation.predictions import read_predictions, write_predictions
+from ifrvis.harness.compose import compose, load_profile
+from ifrvis.harness.tables import load_table
+from ifrvis.inference import modes
+from ifrvis.inference.background import in_background
+from ifrvis.inference.encoding import View
+from ifrvis.inference.modes import best_pairs, best_queries, predict_split, predict_video
+from ifrvis.inference.tta import pivot_position
+from ifrvis.models.attention import Level
+from ifrvis.models.decoding import FrameFeatures, LayerOutput
+from ifrvis.training.build import build_model
+
+HEIGHT, WIDTH, LENGTH = 40, 60, 3
+SIDE_80 = {**INFERENCE, "side": 80}
+PROBS = torch.tensor([[0.1, 0.7], [0.6, 0.2], [0.3, 0.3], [0.0, 0.05], [0.0, 0.0], [0.0, 0.0]])
+
+
+def square(t: int) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[8:24, 4 + 8 * t : 24 + 8 * t] = True
+    return mask
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Annotations:
+    """Two videos of a bright square on black."""
+    names = tuple(f"{t}.png" for t in range(LENGTH))
+    for t, name in enumerate(names):
+        cv2.imwrite(str(tmp_path / name), square(t).astype(np.uint8) * 255)
+    both = tuple(Video(id_, WIDTH, HEIGHT, names, f"video{id_}") for id_ in (5, "b"))
+    return Annotations(Path("set.json"), (Category(9, "y"), Category(7, "x")), both, ())
+
+
+class KnownModel(torch.nn.Module):
+    """Query 0 is what is bright, query 1 what is dark, query 2 is seen in the first frame only, the rest nothing."""
+
+    num_classes = 2
+
+    def __init__(self, class_probs: torch.Tensor) -> None:
+        super().__init__()
+        self.query_feat = torch.nn.Embedding(len(class_probs), 1)
+        self.class_logits = class_probs.logit()
+
+    track_head = backbone = property(lambda self: self)
+
+    def data_preprocessor(self, data, training):
+        assert not training
+        images = data["inputs"][0].float() - 127.5
+        assert images.shape[2:] == (80, 120)
+        return {"inputs": F.pad(images, (0, 8, 0, 16))[None]}
+
+    def forward(self, images):
+        return F.avg_pool2d(images[:, :1], 4)
+
+    def encode_frames(self, features):
+        return FrameFeatures(features, [F.avg_pool2d(features, 2)])
+
+    def levels(self, frames):
+        return [Level(frames.memories[0].flatten(2).transpose(1, 2), frames.memories[0])]
+
+    def decode_clips(self, levels, num_frames, stride=1):
+        num_clips = len(levels[0].tokens) - num_frames + 1
+        embeds = torch.zeros(num_clips, num_frames, len(self.class_logits), 1)
+        embeds[:, :, 0], embeds[:, :, 1], embeds[:, 0, 2] = 1, -1, 1
+        return LayerOutput(self.class_logits.expand(num_clips, -1, -1), embeds)
+
+    def class_probs(self, logits):
+        return logits.sigmoid()
+
+
+def test_masks_scores_and_categories_are_those_of_the_model(videos, tmp_path):
+    done = []
+    found = list(predict_split(KnownModel(PROBS), videos, tmp_path, SIDE_80, on_video=lambda *each: done.append(each)))
+    assert done == [(1, 2), (2, 2)]
+    assert [video.video_id for video in found] == [5, "b"]
+    for video in found:
+        assert (video.height, video.width, video.length) == (HEIGHT, WIDTH, LENGTH)
+        # Category ids in order stand for the classes; of equal scores the first query and class come first.
+        assert [each[:2] for each in video.by_class] == [(0, 9), (1, 7), (2, 7), (2, 9)]
+        assert [each[:2] for each in video.by_query] == [(0, 9), (1, 7), (2, 7), (3, 9)]
+        assert [each.score for each in video.by_query] == pytest.approx([0.7, 0.6, 0.3, 0.05])
+        assert sorted(video.masks) == [0, 1, 2, 3]
+        for t in range(LENGTH):
+            assert (decode(video.masks[0][t]) != square(t)).sum() <= 36  # half a pixel along the edge
+            assert (decode(video.masks[1][t]) == square(t)).sum() <= 36
+        assert [mask is None for mask in video.masks[2]] == [False, True, True]
+        assert video.masks[3] == (None,) * LENGTH
+
+
+def test_the_predictions_file_can_be_read_again(videos, tmp_path):
+    found = tuple(predict_split(KnownModel(PROBS), videos, tmp_path, SIDE_80))
+    write_predictions(tmp_path / "p.json.gz", found)
+    assert read_predictions(tmp_path / "p.json.gz", videos) == found
+
+
+def test_no_more_masks_than_one_frames_kept_queries_are_made_at_once(videos, tmp_path, monkeypatch):
+    shapes = []
+
+    def recorded(logits, *sizes):
+        shapes.append(tuple(logits.shape))
+        return output_logits(logits, *sizes)
+
+    output_logits = modes.output_logits
+    monkeypatch.setattr(modes, "output_logits", recorded)
+    list(predict_split(KnownModel(PROBS), videos, tmp_path, {**SIDE_80, "topk": 2}))
+    assert shapes == [(2, 24, 32)] * 2 * LENGTH
+
+
+def test_more_is_asked_for_than_there_is(videos, tmp_path):
+    found = next(predict_split(KnownModel(PROBS), videos, tmp_path, {**SIDE_80, "topk": 100}))
+    assert len(found.by_class) == 12
+    assert len(found.by_query) == 6
+
+
+def test_scores_that_are_not_finite_are_an_error(videos, tmp_path):
+    with pytest.raises(UserError, match=r"^Check the weights.*video 5 are not finite"):
+        next(predict_split(KnownModel(PROBS * torch.nan), videos, tmp_path, SIDE_80))
+
+
+def test_ties_go_to_the_first_query_and_class():
+    probs = np.full((30, 5), 0.25, np.float32)
+    probs[17, 3] = 0.5
+    assert best_pairs(probs, 4) == [(17, 3), (0, 0), (0, 1), (0, 2)]
+    assert best_queries(probs, 3) == [(17, 3), (0, 0), (1, 0)]
+
+
+def test_a_real_model_predicts_what_the_hosts_inference_does(videos, tmp_path):
+    row = next(row for row in load_table("table1").rows if row.id == "mask2former-r50-ytvis19")
+    config = compose(row, load_profile("smoke"), {}, num_classes=2).model
+    model = build_model(config, seed=0)
+    found = next(predict_split(model, videos, tmp_path, SIDE_80))
+    frames = [cv2.imread(str(tmp_path / f"{t}.png")) for t in range(LENGTH)]
+    resized = np.stack([cv2.resize(frame, (120, 80)) for frame in frames])
+    meta = {"img_shape": (80, 120), "ori_shape": (HEIGHT, WIDTH)}
+    sample = TrackDataSample()
+    sample.video_data_samples = [DetDataSample(metainfo=meta) for _ in frames]
+    inputs = {"inputs": [torch.from_numpy(resized).permute(0, 3, 1, 2)], "data_samples": [sample]}
+    results = model.test_step(inputs)[0]
+    for t, frame in enumerate(results):
+        instances = frame.pred_track_instances
+        for position, scored in enumerate(found.by_class):
+            assert scored.score == pytest.approx(float(instances.scores[position]))
+            assert scored.category_id == (7, 9)[int(instances.labels[position])]
+            mask = found.masks[scored.query][t]
+            expected = instances.masks[position].numpy()
+            assert np.array_equal(np.zeros_like(expected) if mask is None else decode(mask), expected)
+
+
+def masks_of(found):
+    return {query: [mask and mask["counts"] for mask in of_query] for query, of_query in found.masks.items()}
+
+
+def assert_nearly_equal(found, expected):
+    """The same instances, with masks that agree but for rounding."""
+    assert [each[:2] for each in found.by_class] == [each[:2] for each in expected.by_class]
+    np.testing.assert_allclose(
+        [each.score for each in found.by_class], [each.score for each in expected.by_class], rtol=1e-3, atol=1e-5
+    )
+    for query, of_query in expected.masks.items():
+        for one, other in zip(found.masks[query], of_query):
+            one, other = (np.zeros((1, 1), bool) if mask is None else decode(mask) for mask in (one, other))
+            assert (one & other).sum() >= 0.999 * (one | other).sum()
+
+
+def test_a_budget_that_forbids_mask_features_gives_the_same_bits(model, make_video, monkeypatch):
+    video, encoded = make_video(9), []
+    plain = predict_video(model, video, INFERENCE, [1, 2, 3])
+    encode = modes.encode
+    monkeypatch.setattr(
+        modes, "encode", lambda *args, keep, **kw: encoded.append(keep) or encode(*args, keep=keep, **kw)
+    )
+    fits = modes.mask_features_fit
+    budget = next(gib for gib in np.arange(1, 400) / 1e4 if fits_at_all(fits, gib))
+    assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=budget) == plain
+    assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=50.0) == plain
+    assert encoded == [False, True]
+    assert any(mask for of_query in masks_of(plain).values() for mask in of_query)
+
+
+def fits_at_all(fits, gib):
+    try:
+        return not fits(32, [View((64, 96))], 9, gib)
+    except UserError:
+        return False
+
+
+def test_chunks_of_other_lengths_give_the_same_masks(model, make_video, monkeypatch):
+    video = make_video(9)
+    plain = predict_video(model, video, INFERENCE, [1, 2, 3])
+    monkeypatch.setattr("ifrvis.inference.encoding.FRAMES_AT_ONCE", 9)
+    monkeypatch.setattr("ifrvis.models.ifr_layers.FRAMES_AT_ONCE", 4)
+    monkeypatch.setattr("ifrvis.models.attention.FRAMES_AT_ONCE", 4)
+    assert_nearly_equal(predict_video(model, video, INFERENCE, [1, 2, 3]), plain)
+
+
+@pytest.mark.parametrize("tta", [None, [48, 64]])
+def test_one_clip_of_the_whole_video_without_filter_is_whole_video_inference(model, make_video, tta):
+    video, whole_video = make_video(5), {**INFERENCE, "tta": tta}
+    whole = predict_video(model, video, whole_video, [1, 2, 3])
+    clip = {**CLIPS, "clip_frames": 5, "tta": tta}
+    assert predict_video(model, video, clip, [1, 2, 3]) == whole
+
+
+def test_clips_cover_every_frame_of_what_is_found(model, make_video):
+    found = predict_video(model, make_video(7), {**CLIPS, "stride": 2}, [1, 2, 3])
+    assert [len(of_query) for of_query in found.masks.values()] == [7] * len(found.masks)
+    assert len(found.by_query) == 4
+    strict = predict_video(model, make_video(7), {**CLIPS, "min_score": 0.99}, [1, 2, 3])
+    assert len(strict.masks) <= len(found.masks)
+
+
+def test_equal_views_average_to_one_of_them(model, make_video):
+    video = make_video(3)
+    plain = predict_video(model, video, INFERENCE, [1, 2, 3])
+    assert_nearly_equal(predict_video(model, video, {**INFERENCE, "tta": [64, 64, 64]}, [1, 2, 3]), plain)
+
+
+def test_a_mirrored_view_is_that_of_a_mirrored_video(model, make_video):
+    video = make_video(2)
+    mirrored = replace(video, frames=video.frames[:, :, ::-1])
+    seeds = {pivot_position(2, seed=seed, video_id=7): seed for seed in range(10)}  # the same frames as pivot
+    tta = {**INFERENCE, "tta": [64], "flip": True}
+    found = predict_video(model, video, tta, [1, 2, 3], seed=seeds[0])
+    other = predict_video(model, mirrored, tta, [1, 2, 3], seed=seeds[1])
+    turned = {
+        query: tuple(mask and encode(np.ascontiguousarray(decode(mask)[:, ::-1])) for mask in of_query)
+        for query, of_query in other.masks.items()
+    }
+    assert_nearly_equal(found, replace(other, masks=turned))
+
+
+def test_tta_depends_on_the_seed_through_the_pivot_alone(model, make_video):
+    video, tta = make_video(2), {**INFERENCE, "tta": [48, 64]}
+    pivots = {pivot_position(2, seed=seed, video_id=7): seed for seed in range(10)}
+    results = [predict_video(model, video, tta, [1, 2, 3], seed=seed) for seed in pivots.values()]
+    scores = [sorted(each.score for each in result.by_class) for result in results]
+    assert len(scores) == 2
+    assert predict_video(model, video, tta, [1, 2, 3], seed=pivots[0]) in results
+
+
+def test_sizes_may_differ_from_video_to_video(model, make_video):
+    for size, length in (((40, 60), 1), ((70, 33), 5), ((40, 60), 2)):
+        found = predict_video(model, make_video(length, size), INFERENCE, [1, 2, 3])
+        assert (found.height, found.width, found.length) == (*size, length)
+
+
+def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model, make_video, monkeypatch):
+    seen, encode_frames = [], type(model.track_head).encode_frames
+    spy = lambda head, feats: seen.append(len(feats[0])) or encode_frames(head, feats)  # noqa: E731
+    monkeypatch.setattr(type(model.track_head), "encode_frames", spy)
+    steps = []
+    found = predict_video(model, make_video(131), INFERENCE, [1, 2, 3], on_frames=lambda *each: steps.append(each))
+    assert len(found.masks[found.by_query[0].query]) == 131
+    assert max(seen) <= 128
+    assert sum(seen) == 131
+    assert steps[-1] == (393, 393)
+    assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize("mode", [INFERENCE, {**CLIPS, "min_score": 0.05}])
+def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(model, make_video, monkeypatch, mode):
+    levels = []
+    decode_clips = type(model.track_head).decode_clips
+    spy = lambda head, given, *args: levels.append(given) or decode_clips(head, given, *args)  # noqa: E731
+    monkeypatch.setattr(type(model.track_head), "decode_clips", spy)
+    video = make_video(1000, (16, 24))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = predict_video(model, video, {**mode, "side": 32}, [1, 2, 3], memory_gib=0.2)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert found.length == 1000
+    assert all(len(of_query) == 1000 for of_query in found.masks.values())
+    assert grown < 0.2 * (1 << 30)
+
+
+def test_a_budget_below_the_floor_is_refused_before_the_work(model, make_video):
+    with pytest.raises(UserError, match=r"^Raise --memory-gib to 0\.[0-9], or make inference.side smaller: 9 frames"):
+        predict_video(model, make_video(9), INFERENCE, [1, 2, 3], memory_gib=1e-4)
+
+
+def test_videos_shorter_than_a_clip_are_found_before_the_first_is_predicted(videos, tmp_path):
+    with pytest.raises(UserError, match=r"^Set inference.clip_frames to 3 or less: video 5 has 3 frames, a clip has 4"):
+        next(predict_split(KnownModel(PROBS), videos, tmp_path, {**CLIPS, "clip_frames": 4}))
+
+
+def test_a_background_thread_keeps_order_and_hands_on_errors():
+    assert list(in_background(lambda x: x * x, range(10))) == [x * x for x in range(10)]
+    squares = in_background(lambda x: 1 // x, [1, 0, 1])
+    assert next(squares) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(squares)

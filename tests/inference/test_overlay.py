@@ -1,0 +1,61 @@
+"""What is drawn over a video."""
+
+import cv2
+import numpy as np
+import pytest
+from inference.conftest import ArrayVideo
+
+from ifrvis.datasets.rle import encode
+from ifrvis.errors import UserError
+from ifrvis.evaluation.predictions import Scored, VideoPredictions
+from ifrvis.inference.overlay import colour_of, draw_instances, write_overlay
+
+
+def mask_at(left):
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, left : left + 20] = True
+    return mask
+
+
+def test_an_instance_keeps_its_colour_and_only_its_mask_and_label_are_painted():
+    grey = np.full((60, 80, 3), 100, np.uint8)
+    first = draw_instances(grey, [(0, mask_at(5), "cat 0.90"), (1, mask_at(50), "dog 0.80")])
+    second = draw_instances(grey, [(1, mask_at(30), "dog 0.80")])
+    assert np.array_equal(first[32, 60], second[32, 40])
+    assert not np.array_equal(first[32, 60], first[32, 15])
+    assert (first[45:] == 100).all()
+    assert (grey == 100).all()
+
+
+def test_colours_of_neighbours_are_far_apart():
+    colours = np.array([colour_of(number) for number in range(10)])
+    distances = np.abs(colours[:, None] - colours).sum(2) + 1000 * np.eye(10)
+    assert distances.min() > 60
+
+
+@pytest.mark.parametrize("left", [0, 60])
+def test_labels_stay_inside_the_frame(left):
+    mask = np.zeros((60, 80), bool)
+    mask[0:3, left : left + 20] = True
+    drawn = draw_instances(np.zeros((60, 80, 3), np.uint8), [(2, mask, "a long name of a class 1.00")])
+    assert (drawn == colour_of(2)).all(2).any()
+
+
+def test_the_video_shows_what_is_likelier_than_the_threshold_frame_by_frame(tmp_path):
+    video = ArrayVideo(np.full((3, 60, 80, 3), 100, np.uint8))
+    masks = {4: (encode(mask_at(5)), None, encode(mask_at(45))), 9: (encode(mask_at(30)),) * 3}
+    by_query = (Scored(4, 1, 0.9), Scored(9, 2, 0.1))
+    found = VideoPredictions(7, 60, 80, 3, masks, by_query, by_query)
+    assert write_overlay(tmp_path / "o.mp4", video, found, {1: "cat", 2: "dog"}, min_score=0.3) == 1
+    capture = cv2.VideoCapture(str(tmp_path / "o.mp4"))
+    frames = [capture.read()[1] for _ in range(3)]
+    painted = [np.abs(frame.astype(int) - 100).max(2) > 40 for frame in frames]
+    assert [bool(each[35, 15]) for each in painted] == [True, False, False]
+    assert [bool(each[35, 55]) for each in painted] == [False, False, True]
+    assert not painted[1].any()
+
+
+def test_a_place_that_takes_no_video_is_an_error(tmp_path):
+    video, found = ArrayVideo(np.zeros((1, 60, 80, 3), np.uint8)), VideoPredictions(7, 60, 80, 1, {}, (), ())
+    with pytest.raises(UserError, match="Choose another --out"):
+        write_overlay(tmp_path / "absent" / "o.mp4", video, found, {}, min_score=0.3)
