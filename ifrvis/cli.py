@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from ifrvis.commands import data, evaluate, predict, runs, submission, tables, upkeep
+from ifrvis.commands import data, evaluate, predict, runs, submission, tables, upkeep, weights
 from ifrvis.errors import UserError
 
 __all__ = ["main"]
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     upkeep.add_commands(commands)
     evaluate.add_commands(commands)
     data.add_commands(commands)
+    weights.add_commands(commands)
     submission.add_commands(commands)
     predict.add_commands(commands)
     return parser

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Split, load_dataset
+from ifrvis.datasets.coco import StillSet, load_stills
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_file, write_atomically
 from ifrvis.harness.attempts import Attempt, attempts_of
@@ -126,6 +127,7 @@ class _Worker:
                 "data": {"train": spec["train"]["data"], "evaluation": evaluation["split"]},
             },
             "not_loaded": self._what_was_not_loaded(),
+            "initial_weights": self._initial_weights(),
             "curve": self._curve(),
             "attempts": [self._attempt_json(each) for each in attempts_of(run)],
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -140,11 +142,20 @@ class _Worker:
     def _what_was_not_loaded(self) -> dict[str, Any]:
         """What the initial weights left out; where an earlier attempt trained and predicted, its checkpoint knows."""
         from ifrvis.training.checkpoints import newest_valid
+        from ifrvis.training.convert import why_random
 
         if self._not_loaded is None:
             checkpoint = newest_valid(self._checkpoint_folders(), train_sig=self._attempt.run.train_sig)
             self._not_loaded = dict(checkpoint.state["not_loaded"]) if checkpoint else {}
-        return self._not_loaded
+        at_random = [*self._not_loaded.get("missing", []), *self._not_loaded.get("mismatched", [])]
+        return {**self._not_loaded, "reasons": why_random(at_random)}
+
+    def _initial_weights(self) -> Any:
+        """What `ifrvis weights convert` says of the file that training starts from; None if it says nothing."""
+        try:
+            return read_json(Path(self._job["init"]).with_suffix(".json")) if self._job["init"] else None
+        except UserError:
+            return None
 
     def _checkpoint_folders(self) -> list[Path]:
         return [each.checkpoints for each in attempts_of(self._attempt.run)]
@@ -189,14 +200,18 @@ class _Worker:
         from ifrvis.training.loop import train
         from ifrvis.training.processes import join_processes
 
-        split = self._split(self._job["role"], self._spec["train"]["data"])
+        data, mixed = self._spec["train"]["data"], self._job.get("stills")
+        split = self._split(self._job["role"], None if mixed else data)
+        annotations = split.read()
+        stills = self._stills(mixed, split).read(annotations.categories) if mixed else None
         self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
         with join_processes() as processes:
             trained = train(
                 self._spec["train"],
                 train_sig=self._attempt.run.train_sig,
-                annotations=split.read(),
+                annotations=annotations,
                 frames_root=split.frames,
+                stills=(stills, mixed["ratio"]) if stills else None,
                 folder=self._attempt.checkpoints,
                 resume_from=self._checkpoint_folders(),
                 init_weights=Path(self._job["init"]) if self._job["init"] else None,
@@ -261,14 +276,30 @@ class _Worker:
         if self._attempt.is_asked_to_stop():
             raise StoppedError("stopped while predicting; the next attempt predicts again from the trained weights")
 
-    def _split(self, role: Any, fingerprint: str) -> Split:
+    def _split(self, role: Any, fingerprint: str | None) -> Split:
+        """A split of the dataset; UserError if its fingerprint is not the one that is given."""
         split = self._dataset.split(role)
-        if split.fingerprint != fingerprint:
-            raise UserError(
-                f"Start the row again: the {role} split of {self._dataset.name} has changed since this run was planned "
-                f"(its fingerprint was {fingerprint[:12]} and is {(split.fingerprint or 'missing')[:12]})."
-            )
+        if fingerprint is not None:
+            _check_unchanged(f"the {role} split of {split.dataset}", fingerprint, split.fingerprint)
         return split
+
+    def _stills(self, mixed: dict[str, Any], split: Split) -> StillSet:
+        """The stills among the clips; with the split they must be what was planned."""
+        stills = load_stills(mixed["dataset"], self._dataset)
+        if stills.missing:
+            raise UserError(stills.missing)
+        found = stills.joint_fingerprint(split.fingerprint or "", mixed["ratio"])
+        what = f"the {split.role} split of {split.dataset} with its stills"
+        _check_unchanged(what, self._spec["train"]["data"], found)
+        return stills
+
+
+def _check_unchanged(what: str, planned: str, found: str | None) -> None:
+    if found != planned:
+        raise UserError(
+            f"Start the row again: {what} has changed since this run was planned (its fingerprint was {planned[:12]} "
+            f"and is {(found or 'missing')[:12]})."
+        )
 
 
 def _checkpoint_interval_s() -> float:

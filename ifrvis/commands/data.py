@@ -1,4 +1,4 @@
-"""`ifrvis data ...`: make data, split them, and look at them."""
+"""`ifrvis data ...`: make data, split them, check them, and look at them."""
 
 import argparse
 from pathlib import Path
@@ -12,12 +12,16 @@ __all__ = ["add_commands", "make_split"]
 
 def add_commands(commands: Any) -> None:
     """Add the commands about data."""
-    group = commands.add_parser("data", help="make, split and look at data").add_subparsers(
+    group = commands.add_parser("data", help="make, split, check and look at data").add_subparsers(
         required=True, metavar="ACTION"
     )
     add_command(group, "make-mini", _make_mini, "make a synthetic set", _make_mini_arguments)
     text = "list the videos that a dataset's rule holds out, with the split's fingerprint"
     add_command(group, "split", _split, text, _split_arguments)
+    text = "say what is missing or wrong in an installed dataset, and what to do about it"
+    add_command(group, "check", _check, text, _check_arguments)
+    text = "count videos, lengths, instances, categories and crossings of objects of one class"
+    add_command(group, "stats", _stats, text, _stats_arguments)
 
 
 def _make_mini_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +75,113 @@ def _split(arguments: argparse.Namespace) -> int:
         raise UserError(f"Remove {path} if data or rule were changed on purpose: it lists another split.")
     print(f"{path}: {len(videos)} videos held out, fingerprint {split.fingerprint}")
     return 0
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
+    parser.add_argument("--decode", action="store_true", help="decode every frame, as training does")
+    text = "write the training annotations to OUT with what is safe to put right"
+    parser.add_argument("--fix", type=Path, metavar="OUT", help=text)
+    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    root_arguments(parser)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """Exit 0: sound; 1: something is wrong; 2: not installed."""
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.check import check_dataset
+
+    dataset, console = load_dataset(arguments.dataset, arguments.data_root), Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(f"checking {dataset.name}", total=None)
+        update = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
+        checked = check_dataset(dataset, decode=arguments.decode, progress=update)
+    if arguments.json:
+        print(json.dumps([{**asdict(each), "annotation": str(each.annotation)} for each in checked], indent=1))
+    else:
+        print("\n".join(line for each in checked for line in _check_lines(each)))
+    if arguments.fix:
+        _fix(checked[0].annotation, arguments.fix)
+    kinds = {finding.kind for each in checked for finding in each.findings if finding.level == "error"}
+    return 2 if kinds == {"missing"} else 1 if kinds else 0
+
+
+def _check_lines(checked: Any) -> list[str]:
+    counts = f": {checked.videos} videos, {checked.frames} frames, {checked.tracks} tracks"
+    counts += f", fingerprint {checked.fingerprint}" * bool(checked.fingerprint)
+    state = "sound" if checked.is_sound else "not sound"
+    if any(finding.kind == "missing" for finding in checked.findings):
+        state, counts = "not here", ""
+    lines = [f"{checked.role}: {state}; {checked.annotation}{counts}"]
+    return lines + [f"  {finding.level}, {finding.kind}: {finding.text}" for finding in checked.findings]
+
+
+def _fix(annotation: Path, out: Path) -> None:
+    import json
+    import sys
+
+    from ifrvis.datasets.check import fixed
+    from ifrvis.files import publish_once
+
+    content, done = fixed(annotation)
+    if not publish_once(out, json.dumps(content)):
+        raise UserError(f"Give --fix a new file: {out} exists.")
+    shown = f": {'; '.join(done[:20])}{'; ...' * (len(done) > 20)}" if done else ""
+    print(f"wrote {out}, {len(done)} things put right{shown}", file=sys.stderr)
+
+
+def _stats_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
+    parser.add_argument(
+        "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
+    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw them")
+    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    root_arguments(parser)
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    import json
+    from typing import get_args
+
+    from ifrvis.datasets.catalog import Role, load_dataset
+    from ifrvis.datasets.stats import draw_stats, stats_of
+
+    if arguments.split not in get_args(Role):
+        raise UserError(f"Choose --split among {', '.join(get_args(Role))}: got {arguments.split!r}.")
+    dataset = load_dataset(arguments.dataset, arguments.data_root)
+    stats = stats_of(dataset.split(arguments.split).read())
+    if arguments.json:
+        print(json.dumps(vars(stats), indent=1))
+    else:
+        print("\n".join(_stats_lines(stats)))
+    if arguments.plot:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(14, max(3, 0.16 * len(stats.categories))), layout="constrained")
+        draw_stats(stats, figure.subplots(1, 4))
+        figure.savefig(arguments.plot)
+    return 0
+
+
+def _stats_lines(stats: Any) -> list[str]:
+    from statistics import median
+
+    def spread(values: list[int]) -> str:
+        return f"{min(values)} to {max(values)}, median {median(values):g}" if values else "none"
+
+    return [
+        f"videos      {len(stats.lengths)}, {sum(stats.lengths)} frames, {spread(stats.lengths)} a video",
+        f"instances   {sum(stats.instances)}, {spread(stats.instances)} a video, {spread(stats.spans)} frames long",
+        f"crossings   {sum(stats.crossings)} pairs of one class, in {sum(map(bool, stats.crossings))} videos",
+        f"categories  {', '.join(f'{name} {count}' for name, count in stats.categories.items())}",
+    ]
 
 
 def make_split(dataset: Any, role: Any, console: Any) -> None:

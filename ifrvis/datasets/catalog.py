@@ -35,6 +35,7 @@ class ServerSplit:
 
     annotation: str
     frames: str
+    videos: int | None = None  # as published
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Config:
     heldout: str | HeldOut | None = None  # a rule, or the name of one of experiments/splits/
     server: ServerSplit | None = None
     source: str = ""
+    videos: int | None = None  # of the training split, as published
+    names: tuple[str, ...] = ()  # of the categories, in the order of their ids
 
 
 @dataclass(frozen=True)
@@ -145,13 +148,24 @@ class Dataset:
         variable = self.config.root_variable
         return Path(os.environ[variable]) if variable and variable in os.environ else self.data_root
 
-    def _file_split(self, role: Role) -> Split:
+    def files(self, role: Role) -> tuple[Path, Path]:
+        """Annotation file and folder of frames of one role; they need not exist.
+
+        Raises:
+            UserError: If the dataset names none for this role.
+        """
+        if self.config.synthetic is not None:
+            split = self._synthetic_split(role)
+            return split.annotation, split.frames
         place = self.config.server if role == "server" else self.config
         if place is None:
             raise UserError(f"Add 'server', its annotation and frames, to dataset {self.name!r}: there is none yet.")
         assert place.annotation is not None
         assert place.frames is not None
-        annotation, frames = self._root() / place.annotation, self._root() / place.frames
+        return self._root() / place.annotation, self._root() / place.frames
+
+    def _file_split(self, role: Role) -> Split:
+        annotation, frames = self.files(role)
         split = Split(
             dataset=self.name,
             role=role,
@@ -200,25 +214,31 @@ def _file_fingerprint(split: Split) -> str:
     state = split.annotation.stat()
     key = [str(split.annotation.resolve()), state.st_mtime_ns, state.st_size, split.role, repr(split.heldout)]
     key += [str(split.frames.resolve()), split.frames.stat().st_mtime_ns, split.categories]
+    return remembered(key, lambda: frames_fingerprint(replace(split, fingerprint="").read(), split.frames))
+
+
+def remembered(key: list[Any], compute: Callable[[], str]) -> str:
+    """A fingerprint that takes long to compute, from the user's cache where `key` says that nothing has changed."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifrvis" / "fingerprints"
-    remembered = cache / sha256_bytes(canonical_json(key))
+    path = cache / sha256_bytes(canonical_json(key))
     with contextlib.suppress(OSError, ValueError):
-        if re.fullmatch("[0-9a-f]{64}", known := remembered.read_text()):
+        if re.fullmatch("[0-9a-f]{64}", known := path.read_text()):
             return known
-    fingerprint = _computed_fingerprint(split)
+    fingerprint = compute()
     with contextlib.suppress(UserError):  # a home that cannot be written costs time, no more
-        write_atomically(remembered, fingerprint)
+        write_atomically(path, fingerprint)
     return fingerprint
 
 
-def _computed_fingerprint(split: Split) -> str:
-    videos = replace(split, fingerprint="").read().videos
+def frames_fingerprint(annotations: Annotations, folder: Path) -> str:
+    """Content of the annotation file, ids of the videos, names and sizes of their frames below `folder`."""
     frames = []
-    for video in videos:
+    for video in annotations.videos:
         for name in video.file_names:
-            path = split.frames / name
+            path = folder / name
             if not os.path.isfile(path):  # noqa: PTH113  never raises
-                raise UserError(f"Restore {path}: {split.annotation} lists this frame and it does not exist.")
+                raise UserError(f"Restore {path}: {annotations.path} lists this frame and it does not exist.")
             frames.append([name, path.stat().st_size])
-    content = {"annotation": sha256_file(split.annotation), "frames": frames, "videos": [v.id for v in videos]}
+    ids = [video.id for video in annotations.videos]
+    content = {"annotation": sha256_file(annotations.path), "frames": frames, "videos": ids}
     return sha256_bytes(canonical_json(content))

@@ -18,16 +18,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.rle import decode
+from ifrvis.datasets.rle import decode_columns, runs_of
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import DataMissingError, UserError
 
-__all__ = ["Clip", "ClipDraw", "ClipSampler", "load_clip", "padded_size", "read_frame", "resized_size"]
+__all__ = [
+    "Clip",
+    "ClipDraw",
+    "ClipSampler",
+    "clip_of",
+    "generator",
+    "load_clip",
+    "padded_size",
+    "permutation",
+    "read_frame",
+    "resized_size",
+]
 
 PAD_TO = 32  # pixels
 MAX_REDRAWS = 10  # for a clip without any visible instance
 # A seed sequence pads with zeros, so that [a, b] and [a, b, 0] are one stream: each use opens with its own number.
-_EPOCH_STREAM, _CLIP_STREAM = 1, 2
+_EPOCH_STREAM, _CLIP_STREAM = 1, 2  # 3 is the training loop's, 4 and 5 are those of stills
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ class Clip:
         draw: What was drawn; `draw.size` is the part of the images that is not padding.
         images: (T, H, W, 3) uint8, BGR.
         masks: (N, T, H, W) bool, of the instances that are visible in at least one frame.
+        visible: (N, T) bool, where a mask has any pixel.
         labels: (N,) int64, positions in the list of categories.
         track_ids: Ids of the N tracks.
     """
@@ -68,6 +80,7 @@ class Clip:
     draw: ClipDraw
     images: NDArray[np.uint8]
     masks: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
     labels: NDArray[np.int64]
     track_ids: tuple[Id, ...]
 
@@ -113,11 +126,12 @@ class ClipSampler:
         """All draws of one global batch, by position."""
         return [self.draw(iteration, position) for position in range(self.global_batch)]
 
-    def draw(self, iteration: int, position: int) -> ClipDraw:
-        """The clip at one position of one iteration."""
-        rng = np.random.default_rng([_CLIP_STREAM, self.seed, iteration, position])
-        epoch, turn = divmod(iteration * self.global_batch + position, len(self._videos))
-        video, visible = self._videos[_permutation(self.seed, epoch, len(self._videos))[turn]]
+    def draw(self, iteration: int, position: int, turn: int | None = None) -> ClipDraw:
+        """The clip at one position of one iteration; it is the `turn`-th of the training, by default of all clips."""
+        rng = generator(_CLIP_STREAM, self.seed, iteration, position)
+        turn = iteration * self.global_batch + position if turn is None else turn
+        epoch, index = divmod(turn, len(self._videos))
+        video, visible = self._videos[permutation(_EPOCH_STREAM, self.seed, epoch, len(self._videos))[index]]
         frames = self._draw_frames(rng, visible)
         side = self.sides[int(rng.integers(len(self.sides)))]
         flip = bool(rng.random() < self.flip)
@@ -142,9 +156,15 @@ class ClipSampler:
         return tuple(sorted([key, *drawn]))
 
 
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng([_EPOCH_STREAM, seed, epoch]).permutation(count)
+def generator(*key: int) -> np.random.Generator:
+    """A generator whose draws depend on the key alone; the key begins with the number of its use."""
+    return np.random.default_rng(key)
+
+
+@functools.lru_cache(maxsize=8)
+def permutation(stream: int, seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of one epoch."""
+    return generator(stream, seed, epoch).permutation(count)
 
 
 def _trained(annotations: Annotations, video: Video) -> list[Track]:
@@ -210,23 +230,61 @@ def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padde
     Raises:
         UserError: If a frame cannot be used.
     """
-    tracks = _trained(annotations, draw.video)
-    images = np.zeros((len(draw.frames), *padded, 3), np.uint8)
-    masks = np.zeros((len(tracks), len(draw.frames), *padded), np.uint8)
-    for t, frame in enumerate(draw.frames):
-        _place(images[t], read_frame(frames_root, draw.video, frame), draw, cv2.INTER_LINEAR)
-        for n, track in enumerate(tracks):
-            rle = track.masks[frame]
-            if rle is not None:
-                # The exact variant shares the image's pixel centres; the plain one is half a pixel off.
-                _place(masks[n, t], decode(rle).view(np.uint8), draw, cv2.INTER_NEAREST_EXACT)
-    kept = np.flatnonzero(masks.any(axis=(1, 2, 3)))  # a small mask can vanish when it is resized
-    labels = [annotations.labels[tracks[n].category_id] for n in kept]
-    ids = tuple(tracks[n].id for n in kept)
-    return Clip(draw, images, masks[kept].view(bool), np.array(labels, np.int64), ids)
-
-
-def _place(target: NDArray[np.uint8], source: NDArray[np.uint8], draw: ClipDraw, interpolation: int) -> None:
+    tracks = [track for track in _trained(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)]
     height, width = draw.size
-    resized = cv2.resize(source, (width, height), interpolation=interpolation)
-    target[:height, :width] = resized[:, ::-1] if draw.flip else resized
+    images = np.zeros((len(draw.frames), *padded, 3), np.uint8)
+    masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)
+    visible = np.zeros(masks.shape[:2], bool)
+    for t, frame in enumerate(draw.frames):
+        resized = cv2.resize(read_frame(frames_root, draw.video, frame), (width, height))
+        images[t, :height, :width] = cv2.flip(resized, 1) if draw.flip else resized
+    shown = [(n, t) for n, track in enumerate(tracks) for t, frame in enumerate(draw.frames) if track.masks[frame]]
+    if shown:
+        runs = runs_of([tracks[n].masks[draw.frames[t]] for n, t in shown])  # type: ignore[misc]  # none is None
+        for (n, t), of_mask in zip(shown, np.split(runs.lengths, runs.starts[1:])):
+            visible[n, t] = _place_mask(masks[n, t, :height, :width], of_mask, draw)
+    return clip_of(draw, images, masks, visible, annotations, tracks)
+
+
+def clip_of(
+    draw: ClipDraw,
+    images: NDArray[np.uint8],
+    masks: NDArray[np.bool_],
+    visible: NDArray[np.bool_],
+    annotations: Annotations,
+    tracks: Sequence[Track],
+) -> Clip:
+    """A clip of those tracks that are visible in at least one frame: a small mask can vanish when it is resized."""
+    kept = np.flatnonzero(visible.any(1))
+    labels = np.array([annotations.labels[tracks[n].category_id] for n in kept], np.int64)
+    masks = masks if len(kept) == len(masks) else masks[kept]
+    return Clip(draw, images, masks, visible[kept], labels, tuple(tracks[n].id for n in kept))
+
+
+@functools.lru_cache(maxsize=64)
+def _nearest(count: int, source_count: int) -> NDArray[np.int64]:
+    """The source of each of `count` pixels along one side, (count,), as OpenCV resizes masks.
+
+    Its exact variant shares the image's pixel centres; the plain one is half a pixel off.
+    """
+    line = np.arange(source_count, dtype=np.float32)[None]
+    return np.asarray(cv2.resize(line, (count, 1), interpolation=cv2.INTER_NEAREST_EXACT)[0], np.int64)
+
+
+def _place_mask(target: NDArray[np.bool_], runs: NDArray[np.int32], draw: ClipDraw) -> bool:
+    """Draw a mask, resized, into a frame without any; tells whether a pixel of it is left.
+
+    Only the box around the mask is decoded, resized and mirrored: most masks are small.
+    """
+    columns, inside = decode_columns(runs, draw.video.height)
+    rows = np.flatnonzero(inside.any(0))
+    if not rows.size:
+        return False
+    across, down = _nearest(target.shape[1], draw.video.width), _nearest(target.shape[0], draw.video.height)
+    left, right = np.searchsorted(across, (columns, columns + len(inside)))
+    top, bottom = np.searchsorted(down, (rows[0], rows[-1] + 1))
+    box = inside[across[left:right] - columns][:, down[top:bottom]].T
+    if draw.flip:
+        left, right, box = target.shape[1] - right, target.shape[1] - left, box[:, ::-1]
+    target[top:bottom, left:right] = box
+    return bool(box.any())

@@ -31,6 +31,7 @@ __all__ = [
     "checked_rle",
     "checked_tube",
     "decode",
+    "decode_columns",
     "encode",
     "expect",
     "run_lengths",
@@ -239,6 +240,17 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
     height, width = rle["size"]
     runs = run_lengths(rle)  # not pycocotools' decode, which warns under numpy 2 and is slower
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
+
+
+def decode_columns(runs: NDArray[np.int32], height: int) -> tuple[int, NDArray[np.bool_]]:
+    """The columns that a mask touches: the first of them, and (columns, H) bool; none for an empty mask."""
+    runs = runs[: len(runs) // 2 * 2]  # ends inside
+    if not runs.size:
+        return 0, np.zeros((0, height), bool)
+    first, end = runs[0] // height, -(-int(runs.sum()) // height)
+    runs = np.append(runs, end * height - runs.sum())
+    runs[0] -= first * height
+    return int(first), np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(-1, height)
 
 
 def area(rle: Rle) -> int:

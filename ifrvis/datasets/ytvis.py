@@ -5,11 +5,11 @@ null a frame. Everything is checked here, once: what comes out can be used witho
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from ifrvis.datasets.rle import MAX_SIDE, Rle, Tube, checked_tube, expect
 from ifrvis.errors import UserError
@@ -18,6 +18,7 @@ from ifrvis.files import read_json
 __all__ = ["Annotations", "Category", "Id", "Track", "Video", "id_order", "read_annotations"]
 
 Id = int | str
+T = TypeVar("T")
 
 _UNUSABLE = re.compile(r"[\0\ud800-\udfff]")  # no file name can hold them
 _OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)")
@@ -108,40 +109,58 @@ def id_order(value: Id) -> tuple[bool, Id]:
     return isinstance(value, str), value
 
 
-def read_annotations(path: Path, *, tracks_required: bool = True) -> Annotations:
+def read_annotations(path: Path, *, tracks_required: bool = True, problems: list[str] | None = None) -> Annotations:
     """Read and check an annotation file.
 
     Args:
         path: The JSON file.
         tracks_required: Whether a file without `annotations` (a test split) is refused.
+        problems: Takes what is wrong with single entries, which are then left out; by default the first is an error.
 
     Raises:
         UserError: If the file is missing or wrong; it names the file, the index and the field.
     """
-    content = read_json(path, "the annotation file")
+    return checked_annotations(read_json(path, "the annotation file"), path, tracks_required, problems)
+
+
+def checked_annotations(
+    content: Any, path: Path, tracks_required: bool = True, problems: list[str] | None = None
+) -> Annotations:
+    """What `read_annotations` makes of the parsed content of `path`."""
     expect(isinstance(content, dict), str(path), "an object with videos, categories and annotations", content)
     expect(content.get("videos"), f"{path}: videos", "a list that is not empty", content.get("videos"))
     expect(content.get("categories"), f"{path}: categories", "a list that is not empty", content.get("categories"))
-    categories = tuple(_category(where, entry) for where, entry in _entries(content, "categories", path))
-    videos = tuple(_video(where, entry) for where, entry in _entries(content, "videos", path))
+    categories = tuple(_made(content, "categories", path, _category, problems))
+    videos = tuple(_made(content, "videos", path, _video, problems))
     annotations = Annotations(path, categories, videos, ())
     if content.get("annotations") is None and not tracks_required:
         return annotations
-    entries = _entries(content, "annotations", path)
-    return replace(annotations, tracks=tuple(_track(where, entry, annotations) for where, entry in entries))
+    tracks = _made(content, "annotations", path, lambda where, entry: _track(where, entry, annotations), problems)
+    return replace(annotations, tracks=tuple(tracks))
 
 
-def _entries(content: dict[str, Any], key: str, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object of a list of the file, with its place; their ids differ, even as text."""
+def _made(
+    content: dict[str, Any],
+    key: str,
+    path: Path,
+    make: Callable[[str, dict[str, Any]], T],
+    problems: list[str] | None,
+) -> Iterator[T]:
+    """What `make` makes of each object of a list of the file; their ids differ, even as text."""
     expect(isinstance(content.get(key), list), f"{path}: {key}", "a list", content.get(key))
     seen: set[str] = set()
     for index, entry in enumerate(content[key]):
         where = f"{path}: {key}[{index}]"
-        expect(isinstance(entry, dict), where, "an object", entry)
-        expect(type(entry.get("id")) in (int, str), f"{where}.id", "a whole number or a text", entry.get("id"))
-        expect(str(entry["id"]) not in seen, f"{where}.id", f"an id that no other of the {key} has", entry["id"])
-        seen.add(str(entry["id"]))
-        yield where, entry
+        try:
+            expect(isinstance(entry, dict), where, "an object", entry)
+            expect(type(entry.get("id")) in (int, str), f"{where}.id", "a whole number or a text", entry.get("id"))
+            expect(str(entry["id"]) not in seen, f"{where}.id", f"an id that no other of the {key} has", entry["id"])
+            seen.add(str(entry["id"]))
+            yield make(where, entry)
+        except UserError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
 
 
 def _text(value: Any, where: str) -> str:

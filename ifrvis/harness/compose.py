@@ -36,6 +36,7 @@ PRETRAINING = "pretraining"  # the value of `train.init` that names the profile'
 # Keys that may be null, and what they are where they are not.
 OPTIONAL: dict[str, type] = {
     "train.init": str,
+    "train.stills": dict,
     "train.optimizer.clip_grad": float,
     "inference.tta": list,
     "inference.clip_frames": int,
@@ -133,7 +134,7 @@ def compose(row: Row, profile: Profile, overrides: Config, *, num_classes: int) 
     changes = _changes(before, config, {**row.set, **overrides})
     config["model"]["track_head"]["num_classes"] = num_classes
     inference = _what_matters(config["inference"])
-    return Composed(config["model"], config["train"], inference, changes, _unavailable(config))
+    return Composed(config["model"], config["train"], inference, changes)
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -286,8 +287,3 @@ def _check_inference(inference: Config) -> None:
         )
     if sides is not None and not (sides and all(type(side) is int and side > 0 for side in sides)):
         raise UserError(f"Set inference.tta to sizes in pixels, such as [360, 480], or to null: got {sides!r}.")
-
-
-def _unavailable(config: Config) -> str:
-    """Why this program cannot run a recipe yet; empty if it can."""
-    return "training with COCO stills is not there yet" if config["train"].get("stills") else ""

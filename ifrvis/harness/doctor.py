@@ -109,7 +109,11 @@ def _data(plan: Plan) -> Check:
 
 
 def _weights(plan: Plan) -> Check:
-    paths = {each.init_path for each in plan.trainings if each.init_path is not None}
-    missing = sorted(str(path) for path in paths if not path.is_file())
-    found = f"{len(missing)} files are not here" if missing else "all here, or made by pretrainings"
+    wanting = {each.init_path for each in plan.trainings if each.init_path is not None and each.spec["init"] is None}
+    missing = sorted(map(str, wanting))
+    found = (
+        f"{len(missing)} files are not here, or are not what recipes name"
+        if missing
+        else "all here, or made by pretrainings"
+    )
     return _check("weights", not missing, found, f"Put them where they are expected: {', '.join(missing)}.")

@@ -4,7 +4,7 @@ Rows that train the same model with the same seed share the training. Nothing he
 """
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from ifrvis.harness.compose import Profile
 from ifrvis.harness.records import Records
 from ifrvis.harness.runs import Results, Run
 from ifrvis.harness.tables import Protocol, Row, Table
+from ifrvis.schema import construct
 
 __all__ = ["Evaluation", "Plan", "PlannedRow", "Request", "State", "Training"]
 
@@ -56,6 +57,29 @@ class Request:
         return table.seeds[: self.num_seeds]
 
 
+@dataclass(frozen=True)
+class MixedIn:
+    """Pseudo-videos among the clips: of which stills, and their share."""
+
+    dataset: str
+    ratio: float
+
+    @classmethod
+    def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
+        """What a recipe's `train.stills` says.
+
+        Raises:
+            UserError: If it is neither null nor a dataset with a ratio between 0 and 1.
+        """
+        if given is None:
+            return None
+        mixed = construct(cls, given, "train.stills")
+        if not 0 < mixed.ratio < 1:
+            raise UserError(f"Set the ratio of train.stills between 0 and 1: it is {mixed.ratio:g}.")
+        is_path = mixed.dataset.endswith((".yaml", ".yml"))
+        return replace(mixed, dataset=str(Path(mixed.dataset).resolve())) if is_path else mixed
+
+
 @dataclass
 class Evaluation:
     """One training evaluated one way; one record."""
@@ -87,7 +111,8 @@ class Training:
     rows: list[str] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     state: State = "not run"
-    missing: str = ""
+    missing: list[str] = field(default_factory=list)  # what to put where, before it can run
+    stills: "MixedIn | None" = None
     after: "Training | None" = None  # the pretraining whose weights this starts from
     shipped: Path | None = None  # its weights come with the program
     measured_hours: float | None = None  # that trainings like this one took
@@ -174,7 +199,7 @@ class Plan:
     @property
     def data_missing(self) -> list[str]:
         """What has to be put somewhere before everything can run, each once."""
-        return list(dict.fromkeys(training.missing for training in self.trainings if training.missing))
+        return list(dict.fromkeys(each for training in self.trainings for each in training.missing))
 
     def as_json(self) -> dict[str, Any]:
         """The shape that `plan --json` prints."""

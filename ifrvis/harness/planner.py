@@ -4,18 +4,19 @@ import os
 from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
+from ifrvis.datasets.coco import load_stills
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.attempts import latest
 from ifrvis.harness.compose import PRETRAINING, Composed, compose
 from ifrvis.harness.identity import eval_signature, run_name, train_signature, train_spec
-from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Request, State, Training
+from ifrvis.harness.initial import named_weights
+from ifrvis.harness.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
 from ifrvis.harness.records import Records
 from ifrvis.harness.recovery import why_blocked
 from ifrvis.harness.runs import short
 from ifrvis.harness.shipped import shipped_weights
 from ifrvis.harness.tables import Row, Table
-from ifrvis.schema import check_name
 
 __all__ = ["make_plan"]
 
@@ -52,7 +53,8 @@ class _Builder:
         self.trainings: dict[str, Training] = {}
         self._datasets: dict[str, Dataset] = {}
         self._splits: dict[tuple[str, Role], Split] = {}  # by source of the dataset
-        self._weights: dict[Path, str | None] = {}
+        self._weights: dict[str | Path, tuple[Path | None, str | None, str]] = {}
+        self._mixed: dict[tuple[str, str, MixedIn], str] = {}  # fingerprints of videos with stills
         self._pretrainings: dict[str, Training] = {}
 
     def all_trainings(self) -> list[Training]:
@@ -94,23 +96,39 @@ class _Builder:
     def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int, role: Role) -> Training:
         split = self._split(dataset, role)
         after, init_path, init, missing = self._start(row.backbone, composed.train["init"])
-        spec = train_spec(composed, data=split.fingerprint, init=init, seed=seed)
-        known = split.fingerprint is not None and not missing
+        stills = MixedIn.of(composed.train["stills"])
+        data, missing_data = self._data(split, dataset, stills)
+        spec = train_spec(composed, data=data, init=init, seed=seed)
+        known = data is not None and not missing
         sig = train_signature(spec) if known else None
         schedule = self.request.dataset or row.dataset
         name = run_name(row.method, row.backbone, Path(schedule).stem, composed.changes, seed)
         hours = self.request.profile.est_hours.get(row.backbone)
         training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
-        if not known:
-            training.missing = split.missing if split.fingerprint is None else missing
+        training.stills = stills
+        training.missing = missing_data + missing
         return self.trainings.setdefault(sig or name, training)
 
-    def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, str]:
+    def _data(self, split: Split, dataset: Dataset, stills: MixedIn | None) -> tuple[str | None, list[str]]:
+        """Fingerprint of all that is trained on, and what to do about what is not there."""
+        missing = [split.missing] if split.fingerprint is None else []
+        if stills is None:
+            return split.fingerprint, missing
+        found = load_stills(stills.dataset, dataset)
+        if missing or found.missing:
+            return None, missing + [found.missing] * bool(found.missing)
+        key = (dataset.source, split.role, stills)
+        if key not in self._mixed:
+            self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        return self._mixed[key], []
+
+    def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
         """What a training starts from: a pretraining or a file, its identity, and what to do if it is not there."""
         if named == PRETRAINING and self.request.init is None:
             after = self._pretraining(backbone)
             return after, None, after.sig, after.missing
-        return None, *self._initial_weights(named)
+        path, digest, missing = self._initial_weights(named)
+        return None, path, digest, [missing] * bool(missing)
 
     def _pretraining(self, backbone: str) -> Training:
         """The profile's pretraining of one backbone, shared by all rows that start from it."""
@@ -135,16 +153,14 @@ class _Builder:
 
     def _initial_weights(self, named: str | None) -> tuple[Path | None, str | None, str]:
         """Path and SHA-256 of the weights that a training starts from, and what to do if they are not there."""
-        if self.request.init is None and named is None:
+        given = self.request.init or named
+        if given is None:
             return None, None, ""
-        if self.request.init is None:
-            check_name(named or "", "the initial weights that train.init names")
-        path = self.request.init or self.request.data_root / "weights" / f"{named}.pth"
-        if path not in self._weights:
-            self._weights[path] = sha256_file(path) if os.path.isfile(path) else None  # noqa: PTH113  never raises
-        digest = self._weights[path]
-        missing = "" if digest else f"Put the initial weights where they are expected: {path} does not exist."
-        return path, digest, missing
+        if given not in self._weights:
+            self._weights[given] = (
+                named_weights(given, self.request.data_root) if isinstance(given, str) else _given_weights(given)
+            )
+        return self._weights[given]
 
     def _evaluation(self, training: Training, table: Table, row: Row, composed: Composed) -> Evaluation:
         server = table.protocol == "server"
@@ -152,7 +168,7 @@ class _Builder:
         known = training.sig is not None and split.fingerprint is not None
         scored_on = "server" if server else split.fingerprint or ""  # `ingest` publishes scores under this identity
         sig = eval_signature(training.sig or "", composed.inference, scored_on) if known else None
-        training.missing = training.missing or ("" if split.fingerprint else split.missing)
+        training.missing += [split.missing] * (split.fingerprint is None)
         for evaluation in training.evaluations:
             if (evaluation.inference, evaluation.protocol) == (composed.inference, table.protocol):
                 evaluation.rows.append(f"{table.name}/{row.id}")
@@ -160,6 +176,12 @@ class _Builder:
         evaluation = Evaluation(training, composed.inference, split, table.protocol, sig, [f"{table.name}/{row.id}"])
         training.evaluations.append(evaluation)
         return evaluation
+
+
+def _given_weights(path: Path) -> tuple[Path, str | None, str]:
+    if os.path.isfile(path):  # noqa: PTH113  never raises
+        return path, sha256_file(path), ""
+    return path, None, f"Check the path that --init gives: {path} does not exist."
 
 
 def _look_up(plan: Plan) -> None:

@@ -7,7 +7,7 @@ watched and stopped is what the queues of `local` and `slurm` add.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ifrvis.errors import UserError
@@ -53,6 +53,7 @@ def submission(training: Training, request: Request, *, workers: int) -> dict[st
         "dataset": training.dataset.source,
         "role": training.split.role,
         "init": str(init.resolve()) if init else None,
+        "stills": asdict(training.stills) if training.stills else None,
         "publish_weights": training.is_pretraining,
         "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
         "workers": workers,

@@ -35,6 +35,7 @@ __all__ = [
 
 HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
+COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: the same in every model, or unused
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
             raise UserError(f"Replace {path}: {key} is not a dense tensor of finite real numbers.")
     model.load_state_dict(fitting, strict=False)
     return NotLoaded(
-        missing=sorted(own.keys() - known.keys()),
+        missing=sorted(name for name in own.keys() - known.keys() if not name.endswith(COMPUTED)),
         unexpected=sorted(given.keys() - known.keys()),
         mismatched=sorted(known.keys() - fitting.keys()),
     )

@@ -22,9 +22,11 @@ import torch
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from ifrvis.datasets.clips import Clip, ClipSampler, load_clip, padded_size
+from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, load_clip, padded_size
+from ifrvis.datasets.stills import MixedSampler, StillDraw, Stills, load_still
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.training.processes import Processes
@@ -57,29 +59,37 @@ class _Iterations(Dataset):
     Errors are returned: a worker that raises them wraps them in a traceback.
     """
 
-    sampler: ClipSampler
+    sampler: ClipSampler | MixedSampler
     annotations: Annotations
     frames_root: Path
     rank: int
     world_size: int
+    stills: Stills | None
 
     def __getitem__(self, iteration: int) -> GlobalBatch | UserError:
         draws = self.sampler.batch(iteration)
         padded = padded_size(draws)
         try:
             own = draws[self.rank :: self.world_size]
-            clips = [load_clip(self.annotations, self.frames_root, draw, padded) for draw in own]
+            clips = [self._load(draw, padded) for draw in own]
         except UserError as error:
             return error
         videos = list(dict.fromkeys(f"video {draw.video.name}" for draw in draws))
         return GlobalBatch(iteration, clips, videos, _counts(clips))
 
+    def _load(self, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
+        if isinstance(draw, StillDraw):
+            assert self.stills is not None
+            return load_still(self.stills, draw, padded)
+        return load_clip(self.annotations, self.frames_root, draw, padded)
+
 
 def global_batches(
-    sampler: ClipSampler,
+    sampler: ClipSampler | MixedSampler,
     annotations: Annotations,
     frames_root: Path,
     *,
+    stills: Stills | None = None,
     start: int,
     stop: int,
     workers: int = 0,
@@ -91,6 +101,7 @@ def global_batches(
         sampler: Draws the clips.
         annotations: The split that the sampler draws from.
         frames_root: Folder that the file names of frames are relative to.
+        stills: What the pseudo-videos of a `MixedSampler` are drawn from.
         start: First iteration.
         stop: The iteration to stop before.
         workers: Processes that load; 0 loads in this one.
@@ -106,7 +117,7 @@ def global_batches(
             f"train.global_batch={sampler.global_batch}, and each needs a clip to train on."
         )
     loader = DataLoader(
-        _Iterations(sampler, annotations, frames_root, processes.rank, processes.world_size),
+        _Iterations(sampler, annotations, frames_root, processes.rank, processes.world_size, stills),
         batch_size=None,
         sampler=range(start, stop),
         num_workers=workers,
@@ -126,7 +137,7 @@ def global_batches(
 def _counts(clips: Sequence[Clip]) -> dict[str, int]:
     return {
         "batch_num_instances": sum(len(clip.labels) for clip in clips),
-        "batch_num_classed": sum(int(clip.masks[:, -1].any(axis=(1, 2)).sum()) for clip in clips),
+        "batch_num_classed": sum(int(clip.visible[:, -1].sum()) for clip in clips),
         "batch_num_clips": len(clips),
     }
 
@@ -155,8 +166,17 @@ def model_inputs(batch: GlobalBatch, clips: Sequence[Clip], seed: int) -> dict[s
     Returns:
         `inputs`, a list of (T, 3, H, W) uint8 tensors, and `data_samples`, a list of TrackDataSample.
     """
-    images = [torch.from_numpy(clip.images).permute(0, 3, 1, 2).contiguous() for clip in clips]
+    images = [torch.from_numpy(_planes(clip.images)) for clip in clips]
     return {"inputs": images, "data_samples": [_data_sample(batch, clip, seed) for clip in clips]}
+
+
+def _planes(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(T, H, W, 3) to (T, 3, H, W), in a quarter of the time that a permuted copy takes."""
+    planes = np.empty((len(images), 3, *images.shape[1:3]), np.uint8)
+    for image, of_image in zip(images, planes):
+        for channel, plane in enumerate(of_image):
+            cv2.extractChannel(image, channel, plane)
+    return planes
 
 
 def _data_sample(batch: GlobalBatch, clip: Clip, seed: int) -> TrackDataSample:
@@ -175,8 +195,8 @@ def _data_sample(batch: GlobalBatch, clip: Clip, seed: int) -> TrackDataSample:
 
 def _frame_sample(clip: Clip, t: int, meta: dict[str, Any]) -> DetDataSample:
     """One frame with the instances that are visible in it; an instance has the same number in every frame."""
-    numbers = np.flatnonzero(clip.masks[:, t].any(axis=(1, 2)))
-    masks = clip.masks[numbers, t]
+    numbers = np.flatnonzero(clip.visible[:, t])
+    masks = clip.masks[:, t] if len(numbers) == len(clip.masks) else clip.masks[numbers, t]
     sample = DetDataSample(metainfo=meta)
     sample.gt_instances = InstanceData(
         labels=torch.from_numpy(clip.labels[numbers]),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ifrvis.datasets.clips import Clip, ClipSampler
+from ifrvis.datasets.stills import MixedSampler, Stills, StillSampler
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.models.drop_path import draw_drop_path_for
 from ifrvis.models.targets import NotFiniteLossError
@@ -70,6 +71,7 @@ def train(
     folder: Path,
     resume_from: Sequence[Path] = (),
     init_weights: Path | None = None,
+    stills: tuple[Stills, float] | None = None,
     workers: int = 0,
     micro_batch: int | None = None,
     processes: Processes | None = None,
@@ -90,6 +92,7 @@ def train(
         folder: Where this attempt, and no other, writes checkpoints; of several processes the first does.
         resume_from: Checkpoint folders of earlier attempts, oldest first.
         init_weights: The file behind the specification's `init`.
+        stills: What pseudo-videos are made of, and their share of the clips; the specification's `data` covers both.
         workers: Processes that load clips.
         micro_batch: Clips of one forward pass; all of a process by default. The gradient is the same but for rounding.
         processes: Those that share the global batch, whatever their number; this one alone by default. Ended by one,
@@ -113,13 +116,11 @@ def train(
     state = start_or_resume(
         spec, train_sig=train_sig, init_weights=init_weights, resume_from=resume_from, processes=processes
     )
-    sampler = ClipSampler(
-        annotations, seed=spec["seed"], global_batch=spec["global_batch"], **spec["sampler"], **spec["pipeline"]
-    )
     batches = global_batches(
-        sampler,
+        _sampler(spec, annotations, stills),
         annotations,
         frames_root,
+        stills=stills and stills[0],
         start=state.iteration,
         stop=spec["iterations"],
         workers=workers,
@@ -150,6 +151,17 @@ def train(
             break
     seconds = time.monotonic() - started
     return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded)
+
+
+def _sampler(
+    spec: Mapping[str, Any], annotations: Annotations, stills: tuple[Stills, float] | None
+) -> ClipSampler | MixedSampler:
+    seed, pipeline = spec["seed"], spec["pipeline"]
+    clips = ClipSampler(annotations, seed=seed, global_batch=spec["global_batch"], **spec["sampler"], **pipeline)
+    if stills is None:
+        return clips
+    images = StillSampler(stills[0], seed=seed, num_frames=spec["sampler"]["num_frames"], **pipeline)
+    return MixedSampler(clips, images, stills[1])
 
 
 def _step(

@@ -40,7 +40,7 @@ def test_runs_that_live_and_runs_whose_data_are_not_here_stay(kept):
     assert claim(live.run(kept.request.results), {"profile": "smoke"}) is not None
     plan = kept.plan()
     assert all("-s1-" in str(path) for path in prunable(kept.request.results, [plan]))
-    plan.trainings[0].missing = "Put the data where they are expected."
+    plan.trainings[0].missing = ["Put the data where they are expected."]
     assert prunable(kept.request.results, [plan]) == []
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ifrvis.datasets.clips import ClipSampler, load_clip, padded_size, read_frame, resized_size
-from ifrvis.datasets.rle import encode
+from ifrvis.datasets.rle import decode, encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 from ifrvis.errors import DataMissingError, UserError
 
@@ -135,6 +135,39 @@ def test_masks_lie_on_their_objects(annotations, tmp_path, flip, side):
     left = np.flatnonzero(clip.masks[0, 0].any(axis=0))[0] * HEIGHT / side
     expected = 4 + 2 * draw.frames[0] if not flip else WIDTH - (20 + 2 * draw.frames[0])
     assert left == pytest.approx(expected, abs=1)
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+@pytest.mark.parametrize("side", [7, 31, 64, 150])
+def test_masks_are_those_that_opencv_resizes_whole(tmp_path, rng, flip, side):
+    """The loader decodes, resizes and mirrors the box of a mask alone; the whole frame gives the same pixels."""
+    base = make(tmp_path, [2])
+    shapes = [np.zeros((HEIGHT, WIDTH), bool) for _ in range(8)]
+    for shape in shapes:
+        top, left = rng.integers(0, HEIGHT - 3), rng.integers(0, WIDTH - 3)
+        shape[top : top + rng.integers(1, 30), left : left + rng.integers(1, 30)] = True
+        shape &= rng.random(shape.shape) < rng.choice([0.1, 0.6, 1.0])
+    shapes += [np.ones((HEIGHT, WIDTH), bool), np.zeros((HEIGHT, WIDTH), bool)]
+    tracks = tuple(track(k, 1, [shape, shapes[k - 1] if k % 3 else None]) for k, shape in enumerate(shapes))
+    many = replace(base, tracks=tracks)
+    draw = sampler(many, sides=[side], flip=flip).draw(0, 0)
+    clip = load_clip(many, tmp_path, draw, padded_size([draw]))
+    expected = {}
+    for one in tracks:
+        frames = [np.zeros(draw.size, np.uint8) if mask is None else whole(mask, draw) for mask in one.masks]
+        if np.any(frames):
+            expected[one.id] = np.stack(frames)
+    assert clip.track_ids == tuple(expected)
+    height, width = draw.size
+    assert np.array_equal(clip.masks[..., :height, :width], np.stack(list(expected.values())))
+    assert np.array_equal(clip.visible, clip.masks.any((2, 3)))
+    assert not clip.masks[..., height:, :].any()
+    assert not clip.masks[..., width:].any()
+
+
+def whole(mask, draw):
+    resized = cv2.resize(decode(mask).astype(np.uint8), draw.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return resized[:, ::-1] if draw.flip else resized
 
 
 def test_labels_ids_and_several_objects(annotations, tmp_path):

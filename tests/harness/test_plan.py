@@ -51,8 +51,9 @@ def test_missing_data_has_no_identity_and_says_where_it_goes(make_request):
     plan = make_plan(make_request(profile="paper"))
     assert [training.sig for training in plan.trainings] == [None, None]
     assert plan.rows[0].state == "data missing"
-    assert len(plan.data_missing) == 1
-    assert "ytvis2019/train.json" in plan.data_missing[0]
+    data, weights = plan.data_missing
+    assert "ytvis2019/train.json does not exist" in data
+    assert "weights/mask2former_r50_coco_instance.pth does not exist" in weights
 
 
 def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):

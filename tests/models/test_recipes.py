@@ -9,15 +9,7 @@ from mmengine.runner import Runner
 from ifrvis.harness.compose import compose, load_profile
 from ifrvis.harness.tables import Row
 
-# Millions of parameters of Mask2Former on COCO, as its paper prints them (Table 1); Swin-L there has 200 queries.
-PUBLISHED = {"r50": 44, "r101": 63, "swin-t": 47, "swin-s": 69, "swin-b": 107, "swin-l": 216}
-
-
-@pytest.mark.parametrize("backbone", PUBLISHED)
-def test_the_baseline_has_the_published_number_of_parameters(full_model, backbone):
-    num_queries = 200 if backbone == "swin-l" else 100
-    model = full_model("mask2former", backbone, num_queries=num_queries)
-    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(PUBLISHED[backbone], abs=0.6)
+BACKBONES = ("r50", "r101", "swin-t", "swin-s", "swin-b", "swin-l")
 
 
 @pytest.mark.parametrize(("schedule", "iterations", "milestone"), [("ytvis19", 6000, 4000), ("ytvis21", 8000, 5500)])
@@ -74,7 +66,7 @@ def test_it_trains_under_the_hosts_runner(thin, make_clip, tmp_path, method):
     assert any("backbone" in name for name in moved)
 
 
-@pytest.mark.parametrize("backbone", PUBLISHED)
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_our_method_adds_the_same_to_every_backbone(full_model, backbone):
     """Two attentions, an FFN and three norms in each of nine layers; the class head loses no-object."""
     baseline, ours = (sum(p.numel() for p in full_model(m, backbone).parameters()) for m in ("mask2former", "ours"))
@@ -84,18 +76,8 @@ def test_our_method_adds_the_same_to_every_backbone(full_model, backbone):
     print(f"{backbone}: Mask2Former {baseline / 1e6:.1f} M parameters, ours {ours / 1e6:.1f} M")
 
 
-@pytest.mark.parametrize("backbone", ["r50", "swin-t"])
-@pytest.mark.parametrize("method", ["mask2former", "ours"])
-def test_thin_versions_of_a_profile_train(make_clip, method, backbone):
-    row = Row(f"{method}-{backbone}-ytvis19", method, backbone, "ytvis19")
-    model = MODELS.build(compose(row, load_profile("smoke"), {}, num_classes=3).model)
-    losses = model.loss(torch.randn(1, 2, 3, 64, 96), [make_clip([[1, 1], [0, 1]], size=(64, 96))])
-    torch.stack(list(losses.values())).sum().backward()
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.requires_grad)
-
-
 @pytest.mark.parametrize("profile", ["mini", "smoke"])
-@pytest.mark.parametrize("backbone", PUBLISHED)
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_thin_version_can_be_built(cpu_linspace, profile, backbone):
     for method in ("mask2former", "ours"):
         row = Row(f"{method}-{backbone}-ytvis19", method, backbone, "ytvis19")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from ifrvis.datasets.clips import ClipSampler
+from ifrvis.datasets.stills import MixedSampler, StillDraw, Stills, StillSampler
 from ifrvis.errors import UserError
 from ifrvis.models.targets import clip_targets
 from ifrvis.training.data import GlobalBatch, global_batches, model_inputs
@@ -39,6 +41,30 @@ def test_workers_and_restarts_change_nothing(batches):
     assert [batch.iteration for batch in alone] == list(range(7))
     for others in (batches(0, 7, workers=1), batches(0, 7, workers=2), batches(0, 3) + batches(3, 7)):
         assert all(equal(a, b) for a, b in zip(alone, others, strict=True))
+
+
+def test_workers_and_restarts_change_nothing_where_stills_are_mixed_in(split, spec):
+    first = split.annotations.videos[0]
+    image = replace(first, file_names=first.file_names[:1])
+    tracks = [replace(each, masks=each.masks[:1]) for each in split.annotations.tracks_of(first.id) if each.masks[0]]
+    stills = Stills(replace(split.annotations, videos=(image,), tracks=tuple(tracks)), split.frames_root)
+    clips = ClipSampler(split.annotations, seed=5, global_batch=3, **spec["sampler"], **spec["pipeline"])
+    sampler = MixedSampler(clips, StillSampler(stills, seed=5, num_frames=2, **spec["pipeline"]), 0.5)
+
+    def load(start, stop, workers=0):
+        given = (sampler, split.annotations, split.frames_root)
+        return list(global_batches(*given, stills=stills, start=start, stop=stop, workers=workers))
+
+    alone = load(0, 6)
+    kinds = [[isinstance(clip.draw, StillDraw) for clip in batch.clips] for batch in alone]
+    assert sum(map(sum, kinds)) == 9
+    for others in (load(0, 6, workers=2), load(0, 3) + load(3, 6)):
+        assert all(equal(a, b) for a, b in zip(alone, others, strict=True))
+    for batch in alone:
+        assert {clip.images.shape for clip in batch.clips} == {batch.clips[0].images.shape}
+        inputs = model_inputs(batch, batch.clips, 5)
+        for clip, sample in zip(batch.clips, inputs["data_samples"], strict=True):
+            assert torch.equal(clip_targets(sample, "cpu").gt_masks.bool(), torch.from_numpy(clip.masks))
 
 
 def test_clips_of_a_batch_share_one_size_that_32_divides(batches):

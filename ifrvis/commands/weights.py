@@ -1,0 +1,72 @@
+"""`ifrvis weights convert`: starting weights from other programs' checkpoints."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifrvis.commands.selection import add_command
+from ifrvis.errors import UserError
+
+if TYPE_CHECKING:
+    from ifrvis.training.convert import Report
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands about starting weights."""
+    group = commands.add_parser("weights", help="prepare the weights that training starts from").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    text = "turn a COCO Mask2Former, or an ImageNet Swin or ResNet, into weights that rows start from"
+    add_command(group, "convert", _convert, text, _convert_arguments)
+
+
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, help="checkpoint: .pkl, .pth or .bin")
+    parser.add_argument("out", type=Path, help="file to write, such as data/weights/mask2former_r50_coco_instance.pth")
+    text = "r50, r101, swin-t, swin-s, swin-b or swin-l (default: what the checkpoint is of)"
+    parser.add_argument("--backbone", help=text)
+    parser.add_argument("--method", default="mask2former", help="whose parameters to report on (default: mask2former)")
+    parser.add_argument("--queries", type=int, metavar="N", help="keep the first N queries: other weights")
+    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from ifrvis.training.convert import convert, model_shapes
+
+    def shapes(backbone: str) -> Any:
+        return model_shapes(_model(arguments.method, backbone, arguments.queries))
+
+    given = {"backbone": arguments.backbone, "queries": arguments.queries}
+    report = convert(arguments.source, arguments.out, shapes=shapes, **given)
+    print(json.dumps(vars(report), indent=1) if arguments.json else "\n".join(_lines(report, arguments)))
+    return 0
+
+
+def _model(method: str, backbone: str, queries: int | None) -> dict[str, Any]:
+    from ifrvis.harness.compose import compose, load_profile
+    from ifrvis.harness.tables import Row
+
+    overrides = {"model.track_head.num_queries": queries} if queries else {}
+    row = Row("convert", method, backbone, "ytvis19")
+    composed = compose(row, load_profile("paper"), overrides, num_classes=40)
+    if not composed.model:
+        raise UserError(f"Choose another --method or --backbone: {composed.not_implemented}.")
+    return composed.model
+
+
+def _lines(report: "Report", arguments: argparse.Namespace) -> list[str]:
+    queries = f", {report.queries} queries" if report.queries else ""
+    lines = [
+        f"wrote {arguments.out}: {report.name}{queries}, by the names of {report.source['names']}",
+        f"for {arguments.method}: {len(report.loaded)} parameters as they were, {len(report.remapped)} under another "
+        f"name or in another order, {sum(map(len, report.random.values()))} at random",
+    ]
+    lines += [f"  random: {len(names)} x {reason}: {_few(names)}" for reason, names in report.random.items()]
+    return lines + ([f"  unused: {len(report.unused)}: {_few(report.unused)}"] if report.unused else [])
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)

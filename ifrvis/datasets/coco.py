@@ -1,0 +1,115 @@
+"""Stills with instances in COCO's format, as videos of one frame with the categories of another dataset.
+
+`experiments/stills/*.yaml` say where they lie and which of their categories each dataset has, by name: the same word
+can mean another thing (COCO's mouse lies on a desk).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ifrvis.datasets.catalog import Dataset, frames_fingerprint, remembered
+from ifrvis.datasets.rle import expect
+from ifrvis.datasets.stills import MOTION_VERSION, Stills
+from ifrvis.datasets.ytvis import Category, checked_annotations
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, read_json, read_yaml, sha256_bytes
+from ifrvis.packed import packed_yaml
+from ifrvis.schema import construct
+
+__all__ = ["StillSet", "load_stills"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The content of a YAML in `experiments/stills/`; paths are relative to the data root."""
+
+    name: str
+    title: str
+    annotation: str
+    images: str
+    categories: dict[str, dict[str, str]]  # dataset -> category of the stills -> its name in that dataset
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class StillSet:
+    """Stills bound to a data root, for the categories of one dataset."""
+
+    annotation: Path
+    images: Path
+    names: dict[str, str]  # category of the stills -> category of the dataset
+    missing: str  # what to do about files that are not there
+
+    def joint_fingerprint(self, videos: str, ratio: float) -> str:
+        """Fingerprint of a training split, `videos`, with these stills mixed in.
+
+        It holds the content of the annotation file, names and sizes of the images in use, categories, the rule of
+        motion and the ratio.
+        """
+        state = self.annotation.stat()
+        key = [str(self.annotation.resolve()), state.st_mtime_ns, state.st_size, str(self.images.resolve()), self.names]
+        stills = remembered([*key, self.images.stat().st_mtime_ns], self._fingerprint)
+        content = {"videos": videos, "stills": stills, "names": self.names, "motion": MOTION_VERSION, "ratio": ratio}
+        return sha256_bytes(canonical_json(content))
+
+    def _fingerprint(self) -> str:
+        categories = tuple(Category(name, name) for name in sorted(set(self.names.values())))
+        return frames_fingerprint(self.read(categories).annotations, self.images)
+
+    def read(self, categories: tuple[Category, ...]) -> Stills:
+        """The images that show a category of the dataset; crowds and all other objects are left out.
+
+        Args:
+            categories: Those of the dataset.
+
+        Raises:
+            UserError: If the file is broken, or has no image that can be used.
+        """
+        content, path = read_json(self.annotation, "the annotations of stills"), self.annotation
+        keys = ("images", "annotations", "categories")
+        lists: list[Any] = [content.get(key) for key in keys] if isinstance(content, dict) else []
+        good = lists and all(isinstance(each, list) and all(isinstance(e, dict) for e in each) for each in lists)
+        expect(good, str(path), f"an object with lists of {', '.join(keys)}", content)
+        ids = {category.name: category.id for category in categories}
+        if absent := sorted(set(self.names.values()) - ids.keys()):
+            raise UserError(f"Correct 'categories' of the stills: the videos have no {absent[0]!r}.")
+        known = [(str(each.get("id")), self.names.get(str(each.get("name")))) for each in lists[2]]
+        mapped = {key: ids[name] for key, name in known if name is not None}
+        wanted = [each for each in lists[1] if str(each.get("category_id")) in mapped and not each.get("iscrowd")]
+        whole = {
+            "categories": [{"id": each.id, "name": each.name} for each in categories],
+            "videos": [
+                {**each, "file_names": [each.get("file_name")], "name": each.get("file_name")} for each in lists[0]
+            ],
+            "annotations": [_as_track(each, mapped) for each in wanted],
+        }
+        annotations = checked_annotations(whole, path)
+        shown = {track.video_id for track in annotations.tracks if track.masks[0] is not None}
+        if not shown:
+            raise UserError(f"Choose other stills than {path}: no image shows a category of the videos.")
+        return Stills(annotations.subset(shown), self.images)
+
+
+def _as_track(entry: dict[str, Any], mapped: dict[str, Any]) -> dict[str, Any]:
+    shape = entry.get("segmentation")
+    if isinstance(shape, list):  # COCO has polygons of two points, which have no area
+        shape = [each for each in shape if not isinstance(each, list) or len(each) >= 6] or None
+    ids = {"id": entry.get("id"), "video_id": entry.get("image_id"), "category_id": mapped[str(entry["category_id"])]}
+    return {**ids, "segmentations": [shape]}
+
+
+def load_stills(name: str, dataset: Dataset) -> StillSet:
+    """The stills `name` of `experiments/stills/`, or of a YAML file, for the categories of a dataset.
+
+    Raises:
+        UserError: If there are none, or their YAML has no categories of this dataset.
+    """
+    path = packed_yaml("stills", name)
+    config = construct(Config, read_yaml(path, "the stills"), str(path))
+    if dataset.name not in config.categories:
+        raise UserError(f"Add the categories of {dataset.name!r} to 'categories' in {path}: it has none yet.")
+    annotation, images = dataset.data_root / config.annotation, dataset.data_root / config.images
+    absent = next((each for each in (annotation, images) if not each.exists()), None)
+    missing = f"Put {config.title} where it is expected: {absent} does not exist. {config.source}".strip()
+    return StillSet(annotation, images, config.categories[dataset.name], missing if absent else "")

@@ -1,0 +1,42 @@
+"""The weights that a recipe's `train.init` names: where they are expected, what they must be, how to get them."""
+
+import os
+from pathlib import Path
+
+from ifrvis.errors import UserError
+from ifrvis.files import read_json, read_yaml, sha256_file
+from ifrvis.packed import packed
+from ifrvis.schema import check_name
+
+__all__ = ["named_weights"]
+
+
+def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
+    """The weights `name`: their path, their SHA-256 if they are there and what their name says, else what to do.
+
+    `ifrvis weights convert` writes beside each file what it is; a file of another name is taken with `--init` alone.
+
+    Raises:
+        UserError: If the name cannot be a file's.
+    """
+    check_name(name, "the initial weights that train.init names")
+    path = data_root / "weights" / f"{name}.pth"
+    if not os.path.isfile(path):  # noqa: PTH113  never raises
+        return path, None, f"Put the initial weights where they are expected: {path} does not exist.{_how(name, path)}"
+    digest = sha256_file(path)
+    try:
+        said = read_json(path.with_suffix(".json"), "the description of weights")
+    except UserError:
+        said = None
+    if isinstance(said, dict) and (said.get("name"), said.get("sha256")) == (name, digest):
+        return path, digest, ""
+    shown = said.get("name") if isinstance(said, dict) and said.get("sha256") == digest else "nothing that is known"
+    text = f"Convert the initial weights, or give them as --init: {path} holds {shown}, the recipe names {name}."
+    return path, None, text + _how(name, path)
+
+
+def _how(name: str, path: Path) -> str:
+    sources = read_yaml(packed("experiments", "weights", "sources.yaml"), "the sources of weights")
+    if name not in sources:
+        return ""
+    return f" Download {sources[name]} and run `ifrvis weights convert {sources[name].rpartition('/')[2]} {path}`."

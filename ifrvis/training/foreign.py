@@ -1,0 +1,134 @@
+"""Weights that other programs wrote, read without running anything of theirs.
+
+`.pkl` of numpy arrays (Detectron2's model zoo) by an unpickler that knows what arrays are made of and nothing else;
+`.pth` and `.bin` by torch's restricted reader. Sizes are bounded before anything is read.
+"""
+
+import collections
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ifrvis.errors import DataMissingError, UserError
+from ifrvis.training.checkpoints import load_plain
+
+__all__ = ["read_foreign"]
+
+MAX_BYTES = 8 << 30  # Swin-L with the state of its optimizer has a third of it
+MAX_ENTRIES = 20_000
+_WRAPPERS = ("state_dict", "model")  # keys under which programs keep the mapping
+
+
+def read_foreign(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a checkpoint, in the file's order; what is not a tensor is left out.
+
+    Raises:
+        UserError: If the file is missing, too large, cut short, or names anything but arrays and plain data.
+    """
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise UserError(f"Choose another file than {path}: it has {size} bytes, weights have at most {MAX_BYTES}.")
+        content = _read_pickle(path) if path.suffix == ".pkl" else load_plain(path)
+    except FileNotFoundError as error:
+        raise DataMissingError(f"Check the path of the weights: {path} does not exist.") from error
+    except (OSError, pickle.UnpicklingError, MemoryError) as error:
+        raise _unusable(path, error) from error
+    except ValueError as error:
+        raise error if isinstance(error, UserError) else _unusable(path, error) from error
+    for key in _WRAPPERS:
+        content = content.get(key, content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or len(content) > MAX_ENTRIES:
+        raise UserError(f"Choose a checkpoint: {path} is no mapping of at most {MAX_ENTRIES} names to arrays.")
+    found = {str(name): value.value if isinstance(value, _Array) else value for name, value in content.items()}
+    tensors = {name: _tensor(value, path) for name, value in found.items() if isinstance(value, Tensor | np.ndarray)}
+    if not tensors:
+        raise UserError(f"Choose a checkpoint: {path} has no tensor under a name.")
+    return tensors
+
+
+def _unusable(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"Download {path} again, or let the program that wrote it export its weights alone (MMDetection: "
+        f"tools/model_converters/publish_model.py): it is cut short, or holds more than arrays and plain data "
+        f"({str(error) or 'out of memory'})."
+    )
+
+
+def _tensor(value: Tensor | NDArray[Any], path: Path) -> Tensor:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
+    plain = value.layout == torch.strided and not value.is_quantized and not value.is_complex() and not value.is_meta
+    if not plain or (value.is_floating_point() and not bool(torch.isfinite(value).all())):
+        raise UserError(
+            f"Choose another checkpoint than {path}: not all of its tensors are dense and of finite numbers."
+        )
+    return value.detach()
+
+
+class _Dtype:
+    """The type of a pickled array; numpy's own would take its state from the file unread."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if code not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"):
+            raise pickle.UnpicklingError(f"an array of type {code!r:.20}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder("=" if state[1] == "|" else state[1])
+
+
+class _Array:
+    """A pickled array, made of its shape, type and bytes once these are checked to fit."""
+
+    value: NDArray[Any] | None = None
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, of_type, fortran, data = state
+        raw = data.encode("latin1") if isinstance(data, str) else data
+        self.value = np.frombuffer(raw, of_type.dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _from_buffer(data: Any, of_type: _Dtype, shape: Any, order: str) -> _Array:
+    array = _Array()
+    array.__setstate__((1, shape, of_type, order == "F", data))
+    return array
+
+
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): None,  # named, never called: a call would reserve memory
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): lambda text, encoding: text.encode({"latin1": "latin1"}[encoding]),
+    ("collections", "OrderedDict"): collections.OrderedDict,
+}
+for _core in ("numpy.core", "numpy._core"):
+    _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Array
+    _ALLOWED[f"{_core}.multiarray", "scalar"] = _Array  # of no value: it is no weight
+    _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _from_buffer
+
+
+# The one in Python: the one in C lets a few bytes ask for gigabytes of memo.
+class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+    """Reads arrays and plain data; any other name in the pickle is an error."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return _ALLOWED[module, name]
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as stream:
+        try:
+            return _Unpickler(stream, encoding="latin1").load()
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # garbage makes an unpickler raise almost anything
+            raise pickle.UnpicklingError((str(error) or type(error).__name__).splitlines()[0]) from error

@@ -1,0 +1,65 @@
+"""Counts of a set that can be counted by hand, and the command that prints and draws them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ifrvis.cli import main
+from ifrvis.datasets.rle import encode
+from ifrvis.datasets.stats import draw_stats, stats_of
+from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
+
+
+def track(id_, video_id, lefts, *, category_id=1, is_crowd=False):
+    """A square of 10 pixels with its left side at these places; None where it is not seen."""
+    masks = []
+    for left in lefts:
+        mask = np.zeros((20, 60), bool)
+        mask[5:15, (left or 0) : (left or 0) + 10] = True
+        masks.append(None if left is None else encode(mask))
+    return Track(id_, video_id, category_id, tuple(masks), (None,) * len(masks), is_crowd)
+
+
+def test_counts_are_those_counted_by_hand():
+    videos = tuple(Video(k, 60, 20, ("a.jpg",) * n, f"v{k}") for k, n in ((1, 3), (2, 2), (3, 1)))
+    tracks = (
+        track(1, 1, [0, 8, 20]),
+        track(2, 1, [20, 16, 0]),  # boxes of 1 and 2 share a fifth in the second frame
+        track(3, 1, [20, 16, 0], category_id=2),  # another class: no crossing
+        track(4, 1, [None, None, 11]),  # a tenth of track 1's at most
+        track(5, 2, [0, None]),
+        track(6, 2, [None, 0]),  # never at the same time
+        track(7, 2, [0, 0], is_crowd=True),
+    )
+    categories = (Category(1, "a"), Category(2, "b"), Category(3, "c"))
+    stats = stats_of(Annotations(Path("gt.json"), categories, videos, tracks))
+    assert stats.lengths == [3, 2, 1]
+    assert stats.instances == [4, 2, 0]
+    assert stats.spans == [3, 3, 3, 1, 1, 1]
+    assert stats.categories == {"a": 5, "b": 1, "c": 0}
+    assert stats.crossings == [1, 0, 0]
+    axes = Figure().subplots(1, 4)
+    draw_stats(stats, axes)
+    assert [ax.get_xlabel() for ax in axes][2:] == ["crossings of a video", "tracks"]
+    assert [bar.get_height() for bar in axes[2].patches] == [2, 1]
+    assert [label.get_text() for label in axes[3].get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_the_commands_check_a_mini_set_and_print_and_draw_what_it_holds(tmp_path, capsys):
+    check = ["data", "check", "smoke19", "--data-root", str(tmp_path), "--decode"]
+    assert main(check) == 2
+    assert "error, missing: Run `ifrvis data make-mini smoke19`" in capsys.readouterr().out
+    assert main(["data", "make-mini", "smoke19", "--data-root", str(tmp_path)]) == 0
+    assert main(check) == 0
+    out = capsys.readouterr().out
+    assert ("train: sound" in out, "heldout: sound" in out, "6 videos, 36 frames" in out) == (True, True, True)
+    stats = ["data", "stats", "smoke19", "--data-root", str(tmp_path), "--split"]
+    assert main([*stats, "heldout", "--plot", str(tmp_path / "stats.png")]) == 0
+    assert "videos      4, 24 frames, 6 to 6, median 6 a video" in capsys.readouterr().out
+    assert (tmp_path / "stats.png").read_bytes()[1:4] == b"PNG"
+    assert main([*stats, "train", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["lengths"]) == 6
+    assert main([*stats, "nothing"]) == 2
+    assert "Choose --split among train" in capsys.readouterr().err
