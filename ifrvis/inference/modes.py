@@ -79,8 +79,7 @@ def check_length(inference: Mapping[str, Any], source: FrameSource) -> None:
 
 def check_memory(model: nn.Module, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None) -> bool:
     """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
-    width = model.track_head.query_feat.embedding_dim
-    return mask_features_fit(width, views_of(source, inference), source.length, memory_gib)
+    return mask_features_fit(model, views_of(source, inference), source.length, memory_gib)
 
 
 @torch.inference_mode()
