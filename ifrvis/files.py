@@ -4,6 +4,7 @@ A file is written under a temporary name in its own folder, flushed to disk, the
 or hard-linked (`publish_once`: the first writer wins), so a reader sees all of it or nothing.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -11,9 +12,9 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import IO, Any, Never
+from typing import Any, BinaryIO, Never
 
 import yaml
 
@@ -21,13 +22,15 @@ from ifrvis.errors import UNPRINTABLE, UserError
 
 __all__ = [
     "canonical_json",
+    "parse_json",
     "publish_once",
     "read_json",
+    "read_text",
     "read_yaml",
     "sha256_bytes",
     "sha256_file",
+    "temporary_beside",
     "write_atomically",
-    "write_temporary",
 ]
 
 MAX_YAML_CHARACTERS = 1 << 18  # a second of parsing; the largest packed file has a fiftieth
@@ -56,12 +59,13 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     Raises:
         UserError: If the disk is full or the folder cannot be written.
     """
-    write_temporary(path, _writer(data)).replace(path)
+    temporary = _write_temporary(path, data)
+    temporary.replace(path)
 
 
 def publish_once(path: Path, data: bytes | str) -> bool:
     """Create `path` with `data` unless it exists; tells whether this call created it."""
-    temporary = write_temporary(path, _writer(data))
+    temporary = _write_temporary(path, data)
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -71,55 +75,58 @@ def publish_once(path: Path, data: bytes | str) -> bool:
     return True
 
 
-def _writer(data: bytes | str) -> Callable[[IO[bytes]], object]:
-    payload = data.encode() if isinstance(data, str) else data
-    return lambda stream: stream.write(payload)
-
-
-def write_temporary(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """A file beside `path` that `write` has filled, flushed to disk, for its caller to rename; none where that fails.
-
-    Raises:
-        UserError: If the disk is full or the folder cannot be written.
-    """
-    temporary = None
+def _write_temporary(path: Path, data: bytes | str) -> Path:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-    except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with temporary_beside(path) as (stream, temporary):
+            stream.write(data.encode() if isinstance(data, str) else data)
+    except OSError as error:
         raise _explained(error, path) from error
     return temporary
 
 
-def _explained(error: OSError | RuntimeError, path: Path) -> UserError:
-    cause = error.__context__ if isinstance(error.__context__, OSError) else error
-    reason = getattr(cause, "strerror", cause)
-    if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"Free some disk space and start again: no room left to write {path} ({reason}).")
-    return UserError(f"Make {path.parent} writable or choose another folder: cannot write {path} ({reason}).")
+@contextlib.contextmanager
+def temporary_beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file in the folder of `path`: whole and on disk when the block ends, gone if it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream, Path(name)
+            stream.flush()
+            os.fsync(handle)
+        Path(name).chmod(0o644)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
-def _read_text(path: Path, what: str, most: int = -1) -> str:
+def _explained(error: OSError, path: Path) -> UserError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"Free some disk space and start again: no room left to write {path} ({error.strerror}).")
+    return UserError(f"Make {path.parent} writable or choose another folder: cannot write {path} ({error.strerror}).")
+
+
+def read_text(path: Path, what: str, most: int = -1) -> str:
+    """The UTF-8 text of a file of fewer than `most` characters; `what` names it in errors."""
     try:
         with path.open(encoding="utf-8") as stream:
-            return stream.read(most)
+            text = stream.read(most)
     except FileNotFoundError as error:
         raise UserError(f"Check the path: {what} {path} does not exist.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Replace {path}: {what} cannot be read as UTF-8 text ({error}).") from error
+    if len(text) == most:
+        raise UserError(f"Shorten {path}: {what} has {most} characters or more.")
+    return text
 
 
 def read_json(path: Path, what: str = "the file") -> Any:
     """Parse a JSON file in which no object has a key twice; `what` names it in errors."""
-    text = _read_text(path, what)
+    return parse_json(read_text(path, what), path, what)
+
+
+def parse_json(text: str | bytes, path: Path, what: str) -> Any:
+    """Parse what is the content of a JSON file, or was unpacked from `path`."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a ValueError too
@@ -195,9 +202,7 @@ _StrictLoader.yaml_constructors = {
 
 def read_yaml(path: Path, what: str = "the file") -> Any:
     """Parse a YAML file with plain types only and no key twice; `what` names it in errors."""
-    text = _read_text(path, what, MAX_YAML_CHARACTERS)
-    if len(text) == MAX_YAML_CHARACTERS:
-        raise UserError(f"Shorten {path}: {what} has {MAX_YAML_CHARACTERS} characters or more.")
+    text = read_text(path, what, MAX_YAML_CHARACTERS)
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader by inheritance
     except (yaml.YAMLError, LookupError, RecursionError, ValueError) as error:  # `!!bool x` is a LookupError

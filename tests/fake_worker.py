@@ -3,7 +3,7 @@
 It counts to the iterations of its specification, with a checkpoint at each number, and publishes records whose AP is
 a function of the seed. `IFRVIS_FAKE` is JSON: `slow_s` a step, `fail` the seeds that fail, `die` the seeds that are
 killed before they have counted, `error` how they fail (the name of an exception), `log` a file in which each attempt
-that starts leaves a line.
+that starts leaves a line, `seen` a file that tells its environment and where its code lies.
 """
 
 import builtins
@@ -14,6 +14,7 @@ import signal
 import time
 from pathlib import Path
 
+import ifrvis
 from ifrvis.harness.life import StoppedError, live
 from ifrvis.harness.records import publish_record
 
@@ -27,6 +28,8 @@ def count(attempt, progress):
     if "log" in behaviour:
         with Path(behaviour["log"]).open("a") as stream:
             stream.write(f"{attempt.run.name} {attempt.number}\n")
+    if "seen" in behaviour:
+        Path(behaviour["seen"]).write_text(json.dumps({"variables": dict(os.environ), "code": ifrvis.__file__}))
     spec = attempt.run.read_spec()
     seed, total = spec["train"]["seed"], spec["train"]["iterations"]
     if seed in behaviour.get("die", []):

@@ -45,28 +45,52 @@ def test_canonical_json_depends_on_content_alone():
         canonical_json({"a": float("nan")})
 
 
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi")
+)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a: 1\na: 2\n", "remove one of the two keys 'a'"),
         ("1: a\n", "quote the key 1"),
-        ("a: [1\n", "is not valid YAML"),
-        ("a: !!python/object/apply:os.system [true]\n", "is not valid YAML"),
         ("? [a, b]\n: c\n", "quote the key"),
+        ("a: [1\n", "is not valid YAML"),
         ("a: 2001-99-99\n", "is not valid YAML"),
+        (BOMB, "write the value out instead of an alias"),
+        ("a: &a [*a]", "instead of an alias"),
+        ("{<<: {a: 1}}", "quote the value"),
+        ("a: 2001-01-01", "quote the value"),
+        ("a: !!python/object/apply:pathlib.Path.touch [canary]", "quote the value"),
+        ("a: !!python/name:os.system", "quote the value"),
+        ("a: !!binary aGk=", "quote the value"),
+        ("a: !!bool x", "not valid YAML"),
+        ('a: !!int ""', "in decimal digits"),
+        ("a: 010", "in decimal digits"),
+        ("a: 1:30", "in decimal digits"),
+        ("a: 0x" + "f" * 5000, "in decimal digits"),
+        ("a: " + "9" * 400, "in decimal digits"),
+        ("a: .nan", "finite number"),
+        ("a: 1.0e+999", "finite number"),
+        ('a: "\\e[31mred"', "remove the control character"),
+        ('a: "\\ud800"', "remove the control character"),
+        ("a: " + "[" * 60 + "]" * 60, "nest at most 50 levels"),
+        ("a: " + "x" * (1 << 18), "^Shorten .*characters or more"),
     ],
 )
-def test_bad_yaml_names_the_file_and_the_cure(tmp_path, text, message):
-    path = tmp_path / "table.yaml"
-    path.write_text(text)
+def test_yaml_says_what_json_can_say(text, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.yaml").write_text(text)
     with pytest.raises(UserError, match=message) as caught:
-        read_yaml(path, "the table")
+        read_yaml(tmp_path / "table.yaml", "the table")
     assert "table.yaml" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.yaml"]
 
 
 def test_bad_json_names_the_file(tmp_path):
     path = tmp_path / "gt.json"
-    for content in (b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000):
+    for content in (b"{", b"\xff\xfe", b"[" * 100_000, b"9" * 5000, b'[{"a": 1, "a": 2}]'):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"gt\.json"):
             read_json(path, "annotations")

@@ -66,8 +66,8 @@ def _split(arguments: argparse.Namespace) -> int:
     videos = [{"id": video.id, "name": video.name} for video in split.read().videos]
     content = {"dataset": dataset.name, "rule": asdict(split.heldout), "fingerprint": split.fingerprint}
     path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
-    text = json.dumps({**content, "videos": videos}, indent=1) + "\n"
-    if not publish_once(path, text) and path.read_text(encoding="utf-8") != text:
+    data = json.dumps({**content, "videos": videos}, indent=1).encode() + b"\n"
+    if not publish_once(path, data) and path.read_bytes() != data:
         raise UserError(f"Remove {path} if data or rule were changed on purpose: it lists another split.")
     print(f"{path}: {len(videos)} videos held out, fingerprint {split.fingerprint}")
     return 0

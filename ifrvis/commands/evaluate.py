@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def add_commands(commands: Any) -> None:
     text = "IDF1, MOTA, IDP, IDR and identity switches of boxes, by motmetrics"
     add_command(group, "tracking", _evaluate_tracking, text, _tracking_arguments)
     text = "identities that change, switch, merge, get lost or appear twice, with frame numbers"
-    add_command(group, "identity", _evaluate_identity, text, _identity_arguments)
+    add_command(group, "identity", _evaluate_identity, text, partial(_protocol_arguments, default="common"))
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,17 +40,15 @@ def _ap_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--official-quirks", action="store_true", help="do what the official code does on odd input")
 
 
+def _protocol_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    _arguments(parser)
+    text = f"what counts as a track: all, common, matched, oracle, or a YAML file (default: {default})"
+    parser.add_argument("--protocol", default=default, help=text)
+
+
 def _tracking_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments(parser)
-    text = "what counts as a track: all, common, matched (default), oracle, or a YAML file"
-    parser.add_argument("--protocol", default="matched", help=text)
+    _protocol_arguments(parser, "matched")
     parser.add_argument("--hota", action="store_true", help="HOTA, DetA and AssA too, if TrackEval is installed")
-
-
-def _identity_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments(parser)
-    text = "what counts as a track: all, common (default), matched, oracle, or a YAML file"
-    parser.add_argument("--protocol", default="common", help=text)
 
 
 def _evaluate_ap(arguments: argparse.Namespace) -> int:

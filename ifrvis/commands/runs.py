@@ -53,17 +53,20 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _cancel(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.attempts import latest
-    from ifrvis.harness.cancel import cancel, cancel_waiting
+    from ifrvis.harness.cancel import cancel, cancel_waiting, leave_queues
     from ifrvis.harness.planner import make_plan
 
     runs, tables = _runs_named(arguments), _tables_of(arguments)
-    newest = [latest(run) for run in runs]
-    alive = any(each is not None and each.is_alive() for each in newest)
+    newest = [each for each in map(latest, runs) if each is not None]
+    alive = any(each.is_alive() for each in newest)
+    left = leave_queues(newest)
+    for attempt in left:
+        print(f"{attempt.run.name} left the queue of the cluster")
     if tables and alive:
         plan = make_plan(request_of(arguments)[0])
         cancel_waiting(each.run(plan.request.results) for each in plan.to_run if each.state != "running")
     stopped = cancel(runs, now=arguments.now, patience_s=arguments.wait, say=lambda line: print(line, flush=True))
-    if not alive:
+    if not (alive or left):
         print("nothing of it runs")
     return 0 if stopped else 1
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ifrvis.harness.compose import Profile
-    from ifrvis.harness.plan import Request
+    from ifrvis.harness.plan import Plan, Request
 
-__all__ = ["add_command", "request_of", "root_arguments", "selection_arguments"]
+__all__ = ["add_command", "planned", "request_of", "root_arguments", "selection_arguments"]
 
 
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
@@ -66,21 +66,39 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
 
 
 def _profile(arguments: argparse.Namespace) -> tuple["Profile", str]:
-    """The profile asked for; else `paper` where its data and a GPU are, else `mini`."""
+    """The profile asked for; else `paper` where its data are, and a GPU or a cluster; else `mini`."""
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.harness.compose import load_profile
     from ifrvis.harness.machine import gpus
 
     if arguments.profile:
         return load_profile(arguments.profile), "as asked"
-    if not gpus():
+    on_cluster = getattr(arguments, "cluster", None) is not None
+    if not (gpus() or on_cluster):
         return load_profile("mini"), "no GPU here"
     paper = load_profile("paper")
     for name in sorted(set(paper.datasets.values())):
         missing = load_dataset(name, arguments.data_root).split("train").missing
         if missing:
             return load_profile("mini"), f"the data of profile paper are not all here: {missing}"
-    return paper, "its data and a GPU are here"
+    return paper, f"its data are here, and a {'cluster was given' if on_cluster else 'GPU is'}"
+
+
+def planned(request: "Request") -> "Plan":
+    """The plan of a request, once the scheduler has said which jobs of its runs, if any are on a cluster, are gone."""
+    from ifrvis.harness.attempts import latest
+    from ifrvis.harness.planner import make_plan
+
+    plan = make_plan(request)
+    living = [each for each in plan.trainings if each.state in ("pending", "running")]
+    newest = [latest(each.run(request.results)) for each in living]
+    on_cluster = [each for each in newest if each is not None and each.place()]
+    if not on_cluster:
+        return plan
+    from ifrvis.harness.settle import settle
+
+    settle(on_cluster)
+    return make_plan(request)
 
 
 def add_command(

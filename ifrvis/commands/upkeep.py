@@ -4,9 +4,13 @@ import argparse
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
+
+if TYPE_CHECKING:
+    from ifrvis.harness.doctor import Check
+    from ifrvis.harness.plan import Plan
 
 __all__ = ["add_commands"]
 
@@ -37,6 +41,8 @@ def _prune_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser, nargs="*")
+    parser.add_argument("--cluster", metavar="FILE", help="look at this cluster instead, also with one tiny job there")
+    parser.add_argument("--wait", type=float, default=300.0, metavar="S", help="for that job, at most (default: 300)")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -110,11 +116,28 @@ def _doctor(arguments: argparse.Namespace) -> int:
     request, why = request_of(arguments)
     plan = make_plan(request)
     measure_siblings(plan)
-    checks = examine(plan)
+    checks = _examine_cluster(plan, arguments) if arguments.cluster else examine(plan)
     if arguments.json:
         print(json.dumps([vars(each) for each in checks], indent=1))
     else:
-        print(f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}):")
+        on = f" on {arguments.cluster}" * bool(arguments.cluster)
+        print(f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:")
         for each in checks:
-            print(f"  {each.state:5} {each.name:17} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
+            print(f"  {each.state:5} {each.name:22} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
     return 1 if any(each.state == "no" for each in checks) else 0
+
+
+def _examine_cluster(plan: "Plan", arguments: argparse.Namespace) -> list["Check"]:
+    from ifrvis.harness.cluster import load_cluster
+    from ifrvis.harness.doctor_cluster import examine_cluster
+
+    cluster, profile = load_cluster(arguments.cluster), arguments.profile or plan.request.profile.name
+    if cluster.setup and not arguments.json:
+        print("\n".join(["each job first runs:", *(f"  {line}" for line in cluster.setup)]))
+    profile = str(Path(profile).resolve()) if Path(profile).is_file() else profile
+    asked = [*arguments.tables, "--profile", profile, "--data-root", str(arguments.data_root.resolve())]
+    asked += ["--results", str(arguments.results.resolve())]
+    for option in ("rows", "seeds", "dataset", "init"):
+        value = getattr(arguments, option)
+        asked += [f"--{option}", str(value)] if value is not None else []
+    return examine_cluster(cluster, plan, asked, patience_s=arguments.wait)

@@ -7,8 +7,6 @@ parameters and seed, known before the set is made.
 """
 
 import contextlib
-import fnmatch
-import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -17,30 +15,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ifrvis.datasets import synthetic
-from ifrvis.datasets.ytvis import Annotations, Video, read_annotations
+from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
+from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import canonical_json, read_yaml, sha256_bytes, sha256_file, write_atomically
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import check_name, construct
 
-__all__ = ["Dataset", "HeldOut", "Role", "Split", "load_dataset"]
+__all__ = ["Dataset", "Role", "Split", "load_dataset"]
 
 Role = Literal["train", "heldout", "pretrain", "dev", "full", "server"]  # full, server: of protocol `server`
 SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain", "dev": "dev"}
 SYNTHETIC_SPLITS |= {"full": "train", "server": "test"}  # nothing is held out of a synthetic training split
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Which training videos are kept for scoring: named ones (globs of names), or a seeded draw.
-
-    Videos whose names match one of `groups` (globs) are drawn together or not at all.
-    """
-
-    videos: tuple[str, ...] = ()
-    draw: int = 0
-    seed: int = 0
-    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,8 +111,11 @@ class Dataset:
     def make(self, role: Role, progress: Callable[[int, int], None] | None = None) -> None:
         """Make one split of a synthetic set unless it is there; other datasets cannot be made."""
         if self.config.synthetic is not None:
-            parameters = self._parameters()
-            synthetic.make_split(parameters, SYNTHETIC_SPLITS[role], self._folder(), progress=progress)
+            from ifrvis.datasets.making import (
+                make_split,  # it draws; a plan, which needs fingerprints alone, does without
+            )
+
+            make_split(self._parameters(), SYNTHETIC_SPLITS[role], self._folder(), progress=progress)
 
     def _parameters(self) -> synthetic.SyntheticParameters:
         assert self.config.synthetic is not None
@@ -157,28 +146,23 @@ class Dataset:
         return Path(os.environ[variable]) if variable and variable in os.environ else self.data_root
 
     def _file_split(self, role: Role) -> Split:
-        config = self.config
-        assert config.annotation is not None
-        assert config.frames is not None
-        annotation, frames, heldout = config.annotation, config.frames, _rule(config.heldout)
-        if role == "server":
-            if config.server is None:
-                raise UserError(
-                    f"Add 'server', its annotation and frames, to dataset {self.name!r}: there is none yet."
-                )
-            annotation, frames = config.server.annotation, config.server.frames
-        if role in ("full", "server"):
-            heldout = None
-        return self._split_of_files(role, self._root() / annotation, self._root() / frames, heldout)
-
-    def _split_of_files(self, role: Role, annotation: Path, frames: Path, heldout: HeldOut | None) -> Split:
-        missing = self._what_is_missing(annotation, frames)
+        place = self.config.server if role == "server" else self.config
+        if place is None:
+            raise UserError(f"Add 'server', its annotation and frames, to dataset {self.name!r}: there is none yet.")
+        assert place.annotation is not None
+        assert place.frames is not None
+        annotation, frames = self._root() / place.annotation, self._root() / place.frames
         split = Split(
-            *(self.name, role, annotation, frames, None, missing),
-            heldout=heldout,
+            dataset=self.name,
+            role=role,
+            annotation=annotation,
+            frames=frames,
+            fingerprint=None,
+            missing=self._what_is_missing(annotation, frames),
+            heldout=None if role in ("full", "server") else heldout_rule(self.config.heldout),
             categories=self.config.categories,
         )
-        return split if missing else replace(split, fingerprint=_file_fingerprint(split))
+        return split if split.missing else replace(split, fingerprint=_file_fingerprint(split))
 
     def _what_is_missing(self, annotation: Path, frames: Path) -> str:
         absent = [path for path in (annotation, frames) if not os.path.exists(path)]  # noqa: PTH110  never raises
@@ -207,30 +191,8 @@ def load_dataset(name: str, data_root: Path) -> Dataset:
     files_given = config.annotation is not None and config.frames is not None
     if (config.synthetic is None) != files_given:
         raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
-    _rule(config.heldout)  # a name that does not exist is found now
+    heldout_rule(config.heldout)  # a name that does not exist is found now
     return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
-
-
-def _rule(given: str | HeldOut | None) -> HeldOut | None:
-    if not isinstance(given, str):
-        return given
-    path = packed_yaml("splits", given)
-    return construct(HeldOut, read_yaml(path, "the rule of the split"), str(path))
-
-
-def heldout_videos(videos: tuple[Video, ...], rule: HeldOut) -> set[Any]:
-    """Ids of the videos that a rule keeps for scoring; the order of the file does not matter."""
-    if rule.videos:
-        return {video.id for video in videos if any(fnmatch.fnmatch(video.name, glob) for glob in rule.videos)}
-    groups: dict[str, list[Any]] = {}
-    for video in videos:
-        group = next((glob for glob in rule.groups if fnmatch.fnmatch(video.name, glob)), video.name)
-        groups.setdefault(group, []).append(video.id)
-    drawn: set[Any] = set()
-    for group in sorted(groups, key=lambda name: hashlib.sha256(f"{rule.seed}:{name}".encode()).digest()):
-        if len(drawn) + len(groups[group]) <= rule.draw:
-            drawn.update(groups[group])
-    return drawn
 
 
 def _file_fingerprint(split: Split) -> str:

@@ -24,6 +24,7 @@ from ifrvis.errors import DataMissingError, UserError
 
 __all__ = ["Clip", "ClipDraw", "ClipSampler", "load_clip", "padded_size", "read_frame", "resized_size"]
 
+PAD_TO = 32  # pixels
 MAX_REDRAWS = 10  # for a clip without any visible instance
 # A seed sequence pads with zeros, so that [a, b] and [a, b, 0] are one stream: each use opens with its own number.
 _EPOCH_STREAM, _CLIP_STREAM = 1, 2
@@ -114,7 +115,7 @@ class ClipSampler:
 
     def draw(self, iteration: int, position: int) -> ClipDraw:
         """The clip at one position of one iteration."""
-        rng = _generator(_CLIP_STREAM, self.seed, iteration, position)
+        rng = np.random.default_rng([_CLIP_STREAM, self.seed, iteration, position])
         epoch, turn = divmod(iteration * self.global_batch + position, len(self._videos))
         video, visible = self._videos[_permutation(self.seed, epoch, len(self._videos))[turn]]
         frames = self._draw_frames(rng, visible)
@@ -141,13 +142,9 @@ class ClipSampler:
         return tuple(sorted([key, *drawn]))
 
 
-def _generator(*key: int) -> np.random.Generator:
-    return np.random.default_rng(key)
-
-
 @functools.lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return _generator(_EPOCH_STREAM, seed, epoch).permutation(count)
+    return np.random.default_rng([_EPOCH_STREAM, seed, epoch]).permutation(count)
 
 
 def _trained(annotations: Annotations, video: Video) -> list[Track]:
@@ -169,11 +166,11 @@ def resized_size(height: int, width: int, *, side: int, max_side: int) -> tuple[
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
-def padded_size(draws: Sequence[ClipDraw], divisor: int = 32) -> tuple[int, int]:
-    """Height and width, in pixels, that hold every clip of a global batch and are multiples of `divisor`."""
+def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
+    """Height and width, in pixels, that hold every clip of a global batch and are multiples of PAD_TO."""
     height = max(draw.size[0] for draw in draws)
     width = max(draw.size[1] for draw in draws)
-    return -(-height // divisor) * divisor, -(-width // divisor) * divisor
+    return -(-height // PAD_TO) * PAD_TO, -(-width // PAD_TO) * PAD_TO
 
 
 def read_frame(frames_root: Path, video: Video, frame: int) -> NDArray[np.uint8]:

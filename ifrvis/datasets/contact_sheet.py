@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ifrvis.datasets.clips import read_frame
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Annotations, Track, Video, read_annotations
 from ifrvis.errors import UserError
@@ -36,7 +37,7 @@ def contact_sheet(annotation_path: Path, frames_root: Path, out_png: Path, *, vi
 def _row(annotations: Annotations, video: Video, frames_root: Path, frames: int) -> NDArray[np.uint8]:
     chosen = np.unique(np.linspace(0, video.length - 1, frames).round().astype(int))
     tracks = annotations.tracks_of(video.id)
-    cells = [_cell(frames_root / video.file_names[frame], tracks, int(frame)) for frame in chosen]
+    cells = [_cell(read_frame(frames_root, video, frame), tracks, frame) for frame in chosen.tolist()]
     return np.concatenate([_label(video, cells[0].shape[0]), *cells], axis=1)
 
 
@@ -47,10 +48,7 @@ def _label(video: Video, height: int) -> NDArray[np.uint8]:
     return label
 
 
-def _cell(path: Path, tracks: tuple[Track, ...], frame: int) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise UserError(f"Restore {path}: this frame cannot be read.")
+def _cell(image: NDArray[np.uint8], tracks: tuple[Track, ...], frame: int) -> NDArray[np.uint8]:
     scale = _CELL_WIDTH / image.shape[1]
     cell: NDArray[np.uint8] = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     for position, track in enumerate(tracks):

@@ -130,11 +130,15 @@ def _clean_runs(texts: list[str], num_pixels: int) -> Runs | None:
         runs, starts = _decompressed(texts)
     except ValueError:  # no texts at all, too
         return None
-    if runs.min() < 0 or runs.max() > num_pixels:  # before the sums, which could wrap around
-        return None
     num_empty = np.count_nonzero(runs == 0) - np.count_nonzero(runs[starts] == 0)
-    clean = num_empty == 0 and np.all(np.add.reduceat(runs, starts, dtype=np.int64) == num_pixels)
-    return Runs(runs, starts) if clean else None
+    return Runs(runs, starts) if num_empty == 0 and _fill(runs, starts, num_pixels) else None
+
+
+def _fill(runs: NDArray[np.signedinteger[Any]], starts: list[int] | NDArray[np.int64], num_pixels: int) -> bool:
+    """Whether the runs of each mask are 0 or more and add up to its pixels."""
+    if runs.min() < 0 or runs.max() > num_pixels:  # before the sums, which could wrap around
+        return False
+    return bool(np.all(np.add.reduceat(runs, starts, dtype=np.int64) == num_pixels))
 
 
 def _checked_runs(counts: Any, num_pixels: int, where: str) -> NDArray[np.signedinteger[Any]]:
@@ -146,10 +150,9 @@ def _checked_runs(counts: Any, num_pixels: int, where: str) -> NDArray[np.signed
             runs = _decompressed([text]).lengths
     except (OverflowError, TypeError, ValueError):
         runs = np.empty(0)
-    # The bound on each run comes before the sum, which could wrap around without it.
-    good = runs.dtype.kind == "i" and runs.ndim == 1 and runs.size and runs.min() >= 0 and runs.max() <= num_pixels
+    good = runs.dtype.kind == "i" and runs.ndim == 1 and runs.size and _fill(runs, [0], num_pixels)
     expected = f"runs of 0 or more pixels, as a list or compressed, that add up to height x width, {num_pixels}"
-    expect(good and runs.sum() == num_pixels, where, expected, counts)
+    expect(good, where, expected, counts)
     return runs
 
 

@@ -41,6 +41,7 @@ from ifrvis.evaluation.tubes import overlaps
 __all__ = ["IdentityError", "Kind", "VideoErrors", "count_errors", "identity_errors"]
 
 Kind = Literal["change", "switch", "merged", "lost", "duplicate"]
+_Found = tuple[Kind, tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # kind, frames, objects, predictions
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,8 @@ class _Finder:
             if g >= 0 and owners[g] != p:
                 self._lasting["duplicate", (g,), (p,)].append(t)
 
-    def errors(self) -> list[tuple[Kind, tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
-        """Kind, frames, objects and predictions of each error, sorted."""
+    def errors(self) -> list[_Found]:
+        """The errors, sorted; objects and predictions by position."""
         found = self._swaps_and_changes()
         for (kind, gts, preds), frames in self._lasting.items():
             if kind != "lost" or gts[0] in self.found:
@@ -204,9 +205,9 @@ class _Finder:
             self._events.append(_Event(t, since, g, old, owner))
         self._last[g] = (owner, t)
 
-    def _swaps_and_changes(self) -> list[tuple[Kind, tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+    def _swaps_and_changes(self) -> list[_Found]:
         """Each event is half of one switch, or a change."""
-        found: list[tuple[Kind, tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = []
+        found: list[_Found] = []
         rest = list(self._events)
         while rest:
             one = rest.pop(0)

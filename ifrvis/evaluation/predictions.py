@@ -6,7 +6,6 @@ become `Prediction`s, the one thing that metrics read. Files are checked like an
 """
 
 import gzip
-import json
 import sys
 import zlib
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from ifrvis.datasets.rle import Rle, expect
 from ifrvis.datasets.ytvis import Annotations, Id, checked_id, checked_masks, checked_number, id_order
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, read_json, write_atomically
+from ifrvis.files import canonical_json, parse_json, read_json, write_atomically
 
 __all__ = [
     "Prediction",
@@ -109,15 +108,13 @@ def _unpacked(path: Path) -> Any:
     try:
         with gzip.open(path) as stream:
             data = stream.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise UserError(f"Replace {path}: the predictions file unpacks to more than {MAX_BYTES} bytes.")
-        return json.loads(data)
     except FileNotFoundError as error:
         raise UserError(f"Check the path: the predictions file {path} does not exist.") from error
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"Replace {path}: the predictions file is not packed JSON ({error}).") from error
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise UserError(f"Replace {path}: the predictions file cannot be unpacked ({error}).") from error
+    if len(data) > MAX_BYTES:
+        raise UserError(f"Replace {path}: the predictions file unpacks to more than {MAX_BYTES} bytes.")
+    return parse_json(data, path, "the predictions file")
 
 
 def _video(entry: Any, annotations: Annotations, where: str) -> VideoPredictions:

@@ -3,11 +3,11 @@
 The paper does not say how its Table 3 chooses them, and the choice moves every number of it.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from ifrvis.datasets.splits import in_seeded_order
 from ifrvis.datasets.ytvis import Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Prediction
@@ -15,9 +15,7 @@ from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import construct
 
-__all__ = ["RECORDED", "TrackingProtocol", "halves", "load_protocol", "load_protocols"]
-
-RECORDED = ("all", "common", "matched")  # the protocols of every record
+__all__ = ["TrackingProtocol", "halves", "load_protocol"]
 
 
 @dataclass(frozen=True)
@@ -75,12 +73,6 @@ def load_protocol(name: str) -> TrackingProtocol:
     return protocol
 
 
-def load_protocols(names: Sequence[str] = RECORDED) -> list[TrackingProtocol]:
-    """Several protocols; by default those of every record."""
-    return [load_protocol(name) for name in names]
-
-
 def halves(video_ids: Iterable[Id], seed: int) -> dict[Id, int]:
     """Half 0 or 1 of each video; the order of the videos does not matter."""
-    ordered = sorted(video_ids, key=lambda video_id: hashlib.sha256(f"{seed}:{video_id}".encode()).digest())
-    return {video_id: position % 2 for position, video_id in enumerate(ordered)}
+    return {video_id: position % 2 for position, video_id in enumerate(in_seeded_order(video_ids, seed))}

@@ -18,14 +18,14 @@ from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Prediction, checked_results
-from ifrvis.files import canonical_json, write_atomically
+from ifrvis.files import canonical_json, parse_json, read_text, write_atomically
 
 __all__ = ["comment_of", "read_server_scores", "read_submission", "write_submission"]
 
 NAME = "results.json"
 MAX_BYTES = 2 << 30  # unpacked
 MAX_RATIO = 200  # of unpacked to packed size; run-length text packs to a third or a tenth
-MAX_SCORES_BYTES = 1 << 16
+MAX_SCORES_CHARACTERS = 1 << 16
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: equal predictions give equal bytes
 _METRIC = re.compile(r"m?(ap|ar)0?(50|75|10|1|s|m|l)?")
 
@@ -52,11 +52,7 @@ def read_submission(path: Path, annotations: Annotations) -> tuple[Prediction, .
         UserError: If it is no such zip, or its results are wrong; the message names file, index and field.
     """
     where = f"{path}: {NAME}"
-    data = _unpacked(path)
-    try:
-        entries = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"Replace {path}: {NAME} in it is not valid JSON ({error}).") from error
+    entries = parse_json(_unpacked(path), path, f"{NAME} in it")
     predictions = checked_results(entries, annotations, where)
     for index, entry in enumerate(entries):
         for t, mask in enumerate(entry["segmentations"]):
@@ -122,7 +118,7 @@ def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, 
     Raises:
         UserError: If there is no AP, a metric comes twice, or a value is no fraction.
     """
-    text = _text_of(path)
+    text = read_text(path, "the file of scores", MAX_SCORES_CHARACTERS)
     scores: dict[str, float | None] = {}
     for name, value in _named_values(text):
         match = _METRIC.fullmatch(re.sub("[^a-z0-9]", "", name.lower()))
@@ -136,18 +132,6 @@ def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, 
         scores[metric] = None if number == -1 else number
     expect("AP" in scores, str(path), "a line or a key with AP", text)
     return scores, text
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_SCORES_BYTES + 1)
-        expect(len(data) <= MAX_SCORES_BYTES, str(path), f"at most {MAX_SCORES_BYTES} bytes of scores", "more")
-        return data.decode()
-    except FileNotFoundError as error:
-        raise UserError(f"Check the path: the scores {path} do not exist.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Replace {path}: the scores cannot be read as UTF-8 text ({error}).") from error
 
 
 def _named_values(text: str) -> Iterator[tuple[str, float]]:

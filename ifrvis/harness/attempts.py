@@ -7,6 +7,7 @@ fencing token: a worker that is no longer the highest attempt of its run stops b
       submit.json    what the worker is asked for, written by the launcher, and which process that is
       env.json       the machine: an allow-list
       job.json       the worker's process, which says at once where it is gone on this machine
+      slurm.json     on a cluster: the array that it waits in, written before that is submitted
       heartbeat      JSON of the progress, rewritten every few seconds; its age tells whether the worker lives
       stop           present: the worker is asked to stop at the next safe point, for the reason that it holds
       retry          present: somebody has looked at the failure, and the next launch may start the run again
@@ -26,11 +27,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ifrvis.errors import UserError, printable
-from ifrvis.files import canonical_json, read_json, write_atomically
+from ifrvis.files import canonical_json, publish_once, read_json, write_atomically
 from ifrvis.harness.runs import Run
 from ifrvis.schema import is_number
 
-__all__ = ["Attempt", "AttemptState", "StaleAttemptError", "attempts_of", "claim", "latest", "this_process"]
+__all__ = [
+    "Attempt",
+    "AttemptState",
+    "StaleAttemptError",
+    "age_s",
+    "attempts_of",
+    "claim",
+    "latest",
+    "names_a_command",
+    "this_process",
+]
 
 AttemptState = Literal["pending", "running", "complete", "stopped", "failed", "killed"]
 HEARTBEAT_LIMIT_S = 90.0  # a worker beats every 2 s, also while it builds its model
@@ -76,7 +87,9 @@ class Attempt:
         if self.process_lives() is False:
             return "killed"
         heartbeat = self.folder / "heartbeat"
-        age = _age_s(heartbeat if heartbeat.exists() else self.folder)
+        if self.place():  # it may wait for days, or be suspended: only the scheduler knows that it is gone
+            return "running" if heartbeat.exists() else "pending"
+        age = age_s(heartbeat if heartbeat.exists() else self.folder)
         if heartbeat.exists():
             return "running" if age < HEARTBEAT_LIMIT_S else "killed"
         return "killed" if age > PENDING_LIMIT_S or self._is_abandoned(age) else "pending"
@@ -100,6 +113,21 @@ class Attempt:
         """Write `exit.json`."""
         ending = {"reason": reason, "kind": kind, "message": message, "seconds": round(seconds, 3)}
         write_atomically(self.folder / "exit.json", json.dumps(ending, indent=1) + "\n")
+
+    def end_unless_ended(self, reason: AttemptState, *, kind: str, message: str) -> None:
+        """Write `exit.json` for a worker that is gone; what it wrote itself stays, also if it cannot be seen yet."""
+        ending = {"reason": reason, "kind": kind, "message": message, "seconds": 0.0}
+        publish_once(self.folder / "exit.json", json.dumps(ending, indent=1) + "\n")
+
+    def place(self) -> dict[str, Any]:
+        """The SLURM job behind the attempt: `name` and `index` of its array, `cluster`, `user`; empty without one."""
+        place = _object(self.folder / "slurm.json") if (self.folder / "slurm.json").exists() else {}
+        kinds = {"name": str, "index": int, "cluster": str, "user": int}
+        return place if all(type(place.get(key)) is kind for key, kind in kinds.items()) else {}
+
+    def has_begun(self) -> bool:
+        """Whether its worker has shown a sign of life."""
+        return (self.folder / "heartbeat").exists()
 
     def progress(self) -> dict[str, Any]:
         """Phase and numbers of the last heartbeat; empty before the first, and where it cannot be used."""
@@ -164,8 +192,13 @@ class Attempt:
         path = self.folder / "submit.json"
         if not path.exists():
             return age_s > CLAIM_LIMIT_S
-        launcher = _object(path).get("launcher")
-        return isinstance(launcher, dict) and _lives(launcher) is False and not _is_in_a_command(self.folder)
+        # Without the root, which may be written in several ways.
+        return self.launcher_lives() is False and not names_a_command("/".join(self.folder.parts[-4:]))
+
+    def launcher_lives(self) -> bool | None:
+        """Whether the process that claimed the attempt lives; None if it cannot be seen from here."""
+        launcher = _object(self.folder / "submit.json").get("launcher")
+        return _lives(launcher) if isinstance(launcher, dict) else None
 
 
 def attempts_of(run: Run) -> list[Attempt]:
@@ -234,12 +267,11 @@ def _lives(process: dict[str, Any]) -> bool | None:
     return isinstance(pid, int) and isinstance(started, str) and process_start(pid) == started
 
 
-def _is_in_a_command(folder: Path) -> bool:
-    """Whether the command of any process names an attempt's folder: its job is about to begin."""
-    name = "/".join(folder.parts[-4:]).encode()  # without the root, which may be written in several ways
+def names_a_command(name: str) -> bool:
+    """Whether the command of any process here has a name in it: a job that is about to begin, or to be submitted."""
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if name in command.read_bytes():
+            if name.encode() in command.read_bytes():
                 return True
     return False
 
@@ -253,7 +285,7 @@ def _object(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _age_s(path: Path) -> float:
+def age_s(path: Path) -> float:
     """Age of a file by the file server's own clock, where we may write beside it."""
     try:
         with tempfile.TemporaryFile(dir=path.parent) as probe:

@@ -1,4 +1,4 @@
-"""Cancelling runs: at the next safe point, or now."""
+"""Cancelling runs: at the next safe point, or now; what waits in the queue of a cluster leaves it."""
 
 import contextlib
 import os
@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 
 from ifrvis.errors import UserError
 from ifrvis.files import read_json
-from ifrvis.harness.attempts import Attempt, claim, latest
+from ifrvis.harness.attempts import HEARTBEAT_LIMIT_S, Attempt, age_s, claim, latest
 from ifrvis.harness.runs import Run
+from ifrvis.harness.scheduler import Job, cancel_jobs
+from ifrvis.harness.settle import settle
 
-__all__ = ["cancel", "cancel_waiting"]
+__all__ = ["cancel", "cancel_waiting", "leave_queues"]
 
 POLL_S = 0.2
 
@@ -53,11 +55,37 @@ def cancel(runs: Iterable[Run], *, now: bool, patience_s: float, say: Callable[[
     return not living
 
 
+def leave_queues(newest: Iterable[Attempt]) -> list[Attempt]:
+    """Cancel the jobs of a cluster that have not begun, or would begin again; the attempts that they stood behind."""
+    jobs = _living_jobs(newest)
+    waiting = {each: job for each, job in jobs.items() if job.state == "PENDING" or each.ending() is not None}
+    if not cancel_jobs(waiting.values()):
+        return []
+    for attempt in waiting:
+        attempt.end_unless_ended("stopped", kind="cancelled", message="cancelled before it began")
+    return list(waiting)
+
+
+def _living_jobs(attempts: Iterable[Attempt]) -> dict[Attempt, Job]:
+    found = settle(each for each in attempts if each.place()) or {}
+    return {attempt: job for attempt, job in found.items() if job is not None and not job.is_over}
+
+
 def _kill(attempt: Attempt) -> None:
     """End an attempt before its process, so that no launcher takes it for one that was killed and goes on."""
-    if attempt.process_lives() is None:
+    here, jobs = attempt.process_lives() is not None, _living_jobs([attempt]).values()
+    if not (here or jobs or _is_silent(attempt)):
         raise UserError(f"Cancel {attempt.run.name} without --now: its process is not on this machine, or not yet.")
-    pid = read_json(attempt.folder / "job.json", "the process of an attempt")["pid"]
     attempt.end("stopped", kind="cancelled", message="cancelled; the next attempt goes on from the last checkpoint")
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    cancel_jobs(jobs)
+    if here:
+        pid = read_json(attempt.folder / "job.json", "the process of an attempt")["pid"]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_silent(attempt: Attempt) -> bool:
+    """Whether an attempt on a cluster that cannot be asked has shown no sign of life for long: a person may end it."""
+    return bool(attempt.place()) and (
+        not attempt.has_begun() or age_s(attempt.folder / "heartbeat") > HEARTBEAT_LIMIT_S
+    )

@@ -19,12 +19,17 @@ from ifrvis.harness.attempts import Attempt, StaleAttemptError, this_process
 from ifrvis.harness.provenance import environment
 from ifrvis.harness.runs import Results
 
-__all__ = ["StoppedError", "attempt_at", "live"]
+__all__ = ["SIGNALS", "StoppedError", "attempt_at", "live", "signals_ask"]
 
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # torch says so in plain RuntimeErrors
-LOADER_KILLED = re.compile("DataLoader worker .*(killed by signal|exited unexpectedly)")
+OTHER_KILLED = re.compile(  # one that loads data, or one that trains beside this one (Gloo, NCCL)
+    "DataLoader worker .*(killed by signal|exited unexpectedly)"
+    "|gloo/transport/.*(Connection (closed|reset) by peer|Broken pipe)"
+    "|remote process exited or there was a network error",
+    re.DOTALL,
+)
 SIGNALS = {signal.SIGTERM: "preempted", signal.SIGUSR1: "timeout", signal.SIGUSR2: "timeout"}
 log = logging.getLogger("ifrvis")
 
@@ -43,7 +48,7 @@ def live(folder: str, work: Callable[[Attempt, dict[str, Any]], None]) -> None:
     attempt = attempt_at(Path(folder))
     if attempt.ending() is not None:  # its launcher gave it up before it began: a later one may be at work already
         return
-    with _output_to(attempt.log), _heart(attempt) as progress, _signals_ask(attempt):
+    with _output_to(attempt.log), _heart(attempt) as progress, signals_ask(attempt):
         started = time.monotonic()
         reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, progress))
         if kind == StoppedError.__name__:
@@ -81,9 +86,9 @@ def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
 
 
 def _failure(error: Exception) -> tuple[Any, str, str]:
-    if killed := next((str(each) for each in _chain(error) if LOADER_KILLED.search(str(each))), None):
+    if killed := next((str(each) for each in _chain(error) if OTHER_KILLED.search(str(each))), None):
         log.error("%s", killed)
-        return "killed", "killed", f"a process that loads data was killed: {killed}"
+        return "killed", "killed", f"a process beside this one was killed: {killed}"
     if isinstance(error, UserError):
         log.error("%s", error)
         return "failed", KINDS.get(type(error).__name__, "input"), str(error)
@@ -102,7 +107,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextlib.contextmanager
-def _signals_ask(attempt: Attempt) -> Iterator[None]:
+def signals_ask(attempt: Attempt) -> Iterator[None]:
     """While the block lasts, what a cluster sends before it kills asks for a stop at the next safe point."""
     if threading.current_thread() is not threading.main_thread():
         yield

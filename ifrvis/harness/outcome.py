@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from ifrvis.harness.local import Item
 from ifrvis.harness.plan import Plan, PlannedRow
+from ifrvis.harness.queue import Item
 from ifrvis.harness.recovery import kind_of
 
 __all__ = ["failure_lines", "verdicts", "waiting_lines"]

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis import __version__
-from ifrvis.files import sha256_bytes
+from ifrvis.files import read_json, sha256_bytes
 
-__all__ = ["environment", "provenance"]
+__all__ = ["COPIED_FROM", "environment", "provenance"]
+
+COPIED_FROM = "code.json"  # in a copy of the code: what `_code` said of the original
 
 PACKAGES = ("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy", "scipy", "pycocotools", "submitit")
 ALLOWED_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE")
@@ -31,6 +33,8 @@ def environment() -> dict[str, Any]:
 def _code() -> dict[str, Any]:
     """The commit of the checkout that this package lies in; without one, the version alone."""
     folder = Path(__file__).resolve().parents[2]
+    if (folder / COPIED_FROM).is_file():
+        return dict(read_json(folder / COPIED_FROM, "where a copy of the code comes from"))
     commit = _git(folder, "rev-parse", "HEAD") if (folder / ".git").exists() else None
     if commit is None:
         return {"version": __version__, "commit": None, "uncommitted": None}

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from ifrvis.errors import UserError
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed_names, packed_yaml
-from ifrvis.schema import check_name, construct
+from ifrvis.schema import check_name, construct, is_number
 
-__all__ = ["Protocol", "Published", "Row", "Table", "load_table", "load_tables"]
+__all__ = ["Axis", "Claim", "Paper", "Protocol", "Published", "Row", "Statement", "Table", "load_table", "load_tables"]
 
 Protocol = Literal["heldout", "server"]
 Published = tuple[float | None, float | None]  # mean and std in percent as printed; a dash is None
@@ -40,8 +40,55 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Statement:
+    """The mean or the standard deviation of a metric is higher, or lower, in the first row of a pair."""
+
+    metric: str
+    of: Literal["mean", "std"]
+    side: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper claims: every statement, of every pair of rows."""
+
+    text: str
+    place: str
+    says: tuple[Statement, ...]
+    pairs: tuple[tuple[str, str], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where the paper's values come from, and what is as good as equal to them.
+
+    Args:
+        protocol: Under which they were measured.
+        runs: Trainings behind each mean; 1 where the paper does not say.
+        tolerance: By metric, in its printed unit: what another implementation may differ by, beside chance.
+    """
+
+    protocol: Protocol = "server"
+    runs: int = 1
+    tolerance: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a figure draws its rows over: a recipe's dotted key, its name, and what the paper reads from the figure."""
+
+    key: str
+    label: str
+    reading: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table of the paper, or a figure whose points are rows."""
+    """A table of the paper, or a figure whose points are rows.
+
+    `heads` are the columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
+    """
 
     name: str
     title: str
@@ -52,7 +99,10 @@ class Table:
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    claims: tuple[dict[str, Any], ...] = ()
+    claims: tuple[Claim, ...] = ()
+    paper: Paper = Paper()
+    axis: Axis | None = None
+    heads: dict[str, str] = field(default_factory=lambda: {"group": "Method", "label": "Backbone", "data": "Data"})
 
     def selected(self, ids: list[str] | None) -> tuple[Row, ...]:
         """The rows with these ids in the table's order, or all of them.
@@ -79,6 +129,7 @@ def load_table(name: str) -> Table:
     table = construct(Table, read_yaml(path, "the table"), str(path))
     check_name(table.name, f"the table's name in {path}")
     _check_rows(table, str(path))
+    _check_claims(table, str(path))
     return table
 
 
@@ -108,3 +159,18 @@ def _check_rows(table: Table, where: str) -> None:
         raise UserError(f"Give {where} distinct 'metrics' of letters and digits.")
     if not table.seeds or len(set(table.seeds)) != len(table.seeds) or min(table.seeds) < 0:
         raise UserError(f"Give {where} distinct 'seeds' of 0 or more.")
+
+
+def _check_claims(table: Table, where: str) -> None:
+    rows, unknown = {row.id for row in table.rows}, set(table.heads) - {"group", "label", "data"}
+    if unknown or not table.heads:
+        raise UserError(f"Name fields of rows in 'heads' of {where}: group, label, data.")
+    if table.axis and any(not is_number(row.set.get(table.axis.key)) for row in table.rows):
+        raise UserError(f"Set {table.axis.key!r} of every row of {where} to a number: the figure draws over it.")
+    if table.paper.runs < 1 or min(table.paper.tolerance.values(), default=0) < 0:
+        raise UserError(f"Make 'runs' of 'paper' in {where} 1 or more, and every tolerance 0 or more.")
+    for claim in table.claims:
+        named = {row for pair in claim.pairs for row in pair}
+        metrics = {statement.metric for statement in claim.says}
+        if not (named and metrics and named <= rows and metrics <= set(table.metrics)):
+            raise UserError(f"Make the claim {claim.text!r} in {where} one on its own metrics and pairs of rows.")

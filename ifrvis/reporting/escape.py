@@ -20,6 +20,7 @@ LATEX = {
     "↓": r"$\downarrow$",
     "·": r"$\cdot$",
     "λ": r"$\lambda$",
+    "−": "$-$",
     "–": "--",
     "—": "---",
 }
@@ -37,7 +38,8 @@ def markdown_text(text: str) -> str:
 
 def latex_text(text: str) -> str:
     """Text that LaTeX prints as it is; what pdfLaTeX has no letter for becomes a question mark."""
-    return "".join(LATEX.get(character, character if ord(character) < 0x180 else "?") for character in plain_text(text))
+    letters = (LATEX.get(character, character if ord(character) < 0x180 else "?") for character in plain_text(text))
+    return "".join(letters).replace(r"lambda\_e", r"$\lambda_e$")
 
 
 def csv_text(text: str) -> str:

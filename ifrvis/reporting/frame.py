@@ -29,7 +29,7 @@ class RowState:
     records: Mapping[int, Record]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself, so that what is made of it can be remembered
 class TableState:
     """All that a report of one table is a function of.
 
@@ -63,6 +63,11 @@ class TableState:
         means = (mean for each in self.rows for mean, _ in each.row.published.values())
         return not self.is_smoke and any(mean is not None for mean in means)
 
+    @property
+    def compares(self) -> bool:
+        """Whether measured values may be set against the paper's: same data, same protocol, same runs."""
+        return self.profile == "paper" and not self.off_spec and self.table.protocol == self.table.paper.protocol
+
     def counted(self) -> Iterator[tuple[RowState, Record]]:
         """Each row with its records of the table's own protocol, in the order of the seeds."""
         for each in self.rows:
@@ -72,7 +77,7 @@ class TableState:
 
 
 def table_states(plan: Plan) -> list[TableState]:
-    """What there is to report of each table of a plan."""
+    """What there is to report of each table of a plan that has a row of those asked for."""
     request = plan.request
     return [
         TableState(
@@ -83,6 +88,7 @@ def table_states(plan: Plan) -> list[TableState]:
             off_spec=_off_spec(request),
         )
         for table in request.tables
+        if any(planned.table is table for planned in plan.rows)
     ]
 
 

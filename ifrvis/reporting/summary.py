@@ -7,7 +7,8 @@ from statistics import fmean, stdev
 import pandas as pd
 
 from ifrvis.reporting.frame import RowState, TableState
-from ifrvis.reporting.numbers import UNDEFINED
+from ifrvis.reporting.statistics import Interval, mean_interval
+from ifrvis.reporting.style import UNDEFINED
 
 __all__ = ["Cell", "summarise"]
 
@@ -21,12 +22,14 @@ class Cell:
         mean: Mean over all seeds asked for, as a fraction (IDs a count); None where the cell is no number.
         std: Standard deviation (ddof 1); None where the cell is no number or of one seed.
         missing: What stands in the place of a number; empty where there is one.
+        interval: The t-interval of the mean; None where there is no std.
     """
 
     n: int
     mean: float | None = None
     std: float | None = None
     missing: str = ""
+    interval: Interval | None = None
 
 
 def summarise(state: TableState, frame: pd.DataFrame) -> dict[tuple[str, str], Cell]:
@@ -48,4 +51,4 @@ def _cell(values: list[float], row: RowState, num_seeds: int) -> Cell:
         return Cell(n, missing=f"{n}/{num_seeds}")
     if any(math.isnan(value) for value in values):
         return Cell(n, missing=UNDEFINED)
-    return Cell(n, mean=fmean(values), std=stdev(values) if n > 1 else None)
+    return Cell(n, fmean(values), stdev(values) if n > 1 else None, interval=mean_interval(values))

@@ -8,10 +8,10 @@ from ifrvis.errors import UserError
 from ifrvis.files import read_json, sha256_bytes, sha256_file
 from ifrvis.harness.records import read_record
 from ifrvis.harness.runs import Results
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.tables import Table, load_table
 from ifrvis.harness.verify import Finding
 from ifrvis.reporting.frame import RowState, TableState
-from ifrvis.reporting.report import manifest_text, outputs_of
+from ifrvis.reporting.report import figure_digest, manifest_text, outputs_of, shows_of
 
 __all__ = ["verify_reports"]
 
@@ -24,53 +24,77 @@ def verify_reports(folder: Path, results: Results) -> Iterator[Finding]:
     try:
         manifest = read_json(path)
         sound = path.read_text(encoding="utf-8") == manifest_text(manifest)
-        entries = sorted(manifest["reports"].items())
+        entries, pages = sorted(manifest["reports"].items()), sorted(manifest.get("pages", {}).items())
     except (AttributeError, LookupError, TypeError, ValueError):
-        sound, entries = False, []
+        sound, entries, pages = False, [], []
     if not sound:
         yield Finding("CHANGED", path, "it is not as `ifrvis report` wrote it")
         return
     yield Finding("verified", path)
     for _, entry in entries:
         yield from _verify_report(entry, folder, results)
+    for name, page in pages:
+        (found,) = _verify_files({name: page["sha256"]}, folder)
+        if found.outcome == "verified" and page["shows"] != shows_of(manifest, list(page["shows"])):
+            found = Finding("CHANGED", found.path, "what it shows was made again; `ifrvis report all` writes it")
+        yield found
+
+
+def _verify_files(digests: dict[str, str], folder: Path) -> list[Finding]:
+    """Compare files with their digests."""
+    found = []
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.is_file():
+            found.append(Finding("not kept", path))
+        elif sha256_file(path) != digest:
+            found.append(Finding("CHANGED", path, "it is not as `ifrvis report` wrote it"))
+        else:
+            found.append(Finding("verified", path))
+    return found
 
 
 def _verify_report(entry: dict[str, Any], folder: Path, results: Results) -> Iterator[Finding]:
     """Check the files of one report against the manifest, then against what its records give now."""
-    sound = True
-    for name, digest in entry["outputs"].items():
-        if not (folder / name).is_file():
-            yield Finding("not kept", folder / name)
-        elif sha256_file(folder / name) != digest:
-            sound = False
-            yield Finding("CHANGED", folder / name, "it is not as `ifrvis report` wrote it")
-    if not sound:
-        return
+    figure = entry.get("figure", {"files": {}})
+    found = _verify_files({**entry["outputs"], **figure["files"]}, folder)
     try:
-        outputs = outputs_of(_state(entry, results))
-    except UserError as error:
-        yield from (Finding("not kept", folder / name, f"not made again: {error}") for name in entry["outputs"])
+        state = _state(entry, load_table(entry["table"]), results)
+    except _RecordError as error:
+        found = [Finding("CHANGED", each.path, str(error)) if each.outcome == "verified" else each for each in found]
+        yield from found
         return
-    for name, digest in entry["outputs"].items():
-        if (folder / name).is_file():
-            same = name in outputs and sha256_bytes(outputs[name].encode()) == digest
-            why = "its records and table give another; `ifrvis report` writes it"
-            yield Finding("verified", folder / name) if same else Finding("CHANGED", folder / name, why)
+    except UserError as error:  # a table that is not packed, or a row that it has no more
+        yield from (Finding("not kept", each.path, f"not made again: {error}") for each in found)
+        return
+    outputs = {name: sha256_bytes(text.encode()) for name, text in outputs_of(state).items()}
+    drawn = figure_digest(state) if figure["files"] else ""
+    for each in found:
+        name = each.path.name
+        same = figure["data"] == drawn if name in figure["files"] else outputs.get(name) == entry["outputs"][name]
+        why = "its records and table give another; `ifrvis report` writes it"
+        yield each if same or each.outcome != "verified" else Finding("CHANGED", each.path, why)
 
 
-def _state(entry: dict[str, Any], results: Results) -> TableState:
+class _RecordError(Exception):
+    """A record behind a report is missing, broken or another."""
+
+
+def _state(entry: dict[str, Any], table: Table, results: Results) -> TableState:
     """The state that a report was made from.
 
     Raises:
-        UserError: If the table is not packed, or a record is missing, broken or another.
+        _RecordError: If a record is missing, broken or another.
     """
-    table, home = load_table(entry["table"]), results.root / "records" / entry["profile"]
-    rows = []
+    home, rows = results.root / "records" / entry["profile"], []
     for row in table.selected(list(entry["rows"])):
         said = entry["rows"][row.id]
-        records = {int(seed): read_record(home / name) for seed, name in said["records"].items()}
+        try:
+            records = {int(seed): read_record(home / name) for seed, name in said["records"].items()}
+        except UserError as error:
+            raise _RecordError(f"a record behind it is gone or was changed: {error}") from error
         for name, record in zip(said["records"].values(), records.values()):
             if entry["records"].get(name, record["digest"]) != record["digest"]:
-                raise UserError(f"Report again: {home / name} is not the record that the report was made from.")
+                raise _RecordError(f"{home / name} is not the record that it was made from")
         rows.append(RowState(row, said["state"], records))
     return TableState(table, entry["profile"], tuple(entry["seeds"]), tuple(rows), entry["off_spec"])

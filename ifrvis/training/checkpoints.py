@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, read_json, sha256_file, write_atomically, write_temporary
+from ifrvis.files import canonical_json, read_json, sha256_file, temporary_beside, write_atomically
 
 __all__ = ["Checkpoint", "load_plain", "newest_valid", "read_checkpoint", "resign", "save"]
 
@@ -44,8 +44,7 @@ def save(folder: Path, iteration: int, state: State) -> Path:
         UserError: If the disk is full or the folder cannot be written; the checkpoints before it stay as they were.
     """
     path = folder / f"iter_{iteration:06d}.pth"
-    # Streamed: a copy in memory would double what a large model takes.
-    temporary = write_temporary(path, lambda stream: torch.save({**state, "iteration": iteration}, stream))
+    temporary = _write_temporary(path, {**state, "iteration": iteration})
     seal = {"bytes": temporary.stat().st_size, "sha256": sha256_file(temporary)}
     temporary.replace(path)
     write_atomically(path.with_suffix(".json"), canonical_json(seal))
@@ -116,3 +115,17 @@ def load_plain(path: Path) -> Any:
         raise
     except Exception as error:  # garbage makes the restricted unpickler raise almost anything
         raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
+
+
+def _write_temporary(path: Path, state: State) -> Path:
+    """Stream to a file: a copy in memory would double what a large model takes."""
+    try:
+        with temporary_beside(path) as (stream, temporary):
+            torch.save(state, stream)
+    except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
+        reason = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
+        raise UserError(
+            f"Free some disk space, or make {path.parent} writable, and start again; the run goes on from its last "
+            f"checkpoint: cannot write {path} ({reason})."
+        ) from error
+    return temporary

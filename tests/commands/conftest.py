@@ -4,19 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kept_runs import finish
 
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
-from ifrvis.evaluation.predictions import Scored, VideoPredictions, read_predictions, write_predictions
-from ifrvis.evaluation.scores import record_scores
-from ifrvis.files import canonical_json, sha256_file
-from ifrvis.harness.attempts import claim
 from ifrvis.harness.compose import load_profile
-from ifrvis.harness.identity import SCORING_VERSION
-from ifrvis.harness.local import submission
 from ifrvis.harness.plan import Request
 from ifrvis.harness.planner import make_plan
-from ifrvis.harness.records import publish_record
 from ifrvis.harness.runs import Results
 from ifrvis.harness.tables import load_table
 
@@ -37,47 +31,6 @@ class Kept:
 
     def run(self, *arguments):
         return main([*arguments, *self.roots])
-
-
-def finish(training, request):
-    """Keep what a run that completed would keep: its predictions are the ground truth, one video in two."""
-    run = training.run(request.results)
-    run.write_spec(training.spec)
-    attempt = claim(run, submission(training, request, workers=0))
-    attempt.checkpoints.mkdir()
-    checkpoint = attempt.checkpoints / "iter_000004.pth"
-    checkpoint.write_bytes(bytes(range(256)))
-    seal = {"bytes": 256, "sha256": sha256_file(checkpoint)}
-    checkpoint.with_suffix(".json").write_bytes(canonical_json(seal))
-    run.weights.write_bytes(b"weights")
-    curve = {"0": 0.0, "4": 0.25}
-    run.curve.write_bytes(canonical_json(curve))
-    for evaluation in training.evaluations:
-        annotations = evaluation.split.read()
-        path = run.predictions(evaluation.inference, evaluation.split.fingerprint)
-        write_predictions(path, [_perfect(video, annotations) for video in annotations.videos])
-        record = {
-            **{"name": training.name, "profile": request.profile.name, "off_spec": False, "dataset": "smoke19"},
-            **{"train_sig": training.sig, "eval_sig": evaluation.sig, "protocol": evaluation.protocol},
-            **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
-            **record_scores(annotations, read_predictions(path, annotations)),
-            "files": {"predictions": sha256_file(path), "weights": sha256_file(run.weights)},
-            "inference": evaluation.inference,
-            "scoring": SCORING_VERSION,
-            "spec": run.read_spec(),
-            "provenance": {"data": {"evaluation": evaluation.split.fingerprint}},
-            "curve": curve,
-            "attempts": [{"reason": "running", "kind": "", "seconds": 36.0}],
-        }
-        publish_record(request.results.record("smoke", training.name, training.sig, evaluation.sig), record)
-    attempt.end("complete", seconds=36.0)
-
-
-def _perfect(video, annotations):
-    tracks = annotations.tracks_of(video.id)[: 1 + video.id % 2]
-    scored = tuple(Scored(number, track.category_id, 0.9 - 0.1 * number) for number, track in enumerate(tracks))
-    masks = {number: track.masks for number, track in enumerate(tracks)}
-    return VideoPredictions(video.id, video.height, video.width, video.length, masks, scored, scored)
 
 
 @pytest.fixture(scope="session")

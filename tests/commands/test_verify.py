@@ -7,6 +7,9 @@ import pytest
 
 from ifrvis.harness.records import digest_of, record_text
 from ifrvis.harness.verify import Finding
+from ifrvis.reporting.report import manifest_text
+
+ROW, LAMBDA = "mask2former-r50-ytvis19", "ours-r50-lambda0.3-ytvis19"
 
 KINDS = {
     "record": "results/records/smoke/*-s0-*.json",
@@ -21,6 +24,8 @@ KINDS = {
     "LaTeX": "reports/smoke/table1.tex",
     "CSV": "reports/smoke/table1.csv",
     "summary": "reports/smoke/table1-summary.csv",
+    "HTML": "reports/smoke/table1.html",
+    "JSON": "reports/smoke/table1.json",
 }
 
 
@@ -76,7 +81,40 @@ def test_without_ground_truth_nothing_is_scored_again(kept, capsys, tmp_path):
     assert capsys.readouterr().out.count("its ground truth is not here") == 2
 
 
-def test_a_report_whose_record_is_gone_cannot_be_made_again(kept, capsys):
-    one(kept, KINDS["record"]).unlink()
+def test_a_deleted_or_changed_record_demotes_its_cells_and_fails_verify(kept, capsys):
+    report = ["report", "table1", "--profile", str(kept.reports.parent / "smoke.yaml"), "--rows", ROW, "--seeds", "2"]
+    path = one(kept, KINDS["record"])
+    sound = path.read_text()
     assert kept.run("verify") == 0
-    assert "not made again" in capsys.readouterr().out
+    for broken in (None, sound.replace('"seed": 0', '"seed": 00', 1), sound.replace("heldout", "server")):
+        path.unlink() if broken is None else path.write_text(broken)
+        assert kept.run("verify") == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.startswith("CHANGED") and "table1.md" in line and "record" in line for line in lines)
+        written = one(kept, KINDS["Markdown"]).read_text()
+        assert kept.run(*report) == 0
+        assert "| 1/2 |" in one(kept, KINDS["Markdown"]).read_text()
+        path.write_text(sound)
+        assert kept.run(*report) == 0
+        assert one(kept, KINDS["Markdown"]).read_text() == written
+    assert kept.run("verify") == 0
+
+
+def test_a_figure_is_verified_by_its_data_and_a_page_by_what_it_shows(kept, capsys):
+    report = ["report", "--profile", str(kept.reports.parent / "smoke.yaml"), "--rows", f"{ROW},{LAMBDA}"]
+    assert kept.run(*report, "all", "--seeds", "2") == 0
+    capsys.readouterr()
+    assert kept.run("verify", "--json") == 0
+    found = {each["path"].rpartition("/")[2]: each["outcome"] for each in json.loads(capsys.readouterr().out)}
+    assert {found[name] for name in ("figure4.pdf", "figure4.png", "figure4.svg", "index.html")} == {"verified"}
+    manifest = one(kept, KINDS["manifest"])
+    content = json.loads(manifest.read_text())
+    content["reports"]["figure4"]["figure"]["data"] = "0" * 64
+    manifest.write_text(manifest_text(content))
+    assert kept.run("verify") == 1
+    lines = [line.split("/")[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("CHANGED")]
+    assert {line.split(" ")[0] for line in lines} == {"figure4.pdf", "figure4.png", "figure4.svg", "index.html"}
+    assert kept.run(*report, "all", "--seeds", "2") == 0
+    assert kept.run(*report, "table1", "--seeds", "1", "--rows", ROW) == 0
+    assert kept.run("verify") == 1
+    assert "index.html (what it shows was made again" in capsys.readouterr().out

@@ -173,7 +173,6 @@ def test_resized_size_is_the_official_one(size, side, max_side, expected):
 def test_a_batch_is_padded_to_one_size(annotations):
     draws = sampler(annotations, sides=[32, 70]).batch(0)
     assert padded_size(draws) == (96, 128)
-    assert padded_size(draws, divisor=1) == (70, 105)
 
 
 def test_broken_frames_are_named_with_their_cure(annotations, tmp_path):

@@ -1,3 +1,6 @@
+import contextlib
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
+from benchmarks.plain_readers import sound_mask
+from ifrvis.cli import main
+from ifrvis.datasets import rle as module
 from ifrvis.datasets.rle import area, box, checked_rle, decode, encode, run_lengths
 from ifrvis.errors import UserError
 
@@ -113,3 +119,24 @@ def test_a_broken_segmentation_is_refused_by_its_place(segmentation):
 def test_the_error_says_what_was_expected_and_what_came():
     with pytest.raises(UserError, match=r"that add up to height x width, 20, got \[3, 4\]\."):
         checked_rle({"size": [4, 5], "counts": [3, 4]}, 4, 5, "here")
+
+
+@pytest.mark.parametrize("counts", ["34=", "50", "d0", "0d0", "34", "P0", "PPPPPPP0", "34=O0"])
+def test_the_plain_reading_of_runs_agrees(counts):
+    segmentation = {"size": [4, 5], "counts": counts}
+    with contextlib.nullcontext() if sound_mask(segmentation, 4, 5) else pytest.raises(UserError):
+        checked_rle(segmentation, 4, 5, "here")
+
+
+@pytest.mark.parametrize(
+    "counts", ["", "1", "58", "4" * 9, "o" * 40, "\x7f", [7, 4], [-1, 13], [12.0], [2**63, 12], None]
+)
+def test_no_compiled_code_sees_a_mask_that_was_not_checked(counts, tmp_path, monkeypatch, capsys):
+    video = {"id": 1, "width": 4, "height": 3, "length": 1, "file_names": ["a/0.jpg"]}
+    track = {"id": 1, "video_id": 1, "category_id": 1, "segmentations": [{"size": [3, 4], "counts": counts}]}
+    gt = {"videos": [video], "categories": [{"id": 1, "name": "cat"}], "annotations": [track]}
+    (tmp_path / "gt.json").write_text(json.dumps(gt))
+    for name in ("area", "decode", "encode", "frPyObjects", "iou", "merge", "toBbox"):
+        monkeypatch.setattr(module.coco_mask, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
+    assert main(["evaluate", "ap", "--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/gt.json"]) == 2
+    assert "annotations[0].segmentations[0].counts: expected runs" in capsys.readouterr().err

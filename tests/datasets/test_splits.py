@@ -4,12 +4,10 @@ import random
 import pytest
 
 from ifrvis.cli import main
-from ifrvis.datasets import catalog
-from ifrvis.datasets.catalog import HeldOut, heldout_videos, load_dataset
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.ytvis import Video
 from ifrvis.errors import UserError
-
-GROUPED = "{draw: 3, seed: 1, groups: [beach_*]}"
 
 
 def videos(names, first_id=0):
@@ -24,7 +22,7 @@ def drawn(names, rule):
 
 @pytest.mark.parametrize(("name", "seed"), [("ytvis19", 2019), ("ytvis21", 2021)])
 def test_the_committed_rules_hold_out_400_videos_whatever_their_order_and_ids(tmp_path, name, seed):
-    rule = catalog._rule(load_dataset(name, tmp_path).config.heldout)
+    rule = heldout_rule(load_dataset(name, tmp_path).config.heldout)
     assert rule == HeldOut(draw=400, seed=seed)
     names = [f"{k:010x}" for k in range(2238)]
     held_out = drawn(names, rule)
@@ -46,22 +44,10 @@ def test_a_group_stays_together(seed):
     assert len(held_out & {"beach_a", "beach_b", "beach_c"}) in (0, 3)
 
 
-def dataset_of(folder, names, rule=GROUPED):
-    entries = [{"id": k, "width": 4, "height": 4, "file_names": [f"{name}/0.jpg"]} for k, name in enumerate(names)]
-    content = {"videos": entries, "categories": [{"id": 1, "name": "a"}], "annotations": []}
-    (folder / "gt.json").write_text(json.dumps(content))
-    for name in names:
-        (folder / "frames" / name).mkdir(parents=True, exist_ok=True)
-        (folder / "frames" / name / "0.jpg").touch()
-    text = "name: mine\ntitle: mine\ncategories: 1\nannotation: gt.json\nframes: frames\n"
-    (folder / "mine.yaml").write_text(f"{text}heldout: {rule}\n")
-    return str(folder / "mine.yaml")
-
-
-def test_the_list_is_made_and_fingerprinted_on_first_use_and_then_stays(tmp_path, capsys, monkeypatch):
+def test_the_list_is_made_and_fingerprinted_on_first_use_and_then_stays(tmp_path, capsys, monkeypatch, dataset_of):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     names = ["a", "b", "c", "d", "beach_1", "beach_2"]
-    command = ["data", "split", dataset_of(tmp_path, names), "--data-root", str(tmp_path)]
+    command = ["data", "split", dataset_of(names), "--data-root", str(tmp_path)]
     assert main(command) == 0
     said, path = capsys.readouterr().out, tmp_path / "splits" / "mine-heldout.json"
     listed = json.loads(path.read_text())
@@ -70,16 +56,19 @@ def test_the_list_is_made_and_fingerprinted_on_first_use_and_then_stays(tmp_path
     assert said == f"{path}: 3 videos held out, fingerprint {split.fingerprint}\n"
     assert [video["id"] for video in listed["videos"]] == [video.id for video in split.read().videos]
     assert main(command) == 0
-    dataset_of(tmp_path, [*names, "e"])
+    path.write_bytes(b"\xff")  # damaged
+    assert main(command) == 2
+    path.write_text(json.dumps(listed))
+    dataset_of([*names, "e"])
     capsys.readouterr()
     assert main(command) == 2
     assert capsys.readouterr().err.startswith(f"ifrvis: Remove {path} if data or rule were changed on purpose")
 
 
-def test_a_rule_that_does_not_exist_and_a_dataset_without_one_are_refused(tmp_path, capsys):
+def test_a_rule_that_does_not_exist_and_a_dataset_without_one_are_refused(tmp_path, capsys, dataset_of):
     with pytest.raises(UserError, match=r"Choose one of ytvis19, ytvis21 .*no split 'ytvis22'"):
-        load_dataset(dataset_of(tmp_path, ["a", "b"], "ytvis22"), tmp_path)
+        load_dataset(dataset_of(["a", "b"], "ytvis22"), tmp_path)
     with pytest.raises(UserError, match="'heldout'"):
-        load_dataset(dataset_of(tmp_path, ["a", "b"], "{drawn: 4}"), tmp_path)
+        load_dataset(dataset_of(["a", "b"], "{drawn: 4}"), tmp_path)
     assert main(["data", "split", "mini19", "--data-root", str(tmp_path)]) == 2
     assert "Choose a dataset with a rule 'heldout': mini19" in capsys.readouterr().err

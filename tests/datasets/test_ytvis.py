@@ -1,13 +1,10 @@
-import contextlib
 import copy
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from ifrvis.datasets.rle import area, run_lengths
-from ifrvis.datasets.ytvis import Annotations, Category, read_annotations
+from ifrvis.datasets.ytvis import Category, read_annotations
 from ifrvis.errors import UserError
 
 CONTENT = {
@@ -125,26 +122,3 @@ def test_a_file_that_is_no_such_object_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=r"a\.json"):
         read_annotations(tmp_path / "a.json")
-
-
-def places(value, way=()):
-    """Every place of a JSON value, as its way of keys."""
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [p for key, child in children for p in ((*way, key), *places(child, (*way, key)))]
-
-
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from(["7", 0, 7, 3])
-)
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["size", "counts", "id"]), inner),
-    max_leaves=6,
-)
-
-
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.sampled_from(places(CONTENT)), st.just(...) | values)
-def test_a_corrupted_file_gives_annotations_or_a_user_error(tmp_path, place, value):
-    with contextlib.suppress(UserError):
-        assert isinstance(read_annotations(written(tmp_path, changed(place, value))), Annotations)

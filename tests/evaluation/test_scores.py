@@ -6,11 +6,11 @@ import numpy as np
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 from ifrvis.evaluation.ap import average_precision
-from ifrvis.evaluation.predictions import Scored, VideoPredictions, results_of
-from ifrvis.evaluation.scores import record_scores
+from ifrvis.evaluation.predictions import Scored, VideoPredictions, results_of, write_predictions
+from ifrvis.evaluation.scores import scores_of_file
 
 
-def test_a_record_carries_ap_three_protocols_a_curve_and_identity_errors():
+def test_a_record_carries_ap_three_protocols_a_curve_and_identity_errors(tmp_path):
     mask = encode(np.ones((4, 5), bool))
     videos = (Video(1, 5, 4, ("a.jpg",) * 3, "v"), Video(2, 5, 4, ("a.jpg",), "w"))
     track = Track(1, 1, 1, (mask,) * 3, (None,) * 3)
@@ -18,7 +18,8 @@ def test_a_record_carries_ap_three_protocols_a_curve_and_identity_errors():
     scored = (Scored(5, 1, 0.9), Scored(6, 2, 0.7))
     masks = {5: (mask, None, None), 6: (None, mask, mask)}
     predictions = [VideoPredictions(1, 4, 5, 3, masks, scored, scored), VideoPredictions(2, 4, 5, 1, {}, (), ())]
-    found = record_scores(annotations, predictions)
+    write_predictions(tmp_path / "predictions.json.gz", predictions)
+    found = scores_of_file(annotations, tmp_path / "predictions.json.gz")
     ap = average_precision(annotations, results_of(predictions))
     assert found["metrics"].items() >= ap.items()
     assert (found["metrics"]["IDF1"], found["metrics"]["IDs"]) == (4 / 6, 1)

@@ -12,12 +12,14 @@ from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 from ifrvis.errors import UserError
 from ifrvis.evaluation import hota
 from ifrvis.evaluation.predictions import Prediction, one_class_each, read_tracks
-from ifrvis.evaluation.protocols import RECORDED, halves, load_protocol, load_protocols
+from ifrvis.evaluation.protocols import halves, load_protocol
+from ifrvis.evaluation.scores import RECORDED
 from ifrvis.evaluation.tracking import kept_tracks, tracking_scores
 
 CASES = sorted((Path(__file__).parents[1] / "data/oracle/tracking").iterdir())
 METRICS = ("IDF1", "MOTA", "IDP", "IDR", "IDs")
-ALL = load_protocol("all")
+THREE = [load_protocol(name) for name in RECORDED]
+ALL = THREE[0]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -133,12 +135,12 @@ def test_all_and_common_differ_by_the_threshold_and_every_record_has_three():
     good, bad = tuple([box(0)] * 4), tuple([box(10)] * 4)
     annotations = ground_truth(1, [track(7, good)])
     predictions = [Prediction(0, 1, 0.6, good), Prediction(0, 2, 0.4, bad)]
-    scores = tracking_scores(annotations, predictions, load_protocols())
+    scores = tracking_scores(annotations, predictions, THREE)
     assert scores.keys() == {*RECORDED, "curve"}
     assert (scores["all"]["MOTA"], scores["common"]["MOTA"]) == (0, 1)
     assert (scores["all"]["tracks_per_video"], scores["common"]["tracks_per_video"]) == (2, 1)
     assert (scores["all"]["false_positives_per_frame"], scores["common"]["threshold"]) == (1, 0.5)
-    assert tracking_scores(annotations, predictions, load_protocols(), jobs=2) == scores
+    assert tracking_scores(annotations, predictions, THREE, jobs=2) == scores
 
 
 def test_what_is_counted_by_hand():
@@ -154,7 +156,7 @@ def test_nothing_predicted_and_nothing_to_find():
     nothing = tracking_scores(ground_truth(1, [track(1, [box(0)] * 4)]), [], [ALL])["all"]
     assert [nothing[name] for name in METRICS] == [0, 0, None, 0, 0]
     assert nothing["ids_per_recalled_box"] is None
-    empty = tracking_scores(ground_truth(2), [], load_protocols())
+    empty = tracking_scores(ground_truth(2), [], THREE)
     assert [empty["matched"][name] for name in METRICS] == [None, None, None, None, 0]
     assert empty["matched"]["threshold"] == [0.0, 0.0]
 

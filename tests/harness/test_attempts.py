@@ -9,9 +9,11 @@ import time
 
 import pytest
 
+from ifrvis.errors import UserError
 from ifrvis.harness import attempts
-from ifrvis.harness.attempts import StaleAttemptError, claim, latest, machine, process_start
-from ifrvis.harness.life import live
+from ifrvis.harness.attempts import StaleAttemptError, attempts_of, claim, latest, machine, process_start
+from ifrvis.harness.life import attempt_at, live
+from ifrvis.harness.logs import last_lines
 from ifrvis.harness.runs import Results
 
 
@@ -135,3 +137,41 @@ def test_how_it_ended_is_what_the_state_says(run):
     attempt.end("failed", kind="nan", message="loss is not finite")
     assert attempt.state() == "failed"
     assert attempt.ending()["message"] == "loss is not finite"
+
+
+BREAKS = ["", "{", "[]", "5", "null", '{"reason": []}', "[" * 100_000, '{"reason": "dancing"}', "\udcff", "[[1, 2]]"]
+
+
+@pytest.mark.parametrize("text", BREAKS)
+@pytest.mark.parametrize("name", ["exit.json", "heartbeat", "job.json"])
+def test_a_broken_file_of_an_attempt_stops_no_command(name, text, run):
+    attempt = claim(run, {"name": "x"})
+    (attempt.folder / name).write_bytes(text.encode(errors="surrogateescape"))
+    assert attempt.state() == {"exit.json": "killed", "heartbeat": "running", "job.json": "pending"}[name]
+    assert attempt.progress() == {}
+    assert claim(attempt.run, {}) is None or name == "exit.json"  # the next attempt goes on
+
+
+def test_foreign_names_among_the_attempts_do_not_count(run):
+    attempt = claim(run, {})
+    for name in ("\u00b2", "2", "00003", "9" * 100, "0004x"):
+        (attempt.run.attempts / name).mkdir()
+    assert attempts_of(attempt.run) == [attempt]
+    (attempt.folder / "submit.json").write_text("[")
+    with pytest.raises(UserError, match=r"^Replace .*submit\.json"):
+        attempt.submission()
+
+
+def test_an_attempt_that_says_nothing_is_refused(run):
+    attempt = claim(run, {})
+    with pytest.raises(UserError, match=r"^Start the same command again: .*submit\.json does not say"):
+        attempt_at(attempt.folder)
+
+
+def test_what_a_worker_said_cannot_control_the_terminal(run):
+    attempt = claim(run, {})
+    attempt.end("failed", message="\x1b[2Jgone")
+    attempt.log.write_bytes(b"first\n\x1b[31mred\x07\xff\tend\n")
+    assert attempt.ending()["message"] == "?[2Jgone"
+    assert last_lines(run, 5) == ["first", "?[31mred?\ufffd\tend"]
+    assert str(UserError("Check \x1b]0;x\x07 \udcff.")) == "Check ?]0;x? ?."

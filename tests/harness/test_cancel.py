@@ -126,7 +126,7 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
 def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_request, fake, launch, tmp_path):
     """Frozen as by a hanging machine, its heartbeat grows old, another attempt completes the run; then it wakes up."""
     fake(slow_s=0.2)
-    request = make_request(num_seeds=1, overrides={"train.iterations": 12})
+    request = make_request(num_seeds=1, overrides={"train.iterations": 40})
     (run,) = runs_of(request)
 
     def freeze_and_overtake():

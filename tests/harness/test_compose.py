@@ -116,3 +116,39 @@ def test_override_text():
     assert parse_override("inference.tta=[1, 2]") == ("inference.tta", [1, 2])
     with pytest.raises(UserError, match="Write --set key=value"):
         parse_override("train.iterations")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train={}", "no such key"),
+        ("model=null", "no such key"),
+        ("model.track_head=null", "of type dict"),
+        ("train.iterations=null", "of type int"),
+        ("train.iterations=0", "1 or more"),
+        ("train.global_batch=-2", "1 or more"),
+        ("train.init=5", "of type str"),
+        ("train.init=[]", "of type str"),
+        ("inference.tta=5", "of type list"),
+        ("train.optimizer.lr=NaN", "plain number"),
+        ("train.optimizer.lr=1e999", "plain number"),
+        ("train.optimizer.lr=" + "9" * 400, "plain number"),
+        ("train.optimizer.lr=" + "9" * 5000, "plain number"),
+        ("train.optimizer.lr=" + "[" * 100_000, "plain number"),
+        ("train.optimizer.betas=[0.9, null]", r"betas\[1\]' of --set of type float"),
+        ('train.schedule={"milestones": [3], "gama": 0.1}', "the recipe's keys, milestones, gamma"),
+        ('train.schedule={"milestones": ["3"], "gamma": 0.1}', "plain number"),
+    ],
+)
+def test_an_override_keeps_keys_and_types_all_the_way_down(text, message):
+    key, value = parse_override(text)
+    with pytest.raises(UserError, match=message):
+        compose(ROW, load_profile("smoke"), {key: value}, num_classes=4)
+
+
+def test_an_override_may_name_another_class_and_leave_the_optional_out():
+    norm = {"type": "SyncBN", "requires_grad": True, "eps": 1e-3}
+    overrides = {"model.backbone.norm_cfg": norm, "train.init": None, "train.optimizer.clip_grad": None}
+    composed = compose(ROW, load_profile("smoke"), overrides, num_classes=4)
+    assert composed.model["backbone"]["norm_cfg"] == norm
+    assert composed.train["init"] is composed.train["optimizer"]["clip_grad"] is None

@@ -1,9 +1,12 @@
 """The local queue with real processes and the fake worker."""
 
+import contextlib
+import json
 import os
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import fake_worker
 import pytest
@@ -145,3 +148,22 @@ def _once(callback):
                 raise
 
     return call
+
+
+def test_jobs_inherit_named_variables_only(make_request, fake, tmp_path, monkeypatch):
+    secret, environments = "s3cr3t-of-the-shell", []
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    fake(slow_s=0.3)
+
+    def look(items):
+        attempt = items[0].attempt
+        with contextlib.suppress(OSError):  # it may have ended just now
+            process = json.loads((attempt.folder / "job.json").read_text())["pid"] if attempt else "absent"
+            environments.append(Path(f"/proc/{process}/environ").read_bytes())
+
+    assert launch(make_request(num_seeds=1), jobs=1, on_poll=look)[0]
+    assert any(b"IFRVIS_FAKE=" in each for each in environments)
+    assert not any(secret.encode() in each for each in environments)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"env.json", "submit.json", "spec.json", "exit.json"} <= {path.name for path in written}
+    assert not [path for path in written if secret.encode() in path.read_bytes()]

@@ -6,9 +6,9 @@ import pytest
 
 from ifrvis.harness.attempts import claim
 from ifrvis.harness.compose import Learning
-from ifrvis.harness.local import Item
 from ifrvis.harness.outcome import failure_lines, verdicts
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import Item
 
 
 @pytest.fixture

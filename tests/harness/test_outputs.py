@@ -10,7 +10,7 @@ from ifrvis.harness.planner import make_plan
 from ifrvis.harness.records import publish_record
 from ifrvis.harness.status import cost_lines, plan_lines, status_lines
 
-ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19", "ours-swin-l-tta-ytvis19")
+ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19", "seqformer-r50-coco-ytvis19")
 
 
 def complete(training, request):

@@ -8,8 +8,10 @@ import sys
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.local import submission
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import submission
+from ifrvis.harness.tables import load_table
+from ifrvis.packed import packed
 
 
 def test_the_shape_that_json_has(make_request):
@@ -87,3 +89,14 @@ def test_planning_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):
+    for name, seed in (("a", 19), ("b", 20)):
+        text = packed("experiments", "datasets", "smoke19.yaml").read_text().replace("seed: 19", f"seed: {seed}")
+        (tmp_path / f"{name}.yaml").write_text(text)
+    request = make_request(rows=("mask2former-r50-ytvis19", "mask2former-r50-ytvis21"), num_seeds=1)
+    named = {"ytvis19": f"{tmp_path}/a.yaml", "ytvis21": f"{tmp_path}/b.yaml"}
+    profile = dataclasses.replace(request.profile, datasets=named)
+    request = dataclasses.replace(request, profile=profile, tables=(*request.tables, load_table("table2")))
+    assert len({each.split.fingerprint for each in make_plan(request).trainings}) == 2

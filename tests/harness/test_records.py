@@ -81,3 +81,30 @@ def test_a_broken_record_does_not_count_and_says_why(tmp_path):
     broken = Records(tmp_path)
     assert broken.find("a" * 64, "b" * 64) is None
     assert "changed after it was written" in broken.problem("a" * 64, "b" * 64)
+
+
+def test_every_changed_byte_of_a_record_is_found(tmp_path):
+    path = publish(tmp_path, spec={"rate": 1e-05, "name": "\u00e9"})
+    data, good, passed = path.read_bytes(), read_record(path), []
+    for position in range(len(data)):
+        changed = data[position] ^ 1 << position % 8
+        path.write_bytes(data[:position] + bytes([changed]) + data[position + 1 :])
+        try:
+            assert read_record(path) == good
+            passed.append(data[position])
+        except UserError:
+            pass
+    assert set(passed) <= set(b" \ne9")  # white space and the case of letters in numbers and escapes say nothing
+
+
+@pytest.mark.parametrize("metrics", [{"AP": "0.3"}, {"AP": True}, {"AP": 10**400}])
+def test_a_record_with_a_fitting_digest_still_shows_numbers_only(metrics, tmp_path):
+    with pytest.raises(UserError, match="it is not a record"):
+        read_record(publish(tmp_path, metrics=metrics))
+
+
+def test_not_a_number_in_a_record_is_found(tmp_path):
+    path = publish(tmp_path, attempts=[])
+    path.write_text(path.read_text().replace('"attempts": []', '"attempts": [NaN]'))
+    with pytest.raises(UserError, match="changed after it was written"):
+        read_record(path)

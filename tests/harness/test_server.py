@@ -7,8 +7,8 @@ import json
 import pytest
 
 from ifrvis.harness.identity import eval_signature
-from ifrvis.harness.local import submission
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import submission
 from ifrvis.harness.records import publish_record
 
 

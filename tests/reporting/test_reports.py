@@ -8,10 +8,12 @@ import json
 import pytest
 
 from ifrvis.errors import UserError
+from ifrvis.reporting.data import table_json
+from ifrvis.reporting.page import table_html
 from ifrvis.reporting.report import write_report
-from ifrvis.reporting.tables import latex, markdown, render_terminal, seeds_csv, summary_csv
+from ifrvis.reporting.tables import claims_latex, latex, markdown, render_terminal, seeds_csv, summary_csv
 
-M2F, OURS = "mask2former-r50-ytvis19", "ours-r101-ytvis19"
+M2F, OURS, OURS_R50 = "mask2former-r50-ytvis19", "ours-r101-ytvis19", "ours-r50-ytvis19"
 TRACKING = {"IDF1": 0.625, "MOTA": -0.0161, "IDP": 0.5, "IDR": 0.75, "IDs": 110}
 BETTER = {"IDF1": 0.645, "MOTA": 0.0239, "IDP": 0.52, "IDR": 0.77, "IDs": 107}
 
@@ -19,8 +21,15 @@ BETTER = {"IDF1": 0.645, "MOTA": 0.0239, "IDP": 0.52, "IDR": 0.77, "IDs": 107}
 @pytest.fixture
 def states(make_state):
     spread = {seed: 0.25 + 0.01 * seed for seed in range(5)}
+    better = {seed: value + 0.05 + 0.001 * (seed % 2) for seed, value in spread.items()}
+    near = {seed: 0.46 + 0.005 * seed for seed in range(5)}
+    rows = {M2F: near, OURS_R50: {seed: value - 0.03 + 0.001 * (seed % 2) for seed, value in near.items()}}
     return {
-        "complete": make_state("table1", {M2F: spread, OURS: spread}, seeds=range(5)),
+        "complete": make_state("table1", {M2F: spread, OURS_R50: better, OURS: spread}, seeds=range(5)),
+        "empty": make_state("table1", {M2F: {}, OURS_R50: {}}, states={M2F: "not run", OURS_R50: "pending"}),
+        "external": make_state(
+            "table1", rows, seeds=range(5), profile="paper", protocol="server", scored="server", metrics=("AP", "AP50")
+        ),
         "partial": make_state(
             "table1",
             {M2F: {0: 0.25, 1: 0.27}, OURS: {1: 0.5}, "seqformer-r50-coco-ytvis19": {}},
@@ -33,13 +42,19 @@ def states(make_state):
     }
 
 
-@pytest.mark.parametrize("name", ["complete", "partial", "one-seed", "failed", "tracking", "smoke"])
+@pytest.mark.parametrize(
+    "name", ["complete", "empty", "external", "partial", "one-seed", "failed", "tracking", "smoke"]
+)
 def test_report_equals_its_golden_files(name, states, golden):
     golden(f"{name}.md", markdown(states[name]))
     golden(f"{name}.tex", latex(states[name]))
     golden(f"{name}.csv", seeds_csv(states[name]))
     golden(f"{name}-summary.csv", summary_csv(states[name]))
     golden(f"{name}.txt", render_terminal(states[name], 80))
+    golden(f"{name}.html", table_html(states[name]))
+    if name == "external":
+        golden(f"{name}-claims.tex", claims_latex(states[name]))
+        golden(f"{name}.json", table_json(states[name]))
 
 
 def test_smoke_is_said_in_every_head_and_never_stands_beside_the_paper(states):
@@ -98,11 +113,11 @@ def test_seeds_csv_keeps_full_precision(make_state):
 def test_written_report_lists_the_records_and_outputs_behind_it(states, tmp_path):
     paths = write_report(states["complete"], tmp_path)
     write_report(states["tracking"], tmp_path)
-    names = ["table1.md", "table1.tex", "table1.csv", "table1-summary.csv", "manifest.json"]
-    assert [path.name for path in paths] == names
+    endings = [".md", ".tex", ".html", ".csv", "-summary.csv", ".json", "-claims.tex"]
+    assert [path.name for path in paths] == [*(f"table1{ending}" for ending in endings), "manifest.json"]
     reports = json.loads((tmp_path / "manifest.json").read_text())["reports"]
     assert set(reports) == {"table1", "table3"}
-    assert len(reports["table1"]["records"]) == 10
+    assert len(reports["table1"]["records"]) == 15
     assert reports["table1"]["records"][f"{M2F}-seed3-{0:012x}-{0:012x}.json"] == f"{3:064x}"
     for name, digest in reports["table1"]["outputs"].items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest

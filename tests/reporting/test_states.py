@@ -36,3 +36,10 @@ def test_options_that_leave_the_specification_are_named_without_folders():
     )
     assert state.off_spec == "--dataset real_vis --init w.pth --set train.iterations=3"
     assert state.stem == "table1-off-spec"
+
+
+def test_a_table_without_a_row_of_those_asked_for_is_not_reported():
+    made = plan()
+    other = load_table("table3")
+    request = Request((*made.request.tables, other), made.request.profile, Path("data"), made.request.results)
+    assert [state.table.name for state in table_states(Plan(request, made.rows, []))] == ["table1"]

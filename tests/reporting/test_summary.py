@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ifrvis.reporting.frame import tidy_frame
-from ifrvis.reporting.numbers import measured_text, published_text
+from ifrvis.reporting.style import measured_text, published_text
 from ifrvis.reporting.summary import Cell, summarise
 from ifrvis.reporting.tables import markdown
 
@@ -63,6 +63,14 @@ def test_undefined_metric_of_any_seed_is_a_dash_with_a_note(make_state):
     state = make_state("table1", {ROW: {0: {"AP": None, **values}, 1: {"AP": 0.3, **values}}})
     assert cell(state) == Cell(2, missing="–")
     assert "AP undefined in at least one seed" in markdown(state)
+
+
+def test_records_of_several_states_of_the_code_are_called_mixed(make_state):
+    state = make_state("table1", {ROW: {0: 0.2, 1: 0.3}})
+    assert "mixed" not in markdown(state)
+    again = make_state("table1", {ROW: {0: 0.2, 1: 0.3}})
+    again.rows[0].records[1]["provenance"] = {"code": {"commit": "d" * 40}}
+    assert f"{ROW}: mixed, its records come from 2 states of the code" in markdown(again)
 
 
 def test_tidy_frame_has_a_row_for_each_record_and_metric_of_all_tables(make_state):

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from ifrvis.datasets.synthetic import SyntheticParameters, make_split
+from ifrvis.datasets.making import make_split
+from ifrvis.datasets.synthetic import SyntheticParameters
 from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.harness.compose import compose, load_profile
 from ifrvis.harness.identity import train_spec

@@ -14,9 +14,9 @@ import torch
 from ifrvis.errors import UserError
 from ifrvis.harness.attempts import claim
 from ifrvis.harness.compose import load_profile
-from ifrvis.harness.local import submission
 from ifrvis.harness.plan import Request
 from ifrvis.harness.planner import make_plan
+from ifrvis.harness.queue import submission
 from ifrvis.harness.runs import Results
 from ifrvis.harness.tables import load_table
 from ifrvis.training import loop

@@ -1,0 +1,90 @@
+"""The one home of number formats and colours: percent with one decimal, counts as they are, arrows of the metrics.
+
+Records hold fractions at full precision; multiplying by 100 and rounding happen here and nowhere else.
+"""
+
+__all__ = ["COLUMN_IN", "ERROR_COLOURS", "FONT_PT", "IDENTITY_COLOURS", "MEAN_COLOUR", "PAGE_COLOURS", "SEED_COLOUR"]
+__all__ += [
+    "UNDEFINED",
+    "difference_text",
+    "headline",
+    "is_count",
+    "measured_text",
+    "p_text",
+    "published_text",
+    "scale",
+]
+
+UNDEFINED = "–"  # a metric without a value, as the paper prints it
+COUNTS = frozenset({"IDs"})
+LOWER_IS_BETTER = frozenset({"IDs"})
+
+# Identities, told apart by people who see no red or no green; they carry their number, too.
+IDENTITY_COLOURS = (
+    *("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2", "#b3b3ff", "#9ae6b4", "#ff8fa3"),
+    *("#c9a26b", "#ffffff"),
+)
+ERROR_COLOURS = {"change": "#a86a00", "switch": "#c2255c", "merged": "#7c4dbc", "lost": "#66727f"}
+ERROR_COLOURS["duplicate"] = "#007f94"
+PAGE_COLOURS = {  # in light, in dark; text on its ground has a contrast of 4.5 or more
+    "ink": ("#1c2126", "#e4e8ec"),
+    "soft": ("#565f69", "#a3adb8"),
+    "ground": ("#ffffff", "#14181c"),
+    "raised": ("#f4f6f8", "#1e242a"),
+    "line": ("#d5dbe1", "#39424b"),
+    "accent": ("#0b5cad", "#7fb8f5"),
+    "good": ("#12692f", "#6fd08c"),
+    "bad": ("#a3221c", "#ff938a"),
+    "open": ("#7a4f00", "#eab652"),
+}
+MEAN_COLOUR, SEED_COLOUR = "#0b5cad", "#7d8791"
+COLUMN_IN, FONT_PT = (3.15, 2.5), 7  # of a figure in one column of a paper
+
+
+def is_count(metric: str) -> bool:
+    """Whether the metric is a count, not a share."""
+    return metric in COUNTS
+
+
+def scale(metric: str) -> int:
+    """What a stored value is multiplied by where people read it."""
+    return 1 if is_count(metric) else 100
+
+
+def headline(metric: str) -> str:
+    """The metric with an arrow to where better is."""
+    return metric + ("↓" if metric in LOWER_IS_BETTER else "↑")
+
+
+def measured_text(metric: str, mean: float, std: float | None) -> str:
+    """A measured mean with its standard deviation; one seed (`std` None) prints no plus-minus."""
+    if std is None:
+        return _rounded(mean * scale(metric), 0 if is_count(metric) else 1)
+    return f"{_rounded(mean * scale(metric), 1)} ± {_std_text(std * scale(metric))}"
+
+
+def published_text(metric: str, mean: float | None, std: float | None) -> str:
+    """A value of the paper in its own units; the standard deviation keeps the digits printed."""
+    if mean is None:
+        return UNDEFINED
+    text = _rounded(mean, 0 if is_count(metric) else 1)
+    return text if std is None else f"{text} ± {std:g}"
+
+
+def difference_text(metric: str, value: float, digits: int = 1) -> str:
+    """A difference of stored values, with its sign."""
+    text = _rounded(value * scale(metric), digits)
+    return text if text.startswith("-") or not float(text) else f"+{text}"
+
+
+def p_text(p: float) -> str:
+    """A p-value."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _std_text(std: float) -> str:
+    return f"{std:.2f}" if std < 0.05 else f"{std:.1f}"  # 0.0 would claim that nothing varies
+
+
+def _rounded(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # adding 0.0 turns -0.0 into 0.0

@@ -1,0 +1,50 @@
+"""A dataset's YAML, its files, and the fingerprints that are remembered."""
+
+import pytest
+
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.errors import UserError
+from ifrvis.packed import packed
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("ytvis19", "categories: 40", "categories: 0", "Set 'categories'"),
+        ("ytvis19", "name: ytvis19", "name: ytvis19\nroot_variable: AWS_SECRET", "Begin 'root_variable'"),
+        ("smoke19", "categories: 4", "categories: 5", "to its num_classes, 4"),
+    ],
+)
+def test_a_dataset_file_that_contradicts_itself_is_refused(tmp_path, name, old, new, message):
+    text = packed("experiments", "datasets", f"{name}.yaml").read_text()
+    assert old in text
+    (tmp_path / "mine.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=message):
+        load_dataset(f"{tmp_path}/mine.yaml", tmp_path).split("heldout")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"categories": 2}, "Set 'categories' of dataset 'mine' to 1"),
+        ({"rule": "{videos: [nobody]}"}, "leaves no video to 'heldout'"),
+        ({"rule": "{videos: ['*']}"}, "leaves no video to 'train'"),
+    ],
+)
+def test_a_dataset_whose_files_say_otherwise_is_refused(tmp_path, monkeypatch, dataset_of, changes, message):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    dataset = load_dataset(dataset_of(["a", "b"], **changes), tmp_path)
+    with pytest.raises(UserError, match=message):
+        [dataset.split(role) for role in ("train", "heldout")]
+
+
+def test_the_cache_of_fingerprints_may_be_broken_or_unwritable(tmp_path, monkeypatch, dataset_of):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    split = load_dataset(dataset_of(["a", "b"], "{videos: [b]}"), tmp_path).split
+    fingerprint = split("train").fingerprint
+    (remembered,) = (tmp_path / "ifrvis" / "fingerprints").iterdir()
+    remembered.write_bytes(b"\xff")
+    assert split("train").fingerprint == fingerprint == remembered.read_text()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert split("train").fingerprint == fingerprint

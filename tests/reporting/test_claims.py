@@ -1,0 +1,190 @@
+"""Claims: what decides one, what decides nothing, and what the packed tables claim."""
+
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.tables import Claim, Paper, Statement, load_table, load_tables
+from ifrvis.reporting.claims import judge, pair_texts
+from ifrvis.reporting.comparison import compare
+from ifrvis.reporting.frame import tidy_frame
+from ifrvis.reporting.summary import summarise
+
+OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
+WOBBLE = (0.002, -0.001, 0.003, 0.0, 0.001)
+HIGHER = Statement("AP", "mean", "higher")
+
+
+def values(level, spread=1.0, n=5):
+    return {seed: level + spread * WOBBLE[seed] for seed in range(n)}
+
+
+@pytest.fixture
+def claim_of(make_state):
+    """The one claim that Ours is as said, judged from values of Ours and Mask2Former."""
+
+    def build(ours, baseline, says=(HIGHER,), *, seeds=range(5), pairs=((OURS, M2F),), **changes):
+        claim = Claim("It is so.", "Sec. 4", tuple(says), pairs)
+        state = make_state("table1", {M2F: baseline, OURS: ours}, seeds=seeds, claims=(claim,), **changes)
+        (judged,) = judge(state, tidy_frame([state]))
+        return judged
+
+    return build
+
+
+def test_a_clear_difference_on_the_claimed_side_supports(claim_of):
+    judged = claim_of(values(0.40, 2), values(0.35))
+    assert judged.verdict == judged.pairs[0].verdict == "supported"
+    assert judged.pairs[0].difference.value == pytest.approx(0.05 + sum(WOBBLE) / 5)
+    assert judged.pairs[0].paper == pytest.approx(0.1)  # 46.5 - 46.4
+
+
+def test_a_clear_difference_on_the_other_side_contradicts(claim_of):
+    assert claim_of(values(0.35, 2), values(0.40)).verdict == "contradicted"
+    assert claim_of(values(0.35, 2), values(0.40), [Statement("AP", "mean", "lower")]).verdict == "supported"
+
+
+def test_a_difference_within_the_noise_decides_nothing(claim_of):
+    noisy = {seed: 0.35 + (-1) ** seed * 0.05 for seed in range(5)}
+    judged = claim_of(noisy, values(0.345))
+    assert (judged.verdict, judged.pairs[0].why) == ("undecided", "")
+    assert judged.pairs[0].p > 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"seeds": range(4)}, "4 of 5 seeds"),
+        ({"profile": "smoke"}, "smoke"),
+        ({"off_spec": "--set train.iterations=1"}, "off-spec"),
+    ],
+)
+def test_fewer_seeds_smoke_and_off_spec_decide_nothing(claim_of, options, why):
+    judged = claim_of(values(0.40, 2), values(0.35), **options)
+    assert (judged.verdict, judged.pairs[0].why) == ("undecided", why)
+    assert judged.pairs[0].p < 0.01  # though they are told apart
+
+
+def test_missing_records_say_so(claim_of):
+    assert claim_of({}, {}, states={OURS: "failed", M2F: "failed"}).verdict == "not run"
+    partial = claim_of(values(0.4, n=3), values(0.3), states={OURS: "running"})
+    assert (partial.verdict, partial.pairs[0].why) == ("undecided", "3/5")
+    assert claim_of({0: 0.4}, {0: 0.3}, [Statement("AP", "std", "lower")], seeds=[0]).pairs[0].why == "one seed"
+
+
+def test_a_claim_on_two_statements_takes_both(claim_of):
+    both = [HIGHER, Statement("AP50", "mean", "lower")]
+    judged = claim_of(values(0.40, 2), values(0.35), both)
+    assert [each.verdict for each in judged.pairs] == ["supported", "contradicted"]
+    assert judged.verdict == "contradicted"
+
+
+def test_a_pair_that_was_not_asked_for_leaves_the_claim_open(claim_of):
+    judged = claim_of(values(0.40, 2), values(0.35), pairs=((OURS, M2F), ("ours-r101-ytvis19", M2F)))
+    assert (judged.verdict, judged.decided) == ("undecided", "1 of 2 tests decided")
+
+
+def test_p_values_are_corrected_over_all_tests_of_the_table(make_state):
+    claims = [Claim(metric, "", (Statement(metric, "mean", "higher"),), ((OURS, M2F),)) for metric in ("AP", "AP50")]
+    known = make_state("table1", {M2F: values(0.35), OURS: values(0.4, 2)}, seeds=range(5), claims=tuple(claims))
+    alone = make_state("table1", {M2F: values(0.35), OURS: values(0.4, 2)}, seeds=range(5), claims=tuple(claims[:1]))
+    both = [each.pairs[0].p for each in judge(known, tidy_frame([known]))]
+    (single,) = (each.pairs[0].p for each in judge(alone, tidy_frame([alone])))
+    assert both == [pytest.approx(2 * single)] * 2
+
+
+def test_smaller_spread_is_claimed_and_the_papers_own_rows_can_say_otherwise(make_state):
+    rows = {"ours-swin-t-ytvis21": values(0.4), "mask2former-swin-t-ytvis21": values(0.3, -20)}
+    state = make_state("table2", rows, seeds=range(5))
+    judged = next(each for each in judge(state, tidy_frame([state])) if "smaller" in each.claim.text)
+    assert judged.pairs[0].verdict == "supported"
+    assert judged.pairs[0].difference.test == "Pitman-Morgan"
+    assert pair_texts(judged.pairs[0])[-2] == "+0.30, not as claimed"
+
+
+def test_the_papers_claims_are_packed_and_hold_of_its_own_numbers_but_for_one_spread():
+    texts, against = set(), set()
+    for table in load_tables(["all"]):
+        published = {row.id: row.published for row in table.rows}
+        for claim in table.claims:
+            texts.add(claim.text)
+            for says in claim.says:
+                for first, second in claim.pairs:
+                    one, other = (published[row][says.metric][says.of == "std"] for row in (first, second))
+                    if one is not None and other is not None and (one > other) != (says.side == "higher"):
+                        against.add((table.name, first, says.of))
+    for words in ("Fewer identity switches", "lambda_e = 0.3 beats 0", "TTA raises", "clips beats", "smaller standard"):
+        assert any(words in text for text in texts), words
+    assert {"100 queries beat 200.", "IDR falls while IDP rises."} <= texts
+    assert against == {("table2", "ours-swin-t-ytvis21", "std")}
+
+
+@pytest.mark.parametrize(
+    ("change", "cure"),
+    [
+        ("metric: AP, of: mean", "metric: AP99, of: mean"),
+        ("[ours-swin-l-ytvis19, ours-swin-l-q200-ytvis19]", "[ours-swin-l-ytvis19, nobody]"),
+        ("protocol: server", "protocol: nobody"),
+        ("runs: 5", "runs: 0"),
+        ("of: std, side: lower", "of: std, side: smaller"),
+    ],
+)
+def test_a_broken_claim_is_refused_with_its_file(tmp_path, change, cure):
+    from ifrvis.packed import packed
+
+    text = packed("experiments", "tables", "table1.yaml").read_text()
+    assert change in text
+    path = tmp_path / "table1.yaml"
+    path.write_text(text.replace(change, cure))
+    with pytest.raises(UserError, match=str(path)):
+        load_table(str(path))
+
+
+# Against the paper.
+
+
+def compared(state, row=M2F, metric="AP"):
+    each = next(each for each in state.rows if each.row.id == row)
+    return compare(state, each.row, metric, summarise(state, tidy_frame([state]))[row, metric])
+
+
+@pytest.mark.parametrize(
+    ("level", "verdict"), [(0.464, "consistent"), (0.48, "consistent"), (0.49, "above"), (0.44, "below")]
+)
+def test_measured_values_are_set_against_the_papers_under_its_own_protocol(make_state, level, verdict):
+    options = {"profile": "paper", "protocol": "server", "scored": "server"}
+    state = make_state("table1", {M2F: dict.fromkeys(range(5), level)}, seeds=range(5), **options)
+    found = compared(state)  # 46.4 +- (2.776 x 0.8 x sqrt(2 / 5) + 0.5) = 44.495 to 48.305
+    assert found.verdict == verdict
+    assert found.expected == (pytest.approx(0.444952, abs=1e-6), pytest.approx(0.483048, abs=1e-6))
+    assert found.difference == pytest.approx(level - 0.464)
+
+
+def test_the_measured_spread_serves_where_the_paper_prints_none(make_state):
+    counts = {seed: {"IDs": 100 + 20 * seed} for seed in range(5)}
+    paper = Paper("heldout", 1, {"IDs": 30})
+    state = make_state("table3", {M2F: counts}, seeds=range(5), profile="paper", metrics=("IDs",), paper=paper)
+    found = compared(state, metric="IDs")  # std 31.6, four degrees of freedom, one run of the paper's
+    half = 2.7764451 * 31.6227766 * (1 + 1 / 5) ** 0.5 + 30
+    assert found.expected == (pytest.approx(202 - half), pytest.approx(202 + half))
+    assert found.verdict == "consistent"
+
+
+def test_below_the_declared_seeds_nothing_is_called_consistent(make_state):
+    for seeds in ([0], [0, 1], range(4)):
+        state = make_state("table3", {M2F: values(0.62, n=5)}, seeds=seeds, profile="paper")
+        assert compared(state, metric="IDF1").verdict == "too few seeds"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("table1", {"profile": "paper"}),
+        ("table1", {"profile": "mini"}),
+        ("table3", {"profile": "smoke"}),
+        ("table3", {"profile": "paper", "off_spec": "--init x"}),
+        ("table3", {"profile": "paper", "protocol": "server", "scored": "server"}),
+    ],
+)
+def test_no_other_numbers_are_set_against_the_papers(make_state, name, options):
+    state = make_state(name, {M2F: values(0.4)}, seeds=range(5), **options)
+    assert all(compared(state, metric=metric) is None for metric in state.table.metrics)

@@ -1,0 +1,74 @@
+"""Figure 4, through its artists: what is drawn is what the table says."""
+
+import numpy as np
+import pytest
+
+from ifrvis.reporting.figure import figure_data, figure_files, make_figure
+from ifrvis.reporting.tables import figure_latex
+
+LAMBDAS = ("0", "0.1", "0.3", "0.5", "1.0")
+
+
+@pytest.fixture
+def state(make_state):
+    """Five values of lambda_e; that of 0.5 has two of three records."""
+    rows = {
+        f"ours-r50-lambda{name}-ytvis19": {seed: 0.2 + 0.01 * place + 0.001 * seed for seed in range(3)}
+        for place, name in enumerate(LAMBDAS)
+    }
+    del rows["ours-r50-lambda0.5-ytvis19"][1]
+    return make_state("figure4", rows, seeds=range(3), states={"ours-r50-lambda0.5-ytvis19": "running"})
+
+
+def test_panels_hold_every_seed_and_numbers_of_complete_rows_alone(state):
+    panels = figure_data(state)
+    assert [panel.metric for panel in panels] == ["AP", "AP50", "AP75", "AR1", "AR10"]
+    panel = panels[0]
+    assert panel.x == (0.0, 0.1, 0.3, 0.5, 1.0)
+    assert panel.seeds[2] == pytest.approx((22.0, 22.1, 22.2))
+    assert (panel.mean[2], panel.std[2]) == (pytest.approx(22.1), pytest.approx(0.1))
+    assert (panel.mean[3], panel.std[3], len(panel.seeds[3])) == (None, None, 2)
+
+
+def test_artists_are_the_panels(state):
+    figure = make_figure(state)
+    for panel, axes in zip(figure_data(state), figure.axes):
+        assert axes.get_title() == f"{panel.metric}↑"
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.1", "0.3", "0.5", "1"]
+        (bars,) = axes.containers
+        line, _, (whiskers,) = bars
+        means = [np.nan if mean is None else mean for mean in panel.mean]
+        assert line.get_ydata() == pytest.approx(means, nan_ok=True)  # the line breaks where a row is not complete
+        ends = [segment[:, 1] for segment in whiskers.get_segments() if len(segment)]
+        drawn = [(mean - std, mean + std) for mean, std in zip(panel.mean, panel.std) if mean is not None]
+        assert [tuple(end) for end in ends if not np.isnan(end).any()] == [pytest.approx(each) for each in drawn]
+        (cloud,) = [each for each in axes.collections if each is not whiskers]
+        seeds = [(place, value) for place, values in enumerate(panel.seeds) for value in values]
+        assert cloud.get_offsets().tolist() == [pytest.approx(list(each)) for each in seeds]
+
+
+def test_it_fits_a_column_and_says_profile_and_protocol(state):
+    figure = make_figure(state)
+    assert figure.get_size_inches()[0] <= 3.3
+    legend = figure.axes[5].get_legend()
+    assert legend.get_title().get_text() == "mini\nheldout, percent"
+    assert [text.get_text() for text in legend.get_texts()] == ["a seed", "mean ± std"]
+
+
+def test_files_are_the_same_bytes_again(state):
+    files = figure_files(state)
+    assert list(files) == ["figure4.pdf", "figure4.png", "figure4.svg"]
+    assert figure_files(state) == files
+
+
+def test_caption_has_the_papers_reading(state):
+    text = figure_latex(state)
+    assert r"\includegraphics{figure4.pdf}" in text
+    assert "that 0.3 is best" in text
+
+
+def test_without_records_the_panels_say_so(make_state):
+    state = make_state("figure4", {"ours-r50-lambda0.3-ytvis19": {}}, states={"ours-r50-lambda0.3-ytvis19": "not run"})
+    figure = make_figure(state)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no records"]
+    assert figure_files(state)

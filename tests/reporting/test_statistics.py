@@ -1,0 +1,87 @@
+"""Each statistic on known numbers: worked by hand, or as R prints it for its `sleep` data."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from ifrvis.reporting.statistics import Difference, expected_interval, holm, mean_difference, mean_interval
+from ifrvis.reporting.statistics import std_difference as std_diff
+
+FIRST = dict(enumerate([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]))
+SECOND = dict(enumerate([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]))
+ELSEWHERE = {seed + 100: value for seed, value in SECOND.items()}  # the same values of other seeds
+
+
+def test_interval_of_a_mean_is_that_of_r():
+    low, high = mean_interval(list(FIRST.values()))  # t.test(extra[group == 1])
+    assert (low, high) == (pytest.approx(-0.5297804, abs=1e-7), pytest.approx(2.0297804, abs=1e-7))
+
+
+def test_interval_of_two_values_by_hand():
+    low, high = mean_interval([1.0, 3.0])  # 2 -+ t(1) sqrt(2) / sqrt(2), t(1) = tan(0.475 pi)
+    half = math.tan(0.475 * math.pi)
+    assert (low, high) == (pytest.approx(2 - half), pytest.approx(2 + half))
+    assert mean_interval([1.0]) is None
+
+
+def test_rows_with_the_same_seeds_are_paired_as_r_does():
+    found = mean_difference(FIRST, SECOND)  # t.test(extra ~ group, paired = TRUE)
+    assert (found.test, found.value) == ("paired t", pytest.approx(-1.58))
+    assert found.p == pytest.approx(0.002833, abs=5e-7)
+    assert found.interval == (pytest.approx(-2.4598858, abs=1e-7), pytest.approx(-0.7001142, abs=1e-7))
+
+
+def test_pairs_go_by_seed_whatever_the_order():
+    assert mean_difference(dict(reversed(FIRST.items())), SECOND).p == mean_difference(FIRST, SECOND).p
+
+
+def test_rows_with_other_seeds_are_compared_after_welch_as_r_does():
+    found = mean_difference(FIRST, ELSEWHERE)  # t.test(extra ~ group)
+    assert (found.test, found.value) == ("Welch", pytest.approx(-1.58))
+    assert found.p == pytest.approx(0.07939, abs=5e-6)
+    assert found.interval == (pytest.approx(-3.3654832, abs=1e-7), pytest.approx(0.2054832, abs=1e-7))
+
+
+def test_spreads_of_other_seeds_are_compared_by_the_f_test_as_r_does():
+    found = std_diff(FIRST, ELSEWHERE)  # var.test(extra ~ group): F = 0.79834
+    assert found.test == "F"
+    assert found.p == pytest.approx(0.7427, abs=5e-5)
+    assert std_diff(ELSEWHERE, FIRST).p == pytest.approx(found.p)
+    assert found.value == pytest.approx(1.789010 - 2.002249, abs=1e-6)
+
+
+def test_spreads_of_the_same_seeds_are_compared_after_pitman_and_morgan():
+    found = std_diff(FIRST, SECOND)
+    one, other = np.array(list(FIRST.values())), np.array(list(SECOND.values()))
+    ratio, r, n = one.var(ddof=1) / other.var(ddof=1), np.corrcoef(one, other)[0, 1], len(one)
+    statistic = (ratio - 1) * math.sqrt(n - 2) / (2 * math.sqrt(ratio * (1 - r**2)))  # in terms of F and r
+    assert found.test == "Pitman-Morgan"
+    assert found.p == pytest.approx(2 * student.sf(abs(statistic), n - 2))
+
+
+def test_prediction_interval_by_hand():
+    low, high = expected_interval(46.4, 0.8, runs=5, n=5, df=4, tolerance=0.5)
+    half = 2.7764451 * 0.8 * math.sqrt(1 / 5 + 1 / 5) + 0.5  # t(0.975, 4) of any table
+    assert (low, high) == (pytest.approx(46.4 - half), pytest.approx(46.4 + half))
+
+
+def test_holm_is_that_of_r():
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])  # p.adjust
+    assert holm([0.04, 0.01, 0.9]) == pytest.approx([0.08, 0.03, 0.9])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize("difference", [mean_difference, std_diff])
+def test_what_has_no_spread_is_not_tested(difference):
+    same = {0: 0.1, 1: 0.2, 2: 0.4}
+    above = {seed: value + 0.1 for seed, value in same.items()}  # but for rounding
+    assert difference(above, same).p is None
+    assert difference({0: 0.1}, {0: 0.2}).p is None
+    assert difference({0: 0.1, 1: 0.1}, {5: 0.2, 6: 0.3}).p is None
+
+
+def test_two_pairs_say_nothing_of_spreads():
+    assert std_diff({0: 1.0, 1: 2.0}, {0: 1.0, 1: 5.0}) == Difference(pytest.approx(-3 / math.sqrt(2)), "Pitman-Morgan")
