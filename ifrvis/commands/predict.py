@@ -216,7 +216,7 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
 
 def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.inference.sources import DatasetVideo
+    from ifrvis.inference.sources import dataset_source
 
     known, seen = load_dataset(dataset, data_root), 0
     for role in VIDEO_ROLES:
@@ -228,7 +228,7 @@ def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
         for video in split.read().videos:
             seen += 1
             if name in (video.name, str(video.id)):
-                return DatasetVideo(video, split.frames)
+                return dataset_source(video, split.frames)
     if not seen:
         raise UserError(known.split("full").missing)
     raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}.")

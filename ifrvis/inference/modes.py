@@ -27,7 +27,7 @@ from ifrvis.evaluation.predictions import Scored, VideoPredictions
 from ifrvis.inference.background import in_background
 from ifrvis.inference.clips import track_clips
 from ifrvis.inference.encoding import View, encode, mask_features_fit, views_of
-from ifrvis.inference.sources import DatasetVideo, FrameSource
+from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
@@ -60,7 +60,7 @@ def predict_split(
     Raises:
         UserError: As in `predict_video`; videos that are too short are found before the first is predicted.
     """
-    sources = [DatasetVideo(video, frames_root) for video in annotations.videos]
+    sources = [dataset_source(video, frames_root) for video in annotations.videos]
     for source in sources:
         check_length(inference, source)
     for done, source in enumerate(sources, start=1):
