@@ -70,7 +70,7 @@ def open_source(path: Path) -> FrameSource:
 def _measured(path: Path, frames: Callable[[], Frames], frame_rate: float) -> FrameSource:
     """A source whose frames are all decoded once, to learn how many and how large they are."""
     length, size = 0, (0, 0)
-    for length, frame in enumerate(frames(), start=1):  # noqa: B007  what is left of it is the length
+    for length, frame in enumerate(frames(), start=1):
         found = (frame.shape[0], frame.shape[1])
         if length > 1 and found != size:
             raise UserError(
