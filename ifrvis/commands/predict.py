@@ -68,7 +68,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     recipe, device = _recipe(arguments), _device(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
-    check_length(recipe.inference, source)
+    check_length(recipe.inference, source.length, source.video_id)
     model = _model(recipe, len(names))
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
