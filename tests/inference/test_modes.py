@@ -1,5 +1,6 @@
 """Predictions of a model that is known, and of a thin real one beside the host's own inference."""
 
+import copy
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -303,3 +304,12 @@ def test_a_background_thread_keeps_order_and_hands_on_errors():
     assert next(squares) == 1
     with pytest.raises(ZeroDivisionError):
         next(squares)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", [INFERENCE, CLIPS, {**INFERENCE, "tta": [48, 64]}])
+def test_every_mode_runs_on_a_gpu_beyond_the_batch_limit_of_its_attention(model, make_video, mode):
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    found = predict_video(copy.deepcopy(model).cuda(), make_video(131), mode, [1, 2, 3])
+    assert all(len(of_query) == 131 for of_query in found.masks.values())
