@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from inference.conftest import CLIPS, INFERENCE
+from inference.conftest import CLIPS, INFERENCE, thin_model
 from mmdet.structures import DetDataSample, TrackDataSample
 from torch.nn import functional as F
 
@@ -273,11 +273,11 @@ def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize("mode", [INFERENCE, {**CLIPS, "min_score": 0.05}])
-def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(model, make_video, mode):
+@pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", {**CLIPS, "min_score": 0.05})])
+def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(make_video, method, mode):
     video = make_video(1000, (16, 24))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = predict_video(model, video, {**mode, "side": 32}, [1, 2, 3], memory_gib=0.2)
+    found = predict_video(thin_model(method), video, {**mode, "side": 32}, [1, 2, 3], memory_gib=0.2)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert found.length == 1000
     assert all(len(of_query) == 1000 for of_query in found.masks.values())
