@@ -94,7 +94,7 @@ def memory(scale: float) -> list[Measured]:
 def clips(scale: float) -> list[Measured]:
     frames = scaled(LONG, scale)
     measured = in_process("clips", frames)
-    what = f"decoder and matching of {frames} frames, T = 5, stride 1, {KEPT} instances a clip, beside whole-video decoding"
+    what = f"decoder and matching of {frames} frames, T = 5, stride 1, {KEPT} instances a clip; other: whole video"
     results = []
     for method in ("ours", "mask2former"):
         sides = ({"seconds": measured[f"{method} {mode}"]} for mode in ("clips", "whole"))
