@@ -1,24 +1,22 @@
 """`ifrvis predict`: instances in any video, as results JSON and as a video to look at."""
 
 import argparse
-from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import add_command, root_arguments
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
     from ifrvis.datasets.ytvis import Id
     from ifrvis.inference.sources import FrameSource
 
 __all__ = ["add_commands"]
-
-VIDEO_ROLES = ("full", "heldout", "dev", "pretrain", "server")  # where a data set's videos are looked for
 
 
 def add_commands(commands: Any) -> None:
@@ -32,23 +30,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
     parser.add_argument("--draw-above", type=float, default=0.3, help="score of what is drawn (default: 0.3)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="inference.KEY=VALUE", help="change the inference"
-    )
-    parser.add_argument(
-        "--memory-gib", type=float, help="bound on the memory beside the model: takes longer if it binds"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="inference.KEY=VALUE", help="another inference")
+    parser.add_argument("--memory-gib", type=float, help="bound on the memory beside the model; may take longer")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
-    group = parser.add_argument_group("a .pth file outside a run", "what it was trained as")
+    parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")
+    group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
     group.add_argument("--profile", default="paper", help="paper, mini, smoke, or a YAML file (default: paper)")
-    parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")
     root_arguments(parser)
 
 
-@dataclass(frozen=True)
-class _Recipe:
+class _Recipe(NamedTuple):
     """What has to be known of a checkpoint to predict with it."""
 
     weights: Path
@@ -70,22 +63,14 @@ def _predict(arguments: argparse.Namespace) -> int:
     from ifrvis.files import write_atomically
     from ifrvis.inference.modes import check_length, check_memory, predict_video
     from ifrvis.inference.overlay import write_overlay
-    from ifrvis.training.build import build_model
-    from ifrvis.training.weights import load_trained
 
     warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
     recipe, device = _recipe(arguments), _device(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
-    check_length(recipe.inference, source)
-    model = _quietly(build_model, recipe.model, seed=0)
-    if len(names) != model.track_head.num_classes:
-        raise UserError(
-            f"Give the data set whose categories the model knows with --dataset: it has {model.track_head.num_classes} "
-            f"classes, {recipe.dataset} has {len(names)}."
-        )
-    load_trained(model, recipe.weights)
-    check_memory(model, source, recipe.inference, arguments.memory_gib)
+    check_length(recipe.inference, source.length, source.video_id)
+    model = _model(recipe, len(names))
+    check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -96,7 +81,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     )
     with _progress() as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
-        found = predict_video(model.to(device), source, recipe.inference, list(names), **options)
+        found = predict_video(model, source, recipe.inference, list(names), **options)
     write_atomically(out / "results.json", json.dumps([each.to_json() for each in results_of([found])]))
     drawn = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
     print(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks")
@@ -106,24 +91,19 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace) -> _Recipe:
     from ifrvis.harness.compose import parse_override
+    from ifrvis.harness.runs import Results
 
-    overrides = dict(parse_override(text) for text in arguments.set)
-    path = Path(arguments.model)
+    overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
     if not path.is_file():
-        from ifrvis.harness.runs import Results
-
-        return _recipe_of_run(
-            arguments, Results(arguments.results).one_run_named(arguments.model).folder, None, overrides
-        )
-    folder = next((each for each in path.resolve().parents if (each / "spec.json").is_file()), None)
-    if folder is not None:
-        return _recipe_of_run(arguments, folder, path, overrides)
+        folder = Results(arguments.results).one_run_named(arguments.model).folder
+        return _recipe_of_run(folder, None, overrides, arguments.dataset)
+    folders = (each for each in path.resolve().parents if (each / "spec.json").is_file())
+    if folder := next(folders, None):
+        return _recipe_of_run(folder, path, overrides, arguments.dataset)
     return _recipe_of_file(arguments, path, overrides)
 
 
-def _recipe_of_run(
-    arguments: argparse.Namespace, folder: Path, path: Path | None, overrides: dict[str, Any]
-) -> _Recipe:
+def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], dataset: str | None) -> _Recipe:
     """What a run was trained as and asked for; its newest checkpoint if `path` is None."""
     from ifrvis.files import read_json
     from ifrvis.harness.attempts import attempts_of
@@ -140,11 +120,11 @@ def _recipe_of_run(
     job = attempts[-1].submission()
     if path is None:
         checkpoint = newest_valid([each.checkpoints for each in attempts], train_sig=signature)
-        if checkpoint is None and not run.weights.exists():
+        path = checkpoint.path if checkpoint else run.weights
+        if not path.exists():
             raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
-        path = run.weights if checkpoint is None else checkpoint.path
     inference = choose_inference(job["evaluations"][0]["inference"], overrides)
-    return _Recipe(path, train["model"], inference, arguments.dataset or job["dataset"], train["seed"])
+    return _Recipe(path, train["model"], inference, dataset or job["dataset"], train["seed"])
 
 
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:
@@ -153,27 +133,38 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
     from ifrvis.harness.compose import compose, load_profile
     from ifrvis.harness.tables import Row
 
-    if not (arguments.method and arguments.backbone and arguments.dataset):
+    method, backbone, dataset = arguments.method, arguments.backbone, arguments.dataset
+    if not (method and backbone and dataset):
         raise UserError(
             f"Say with --method, --backbone and --dataset what {path} was trained as: it is in no run's folder."
         )
-    row = Row(f"{arguments.method}-{arguments.backbone}-ytvis19", arguments.method, arguments.backbone, "ytvis19")
-    num_classes = load_dataset(arguments.dataset, arguments.data_root).config.categories
+    num_classes = load_dataset(dataset, arguments.data_root).config.categories
+    row = Row(f"{method}-{backbone}-ytvis19", method, backbone, "ytvis19")
     composed = compose(row, load_profile(arguments.profile), overrides, num_classes=num_classes)
     if composed.not_implemented:
         raise UserError(f"Correct --method and --backbone: {composed.not_implemented}.")
-    return _Recipe(path, composed.model, composed.inference, arguments.dataset, 0)
+    return _Recipe(path, composed.model, composed.inference, dataset, 0)
 
 
-def _quietly(build: Any, *args: Any, **kwargs: Any) -> Any:
-    """Build a model without the host's warning that it starts from no weights: they are loaded in a moment."""
+def _model(recipe: _Recipe, num_classes: int) -> Any:
     import logging
 
-    logging.disable(logging.WARNING)
+    from ifrvis.training.build import build_model
+    from ifrvis.training.weights import load_trained
+
+    known = recipe.model["track_head"]["num_classes"]
+    if known != num_classes:
+        raise UserError(
+            f"Give the data set whose categories the model knows with --dataset: it has {known} classes, "
+            f"{recipe.dataset} has {num_classes}."
+        )
+    logging.disable(logging.WARNING)  # of the host, that it starts from no weights
     try:
-        return build(*args, **kwargs)
+        model = build_model(recipe.model, seed=0)
     finally:
         logging.disable(logging.NOTSET)
+    load_trained(model, recipe.weights)
+    return model
 
 
 def _device(name: str | None) -> "torch.device":
@@ -181,10 +172,8 @@ def _device(name: str | None) -> "torch.device":
 
     from ifrvis.training.build import pick_device
 
-    if name is None:
-        return pick_device()
     try:
-        return torch.zeros(1, device=name).device
+        return torch.zeros(1, device=name or pick_device()).device
     except (AssertionError, RuntimeError) as error:
         raise UserError(f"Choose another --device than {name!r}: {str(error).splitlines()[0]}") from error
 
@@ -192,7 +181,6 @@ def _device(name: str | None) -> "torch.device":
 def _names(dataset: str, data_root: Path) -> "dict[Id, str]":
     """Names of the classes by category id, in order; numbers where the data set is not here."""
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.errors import DataMissingError
 
     known = load_dataset(dataset, data_root)
     try:
@@ -207,8 +195,7 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
     """The frames of the video that is asked for, and a name for it."""
     from ifrvis.inference.sources import open_source
 
-    path = Path(arguments.video)
-    dataset, colon, name = arguments.video.rpartition(":")
+    path, (dataset, colon, name) = Path(arguments.video), arguments.video.rpartition(":")
     if path.exists() or not colon:
         return open_source(path), path.resolve().stem
     return _dataset_video(dataset, name, arguments.data_root), name.replace("/", "-")
@@ -216,27 +203,23 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
 
 def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.inference.sources import DatasetVideo
+    from ifrvis.inference.sources import dataset_source
 
-    known, seen = load_dataset(dataset, data_root), 0
-    for role in VIDEO_ROLES:
-        if role == "server" and known.config.server is None:
-            continue
-        split = known.split(role)
-        if split.fingerprint is None or split.makeable:
-            continue
-        for video in split.read().videos:
-            seen += 1
-            if name in (video.name, str(video.id)):
-                return DatasetVideo(video, split.frames)
-    if not seen:
+    known = load_dataset(dataset, data_root)
+    roles = ("full", "heldout", "dev", "pretrain") if known.config.server is None else ("full", "server")
+    splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]
+    if not splits:
         raise UserError(known.split("full").missing)
+    for split in splits:
+        for video in split.read().videos:
+            if name in (video.name, str(video.id)):
+                return dataset_source(video, split.frames)
     raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}.")
 
 
 @contextmanager
-def _progress() -> Iterator[Any]:
-    """A bar that `predict_video` moves."""
+def _progress() -> "Iterator[Any]":
+    """A bar on a terminal, that `predict_video` moves."""
     from rich.console import Console
     from rich.progress import Progress
 

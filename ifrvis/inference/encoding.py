@@ -28,8 +28,10 @@ from ifrvis.models.decoding import FrameFeatures
 
 __all__ = ["View", "encode", "mask_features_fit", "views_of"]
 
-FRAMES_AT_ONCE = 4  # through backbone and pixel decoder; whose deformable attention breaks above 128 on CUDA
-BYTES_PER_PIXEL = 3000  # of backbone and pixel decoder while they compute, measured with a ResNet-50 of width 256
+# Through backbone and pixel decoder, in as many frames as that makes: large frames are fastest alone on a CPU.
+PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 20}
+MAX_FRAMES_AT_ONCE = 16  # the pixel decoder's deformable attention breaks above 128 on CUDA
+BYTES_PER_PIXEL = 2500  # of those while they compute, measured with a ResNet-50 of width 256
 DIVISOR = 32  # of padded sides
 GIB = 1 << 30
 
@@ -56,11 +58,11 @@ def views_of(source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
     return [View(size, flip) for size in sizes for flip in flips]
 
 
-def mask_features_fit(width: int, views: Sequence[View], num_frames: int, memory_gib: float | None) -> bool:
+def mask_features_fit(model: nn.Module, views: Sequence[View], num_frames: int, memory_gib: float | None) -> bool:
     """Whether mask features may stay in memory.
 
     Args:
-        width: C.
+        model: A video model.
         views: All views of the video; their levels come one after the other, their mask features stay together.
         num_frames: T.
         memory_gib: What inference may take beside the model; None for as much as it takes.
@@ -70,10 +72,13 @@ def mask_features_fit(width: int, views: Sequence[View], num_frames: int, memory
     """
     if memory_gib is None:
         return True
+    num_queries, width = model.track_head.query_feat.weight.shape
     pixels = [view.padded[0] * view.padded[1] for view in views]
-    per_pixel = 4 * width * (1 / 64 + 1 / 256 + 1 / 1024)  # float32 at strides 8, 16 and 32
-    kept = num_frames * 2 * per_pixel * max(pixels)
-    floor = kept + FRAMES_AT_ONCE * BYTES_PER_PIXEL * width / 256 * max(pixels)
+    per_pixel = 2 * 4 * width * (1 / 64 + 1 / 256 + 1 / 1024)  # two in float32 at strides 8, 16 and 32
+    per_pixel += 2 * num_queries / 64  # attention masks and the masks of a pivot, bools at stride 8
+    kept = num_frames * per_pixel * max(pixels)
+    at_once = max(_frames_at_once(model, view) * view.padded[0] * view.padded[1] for view in views)
+    floor = kept + at_once * BYTES_PER_PIXEL * width / 256
     if floor > memory_gib * GIB:
         raise UserError(
             f"Raise --memory-gib to {np.ceil(floor / GIB * 10) / 10:.1f}, or make inference.side smaller: {num_frames} "
@@ -120,13 +125,18 @@ def _room(part: Tensor, source: FrameSource, device: str | None = None) -> Tenso
     return torch.empty(source.length, *part.shape[1:], dtype=part.dtype, device=device or part.device)
 
 
+def _frames_at_once(model: nn.Module, view: View) -> int:
+    pixels = PIXELS_AT_ONCE.get(next(model.parameters()).device.type, 1 << 18)
+    return min(max(pixels // (view.padded[0] * view.padded[1]), 1), MAX_FRAMES_AT_ONCE)
+
+
 def _chunks(model: nn.Module, source: FrameSource, view: View) -> Iterator[tuple[int, FrameFeatures]]:
     """The number of the first frame and the features of each chunk."""
-    frames = iter(source)
-    starts = range(0, source.length, FRAMES_AT_ONCE)
+    frames, step = iter(source), _frames_at_once(model, view)
+    starts = range(0, source.length, step)
 
     def load(start: int) -> NDArray[np.uint8]:
-        stop = min(start + FRAMES_AT_ONCE, source.length)
+        stop = min(start + step, source.length)
         return np.stack([_resized(next(frames), view) for _ in range(start, stop)])
 
     for start, images in zip(starts, in_background(load, starts)):

@@ -9,7 +9,7 @@ Shape letters:
     T  frames of a video    N  instances (queries or tracks)    K  classes    C  channels
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,27 @@ from torch import Tensor, nn
 
 from ifrvis.datasets import rle
 from ifrvis.datasets.rle import Rle
-from ifrvis.datasets.ytvis import Annotations, Id
+from ifrvis.datasets.ytvis import Annotations, Id, Video
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Scored, VideoPredictions
 from ifrvis.inference.background import in_background
 from ifrvis.inference.clips import track_clips
 from ifrvis.inference.encoding import View, encode, mask_features_fit, views_of
-from ifrvis.inference.sources import DatasetVideo, FrameSource
+from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import full_precision, output_logits
 
-__all__ = ["best_pairs", "best_queries", "check_length", "check_memory", "predict_split", "predict_video"]
+__all__ = [
+    "best_pairs",
+    "best_queries",
+    "check_length",
+    "check_lengths",
+    "check_memory",
+    "predict_split",
+    "predict_video",
+]
 
 OnFrames = Callable[[int, int], None]
 
@@ -45,7 +53,6 @@ def predict_split(
     inference: Mapping[str, Any],
     *,
     seed: int = 0,
-    on_video: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[VideoPredictions]:
     """Predictions for every video of a split, in its order.
 
@@ -55,32 +62,34 @@ def predict_split(
         frames_root: Folder that the file names of frames are relative to.
         inference: As in `predict_video`.
         seed: Of the run; it draws the pivots of `tta`.
-        on_video: Called after each video with how many are done, and how many there are.
 
     Raises:
         UserError: As in `predict_video`; videos that are too short are found before the first is predicted.
     """
-    sources = [DatasetVideo(video, frames_root) for video in annotations.videos]
-    for source in sources:
-        check_length(inference, source)
-    for done, source in enumerate(sources, start=1):
+    check_lengths(inference, annotations.videos)
+    for video in annotations.videos:
+        source = dataset_source(video, frames_root)
         yield predict_video(model, source, inference, list(annotations.labels), seed=seed)
-        on_video(done, len(sources))
 
 
-def check_length(inference: Mapping[str, Any], source: FrameSource) -> None:
+def check_lengths(inference: Mapping[str, Any], videos: Iterable[Video]) -> None:
+    """Refuse videos of which one is shorter than a clip (UserError)."""
+    for video in videos:
+        check_length(inference, video.length, video.id)
+
+
+def check_length(inference: Mapping[str, Any], num_frames: int, video_id: Id) -> None:
     """Refuse a video that is shorter than a clip (UserError)."""
-    if inference["mode"] == "clips" and source.length < inference["clip_frames"]:
+    if inference["mode"] == "clips" and num_frames < inference["clip_frames"]:
         raise UserError(
-            f"Set inference.clip_frames to {source.length} or less: video {source.video_id!r} has {source.length} "
-            f"frames, a clip has {inference['clip_frames']}."
+            f"Set inference.clip_frames to {num_frames} or less: video {video_id!r} has {num_frames} frames, a clip "
+            f"has {inference['clip_frames']}."
         )
 
 
 def check_memory(model: nn.Module, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None) -> bool:
     """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
-    width = model.track_head.query_feat.embedding_dim
-    return mask_features_fit(width, views_of(source, inference), source.length, memory_gib)
+    return mask_features_fit(model, views_of(source, inference), source.length, memory_gib)
 
 
 @torch.inference_mode()
@@ -109,7 +118,7 @@ def predict_video(
     Raises:
         UserError: If a frame cannot be used, the video is too short, the budget too small, or scores are not finite.
     """
-    check_length(inference, source)
+    check_length(inference, source.length, source.video_id)
     model.eval()
     device = next(model.parameters()).device
     views = views_of(source, inference)

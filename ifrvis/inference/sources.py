@@ -5,10 +5,9 @@ not a data set's is decoded once at the beginning, so that a broken frame is fou
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -19,148 +18,106 @@ from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.errors import UserError
 
-__all__ = ["DatasetVideo", "FrameFolder", "FrameSource", "VideoFile", "open_source"]
+__all__ = ["FrameSource", "dataset_source", "open_source"]
 
-Frame = NDArray[np.uint8]  # (height, width, 3), BGR
+Frames = Iterator[NDArray[np.uint8]]  # each (height, width, 3), BGR
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
-FRAME_RATE = 10.0  # of what has none of its own, in frames a second
-
-
-class FrameSource(Protocol):
-    """The frames of one video, in order: (height, width, 3) uint8, BGR."""
-
-    video_id: Id
-    height: int  # pixels
-    width: int
-    length: int  # frames
-    frame_rate: float  # frames a second
-
-    def __iter__(self) -> Iterator[Frame]: ...
+FRAME_RATE = 10.0  # of what has none of its own
 
 
 @dataclass(frozen=True)
-class DatasetVideo:
-    """A video of a data set, whose annotations say how large and long it is."""
+class FrameSource:
+    """One video: `height` and `width` in pixels, `length` in frames, `frame_rate` in frames a second."""
 
-    video: Video
-    frames_root: Path
+    video_id: Id
+    height: int
+    width: int
+    length: int
+    frames: Callable[[], Frames]
     frame_rate: float = FRAME_RATE
 
-    @property
-    def video_id(self) -> Id:
-        """The video's id in its data set."""
-        return self.video.id
-
-    @property
-    def height(self) -> int:
-        """Pixels, as annotated."""
-        return self.video.height
-
-    @property
-    def width(self) -> int:
-        """Pixels, as annotated."""
-        return self.video.width
-
-    @property
-    def length(self) -> int:
-        """Frames, as annotated."""
-        return self.video.length
-
-    def __iter__(self) -> Iterator[Frame]:
-        return (read_frame(self.frames_root, self.video, t) for t in range(self.length))
+    def __iter__(self) -> Frames:
+        return self.frames()
 
 
-class _Decoded:
-    """A source that is decoded once to learn its size and length, and to find what is broken."""
+def dataset_source(video: Video, frames_root: Path) -> FrameSource:
+    """A video of a data set, whose annotations say how large and long it is."""
 
-    def __init__(self, path: Path, frame_rate: float) -> None:
-        self.path, self.video_id, self.frame_rate = path, 1, frame_rate
-        self.height = self.width = self.length = 0
-        for frame in self:
-            size = frame.shape[:2]
-            if not self.length:
-                self.height, self.width = size
-            if size != (self.height, self.width):
-                raise UserError(
-                    f"Give frames of one size: frame {self.length + 1} of {path} is {size[1]} x {size[0]} pixels, "
-                    f"those before it are {self.width} x {self.height}."
-                )
-            self.length += 1
-        if not self.length:
-            raise UserError(f"Give a video with at least one frame: {path} has none that can be read.")
-        if max(self.height, self.width) > MAX_SIDE:
-            raise UserError(f"Make the frames of {path} smaller: no side may exceed {MAX_SIDE} pixels.")
+    def frames() -> Frames:
+        return (read_frame(frames_root, video, t) for t in range(video.length))
 
-    def __iter__(self) -> Iterator[Frame]:
-        raise NotImplementedError
-
-
-class FrameFolder(_Decoded):
-    """The images of a folder, ordered by name and, within names, by number.
-
-    Raises:
-        UserError: If there is none, one cannot be read, or they differ in size.
-    """
-
-    def __init__(self, path: Path) -> None:
-        found = (each for each in path.iterdir() if each.suffix.lower() in SUFFIXES and not each.name.startswith("."))
-        self.paths = sorted(found, key=_natural)
-        super().__init__(path, FRAME_RATE)
-
-    def __iter__(self) -> Iterator[Frame]:
-        for path in self.paths:
-            try:
-                data = np.frombuffer(path.read_bytes(), np.uint8)
-                image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-            except (OSError, cv2.error):
-                image = None
-            if image is None:
-                raise UserError(f"Copy {path} again or remove it: it is cut short, unreadable, or no image.")
-            yield np.asarray(image, np.uint8)
-
-
-class VideoFile(_Decoded):
-    """A video file, as FFmpeg reads it through OpenCV.
-
-    Raises:
-        UserError: If it cannot be read or has no frame.
-    """
-
-    def __init__(self, path: Path) -> None:
-        capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)  # a full path is never taken for an address
-        opened, rate = capture.isOpened(), capture.get(cv2.CAP_PROP_FPS)
-        capture.release()
-        if not opened:
-            raise UserError(f"Give a video file that FFmpeg can read, or a folder of frames: {path} is no such file.")
-        super().__init__(path, rate if 0 < rate < 1000 else FRAME_RATE)
-
-    def __iter__(self) -> Iterator[Frame]:
-        capture = cv2.VideoCapture(str(self.path.resolve()), cv2.CAP_FFMPEG)
-        try:
-            while True:
-                there, frame = capture.read()
-                if not there:
-                    return
-                yield np.asarray(frame, np.uint8)
-        finally:
-            capture.release()
+    return FrameSource(video.id, video.height, video.width, video.length, frames)
 
 
 def open_source(path: Path) -> FrameSource:
-    """The frames of a folder or a video file.
+    """The images of a folder, ordered by name and in names by number, or the frames of a video file.
 
     Raises:
-        UserError: If there is no such thing, or it cannot be used.
+        UserError: If there is no such thing, a frame cannot be read, there is none, or they differ in size.
     """
     try:
         if path.is_dir():
-            return FrameFolder(path)
+            images = sorted((each for each in path.iterdir() if _is_frame(each)), key=_natural)
+            return _measured(path, lambda: map(_read_image, images), FRAME_RATE)
         if path.is_file():
             with path.open("rb"):
-                return VideoFile(path)
+                return _measured(path, lambda: _read_video(path), _frame_rate(path))
     except OSError as error:
         raise UserError(f"Make {path} readable: {error.strerror}.") from error
     raise UserError(f"Check the path of the video: there is no file or folder {path}.")
+
+
+def _measured(path: Path, frames: Callable[[], Frames], frame_rate: float) -> FrameSource:
+    """A source whose frames are all decoded once, to learn how many and how large they are."""
+    length, size = 0, (0, 0)
+    for length, frame in enumerate(frames(), start=1):
+        found = (frame.shape[0], frame.shape[1])
+        if length > 1 and found != size:
+            raise UserError(
+                f"Give frames of one size: frame {length} of {path} is {found[1]} x {found[0]} pixels, those before it "
+                f"are {size[1]} x {size[0]}."
+            )
+        size = found
+    if not length:
+        raise UserError(f"Give a video with at least one frame: {path} has none that can be read.")
+    if max(size) > MAX_SIDE:
+        raise UserError(f"Make the frames of {path} smaller: no side may exceed {MAX_SIDE} pixels.")
+    return FrameSource(1, *size, length, frames, frame_rate)
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise UserError(f"Copy {path} again or remove it: it is cut short, unreadable, or no image.")
+    return np.asarray(image, np.uint8)
+
+
+def _opened(path: Path) -> cv2.VideoCapture:
+    return cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)  # a full path is never taken for an address
+
+
+def _frame_rate(path: Path) -> float:
+    capture = _opened(path)
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    if not capture.isOpened():
+        raise UserError(f"Give a video file that FFmpeg can read, or a folder of frames: {path} is no such file.")
+    return float(rate) if 0 < rate < 1000 else FRAME_RATE
+
+
+def _read_video(path: Path) -> Frames:
+    capture = _opened(path)
+    there, frame = capture.read()
+    while there:
+        yield np.asarray(frame, np.uint8)
+        there, frame = capture.read()
+
+
+def _is_frame(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

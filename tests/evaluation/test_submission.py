@@ -10,10 +10,12 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation import submission as module
 from ifrvis.evaluation.predictions import Prediction, Scored, VideoPredictions, write_predictions
 from ifrvis.evaluation.submission import comment_of, read_server_scores, read_submission, write_submission
-from ifrvis.harness.attempts import claim
+from ifrvis.harness.attempts import claim, latest
+from ifrvis.harness.compose import compose, load_profile
 from ifrvis.harness.identity import train_signature
 from ifrvis.harness.records import read_record
 from ifrvis.harness.runs import Results
+from ifrvis.harness.tables import load_table
 
 RLE = {"size": [4, 5], "counts": "34="}
 VIDEOS = (Video(7, 5, 4, ("v/0.jpg", "v/1.jpg"), "v"), Video(9, 5, 4, ("w/0.jpg",), "w"))
@@ -177,6 +179,25 @@ def test_from_a_run_to_a_zip_to_a_record_marked_external(run, tmp_path, capsys):
     packed(out, {"results.json": []})
     assert main(ingest) == 2
     assert "Use a zip that `ifrvis submission mine-s3` wrote" in capsys.readouterr().err
+
+
+def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsys):
+    row = next(row for row in load_table("table4").rows if row.id == "ours-swin-l-clip2-ytvis19")
+    inference = compose(row, load_profile("smoke"), {}, num_classes=1).inference
+    job = latest(run).submission()
+    job["evaluations"] += [{**job["evaluations"][0], "inference": inference}]
+    latest(run).end("complete")
+    claim(run, job)
+    videos = [VideoPredictions(v.id, 4, 5, v.length, {}, (), ()) for v in VIDEOS]
+    write_predictions(run.predictions(inference, "ab" * 32), videos)
+    roots, out = ["--results", f"{tmp_path}/results", "--annotation", f"{tmp_path}/valid.json"], tmp_path / "out.zip"
+    assert main(["submission", "mine", *roots, "--out", str(out)]) == 2
+    assert "Name one row with --row table/row" in capsys.readouterr().err
+    assert main(["submission", "mine", *roots, "--out", str(out), "--row", "table4/ours-swin-l-clip2-ytvis19"]) == 0
+    assert "out.zip: 0 tracks" in capsys.readouterr().out
+    for name, message in (("ours", "Write --row table/row"), ("table4/ours-swin-l-ytvis19", "under this row are none")):
+        assert main(["submission", "mine", *roots, "--row", name]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Predictions of a model that is known, and of a thin real one beside the host's own inference."""
 
+import copy
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from inference.conftest import CLIPS, INFERENCE
+from inference.conftest import CLIPS, INFERENCE, thin_model
 from mmdet.structures import DetDataSample, TrackDataSample
 from torch.nn import functional as F
 
@@ -86,9 +87,7 @@ class KnownModel(torch.nn.Module):
 
 
 def test_masks_scores_and_categories_are_those_of_the_model(videos, tmp_path):
-    done = []
-    found = list(predict_split(KnownModel(PROBS), videos, tmp_path, SIDE_80, on_video=lambda *each: done.append(each)))
-    assert done == [(1, 2), (2, 2)]
+    found = list(predict_split(KnownModel(PROBS), videos, tmp_path, SIDE_80))
     assert [video.video_id for video in found] == [5, "b"]
     for video in found:
         assert (video.height, video.width, video.length) == (HEIGHT, WIDTH, LENGTH)
@@ -187,16 +186,16 @@ def test_a_budget_that_forbids_mask_features_gives_the_same_bits(model, make_vid
         modes, "encode", lambda *args, keep, **kw: encoded.append(keep) or encode(*args, keep=keep, **kw)
     )
     fits = modes.mask_features_fit
-    budget = next(gib for gib in np.arange(1, 400) / 1e4 if fits_at_all(fits, gib))
+    budget = next(gib for gib in np.arange(1, 400) / 1e4 if fits_at_all(fits, model, gib))
     assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=budget) == plain
     assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=50.0) == plain
     assert encoded == [False, True]
     assert any(mask for of_query in masks_of(plain).values() for mask in of_query)
 
 
-def fits_at_all(fits, gib):
+def fits_at_all(fits, model, gib):
     try:
-        return not fits(32, [View((64, 96))], 9, gib)
+        return not fits(model, [View((64, 96))], 9, gib)
     except UserError:
         return False
 
@@ -204,7 +203,8 @@ def fits_at_all(fits, gib):
 def test_chunks_of_other_lengths_give_the_same_masks(model, make_video, monkeypatch):
     video = make_video(9)
     plain = predict_video(model, video, INFERENCE, [1, 2, 3])
-    monkeypatch.setattr("ifrvis.inference.encoding.FRAMES_AT_ONCE", 9)
+    assert plain.masks
+    monkeypatch.setattr("ifrvis.inference.encoding.MAX_FRAMES_AT_ONCE", 2)
     monkeypatch.setattr("ifrvis.models.ifr_layers.FRAMES_AT_ONCE", 4)
     monkeypatch.setattr("ifrvis.models.attention.FRAMES_AT_ONCE", 4)
     assert_nearly_equal(predict_video(model, video, INFERENCE, [1, 2, 3]), plain)
@@ -274,15 +274,11 @@ def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize("mode", [INFERENCE, {**CLIPS, "min_score": 0.05}])
-def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(model, make_video, monkeypatch, mode):
-    levels = []
-    decode_clips = type(model.track_head).decode_clips
-    spy = lambda head, given, *args: levels.append(given) or decode_clips(head, given, *args)  # noqa: E731
-    monkeypatch.setattr(type(model.track_head), "decode_clips", spy)
+@pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", {**CLIPS, "min_score": 0.05})])
+def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(make_video, method, mode):
     video = make_video(1000, (16, 24))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = predict_video(model, video, {**mode, "side": 32}, [1, 2, 3], memory_gib=0.2)
+    found = predict_video(thin_model(method), video, {**mode, "side": 32}, [1, 2, 3], memory_gib=0.2)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     assert found.length == 1000
     assert all(len(of_query) == 1000 for of_query in found.masks.values())
@@ -305,3 +301,12 @@ def test_a_background_thread_keeps_order_and_hands_on_errors():
     assert next(squares) == 1
     with pytest.raises(ZeroDivisionError):
         next(squares)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", [INFERENCE, CLIPS, {**INFERENCE, "tta": [48, 64]}])
+def test_every_mode_runs_on_a_gpu_beyond_the_batch_limit_of_its_attention(model, make_video, mode):
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    found = predict_video(copy.deepcopy(model).cuda(), make_video(131), mode, [1, 2, 3])
+    assert all(len(of_query) == 131 for of_query in found.masks.values())
