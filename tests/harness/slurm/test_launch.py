@@ -34,8 +34,8 @@ def test_a_launch_returns_once_it_has_submitted_and_a_second_one_starts_nothing(
     table.set_up(seeds=2, iterations=40, fake={"slow_s": 0.1})
     said = table.command("run")
     assert said.splitlines()[0].startswith("Profile smoke (as asked): 2 trainings, 2 to run on cluster test")
-    assert "submitted 2 runs as 1 array: " in said
-    assert "2 runs submitted before" in table.command("run")
+    assert "2 of 2 runs submitted: job " in said
+    assert "2 of 2 runs submitted before" in table.command("run")
     table.wait_for("complete", "complete")
     assert table.all_starts() == ["mask2former-r50-ytvis19-s0 1", "mask2former-r50-ytvis19-s1 1"]
 
@@ -145,7 +145,7 @@ def test_a_submission_that_is_refused_late_leaves_a_run_that_can_start_again(tab
         patch.setattr(slurm_module, "submit", refuse)
         assert "job submit limit" in table.command("run", expected=1)
     table.command("run", "--wait")
-    assert table.kinds() == ["interrupted", ""]
+    assert table.kinds() == ["killed", ""]
 
 
 @pytest.fixture
