@@ -11,6 +11,8 @@ import pytest
 from ifrvis.errors import UserError
 from ifrvis.harness import slurm as slurm_module
 
+from .conftest import wait_until
+
 pytestmark = pytest.mark.slurm
 
 
@@ -71,6 +73,21 @@ def test_what_starts_from_a_failed_pretraining_never_begins(table):
     said = table.command("run", "--wait", expected=1)
     assert "pretraining-r50-smoke19, which it starts from, failed" in said
     assert table.all_starts() == ["pretraining-r50-smoke19 1"]
+
+
+def test_a_pretraining_that_is_killed_goes_on_and_so_does_what_waits_for_it(table):
+    table.set_up(seeds=2, pretraining=True, fake={"slow_s": 2})
+    launch = table.start("--wait")
+    runs = table.results.root / "runs"
+    wait_until(lambda: list(runs.glob("pretraining-*/attempts/0001/job.json")), "the pretraining begins")
+    (job,) = runs.glob("pretraining-*/attempts/0001/job.json")
+    os.kill(json.loads(job.read_text())["pid"], signal.SIGKILL)
+    assert launch.wait(120) == 0
+    assert table.states() == ["complete"] * 2
+    assert [line for line in table.all_starts() if line.startswith("pretraining")] == [
+        "pretraining-r50-smoke19 1",
+        "pretraining-r50-smoke19 2",
+    ]
 
 
 def test_a_job_submits_jobs(table):
