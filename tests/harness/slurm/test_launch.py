@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from ifrvis.errors import UserError
+from ifrvis.harness import settle
 from ifrvis.harness import slurm as slurm_module
 
 from .conftest import wait_until
@@ -161,6 +162,7 @@ def test_a_submission_that_is_refused_late_leaves_a_run_that_can_start_again(tab
         patch.setattr(slurm_module, "check_accepted", lambda *ignored: "")
         patch.setattr(slurm_module, "submit", refuse)
         assert "job submit limit" in table.command("run", expected=1)
+    monkeypatch.setattr(settle, "INTENT_LIMIT_S", 0.0)  # its launcher, which is this process, lives
     table.command("run", "--wait")
     assert table.kinds() == ["killed", ""]
 
