@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from kill_study import ROOT, endings
+from kill_study import HANGS_S, ROOT, _killed, endings
 
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.files import read_json
@@ -46,12 +46,13 @@ class Table:
         options |= {"results": folder / "results", "reports": folder / "reports", "cluster": folder / "cluster.yaml"}
         self.command = [sys.executable, "-m", "fake_ifrvis", "run", "table1", "--wait"]
         self.command += [str(each) for name, value in options.items() for each in (f"--{name}", value)]
-        self.folder, self.launches, self.launcher = folder, 0, None
+        self.folder, self.launches, self.launcher, self.started = folder, 0, None, 0.0
 
     def keep_going(self, most: int) -> bool:
         """Start the launcher unless it runs; tells whether the table is still incomplete."""
         code = self.launcher.poll() if self.launcher else 1
-        if code not in (None, 0, 1, -signal.SIGKILL) or self.launches > most:
+        hangs = code is None and time.monotonic() - self.started > HANGS_S
+        if hangs or code not in (None, 0, 1, -signal.SIGKILL) or self.launches > most:
             raise RuntimeError(f"launch {self.launches} does not get on (exit {code}), see {self.folder}/launches.txt")
         if code not in (None, 0):
             paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
@@ -59,7 +60,7 @@ class Table:
             environment = {**os.environ, "PYTHONPATH": paths, "IFRVIS_FAKE": fake}
             with (self.folder / "launches.txt").open("a") as log:
                 self.launcher = subprocess.Popen(self.command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-            self.launches += 1
+            self.launches, self.started = self.launches + 1, time.monotonic()
         return code != 0
 
     def runs(self) -> list[Path]:
@@ -98,8 +99,7 @@ def strike(table: Table, role: str, rng: random.Random) -> bool:
         return False
     attempt = rng.choice(living)
     if role == "worker":
-        os.kill(read_json(attempt / "job.json")["pid"], signal.SIGKILL)
-        return True
+        return _killed(read_json(attempt / "job.json")["pid"])
     place = read_json(attempt / "slurm.json")
     listed = subprocess.run(["squeue", "-hr", f"--name={place['name']}", "-o%K %i"], capture_output=True, text=True)
     jobs = dict(line.split() for line in listed.stdout.splitlines())

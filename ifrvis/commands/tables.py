@@ -130,8 +130,7 @@ def _run(arguments: argparse.Namespace) -> int:
     _make_data(plan, console)
     waiting = waiting_lines(plan)
     if cluster:
-        queue.launch()
-        _say(console, queue.submitted_lines())
+        _say(console, queue.launch())
     if cluster and not arguments.wait:
         _say(console, [*failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them"])
         return 0 if not waiting and all(item.state != "failed" for item in queue.items) else 1

@@ -49,6 +49,7 @@ PENDING_LIMIT_S = 90.0  # from the claim to the first heartbeat, on this machine
 CLAIM_LIMIT_S = 5.0  # from the folder to its submit.json, which the launcher writes at once
 ENDINGS: tuple[AttemptState, ...] = ("complete", "stopped", "failed", "killed")
 STOPS = ("interrupted", "cancelled", "preempted", "timeout")
+ARRAY = re.compile("ifrvis-[0-9a-f]{1,12}")
 FOLDER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,8}")
 
 
@@ -123,7 +124,8 @@ class Attempt:
         """The SLURM job behind the attempt: `name` and `index` of its array, `cluster`, `user`; empty without one."""
         place = _object(self.folder / "slurm.json") if (self.folder / "slurm.json").exists() else {}
         kinds = {"name": str, "index": int, "cluster": str, "user": int}
-        return place if all(type(place.get(key)) is kind for key, kind in kinds.items()) else {}
+        sound = all(type(place.get(key)) is kind for key, kind in kinds.items()) and ARRAY.fullmatch(place["name"])
+        return place if sound else {}
 
     def has_begun(self) -> bool:
         """Whether its worker has shown a sign of life."""

@@ -22,41 +22,23 @@ OURS |= {"ntasks", "ntasks-per-node", "open-mode", "output", "requeue", "signal"
 
 @dataclass(frozen=True)
 class Cluster:
-    """How jobs are asked for.
-
-    Attributes:
-        name: For people.
-        time_min: Limit of one job, in minutes. A run that needs more goes on in the same job, requeued.
-        memory_gb: Memory of one run.
-        cpus: Cores of each process of a run.
-        gpus: GPUs of one run, which is trained by as many processes; 0: by one, on the CPU.
-        partition: As sbatch takes it; so are the next three.
-        account: Who pays.
-        qos: Quality of service.
-        constraint: Features of the nodes.
-        array_limit: Most jobs of one array; the scheduler's own limit holds too.
-        signal_delay_s: How long before its end a job is told of it: time for the iteration and the checkpoint.
-        poll_s: How often `--wait` asks the scheduler, in seconds.
-        setup: Lines of shell that each job runs first.
-        environment: Variables that each job gets, beside the named ones that all get.
-        options: Further flags of sbatch, without the dashes.
-    """
+    """How jobs are asked for (`slurm/README.md`)."""
 
     name: str
-    time_min: int
-    memory_gb: float
-    cpus: int
-    gpus: int = 0
+    time_min: int  # limit of one job; a run that needs more goes on in the same job, requeued
+    memory_gb: float  # of one run
+    cpus: int  # of each process of a run
+    gpus: int = 0  # of one run, one process each; 0: one process, on the CPU
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    array_limit: int = 1000
-    signal_delay_s: int = 120
-    poll_s: float = 40.0
-    setup: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
-    options: dict[str, str | int] = field(default_factory=dict)
+    array_limit: int = 1000  # most jobs of one array; the scheduler's own limit holds too
+    signal_delay_s: int = 120  # a job is told so long before its end: time for an iteration and the checkpoint
+    poll_s: float = 40.0  # how often `--wait` asks the scheduler
+    setup: tuple[str, ...] = ()  # lines of shell that each job runs first
+    environment: dict[str, str] = field(default_factory=dict)  # beside the named variables that all jobs get
+    options: dict[str, str | int] = field(default_factory=dict)  # further flags of sbatch, without the dashes
 
     def processes(self, spec: dict[str, Any]) -> int:
         """Processes that train one run: one a GPU, and no more than its global batch has clips."""
@@ -64,13 +46,8 @@ class Cluster:
 
     def parameters(self, processes: int) -> dict[str, Any]:
         """What submitit is asked for, for runs of so many processes."""
-        asked = {
-            "partition": self.partition,
-            "account": self.account,
-            "qos": self.qos,
-            "constraint": self.constraint,
-            "gpus_per_node": processes if self.gpus else None,
-        }
+        asked = {key: getattr(self, key) for key in ("partition", "account", "qos", "constraint")}
+        asked["gpus_per_node"] = processes if self.gpus else None
         return {
             **{key: value for key, value in asked.items() if value is not None},
             "time": self.time_min,

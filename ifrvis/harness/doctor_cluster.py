@@ -1,13 +1,14 @@
 """Whether a cluster can run what is planned: its partition, its answer to such jobs, and a tiny job that looks around.
 
-The tiny job runs `ifrvis doctor` itself on a node, from a snapshot of the code, and leaves what that says in the folder
-of the results: GPUs, torch, mmcv's operators, disk, data and weights as a node sees them.
+The tiny job runs `ifrvis doctor` itself on a node, from a snapshot of the code: GPUs, torch, mmcv's operators, disk,
+data and weights as a node sees them, written to the folder of the results.
 """
 
 import dataclasses
 import json
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from ifrvis.errors import UserError
@@ -16,8 +17,7 @@ from ifrvis.harness.cluster import Cluster
 from ifrvis.harness.doctor import Check
 from ifrvis.harness.machine import job_environment
 from ifrvis.harness.plan import Plan
-from ifrvis.harness.runs import Results
-from ifrvis.harness.scheduler import Job, Key, ask, cancel_jobs, jobs_of, settings, submit
+from ifrvis.harness.scheduler import Job, ask, cancel_jobs, jobs_of, settings, submit
 from ifrvis.harness.settle import array_folder
 from ifrvis.harness.slurm import check_accepted, script_text
 from ifrvis.harness.snapshot import take_snapshot
@@ -30,7 +30,7 @@ FILE_CURE = "Put --results on a file system that all nodes share, under the same
 
 
 def examine_cluster(cluster: Cluster, plan: Plan, doctor: list[str], *, patience_s: float) -> list[Check]:
-    """Look at all that jobs of a plan need; stops at the first `no`, since what follows would fail too.
+    """Look at all that jobs of a plan need, up to the first `no`: what follows would fail too.
 
     Args:
         cluster: The cluster.
@@ -38,86 +38,65 @@ def examine_cluster(cluster: Cluster, plan: Plan, doctor: list[str], *, patience
         doctor: Arguments of `ifrvis doctor` with which a node is to look at the same plan.
         patience_s: How long to wait for the tiny job to begin and end.
     """
-    folder = array_folder(plan.request.results, f"doctor-{uuid.uuid4().hex[:12]}")
-    checks = [_scheduler()]
-    if checks[0].state != "no":
-        checks.append(_partition(cluster))
-    if all(each.state != "no" for each in checks):
-        checks.append(_accepted(cluster, plan, folder))
-    if all(each.state != "no" for each in checks):
-        checks += _node(cluster, plan.request.results, folder, doctor, patience_s)
+    checks = []
+    for check in _checks(cluster, plan, doctor, patience_s):
+        checks.append(check)
+        if check.state == "no" and not check.name.startswith("node"):
+            break
     return checks
 
 
-def _scheduler() -> Check:
-    found = settings()
-    if found is None:
-        return Check("SLURM", "no", "scontrol is not here, or does not answer", "Start this on a login node.")
-    said = f"cluster {found['ClusterName']}, version {found.get('SLURM_VERSION', 'unknown')}, "
-    return Check("SLURM", "ok", said + f"arrays of {found.get('MaxArraySize', 'unknown')} at most")
+def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) -> Iterator[Check]:
+    found = settings() or {}
+    said = ", ".join(f"{key} {found[key]}" for key in ("ClusterName", "SLURM_VERSION", "MaxArraySize") if key in found)
+    no = "scontrol is not here, or does not answer"
+    yield Check("SLURM", "ok" if found else "no", said or no, "" if found else "Start this on a login node.")
 
-
-def _partition(cluster: Cluster) -> Check:
     asked = [f"--partition={cluster.partition}"] if cluster.partition else []
     done = ask("sinfo", "-h", *asked, "-o", "%P %D nodes %t, %c cores, %m MB, %G, limit %l")
-    lines = done.stdout.split("\n") if done is not None and done.returncode == 0 else []
-    found = "; ".join(each for each in lines if each)
-    if found:
-        return Check("partition", "ok", found)
-    return Check("partition", "no", f"sinfo shows no {cluster.partition}", "Correct 'partition' of the cluster file.")
+    said = "; ".join(done.stdout.splitlines()) if done is not None and done.returncode == 0 else ""
+    cure = "" if said else "Correct 'partition' of the cluster file."
+    yield Check("partition", "ok" if said else "no", said or f"sinfo shows no {cluster.partition}", cure)
 
-
-def _accepted(cluster: Cluster, plan: Plan, folder: Path) -> Check:
+    folder = array_folder(plan.request.results, f"doctor-{uuid.uuid4().hex[:12]}")
     most = max((cluster.processes(each.spec) for each in plan.trainings), default=1)
     try:
         said = check_accepted(cluster, folder, most)
-    except UserError as error:
-        return Check("sbatch", "no", f"it refuses a run of {most} processes", str(error))
-    return Check("sbatch", "ok", " ".join(said.split()).removeprefix("sbatch: "))
-
-
-def _node(cluster: Cluster, results: Results, folder: Path, doctor: list[str], patience_s: float) -> list[Check]:
-    """What the tiny job says."""
-    small = dataclasses.replace(cluster, time_min=10, signal_delay_s=60)
-    command, job_name = ["-m", "ifrvis", "doctor", *doctor, "--json"], folder.name
-    text = script_text(small, command, folder, take_snapshot(results), job_name=job_name, map_count=1)
-    write_atomically(folder / "submit.sh", text)
-    try:
+        yield Check("sbatch", "ok", " ".join(said.split()).removeprefix("sbatch: "))
+        small = dataclasses.replace(cluster, time_min=10, signal_delay_s=60)
+        command, snapshot = ["-m", "ifrvis", "doctor", *doctor, "--json"], take_snapshot(plan.request.results)
+        text = script_text(small, command, folder, snapshot, job_name=folder.name, map_count=1)
+        write_atomically(folder / "submit.sh", text)
         with job_environment(1):
             number = submit(folder / "submit.sh")
     except UserError as error:
-        return [Check("tiny job", "no", "it could not be submitted", str(error))]
-    job = _end_of((job_name, 0), patience_s)
-    if job is None or not job.is_over:
-        cancel_jobs([Job(f"{number}_0", "PENDING")])
-        why = f"{job.state}, {job.reason}" if job else "SLURM does not answer"
-        return [Check("tiny job", "note", f"not over after {patience_s:.0f} s: {why}", "Give --wait more seconds.")]
-    output = folder / f"{number}_0_0_log.out"
-    deadline = time.monotonic() + SHARED_LIMIT_S
-    while not output.is_file() and time.monotonic() < deadline:
+        yield Check("sbatch", "no", "it refuses such a job", str(error))
+        return
+    yield from _said_on_node(Job(f"{number}_0", "PENDING"), folder, patience_s)
+
+
+def _said_on_node(job: Job, folder: Path, patience_s: float) -> Iterator[Check]:
+    """What the tiny job says, once it is over."""
+    key, output, started = (folder.name, 0), folder / f"{job.id}_0_log.out", time.monotonic()
+    while not job.is_over:
         time.sleep(POLL_S)
-    if not output.is_file():
-        return [Check("shared folder", "no", f"what a node wrote to {folder} is not here", FILE_CURE)]
-    shared = Check("shared folder", "ok", f"a node reads the code from {results.root}, and what it writes is here")
-    return [shared, *_said_by_node(output, job)]
-
-
-def _end_of(key: Key, patience_s: float) -> Job | None:
-    """A job once it is over, or as it is after so many seconds."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        job = (jobs_of({key}) or {}).get(key)
-        if (job is not None and job.is_over) or time.monotonic() > deadline:
-            return job
+        job = (jobs_of({key}) or {}).get(key, job)
+        if not job.is_over and time.monotonic() - started > patience_s:
+            cancel_jobs([job])
+            said = f"not over after {patience_s:.0f} s: {job.state}, {job.reason}"
+            yield Check("tiny job", "note", said, "Give --wait more seconds.")
+            return
+    started = time.monotonic()
+    while not output.is_file() and time.monotonic() - started < SHARED_LIMIT_S:
         time.sleep(POLL_S)
-
-
-def _said_by_node(output: Path, job: Job) -> list[Check]:
-    text = output.read_text(errors="replace")
+    there, text = output.is_file(), output.read_text(errors="replace") if output.is_file() else ""
+    said = f"what a node wrote to {folder} is {'' if there else 'not '}here"
+    yield Check("shared folder", "ok" if there else "no", said, "" if there else FILE_CURE)
     try:
-        said = json.loads(text[text.index("[\n") :])  # set-up lines may have said something before
-        return [Check(f"node: {each['name']}", each["state"], each["found"], each["cure"]) for each in said]
+        for each in json.loads(text[text.index("[\n") :]):  # set-up lines may have said something before
+            yield Check(f"node: {each['name']}", each["state"], each["found"], each["cure"])
     except (KeyError, TypeError, ValueError):
         last = (text.splitlines() or ["nothing"])[-1]
-        cure = f"Look at 'setup' of the cluster file, and at {output}."
-        return [Check("tiny job", "no", f"{job.state}; it last said: {last}", cure)]
+        yield Check(
+            "tiny job", "no", f"{job.state}; it last said: {last}", f"Look at 'setup' of the file, and at {output}."
+        )

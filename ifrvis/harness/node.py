@@ -109,8 +109,7 @@ def _afterwards(attempt: Attempt, first: Attempt, job: str, array: dict[str, Any
     ending, kind = attempt.ending() or {}, kind_of(attempt)
     # SIGTERM says `preempted`: then the scheduler ends the job, and requeues it if it means to.
     if kind in ("timeout", "killed") and not gives_up(first.run, since=first.number - 1):
-        due = 60 * array["time_min"] - array["signal_delay_s"] - CHECKED_EVERY_S
-        if kind == "timeout" and seconds < due:  # one signal for two reasons
+        if kind == "timeout" and seconds < array["told_after_s"] - CHECKED_EVERY_S:  # one signal for two reasons
             attempt.end("stopped", kind="preempted", message=ending["message"], seconds=ending["seconds"])
         _requeue(job)
     return 0 if ending.get("reason") == "complete" else 1

@@ -14,6 +14,8 @@ from ifrvis.errors import UserError
 from ifrvis.harness.attempts import Attempt, StaleAttemptError, claim, latest
 from ifrvis.harness.plan import Evaluation, Request, Training
 from ifrvis.harness.recovery import GOES_ON, gives_up, kind_of
+from ifrvis.harness.scheduler import Job
+from ifrvis.harness.settle import settle
 
 __all__ = ["Item", "Queue", "submission"]
 
@@ -76,7 +78,8 @@ def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
 class Queue(ABC):
     """Runs trainings, each started at most once."""
 
-    poll_s = 0.5
+    poll_s = 0.5  # of our own files
+    ask_s = 40.0  # of the scheduler, where attempts are on a cluster
 
     def __init__(
         self, trainings: list[Training], request: Request, *, run_attempt: Callable[[str], None], workers: int = 0
@@ -86,6 +89,8 @@ class Queue(ABC):
         self._request = request
         self._workers = workers
         self._run_attempt = run_attempt
+        self._scheduled: dict[Attempt, Job | None] | None = {}
+        self._asked = float("-inf")
 
     def run(self, on_poll: Callable[[list[Item]], None]) -> bool:
         """Work until nothing is left; tells whether every item is complete.
@@ -126,6 +131,9 @@ class Queue(ABC):
         return all(item.state in ("complete", "failed", "stopped") for item in self.items)
 
     def _step(self) -> None:
+        if time.monotonic() - self._asked >= self.ask_s:
+            newest = [self._newest(item) for item in self.items if item.state in ("waiting", "running")]
+            self._scheduled, self._asked = settle(each for each in newest if each is not None), time.monotonic()
         for item in self.items:
             if item.state == "running":
                 self._follow(item)
@@ -138,6 +146,14 @@ class Queue(ABC):
                     item.state, item.message = "failed", str(error)
         if claimed:
             self._start(claimed)
+
+    def _newest(self, item: Item) -> Attempt | None:
+        return latest(item.training.run(self._request.results))
+
+    def _job(self, attempt: Attempt | None) -> Job | None:
+        """The living job of a cluster behind an attempt, as of the scheduler's last answer."""
+        job = (self._scheduled or {}).get(attempt) if attempt else None
+        return None if job is None or job.is_over else job
 
     def _before(self, item: Item) -> Item | None:
         """The pretraining that an item starts from, if it is to be run."""

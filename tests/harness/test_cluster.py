@@ -1,12 +1,14 @@
 """A cluster's file is checked before anything is submitted, and its script holds what was asked for."""
 
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from ifrvis.cli import main
+from ifrvis.commands.selection import _profile
 from ifrvis.errors import UserError
 from ifrvis.harness.cluster import load_cluster
 from ifrvis.harness.slurm import script_text
@@ -60,6 +62,14 @@ def test_a_name_that_is_no_cluster_lists_those_there_are(capsys):
 def test_options_that_contradict_each_other_are_refused(capsys, more):
     assert main(["run", "table1", *more]) == 2
     assert capsys.readouterr().err.startswith("ifrvis: Leave out")
+
+
+@pytest.mark.parametrize(("cluster", "why"), [(None, "no GPU here"), ("local", "the data of profile paper are not")])
+def test_a_cluster_stands_for_a_gpu_when_the_profile_is_chosen(monkeypatch, tmp_path, cluster, why):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    profile, said = _profile(Namespace(profile=None, data_root=tmp_path, cluster=cluster))
+    assert profile.name == "mini"
+    assert said.startswith(why)
 
 
 def test_a_run_has_a_process_a_gpu_and_never_more_than_clips(load):

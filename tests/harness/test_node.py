@@ -1,12 +1,15 @@
 """Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word."""
 
+import contextlib
 import json
 import os
 
 import pytest
 
+from ifrvis.errors import UserError
 from ifrvis.harness import attempts, settle
 from ifrvis.harness.attempts import claim, latest
+from ifrvis.harness.cancel import cancel
 from ifrvis.harness.node import next_attempt
 from ifrvis.harness.recovery import kind_of
 from ifrvis.harness.runs import Results
@@ -148,3 +151,23 @@ def test_on_a_cluster_an_old_heartbeat_proves_nothing(run):
     os.utime(attempt.folder / "heartbeat", (0, 0))
     assert attempt.state() == "running"
     assert claim(run, {}) is None
+
+
+def test_a_place_that_no_launcher_wrote_is_none(run):
+    attempt = submitted(run)
+    for name in ("../../elsewhere", "ifrvis-1,ifrvis-2", 7):
+        (attempt.folder / "slurm.json").write_text(json.dumps(attempt.place() | {"name": name}))
+        assert attempt.place() == {}
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_person_may_end_what_is_silent_on_a_cluster_that_cannot_be_asked(run, scheduler, silent):
+    attempt = submitted(run)
+    attempt.beat({})
+    if silent:
+        os.utime(attempt.folder / "heartbeat", (0, 0))
+    scheduler(None)
+    expected = contextlib.nullcontext() if silent else pytest.raises(UserError, match="without --now")
+    with expected:
+        cancel([run], now=True, patience_s=1, say=lambda line: None)
+    assert attempt.state() == ("stopped" if silent else "running")

@@ -44,7 +44,7 @@ def test_preempted_by_a_signal_it_stops_at_a_safe_point_and_goes_on(counting):
     table = counting()
     subprocess.run(["scancel", "--signal=USR2", table.job()], check=True)
     wait_until(lambda: table.kinds()[0] == "preempted", "it stopped")
-    assert "1 run submitted before" in table.command("run"), "a launch leaves it to its job"
+    assert "1 of 1 runs submitted before" in table.command("run"), "a launch leaves it to its job"
     ends_once(table, "preempted")
 
 

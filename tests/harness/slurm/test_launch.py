@@ -9,7 +9,10 @@ import sys
 import pytest
 
 from ifrvis.errors import UserError
+from ifrvis.harness import settle
 from ifrvis.harness import slurm as slurm_module
+
+from .conftest import wait_until
 
 pytestmark = pytest.mark.slurm
 
@@ -34,8 +37,8 @@ def test_a_launch_returns_once_it_has_submitted_and_a_second_one_starts_nothing(
     table.set_up(seeds=2, iterations=40, fake={"slow_s": 0.1})
     said = table.command("run")
     assert said.splitlines()[0].startswith("Profile smoke (as asked): 2 trainings, 2 to run on cluster test")
-    assert "submitted 2 runs as 1 array: " in said
-    assert "2 runs submitted before" in table.command("run")
+    assert "2 of 2 runs submitted: job " in said
+    assert "2 of 2 runs submitted before" in table.command("run")
     table.wait_for("complete", "complete")
     assert table.all_starts() == ["mask2former-r50-ytvis19-s0 1", "mask2former-r50-ytvis19-s1 1"]
 
@@ -71,6 +74,21 @@ def test_what_starts_from_a_failed_pretraining_never_begins(table):
     said = table.command("run", "--wait", expected=1)
     assert "pretraining-r50-smoke19, which it starts from, failed" in said
     assert table.all_starts() == ["pretraining-r50-smoke19 1"]
+
+
+def test_a_pretraining_that_is_killed_goes_on_and_so_does_what_waits_for_it(table):
+    table.set_up(seeds=2, pretraining=True, fake={"slow_s": 2})
+    launch = table.start("--wait")
+    runs = table.results.root / "runs"
+    wait_until(lambda: list(runs.glob("pretraining-*/attempts/0001/job.json")), "the pretraining begins")
+    (job,) = runs.glob("pretraining-*/attempts/0001/job.json")
+    os.kill(json.loads(job.read_text())["pid"], signal.SIGKILL)
+    assert launch.wait(120) == 0
+    assert table.states() == ["complete"] * 2
+    assert [line for line in table.all_starts() if line.startswith("pretraining")] == [
+        "pretraining-r50-smoke19 1",
+        "pretraining-r50-smoke19 2",
+    ]
 
 
 def test_a_job_submits_jobs(table):
@@ -144,8 +162,9 @@ def test_a_submission_that_is_refused_late_leaves_a_run_that_can_start_again(tab
         patch.setattr(slurm_module, "check_accepted", lambda *ignored: "")
         patch.setattr(slurm_module, "submit", refuse)
         assert "job submit limit" in table.command("run", expected=1)
+    monkeypatch.setattr(settle, "INTENT_LIMIT_S", 0.0)  # its launcher, which is this process, lives
     table.command("run", "--wait")
-    assert table.kinds() == ["interrupted", ""]
+    assert table.kinds() == ["killed", ""]
 
 
 @pytest.fixture
