@@ -209,12 +209,14 @@ class _Worker:
     def _train(self) -> Any:
         from ifrvis.training.loop import train
         from ifrvis.training.processes import join_processes
+        from ifrvis.training.progress import tensorboard_sink
 
         data, mixed = self._spec["train"]["data"], self._job.get("stills")
         split = self._split(self._job["role"], None if mixed else data)
         annotations = split.read()
         stills = self._stills(mixed, split).read(annotations.categories) if mixed else None
         self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
+        writes_scalars = self._job["tensorboard"] and not _rank()
         with join_processes() as processes:
             trained = train(
                 self._spec["train"],
@@ -226,6 +228,8 @@ class _Worker:
                 resume_from=self._checkpoint_folders(),
                 init_weights=Path(self._job["init"]) if self._job["init"] else None,
                 workers=self._job["workers"],
+                micro_batch=self._job["micro_batch"],
+                sink=tensorboard_sink(self._attempt.folder / "tensorboard") if writes_scalars else None,
                 processes=processes,
                 checkpoint_interval_s=_checkpoint_interval_s(),
                 should_stop=self._attempt.is_asked_to_stop,

@@ -13,7 +13,7 @@ def finish(training, request, predict=None):
     """Keep what a run that completed would keep; its predictions are `half` of the ground truth, or `predict`'s."""
     run = training.run(request.results)
     run.write_spec(training.spec)
-    attempt = claim(run, submission(training, request, workers=0))
+    attempt = claim(run, submission(training, request))
     attempt.checkpoints.mkdir()
     checkpoint = attempt.checkpoints / "iter_000004.pth"
     checkpoint.write_bytes(bytes(range(256)))

@@ -39,12 +39,17 @@ def test_help_names_every_command(capsys):
         (["plan", "table1", "--set", "train.lr"], "Write --set key=value"),
         (["plan", "table1", "--set", "train.lr=1"], "no such key"),
         (["plan", "table1", "--dataset", "cityscapes"], "no dataset 'cityscapes'"),
+        (["run", "table1", "--jobs", "0"], "Give --jobs and --micro-batch 1 or more"),
+        (["run", "table1", "--micro-batch", "0"], "Give --jobs and --micro-batch 1 or more"),
+        (["run", "table1", "--workers", "-1"], "Give --workers 0 or more"),
+        (["run", "table1", "--tensorboard"], "Install TensorBoard"),
         (["logs", "nothing"], "Name one run"),
         (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ifrvis.commands.tables.find_spec", lambda _: None)  # TensorBoard is not here
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("ifrvis: ")

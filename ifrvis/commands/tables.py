@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ifrvis.harness.cluster import Cluster
     from ifrvis.harness.local import LocalQueue
     from ifrvis.harness.plan import Plan
+    from ifrvis.harness.queue import Handling
     from ifrvis.harness.slurm import SlurmQueue
 
 __all__ = ["add_commands"]
@@ -42,6 +44,9 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser)
     parser.add_argument("--jobs", type=int, help="runs at once on this machine (default: what its cores or GPUs carry)")
     parser.add_argument("--workers", type=int, default=0, help="data loading processes a run; changes no number")
+    text = "clips of one forward pass, where memory is short; changes numbers by rounding alone"
+    parser.add_argument("--micro-batch", type=int, metavar="N", help=text)
+    parser.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard beside each log")
     text = "submit to SLURM as this YAML file says (or a packed one by name), and return"
     parser.add_argument("--cluster", metavar="FILE", help=text)
     parser.add_argument("--wait", action="store_true", help="with --cluster: stay until all is done, then report")
@@ -151,8 +156,12 @@ def _say(console: Any, lines: list[str]) -> None:
 
 
 def _check_run_arguments(arguments: argparse.Namespace) -> None:
-    if (arguments.jobs is not None and arguments.jobs < 1) or arguments.workers < 0:
-        raise UserError("Give --jobs 1 or more and --workers 0 or more.")
+    if min(arguments.jobs or 1, arguments.micro_batch or 1) < 1 or 0 in (arguments.jobs, arguments.micro_batch):
+        raise UserError("Give --jobs and --micro-batch 1 or more.")
+    if arguments.workers < 0:
+        raise UserError("Give --workers 0 or more.")
+    if arguments.tensorboard and find_spec("tensorboard") is None:
+        raise UserError("Install TensorBoard (`pip install tensorboard`), or leave out --tensorboard: it is not here.")
     if arguments.jobs is not None and arguments.cluster:
         raise UserError("Leave out --jobs: on a cluster the scheduler says how many runs go on at once.")
     if arguments.wait and not arguments.cluster:
@@ -163,7 +172,7 @@ def _local_queue(plan: "Plan", arguments: argparse.Namespace, jobs: int) -> "Loc
     from ifrvis.harness.local import LocalQueue
     from ifrvis.worker import run_attempt
 
-    return LocalQueue(plan.to_run, plan.request, jobs=jobs, run_attempt=run_attempt, workers=arguments.workers)
+    return LocalQueue(plan.to_run, plan.request, jobs=jobs, run_attempt=run_attempt, handling=_handling(arguments))
 
 
 def _cluster_queue(plan: "Plan", arguments: argparse.Namespace, cluster: "Cluster", console: Any) -> "SlurmQueue":
@@ -175,8 +184,14 @@ def _cluster_queue(plan: "Plan", arguments: argparse.Namespace, cluster: "Cluste
         _say(
             console, [f"each job first runs, as cluster {cluster.name} says:", *(f"  {each}" for each in cluster.setup)]
         )
-    queue = SlurmQueue(plan.to_run, plan.request, cluster=cluster, run_attempt=run_attempt, workers=arguments.workers)
-    return queue
+    handling = _handling(arguments)
+    return SlurmQueue(plan.to_run, plan.request, cluster=cluster, run_attempt=run_attempt, handling=handling)
+
+
+def _handling(arguments: argparse.Namespace) -> "Handling":
+    from ifrvis.harness.queue import Handling
+
+    return Handling(arguments.workers, arguments.micro_batch, arguments.tensorboard)
 
 
 def _make_data(plan: "Plan", console: Any) -> None:

@@ -15,7 +15,7 @@ import submitit
 
 from ifrvis.harness.machine import gpus, job_environment, kills_for_memory
 from ifrvis.harness.plan import Request, Training
-from ifrvis.harness.queue import Item, Queue
+from ifrvis.harness.queue import Handling, Item, Queue
 
 __all__ = ["LocalQueue"]
 
@@ -33,9 +33,9 @@ class LocalQueue(Queue):
         *,
         jobs: int,
         run_attempt: Callable[[str], None],
-        workers: int = 0,
+        handling: Handling | None = None,
     ) -> None:
-        super().__init__(trainings, request, run_attempt=run_attempt, workers=workers)
+        super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
         self._jobs = jobs
         self._gpus = gpus()
 

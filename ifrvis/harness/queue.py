@@ -17,9 +17,24 @@ from ifrvis.harness.recovery import GOES_ON, gives_up, kind_of
 from ifrvis.harness.scheduler import Job
 from ifrvis.harness.settle import settle
 
-__all__ = ["Item", "Queue", "submission"]
+__all__ = ["Handling", "Item", "Queue", "submission"]
 
 ItemState = Literal["waiting", "running", "complete", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How a worker goes about a run: no part of its identity.
+
+    Attributes:
+        workers: Processes that load data.
+        micro_batch: Clips of one forward pass, for want of memory; None for all. It changes numbers by rounding alone.
+        tensorboard: Write scalars for TensorBoard beside the attempt's log.
+    """
+
+    workers: int = 0
+    micro_batch: int | None = None
+    tensorboard: bool = False
 
 
 @dataclass
@@ -42,7 +57,7 @@ class Item:
         return self.job is not None
 
 
-def submission(training: Training, request: Request, *, workers: int) -> dict[str, Any]:
+def submission(training: Training, request: Request, handling: Handling = Handling()) -> dict[str, Any]:
     """What a worker is asked for: the evaluations whose records are not there, and where things lie."""
     init, learning = training.initial_weights(request.results), request.profile.learning
     return {
@@ -58,7 +73,7 @@ def submission(training: Training, request: Request, *, workers: int) -> dict[st
         "stills": asdict(training.stills) if training.stills else None,
         "publish_weights": training.is_pretraining,
         "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
-        "workers": workers,
+        **asdict(handling),
         "method": training.method,
         "backbone": training.backbone,
         "evaluations": [_evaluation(each) for each in training.evaluations if each.state != "complete"],
@@ -82,12 +97,17 @@ class Queue(ABC):
     ask_s = 40.0  # of the scheduler, where attempts are on a cluster
 
     def __init__(
-        self, trainings: list[Training], request: Request, *, run_attempt: Callable[[str], None], workers: int = 0
+        self,
+        trainings: list[Training],
+        request: Request,
+        *,
+        run_attempt: Callable[[str], None],
+        handling: Handling | None = None,
     ) -> None:
         ended = [_newest_ended(training, request) for training in trainings]
         self.items = [Item(training, seen=number, found=number) for training, number in zip(trainings, ended)]
         self._request = request
-        self._workers = workers
+        self._handling = handling or Handling()
         self._run_attempt = run_attempt
         self._scheduled: dict[Attempt, Job | None] | None = {}
         self._asked = float("-inf")
@@ -180,7 +200,7 @@ class Queue(ABC):
         return attempt is not None
 
     def _submission(self, training: Training) -> dict[str, Any]:
-        return submission(training, self._request, workers=self._workers)
+        return submission(training, self._request, self._handling)
 
     def _follow(self, item: Item) -> None:
         assert item.attempt is not None

@@ -25,7 +25,7 @@ from ifrvis.harness.attempts import Attempt
 from ifrvis.harness.cluster import Cluster
 from ifrvis.harness.machine import job_environment
 from ifrvis.harness.plan import Request, Training
-from ifrvis.harness.queue import Item, Queue
+from ifrvis.harness.queue import Handling, Item, Queue
 from ifrvis.harness.recovery import GOES_ON, kind_of
 from ifrvis.harness.scheduler import settings, submit
 from ifrvis.harness.settle import array_folder, is_ours
@@ -71,9 +71,9 @@ class SlurmQueue(Queue):
         *,
         cluster: Cluster,
         run_attempt: Callable[[str], None],
-        workers: int = 0,
+        handling: Handling | None = None,
     ) -> None:
-        super().__init__(trainings, request, run_attempt=run_attempt, workers=workers)
+        super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
         self.poll_s, self.ask_s = min(2.0, cluster.poll_s), cluster.poll_s
         self._cluster = cluster
         self._submitted: dict[str, int] = {}  # runs of each array, by its job

@@ -62,4 +62,4 @@ def tensorboard_sink(folder: Path) -> Sink:
         raise UserError(
             "Install TensorBoard (`pip install 'ifrvis[tensorboard]'`) or leave its log out: it is not installed here."
         ) from error
-    return SummaryWriter(str(folder)).add_scalar
+    return SummaryWriter(str(folder), flush_secs=5).add_scalar

@@ -9,7 +9,7 @@ import pytest
 
 from ifrvis.errors import UserError
 from ifrvis.harness.planner import make_plan
-from ifrvis.harness.queue import submission
+from ifrvis.harness.queue import Handling, submission
 from ifrvis.harness.tables import load_table
 from ifrvis.packed import packed
 
@@ -61,7 +61,7 @@ def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
     moved = dataclasses.replace(request, data_root=tmp_path / "elsewhere")
     before, after = make_plan(request), make_plan(moved)
     assert [each.sig for each in before.evaluations] == [each.sig for each in after.evaluations]
-    asked = [submission(before.trainings[0], request, workers=workers) for workers in (0, 4)]
+    asked = [submission(before.trainings[0], request, Handling(workers)) for workers in (0, 4)]
     assert asked[0] | {"workers": 4} == asked[1]
 
 

@@ -40,7 +40,7 @@ def published(request, training, evaluation):
 def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingested(request_of_server):
     plan = make_plan(request_of_server)
     (training,), (evaluation,) = plan.trainings, plan.evaluations
-    (asked,) = submission(training, request_of_server, workers=0)["evaluations"]
+    (asked,) = submission(training, request_of_server)["evaluations"]
     assert (asked["protocol"], asked["role"]) == ("server", "server")
     assert plan.to_run == [training]
 

@@ -229,7 +229,7 @@ def test_of_two_workers_the_first_publishes(tmp_path):
         pretraining.dataset.make(role)
     run = pretraining.run(request.results)
     run.write_spec(pretraining.spec)
-    attempt = claim(run, submission(pretraining, request, workers=0))
+    attempt = claim(run, submission(pretraining, request))
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     command = [sys.executable, "-m", "ifrvis.worker", attempt.folder]
     workers = [subprocess.Popen(command, env=os.environ | meeting | {"RANK": rank}) for rank in "01"]
