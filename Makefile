@@ -1,5 +1,5 @@
 # Every target sets up .venv first, which costs nothing where it is in place (setup.sh).
-#     make PYTHON=python3.12 ...     another interpreter          make test PYTEST_ARGS="-x tests/harness"
+#     make PYTHON=python3.12 ...     another interpreter          make test PYTEST_ARGS="-n 0 -x tests/harness"
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint bench
@@ -29,7 +29,7 @@ test:
 	@echo 'test: sets up .venv (the first time some minutes, about 12 more if the host has to be compiled), then runs'
 	@echo 'test: ruff, mypy and pytest. Pytest is the long step: at most 10 minutes on 2 cores.'
 	@$(MAKE) --no-print-directory lint
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	.venv/bin/python -m pytest -n auto $(PYTEST_ARGS)
 
 lint:
 	@bash setup.sh
