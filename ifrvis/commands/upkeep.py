@@ -70,7 +70,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.cost import size_text
     from ifrvis.harness.plan import Request
     from ifrvis.harness.planner import make_plan
-    from ifrvis.harness.prune import prunable, remove
+    from ifrvis.harness.prune import prunable, remove, size_of
     from ifrvis.harness.runs import Results
     from ifrvis.harness.tables import load_tables
     from ifrvis.packed import packed_names
@@ -79,13 +79,13 @@ def _prune(arguments: argparse.Namespace) -> int:
     profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
     plans = [make_plan(Request(tables, profile, arguments.data_root, results)) for profile in profiles]
     paths = prunable(results, plans)
-    size = size_text(sum(path.stat().st_size for path in paths))
+    size = size_text(sum(map(size_of, paths)))
     for path in paths:
-        print(f"{size_text(path.stat().st_size):>8} {path}")
+        print(f"{size_text(size_of(path)):>8} {path}")
     if arguments.yes:
         remove(paths)
     said = "removed" if arguments.yes else "can go; add --yes to remove them"
-    print(f"{len(paths)} files, {size}: {said}" if paths else "nothing can go: every record and pending row needs all")
+    print(f"{len(paths)} paths, {size}: {said}" if paths else "nothing can go: every record and pending row needs all")
     return 0
 
 

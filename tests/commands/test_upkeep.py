@@ -6,7 +6,7 @@ import pytest
 
 from ifrvis.commands import upkeep
 from ifrvis.harness import doctor, identity
-from ifrvis.harness.attempts import claim
+from ifrvis.harness.attempts import claim, latest
 from ifrvis.harness.prune import prunable, remove
 
 
@@ -42,6 +42,23 @@ def test_runs_that_live_and_runs_whose_data_are_not_here_stay(kept):
     assert all("-s1-" in str(path) for path in prunable(kept.request.results, [plan]))
     plan.trainings[0].missing = ["Put the data where they are expected."]
     assert prunable(kept.request.results, [plan]) == []
+
+
+@pytest.mark.parametrize(("kind", "goes"), [("", True), ("error", True), ("cancelled", True), ("timeout", False)])
+def test_copies_of_the_code_stay_while_a_job_may_be_requeued(kept, kind, goes):
+    root = kept.request.results.root
+    copies = [root / "jobs" / "ifrvis-0a" / "submit.sh", root / "snapshots" / "0b" / "ifrvis" / "cli.py"]
+    for path in copies:
+        path.parent.mkdir(parents=True)
+        path.write_text("code")
+    attempt = latest(kept.plan().trainings[0].run(kept.request.results))
+    place = {"name": "ifrvis-0a", "index": 0, "cluster": "mine", "user": 0}
+    (attempt.folder / "slurm.json").write_text(json.dumps(place))
+    attempt.end("stopped" if kind else "complete", kind=kind)
+    found = [path for path in prunable(kept.request.results, [kept.plan()]) if path.is_dir()]
+    assert found == ([root / "jobs" / "ifrvis-0a", root / "snapshots" / "0b"] if goes else [])
+    remove(found)
+    assert [path.exists() for path in copies] == [not goes, not goes]
 
 
 def test_prune_lists_bytes_and_removes_nothing_before_yes(kept, capsys):
