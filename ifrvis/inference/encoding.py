@@ -75,7 +75,7 @@ def mask_features_fit(model: nn.Module, views: Sequence[View], num_frames: int, 
     num_queries, width = model.track_head.query_feat.weight.shape
     pixels = [view.padded[0] * view.padded[1] for view in views]
     per_pixel = 2 * 4 * width * (1 / 64 + 1 / 256 + 1 / 1024)  # two in float32 at strides 8, 16 and 32
-    per_pixel += 2 * num_queries / 64  # attention masks and the masks of a pivot, bools at stride 8
+    per_pixel += (6 * num_queries + width) / 64  # a decoder's masks at stride 8, those of a pivot, one head's keys
     kept = num_frames * per_pixel * max(pixels)
     at_once = max(_frames_at_once(model, view) * view.padded[0] * view.padded[1] for view in views)
     floor = kept + at_once * BYTES_PER_PIXEL * width / 256

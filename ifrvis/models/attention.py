@@ -122,10 +122,6 @@ class Attention:
         key = key + F.linear(memory.positions, self._key_weight)
         return memory.of_clips(self._heads(key)), memory.of_clips(self._heads(value))
 
-    def time(self, code: Tensor) -> Tensor:
-        """What a frame's time, (C,), adds to its projected keys: (A, D, 1)."""
-        return self._heads(F.linear(code, self._key_weight)[None]).transpose(-1, -2)
-
     def joined_memory(self, memory: Memory) -> tuple[Tensor, Tensor]:
         """Projected keys and values, all frames of a clip as one: two (B, A, T L, D)."""
         tokens = memory.of_clips(memory.frames.tokens).flatten(1, 2)
@@ -158,36 +154,41 @@ class Attention:
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return self._attn.out_proj(y.transpose(1, 2).flatten(2)).unflatten(0, axes)
 
-    def attend_frame_by_frame(self, query: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
-        """Attention over all frames of a clip together, with keys and scores of few frames at a time.
+    def attend_joined(self, query: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
+        """`attend` over all frames of a clip together, with keys and values of few heads at a time.
 
-        The softmax is exact: its sums go with a running maximum.
+        A frame is projected once, however many clips have it; all heads of a long video would not fit.
 
         Args:
             query: (B, A, N, D) float, projected.
             memory: B clips of T frames.
-            allowed: (B, T, N, L) bool, at least one True in the T L of a query.
+            allowed: (B, 1, N, T L) bool, at least one True a row.
 
         Returns:
             (B, N, C) float.
         """
-        query = query * self._attn.head_dim**-0.5
-        time = torch.zeros_like(full_precision(query[..., :1]))
-        highest = torch.full_like(time, -torch.finfo(time.dtype).max)
-        total, weighted = torch.zeros_like(highest), torch.zeros_like(full_precision(query))
-        for start in range(0, memory.num_frames, FRAMES_AT_ONCE):
-            part = memory.part(start, min(start + FRAMES_AT_ONCE, memory.num_frames))
-            keys, values = self.memory(part)
-            for t, (key, value) in enumerate(zip(keys.unbind(1), values.unbind(1))):
-                scores = full_precision(query @ key.transpose(-1, -2))
-                scores += additive_mask(allowed[:, start + t, None], scores.dtype)
-                if part.times is not None:  # one number for all keys of a frame
-                    time = full_precision(query @ self.time(part.times[t]))
-                before, highest = highest, torch.maximum(highest, scores.amax(-1, keepdim=True) + time)
-                decay, probs = (before - highest).exp(), scores.sub_(highest - time).exp_()
-                total = total * decay + probs.sum(-1, keepdim=True)
-                weighted = weighted * decay + full_precision(probs.to(value.dtype) @ value)
-        return self._attn.out_proj((weighted / total).transpose(1, 2).flatten(2))
+        bias, num_heads = additive_mask(allowed, query.dtype), self._attn.num_heads
+        at_once = max(1, num_heads * FRAMES_AT_ONCE // max(len(memory.frames.tokens), FRAMES_AT_ONCE))
+        results = []
+        for first in range(0, num_heads, at_once):
+            heads = slice(first, min(first + at_once, num_heads))
+            key, value = self._joined_heads(memory, heads)
+            results.append(F.scaled_dot_product_attention(query[:, heads], key, value, attn_mask=bias))
+        return self._attn.out_proj(torch.cat(results, 1).transpose(1, 2).flatten(2))
+
+    def _joined_heads(self, memory: Memory, heads: slice) -> tuple[Tensor, Tensor]:
+        """Projected keys and values of some heads, all frames of a clip as one: two (B, heads, T L, D)."""
+        width = self._attn.head_dim
+        rows = slice(heads.start * width, heads.stop * width)
+        of_key, of_value = self._key_weight[rows], self._value_weight[rows]
+        key = F.linear(memory.frames.tokens, of_key, self._key_bias[rows] + of_key @ memory.level)
+        value = F.linear(memory.frames.tokens, of_value, self._value_bias[rows] + of_value @ memory.level)
+        key = memory.of_clips(key + F.linear(memory.positions, of_key))
+        if memory.times is not None:
+            key = key + F.linear(memory.times, of_key)[:, None]
+        split = (x.unflatten(-1, (-1, width)).permute(0, 3, 1, 2, 4) for x in (key, memory.of_clips(value)))
+        key, value = (x.flatten(2, 3) for x in split)
+        return key, value
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Projection and attention, all keys allowed: (*, N, C), (*, L, C), (*, L, C) to (*, N, C)."""
@@ -260,13 +261,13 @@ def allowed_keys(mask_embeds: Tensor, memory: Memory) -> Tensor:
 
 @torch.no_grad()
 def allowed_frame_by_frame(mask_embeds: Tensor, memory: Memory) -> Tensor:
-    """`allowed_keys` for one embedding a query, (B, 1, N, C), without logits of all frames at once: (B, T, N, L)."""
+    """`allowed_keys` for one embedding a query, (B, 1, N, C), without logits of all frames at once: (B, 1, N, T L)."""
     resized = memory.of_clips(memory.frames.mask_features)
     with torch.autocast(resized.device.type, enabled=False):
         embeds = full_precision(mask_embeds[:, 0])
-        allowed = torch.stack([embeds @ frame.flatten(2) > 0 for frame in resized.unbind(1)], 1)
-    allowed |= ~allowed.any((1, 3), keepdim=True)
-    return allowed
+        allowed = torch.cat([embeds @ frame.flatten(2) > 0 for frame in resized.unbind(1)], -1)
+    allowed |= ~allowed.any(-1, keepdim=True)
+    return allowed[:, None]
 
 
 def decoder_layer(layer: nn.Module, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> Tensor:
@@ -287,7 +288,7 @@ def decoder_layer(layer: nn.Module, queries: Tensor, query_pos: Tensor, memory: 
     if torch.is_grad_enabled():
         seen = cross.attend(query, *cross.joined_memory(memory), allowed_keys(embeds, memory))
     else:
-        seen = cross.attend_frame_by_frame(query, memory, allowed_frame_by_frame(embeds, memory))
+        seen = cross.attend_joined(query, memory, allowed_frame_by_frame(embeds, memory))
     queries = layer.norms[0](queries + seen)
     placed = queries + query_pos
     queries = layer.norms[1](queries + Attention(layer.self_attn.attn)(placed, placed, queries))
