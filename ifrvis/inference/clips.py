@@ -26,7 +26,7 @@ from ifrvis.models.decoding import full_precision
 
 __all__ = ["ClipTracker", "clip_starts", "track_clips"]
 
-FRAMES_TOGETHER = 48  # of the clips that are decoded together
+FRAMES_TOGETHER = 80  # of the clips that are decoded together
 
 
 class _StoredClip(NamedTuple):
