@@ -5,7 +5,7 @@ processor time (which a busy machine changes less than the clock). The backbone 
 
     python benchmarks/bench_decoder.py [--pairs 3] [--only inference|train|train-thin]
 
-writes `benchmarks/results/decoder.json`, unless only a part is measured.
+writes `benchmarks/results/decoder.json`, or what of it was measured.
 """
 
 import argparse
@@ -49,8 +49,7 @@ def main() -> None:
         print(json.dumps(measure(*args.measure, profile=args.profile)))
         return
     results = [result for case in TARGETS if args.only in (None, case) for result in compare(case, args.pairs)]
-    if args.only is None:
-        write(results)
+    write("decoder", results)
 
 
 def compare(case: str, pairs: int) -> list[dict[str, Any]]:
@@ -77,17 +76,22 @@ def in_process(case: str, side: str, *options: str) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def write(results: list[dict[str, Any]]) -> None:
+def write(name: str, results: list[dict[str, Any]], versions: dict[str, str] | None = None) -> None:
+    """Write `results/<name>.json`; what it says of cases that were not measured now stays."""
     import mmcv
     import mmdet
     import torch
 
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "mmcv": mmcv.__version__}
-    versions["mmdet"] = mmdet.__version__
-    path = ROOT / "benchmarks" / "results" / "decoder.json"
+    known = {"python": platform.python_version(), "torch": torch.__version__, "mmcv": mmcv.__version__}
+    known |= {"mmdet": mmdet.__version__, **(versions or {})}
+    path = ROOT / "benchmarks" / "results" / f"{name}.json"
+    before = json.loads(path.read_text())["results"] if path.exists() else []
+    now = {each["case"]: [other for other in results if other["case"] == each["case"]] for each in results}
+    cases = dict.fromkeys([*(each["case"] for each in before), *now])
+    merged = [each for case in cases for each in now.get(case, [old for old in before if old["case"] == case])]
+    report = {"threads": 1, "processor": platform.processor() or platform.machine(), "versions": known}
     path.parent.mkdir(exist_ok=True)
-    report = {"threads": 1, "processor": platform.processor() or platform.machine(), "versions": versions}
-    path.write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
+    path.write_text(json.dumps({**report, "results": merged}, indent=1) + "\n")
     print(path)
 
 

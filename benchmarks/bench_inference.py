@@ -8,14 +8,13 @@ before it asks for them.
 
     python benchmarks/bench_inference.py [--only end-to-end|decoder|memory|clips] [--scale 1.0]
 
-writes `benchmarks/results/inference.json` and `docs/inference.svg`, unless only a part is measured. `--scale 0.1` takes
-a tenth of the frames, to try it.
+writes `benchmarks/results/inference.json` and `docs/inference.svg`, or what of them was measured. `--scale 0.1` takes a
+tenth of the frames, to try it, and writes nothing.
 """
 
 import argparse
 import functools
 import json
-import platform
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench_decoder import ROOT, build, peak_memory_mib
+from bench_decoder import ROOT, build, peak_memory_mib, write
 
 SIZE, PADDED = (360, 640), (384, 640)
 FLOOR_BYTES = 4 * 256 * 2 * PADDED[0] * PADDED[1] * (1 / 64 + 1 / 256 + 1 / 1024)  # a frame at the sizes of attention
@@ -46,8 +45,12 @@ def main() -> None:
         print(json.dumps(measure(args.measure[0], int(args.measure[1]))))
         return
     results = [result for name, case in cases.items() if args.only in (None, name) for result in case(args.scale)]
-    if args.only is None and args.scale == 1.0:
-        write(results)
+    if args.scale == 1.0:
+        import cv2
+
+        write("inference", results, {"opencv": cv2.__version__})
+        for result in (each for each in results if "measured" in each):
+            draw(result, ROOT / "docs" / "inference.svg")
 
 
 # What is claimed
@@ -246,22 +249,6 @@ class Video:
 
 
 # What is written
-
-
-def write(results: list[Measured]) -> None:
-    import cv2
-    import mmcv
-    import mmdet
-    import torch
-
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "mmcv": mmcv.__version__}
-    versions |= {"mmdet": mmdet.__version__, "opencv": cv2.__version__}
-    report = {"threads": 1, "processor": platform.processor() or platform.machine(), "versions": versions}
-    path = ROOT / "benchmarks" / "results" / "inference.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**report, "results": results}, indent=1) + "\n")
-    draw(next(result for result in results if "measured" in result), ROOT / "docs" / "inference.svg")
-    print(path)
 
 
 def draw(result: Measured, path: Path) -> None:
