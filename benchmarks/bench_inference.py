@@ -73,29 +73,21 @@ def decoder(scale: float) -> list[Measured]:
 
 
 def memory(scale: float) -> list[Measured]:
-    """What a long video needs: of the host, a line through its end-to-end peaks at three lengths.
-
-    Ours is measured at that length without backbone and pixel decoder; what they add at 36 frames is added.
-    """
+    """What a long video needs: of the host, a line through its peaks at three lengths."""
     import numpy as np
 
-    short, long = scaled(36, scale), scaled(LONG, scale)
-    whole = [in_process("end-to-end-host", scaled(frames, scale)) for frames in (12, 24, 36)]
-    slope, base = np.polyfit([each["frames"] for each in whole], [each["memory_mib"] for each in whole], 1)
+    long = scaled(LONG, scale)
+    lines = {"ours": [in_process("decoder-ours", scaled(each, scale)) for each in (*OUR_FRAMES, LONG)]}
+    lines["bounded"] = [in_process("decoder-bounded", long)]
+    lines["host"] = [in_process("decoder-host", scaled(each, scale)) for each in HOST_FRAMES]
+    slope, base = np.polyfit(*zip(*((each["frames"], each["memory_mib"]) for each in lines["host"])), 1)
     needs = {"memory_mib": float(base + slope * long)}
-    ours = [in_process("decoder-ours", scaled(frames, scale)) for frames in (*OUR_FRAMES, LONG)]
-    bounded = in_process("decoder-bounded", long)
-    added = in_process("end-to-end-ours", short)["memory_mib"] - in_process("decoder-ours", short)["memory_mib"]
-    full = [{"memory_mib": each["memory_mib"] + max(0.0, added)} for each in (ours[-1], bounded)]
-    what = f"{long} frames; the host's extrapolated from {', '.join(str(each['frames']) for each in whole)} end to end"
-    kept = claim("long", f"{what}; mask features kept", "memory_mib", 0.15, full[0], needs)
-    lines = {"ours": ours, "host": [in_process("decoder-host", scaled(each, scale)) for each in HOST_FRAMES]}
-    lines["bounded"] = [bounded]
+    what = f"{long} frames; the host's extrapolated from {', '.join(str(each['frames']) for each in lines['host'])}; "
+    kept = claim("long", what + "mask features kept", "memory_mib", 0.15, lines["ours"][-1], needs)
     floor = {"features": FLOOR_BYTES / 2**20, "mask features": MASK_FEATURE_BYTES / 2**20}
-    kept |= {"mib_per_frame": {**slopes(lines), "host end to end": round(float(slope), 2), "floor": floor}}
-    kept["measured"] = lines
-    what += f"; mask features computed again, --memory-gib {budget_gib(long)}"
-    return [kept, claim("long", what, "memory_mib", 0.15, full[1], needs)]
+    kept |= {"mib_per_frame": {**slopes(lines), "floor": floor}, "measured": lines}
+    what += f"mask features computed again, --memory-gib {budget_gib(long)}"
+    return [kept, claim("long", what, "memory_mib", 0.15, lines["bounded"][0], needs)]
 
 
 def clips(scale: float) -> list[Measured]:
