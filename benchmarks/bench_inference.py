@@ -251,14 +251,14 @@ def draw(result: Measured, path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "ifrvis"
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
     names = {"ours": "ours", "host": "host (Mask2FormerVideo)", "bounded": "ours, mask features computed again"}
     for name, line in result["measured"].items():
         frames = [each["frames"] for each in line]
         slope = result["mib_per_frame"].get(name)
         label = names[name] + (f": {slope:.0f} MiB a frame" if slope else "")
         axes[0].plot(frames, [each["memory_mib"] / 1024 for each in line], "o-", label=label)
-        axes[1].plot(frames, [each["seconds"] for each in line], "o-", label=names[name])
+        axes[1].plot(frames, [each["processor_seconds"] for each in line], "o-")
     kept = result["mib_per_frame"]["floor"]
     frames = [0, result["measured"]["ours"][-1]["frames"]]
     for extra, label in (("features", "features at the sizes of attention"), ("mask features", "and mask features")):
@@ -266,9 +266,8 @@ def draw(result: Measured, path: Path) -> None:
         ends = [floor * each / 1024 for each in frames]
         axes[0].plot(frames, ends, "--", lw=1, label=f"{label}: {floor:.0f} MiB a frame")
     axes[0].set(xlabel="frames", ylabel="peak memory of the process, GiB", ylim=0)
-    axes[1].set(xlabel="frames", ylabel="decoder and post-processing, s", ylim=0)
-    for each in axes:
-        each.legend(fontsize=7)
+    axes[1].set(xlabel="frames", ylabel="processor seconds without backbone", ylim=0)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(path, metadata={"Date": None})
 
 
