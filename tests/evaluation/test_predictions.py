@@ -113,6 +113,7 @@ def test_the_error_names_index_and_field(tmp_path):
 @pytest.mark.parametrize(
     "data",
     [b"", b"text", gzip.compress(b"[1")[:-9], *map(gzip.compress, (b"[1", b"\xff\xfe", b'{"a": 1, "a": 1}'))],
+    ids=["empty", "text", "cut short", "no JSON", "no UTF-8", "a key twice"],  # packed bytes tell the time
 )
 def test_a_file_that_cannot_be_unpacked_is_refused(tmp_path, data):
     path = tmp_path / "p.json.gz"
