@@ -128,8 +128,8 @@ def model_config(side: str, *, thin: bool, num_frames: int) -> dict[str, Any]:
     """The recipe of `ours` at full size or thin, with the host's head in its place for `host`."""
     from models.host import host_head_cfg
 
-    from ifrvis.harness.compose import compose, load_profile
-    from ifrvis.harness.tables import Row
+    from ifrvis.harness.spec.compose import compose, load_profile
+    from ifrvis.harness.spec.tables import Row
 
     method = "ours" if side == "ours" else "mask2former"
     row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")

@@ -81,13 +81,13 @@ def finish_runs(table: Path, folder: Path) -> None:
     """Give every run of the table an attempt that completed and a record of the size of a real one."""
     from unittest import mock
 
-    from ifrvis.harness.attempts import claim
-    from ifrvis.harness.compose import load_profile
-    from ifrvis.harness.plan import Request
-    from ifrvis.harness.planner import make_plan
-    from ifrvis.harness.records import publish_record
-    from ifrvis.harness.runs import Results
-    from ifrvis.harness.tables import load_table
+    from ifrvis.harness.plan.plan import Request
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.tables import load_table
+    from ifrvis.harness.store.attempts import claim
+    from ifrvis.harness.store.records import publish_record
+    from ifrvis.harness.store.runs import Results
 
     request = Request((load_table(str(table)),), load_profile("smoke"), folder / "data", Results(folder / "results"))
     with mock.patch("os.fsync"):
@@ -122,12 +122,12 @@ def overhead(folder: Path) -> float:
 
     import fake_worker
 
-    from ifrvis.harness.compose import load_profile
-    from ifrvis.harness.local import LocalQueue
-    from ifrvis.harness.plan import Request
-    from ifrvis.harness.planner import make_plan
-    from ifrvis.harness.runs import Results
-    from ifrvis.harness.tables import load_table
+    from ifrvis.harness.jobs.local import LocalQueue
+    from ifrvis.harness.plan.plan import Request
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.tables import load_table
+    from ifrvis.harness.store.runs import Results
 
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
     profile = load_profile("smoke")

@@ -65,8 +65,8 @@ def compare(case: str, paths: tuple[str, str], args: argparse.Namespace) -> dict
 
 def cases(folder: Path) -> dict[str, tuple[str, str]]:
     """Annotation file and folder of frames of each case; the real clips are one if they are here."""
-    from ifrvis.datasets.making import make_split
-    from ifrvis.datasets.synthetic import SyntheticParameters
+    from ifrvis.datasets.synthetic.making import make_split
+    from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 
     parameters = SyntheticParameters(1, {"pretrain": 0, "train": 9, "dev": 0, "test": 0}, **SYNTHETIC)
     made = make_split(parameters, "train", folder)
@@ -133,7 +133,7 @@ def measure(side: str, annotation: str, frames: str, *, num_clips: int, profile:
 def ours(annotations: Any, _: str, frames: Path) -> Callable[[Any], int]:
     """Load and pack one clip; how many masks it has."""
     from ifrvis.datasets.clips import load_clip, padded_size
-    from ifrvis.training.data import GlobalBatch, model_inputs
+    from ifrvis.training.batches import GlobalBatch, model_inputs
 
     def load(draw: Any) -> int:
         clip = load_clip(annotations, frames, draw, padded_size([draw]))

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from ifrvis.commands import data, evaluate, predict, runs, submission, tables, upkeep, weights
+from ifrvis.commands import data, evaluate, experiment, predict, runs, submission, upkeep, weights
 from ifrvis.errors import UserError
 
 __all__ = ["main"]
@@ -51,7 +51,7 @@ def _drop_output() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    tables.add_commands(commands)
+    experiment.add_commands(commands)
     runs.add_commands(commands)
     upkeep.add_commands(commands)
     evaluate.add_commands(commands)

@@ -23,11 +23,11 @@ from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.datasets.coco import StillSet, load_stills
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_file, write_atomically
-from ifrvis.harness.attempts import Attempt, attempts_of
-from ifrvis.harness.identity import SCORING_VERSION
-from ifrvis.harness.life import StoppedError, attempt_at, live
-from ifrvis.harness.provenance import provenance
-from ifrvis.harness.records import publish_record
+from ifrvis.harness.jobs.worker_life import StoppedError, attempt_at, live
+from ifrvis.harness.spec.signatures import SCORING_VERSION
+from ifrvis.harness.store.attempts import Attempt, attempts_of
+from ifrvis.harness.store.provenance import provenance
+from ifrvis.harness.store.records import publish_record
 from ifrvis.schema import is_number
 
 __all__ = ["main", "run_attempt"]

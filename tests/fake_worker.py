@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import ifrvis
-from ifrvis.harness.life import StoppedError, live
-from ifrvis.harness.records import publish_record
+from ifrvis.harness.jobs.worker_life import StoppedError, live
+from ifrvis.harness.store.records import publish_record
 
 
 def run_attempt(folder):

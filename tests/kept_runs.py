@@ -3,10 +3,10 @@
 from ifrvis.evaluation.predictions import Scored, VideoPredictions, write_predictions
 from ifrvis.evaluation.scores import scores_of_file
 from ifrvis.files import canonical_json, sha256_file
-from ifrvis.harness.attempts import claim
-from ifrvis.harness.identity import SCORING_VERSION
-from ifrvis.harness.queue import submission
-from ifrvis.harness.records import publish_record
+from ifrvis.harness.jobs.queue import submission
+from ifrvis.harness.spec.signatures import SCORING_VERSION
+from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.records import publish_record
 
 
 def finish(training, request, predict=None):

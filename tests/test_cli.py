@@ -49,7 +49,7 @@ def test_help_names_every_command(capsys):
 )
 def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ifrvis.commands.tables.find_spec", lambda _: None)  # TensorBoard is not here
+    monkeypatch.setattr("ifrvis.commands.experiment.find_spec", lambda _: None)  # TensorBoard is not here
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("ifrvis: ")
@@ -128,8 +128,8 @@ def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, ca
     assert "2 trainings, 0 to run" in second.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")} == before
     _delete_the_record_and_score_again(command, record, written)
-    monkeypatch.setattr("ifrvis.harness.identity.SCORING_VERSION", written["scoring"] + 1)
-    monkeypatch.setattr("ifrvis.harness.rescore.SCORING_VERSION", written["scoring"] + 1)
+    monkeypatch.setattr("ifrvis.harness.spec.signatures.SCORING_VERSION", written["scoring"] + 1)
+    monkeypatch.setattr("ifrvis.harness.upkeep.rescore.SCORING_VERSION", written["scoring"] + 1)
     _rescore(roots, record, written, capsys)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz import ACTS, run_case
-from benchmarks.fuzz_world import World
 from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.files import write_atomically
-from ifrvis.harness.attempts import claim
-from ifrvis.harness.runs import Results
+from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.runs import Results
+from studies.fuzz import ACTS, run_case
+from studies.fuzz_world import World
 
 ROOT = Path(__file__).parents[1]
 EVALUATED = ("annotations", "results", "predictions")
@@ -58,7 +58,7 @@ def refusal(capsys, *arguments):
 def test_a_changed_file_is_refused_or_says_something_sound(world, kind):
     outcomes = [(seed, *run_case(world, kind, seed)) for seed in range(CASES[kind])]
     bad = [each for each in outcomes if each[1] in ("traceback", "wrong")]
-    assert not bad, f"python benchmarks/fuzz.py --only '{kind}' shows {bad[0]}"
+    assert not bad, f"python studies/fuzz.py --only '{kind}' shows {bad[0]}"
     seen = {outcome for _, outcome, _ in outcomes}
     assert seen >= {"refused", "changed"} if kind in EVALUATED else seen & {"refused", "changed"}
 

@@ -43,7 +43,7 @@ def _make_mini(arguments: argparse.Namespace) -> int:
         for role in ("train", "heldout"):
             make_split(dataset, role, console)
         if arguments.contact_sheet:
-            from ifrvis.datasets.contact_sheet import contact_sheet
+            from ifrvis.datasets.synthetic.contact_sheet import contact_sheet
 
             split = dataset.split("heldout")
             contact_sheet(split.annotation, split.frames, arguments.contact_sheet)

@@ -90,8 +90,8 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _recipe(arguments: argparse.Namespace) -> _Recipe:
-    from ifrvis.harness.compose import parse_override
-    from ifrvis.harness.runs import Results
+    from ifrvis.harness.spec.compose import parse_override
+    from ifrvis.harness.store.runs import Results
 
     overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
     if not path.is_file():
@@ -106,9 +106,9 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
 def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], dataset: str | None) -> _Recipe:
     """What a run was trained as and asked for; its newest checkpoint if `path` is None."""
     from ifrvis.files import read_json
-    from ifrvis.harness.attempts import attempts_of
-    from ifrvis.harness.compose import choose_inference
-    from ifrvis.harness.runs import Results
+    from ifrvis.harness.spec.compose import choose_inference
+    from ifrvis.harness.store.attempts import attempts_of
+    from ifrvis.harness.store.runs import Results
     from ifrvis.training.checkpoints import newest_valid
 
     spec = read_json(folder / "spec.json", "the configuration of a run")
@@ -130,8 +130,8 @@ def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], d
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:
     """What the options say that a file was trained as."""
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.harness.compose import compose, load_profile
-    from ifrvis.harness.tables import Row
+    from ifrvis.harness.spec.compose import compose, load_profile
+    from ifrvis.harness.spec.tables import Row
 
     method, backbone, dataset = arguments.method, arguments.backbone, arguments.dataset
     if not (method and backbone and dataset):

@@ -7,7 +7,7 @@ from ifrvis.commands.selection import add_command, request_of, root_arguments, s
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
-    from ifrvis.harness.runs import Run
+    from ifrvis.harness.store.runs import Run
 
 __all__ = ["add_commands"]
 
@@ -40,8 +40,8 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.logs import follow_log, last_lines
-    from ifrvis.harness.runs import Results
+    from ifrvis.harness.store.logs import follow_log, last_lines
+    from ifrvis.harness.store.runs import Results
 
     if arguments.lines < 1:
         raise UserError("Give --lines a number of 1 or more.")
@@ -52,9 +52,9 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.attempts import latest
-    from ifrvis.harness.cancel import cancel, cancel_waiting, leave_queues
-    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.jobs.cancel import cancel, cancel_waiting, leave_queues
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.store.attempts import latest
 
     runs, tables = _runs_named(arguments), _tables_of(arguments)
     newest = [each for each in map(latest, runs) if each is not None]
@@ -72,8 +72,8 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 
 def _retry(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.attempts import latest
-    from ifrvis.harness.recovery import KINDS, ask_for_retry, kind_of, why_blocked
+    from ifrvis.harness.store.attempts import latest
+    from ifrvis.harness.store.recovery import KINDS, ask_for_retry, kind_of, why_blocked
 
     if arguments.kind not in (None, *KINDS):
         raise UserError(f"Give --kind one of {', '.join(KINDS)}.")
@@ -96,8 +96,8 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
     Raises:
         UserError: If a name is neither a table's nor the beginning of a run's.
     """
-    from ifrvis.harness.planner import make_plan
-    from ifrvis.harness.runs import Results
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.store.runs import Results
 
     tables, found = _tables_of(arguments), []
     for name in (each for each in arguments.tables if each not in tables):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ifrvis.harness.compose import Profile
-    from ifrvis.harness.plan import Plan, Request
+    from ifrvis.harness.plan.plan import Plan, Request
+    from ifrvis.harness.spec.compose import Profile
 
 __all__ = ["add_command", "planned", "request_of", "root_arguments", "selection_arguments"]
 
@@ -44,10 +44,10 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     Raises:
         UserError: If a table, a profile or an option is wrong.
     """
-    from ifrvis.harness.compose import parse_override
-    from ifrvis.harness.plan import Request
-    from ifrvis.harness.runs import Results
-    from ifrvis.harness.tables import load_tables
+    from ifrvis.harness.plan.plan import Request
+    from ifrvis.harness.spec.compose import parse_override
+    from ifrvis.harness.spec.tables import load_tables
+    from ifrvis.harness.store.runs import Results
 
     profile, why = _profile(arguments)
     request = Request(
@@ -68,8 +68,8 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
 def _profile(arguments: argparse.Namespace) -> tuple["Profile", str]:
     """The profile asked for; else `paper` where its data are, and a GPU or a cluster; else `mini`."""
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.harness.compose import load_profile
-    from ifrvis.harness.machine import gpus
+    from ifrvis.harness.jobs.machine import gpus
+    from ifrvis.harness.spec.compose import load_profile
 
     if arguments.profile:
         return load_profile(arguments.profile), "as asked"
@@ -86,8 +86,8 @@ def _profile(arguments: argparse.Namespace) -> tuple["Profile", str]:
 
 def planned(request: "Request") -> "Plan":
     """The plan of a request, once the scheduler has said which jobs of its runs, if any are on a cluster, are gone."""
-    from ifrvis.harness.attempts import latest
-    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.store.attempts import latest
 
     plan = make_plan(request)
     living = [each for each in plan.trainings if each.state in ("pending", "running")]
@@ -95,7 +95,7 @@ def planned(request: "Request") -> "Plan":
     on_cluster = [each for each in newest if each is not None and each.place()]
     if not on_cluster:
         return plan
-    from ifrvis.harness.settle import settle
+    from ifrvis.harness.jobs.settle import settle
 
     settle(on_cluster)
     return make_plan(request)

@@ -9,7 +9,7 @@ from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
-    from ifrvis.harness.runs import Run
+    from ifrvis.harness.store.runs import Run
 
 __all__ = ["add_commands"]
 
@@ -82,9 +82,9 @@ def _ingest(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.evaluation.submission import comment_of, read_server_scores
     from ifrvis.files import sha256_file
-    from ifrvis.harness.identity import SCORING_VERSION, eval_signature
-    from ifrvis.harness.provenance import provenance
-    from ifrvis.harness.records import publish_record
+    from ifrvis.harness.spec.signatures import SCORING_VERSION, eval_signature
+    from ifrvis.harness.store.provenance import provenance
+    from ifrvis.harness.store.records import publish_record
 
     run = _run_named(arguments.results, arguments.run)
     job, evaluation = _evaluation(run, comment_of(arguments.zip))
@@ -115,8 +115,8 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 
 def _run_named(root: Path, name: str) -> "Run":
-    from ifrvis.harness.attempts import latest
-    from ifrvis.harness.runs import Results
+    from ifrvis.harness.store.attempts import latest
+    from ifrvis.harness.store.runs import Results
 
     run = Results(root).one_run_named(name)
     attempt = latest(run)
@@ -142,9 +142,9 @@ def _predictions(run: "Run", row: str | None) -> Path:
 
 def _inference_of(run: "Run", name: str) -> dict[str, Any]:
     """How a row is evaluated, under the profile that the run was asked for in."""
-    from ifrvis.harness.attempts import attempts_of
-    from ifrvis.harness.compose import compose, load_profile
-    from ifrvis.harness.tables import load_table
+    from ifrvis.harness.spec.compose import compose, load_profile
+    from ifrvis.harness.spec.tables import load_table
+    from ifrvis.harness.store.attempts import attempts_of
 
     table, slash, row_id = name.rpartition("/")
     if not slash:
@@ -156,7 +156,7 @@ def _inference_of(run: "Run", name: str) -> dict[str, Any]:
 
 def _evaluation(run: "Run", folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What an attempt of the run was asked for, and of that the evaluation whose predictions lie in `folder`."""
-    from ifrvis.harness.attempts import attempts_of
+    from ifrvis.harness.store.attempts import attempts_of
 
     for attempt in reversed(attempts_of(run)):
         job = attempt.submission()

@@ -1,4 +1,4 @@
-"""`ifrvis verify, prune, migrate, doctor`: the state of what is kept, and of the machine."""
+"""`ifrvis verify, prune, doctor`: the state of what is kept, and of the machine."""
 
 import argparse
 import json
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
 
 if TYPE_CHECKING:
-    from ifrvis.harness.doctor import Check
-    from ifrvis.harness.plan import Plan
+    from ifrvis.harness.plan.plan import Plan
+    from ifrvis.harness.upkeep.doctor import Check
 
 __all__ = ["add_commands"]
 
@@ -21,8 +21,6 @@ def add_commands(commands: Any) -> None:
     add_command(commands, "verify", _verify, text, _verify_arguments)
     text = "show, or remove, checkpoints and predictions that no record or pending row needs"
     add_command(commands, "prune", _prune, text, _prune_arguments)
-    text = "bring runs and records to a changed rule of identity, without training again"
-    add_command(commands, "migrate", _migrate, text, root_arguments)
     text = "say whether this machine can run what is planned, and what to do where not"
     add_command(commands, "doctor", _doctor, text, _doctor_arguments)
 
@@ -46,9 +44,9 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.runs import Results
-    from ifrvis.harness.verify import verify_records, verify_runs
-    from ifrvis.reporting.verify import verify_reports
+    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.upkeep.verify import verify_records, verify_runs
+    from ifrvis.reporting.audit import verify_reports
 
     results, profile = Results(arguments.results), arguments.profile
     found = [*verify_records(results, arguments.data_root, profile=profile, jobs=arguments.jobs), *verify_runs(results)]
@@ -66,13 +64,13 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.compose import load_profile
-    from ifrvis.harness.cost import size_text
-    from ifrvis.harness.plan import Request
-    from ifrvis.harness.planner import make_plan
-    from ifrvis.harness.prune import prunable, remove, size_of
-    from ifrvis.harness.runs import Results
-    from ifrvis.harness.tables import load_tables
+    from ifrvis.harness.plan.cost import size_text
+    from ifrvis.harness.plan.plan import Request
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.tables import load_tables
+    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.upkeep.prune import prunable, remove, size_of
     from ifrvis.packed import packed_names
 
     tables, results = tuple(load_tables(["all"])), Results(arguments.results)
@@ -89,28 +87,10 @@ def _prune(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _migrate(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.migrate import migrate
-    from ifrvis.harness.runs import Results
-
-    done = 0
-    for line in migrate(Results(arguments.results), _resign):
-        print(line, flush=True)
-        done += 1
-    print(f"{done} migrated" if done else "all runs and records follow today's rule")
-    return 0
-
-
-def _resign(path: Path, train_sig: str) -> None:
-    from ifrvis.training.checkpoints import resign  # torch, only where there is a checkpoint
-
-    resign(path, train_sig)
-
-
 def _doctor(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.cost import measure_siblings
-    from ifrvis.harness.doctor import examine
-    from ifrvis.harness.planner import make_plan
+    from ifrvis.harness.plan.cost import measure_siblings
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.upkeep.doctor import examine
 
     arguments.tables = arguments.tables or ["all"]
     request, why = request_of(arguments)
@@ -128,8 +108,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _examine_cluster(plan: "Plan", arguments: argparse.Namespace) -> list["Check"]:
-    from ifrvis.harness.cluster import load_cluster
-    from ifrvis.harness.doctor_cluster import examine_cluster
+    from ifrvis.harness.jobs.cluster import load_cluster
+    from ifrvis.harness.upkeep.doctor_cluster import examine_cluster
 
     cluster, profile = load_cluster(arguments.cluster), arguments.profile or plan.request.profile.name
     if cluster.setup and not arguments.json:

@@ -46,8 +46,8 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _model(method: str, backbone: str, queries: int | None) -> dict[str, Any]:
-    from ifrvis.harness.compose import compose, load_profile
-    from ifrvis.harness.tables import Row
+    from ifrvis.harness.spec.compose import compose, load_profile
+    from ifrvis.harness.spec.tables import Row
 
     overrides = {"model.track_head.num_queries": queries} if queries else {}
     row = Row("convert", method, backbone, "ytvis19")

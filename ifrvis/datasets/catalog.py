@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ifrvis.datasets import synthetic
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
+from ifrvis.datasets.synthetic import parameters as synthetic
 from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import canonical_json, read_yaml, sha256_bytes, sha256_file, write_atomically
@@ -114,7 +114,7 @@ class Dataset:
     def make(self, role: Role, progress: Callable[[int, int], None] | None = None) -> None:
         """Make one split of a synthetic set unless it is there; other datasets cannot be made."""
         if self.config.synthetic is not None:
-            from ifrvis.datasets.making import (
+            from ifrvis.datasets.synthetic.making import (
                 make_split,  # it draws; a plan, which needs fingerprints alone, does without
             )
 

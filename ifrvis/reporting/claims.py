@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from ifrvis.harness.tables import Claim, Statement
+from ifrvis.harness.spec.tables import Claim, Statement
 from ifrvis.reporting.frame import TableState
 from ifrvis.reporting.statistics import LEVEL, Difference, holm, mean_difference, std_difference
 from ifrvis.reporting.style import UNDEFINED, difference_text, p_text, scale

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ifrvis.harness.tables import Row
+from ifrvis.harness.spec.tables import Row
 from ifrvis.reporting.frame import TableState
 from ifrvis.reporting.statistics import Interval, expected_interval
 from ifrvis.reporting.style import scale

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ifrvis.harness.plan import Plan, PlannedRow, Request, State
-from ifrvis.harness.tables import Row, Table
+from ifrvis.harness.plan.plan import Plan, PlannedRow, Request, State
+from ifrvis.harness.spec.tables import Row, Table
 
 __all__ = ["Record", "RowState", "TableState", "table_states", "tidy_frame"]
 

@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass
 
-from ifrvis.harness.tables import Row
+from ifrvis.harness.spec.tables import Row
 from ifrvis.reporting.claims import JudgedClaim, judge
 from ifrvis.reporting.comparison import Compared, compare
 from ifrvis.reporting.frame import RowState, TableState, tidy_frame

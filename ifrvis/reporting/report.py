@@ -6,12 +6,12 @@ from typing import Any
 
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_bytes, write_atomically
-from ifrvis.harness.plan import Plan
-from ifrvis.reporting.data import record_file, table_json
+from ifrvis.harness.plan.plan import Plan
+from ifrvis.reporting.as_json import record_file, table_json
 from ifrvis.reporting.figure import figure_files, figure_json
+from ifrvis.reporting.formats import claims_latex, figure_latex, latex, markdown, seeds_csv, summary_csv
 from ifrvis.reporting.frame import RowState, TableState
 from ifrvis.reporting.grid import make_grid
-from ifrvis.reporting.tables import claims_latex, figure_latex, latex, markdown, seeds_csv, summary_csv
 
 __all__ = ["figure_digest", "manifest_text", "outputs_of", "shows_of", "write_page", "write_report"]
 
@@ -43,7 +43,7 @@ def write_report(state: TableState, folder: Path) -> list[Path]:
 
 def outputs_of(state: TableState) -> dict[str, str]:
     """The files of a report that are text, by their names: a pure function of the state."""
-    from ifrvis.reporting.page import table_html
+    from ifrvis.reporting.web.page import table_html
 
     return {
         f"{state.stem}.md": markdown(state),
@@ -64,8 +64,8 @@ def figure_digest(state: TableState) -> str:
 
 def write_page(states: list[TableState], plan: Plan, folder: Path) -> list[Path]:
     """Write `index.html` of tables whose reports are written already, and say in the manifest what it shows."""
-    from ifrvis.reporting.page import make_page
-    from ifrvis.reporting.viewer import scenes
+    from ifrvis.reporting.web.page import make_page
+    from ifrvis.reporting.web.viewer import scenes
 
     figures = {path.name: path.read_bytes() for state in states for path in folder.glob(f"{state.stem}.png")}
     name = "index-off-spec.html" if states[0].off_spec else "index.html"

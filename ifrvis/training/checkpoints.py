@@ -16,7 +16,7 @@ import torch
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_file, temporary_beside, write_atomically
 
-__all__ = ["Checkpoint", "load_plain", "newest_valid", "read_checkpoint", "resign", "save"]
+__all__ = ["Checkpoint", "load_plain", "newest_valid", "read_checkpoint", "save"]
 
 KEPT = 2
 State = dict[str, Any]
@@ -52,13 +52,6 @@ def save(folder: Path, iteration: int, state: State) -> Path:
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     return path
-
-
-def resign(path: Path, train_sig: str) -> None:
-    """Let a whole checkpoint name another training: the same one, under a new rule of identity."""
-    checkpoint = read_checkpoint(path)
-    if checkpoint is not None:
-        save(path.parent, checkpoint.iteration, {**checkpoint.state, "train_sig": train_sig})
 
 
 def newest_valid(folders: Iterable[Path], *, train_sig: str) -> Checkpoint | None:

@@ -23,9 +23,9 @@ from ifrvis.datasets.stills import MixedSampler, Stills, StillSampler
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.models.drop_path import draw_drop_path_for
 from ifrvis.models.targets import NotFiniteLossError
+from ifrvis.training.batches import GlobalBatch, global_batches, model_inputs
 from ifrvis.training.build import NotLoaded, settle_torch
 from ifrvis.training.checkpoints import save
-from ifrvis.training.data import GlobalBatch, global_batches, model_inputs
 from ifrvis.training.processes import Processes
 from ifrvis.training.progress import Clock, Progress, Sink
 from ifrvis.training.state import TrainingState, start_or_resume

@@ -8,11 +8,11 @@ from kept_runs import finish
 
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
-from ifrvis.harness.compose import load_profile
-from ifrvis.harness.plan import Request
-from ifrvis.harness.planner import make_plan
-from ifrvis.harness.runs import Results
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.plan.plan import Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.runs import Results
 
 ROW = "mask2former-r50-ytvis19"
 SMOKE = ["--profile", "smoke", "--rows", ROW, "--seeds", "2"]

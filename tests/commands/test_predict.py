@@ -10,11 +10,11 @@ import torch
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.evaluation.predictions import read_results
-from ifrvis.harness.attempts import claim
-from ifrvis.harness.compose import compose, load_profile
-from ifrvis.harness.identity import train_signature, train_spec
-from ifrvis.harness.runs import Results
-from ifrvis.harness.tables import Row
+from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.signatures import train_signature, train_spec
+from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.runs import Results
 from ifrvis.training.build import build_model
 from ifrvis.training.checkpoints import save
 from ifrvis.training.weights import packed_weights

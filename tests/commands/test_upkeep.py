@@ -1,13 +1,12 @@
-"""`prune`, `migrate` and `doctor`."""
+"""`prune` and `doctor`."""
 
 import json
 
 import pytest
 
-from ifrvis.commands import upkeep
-from ifrvis.harness import doctor, identity
-from ifrvis.harness.attempts import claim, latest
-from ifrvis.harness.prune import prunable, remove
+from ifrvis.harness.store.attempts import claim, latest
+from ifrvis.harness.upkeep import doctor
+from ifrvis.harness.upkeep.prune import prunable, remove
 
 
 def test_checkpoints_of_complete_runs_can_go_and_predictions_behind_records_stay(kept):
@@ -68,33 +67,6 @@ def test_prune_lists_bytes_and_removes_nothing_before_yes(kept, capsys):
     assert sorted(kept.request.results.root.rglob("*")) == before
     assert kept.run("prune", "--yes") == 0
     assert not list(kept.request.results.root.glob("runs/*/attempts/*/checkpoints"))
-
-
-def test_a_changed_rule_of_identity_moves_runs_and_publishes_their_records_again(kept, monkeypatch, capsys):
-    old = kept.plan()
-    monkeypatch.setattr(upkeep, "_resign", lambda path, sig: None)
-    monkeypatch.setattr(identity, "TRAIN_KEYS", (*identity.TRAIN_KEYS, "teacher"))
-    monkeypatch.setattr(identity, "BEFORE", {"teacher": None})
-    with monkeypatch.context() as now:
-        spec = identity.train_spec
-        now.setattr("ifrvis.harness.planner.train_spec", lambda composed, **given: spec(_taught(composed), **given))
-        assert "complete" not in {each.state for each in kept.plan().trainings}
-        assert kept.run("migrate") == 0
-        assert "4 migrated" in capsys.readouterr().out
-        new = kept.plan()
-        assert {each.state for each in new.trainings} == {"complete"}
-        assert {each.sig for each in new.trainings}.isdisjoint({each.sig for each in old.trainings})
-        for before, after in zip(old.evaluations, new.evaluations):
-            assert after.record["migrated"]["eval_sig"] == before.sig
-            assert after.record["metrics"] == before.record["metrics"]
-            assert after.training.run(kept.request.results).read_spec()["train"]["teacher"] is None
-        assert kept.run("migrate") == 0
-        assert "follow today's rule" in capsys.readouterr().out
-
-
-def _taught(composed):
-    composed.train["teacher"] = None
-    return composed
 
 
 def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, capsys):

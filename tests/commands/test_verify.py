@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from ifrvis.harness.records import digest_of, record_text
-from ifrvis.harness.verify import Finding
+from ifrvis.harness.store.records import digest_of, record_text
+from ifrvis.harness.upkeep.verify import Finding
 from ifrvis.reporting.report import manifest_text
 
 ROW, LAMBDA = "mask2former-r50-ytvis19", "ours-r50-lambda0.3-ytvis19"
@@ -45,7 +45,9 @@ def test_what_was_written_verifies_and_is_scored_again(kept, capsys):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flipped_byte_is_found_and_its_file_named(kept, kind, capsys, monkeypatch, rng: np.random.Generator):
-    monkeypatch.setattr("ifrvis.harness.verify._verify_scores", lambda record, path, *_: Finding("verified", path))
+    monkeypatch.setattr(
+        "ifrvis.harness.upkeep.verify._verify_scores", lambda record, path, *_: Finding("verified", path)
+    )
     path = one(kept, KINDS[kind])
     sound = path.read_bytes()
     for position in {0, len(sound) - 1, *rng.integers(0, len(sound), 2).tolist()}:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ifrvis.datasets.synthetic import SyntheticParameters
+from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed
 

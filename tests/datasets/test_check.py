@@ -11,9 +11,9 @@ import pytest
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.check import check_dataset
-from ifrvis.datasets.making import make_split
 from ifrvis.datasets.rle import encode
-from ifrvis.datasets.synthetic import SyntheticParameters
+from ifrvis.datasets.synthetic.making import make_split
+from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 from ifrvis.datasets.ytvis import read_annotations
 
 YAML = """

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
-from benchmarks.plain_readers import sound_mask
 from ifrvis.cli import main
 from ifrvis.datasets import rle as module
 from ifrvis.datasets.rle import area, box, checked_rle, decode, encode, run_lengths
 from ifrvis.errors import UserError
+from studies.plain_readers import sound_mask
 
 masks = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(bool, shape))
 

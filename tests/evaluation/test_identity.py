@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifrvis.cli import main
-from ifrvis.datasets.making import make_split
 from ifrvis.datasets.rle import encode
-from ifrvis.datasets.synthetic import SyntheticParameters
+from ifrvis.datasets.synthetic.making import make_split
+from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, read_annotations
 from ifrvis.evaluation.identity import count_errors, identity_errors
 from ifrvis.evaluation.predictions import Prediction

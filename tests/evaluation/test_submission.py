@@ -10,12 +10,12 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation import submission as module
 from ifrvis.evaluation.predictions import Prediction, Scored, VideoPredictions, write_predictions
 from ifrvis.evaluation.submission import comment_of, read_server_scores, read_submission, write_submission
-from ifrvis.harness.attempts import claim, latest
-from ifrvis.harness.compose import compose, load_profile
-from ifrvis.harness.identity import train_signature
-from ifrvis.harness.records import read_record
-from ifrvis.harness.runs import Results
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.signatures import train_signature
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.attempts import claim, latest
+from ifrvis.harness.store.records import read_record
+from ifrvis.harness.store.runs import Results
 
 RLE = {"size": [4, 5], "counts": "34="}
 VIDEOS = (Video(7, 5, 4, ("v/0.jpg", "v/1.jpg"), "v"), Video(9, 5, 4, ("w/0.jpg",), "w"))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ifrvis.harness.compose import load_profile
-from ifrvis.harness.plan import Request
-from ifrvis.harness.planner import make_plan
-from ifrvis.harness.runs import Results
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.plan.plan import Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.runs import Results
 
 
 @pytest.fixture

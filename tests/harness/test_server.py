@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from ifrvis.harness.identity import eval_signature
-from ifrvis.harness.planner import make_plan
-from ifrvis.harness.queue import submission
-from ifrvis.harness.records import publish_record
+from ifrvis.harness.jobs.queue import submission
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.signatures import eval_signature
+from ifrvis.harness.store.records import publish_record
 
 
 @pytest.fixture

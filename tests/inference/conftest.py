@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ifrvis.harness.compose import compose, load_profile
-from ifrvis.harness.tables import Row
+from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.tables import Row
 from ifrvis.training.build import build_model
 
 INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "topk": 4, "tta": None}

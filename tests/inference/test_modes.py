@@ -17,8 +17,8 @@ from ifrvis.datasets.rle import decode, encode
 from ifrvis.datasets.ytvis import Annotations, Category, Video
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
-from ifrvis.harness.compose import compose, load_profile
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.tables import load_table
 from ifrvis.inference import modes
 from ifrvis.inference.background import in_background
 from ifrvis.inference.encoding import View

@@ -6,8 +6,8 @@ from mmdet.registry import MODELS
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
-from ifrvis.harness.compose import compose, load_profile
-from ifrvis.harness.tables import Row
+from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.tables import Row
 
 BACKBONES = ("r50", "r101", "swin-t", "swin-s", "swin-b", "swin-l")
 

@@ -9,8 +9,8 @@ import torch
 from mmdet.registry import MODELS
 
 from ifrvis.files import canonical_json
-from ifrvis.harness.compose import compose, load_profile
-from ifrvis.harness.tables import load_tables
+from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.tables import load_tables
 from ifrvis.models.parameters import parameter_rules
 from ifrvis.training.build import build_optimizer
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.spec.tables import load_table
 from ifrvis.reporting.frame import RowState, TableState
 
 

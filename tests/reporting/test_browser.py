@@ -13,13 +13,13 @@ from kept_runs import finish, perfect, swapped
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.rle import encode, run_lengths
-from ifrvis.harness.compose import load_profile
-from ifrvis.harness.plan import Request
-from ifrvis.harness.planner import make_plan
-from ifrvis.harness.runs import Results
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.plan.plan import Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.runs import Results
 from ifrvis.packed import packed
-from ifrvis.reporting.page import make_page
+from ifrvis.reporting.web.page import make_page
 
 pytestmark = pytest.mark.slow
 OPTIONS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"

@@ -3,7 +3,7 @@
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.tables import Claim, Paper, Statement, load_table, load_tables
+from ifrvis.harness.spec.tables import Claim, Paper, Statement, load_table, load_tables
 from ifrvis.reporting.claims import judge, pair_texts
 from ifrvis.reporting.comparison import compare
 from ifrvis.reporting.frame import tidy_frame

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
-from ifrvis.reporting.tables import latex, markdown, render_terminal, seeds_csv
+from ifrvis.reporting.formats import latex, markdown, render_terminal, seeds_csv
 
 ROW = "mask2former-r50-ytvis19"
 HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd}\n\n<script>|\x1b[31m"

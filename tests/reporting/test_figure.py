@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ifrvis.reporting.figure import figure_data, figure_files, make_figure
-from ifrvis.reporting.tables import figure_latex
+from ifrvis.reporting.formats import figure_latex
 
 LAMBDAS = ("0", "0.1", "0.3", "0.5", "1.0")
 

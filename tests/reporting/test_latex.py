@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ifrvis.reporting.figure import figure_files
-from ifrvis.reporting.tables import claims_latex, figure_latex, latex
+from ifrvis.reporting.formats import claims_latex, figure_latex, latex
 
 pytestmark = pytest.mark.slow
 HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd} <script>| 日 “x” [2] *"

@@ -8,10 +8,10 @@ import json
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.reporting.data import table_json
-from ifrvis.reporting.page import table_html
+from ifrvis.reporting.as_json import table_json
+from ifrvis.reporting.formats import claims_latex, latex, markdown, render_terminal, seeds_csv, summary_csv
 from ifrvis.reporting.report import write_report
-from ifrvis.reporting.tables import claims_latex, latex, markdown, render_terminal, seeds_csv, summary_csv
+from ifrvis.reporting.web.page import table_html
 
 M2F, OURS, OURS_R50 = "mask2former-r50-ytvis19", "ours-r101-ytvis19", "ours-r50-ytvis19"
 TRACKING = {"IDF1": 0.625, "MOTA": -0.0161, "IDP": 0.5, "IDR": 0.75, "IDs": 110}

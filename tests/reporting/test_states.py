@@ -3,9 +3,9 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from ifrvis.harness.plan import Evaluation, Plan, PlannedRow, Request
-from ifrvis.harness.runs import Results
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.runs import Results
 from ifrvis.reporting.frame import table_states
 
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
+from ifrvis.reporting.formats import markdown
 from ifrvis.reporting.frame import tidy_frame
 from ifrvis.reporting.style import measured_text, published_text
 from ifrvis.reporting.summary import Cell, summarise
-from ifrvis.reporting.tables import markdown
 
 ROW = "mask2former-r50-ytvis19"
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from ifrvis.datasets.making import make_split
-from ifrvis.datasets.synthetic import SyntheticParameters
+from ifrvis.datasets.synthetic.making import make_split
+from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 from ifrvis.datasets.ytvis import Annotations, read_annotations
-from ifrvis.harness.compose import compose, load_profile
-from ifrvis.harness.identity import train_spec
-from ifrvis.harness.tables import Row
+from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.signatures import train_spec
+from ifrvis.harness.spec.tables import Row
 from ifrvis.training.loop import Trained, train
 
 SIG = "a" * 64

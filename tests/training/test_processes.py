@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from ifrvis.errors import UserError
-from ifrvis.harness.attempts import claim
-from ifrvis.harness.compose import load_profile
-from ifrvis.harness.plan import Request
-from ifrvis.harness.planner import make_plan
-from ifrvis.harness.queue import submission
-from ifrvis.harness.runs import Results
-from ifrvis.harness.tables import load_table
+from ifrvis.harness.jobs.queue import submission
+from ifrvis.harness.plan.plan import Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.runs import Results
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes

@@ -11,8 +11,8 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from ifrvis.harness.compose import compose, load_profile
-from ifrvis.harness.tables import Row
+from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.tables import Row
 from ifrvis.models.mask2former import Mask2FormerVISHead
 from ifrvis.training.build import build_model, load_initial_weights
 from ifrvis.training.convert import convert, model_shapes

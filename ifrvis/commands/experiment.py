@@ -1,0 +1,241 @@
+"""`ifrvis run, plan, status, report, rescore`."""
+
+import argparse
+import json
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifrvis.commands.data import make_split
+from ifrvis.commands.selection import add_command, planned, request_of, selection_arguments
+from ifrvis.errors import DataMissingError, UserError
+
+if TYPE_CHECKING:
+    from ifrvis.harness.jobs.cluster import Cluster
+    from ifrvis.harness.jobs.local import LocalQueue
+    from ifrvis.harness.jobs.queue import Handling
+    from ifrvis.harness.jobs.slurm import SlurmQueue
+    from ifrvis.harness.plan.plan import Plan
+
+__all__ = ["add_commands"]
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands about tables."""
+    text = "train and evaluate what is missing of some tables, then report"
+    add_command(commands, "run", _run, text, _run_arguments)
+    text = "show what exists, what would run and what is missing"
+    add_command(commands, "plan", _plan, text, selection_arguments)
+    add_command(commands, "status", _status, "show the state of every row and seed", _status_arguments)
+    add_command(
+        commands,
+        "report",
+        _report,
+        "write tables and figures from records; of `all`, a page too",
+        selection_arguments,
+    )
+    text = "score kept predictions again, for metrics that came after their records"
+    add_command(commands, "rescore", _rescore, text, _rescore_arguments)
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser)
+    parser.add_argument("--jobs", type=int, help="runs at once on this machine (default: what its cores or GPUs carry)")
+    parser.add_argument("--workers", type=int, default=0, help="data loading processes a run; changes no number")
+    text = "clips of one forward pass, where memory is short; changes numbers by rounding alone"
+    parser.add_argument("--micro-batch", type=int, metavar="N", help=text)
+    parser.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard beside each log")
+    text = "submit to SLURM as this YAML file says (or a packed one by name), and return"
+    parser.add_argument("--cluster", metavar="FILE", help=text)
+    parser.add_argument("--wait", action="store_true", help="with --cluster: stay until all is done, then report")
+
+
+def _rescore_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the videos (default: 1)")
+
+
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    selection_arguments(parser)
+    text = "show it again every S seconds (default: 2) until nothing runs or is pending"
+    parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help=text)
+
+
+def _headline(plan: "Plan", why: str, *, jobs: int = 0, cluster: str = "") -> str:
+    """The scale, why it, and how much there is to do: on this machine, `jobs` at once, or on a cluster."""
+    from ifrvis.harness.plan.cost import cost_of, duration_text
+
+    profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
+    line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
+    line += f" on cluster {cluster}" * bool(cluster)
+    if to_run and hours is not None:
+        rounds = max(1, -(-len(to_run) // (jobs or len(to_run)))) / len(to_run)
+        at_once = f"with {jobs} at once" if jobs else "each"
+        line += f", about {duration_text(hours * rounds * 3600)} {at_once} (an estimate)"
+    return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.jobs.machine import default_jobs
+    from ifrvis.harness.plan.cost import measure_siblings
+    from ifrvis.harness.plan.status import cost_lines, plan_lines
+
+    request, why = request_of(arguments)
+    plan = planned(request)
+    measure_siblings(plan)
+    if arguments.json:
+        print(json.dumps(plan.as_json(), indent=1))
+    else:
+        print("\n".join([_headline(plan, why, jobs=default_jobs(1)), *plan_lines(plan), *cost_lines(plan)]))
+    for missing in plan.data_missing:
+        print(f"ifrvis: {missing}", file=sys.stderr)
+    return 2 if plan.data_missing else 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.plan.status import status_lines, status_rows
+
+    if arguments.watch is not None and (arguments.json or not arguments.watch > 0):
+        raise UserError("Give --watch a number of seconds, without --json.")
+    while True:
+        plan = planned(request_of(arguments)[0])
+        text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
+        print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
+        if arguments.watch is None or not {each.state for each in plan.rows} & {"running", "pending", "not run"}:
+            return 0
+        time.sleep(arguments.watch)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ifrvis.harness.jobs.cluster import load_cluster
+    from ifrvis.harness.jobs.machine import default_jobs
+    from ifrvis.harness.jobs.outcome import failure_lines, verdicts, waiting_lines
+    from ifrvis.harness.jobs.view import LiveView
+    from ifrvis.harness.plan.cost import check_disk, measure_siblings
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.plan.status import plan_lines
+
+    console = Console(stderr=arguments.json)
+    _check_run_arguments(arguments)
+    cluster = load_cluster(arguments.cluster) if arguments.cluster else None
+    request, why = request_of(arguments)
+    plan = planned(request)
+    measure_siblings(plan)
+    jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
+    headline = _headline(plan, why, cluster=cluster.name) if cluster else _headline(plan, why, jobs=jobs)
+    _say(console, [headline, *plan_lines(plan)])
+    if plan.data_missing:
+        raise DataMissingError("\n".join(plan.data_missing))
+    check_disk(plan)
+    queue = _cluster_queue(plan, arguments, cluster, console) if cluster else _local_queue(plan, arguments, jobs)
+    _make_data(plan, console)
+    waiting = waiting_lines(plan)
+    if cluster:
+        _say(console, queue.launch())
+    if cluster and not arguments.wait:
+        _say(console, [*failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them"])
+        return 0 if not waiting and all(item.state != "failed" for item in queue.items) else 1
+    leaving = "Ctrl-C leaves this view and the jobs go on" if cluster else "Ctrl-C stops at the next safe point"
+    with LiveView(console, on_interrupt=leaving) as view:
+        succeeded = queue.run(view.update)
+    _say(console, [*failure_lines(queue.items), *waiting])
+    plan = make_plan(request)
+    _write_reports(plan, arguments)
+    lines, learned = verdicts(plan)
+    _say(console, lines)
+    return 0 if succeeded and learned and not waiting else 1
+
+
+def _say(console: Any, lines: list[str]) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _check_run_arguments(arguments: argparse.Namespace) -> None:
+    if min(arguments.jobs or 1, arguments.micro_batch or 1) < 1 or 0 in (arguments.jobs, arguments.micro_batch):
+        raise UserError("Give --jobs and --micro-batch 1 or more.")
+    if arguments.workers < 0:
+        raise UserError("Give --workers 0 or more.")
+    if arguments.tensorboard and find_spec("tensorboard") is None:
+        raise UserError("Install TensorBoard (`pip install tensorboard`), or leave out --tensorboard: it is not here.")
+    if arguments.jobs is not None and arguments.cluster:
+        raise UserError("Leave out --jobs: on a cluster the scheduler says how many runs go on at once.")
+    if arguments.wait and not arguments.cluster:
+        raise UserError("Leave out --wait: without --cluster the command always stays.")
+
+
+def _local_queue(plan: "Plan", arguments: argparse.Namespace, jobs: int) -> "LocalQueue":
+    from ifrvis.harness.jobs.local import LocalQueue
+    from ifrvis.worker import run_attempt
+
+    return LocalQueue(plan.to_run, plan.request, jobs=jobs, run_attempt=run_attempt, handling=_handling(arguments))
+
+
+def _cluster_queue(plan: "Plan", arguments: argparse.Namespace, cluster: "Cluster", console: Any) -> "SlurmQueue":
+    """The queue, once the scheduler has said that it takes such jobs; the shell of their set-up is shown."""
+    from ifrvis.harness.jobs.slurm import SlurmQueue
+    from ifrvis.worker import run_attempt
+
+    if cluster.setup:
+        _say(
+            console, [f"each job first runs, as cluster {cluster.name} says:", *(f"  {each}" for each in cluster.setup)]
+        )
+    handling = _handling(arguments)
+    return SlurmQueue(plan.to_run, plan.request, cluster=cluster, run_attempt=run_attempt, handling=handling)
+
+
+def _handling(arguments: argparse.Namespace) -> "Handling":
+    from ifrvis.harness.jobs.queue import Handling
+
+    return Handling(arguments.workers, arguments.micro_batch, arguments.tensorboard)
+
+
+def _make_data(plan: "Plan", console: Any) -> None:
+    """Make the synthetic splits that the plan needs and that are not there."""
+    needed = {(t.dataset.source, t.split.role): t.dataset for t in plan.to_run}
+    needed.update(
+        {(e.training.dataset.source, e.split.role): e.training.dataset for t in plan.to_run for e in t.evaluations}
+    )
+    for (_, role), dataset in needed.items():
+        if dataset.split(role).makeable:
+            make_split(dataset, role, console)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.plan.planner import make_plan
+
+    _write_reports(make_plan(request_of(arguments)[0]), arguments)
+    return 0
+
+
+def _write_reports(plan: "Plan", arguments: argparse.Namespace) -> None:
+    from ifrvis.reporting.formats import render_terminal
+    from ifrvis.reporting.frame import table_states
+    from ifrvis.reporting.report import write_page, write_report
+
+    written: list[Path] = []
+    states, folder = table_states(plan), arguments.reports / plan.request.profile.name
+    for state in states:
+        if not arguments.json:
+            print(render_terminal(state))
+        written += write_report(state, folder)
+    if "all" in arguments.tables:
+        written += write_page(states, plan, folder)
+    paths = [str(path) for path in dict.fromkeys(written)]
+    print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
+
+
+def _rescore(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.upkeep.rescore import rescore
+
+    found = rescore(make_plan(request_of(arguments)[0]), jobs=arguments.jobs)
+    if arguments.json:
+        print(json.dumps([vars(each) for each in found], indent=1))
+    else:
+        print("\n".join(f"{each.name} {each.outcome}" for each in found))
+    return 0

@@ -1,0 +1,1 @@
+"""The mini sets: their parameters, how scenes are drawn, and how they are written."""

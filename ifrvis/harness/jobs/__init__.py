@@ -1,0 +1,1 @@
+"""How it runs: the queue, this machine, clusters, a node, copies of the code, the live view."""

@@ -1,0 +1,91 @@
+"""Cancelling runs: at the next safe point, or now; what waits in the queue of a cluster leaves it."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+from ifrvis.errors import UserError
+from ifrvis.files import read_json
+from ifrvis.harness.jobs.scheduler import Job, cancel_jobs
+from ifrvis.harness.jobs.settle import settle
+from ifrvis.harness.store.attempts import HEARTBEAT_LIMIT_S, Attempt, age_s, claim, latest
+from ifrvis.harness.store.runs import Run
+
+__all__ = ["cancel", "cancel_waiting", "leave_queues"]
+
+POLL_S = 0.2
+
+
+def cancel_waiting(runs: Iterable[Run]) -> None:
+    """Take runs out of the queues of living launchers: they find an attempt that was cancelled before it began."""
+    for run in runs:
+        attempt = claim(run, {"name": run.name, "train_sig": run.train_sig, "evaluations": []})
+        if attempt is not None:
+            attempt.end("stopped", kind="cancelled", message="cancelled before it began")
+
+
+def cancel(runs: Iterable[Run], *, now: bool, patience_s: float, say: Callable[[str], None]) -> bool:
+    """Stop the living attempts of some runs; tells whether all have ended.
+
+    Args:
+        runs: The runs; those without a living attempt are passed over.
+        now: Kill, and lose what came after the last checkpoint, instead of asking for the next safe point.
+        patience_s: How long to wait for all of them, in seconds.
+        say: Is given a line about each.
+
+    Raises:
+        UserError: If one is to be killed that is not on this machine.
+    """
+    living = [each for each in map(latest, runs) if each is not None and each.is_alive()]
+    for attempt in living:
+        attempt.ask_to_stop("cancelled")
+        if now:
+            _kill(attempt)
+        say(f"{attempt.run.name} {'killed' if now else 'asked to stop'}")
+    deadline = time.monotonic() + patience_s
+    while living and time.monotonic() < deadline:
+        for attempt in [each for each in living if not each.is_alive()]:
+            living.remove(attempt)
+            say(f"{attempt.run.name} {attempt.state()}")
+        time.sleep(POLL_S)
+    for attempt in living:
+        say(f"{attempt.run.name} has not stopped yet; it will at its next safe point, or add --now")
+    return not living
+
+
+def leave_queues(newest: Iterable[Attempt]) -> list[Attempt]:
+    """Cancel the jobs of a cluster that have not begun, or would begin again; the attempts that they stood behind."""
+    jobs = _living_jobs(newest)
+    waiting = {each: job for each, job in jobs.items() if job.state == "PENDING" or each.ending() is not None}
+    if not cancel_jobs(waiting.values()):
+        return []
+    for attempt in waiting:
+        attempt.end_unless_ended("stopped", kind="cancelled", message="cancelled before it began")
+    return list(waiting)
+
+
+def _living_jobs(attempts: Iterable[Attempt]) -> dict[Attempt, Job]:
+    found = settle(each for each in attempts if each.place()) or {}
+    return {attempt: job for attempt, job in found.items() if job is not None and not job.is_over}
+
+
+def _kill(attempt: Attempt) -> None:
+    """End an attempt before its process, so that no launcher takes it for one that was killed and goes on."""
+    here, jobs = attempt.process_lives() is not None, _living_jobs([attempt]).values()
+    if not (here or jobs or _is_silent(attempt)):
+        raise UserError(f"Cancel {attempt.run.name} without --now: its process is not on this machine, or not yet.")
+    attempt.end("stopped", kind="cancelled", message="cancelled; the next attempt goes on from the last checkpoint")
+    cancel_jobs(jobs)
+    if here:
+        pid = read_json(attempt.folder / "job.json", "the process of an attempt")["pid"]
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _is_silent(attempt: Attempt) -> bool:
+    """Whether an attempt on a cluster that cannot be asked has shown no sign of life for long: a person may end it."""
+    return bool(attempt.place()) and (
+        not attempt.has_begun() or age_s(attempt.folder / "heartbeat") > HEARTBEAT_LIMIT_S
+    )

@@ -1,0 +1,111 @@
+"""Jobs on this machine: submitit's local executor behind `--jobs` slots of our own.
+
+The executor starts every job at once and knows nothing of slots, claims or terminals. Here a run gets a slot, its
+attempt is claimed, and its job is started so that neither Ctrl-C nor a lost terminal reaches it: on Ctrl-C the queue
+asks each worker to stop at the next safe point, where it writes a checkpoint.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import submitit
+
+from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
+from ifrvis.harness.jobs.queue import Handling, Item, Queue
+from ifrvis.harness.plan.plan import Request, Training
+
+__all__ = ["LocalQueue"]
+
+TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
+STOP_PATIENCE_S = 120.0
+
+
+class LocalQueue(Queue):
+    """Runs trainings on this machine, at most `jobs` at once."""
+
+    def __init__(
+        self,
+        trainings: list[Training],
+        request: Request,
+        *,
+        jobs: int,
+        run_attempt: Callable[[str], None],
+        handling: Handling | None = None,
+    ) -> None:
+        super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
+        self._jobs = jobs
+        self._gpus = gpus()
+
+    def _has_room(self, items: list[Item]) -> bool:
+        return len(self._taken()) + len(items) < self._jobs
+
+    def _taken(self) -> set[int]:
+        return {item.slot for item in self.items if item.state == "running" and item.ours}
+
+    def _can_wait_for(self, before: Item) -> bool:
+        return False
+
+    def _start(self, items: list[Item]) -> None:
+        for item in items:
+            assert item.attempt is not None
+            item.slot = next(slot for slot in range(self._jobs) if slot not in self._taken())
+            item.memory_kills = kills_for_memory()
+            executor = self._executor(item.attempt.folder / "submitit", item.slot)
+            with job_environment(int(item.training.spec["threads"])), _out_of_the_terminals_reach():
+                item.job = executor.submit(self._run_attempt, str(item.attempt.folder))
+
+    def _executor(self, folder: Path, slot: int) -> submitit.LocalExecutor:
+        executor = submitit.LocalExecutor(folder=folder)
+        visible = (self._gpus[slot % len(self._gpus)],) if self._gpus else ()
+        executor.update_parameters(
+            timeout_min=TIMEOUT_MIN, gpus_per_node=len(visible), visible_gpus=visible, stderr_to_stdout=True
+        )
+        return executor
+
+    def _has_left(self, item: Item) -> bool:
+        """Whether its process is gone: it may have written its ending, but its slot is free only then."""
+        assert item.attempt is not None
+        if not item.ours:
+            return True
+        if not item.job.done():
+            return False
+        if item.attempt.ending() is None and not item.attempt.process_lives():
+            if kills_for_memory() > item.memory_kills:
+                item.attempt.end("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
+            else:
+                item.attempt.end("killed", kind="killed", message=_last_words(item))
+        return True
+
+    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
+        ours = [item for item in self.items if item.state == "running" and item.ours and item.attempt]
+        for item in ours:
+            assert item.attempt is not None
+            item.attempt.ask_to_stop("interrupted")
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        while any(item.state == "running" for item in ours) and time.monotonic() < deadline:
+            for item in ours:
+                if item.state == "running":
+                    self._follow(item)
+            on_poll(self.items)
+            time.sleep(self.poll_s)
+
+
+def _last_words(item: Item) -> str:
+    """The end of what a job that wrote no `exit.json` has said."""
+    output = Path(str(item.job.paths.stdout))
+    lines = output.read_text(errors="replace").splitlines() if output.exists() else []
+    return "the worker was killed" + (f"; it last said: {lines[-1]}" if lines else "")
+
+
+@contextmanager
+def _out_of_the_terminals_reach() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C and hang-up: a signal that is ignored stays so across exec."""
+    kept = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for each, handler in kept.items():
+            signal.signal(each, handler)

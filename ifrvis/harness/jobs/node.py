@@ -1,0 +1,141 @@
+"""A job of an array, on its node: which attempt it lives, with how many processes, and how it goes on.
+
+    python -m ifrvis.harness.jobs.node results/jobs/<array>
+
+A job outlives its launcher. Told that its time is over or that others need its place, it stops at the next safe point
+and has itself requeued; requeued by the scheduler, for whatever reason, it ends what is left of its last attempt and
+claims the next, which goes on from the last checkpoint. It does neither where another launcher has gone on meanwhile.
+"""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from ifrvis.files import read_json, write_atomically
+from ifrvis.harness.jobs.scheduler import ask
+from ifrvis.harness.jobs.worker_life import SIGNALS, attempt_at, signals_ask
+from ifrvis.harness.store.attempts import Attempt, claim, latest
+from ifrvis.harness.store.recovery import GOES_ON, gives_up, kind_of
+
+__all__ = ["main", "next_attempt"]
+
+MEETING_LIMIT_S = 300.0  # for the first process to say which attempt it is
+REQUEUE_TRIES, REQUEUE_PAUSE_S = 5, 10.0
+CHECKED_EVERY_S = 60.0  # a scheduler looks for what is due this often: its signal may come so much earlier
+
+
+def main(folder: Path) -> int:
+    """Live the next attempt of the run that this job stands for; 0 if it is complete."""
+    started, early = time.monotonic(), list[int]()
+    for each in SIGNALS:
+        signal.signal(each, lambda number, _: early.append(number))
+    environment = submitit.JobEnvironment()
+    array = read_json(folder / "array.json", "the description of an array")
+    first = attempt_at(Path(array["attempts"][int(environment.array_task_id or 0)]))
+    meeting = folder / f"{environment.job_id}-life{os.environ.get('SLURM_RESTART_COUNT', '0')}.json"
+    run_attempt = _named(array["run_attempt"])
+    if environment.global_rank:
+        return _help(run_attempt, meeting, environment)
+    attempt = next_attempt(first)
+    port = _free_port()
+    write_atomically(meeting, json.dumps({"attempt": str(attempt.folder) if attempt else None, "port": port}))
+    if attempt is None:
+        return 0 if (latest(first.run) or first).state() == "complete" else 1
+    _say_who_trains(environment, port)
+    with signals_ask(attempt):
+        if early:
+            attempt.ask_to_stop(SIGNALS[signal.Signals(early[-1])])
+        run_attempt(str(attempt.folder))
+        return _afterwards(attempt, first, environment.job_id, array, time.monotonic() - started)
+
+
+def next_attempt(first: Attempt) -> Attempt | None:
+    """The attempt to live: the one that the job was submitted for, or the next; None if the run is not ours any more.
+
+    Args:
+        first: What the job was submitted for.
+    """
+    newest = latest(first.run)
+    assert newest is not None
+    if newest.place() != first.place():  # somebody has gone on while this job waited
+        return None
+    if newest == first and newest.ending() is None and not newest.has_begun():
+        return first
+    if newest.ending() is None:  # a job has one life at a time, so that the last one is over
+        newest.end_unless_ended("killed", kind="killed", message="SLURM requeued its job")
+    if kind_of(newest) not in GOES_ON or gives_up(first.run, since=first.number - 1):
+        return None
+    attempt = claim(first.run, newest.submission(), after=newest.number)
+    if attempt is not None:
+        write_atomically(attempt.folder / "slurm.json", json.dumps(first.place()))
+    return attempt
+
+
+def _help(run_attempt: Callable[[str], None], meeting: Path, environment: submitit.JobEnvironment) -> int:
+    """Train beside the first process, if it trains; it alone says how the attempt ends, and listens to signals."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    deadline = time.monotonic() + MEETING_LIMIT_S
+    while not meeting.exists():
+        if time.monotonic() > deadline:
+            print("the first process of this job has not begun")
+            return 1
+        time.sleep(0.2)
+    agreed = read_json(meeting, "what the processes of a job have agreed on")
+    if agreed["attempt"]:
+        _say_who_trains(environment, agreed["port"])
+        run_attempt(agreed["attempt"])
+    return 0
+
+
+def _say_who_trains(environment: submitit.JobEnvironment, port: int) -> None:
+    """Set what `training.processes` reads; all processes of a run are on one node."""
+    names = {"RANK": environment.global_rank, "WORLD_SIZE": environment.num_tasks}
+    names |= {"LOCAL_RANK": environment.local_rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()})
+
+
+def _afterwards(attempt: Attempt, first: Attempt, job: str, array: dict[str, Any], seconds: float) -> int:
+    """Have the job requeued where it was told to stop, or a process beside it was killed; its exit code."""
+    ending, kind = attempt.ending() or {}, kind_of(attempt)
+    # SIGTERM says `preempted`: then the scheduler ends the job, and requeues it if it means to.
+    if kind in ("timeout", "killed") and not gives_up(first.run, since=first.number - 1):
+        if kind == "timeout" and seconds < array["told_after_s"] - CHECKED_EVERY_S:  # one signal for two reasons
+            attempt.end("stopped", kind="preempted", message=ending["message"], seconds=ending["seconds"])
+        _requeue(job)
+    return 0 if ending.get("reason") == "complete" else 1
+
+
+def _requeue(job: str) -> None:
+    for _ in range(REQUEUE_TRIES):
+        done = ask("scontrol", "requeue", job)
+        if done is not None and done.returncode == 0:
+            return
+        print(f"cannot requeue {job}: {done.stderr.strip() if done else 'SLURM does not answer'}", flush=True)
+        time.sleep(REQUEUE_PAUSE_S)
+
+
+def _named(function: str) -> Callable[[str], None]:
+    module, _, name = function.partition(":")
+    found: Callable[[str], None] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

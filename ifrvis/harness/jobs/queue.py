@@ -1,0 +1,226 @@
+"""The queue of trainings, the same wherever they run: what may start, what goes on, what has failed.
+
+A run's attempt is claimed, then its job is started; from then on its own files tell how it is. How a job is started,
+watched and stopped is what the queues of `local` and `slurm` add.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ifrvis.errors import UserError
+from ifrvis.harness.jobs.scheduler import Job
+from ifrvis.harness.jobs.settle import settle
+from ifrvis.harness.plan.plan import Evaluation, Request, Training
+from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, claim, latest
+from ifrvis.harness.store.recovery import GOES_ON, gives_up, kind_of
+
+__all__ = ["Handling", "Item", "Queue", "submission"]
+
+ItemState = Literal["waiting", "running", "complete", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How a worker goes about a run: no part of its identity.
+
+    Attributes:
+        workers: Processes that load data.
+        micro_batch: Clips of one forward pass, for want of memory; None for all. It changes numbers by rounding alone.
+        tensorboard: Write scalars for TensorBoard beside the attempt's log.
+    """
+
+    workers: int = 0
+    micro_batch: int | None = None
+    tensorboard: bool = False
+
+
+@dataclass
+class Item:
+    """A training in the queue."""
+
+    training: Training
+    state: ItemState = "waiting"
+    attempt: Attempt | None = None
+    job: Any = None
+    slot: int = -1
+    message: str = ""
+    seen: int = 0  # number of the newest attempt that this launch has done with
+    found: int = 0  # that number when the launch began
+    memory_kills: int = 0  # of the machine, when the attempt began
+
+    @property
+    def ours(self) -> bool:
+        """Whether this launcher started the attempt."""
+        return self.job is not None
+
+
+def submission(training: Training, request: Request, handling: Handling = Handling()) -> dict[str, Any]:
+    """What a worker is asked for: the evaluations whose records are not there, and where things lie."""
+    init, learning = training.initial_weights(request.results), request.profile.learning
+    return {
+        "name": training.name,
+        "train_sig": training.sig,
+        "profile": request.profile.name,
+        "off_spec": request.off_spec,
+        "data_root": str(request.data_root.resolve()),
+        "results": str(request.results.root.resolve()),
+        "dataset": training.dataset.source,
+        "role": training.split.role,
+        "init": str(init.resolve()) if init else None,
+        "stills": asdict(training.stills) if training.stills else None,
+        "publish_weights": training.is_pretraining,
+        "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
+        **asdict(handling),
+        "method": training.method,
+        "backbone": training.backbone,
+        "evaluations": [_evaluation(each) for each in training.evaluations if each.state != "complete"],
+    }
+
+
+def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "eval_sig": evaluation.sig,
+        "inference": evaluation.inference,
+        "split": evaluation.split.fingerprint,
+        "role": evaluation.split.role,
+        "protocol": evaluation.protocol,
+    }
+
+
+class Queue(ABC):
+    """Runs trainings, each started at most once."""
+
+    poll_s = 0.5  # of our own files
+    ask_s = 40.0  # of the scheduler, where attempts are on a cluster
+
+    def __init__(
+        self,
+        trainings: list[Training],
+        request: Request,
+        *,
+        run_attempt: Callable[[str], None],
+        handling: Handling | None = None,
+    ) -> None:
+        ended = [_newest_ended(training, request) for training in trainings]
+        self.items = [Item(training, seen=number, found=number) for training, number in zip(trainings, ended)]
+        self._request = request
+        self._handling = handling or Handling()
+        self._run_attempt = run_attempt
+        self._scheduled: dict[Attempt, Job | None] | None = {}
+        self._asked = float("-inf")
+
+    def run(self, on_poll: Callable[[list[Item]], None]) -> bool:
+        """Work until nothing is left; tells whether every item is complete.
+
+        Ctrl-C does what `_stop` says, then raises KeyboardInterrupt.
+        """
+        try:
+            while not self._is_done():
+                self._step()
+                on_poll(self.items)
+                time.sleep(self.poll_s)
+        except KeyboardInterrupt:
+            self._stop(on_poll)
+            raise
+        return all(item.state == "complete" for item in self.items)
+
+    @abstractmethod
+    def _has_room(self, items: list[Item]) -> bool:
+        """Whether one more job may be started beside those of `items`, which are about to be."""
+
+    @abstractmethod
+    def _can_wait_for(self, before: Item) -> bool:
+        """Whether a job can be started that waits for another one by itself."""
+
+    @abstractmethod
+    def _start(self, items: list[Item]) -> None:
+        """Start the jobs of items whose attempts were claimed; one that cannot be started becomes `failed`."""
+
+    @abstractmethod
+    def _has_left(self, item: Item) -> bool:
+        """Whether no job stands behind an item's attempt any more."""
+
+    @abstractmethod
+    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
+        """What Ctrl-C means for the jobs."""
+
+    def _is_done(self) -> bool:
+        return all(item.state in ("complete", "failed", "stopped") for item in self.items)
+
+    def _step(self) -> None:
+        if time.monotonic() - self._asked >= self.ask_s:
+            newest = [self._newest(item) for item in self.items if item.state in ("waiting", "running")]
+            self._scheduled, self._asked = settle(each for each in newest if each is not None), time.monotonic()
+        for item in self.items:
+            if item.state == "running":
+                self._follow(item)
+        claimed: list[Item] = []
+        for item in self.items:
+            if item.state == "waiting" and self._has_room(claimed) and self._may_start(item):
+                try:
+                    claimed += [item] if self._claim(item) else []
+                except UserError as error:  # a failure of one run never stops the others
+                    item.state, item.message = "failed", str(error)
+        if claimed:
+            self._start(claimed)
+
+    def _newest(self, item: Item) -> Attempt | None:
+        return latest(item.training.run(self._request.results))
+
+    def _job(self, attempt: Attempt | None) -> Job | None:
+        """The living job of a cluster behind an attempt, as of the scheduler's last answer."""
+        job = (self._scheduled or {}).get(attempt) if attempt else None
+        return None if job is None or job.is_over else job
+
+    def _before(self, item: Item) -> Item | None:
+        """The pretraining that an item starts from, if it is to be run."""
+        return next((each for each in self.items if each.training is item.training.after), None)
+
+    def _may_start(self, item: Item) -> bool:
+        """Whether the pretraining that an item starts from is there; an item whose pretraining failed fails too."""
+        before = self._before(item)
+        if before is not None and before.state in ("failed", "stopped"):
+            item.state, item.message = "failed", f"{before.training.name}, which it starts from, {before.state}"
+        return before is None or before.state == "complete" or self._can_wait_for(before)
+
+    def _claim(self, item: Item) -> bool:
+        """Claim the next attempt of an item; tells whether a job is to be started for it."""
+        run = item.training.run(self._request.results)
+        run.write_spec(item.training.spec)
+        newest = latest(run)
+        if newest is not None and newest.number > item.seen and newest.state() != "killed":
+            item.state, item.attempt = "running", newest  # another launcher's: follow it, or take its end for ours
+            return False
+        attempt = claim(run, self._submission(item.training), after=newest.number if newest else 0)
+        if attempt is not None:  # else somebody has just taken it: look again
+            item.state, item.attempt = "running", attempt
+        return attempt is not None
+
+    def _submission(self, training: Training) -> dict[str, Any]:
+        return submission(training, self._request, self._handling)
+
+    def _follow(self, item: Item) -> None:
+        assert item.attempt is not None
+        if not self._has_left(item):
+            return
+        state, kind = item.attempt.state(), kind_of(item.attempt)
+        if state in ("pending", "running"):
+            return
+        item.message = str((item.attempt.ending() or {}).get("message", ""))
+        if kind not in (*GOES_ON, StaleAttemptError.__name__):
+            item.state = "complete" if state == "complete" else "stopped" if state == "stopped" else "failed"
+        elif why := gives_up(item.training.run(self._request.results), since=item.found):
+            item.state, item.message = "failed", why
+        else:  # ended from outside or overtaken, by whomever it was started: the next attempt goes on
+            item.state, item.seen, item.attempt, item.job = "waiting", item.attempt.number, None, None
+
+
+def _newest_ended(training: Training, request: Request) -> int:
+    """The number of a training's newest attempt if that has ended; else the one before."""
+    attempt = latest(training.run(request.results))
+    if attempt is None:
+        return 0
+    return attempt.number - attempt.is_alive()

@@ -1,0 +1,97 @@
+"""The live view of a queue: one line a run on a terminal, a line a change elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ifrvis.harness.jobs.queue import Item
+from ifrvis.harness.plan.cost import duration_text
+
+__all__ = ["LiveView"]
+
+REPEAT_S = 30.0  # without a terminal: how often a line about what runs
+
+
+class LiveView:
+    """Shows the items of a queue; call `update` at every poll, inside a `with` block."""
+
+    def __init__(self, console: Console, *, on_interrupt: str = "Ctrl-C stops at the next safe point") -> None:
+        self._console = console
+        self._on_interrupt = on_interrupt
+        self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
+        self._shown: dict[str, str] = {}
+        self._repeated = time.monotonic()
+
+    def __enter__(self) -> "LiveView":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, items: list[Item]) -> None:
+        """Show the items as they are now."""
+        if self._live:
+            self._live.update(_table(items, self._on_interrupt))
+            return
+        repeat = time.monotonic() - self._repeated > REPEAT_S
+        for item in items:
+            state = _state(item)
+            if self._shown.get(item.training.name) != state or (repeat and state == "running"):
+                self._shown[item.training.name] = state
+                step, loss, ap, left = _cells(item)
+                named = [f"loss {loss}" * bool(loss), f"AP so far {ap}" * bool(ap), f"{left} left" * bool(left)]
+                words = [item.training.name, state, step, *named, *[item.message] * (state != "queued")]
+                line = " ".join(word for word in words if word)
+                self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        if repeat:
+            self._repeated = time.monotonic()
+
+
+def _table(items: list[Item], on_interrupt: str) -> Group:
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "state", "step", "loss", "AP so far", "time left"):
+        table.add_column(name, no_wrap=name != "run", justify="left" if name in ("run", "state") else "right")
+    for item in _worth_showing(items):
+        state = _state(item)
+        style = {"complete": "green", "failed": "red", "running": "bold"}.get(state, "dim")
+        table.add_row(item.training.name, state, *_cells(item), style=style)
+    done = sum(item.state == "complete" for item in items)
+    hint = f"{done} of {len(items)} complete; {on_interrupt}, the same command goes on"
+    return Group(table, Text(hint, style="dim italic"))
+
+
+def _worth_showing(items: list[Item], most: int = 20) -> list[Item]:
+    """All items if they fit on a screen; else those that run or failed first."""
+    order = {"running": 0, "failed": 1, "waiting": 2, "stopped": 3, "complete": 4}
+    return items if len(items) <= most else sorted(items, key=lambda item: order[item.state])[:most]
+
+
+def _state(item: Item) -> str:
+    """The state for people: on a cluster, what was submitted or requeued waits for its place."""
+    attempt = item.attempt if item.state == "running" else None
+    waits = attempt is not None and attempt.place() and attempt.state() in ("pending", "stopped", "killed")
+    return "queued" if waits else item.state
+
+
+def _cells(item: Item) -> tuple[str, str, str, str]:
+    """Step, loss, AP so far (percent, on the watched videos) and time left of a running item; why one is queued."""
+    if _state(item) == "queued":
+        return item.message, "", "", ""
+    progress: dict[str, Any] = item.attempt.progress() if item.attempt and item.state == "running" else {}
+    if not progress:
+        return "", "", "", ""
+    steps = f"{progress['iteration']}/{progress['iterations']}" if "iteration" in progress else ""
+    loss = f"{progress['loss']:.2f}" if progress.get("phase") == "training" and "loss" in progress else ""
+    left = duration_text(progress.get("eta_s")) if progress.get("phase") == "training" else ""
+    ap = f"{100 * progress['ap']:.1f}" if progress.get("ap") is not None else ""
+    return f"{progress['phase']} {steps}".strip(), loss, ap, left

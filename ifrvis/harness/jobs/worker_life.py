@@ -1,0 +1,167 @@
+"""The life of an attempt on its machine: its log, its heartbeat, and how it ends. What it does is given."""
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, write_atomically
+from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, this_process
+from ifrvis.harness.store.provenance import environment
+from ifrvis.harness.store.runs import Results
+
+__all__ = ["SIGNALS", "StoppedError", "attempt_at", "live", "signals_ask"]
+
+HEARTBEAT_S = 2.0
+KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # torch says so in plain RuntimeErrors
+OTHER_KILLED = re.compile(  # one that loads data, or one that trains beside this one (Gloo, NCCL)
+    "DataLoader worker .*(killed by signal|exited unexpectedly)"
+    "|gloo/transport/.*(Connection (closed|reset) by peer|Broken pipe)"
+    "|remote process exited or there was a network error",
+    re.DOTALL,
+)
+SIGNALS = {signal.SIGTERM: "preempted", signal.SIGUSR1: "timeout", signal.SIGUSR2: "timeout"}
+log = logging.getLogger("ifrvis")
+
+
+class StoppedError(Exception):
+    """Somebody asked this attempt to stop, and it has: the next attempt goes on."""
+
+
+def live(folder: str, work: Callable[[Attempt, dict[str, Any]], None]) -> None:
+    """Live one attempt; how it ended is in its `exit.json`.
+
+    Args:
+        folder: The attempt's folder.
+        work: What is done, given the attempt and the dictionary that each heartbeat says.
+    """
+    attempt = attempt_at(Path(folder))
+    if attempt.ending() is not None:  # its launcher gave it up before it began: a later one may be at work already
+        return
+    with _output_to(attempt.log), _heart(attempt) as progress, signals_ask(attempt):
+        started = time.monotonic()
+        reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, progress))
+        if kind == StoppedError.__name__:
+            kind = attempt.why_asked_to_stop()
+        attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
+        log.info("%s %s", reason, message)
+
+
+def attempt_at(folder: Path) -> Attempt:
+    """The attempt whose folder this is.
+
+    Raises:
+        UserError: If its submit.json cannot be used.
+    """
+    run_folder = folder.resolve().parents[1]
+    name, _, digits = run_folder.name.rpartition("-")
+    run = Results(run_folder.parents[1]).run(name, digits)
+    attempt = Attempt(run, int(folder.name))
+    train_sig = attempt.submission().get("train_sig")
+    if not isinstance(train_sig, str):
+        raise UserError(f"Start the same command again: {folder}/submit.json does not say what is asked for.")
+    return Attempt(Results(run_folder.parents[1]).run(name, train_sig), attempt.number)
+
+
+def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
+    """Do the work and say how it ended: reason, kind, and one line for people."""
+    try:
+        for step in steps:
+            step()
+    except (StoppedError, StaleAttemptError) as error:
+        return "stopped", type(error).__name__, str(error)
+    except Exception as error:
+        return _failure(error)
+    return "complete", "", ""
+
+
+def _failure(error: Exception) -> tuple[Any, str, str]:
+    if killed := next((str(each) for each in _chain(error) if OTHER_KILLED.search(str(each))), None):
+        log.error("%s", killed)
+        return "killed", "killed", f"a process beside this one was killed: {killed}"
+    if isinstance(error, UserError):
+        log.error("%s", error)
+        return "failed", KINDS.get(type(error).__name__, "input"), str(error)
+    log.error("%s", "".join(traceback.format_exception(error)))
+    kind = "memory" if any(each in str(error) for each in OUT_OF_MEMORY) else "error"
+    kind = KINDS.get(type(error).__name__, kind)
+    cure = "Start with fewer --jobs: out of memory. " if kind == "memory" else ""
+    return "failed", kind, f"{cure}{type(error).__name__}: {error}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised from: torch speaks of a killed loader wherever its process just is."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextlib.contextmanager
+def signals_ask(attempt: Attempt) -> Iterator[None]:
+    """While the block lasts, what a cluster sends before it kills asks for a stop at the next safe point."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {
+        each: signal.signal(each, lambda got, _: attempt.ask_to_stop(SIGNALS[signal.Signals(got)])) for each in SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for each, handler in kept.items():
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Everything that this process and its C code print goes to the attempt's log, while the block lasts."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with path.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        for stream_number, original in zip((1, 2), kept):
+            os.dup2(original, stream_number)
+            os.close(original)
+
+
+@contextlib.contextmanager
+def _heart(attempt: Attempt) -> Iterator[dict[str, Any]]:
+    """Beat until the block ends; the dictionary it gives is what each beat says."""
+    write_atomically(attempt.folder / "job.json", canonical_json(this_process()))
+    write_atomically(attempt.folder / "env.json", canonical_json(environment()))
+    progress: dict[str, Any] = {"phase": "starting"}
+    attempt.beat(progress)
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT_S):
+            with contextlib.suppress(UserError):  # a full disk for a moment is no reason to die
+                attempt.beat(dict(progress))
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield progress
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,1 @@
+"""What exists, what would run, what it costs, and its status."""

@@ -1,0 +1,135 @@
+"""What a plan costs, before it starts: hours of computing and bytes on disk.
+
+Both come from siblings that were measured (the same method, backbone, iterations and batch under this profile); hours
+without a sibling are the profile's estimate, and bytes follow from a rough count of parameters.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ifrvis.errors import UserError
+from ifrvis.harness.plan.plan import Plan, Training
+from ifrvis.harness.store.runs import short
+from ifrvis.schema import is_number
+
+__all__ = ["Cost", "check_disk", "cost_of", "duration_text", "measure_siblings", "size_text"]
+
+# Backbones of full size: parameters in millions, and the width at which they have so many.
+BACKBONES = {"r50": (24, 64), "r101": (43, 64), "swin-t": (28, 96), "swin-s": (50, 96), "swin-b": (88, 128)}
+BACKBONES["swin-l"] = (197, 192)
+HEAD_MILLIONS, HEAD_WIDTH = 20, 256
+CHECKPOINTS = 2  # that stay of a run
+BYTES_A_PARAMETER = 12  # of a checkpoint: the weight and two moments of AdamW
+BYTES_A_MASK, MASKS = 60, 20  # of predictions: both lists together, a frame
+VIDEOS, FRAMES = 400, 30  # of a real held-out split
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is still to run of a plan takes."""
+
+    bytes: int
+    free_bytes: int
+    hours: float | None  # None where a training has no estimate at all
+    measured: int  # trainings whose hours were measured on siblings
+    estimated: int  # trainings whose hours are the profile's estimate
+
+
+def measure_siblings(plan: Plan) -> None:
+    """Note on each training of a plan the hours that its siblings took, and the bytes that it needs."""
+    folders = plan.request.results.run_folders()
+    seen: dict[Key, tuple[list[float], list[int]]] = {}
+    for sig, record in plan.records.one_of_each_training().items():
+        spec = record["spec"].get("train")
+        hours, sizes = seen.setdefault(_key(record["method"], record["backbone"], spec), ([], []))
+        seconds: list[Any] = [each.get("seconds") for each in record["attempts"] if isinstance(each, dict)]
+        if seconds and all(map(is_number, seconds)):
+            hours.append(sum(seconds) / 3600)
+        if short(sig) in folders and not sizes:  # one is enough: equal models make equal checkpoints
+            sizes.append(_bytes_of(folders[short(sig)]))
+    for training in plan.trainings:
+        hours, sizes = seen.get(_key(training.method, training.backbone, training.spec), ([], []))
+        training.measured_hours = sum(hours) / len(hours) if hours else None
+        training.est_bytes = max(sizes, default=0) or _rough_bytes(training)
+
+
+def cost_of(plan: Plan) -> Cost:
+    """What is still to run of a plan takes, and what the disk has; `measure_siblings` comes first."""
+    hours = [training.est_gpu_hours for training in plan.to_run]
+    measured = sum(training.measured_hours is not None for training in plan.to_run)
+    return Cost(
+        bytes=sum(training.est_bytes for training in plan.to_run),
+        free_bytes=_free_bytes(plan.request.results.root),
+        hours=None if None in hours else sum(each for each in hours if each is not None),
+        measured=measured,
+        estimated=len(hours) - measured,
+    )
+
+
+def check_disk(plan: Plan) -> None:
+    """Refuse what the disk cannot hold.
+
+    Raises:
+        UserError: If the disk of the results has less room than the plan needs.
+    """
+    cost = cost_of(plan)
+    if cost.bytes > cost.free_bytes:
+        raise UserError(
+            f"Free {size_text(cost.bytes - cost.free_bytes)} where {plan.request.results.root} lies (`ifrvis prune` "
+            f"shows what can go), or choose fewer rows or --seeds: {len(plan.to_run)} trainings need about "
+            f"{size_text(cost.bytes)}, the disk has {size_text(cost.free_bytes)}."
+        )
+
+
+def size_text(size: float) -> str:
+    """Bytes for people: `512 B`, `3.1 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB" if size < 999.5 else f"{size:,.0f} TB"
+
+
+def duration_text(seconds: float | None) -> str:
+    """A time for people: `12 s`, `3 min`, `2 h 05 min`; empty where it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _key(method: str, backbone: str, spec: Any) -> Key:
+    """What siblings have in common; a record's specification may be anybody's."""
+    known = spec if isinstance(spec, dict) else {}
+    return method, backbone, str(known.get("iterations")), str(known.get("global_batch"))
+
+
+def _bytes_of(run: Path) -> int:
+    """What a run keeps: two checkpoints of the size of the largest, its weights and predictions."""
+    checkpoints = [path.stat().st_size for path in run.glob("attempts/*/checkpoints/*")]
+    kept = [path.stat().st_size for pattern in ("weights.pth", "predictions/*/*") for path in run.glob(pattern)]
+    return CHECKPOINTS * max(checkpoints, default=0) + sum(kept) if checkpoints else 0
+
+
+def _rough_bytes(training: Training) -> int:
+    model = training.spec["model"]
+    millions, full_width = BACKBONES.get(training.backbone, (100, 1))
+    backbone = model.get("backbone", {})
+    width = backbone.get("base_channels", backbone.get("embed_dims", full_width)) / full_width
+    head = model["track_head"].get("feat_channels", HEAD_WIDTH) / HEAD_WIDTH
+    parameters = 1_000_000 * (millions * width**2 + HEAD_MILLIONS * head**2)
+    made = training.dataset.config.synthetic
+    videos, frames = (made["videos"]["test"], made["frames"]) if made else (VIDEOS, FRAMES)
+    predictions = len(training.evaluations) * videos * frames * MASKS * BYTES_A_MASK
+    return int(CHECKPOINTS * BYTES_A_PARAMETER * parameters + predictions)
+
+
+def _free_bytes(path: Path) -> int:
+    existing = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))  # noqa: PTH110
+    return shutil.disk_usage(existing).free

@@ -1,0 +1,249 @@
+"""The plan: which trainings and evaluations some tables need, what exists and what is missing.
+
+Rows that train the same model with the same seed share the training. Nothing here starts anything.
+"""
+
+import functools
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ifrvis.datasets.catalog import Dataset, Split
+from ifrvis.errors import UserError
+from ifrvis.harness.spec.compose import Profile
+from ifrvis.harness.spec.tables import Protocol, Row, Table
+from ifrvis.harness.store.records import Records
+from ifrvis.harness.store.runs import Results, Run
+from ifrvis.schema import construct
+
+__all__ = ["Evaluation", "Plan", "PlannedRow", "Request", "State", "Training"]
+
+State = Literal[
+    "not run", "not implemented", "data missing", "pending", "running", "failed", "other protocol", "complete"
+]
+WORST_FIRST: tuple[State, ...] = ("not implemented", "data missing", "failed", "running", "pending", "not run")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for: tables at a scale, with seeds, and what takes the runs off their specification."""
+
+    tables: tuple[Table, ...]
+    profile: Profile
+    data_root: Path
+    results: Results
+    rows: tuple[str, ...] | None = None
+    num_seeds: int | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    dataset: str | None = None
+    init: Path | None = None
+    no_shipped_weights: bool = False
+
+    @property
+    def off_spec(self) -> bool:
+        """Whether `--set`, `--dataset` or `--init` make these other runs than the tables'."""
+        return bool(self.overrides or self.dataset or self.init)
+
+    def seeds(self, table: Table) -> tuple[int, ...]:
+        """The first N declared seeds of a table.
+
+        Raises:
+            UserError: If N is not between 1 and the number of declared seeds.
+        """
+        if self.num_seeds is None:
+            return table.seeds
+        if not 1 <= self.num_seeds <= len(table.seeds):
+            raise UserError(f"Give --seeds a number from 1 to {len(table.seeds)}: {table.name} declares {table.seeds}.")
+        return table.seeds[: self.num_seeds]
+
+
+@dataclass(frozen=True)
+class MixedIn:
+    """Pseudo-videos among the clips: of which stills, and their share."""
+
+    dataset: str
+    ratio: float
+
+    @classmethod
+    def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
+        """What a recipe's `train.stills` says.
+
+        Raises:
+            UserError: If it is neither null nor a dataset with a ratio between 0 and 1.
+        """
+        if given is None:
+            return None
+        mixed = construct(cls, given, "train.stills")
+        if not 0 < mixed.ratio < 1:
+            raise UserError(f"Set the ratio of train.stills between 0 and 1: it is {mixed.ratio:g}.")
+        is_path = mixed.dataset.endswith((".yaml", ".yml"))
+        return replace(mixed, dataset=str(Path(mixed.dataset).resolve())) if is_path else mixed
+
+
+@dataclass
+class Evaluation:
+    """One training evaluated one way; one record."""
+
+    training: "Training"
+    inference: dict[str, Any]
+    split: Split
+    protocol: Protocol
+    sig: str | None
+    rows: list[str] = field(default_factory=list)
+    state: State = "not run"
+    record: dict[str, Any] | None = None
+    problem: str = ""
+
+
+@dataclass
+class Training:
+    """One training of one model with one seed."""
+
+    name: str
+    method: str
+    backbone: str
+    dataset: Dataset
+    split: Split
+    spec: dict[str, Any]
+    sig: str | None
+    est_hours: float | None
+    init_path: Path | None = None
+    rows: list[str] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    state: State = "not run"
+    missing: list[str] = field(default_factory=list)  # what to put where, before it can run
+    stills: "MixedIn | None" = None
+    after: "Training | None" = None  # the pretraining whose weights this starts from
+    shipped: Path | None = None  # its weights come with the program
+    measured_hours: float | None = None  # that trainings like this one took
+    est_bytes: int = 0
+    waits_for: str = ""  # the failure that somebody has to look at before it is started again
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.spec["seed"])
+
+    @property
+    def est_gpu_hours(self) -> float | None:
+        """Hours of a GPU (of a core, in profiles without): measured on siblings, else the profile's estimate."""
+        return self.est_hours if self.measured_hours is None else self.measured_hours
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether other trainings start from its weights."""
+        return self.split.role == "pretrain"
+
+    def run(self, results: Results) -> Run:
+        """The run that this training is."""
+        assert self.sig is not None
+        return results.run(self.name, self.sig)
+
+    def initial_weights(self, results: Results) -> Path | None:
+        """The file that the training starts from."""
+        if self.after is None:
+            return self.init_path
+        return self.after.shipped or self.after.run(results).weights
+
+
+@dataclass
+class PlannedRow:
+    """A row of a table with one evaluation for each seed asked for."""
+
+    table: Table
+    row: Row
+    reason: str = ""  # why it cannot run, where it cannot
+    evaluations: dict[int, Evaluation] = field(default_factory=dict)
+    unavailable: State | None = None
+
+    @property
+    def state(self) -> State:
+        """Complete if every seed is; else the state that says most about what is missing."""
+        if self.unavailable:
+            return self.unavailable
+        states = {evaluation.state for evaluation in self.evaluations.values()}
+        return next((state for state in WORST_FIRST if state in states), "complete")
+
+
+@dataclass
+class Plan:
+    """All that some tables need."""
+
+    request: Request
+    rows: list[PlannedRow]
+    trainings: list[Training]
+
+    @functools.cached_property
+    def records(self) -> Records:
+        """The records of the profile, each read at most once."""
+        return Records(self.request.results.root / "records" / self.request.profile.name)
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """The evaluations of all trainings."""
+        return [evaluation for training in self.trainings for evaluation in training.evaluations]
+
+    @property
+    def to_run(self) -> list[Training]:
+        """Trainings of which some record is not there yet and can be made; not those that wait for `retry`."""
+        ended = ("complete", "data missing", "failed")
+        wanted = [training for training in self.trainings if training.state not in ended]
+        needed = {id(training.after) for training in wanted}
+        return [training for training in wanted if not training.is_pretraining or id(training) in needed]
+
+    @property
+    def failed(self) -> list[Training]:
+        """Trainings that no launch starts before `retry`."""
+        return [training for training in self.trainings if training.state == "failed"]
+
+    @property
+    def data_missing(self) -> list[str]:
+        """What has to be put somewhere before everything can run, each once."""
+        return list(dict.fromkeys(each for training in self.trainings for each in training.missing))
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that `plan --json` prints."""
+        tables = [
+            {"name": table.name, "rows": [_row_json(planned) for planned in self.rows if planned.table is table]}
+            for table in self.request.tables
+        ]
+        return {
+            "tables": tables,
+            "trainings": [_training_json(training) for training in self.trainings],
+            "evaluations": [_evaluation_json(evaluation) for evaluation in self.evaluations],
+        }
+
+
+def _row_json(planned: PlannedRow) -> dict[str, Any]:
+    row = planned.row
+    published = {metric: list(row.published.get(metric, (None, None))) for metric in planned.table.metrics}
+    return {
+        "id": row.id,
+        "method": row.method,
+        "backbone": row.backbone,
+        "dataset": row.dataset,
+        "state": planned.state,
+        "published": published,
+    }
+
+
+def _training_json(training: Training) -> dict[str, Any]:
+    return {
+        "sig": training.sig,
+        "name": training.name,
+        "seed": training.seed,
+        "rows": training.rows,
+        "state": training.state,
+        "after": [training.after.sig] if training.after else [],
+        "est_gpu_hours": training.est_gpu_hours,
+    }
+
+
+def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "sig": evaluation.sig,
+        "train_sig": evaluation.training.sig,
+        "rows": evaluation.rows,
+        "inference": evaluation.inference,
+        "state": evaluation.state,
+    }

@@ -1,0 +1,241 @@
+"""Making a plan: rows to trainings and evaluations, each once, then a look at what exists."""
+
+import os
+from pathlib import Path
+
+from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
+from ifrvis.datasets.coco import load_stills
+from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
+from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
+from ifrvis.harness.spec.compose import PRETRAINING, Composed, compose
+from ifrvis.harness.spec.named_weights import named_weights
+from ifrvis.harness.spec.shipped import shipped_weights
+from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
+from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.records import Records
+from ifrvis.harness.store.recovery import why_blocked
+from ifrvis.harness.store.runs import short
+
+__all__ = ["make_plan"]
+
+WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
+
+
+def make_plan(request: Request) -> Plan:
+    """Plan every row and seed that is asked for, and look up what exists.
+
+    Raises:
+        UserError: If a row, an override or a dataset is wrong.
+    """
+    builder = _Builder(request)
+    rows = [builder.planned(table, row) for table in request.tables for row in _selected(request, table)]
+    if not rows:
+        raise UserError("Choose rows that one of the tables has: --rows matches none.")
+    trainings = builder.all_trainings()
+    plan = Plan(request, rows, trainings)
+    _look_up(plan)
+    return plan
+
+
+def _selected(request: Request, table: Table) -> tuple[Row, ...]:
+    if request.rows is None or len(request.tables) == 1:
+        return table.selected(list(request.rows) if request.rows else None)
+    return tuple(row for row in table.rows if row.id in request.rows)
+
+
+class _Builder:
+    """Collects trainings and evaluations, each once."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.trainings: dict[str, Training] = {}
+        self._datasets: dict[str, Dataset] = {}
+        self._splits: dict[tuple[str, Role], Split] = {}  # by source of the dataset
+        self._weights: dict[str | Path, tuple[Path | None, str | None, str]] = {}
+        self._mixed: dict[tuple[str, str, MixedIn], str] = {}  # fingerprints of videos with stills
+        self._pretrainings: dict[str, Training] = {}
+
+    def all_trainings(self) -> list[Training]:
+        """Every training, a pretraining before those that start from it."""
+        for training in self.trainings.values():
+            if training.after is not None:
+                training.after.rows += training.rows
+        return [*self._pretrainings.values(), *self.trainings.values()]
+
+    def planned(self, table: Table, row: Row) -> PlannedRow:
+        """One row with its evaluations, one a seed."""
+        request, planned = self.request, PlannedRow(table, row)
+        dataset = self._dataset(row)
+        composed = compose(row, request.profile, request.overrides, num_classes=dataset.config.categories)
+        if composed.not_implemented:
+            planned.unavailable, planned.reason = "not implemented", composed.not_implemented
+            return planned
+        for seed in request.seeds(table):
+            role: Role = "full" if table.protocol == "server" else "train"
+            training = self._training(row, composed, dataset, seed, role)
+            training.rows.append(f"{table.name}/{row.id}")
+            planned.evaluations[seed] = self._evaluation(training, table, row, composed)
+        return planned
+
+    def _dataset(self, row: Row) -> Dataset:
+        return self._dataset_named(self.request.dataset or self.request.profile.datasets.get(row.dataset, row.dataset))
+
+    def _dataset_named(self, name: str) -> Dataset:
+        if name not in self._datasets:
+            self._datasets[name] = load_dataset(name, self.request.data_root)
+        return self._datasets[name]
+
+    def _split(self, dataset: Dataset, role: Role) -> Split:
+        key = (dataset.source, role)  # two files may give their datasets one name
+        if key not in self._splits:
+            self._splits[key] = dataset.split(role)
+        return self._splits[key]
+
+    def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int, role: Role) -> Training:
+        split = self._split(dataset, role)
+        after, init_path, init, missing = self._start(row.backbone, composed.train["init"])
+        stills = MixedIn.of(composed.train["stills"])
+        data, missing_data = self._data(split, dataset, stills)
+        spec = train_spec(composed, data=data, init=init, seed=seed)
+        known = data is not None and not missing
+        sig = train_signature(spec) if known else None
+        schedule = self.request.dataset or row.dataset
+        name = run_name(row.method, row.backbone, Path(schedule).stem, composed.changes, seed)
+        hours = self.request.profile.est_hours.get(row.backbone)
+        training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
+        training.stills = stills
+        training.missing = missing_data + missing
+        return self.trainings.setdefault(sig or name, training)
+
+    def _data(self, split: Split, dataset: Dataset, stills: MixedIn | None) -> tuple[str | None, list[str]]:
+        """Fingerprint of all that is trained on, and what to do about what is not there."""
+        missing = [split.missing] if split.fingerprint is None else []
+        if stills is None:
+            return split.fingerprint, missing
+        found = load_stills(stills.dataset, dataset)
+        if missing or found.missing:
+            return None, missing + [found.missing] * bool(found.missing)
+        key = (dataset.source, split.role, stills)
+        if key not in self._mixed:
+            self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        return self._mixed[key], []
+
+    def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
+        """What a training starts from: a pretraining or a file, its identity, and what to do if it is not there."""
+        if named == PRETRAINING and self.request.init is None:
+            after = self._pretraining(backbone)
+            return after, None, after.sig, after.missing
+        path, digest, missing = self._initial_weights(named)
+        return None, path, digest, [missing] * bool(missing)
+
+    def _pretraining(self, backbone: str) -> Training:
+        """The profile's pretraining of one backbone, shared by all rows that start from it."""
+        request, declared = self.request, self.request.profile.pretraining
+        if declared is None:
+            raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
+        if backbone not in self._pretrainings:
+            dataset = self._dataset_named(declared.dataset)
+            row = Row(f"{PRETRAINING}-{backbone}", "mask2former", backbone, "ytvis19", set=declared.set)
+            composed = compose(row, request.profile, {}, num_classes=dataset.config.categories)
+            split = self._split(dataset, "pretrain")
+            spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
+            name = f"{PRETRAINING}-{backbone}-{dataset.name}"
+            hours = declared.est_hours.get(backbone)
+            training = Training(name, PRETRAINING, backbone, dataset, split, spec, train_signature(spec), hours)
+            training.shipped = None if request.no_shipped_weights else shipped_weights(train_signature(spec))
+            dev = self._split(dataset, "dev")
+            sig = eval_signature(train_signature(spec), composed.inference, dev.fingerprint or "")
+            training.evaluations.append(Evaluation(training, composed.inference, dev, "heldout", sig))
+            self._pretrainings[backbone] = training
+        return self._pretrainings[backbone]
+
+    def _initial_weights(self, named: str | None) -> tuple[Path | None, str | None, str]:
+        """Path and SHA-256 of the weights that a training starts from, and what to do if they are not there."""
+        given = self.request.init or named
+        if given is None:
+            return None, None, ""
+        if given not in self._weights:
+            self._weights[given] = (
+                named_weights(given, self.request.data_root) if isinstance(given, str) else _given_weights(given)
+            )
+        return self._weights[given]
+
+    def _evaluation(self, training: Training, table: Table, row: Row, composed: Composed) -> Evaluation:
+        server = table.protocol == "server"
+        split = self._split(training.dataset, "server" if server else "heldout")
+        known = training.sig is not None and split.fingerprint is not None
+        scored_on = "server" if server else split.fingerprint or ""  # `ingest` publishes scores under this identity
+        sig = eval_signature(training.sig or "", composed.inference, scored_on) if known else None
+        training.missing += [split.missing] * (split.fingerprint is None)
+        for evaluation in training.evaluations:
+            if (evaluation.inference, evaluation.protocol) == (composed.inference, table.protocol):
+                evaluation.rows.append(f"{table.name}/{row.id}")
+                return evaluation
+        evaluation = Evaluation(training, composed.inference, split, table.protocol, sig, [f"{table.name}/{row.id}"])
+        training.evaluations.append(evaluation)
+        return evaluation
+
+
+def _given_weights(path: Path) -> tuple[Path, str | None, str]:
+    if os.path.isfile(path):  # noqa: PTH113  never raises
+        return path, sha256_file(path), ""
+    return path, None, f"Check the path that --init gives: {path} does not exist."
+
+
+def _look_up(plan: Plan) -> None:
+    """Fill in the states from records and attempts, with one listing of each folder."""
+    folders = plan.request.results.run_folders()
+    for training in plan.trainings:
+        training.rows = list(dict.fromkeys(training.rows))
+        for evaluation in training.evaluations:
+            _look_up_record(evaluation, plan.records)
+            if evaluation.state == "not run" and _is_predicted(evaluation, plan.request):
+                evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
+        unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
+        if training.shipped or not unfinished:
+            missing = any(each.state == "data missing" for each in training.evaluations)
+            training.state = "data missing" if missing and not training.shipped else "complete"
+        else:
+            training.state = _unfinished_state(training, plan.request, folders)
+            for evaluation in unfinished:
+                evaluation.state = training.state
+
+
+def _look_up_record(evaluation: Evaluation, records: Records) -> None:
+    sig, train_sig = evaluation.sig, evaluation.training.sig
+    if sig is None or train_sig is None:
+        evaluation.state = "data missing"
+        return
+    record = records.find(train_sig, sig)
+    evaluation.problem = records.problem(train_sig, sig)
+    if record is not None:
+        evaluation.record = record
+        evaluation.state = "complete" if record["protocol"] == evaluation.protocol else "other protocol"
+
+
+def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
+    """Whether all that is left of an evaluation is what a server has to say."""
+    split = evaluation.split.fingerprint
+    if evaluation.protocol != "server" or split is None:
+        return False
+    return evaluation.training.run(request.results).predictions(evaluation.inference, split).is_file()
+
+
+def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> State:
+    """The state of a training some of whose records are not there."""
+    assert training.sig is not None
+    if training.after is not None and training.after.state == "failed":
+        training.waits_for = f"{training.after.name}, which it starts from, failed"
+        return "failed"
+    if short(training.sig) in folders:
+        run = training.run(request.results)
+        attempt, training.waits_for = latest(run), why_blocked(run)
+        if attempt is not None:
+            state = attempt.state()
+            if state in ("pending", "running"):
+                return state
+            if state != "complete":  # what was killed, stopped or is to be tried again goes on with the same command
+                return "failed" if training.waits_for else "pending"
+    return "pending" if training.split.makeable else "not run"

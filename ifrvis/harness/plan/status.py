@@ -1,0 +1,102 @@
+"""What a plan looks like to a person: lines of the plan, of what it costs, and of the status."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
+from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
+from ifrvis.harness.store.attempts import latest
+
+__all__ = ["cost_lines", "plan_lines", "status_lines", "status_rows"]
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """A line a row: how many seeds are there, its state, and why it cannot run where it cannot."""
+    lines = []
+    for table in plan.request.tables:
+        lines.append(f"{table.name}: {' '.join(table.title.split())}")
+        lines += [_plan_line(planned) for planned in plan.rows if planned.table is table]
+    return lines
+
+
+def _plan_line(planned: PlannedRow) -> str:
+    done = sum(each.state == "complete" for each in planned.evaluations.values())
+    counts = f"{done}/{len(planned.evaluations)}" if planned.evaluations else "-"
+    problems = {each.problem for each in planned.evaluations.values() if each.problem}
+    problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
+    why = f"  ({planned.reason})" if planned.reason else ""
+    return "\n".join(
+        [f"  {planned.row.id:34} {counts:>5}  {planned.state}{why}", *(f"    {each}" for each in sorted(problems))]
+    )
+
+
+def _waiting(training: Training) -> str:
+    return f"{training.name} waits for `ifrvis retry`, {' '.join(training.waits_for.split())}"
+
+
+def cost_lines(plan: Plan) -> list[str]:
+    """What there is to train and to evaluate, and what that takes: hours, and bytes on disk."""
+    cost = cost_of(plan)
+    pretrainings = sum(training.is_pretraining for training in plan.trainings)
+    lines = [
+        f"pretrainings {pretrainings}: {_counted(each for each in plan.trainings if each.is_pretraining)}",
+        f"trainings {len(plan.trainings) - pretrainings}: "
+        + _counted(each for each in plan.trainings if not each.is_pretraining),
+        f"evaluations {len(plan.evaluations)}: {_counted(plan.evaluations)}",
+    ]
+    if plan.to_run:
+        room = f"disk: about {size_text(cost.bytes)} needed, {size_text(cost.free_bytes)} free"
+        lines.append(room + (": NOT ENOUGH" if cost.bytes > cost.free_bytes else ""))
+        hours = "unknown" if cost.hours is None else f"about {cost.hours:.3g}"
+        source = f"{cost.measured} trainings as measured on siblings" if cost.measured else ""
+        guess = f"{cost.estimated} by the profile's estimate" if cost.estimated else ""
+        known = ", ".join(each for each in (source, guess) if each)
+        lines.append(f"{plan.request.profile.est_unit}: {hours} ({known})")
+    return lines
+
+
+def _counted(items: Iterable[Training | Evaluation]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in Counter(each.state for each in items).items()) or "none"
+
+
+def status_rows(plan: Plan) -> list[dict[str, Any]]:
+    """Table, row, seed, state, and how far a running one is."""
+    rows = []
+    for planned in plan.rows:
+        for seed, evaluation in planned.evaluations.items():
+            training = evaluation.training
+            progress: dict[str, Any] = {}
+            if evaluation.state in ("running", "failed") and training.sig:
+                attempt = latest(training.run(plan.request.results))
+                progress = (attempt.progress() | (attempt.ending() or {})) if attempt else {}
+            rows.append(
+                {
+                    "table": planned.table.name,
+                    "row": planned.row.id,
+                    "seed": seed,
+                    "state": evaluation.state,
+                    "run": training.name,
+                    **{
+                        key: progress.get(key)
+                        for key in ("phase", "iteration", "iterations", "loss", "eta_s", "message")
+                    },
+                }
+            )
+        if not planned.evaluations:
+            rows.append({"table": planned.table.name, "row": planned.row.id, "seed": None, "state": planned.state})
+    return rows
+
+
+def status_lines(plan: Plan) -> list[str]:
+    """A line a row and seed, and a last line that counts the states."""
+    lines = []
+    rows = status_rows(plan)
+    for row in rows:
+        seed = "" if row["seed"] is None else f"seed {row['seed']}"
+        step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
+        left = f"{duration_text(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
+        words = [f"{row['table']:8} {row['row']:34} {seed:7} {row['state']:15}", step, left, row.get("message") or ""]
+        lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
+    counts = Counter(row["state"] for row in rows)
+    return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]

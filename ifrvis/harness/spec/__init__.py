@@ -1,0 +1,1 @@
+"""What is asked for: tables, profiles, composition, signatures, weights by name."""

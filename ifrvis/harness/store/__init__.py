@@ -1,0 +1,1 @@
+"""What is kept: every path and name, attempts, records, provenance."""

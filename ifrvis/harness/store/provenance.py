@@ -1,0 +1,73 @@
+"""Where a number came from: code, versions and hardware. No host, no user, no path."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ifrvis import __version__
+from ifrvis.files import read_json, sha256_bytes
+
+__all__ = ["COPIED_FROM", "environment", "provenance"]
+
+COPIED_FROM = "code.json"  # in a copy of the code: what `_code` said of the original
+
+PACKAGES = ("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy", "scipy", "pycocotools", "submitit")
+ALLOWED_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE")
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, hash of uncommitted changes, versions and hardware."""
+    return {"code": _code(), "versions": _versions(), "hardware": _hardware()}
+
+
+def environment() -> dict[str, Any]:
+    """The machine as `env.json` keeps it: an allow-list, so that no secret of the environment is ever written."""
+    variables = {name: os.environ[name] for name in ALLOWED_VARIABLES if name in os.environ}
+    return {**provenance(), "variables": variables}
+
+
+def _code() -> dict[str, Any]:
+    """The commit of the checkout that this package lies in; without one, the version alone."""
+    folder = Path(__file__).resolve().parents[3]
+    if (folder / COPIED_FROM).is_file():
+        return dict(read_json(folder / COPIED_FROM, "where a copy of the code comes from"))
+    commit = _git(folder, "rev-parse", "HEAD") if (folder / ".git").exists() else None
+    if commit is None:
+        return {"version": __version__, "commit": None, "uncommitted": None}
+    tracked = _git(folder, "diff", "HEAD", "--", "ifrvis", "experiments") or ""
+    added = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "ifrvis", "experiments") or ""
+    contents = [(folder / name).read_bytes() for name in added.splitlines() if (folder / name).is_file()]
+    changes = b"\0".join([tracked.encode(), added.encode(), *contents])
+    uncommitted = sha256_bytes(changes) if tracked or added else None
+    return {"version": __version__, "commit": commit.strip(), "uncommitted": uncommitted}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace")
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _hardware() -> dict[str, Any]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return {"machine": platform.machine(), "processor": model, "cores": os.cpu_count(), "system": sys.platform}

@@ -1,0 +1,62 @@
+"""What follows an attempt that did not complete: it goes on by itself, or waits for `retry`.
+
+What may go on by itself came from outside: the process was killed, preempted, or ran out of its time. A launch starts
+the next attempt, which goes on from the last checkpoint, until three in a row have written none; another launch may go
+on from there. All else (an error, a loss that is not finite, memory, wrong input) would only happen again: no launch
+starts it until somebody has looked and asks for `retry`.
+"""
+
+from itertools import takewhile
+
+from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
+from ifrvis.harness.store.runs import Run
+
+__all__ = ["GOES_ON", "KINDS", "ask_for_retry", "gives_up", "kind_of", "why_blocked"]
+
+GOES_ON = ("killed", "preempted", "timeout")
+KINDS = ("error", "input", "memory", "nan", *GOES_ON)  # what `retry --kind` takes
+SETBACK_LIMIT = 3
+
+
+def kind_of(attempt: Attempt) -> str:
+    """Why an attempt ended: one of `KINDS`, `cancelled` or `interrupted`; empty where it lives or is complete."""
+    state, ending = attempt.state(), attempt.ending()
+    if ending is None:
+        return "killed" if state == "killed" else ""
+    if state == "failed" and ending["kind"] not in KINDS:
+        return "error"
+    return str(ending["kind"]) if state != "complete" else ""
+
+
+def why_blocked(run: Run) -> str:
+    """Why a run waits for `retry`; empty where the next launch may start it or go on with it."""
+    newest = latest(run)
+    if newest is None or newest.state() != "failed" or (newest.folder / "retry").exists():
+        return ""
+    kind, message = kind_of(newest), (newest.ending() or {}).get("message", "")
+    return "" if kind in GOES_ON else f"{kind}: {message}"
+
+
+def gives_up(run: Run, *, since: int) -> str:
+    """Why a launch that found attempt `since` does not go on with a run that is killed again and again; else empty."""
+    attempts = [attempt for attempt in attempts_of(run) if attempt.number > since]
+    setbacks = len(list(takewhile(_is_setback, reversed(attempts))))
+    if setbacks < SETBACK_LIMIT:
+        return ""
+    return f"{kind_of(attempts[-1])} {setbacks} times in a row before it had written a checkpoint"
+
+
+def ask_for_retry(run: Run) -> bool:
+    """Let the next launch start a run that waits for it; tells whether it did."""
+    if not why_blocked(run):
+        return False
+    newest = latest(run)
+    assert newest is not None
+    (newest.folder / "retry").touch()
+    return True
+
+
+def _is_setback(attempt: Attempt) -> bool:
+    """Whether an attempt ended from outside without having written a checkpoint."""
+    written = attempt.checkpoints.is_dir() and any(attempt.checkpoints.iterdir())
+    return kind_of(attempt) in GOES_ON and not written

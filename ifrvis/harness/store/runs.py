@@ -1,0 +1,128 @@
+"""Where everything of a run lies. One class derives every path.
+
+results/runs/<name>-<train12>/
+  spec.json                                          written once: the whole resolved configuration
+  attempts/0001/                                     see `attempts`
+  predictions/<inference>-<split12>/predictions.json.gz
+results/records/<profile>/<name>-<train12>-<eval12>.json
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, publish_once, read_json, sha256_bytes
+from ifrvis.harness.spec.signatures import train_signature
+
+__all__ = ["Results", "Run", "short"]
+
+SPEC_SCHEMA = 1
+
+
+def short(signature: str) -> str:
+    """The 12 hex digits of a signature that names carry."""
+    return signature[:12]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The folder of all results."""
+
+    root: Path
+
+    def run(self, name: str, train_sig: str) -> "Run":
+        """The run with this identity; its folder need not exist."""
+        return Run(self, name, train_sig)
+
+    def record(self, profile: str, name: str, train_sig: str, eval_sig: str) -> Path:
+        """The only home of one record."""
+        return self.root / "records" / profile / f"{name}-{short(train_sig)}-{short(eval_sig)}.json"
+
+    def run_folders(self) -> dict[str, Path]:
+        """Every run's folder by the 12 digits of its identity, from one listing."""
+        folder = self.root / "runs"
+        return {path.name[-12:]: path for path in folder.iterdir()} if folder.is_dir() else {}
+
+    def runs_named(self, name: str) -> list["Run"]:
+        """The runs of this name, which differ in what is not in a name; else those whose names begin with it."""
+        found = sorted(path.name for path in self.run_folders().values() if path.name.startswith(name))
+        exact = [each for each in found if each.rpartition("-")[0] == name]
+        return [self.run(each.rpartition("-")[0], each.rpartition("-")[2]) for each in exact or found]
+
+    def one_run_named(self, name: str) -> "Run":
+        """The run whose folder's name begins with `name`.
+
+        Raises:
+            UserError: If no run or more than one does.
+        """
+        found = self.runs_named(name)
+        if len(found) != 1:
+            known = ", ".join(run.folder.name for run in found) or "none"
+            raise UserError(f"Name one run: those in {self.root / 'runs'} that begin with {name!r} are {known}.")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one model with one seed."""
+
+    results: Results
+    name: str
+    train_sig: str
+
+    @property
+    def folder(self) -> Path:
+        """Everything of this run but its records."""
+        return self.results.root / "runs" / f"{self.name}-{short(self.train_sig)}"
+
+    @property
+    def attempts(self) -> Path:
+        """The folder of the attempts."""
+        return self.folder / "attempts"
+
+    @property
+    def curve(self) -> Path:
+        """AP on the watched videos by iteration, from before the first."""
+        return self.folder / "curve.json"
+
+    @property
+    def weights(self) -> Path:
+        """What a pretraining publishes for the runs that start from it."""
+        return self.folder / "weights.pth"
+
+    def predictions(self, inference: dict[str, Any], split: str) -> Path:
+        """The predictions of this run under one inference on one split (a fingerprint)."""
+        digest = sha256_bytes(canonical_json(inference))[:8]
+        return self.folder / "predictions" / f"{inference['mode']}-{digest}-{short(split)}" / "predictions.json.gz"
+
+    def write_spec(self, train: dict[str, Any]) -> None:
+        """Write `spec.json` once; a second writer must bring the same.
+
+        Raises:
+            UserError: If another configuration stands there already.
+        """
+        spec, path = self._spec(train), self.folder / "spec.json"
+        if not publish_once(path, canonical_json(spec) + b"\n") and self.read_spec() != spec:
+            raise UserError(
+                f"Move {self.folder} away: its spec.json is not the configuration that its name stands for."
+            )
+
+    def read_spec(self) -> dict[str, Any]:
+        """The content of `spec.json`, whose signature is checked.
+
+        Raises:
+            UserError: If the file is missing, broken, or not what its folder's name says.
+        """
+        path = self.folder / "spec.json"
+        spec = read_json(path, "the configuration of a run")
+        try:
+            sound = spec == self._spec(spec["train"]) and self.train_sig == train_signature(spec["train"])
+        except (AssertionError, LookupError, RecursionError, TypeError, ValueError):  # nothing is known of it yet
+            sound = False
+        if not sound:
+            raise UserError(f"Restore {path} or move {self.folder} away: it does not match its signature.")
+        return dict(spec)
+
+    def _spec(self, train: dict[str, Any]) -> dict[str, Any]:
+        return {"schema": SPEC_SCHEMA, "name": self.name, "train_sig": self.train_sig, "train": train}

@@ -1,0 +1,102 @@
+"""Whether a cluster can run what is planned: its partition, its answer to such jobs, and a tiny job that looks around.
+
+The tiny job runs `ifrvis doctor` itself on a node, from a snapshot of the code: GPUs, torch, mmcv's operators, disk,
+data and weights as a node sees them, written to the folder of the results.
+"""
+
+import dataclasses
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from ifrvis.errors import UserError
+from ifrvis.files import write_atomically
+from ifrvis.harness.jobs.cluster import Cluster
+from ifrvis.harness.jobs.machine import job_environment
+from ifrvis.harness.jobs.scheduler import Job, ask, cancel_jobs, jobs_of, settings, submit
+from ifrvis.harness.jobs.settle import array_folder
+from ifrvis.harness.jobs.slurm import check_accepted, script_text
+from ifrvis.harness.jobs.snapshot import take_snapshot
+from ifrvis.harness.plan.plan import Plan
+from ifrvis.harness.upkeep.doctor import Check
+
+__all__ = ["examine_cluster"]
+
+POLL_S = 2.0
+SHARED_LIMIT_S = 60.0  # from the end of a job to its file here, as folders of NFS are cached
+FILE_CURE = "Put --results on a file system that all nodes share, under the same path."
+
+
+def examine_cluster(cluster: Cluster, plan: Plan, doctor: list[str], *, patience_s: float) -> list[Check]:
+    """Look at all that jobs of a plan need, up to the first `no`: what follows would fail too.
+
+    Args:
+        cluster: The cluster.
+        plan: What is to run there.
+        doctor: Arguments of `ifrvis doctor` with which a node is to look at the same plan.
+        patience_s: How long to wait for the tiny job to begin and end.
+    """
+    checks = []
+    for check in _checks(cluster, plan, doctor, patience_s):
+        checks.append(check)
+        if check.state == "no" and not check.name.startswith("node"):
+            break
+    return checks
+
+
+def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) -> Iterator[Check]:
+    found = settings() or {}
+    said = ", ".join(f"{key} {found[key]}" for key in ("ClusterName", "SLURM_VERSION", "MaxArraySize") if key in found)
+    no = "scontrol is not here, or does not answer"
+    yield Check("SLURM", "ok" if found else "no", said or no, "" if found else "Start this on a login node.")
+
+    asked = [f"--partition={cluster.partition}"] if cluster.partition else []
+    done = ask("sinfo", "-h", *asked, "-o", "%P %D nodes %t, %c cores, %m MB, %G, limit %l")
+    said = "; ".join(done.stdout.splitlines()) if done is not None and done.returncode == 0 else ""
+    cure = "" if said else "Correct 'partition' of the cluster file."
+    yield Check("partition", "ok" if said else "no", said or f"sinfo shows no {cluster.partition}", cure)
+
+    folder = array_folder(plan.request.results, f"doctor-{uuid.uuid4().hex[:12]}")
+    most = max((cluster.processes(each.spec) for each in plan.trainings), default=1)
+    try:
+        said = check_accepted(cluster, folder, most)
+        yield Check("sbatch", "ok", " ".join(said.split()).removeprefix("sbatch: "))
+        small = dataclasses.replace(cluster, time_min=10, signal_delay_s=60)
+        command, snapshot = ["-m", "ifrvis", "doctor", *doctor, "--json"], take_snapshot(plan.request.results)
+        text = script_text(small, command, folder, snapshot, job_name=folder.name, map_count=1)
+        write_atomically(folder / "submit.sh", text)
+        with job_environment(1):
+            number = submit(folder / "submit.sh")
+    except UserError as error:
+        yield Check("sbatch", "no", "it refuses such a job", str(error))
+        return
+    yield from _said_on_node(Job(f"{number}_0", "PENDING"), folder, patience_s)
+
+
+def _said_on_node(job: Job, folder: Path, patience_s: float) -> Iterator[Check]:
+    """What the tiny job says, once it is over."""
+    key, output, started = (folder.name, 0), folder / f"{job.id}_0_log.out", time.monotonic()
+    while not job.is_over:
+        time.sleep(POLL_S)
+        job = (jobs_of({key}) or {}).get(key, job)
+        if not job.is_over and time.monotonic() - started > patience_s:
+            cancel_jobs([job])
+            said = f"not over after {patience_s:.0f} s: {job.state}, {job.reason}"
+            yield Check("tiny job", "note", said, "Give --wait more seconds.")
+            return
+    started = time.monotonic()
+    while not output.is_file() and time.monotonic() - started < SHARED_LIMIT_S:
+        time.sleep(POLL_S)
+    there, text = output.is_file(), output.read_text(errors="replace") if output.is_file() else ""
+    said = f"what a node wrote to {folder} is {'' if there else 'not '}here"
+    yield Check("shared folder", "ok" if there else "no", said, "" if there else FILE_CURE)
+    try:
+        for each in json.loads(text[text.index("[\n") :]):  # set-up lines may have said something before
+            yield Check(f"node: {each['name']}", each["state"], each["found"], each["cure"])
+    except (KeyError, TypeError, ValueError):
+        last = (text.splitlines() or ["nothing"])[-1]
+        yield Check(
+            "tiny job", "no", f"{job.state}; it last said: {last}", f"Look at 'setup' of the file, and at {output}."
+        )

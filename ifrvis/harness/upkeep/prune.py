@@ -1,0 +1,81 @@
+"""What can go: checkpoints and predictions that no record and no row that is still to run needs; what jobs have left.
+
+A row that is not complete, for whatever reason, needs the checkpoints and predictions of its run; a record needs the
+predictions that it was made from. A run that lives is left alone, and so is all of a profile whose data are not here,
+because without them nobody knows which runs its rows mean. Copies of the code and scripts of arrays stay as long as
+any job may begin.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
+from ifrvis.harness.plan.plan import Plan
+from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.records import Records
+from ifrvis.harness.store.recovery import GOES_ON, kind_of
+from ifrvis.harness.store.runs import Results, Run, short
+
+__all__ = ["prunable", "remove", "size_of"]
+
+
+def prunable(results: Results, plans: Iterable[Plan]) -> list[Path]:
+    """The files and folders that can go, given the plans of all tables under every profile."""
+    needed, unknown = set(), set()
+    for plan in plans:
+        needed |= {short(each.sig) for each in plan.trainings if each.sig is not None and each.state != "complete"}
+        if plan.data_missing:
+            unknown.add(plan.request.profile.name)
+    kept = _predictions_of_records(results)
+    found: list[Path] = []
+    for digits, folder in sorted(results.run_folders().items()):
+        run = results.run(folder.name.rpartition("-")[0], digits)
+        if digits not in needed and not _is_left_alone(run, unknown):
+            found += sorted(folder.glob("attempts/*/checkpoints/*"))
+            predictions = sorted(folder.glob("predictions/*/predictions.json.gz"))
+            found += [path for path in predictions if sha256_file(path) not in kept]
+    return found + _left_by_jobs(results)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(each.stat().st_size for each in ([path] if path.is_file() else path.rglob("*")) if each.is_file())
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files and folders, and the folders that are empty then."""
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def _predictions_of_records(results: Results) -> set[str]:
+    """SHA-256 of all predictions that any record was made from."""
+    folder = results.root / "records"
+    records = [each for profile in sorted(folder.glob("*")) for each in Records(profile).all_verified()]
+    return {str(record["files"].get("predictions")) for record in records}
+
+
+def _left_by_jobs(results: Results) -> list[Path]:
+    """Copies of the code and scripts of arrays, unless a job of a cluster lives or may be requeued."""
+    runs = [results.run(path.name.rpartition("-")[0], digits) for digits, path in results.run_folders().items()]
+    newest = [each for each in map(latest, runs) if each is not None and each.place()]
+    if any(each.is_alive() or kind_of(each) in GOES_ON for each in newest):
+        return []
+    return sorted(path for folder in ("jobs", "snapshots") for path in (results.root / folder).glob("*"))
+
+
+def _is_left_alone(run: Run, unknown: set[str]) -> bool:
+    newest = latest(run)
+    if newest is None:
+        return True
+    try:
+        return newest.is_alive() or newest.submission().get("profile") in {*unknown, None}
+    except UserError:
+        return True

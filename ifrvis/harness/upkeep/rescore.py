@@ -1,0 +1,72 @@
+"""Records for a new scoring version, from predictions that were kept: no training, no torch."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ifrvis.errors import UserError
+from ifrvis.evaluation.scores import scores_of_file
+from ifrvis.files import sha256_file
+from ifrvis.harness.plan.plan import Evaluation, Plan
+from ifrvis.harness.spec.signatures import SCORING_VERSION
+from ifrvis.harness.store.provenance import provenance
+from ifrvis.harness.store.records import Records, publish_record
+
+__all__ = ["Rescored", "rescore"]
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What became of one evaluation: scored anew, scored before, or never predicted where its files are kept."""
+
+    name: str
+    outcome: Literal["scored", "was there", "not kept"]
+
+
+def rescore(plan: Plan, *, jobs: int = 1) -> list[Rescored]:
+    """Publish the records of a plan that lack nothing but scores.
+
+    What the predictions and an older record of them say is carried over; provenance says who scored them again.
+
+    Args:
+        plan: Which evaluations are meant.
+        jobs: Processes that share the videos.
+
+    Raises:
+        UserError: If predictions are not those that the older record was made from, or cannot be used.
+    """
+    return [_rescore(each, plan, plan.records, jobs) for training in plan.trainings for each in training.evaluations]
+
+
+def _rescore(evaluation: Evaluation, plan: Plan, records: Records, jobs: int) -> Rescored:
+    training, split, results = evaluation.training, evaluation.split, plan.request.results
+    if evaluation.state == "complete":
+        return Rescored(training.name, "was there")
+    older = _older_record(evaluation, records)
+    if older is None or training.sig is None or split.fingerprint is None or evaluation.sig is None:
+        return Rescored(training.name, "not kept")
+    path = training.run(results).predictions(evaluation.inference, split.fingerprint)
+    if not path.is_file():
+        return Rescored(training.name, "not kept")
+    if sha256_file(path) != older["files"].get("predictions"):
+        raise UserError(f"Remove {path} and run the row again: it is not what its record was made from.")
+    annotations = split.read()
+    record: dict[str, Any] = {
+        **older,
+        **scores_of_file(annotations, path, jobs=jobs),
+        "eval_sig": evaluation.sig,
+        "scoring": SCORING_VERSION,
+        "rescored": {"from": older["eval_sig"], "provenance": provenance()},
+    }
+    publish_record(results.record(plan.request.profile.name, training.name, training.sig, evaluation.sig), record)
+    return Rescored(training.name, "scored")
+
+
+def _older_record(evaluation: Evaluation, records: Records) -> dict[str, Any] | None:
+    """The record of the same predictions with the highest other scoring version."""
+    found = [
+        record
+        for record in records.of_training(evaluation.training.sig or "")
+        if record.get("inference") == evaluation.inference
+        and record["provenance"].get("data", {}).get("evaluation") == evaluation.split.fingerprint
+    ]
+    return max(found, key=lambda record: record.get("scoring", 0), default=None)

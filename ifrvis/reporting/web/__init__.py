@@ -1,0 +1,1 @@
+"""The page of all reports, and what its viewer plays."""

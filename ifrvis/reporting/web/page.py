@@ -1,0 +1,134 @@
+"""The page of all reports: one HTML file that opens from a disk, reads nothing else and runs only its own script.
+
+Templates escape whatever comes from tables and records; data for the script stand in a JSON block without any `<`.
+"""
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from ifrvis.reporting.as_json import record_file, table_data
+from ifrvis.reporting.claims import HEADS, pair_texts
+from ifrvis.reporting.frame import Record, TableState
+from ifrvis.reporting.grid import CLAIM_NOTE, make_grid
+from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS
+from ifrvis.schema import is_number
+
+__all__ = ["make_page", "table_html"]
+
+
+def _source(name: str) -> str:
+    return (files("ifrvis.reporting.web") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _render(template: str, **values: Any) -> str:
+    checks: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    loader = jinja2.FunctionLoader(_source)
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **checks)  # noqa: S701  it escapes
+    return environment.get_template(template).render(**values) + "\n"
+
+
+def table_html(state: TableState) -> str:
+    """One table as an HTML `<table>`, to put into any page."""
+    return _render("table.html", grid=make_grid(state), stem=state.stem)
+
+
+def make_page(states: list[TableState], figures: dict[str, bytes], scenes: list[dict[str, Any]]) -> str:
+    """The page.
+
+    Args:
+        states: The tables of one profile.
+        figures: Drawn figures by file name; the PNG of a table's stem is shown.
+        scenes: What the viewer plays.
+    """
+    found = {record_file(state.profile, record): record for state in states for _, record in state.counted()}
+    data = {
+        "tables": {state.stem: table_data(state) for state in states},
+        "records": {name: _record(record) for name, record in found.items()},
+        "scenes": scenes,
+        "colours": {"identity": IDENTITY_COLOURS, "error": ERROR_COLOURS},
+    }
+    colours = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())
+    style = f":root{{color-scheme:light dark;{colours}}}\n{_source('style.css')}"
+    script = _source("tables.js") + _source("viewer.js")
+    return _render(
+        "index.html",
+        **{"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)},
+        data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        tables=[_shown(state, figures) for state in sorted(states, key=lambda state: state.table.axis is not None)],
+        **{"state": states[0], "scenes": scenes, "claim_heads": HEADS, "claim_note": CLAIM_NOTE},
+        **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _shown(state: TableState, figures: dict[str, bytes]) -> dict[str, Any]:
+    """What the template needs of one table."""
+    grid = make_grid(state)
+    return {
+        **{"state": state, "table": state.table, "grid": grid, "stem": state.stem},
+        "counts": Counter(each.state for each in state.rows),
+        "claims": [(judged, [pair_texts(pair) for pair in judged.pairs]) for judged in grid.claims],
+        "verdicts": Counter(judged.verdict for judged in grid.claims),
+        "num_records": sum(1 for _ in state.counted()),
+        "picture": base64.b64encode(figures.get(f"{state.stem}.png", b"")).decode(),
+    }
+
+
+def _record(record: Record) -> dict[str, Any]:
+    """What the page says of one record."""
+    shown = {key: record[key] for key in ("digest", "name", "seed", "dataset", "protocol")}
+    code = _part(record, "code").get("commit")
+    return {**shown, "commit": str(code), "attempts": len(record["attempts"]), "hours": _hours(record)}
+
+
+def _part(record: Record, name: str) -> dict[str, Any]:
+    """A part of a record's provenance: no more than it being an object is known of that."""
+    found = record["provenance"].get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Any) -> float:
+    return float(value) if value is not None and is_number(value) else 0.0
+
+
+def _hours(record: Record) -> float:
+    return sum(_number(each.get("seconds")) for each in record["attempts"] if isinstance(each, dict)) / 3600
+
+
+def _cost(records: Any) -> list[tuple[str, ...]]:
+    """Trainings of each method, backbone and dataset: number, hours, attempts, peak memory. Shared runs count once."""
+    groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
+    for record in records:
+        kind = tuple(str(record[key]) for key in ("method", "backbone", "dataset"))
+        groups.setdefault(kind, {}).setdefault(record["train_sig"], []).append(record)
+    lines = []
+    for kind, trainings in sorted(groups.items()):
+        hours = sum(max(map(_hours, found)) for found in trainings.values())
+        attempts = sum(max(len(each["attempts"]) for each in found) for found in trainings.values())
+        memory = max(_number(each.get("peak_memory_bytes")) for found in trainings.values() for each in found) / 2**30
+        numbers = f"{hours:.2f}", f"{hours / len(trainings):.3f}", str(attempts), f"{memory:.2f}"
+        lines.append((*kind, str(len(trainings)), *numbers))
+    return lines
+
+
+def _provenance(records: Any) -> list[tuple[str, str, int]]:
+    """What the records say of their making: a name, a value, and of how many records."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        code, hardware = _part(record, "code"), _part(record, "hardware")
+        changed = ", with uncommitted changes" if code.get("uncommitted") else ""
+        counts["code", f"{code.get('version')}, commit {code.get('commit')}{changed}"] += 1
+        counts["processor", f"{hardware.get('processor')}, {hardware.get('cores')} cores"] += 1
+        counts["determinism", str(record["provenance"].get("determinism"))] += 1
+        counts[f"held-out split of {record['dataset']}", str(_part(record, "data").get("evaluation"))] += 1
+        counts.update((str(name), str(version)) for name, version in _part(record, "versions").items())
+    return [(*said, number) for said, number in sorted(counts.items())]

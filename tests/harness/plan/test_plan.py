@@ -1,0 +1,103 @@
+"""The plan: what is shared, what exists, what is missing."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.jobs.queue import Handling, submission
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.packed import packed
+
+
+def test_the_shape_that_json_has(make_request):
+    shown = json.loads(json.dumps(make_plan(make_request(rows=None)).as_json()))
+    assert set(shown) == {"tables", "trainings", "evaluations"}
+    (table,) = shown["tables"]
+    assert len(table["rows"]) == 17
+    assert all(set(row) == {"id", "method", "backbone", "dataset", "state", "published"} for row in table["rows"])
+    by_id = {row["id"]: row for row in table["rows"]}
+    assert by_id["mask2former-r50-ytvis19"]["published"]["AP"] == [46.4, 0.8]
+    assert by_id["mask2former-r50-ytvis19"]["published"]["AR1"] == [None, None]
+    assert by_id["seqformer-r50-coco-ytvis19"]["state"] == "not implemented"
+    training = shown["trainings"][0]
+    assert set(training) == {"sig", "name", "seed", "rows", "state", "after", "est_gpu_hours"}
+    assert training["rows"] == ["table1/mask2former-r50-ytvis19"]
+    assert set(shown["evaluations"][0]) == {"sig", "train_sig", "rows", "inference", "state"}
+    assert shown["evaluations"][0]["train_sig"] == training["sig"]
+
+
+def test_synthetic_data_that_are_not_made_yet_are_pending_with_a_known_identity(make_request):
+    plan = make_plan(make_request())
+    assert [training.state for training in plan.trainings] == ["pending", "pending"]
+    assert all(len(training.sig) == 64 for training in plan.trainings)
+
+
+def test_rows_that_start_from_one_pretraining_share_it_and_know_its_identity(make_request):
+    request = make_request(pretraining=True, rows=("mask2former-r50-ytvis19", "mask2former-swin-t-ytvis19"))
+    trainings = make_plan(request).trainings
+    assert [each.name for each in trainings[:2]] == ["pretraining-r50-smoke19", "pretraining-swin-t-smoke19"]
+    assert [each.spec["init"] for each in trainings[2:]] == [trainings[0].sig] * 2 + [trainings[1].sig] * 2
+    assert trainings[0].rows == ["table1/mask2former-r50-ytvis19"]
+    shown = make_plan(request).as_json()["trainings"]
+    assert shown[2]["after"] == [trainings[0].sig]
+
+
+def test_missing_data_has_no_identity_and_says_where_it_goes(make_request):
+    plan = make_plan(make_request(profile="paper"))
+    assert [training.sig for training in plan.trainings] == [None, None]
+    assert plan.rows[0].state == "data missing"
+    data, weights = plan.data_missing
+    assert "ytvis2019/train.json does not exist" in data
+    assert "weights/mask2former_r50_coco_instance.pth does not exist" in weights
+
+
+def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
+    request = make_request()
+    moved = dataclasses.replace(request, data_root=tmp_path / "elsewhere")
+    before, after = make_plan(request), make_plan(moved)
+    assert [each.sig for each in before.evaluations] == [each.sig for each in after.evaluations]
+    asked = [submission(before.trainings[0], request, Handling(workers)) for workers in (0, 4)]
+    assert asked[0] | {"workers": 4} == asked[1]
+
+
+def test_seeds_and_overrides_change_every_signature(make_request):
+    base = {training.sig for training in make_plan(make_request()).trainings}
+    changed = make_plan(make_request(overrides={"train.iterations": 5})).trainings
+    assert len(base | {training.sig for training in changed}) == 4
+    assert "iterations5" in changed[0].name
+
+
+@pytest.mark.parametrize("seeds", [0, 6, -1])
+def test_seeds_that_are_not_declared_are_refused(make_request, seeds):
+    with pytest.raises(UserError, match="--seeds a number from 1 to 5"):
+        make_plan(make_request(num_seeds=seeds))
+
+
+def test_an_unknown_row_lists_those_there_are(make_request):
+    with pytest.raises(UserError, match=r"no row 'mask2former-r50'.*|Choose rows of table1 among .*ours-r50-ytvis19"):
+        make_plan(make_request(rows=("mask2former-r50",)))
+
+
+def test_planning_imports_no_torch():
+    program = (
+        "import sys; from ifrvis.cli import main; status = main(['plan', 'table1', '--profile', 'smoke', '--json']); "
+        "sys.exit(status or ('torch' in sys.modules) * 3)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):
+    for name, seed in (("a", 19), ("b", 20)):
+        text = packed("experiments", "datasets", "smoke19.yaml").read_text().replace("seed: 19", f"seed: {seed}")
+        (tmp_path / f"{name}.yaml").write_text(text)
+    request = make_request(rows=("mask2former-r50-ytvis19", "mask2former-r50-ytvis21"), num_seeds=1)
+    named = {"ytvis19": f"{tmp_path}/a.yaml", "ytvis21": f"{tmp_path}/b.yaml"}
+    profile = dataclasses.replace(request.profile, datasets=named)
+    request = dataclasses.replace(request, profile=profile, tables=(*request.tables, load_table("table2")))
+    assert len({each.split.fingerprint for each in make_plan(request).trainings}) == 2

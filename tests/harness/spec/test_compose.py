@@ -1,0 +1,154 @@
+"""Composition: recipe < profile < row < --set, and no key that the recipe does not have."""
+
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.spec.compose import choose_inference, compose, load_profile, parse_override
+from ifrvis.harness.spec.tables import Row
+
+ROW = Row("mask2former-r50-ytvis19", "mask2former", "r50", "ytvis19")
+
+
+def with_row(**changes):
+    return Row(ROW.id, ROW.method, ROW.backbone, ROW.dataset, **changes)
+
+
+def test_the_paper_profile_is_the_official_recipe():
+    composed = compose(ROW, load_profile("paper"), {}, num_classes=40)
+    assert composed.train["iterations"] == 6000
+    assert composed.train["schedule"] == {"milestones": [4000], "gamma": 0.1}
+    assert composed.train["global_batch"] == 16
+    assert composed.train["optimizer"]["lr"] == 1e-4
+    assert composed.model["track_head"]["num_queries"] == 100
+    assert composed.inference["side"] == 360
+    assert composed.model["track_head"]["num_classes"] == 40
+
+
+def test_each_layer_wins_over_the_one_before():
+    profile = load_profile("mini")
+    assert compose(ROW, profile, {}, num_classes=4).model["track_head"]["num_queries"] == 20
+    row = with_row(set={"model.track_head.num_queries": 200})
+    composed = compose(row, profile, {}, num_classes=4)
+    assert composed.model["track_head"]["num_queries"] == 200
+    assert composed.changes == {"model.track_head.num_queries": 200}
+    overridden = compose(row, profile, {"model.track_head.num_queries": 7}, num_classes=4)
+    assert overridden.model["track_head"]["num_queries"] == 7
+
+
+def test_a_value_that_is_the_recipes_own_is_no_change():
+    row = with_row(set={"model.track_head.num_queries": 20})
+    assert compose(row, load_profile("mini"), {}, num_classes=4).changes == {}
+
+
+def test_a_rows_sizes_become_the_profiles():
+    composed = compose(with_row(inference={"side": 480}), load_profile("mini"), {}, num_classes=4)
+    assert composed.inference["side"] == 128
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"train.iteratons": 5}, "no such key"),
+        ({"train.optimizer.lr.x": 5}, "no such key"),
+        ({"train.iterations": "five"}, "plain number"),
+        ({"train.optimizer.lr": "1e-4"}, "plain number"),
+        ({"train.pipeline": 5}, "of type dict"),
+        ({"train.iterations": True}, "of type int"),
+    ],
+)
+def test_wrong_overrides_are_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        compose(ROW, load_profile("smoke"), overrides, num_classes=4)
+
+
+def test_what_is_not_there_yet_says_so():
+    unknown = Row("new-r50-ytvis19", "new", "r50", "ytvis19")
+    assert "no recipe" in compose(unknown, load_profile("smoke"), {}, num_classes=4).not_implemented
+
+
+def test_sizes_of_tta_become_the_profiles():
+    composed = compose(with_row(inference={"tta": [360, 480]}), load_profile("smoke"), {}, num_classes=4)
+    assert composed.inference["tta"] == [64, 96]
+
+
+def test_options_that_a_mode_does_not_read_are_no_part_of_it():
+    def composed(overrides):
+        return compose(ROW, load_profile("smoke"), overrides, num_classes=4).inference
+
+    plain = composed({})
+    assert plain.keys() == {"mode", "side", "max_side", "topk", "clip_frames", "stride", "tta"}  # as before clips came
+    assert composed({"inference.stride": 3, "inference.min_score": 0.5, "inference.flip": True}) == plain
+    clips = {"inference.mode": "clips", "inference.clip_frames": 3}
+    assert composed(clips) != composed({**clips, "inference.min_score": None})
+    assert composed({"inference.tta": [64]}) != composed({"inference.tta": [64], "inference.flip": True})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"inference.mode": "parts"}, "Set inference.mode to whole or clips: got 'parts'"),
+        ({"inference.mode": "clips"}, "Set inference.clip_frames to the length of a clip"),
+        ({"inference.mode": "clips", "inference.clip_frames": 2, "inference.stride": 3}, "stride from 1 to that"),
+        ({"inference.tta": []}, "Set inference.tta to sizes"),
+        ({"inference.tta": [0]}, "Set inference.tta to sizes"),
+        ({"inference.min_score": "much"}, "plain number"),
+    ],
+)
+def test_inference_that_cannot_be_done_is_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        compose(ROW, load_profile("smoke"), overrides, num_classes=4)
+    with pytest.raises(UserError, match=message):
+        choose_inference({"mode": "whole", "side": 64}, overrides)
+
+
+def test_a_kept_inference_can_be_changed():
+    kept = compose(ROW, load_profile("smoke"), {}, num_classes=4).inference
+    assert choose_inference(kept, {}) == kept
+    changed = choose_inference(kept, {"inference.mode": "clips", "inference.clip_frames": 5})
+    assert (changed["clip_frames"], changed["min_score"], changed["side"]) == (5, 0.05, 64)
+    with pytest.raises(UserError, match="no such key"):
+        choose_inference(kept, {"train.iterations": 3})
+
+
+def test_override_text():
+    assert parse_override("train.iterations=5") == ("train.iterations", 5)
+    assert parse_override("train.precision=fp32") == ("train.precision", "fp32")
+    assert parse_override("inference.tta=[1, 2]") == ("inference.tta", [1, 2])
+    with pytest.raises(UserError, match="Write --set key=value"):
+        parse_override("train.iterations")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train={}", "no such key"),
+        ("model=null", "no such key"),
+        ("model.track_head=null", "of type dict"),
+        ("train.iterations=null", "of type int"),
+        ("train.iterations=0", "1 or more"),
+        ("train.global_batch=-2", "1 or more"),
+        ("train.init=5", "of type str"),
+        ("train.init=[]", "of type str"),
+        ("inference.tta=5", "of type list"),
+        ("train.optimizer.lr=NaN", "plain number"),
+        ("train.optimizer.lr=1e999", "plain number"),
+        ("train.optimizer.lr=" + "9" * 400, "plain number"),
+        ("train.optimizer.lr=" + "9" * 5000, "plain number"),
+        ("train.optimizer.lr=" + "[" * 100_000, "plain number"),
+        ("train.optimizer.betas=[0.9, null]", r"betas\[1\]' of --set of type float"),
+        ('train.schedule={"milestones": [3], "gama": 0.1}', "the recipe's keys, milestones, gamma"),
+        ('train.schedule={"milestones": ["3"], "gamma": 0.1}', "plain number"),
+    ],
+)
+def test_an_override_keeps_keys_and_types_all_the_way_down(text, message):
+    key, value = parse_override(text)
+    with pytest.raises(UserError, match=message):
+        compose(ROW, load_profile("smoke"), {key: value}, num_classes=4)
+
+
+def test_an_override_may_name_another_class_and_leave_the_optional_out():
+    norm = {"type": "SyncBN", "requires_grad": True, "eps": 1e-3}
+    overrides = {"model.backbone.norm_cfg": norm, "train.init": None, "train.optimizer.clip_grad": None}
+    composed = compose(ROW, load_profile("smoke"), overrides, num_classes=4)
+    assert composed.model["backbone"]["norm_cfg"] == norm
+    assert composed.train["init"] is composed.train["optimizer"]["clip_grad"] is None

@@ -1,0 +1,90 @@
+"""Named weights are taken for what their description says, and what is missing is said with how to get it."""
+
+import json
+
+import pytest
+
+from ifrvis.cli import main
+from ifrvis.files import read_yaml, sha256_file
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.named_weights import named_weights
+from ifrvis.harness.spec.tables import load_tables
+from ifrvis.packed import packed
+
+NAME = "mask2former_r50_coco_instance"
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Write weights that say they are something else, or nothing."""
+
+    def write(said):
+        path = tmp_path / "weights" / f"{NAME}.pth"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"weights")
+        if said is not None:
+            path.with_suffix(".json").write_text(json.dumps({"sha256": sha256_file(path)} | said))
+        return path
+
+    return write
+
+
+def test_weights_that_are_what_the_recipe_names_are_taken(weights, tmp_path):
+    path = weights({"name": NAME})
+    assert named_weights(NAME, tmp_path) == (path, sha256_file(path), "")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (None, "nothing that is known"),
+        ({"name": "imagenet_r50"}, "imagenet_r50"),
+        ({"name": "mask2former_r50_coco_panoptic"}, "mask2former_r50_coco_panoptic"),
+        ({"name": NAME, "sha256": "0" * 64}, "nothing that is known"),  # replaced after it was described
+        ({}, "None"),
+    ],
+)
+def test_other_weights_are_refused_with_how_to_get_the_right_ones(weights, tmp_path, said, shown):
+    path = weights(said)
+    found, digest, text = named_weights(NAME, tmp_path)
+    assert (found, digest) == (path, None)
+    assert text.startswith("Convert the initial weights, or give them as --init: ")
+    assert f"holds {shown}, the recipe names {NAME}. Download https://" in text
+    assert text.endswith(f"run `ifrvis weights convert model_final_3c8ec9.pkl {path}`.")
+
+
+def test_init_takes_any_weights_and_says_that_the_run_is_off_spec(weights, make_request, tmp_path):
+    path = weights({"name": "imagenet_r50"})
+    request = make_request(profile="paper", init=path)
+    assert request.off_spec
+    assert all("initial weights" not in text for text in make_plan(request).data_missing)
+    missing = make_plan(make_request(profile="paper", init=tmp_path / "absent.pth")).data_missing
+    assert f"Check the path that --init gives: {tmp_path}/absent.pth does not exist." in missing
+
+
+def test_every_named_weights_of_the_tables_have_a_source(make_request):
+    profile = load_profile("paper")
+    rows = [row for table in load_tables(["all"]) for row in table.rows if row.method in ("mask2former", "ours")]
+    from ifrvis.harness.spec.compose import compose
+
+    named = {compose(row, profile, {}, num_classes=40).train["init"] for row in rows}
+    assert named == set(read_yaml(packed("experiments", "weights", "sources.yaml")))
+
+
+def test_an_empty_data_root_is_told_all_to_download_each_once_before_anything_starts(tmp_path, capsys):
+    root = tmp_path / "X"
+    arguments = ["all", "--profile", "paper", "--data-root", str(root), "--results", str(tmp_path / "results")]
+    assert main(["plan", *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(set(lines)) == 8
+    for year, file in ((2019, "train.json"), (2021, "train/instances.json")):
+        (line,) = (each for each in lines if f"YouTube-VIS {year}" in each)
+        assert f"{root}/ytvis{year}/{file} does not exist" in line
+        assert f"unpack train.zip as ytvis{year}/train (JPEGImages/<video>/<frame>.jpg" in line
+    for backbone in ("r50", "r101", "swin-t", "swin-s", "swin-b", "swin-l"):
+        (line,) = (each for each in lines if f"mask2former_{backbone}_coco_instance.pth does not exist" in each)
+        assert f"{root}/weights/mask2former_{backbone}_coco_instance.pth`." in line
+    assert main(["run", *arguments]) == 2
+    assert not (tmp_path / "results").exists()
+    assert not root.exists()

@@ -1,0 +1,61 @@
+"""Identity: every key that changes the numbers changes the signature, nothing else does."""
+
+import copy
+
+import pytest
+
+from ifrvis.harness.spec.compose import Composed
+from ifrvis.harness.spec.signatures import TRAIN_KEYS, eval_signature, run_name, train_signature, train_spec
+
+COMPOSED = Composed(
+    model={"type": "Mask2FormerVideo", "track_head": {"num_queries": 100}},
+    train={
+        "pipeline": {"sides": [360, 480]},
+        "sampler": {"num_frames": 2},
+        "optimizer": {"lr": 1e-4},
+        "schedule": {"milestones": [4000]},
+        "iterations": 6000,
+        "global_batch": 16,
+        "precision": "fp32",
+        "threads": 1,
+        "init": "coco",
+        "workers_of_a_machine": 4,
+    },
+    inference={"mode": "whole", "side": 360},
+    changes={},
+)
+SPEC = train_spec(COMPOSED, data="d" * 64, init="e" * 64, seed=0)
+
+
+def test_the_specification_holds_exactly_the_keys_of_the_design():
+    assert set(SPEC) == set(TRAIN_KEYS)
+    assert len(TRAIN_KEYS) == 12
+
+
+@pytest.mark.parametrize("key", TRAIN_KEYS)
+def test_each_key_changes_the_signature(key):
+    changed = copy.deepcopy(SPEC)
+    changed[key] = {"other": 1}
+    assert train_signature(changed) != train_signature(SPEC)
+
+
+def test_order_and_machine_settings_do_not():
+    assert train_signature(dict(reversed(SPEC.items()))) == train_signature(SPEC)
+    other = Composed(COMPOSED.model, COMPOSED.train | {"workers_of_a_machine": 9}, COMPOSED.inference, {})
+    assert train_signature(train_spec(other, data="d" * 64, init="e" * 64, seed=0)) == train_signature(SPEC)
+
+
+def test_training_inference_and_split_each_change_the_evaluation():
+    base = eval_signature("a" * 64, {"mode": "whole"}, "b" * 64)
+    others = {
+        eval_signature("c" * 64, {"mode": "whole"}, "b" * 64),
+        eval_signature("a" * 64, {"mode": "clips"}, "b" * 64),
+        eval_signature("a" * 64, {"mode": "whole"}, "c" * 64),
+    }
+    assert len(others | {base}) == 4
+
+
+def test_names_come_from_content():
+    assert run_name("ours", "r50", "ytvis19", {}, 3) == "ours-r50-ytvis19-s3"
+    name = run_name("ours", "r50", "ytvis19", {"model.track_head.lambda_e": 0.1}, 0)
+    assert name == "ours-r50-lambda_e0.1-ytvis19-s0"

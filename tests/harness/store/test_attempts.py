@@ -1,0 +1,177 @@
+"""Attempts: claimed once, fenced, and told alive from dead by their files."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.jobs.worker_life import attempt_at, live
+from ifrvis.harness.store import attempts
+from ifrvis.harness.store.attempts import StaleAttemptError, attempts_of, claim, latest, machine, process_start
+from ifrvis.harness.store.logs import last_lines
+from ifrvis.harness.store.runs import Results
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Results(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
+
+
+def write_process(attempt, pid, started):
+    (attempt.folder / "job.json").write_text(json.dumps({"machine": machine(), "pid": pid, "started": started}))
+
+
+def test_of_many_racing_launchers_one_gets_the_attempt(run):
+    barrier, got = threading.Barrier(8), []
+
+    def launch():
+        barrier.wait()
+        got.append(claim(run, {"name": "x"}))
+
+    threads = [threading.Thread(target=launch) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [attempt.number for attempt in got if attempt] == [1]
+
+
+def test_a_living_attempt_is_not_claimed_again(run):
+    attempt = claim(run, {})
+    write_process(attempt, os.getpid(), process_start(os.getpid()))
+    attempt.beat({})
+    assert attempt.state() == "running"
+    assert claim(run, {}) is None
+
+
+def test_a_process_that_is_gone_is_killed_whatever_its_heartbeat(run):
+    attempt = claim(run, {})
+    attempt.beat({})
+    write_process(attempt, os.getpid(), "1")  # the same id, but another process: it started at another time
+    assert attempt.state() == "killed"
+    assert claim(run, {}).number == 2
+
+
+def test_an_old_heartbeat_from_elsewhere_is_killed(run):
+    attempt = claim(run, {})
+    attempt.beat({})
+    old = time.time() - attempts.HEARTBEAT_LIMIT_S - 1
+    os.utime(attempt.folder / "heartbeat", (old, old))
+    assert attempt.state() == "killed"
+
+
+def test_a_claim_that_never_started_expires(run):
+    attempt = claim(run, {})
+    assert attempt.state() == "pending"
+    old = time.time() - attempts.PENDING_LIMIT_S - 1
+    os.utime(attempt.folder, (old, old))
+    assert attempt.state() == "killed"
+
+
+def as_if_its_launcher_had_died(attempt):
+    path = attempt.folder / "submit.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"launcher": content["launcher"] | {"started": "1"}}))
+
+
+def test_a_claim_whose_launcher_died_is_taken_up_at_once(run):
+    attempt = claim(run, {})
+    as_if_its_launcher_had_died(attempt)
+    assert attempt.state() == "killed"
+    assert claim(run, {}).number == 2
+
+
+def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
+    attempt = claim(run, {})
+    as_if_its_launcher_had_died(attempt)
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", attempt.folder / "submitit"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
+        job.stdout.readline()
+        assert attempt.state() == "pending"
+        job.communicate()
+    assert attempt.state() == "killed"
+
+
+def test_a_claim_without_a_submission_expires_soon(run):
+    attempt = claim(run, {})
+    (attempt.folder / "submit.json").unlink()
+    assert attempt.state() == "pending"
+    old = time.time() - attempts.CLAIM_LIMIT_S - 1
+    os.utime(attempt.folder, (old, old))
+    assert attempt.state() == "killed"
+
+
+def test_a_worker_that_was_given_up_before_it_began_does_nothing(run):
+    attempt = claim(run, {"train_sig": run.train_sig})
+    attempt.end("failed", kind="killed")
+    live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
+    assert not attempt.log.exists()
+    assert attempt.state() == "failed"
+
+
+def test_a_worker_that_was_overtaken_before_it_began_stops(run):
+    attempt = claim(run, {"train_sig": run.train_sig})
+    (run.attempts / "0002").mkdir()
+    live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
+    assert attempt.state() == "stopped"
+
+
+def test_an_overtaken_attempt_is_stale(run):
+    first = claim(run, {})
+    first.end("stopped")
+    first.check_fence()
+    second = claim(run, {})
+    second.check_fence()
+    with pytest.raises(StaleAttemptError, match="overtaken by attempt 2"):
+        first.check_fence()
+    assert latest(run) == second
+
+
+def test_how_it_ended_is_what_the_state_says(run):
+    attempt = claim(run, {})
+    attempt.end("failed", kind="nan", message="loss is not finite")
+    assert attempt.state() == "failed"
+    assert attempt.ending()["message"] == "loss is not finite"
+
+
+BREAKS = ["", "{", "[]", "5", "null", '{"reason": []}', "[" * 100_000, '{"reason": "dancing"}', "\udcff", "[[1, 2]]"]
+
+
+@pytest.mark.parametrize("text", BREAKS)
+@pytest.mark.parametrize("name", ["exit.json", "heartbeat", "job.json"])
+def test_a_broken_file_of_an_attempt_stops_no_command(name, text, run):
+    attempt = claim(run, {"name": "x"})
+    (attempt.folder / name).write_bytes(text.encode(errors="surrogateescape"))
+    assert attempt.state() == {"exit.json": "killed", "heartbeat": "running", "job.json": "pending"}[name]
+    assert attempt.progress() == {}
+    assert claim(attempt.run, {}) is None or name == "exit.json"  # the next attempt goes on
+
+
+def test_foreign_names_among_the_attempts_do_not_count(run):
+    attempt = claim(run, {})
+    for name in ("\u00b2", "2", "00003", "9" * 100, "0004x"):
+        (attempt.run.attempts / name).mkdir()
+    assert attempts_of(attempt.run) == [attempt]
+    (attempt.folder / "submit.json").write_text("[")
+    with pytest.raises(UserError, match=r"^Replace .*submit\.json"):
+        attempt.submission()
+
+
+def test_an_attempt_that_says_nothing_is_refused(run):
+    attempt = claim(run, {})
+    with pytest.raises(UserError, match=r"^Start the same command again: .*submit\.json does not say"):
+        attempt_at(attempt.folder)
+
+
+def test_what_a_worker_said_cannot_control_the_terminal(run):
+    attempt = claim(run, {})
+    attempt.end("failed", message="\x1b[2Jgone")
+    attempt.log.write_bytes(b"first\n\x1b[31mred\x07\xff\tend\n")
+    assert attempt.ending()["message"] == "?[2Jgone"
+    assert last_lines(run, 5) == ["first", "?[31mred?\ufffd\tend"]
+    assert str(UserError("Check \x1b]0;x\x07 \udcff.")) == "Check ?]0;x? ?."

@@ -1,0 +1,96 @@
+"""What `plan` and `status` print, in each state that a table can be in."""
+
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.plan import cost
+from ifrvis.harness.plan.cost import check_disk, measure_siblings
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.plan.status import cost_lines, plan_lines, status_lines
+from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.records import publish_record
+
+ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19", "seqformer-r50-coco-ytvis19")
+
+
+def complete(training, request):
+    run = training.run(request.results)
+    attempt = claim(run, {})
+    attempt.checkpoints.mkdir()
+    (attempt.checkpoints / "iter_000004.pth").write_bytes(bytes(1000))
+    attempt.end("complete", seconds=7.2)
+    record = {
+        **{"name": training.name, "profile": "smoke", "dataset": "smoke19", "protocol": "heldout"},
+        **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
+        **{"metrics": {"AP": 0.5}, "files": {}, "spec": {"train": training.spec}, "provenance": {}},
+        "attempts": [{"seconds": 7.2}],
+    }
+    for evaluation in training.evaluations:
+        sigs = {"train_sig": training.sig, "eval_sig": evaluation.sig}
+        publish_record(request.results.record("smoke", training.name, *sigs.values()), {**record, **sigs})
+
+
+def fail(training, request):
+    claim(training.run(request.results), {}).end("failed", kind="nan", message="loss is nan at iteration 3")
+
+
+def run(training, request):
+    attempt = claim(training.run(request.results), {})
+    attempt.beat({"phase": "training", "iteration": 2, "iterations": 4, "loss": 1.5, "eta_s": 75.0})
+
+
+STATES = {
+    "empty": [],
+    "partial": [complete, run],
+    "failed": [complete, fail, fail, complete],
+    "complete": [complete] * 4,
+}
+
+
+@pytest.fixture
+def request_in(make_request, monkeypatch):
+    monkeypatch.setattr(cost, "_free_bytes", lambda path: 100_000_000)
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+    def make(state):
+        request = make_request(rows=ROWS)
+        for happened, training in zip(STATES[state], make_plan(request).trainings):
+            happened(training, request)
+        return request
+
+    return make
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_plan_and_status_equal_their_golden_files(state, request_in, golden):
+    plan = make_plan(request_in(state))
+    measure_siblings(plan)
+    golden(f"plan-{state}.txt", "\n".join([*plan_lines(plan), *cost_lines(plan)]) + "\n")
+    golden(f"status-{state}.txt", "\n".join(status_lines(plan)) + "\n")
+
+
+def test_hours_and_bytes_are_measured_on_siblings_else_estimated(request_in):
+    plan = make_plan(request_in("partial"))
+    measure_siblings(plan)
+    like, *others = plan.to_run
+    assert like.est_gpu_hours == pytest.approx(0.002)
+    assert like.est_bytes == 2 * 1000
+    assert [each.est_gpu_hours for each in others] == [0.004, 0.004]
+    assert all(each.est_bytes > 1_000_000 for each in others)
+    assert (cost.cost_of(plan).measured, cost.cost_of(plan).estimated) == (1, 2)
+
+
+def test_a_disk_that_has_less_is_refused(request_in, monkeypatch):
+    plan = make_plan(request_in("empty"))
+    measure_siblings(plan)
+    check_disk(plan)
+    monkeypatch.setattr(cost, "_free_bytes", lambda path: 5_000_000)
+    with pytest.raises(UserError, match=r"Free .* MB where .* lies .*4 trainings need about .*, the disk has 5 MB"):
+        check_disk(plan)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2e9, "2 GB"), (3e15, "3,000 TB")]
+)
+def test_sizes_for_people(size, text):
+    assert cost.size_text(size) == text

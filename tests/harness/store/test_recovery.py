@@ -1,0 +1,163 @@
+"""Attempts that did not complete: what goes on by itself, and what waits for `retry`."""
+
+import os
+import signal
+
+import fake_worker
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.jobs.local import LocalQueue
+from ifrvis.harness.jobs.outcome import waiting_lines
+from ifrvis.harness.jobs.worker_life import StoppedError, live
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.store.attempts import attempts_of, claim
+from ifrvis.harness.store.recovery import ask_for_retry, gives_up, kind_of, why_blocked
+from ifrvis.harness.store.runs import Results
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Results(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
+
+
+def launch(request, **options):
+    queue = LocalQueue(make_plan(request).to_run, request, jobs=2, run_attempt=fake_worker.run_attempt)
+    return queue.run(lambda items: None), queue
+
+
+class OutOfMemoryError(Exception):
+    """Named as torch names its own."""
+
+
+class NotFiniteLossError(UserError):
+    """Named as the training loop names its own."""
+
+
+def raising(error):
+    def work(attempt, progress):
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (KeyError("x"), "error"),
+        (UserError("Put it right."), "input"),
+        (NotFiniteLossError("Lower it."), "nan"),
+        (MemoryError(), "memory"),
+        (OutOfMemoryError(), "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory"),
+    ],
+)
+def test_kinds_of_failure_are_told_apart_and_wait_for_retry(run, error, kind):
+    attempt = claim(run, {"train_sig": run.train_sig})
+    live(str(attempt.folder), raising(error))
+    assert kind_of(attempt) == kind
+    assert why_blocked(run).startswith(f"{kind}: ")
+    assert ask_for_retry(run)
+    assert why_blocked(run) == ""
+    assert not ask_for_retry(run)  # it may start already
+
+
+def test_a_killed_loader_goes_on_wherever_its_run_just_was(run):
+    def work(attempt, progress):
+        try:
+            raise RuntimeError("DataLoader worker (pid 4771) is killed by signal: Killed. ")
+        except RuntimeError as error:  # it was about to write a checkpoint
+            raise UserError("Free some disk space.") from error
+
+    attempt = claim(run, {"train_sig": run.train_sig})
+    live(str(attempt.folder), work)
+    assert kind_of(attempt) == "killed"
+    assert why_blocked(run) == ""
+
+
+@pytest.mark.parametrize(("sent", "kind"), [(signal.SIGTERM, "preempted"), (signal.SIGUSR2, "timeout")])
+def test_a_signal_asks_for_a_stop_at_the_next_safe_point(run, sent, kind):
+    def work(attempt, progress):
+        os.kill(os.getpid(), sent)
+        assert attempt.is_asked_to_stop()
+        raise StoppedError("stopped at 3")
+
+    before = signal.getsignal(sent)
+    attempt = claim(run, {"train_sig": run.train_sig})
+    live(str(attempt.folder), work)
+    assert attempt.state() == "stopped"
+    assert kind_of(attempt) == kind
+    assert why_blocked(run) == ""
+    assert signal.getsignal(sent) == before
+
+
+def test_a_launch_gives_up_after_three_attempts_in_a_row_that_wrote_no_checkpoint(run):
+    for number in range(1, 5):
+        attempt = claim(run, {})
+        if number == 1:
+            attempt.checkpoints.mkdir()
+            (attempt.checkpoints / "count").touch()
+        attempt.end("killed", kind="killed")
+        assert bool(gives_up(run, since=0)) == (number == 4)
+    assert not gives_up(run, since=2)  # another launch has found the first two
+
+
+def test_a_run_that_dies_again_and_again_fails_and_the_others_complete(make_request, fake, states):
+    fake(die=[0])
+    request = make_request()
+    succeeded, queue = launch(request)
+    assert not succeeded
+    assert queue.items[0].message == "killed 3 times in a row before it had written a checkpoint"
+    assert len(attempts_of(make_plan(request).trainings[0].run(request.results))) == 3
+    assert states(request) == ["pending", "complete"]  # another launch may go on
+    fake()
+    assert launch(request)[0]
+
+
+def test_a_failed_run_is_started_by_no_launch_before_retry(make_request, fake, states, tmp_path):
+    fake(fail=[0], error="MemoryError", log=str(tmp_path / "starts"))
+    request = make_request()
+    assert not launch(request)[0]
+    assert launch(request)[0]  # nothing is left to do
+    assert len((tmp_path / "starts").read_text().splitlines()) == 2
+    plan = make_plan(request)
+    (line,) = waiting_lines(plan)
+    assert "mask2former-r50-ytvis19-s0 failed before, memory: " in line
+    assert "`ifrvis retry mask2former-r50-ytvis19-s0`" in line
+    fake()
+    assert ask_for_retry(plan.failed[0].run(request.results))
+    assert states(request) == ["pending", "complete"]
+    assert launch(request)[0]
+    assert states(request) == ["complete"] * 2
+
+
+def test_what_starts_from_a_failed_pretraining_waits_with_it(make_request, fake, states):
+    fake(fail=[0])
+    request = make_request(pretraining=True)
+    launch(request)
+    assert states(request) == ["failed"] * 3
+    plan = make_plan(request)
+    assert plan.to_run == []
+    assert all("`ifrvis retry pretraining-r50-smoke19`" in line for line in waiting_lines(plan))
+
+
+def test_a_launcher_takes_the_failure_of_another_for_its_own(make_request, fake, tmp_path):
+    """It planned the run before the other started it: it must not start it again."""
+    fake(fail=[0], log=str(tmp_path / "starts"))
+    request = make_request(num_seeds=1)
+    late = LocalQueue(make_plan(request).to_run, request, jobs=1, run_attempt=fake_worker.run_attempt)
+    assert not launch(request)[0]
+    assert not late.run(lambda items: None)
+    assert late.items[0].message == "RuntimeError: made to fail"
+    assert len((tmp_path / "starts").read_text().splitlines()) == 1
+
+
+def test_a_run_that_cannot_be_started_leaves_the_others_alone(make_request, fake, states):
+    request = make_request()
+    broken = make_plan(request).trainings[0].run(request.results)
+    broken.folder.mkdir(parents=True)
+    (broken.folder / "spec.json").write_text("{}")
+    succeeded, queue = launch(request)
+    assert not succeeded
+    assert [item.state for item in queue.items] == ["failed", "complete"]
+    assert str(broken.folder) in queue.items[0].message
