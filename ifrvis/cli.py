@@ -13,8 +13,6 @@ from collections.abc import Callable
 from ifrvis.commands import data, evaluate, experiment, predict, runs, submission, upkeep, weights
 from ifrvis.errors import UserError
 
-__all__ = ["main"]
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""

@@ -6,8 +6,6 @@ to do. The command prints it without a traceback and exits with 2; any other exc
 
 import re
 
-__all__ = ["UNPRINTABLE", "DataMissingError", "UserError", "printable"]
-
 # What moves a terminal's cursor, turns the direction of its text, or cannot be encoded; tabs and line ends are fine.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -20,19 +20,6 @@ import yaml
 
 from ifrvis.errors import UNPRINTABLE, UserError
 
-__all__ = [
-    "canonical_json",
-    "parse_json",
-    "publish_once",
-    "read_json",
-    "read_text",
-    "read_yaml",
-    "sha256_bytes",
-    "sha256_file",
-    "temporary_beside",
-    "write_atomically",
-]
-
 MAX_YAML_CHARACTERS = 1 << 18  # a second of parsing; the largest packed file has a fiftieth
 MAX_YAML_DEPTH = 50
 

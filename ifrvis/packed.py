@@ -6,8 +6,6 @@ from pathlib import Path
 
 from ifrvis.errors import UserError
 
-__all__ = ["packed", "packed_names", "packed_yaml"]
-
 
 def packed(*parts: str) -> Path:
     """The path of one packed file or folder, as in `packed("experiments", "tables")`."""

@@ -13,8 +13,6 @@ from typing import Any, TypeVar
 
 from ifrvis.errors import UserError
 
-__all__ = ["check_name", "construct", "is_number"]
-
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 

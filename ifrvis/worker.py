@@ -30,8 +30,6 @@ from ifrvis.harness.store.provenance import provenance
 from ifrvis.harness.store.records import publish_record
 from ifrvis.schema import is_number
 
-__all__ = ["main", "run_attempt"]
-
 log = logging.getLogger("ifrvis")
 
 

@@ -23,8 +23,6 @@ from ifrvis.harness.store.records import publish_record
 from ifrvis.harness.store.runs import Results
 from ifrvis.training.checkpoints import save
 
-__all__ = ["World"]
-
 ROOT = Path(__file__).resolve().parents[1]
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["change", "mutated"]
-
 VALUES = [
     *(None, True, False, 0, 1, -1, 2, 0.5, -0.5, 1e308, 10**9, 10**18, 2**63, 10**30, -(10**18), 1e-320, [], {}, [[]]),
     *("", " ", "1e-4", "../../x", "/etc/passwd", "a/b", "a\nb", "\x1b[31mred", "\ud800", "\u202eabc", "=1+1", "\0"),

@@ -7,8 +7,6 @@ from typing import Any
 from ifrvis.commands.selection import add_command, root_arguments
 from ifrvis.errors import UserError
 
-__all__ = ["add_commands", "make_split"]
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands about data."""

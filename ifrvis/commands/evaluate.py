@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ifrvis.evaluation.predictions import Prediction
     from ifrvis.evaluation.protocols import TrackingProtocol
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands that score."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ifrvis.harness.jobs.slurm import SlurmQueue
     from ifrvis.harness.plan.plan import Plan
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands about tables."""

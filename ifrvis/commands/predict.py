@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Id
     from ifrvis.inference.sources import FrameSource
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: Any) -> None:
     """Add `predict`."""

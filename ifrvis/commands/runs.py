@@ -9,8 +9,6 @@ from ifrvis.errors import UserError
 if TYPE_CHECKING:
     from ifrvis.harness.store.runs import Run
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands about runs."""

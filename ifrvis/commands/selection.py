@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan, Request
     from ifrvis.harness.spec.compose import Profile
 
-__all__ = ["add_command", "planned", "request_of", "root_arguments", "selection_arguments"]
-
 
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
     """Add the options that say which runs are meant."""

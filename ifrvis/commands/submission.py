@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
     from ifrvis.harness.store.runs import Run
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands about an evaluation server."""

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan
     from ifrvis.harness.upkeep.doctor import Check
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands about what is kept and about the machine."""

@@ -11,8 +11,6 @@ from ifrvis.errors import UserError
 if TYPE_CHECKING:
     from ifrvis.training.convert import Report
 
-__all__ = ["add_commands"]
-
 
 def add_commands(commands: Any) -> None:
     """Add the commands about starting weights."""

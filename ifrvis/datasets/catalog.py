@@ -22,8 +22,6 @@ from ifrvis.files import canonical_json, read_yaml, sha256_bytes, sha256_file, w
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import check_name, construct
 
-__all__ = ["Dataset", "Role", "Split", "load_dataset"]
-
 Role = Literal["train", "heldout", "pretrain", "dev", "full", "server"]  # full, server: of protocol `server`
 SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain", "dev": "dev"}
 SYNTHETIC_SPLITS |= {"full": "train", "server": "test"}  # nothing is held out of a synthetic training split

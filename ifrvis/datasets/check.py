@@ -20,8 +20,6 @@ from ifrvis.datasets.ytvis import Annotations, Video, checked_annotations, id_or
 from ifrvis.errors import UserError
 from ifrvis.files import read_json
 
-__all__ = ["Checked", "Finding", "check_dataset", "fixed"]
-
 Progress = Callable[[int, int], None]
 
 

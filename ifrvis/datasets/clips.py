@@ -22,19 +22,6 @@ from ifrvis.datasets.rle import decode_columns, runs_of
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import DataMissingError, UserError
 
-__all__ = [
-    "Clip",
-    "ClipDraw",
-    "ClipSampler",
-    "clip_of",
-    "generator",
-    "load_clip",
-    "padded_size",
-    "permutation",
-    "read_frame",
-    "resized_size",
-]
-
 PAD_TO = 32  # pixels
 MAX_REDRAWS = 10  # for a clip without any visible instance
 # A seed sequence pads with zeros, so that [a, b] and [a, b, 0] are one stream: each use opens with its own number.

@@ -17,8 +17,6 @@ from ifrvis.files import canonical_json, read_json, read_yaml, sha256_bytes
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import construct
 
-__all__ = ["StillSet", "load_stills"]
-
 
 @dataclass(frozen=True)
 class Config:

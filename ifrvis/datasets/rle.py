@@ -21,23 +21,6 @@ from pycocotools import mask as coco_mask
 
 from ifrvis.errors import UserError
 
-__all__ = [
-    "MAX_SIDE",
-    "Rle",
-    "Runs",
-    "Tube",
-    "area",
-    "box",
-    "checked_rle",
-    "checked_tube",
-    "decode",
-    "decode_columns",
-    "encode",
-    "expect",
-    "run_lengths",
-    "runs_of",
-]
-
 MAX_SIDE = 16384  # pixels; keeps H x W far below pycocotools' 32-bit counts
 _MAX_DIGITS = 6  # characters of one number; 6 x 5 bits hold any run of MAX_SIDE squared, and any difference
 _MAX_PERIMETER = 1000  # of a polygon, in units of H + W: rasterising takes memory in proportion to it

@@ -11,8 +11,6 @@ from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import construct
 
-__all__ = ["HeldOut", "heldout_rule", "heldout_videos", "in_seeded_order"]
-
 
 @dataclass(frozen=True)
 class HeldOut:

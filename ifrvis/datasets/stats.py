@@ -8,8 +8,6 @@ from typing import Any
 from ifrvis.datasets.rle import box
 from ifrvis.datasets.ytvis import Annotations, Track
 
-__all__ = ["Stats", "draw_stats", "stats_of"]
-
 MIN_OVERLAP = 0.2  # of the smaller of two boxes, for a crossing
 Box = tuple[int, int, int, int]
 

@@ -23,8 +23,6 @@ from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, clip_of, generato
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Annotations
 
-__all__ = ["MOTION_VERSION", "MixedSampler", "StillDraw", "StillSampler", "Stills", "load_still"]
-
 MOTION_VERSION = 1  # raised when the same key draws another motion
 ROTATION = 20.0  # degrees to either side
 TRANSLATION = 0.1  # of the side, to either side

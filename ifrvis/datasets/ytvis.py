@@ -15,8 +15,6 @@ from ifrvis.datasets.rle import MAX_SIDE, Rle, Tube, checked_tube, expect
 from ifrvis.errors import UserError
 from ifrvis.files import read_json
 
-__all__ = ["Annotations", "Category", "Id", "Track", "Video", "id_order", "read_annotations"]
-
 Id = int | str
 T = TypeVar("T")
 

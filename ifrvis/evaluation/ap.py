@@ -26,8 +26,6 @@ from ifrvis.evaluation.predictions import Prediction
 from ifrvis.evaluation.processes import Task, in_processes, tasks_of
 from ifrvis.evaluation.tubes import Overlaps, overlaps
 
-__all__ = ["IOU_THRESHOLDS", "average_precision"]
-
 # linspace on purpose: its ninth threshold is 0.8999999999999999, and an IoU of exactly 0.9 reaches it.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALL_POINTS = np.linspace(0, 1, 101)

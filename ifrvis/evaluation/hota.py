@@ -16,8 +16,6 @@ from ifrvis.evaluation.predictions import Prediction
 from ifrvis.evaluation.processes import tasks_of
 from ifrvis.evaluation.tracking import Boxes, boxes_of
 
-__all__ = ["hota_scores"]
-
 # Its own requirements ask for other versions than those that everything here was tried with; HOTA needs none of them.
 _INSTALL = "python -m pip install --no-deps trackeval==1.3.0"
 

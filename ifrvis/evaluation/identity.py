@@ -38,8 +38,6 @@ from ifrvis.evaluation.predictions import Prediction
 from ifrvis.evaluation.processes import Task, in_processes, tasks_of
 from ifrvis.evaluation.tubes import overlaps
 
-__all__ = ["IdentityError", "Kind", "VideoErrors", "count_errors", "identity_errors"]
-
 Kind = Literal["change", "switch", "merged", "lost", "duplicate"]
 _Found = tuple[Kind, tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # kind, frames, objects, predictions
 

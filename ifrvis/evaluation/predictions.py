@@ -18,20 +18,6 @@ from ifrvis.datasets.ytvis import Annotations, Id, checked_id, checked_masks, ch
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, parse_json, read_json, write_atomically
 
-__all__ = [
-    "Prediction",
-    "Scored",
-    "VideoPredictions",
-    "checked_results",
-    "one_class_each",
-    "queries_of",
-    "read_predictions",
-    "read_results",
-    "read_tracks",
-    "results_of",
-    "write_predictions",
-]
-
 SCHEMA = 1
 MAX_BYTES = 2 << 30  # unpacked; 400 long videos of 20 masks a frame take a tenth of it
 

@@ -10,8 +10,6 @@ from ifrvis.datasets.ytvis import Annotations, Id, Track, Video, id_order
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Prediction
 
-__all__ = ["Task", "in_processes", "tasks_of"]
-
 Result = TypeVar("Result")
 
 

@@ -15,8 +15,6 @@ from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import construct
 
-__all__ = ["TrackingProtocol", "halves", "load_protocol"]
-
 
 @dataclass(frozen=True)
 class TrackingProtocol:

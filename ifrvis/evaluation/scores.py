@@ -10,8 +10,6 @@ from ifrvis.evaluation.predictions import queries_of, read_predictions, results_
 from ifrvis.evaluation.protocols import load_protocol
 from ifrvis.evaluation.tracking import kept_tracks, tracking_scores
 
-__all__ = ["scores_of_file"]
-
 RECORDED = ("all", "common", "matched")  # the tracking protocols of every record
 SHOWN = "matched"  # the protocol of Table 3's cells
 IDENTITY = "common"  # the protocol under which identity errors are counted

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from ifrvis.datasets.rle import Rle, Runs, Tube, runs_of
 from ifrvis.datasets.ytvis import Video
 
-__all__ = ["Masks", "Strips", "passes", "strips_of"]
-
 Masks = Sequence[Rle | None]  # of one track, checked, one or None a frame
 
 _PASS = 1 << 21  # columns and characters that one pass takes; bounds its memory, and keeps it in the cache

@@ -20,8 +20,6 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Prediction, checked_results
 from ifrvis.files import canonical_json, parse_json, read_text, write_atomically
 
-__all__ = ["comment_of", "read_server_scores", "read_submission", "write_submission"]
-
 NAME = "results.json"
 MAX_BYTES = 2 << 30  # unpacked
 MAX_RATIO = 200  # of unpacked to packed size; run-length text packs to a third or a tenth

@@ -23,8 +23,6 @@ from ifrvis.evaluation.processes import Task, in_processes, tasks_of
 from ifrvis.evaluation.protocols import TrackingProtocol, halves
 from ifrvis.evaluation.tubes import boxes
 
-__all__ = ["Boxes", "boxes_of", "kept_tracks", "tracking_scores"]
-
 _COUNTS = ["num_frames", "num_objects", "num_predictions", "num_detections", "num_switches", "num_false_positives"]
 _COUNTS += ["num_misses", "idtp", "idfp", "idfn"]
 _SHARES = {"IDF1": "idf1", "MOTA": "mota", "IDP": "idp", "IDR": "idr"}

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from ifrvis.datasets.ytvis import Video
 from ifrvis.evaluation.strips import Masks, Strips, passes, strips_of
 
-__all__ = ["Overlaps", "boxes", "overlaps"]
-
 
 class Overlaps(NamedTuple):
     """What two groups of tracks share, and their areas, in pixels."""

@@ -24,8 +24,6 @@ from torch import Tensor, nn
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import full_precision
 
-__all__ = ["ClipTracker", "clip_starts", "track_clips"]
-
 FRAMES_TOGETHER = 80  # of the clips that are decoded together
 
 

@@ -26,8 +26,6 @@ from ifrvis.inference.sources import FrameSource
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import FrameFeatures
 
-__all__ = ["View", "encode", "mask_features_fit", "views_of"]
-
 # Through backbone and pixel decoder, in as many frames as that makes: large frames are fastest alone on a CPU.
 PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 20}
 MAX_FRAMES_AT_ONCE = 16  # the pixel decoder's deformable attention breaks above 128 on CUDA

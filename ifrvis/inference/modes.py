@@ -33,16 +33,6 @@ from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, 
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import full_precision, output_logits
 
-__all__ = [
-    "best_pairs",
-    "best_queries",
-    "check_length",
-    "check_lengths",
-    "check_memory",
-    "predict_split",
-    "predict_video",
-]
-
 OnFrames = Callable[[int, int], None]
 
 

@@ -14,8 +14,6 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import VideoPredictions
 from ifrvis.inference.sources import FrameSource
 
-__all__ = ["draw_instances", "write_overlay"]
-
 Frame = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # BGR
 OPACITY = 0.45

@@ -18,8 +18,6 @@ from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.errors import UserError
 
-__all__ = ["FrameSource", "dataset_source", "open_source"]
-
 Frames = Iterator[NDArray[np.uint8]]  # each (height, width, 3), BGR
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 FRAME_RATE = 10.0  # of what has none of its own

@@ -9,8 +9,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["Tracks", "WholeTracks"]
-
 
 class Tracks(Protocol):
     """Instances of a video. Masks are linear in embeddings, so a mean of embeddings gives the mean of mask logits."""

@@ -25,8 +25,6 @@ from ifrvis.models.attention import Level
 from ifrvis.models.decoding import full_precision
 from ifrvis.models.points import bce_cost, sample_points
 
-__all__ = ["MatchedTracks", "Pivot", "average_probs", "match", "pivot_of", "pivot_position"]
-
 STRIDE = 8  # of the finest level
 
 

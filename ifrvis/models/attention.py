@@ -19,18 +19,6 @@ from torch.nn import functional as F
 
 from ifrvis.models.decoding import full_precision
 
-__all__ = [
-    "FRAMES_AT_ONCE",
-    "Attention",
-    "Level",
-    "Memory",
-    "additive_mask",
-    "allowed_keys",
-    "decoder_layer",
-    "resize_mask_features",
-    "time_positions",
-]
-
 FRAMES_AT_ONCE = 16  # keys and values of a long video do not fit
 
 

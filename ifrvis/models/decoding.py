@@ -16,8 +16,6 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["DecodedClip", "FrameFeatures", "LayerOutput", "full_precision", "output_logits"]
-
 
 def full_precision(x: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 unchanged."""

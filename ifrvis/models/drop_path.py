@@ -14,8 +14,6 @@ import torch
 from mmcv.cnn.bricks.drop import DropPath
 from torch import Tensor, nn
 
-__all__ = ["ClipDropPath", "draw_drop_path_for", "replace_drop_path"]
-
 _STREAM = 4  # beside those of `ifrvis.datasets.clips` and `ifrvis.training.loop`
 DrawKey = Sequence[int]  # seed, iteration, position
 

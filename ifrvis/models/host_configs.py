@@ -5,8 +5,6 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
-__all__ = ["decoder_cfg", "ffn_cfg", "pixel_decoder_cfg"]
-
 
 def _attention_cfg(width: int, num_heads: int) -> dict[str, Any]:
     return {"embed_dims": width, "num_heads": num_heads, "dropout": 0.0, "batch_first": True}

@@ -20,8 +20,6 @@ from ifrvis.models.losses import focal_loss
 from ifrvis.models.mask2former import Mask2FormerVISHead
 from ifrvis.models.targets import Normalisers
 
-__all__ = ["IFRHead"]
-
 
 @MODELS.register_module()
 class IFRHead(Mask2FormerVISHead):

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from ifrvis.models.attention import FRAMES_AT_ONCE, Attention, Memory, additive_mask, allowed_keys
 from ifrvis.models.host_configs import ffn_cfg
 
-__all__ = ["IFRDecoder", "IFRDecoderLayer"]
-
 
 class IFRDecoder(nn.Module):
     """The stack of layers and the norm before the predictions.

@@ -22,16 +22,6 @@ from ifrvis.models.points import (
     uniform_points,
 )
 
-__all__ = [
-    "LayerMasks",
-    "PointSampling",
-    "focal_loss",
-    "layer_masks",
-    "mask_cost",
-    "mask_losses",
-    "weighted_cross_entropy",
-]
-
 
 @dataclass(frozen=True)
 class PointSampling:

@@ -27,8 +27,6 @@ from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
 from ifrvis.models.losses import PointSampling, layer_masks, mask_cost, mask_losses, weighted_cross_entropy
 from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets, match_instances
 
-__all__ = ["Mask2FormerVISHead"]
-
 Draws = Generator | None  # None is torch's global generator
 _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
 

@@ -12,8 +12,6 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ["ParameterRuleConstructor", "Rule", "parameter_groups", "parameter_rules"]
-
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 _UNDECAYED_NAMES = ("relative_position_bias_table", "absolute_pos_embed")
 _DECAYED_EMBEDDINGS = ("level_encoding",)  # the pixel decoder's: a bare parameter in the official code, so it decays

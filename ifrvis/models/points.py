@@ -12,8 +12,6 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-__all__ = ["bce_and_dice", "bce_cost", "dice_cost", "sample_points", "uncertain_points", "uniform_points"]
-
 
 def uniform_points(*shape: int, like: Tensor, generator: Generator | None = None) -> Tensor:
     """Points drawn uniformly, on the CPU where a generator is given: (*shape, 2), device and dtype of `like`."""

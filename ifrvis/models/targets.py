@@ -17,15 +17,6 @@ from torch import Generator, Tensor
 
 from ifrvis.errors import UserError
 
-__all__ = [
-    "ClipTargets",
-    "Normalisers",
-    "NotFiniteLossError",
-    "batch_normalisers",
-    "clip_targets",
-    "match_instances",
-]
-
 
 class NotFiniteLossError(UserError):
     """The loss, a cost of matching, or the gradient is infinite or not a number."""

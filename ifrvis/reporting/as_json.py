@@ -12,8 +12,6 @@ from ifrvis.reporting.frame import Record, RowState, TableState, tidy_frame
 from ifrvis.reporting.grid import make_grid
 from ifrvis.reporting.summary import Cell, summarise
 
-__all__ = ["record_file", "table_data", "table_json"]
-
 
 def table_json(state: TableState) -> str:
     """`table_data` as text."""

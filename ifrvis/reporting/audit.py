@@ -13,8 +13,6 @@ from ifrvis.harness.upkeep.verify import Finding
 from ifrvis.reporting.frame import RowState, TableState
 from ifrvis.reporting.report import figure_digest, manifest_text, outputs_of, shows_of
 
-__all__ = ["verify_reports"]
-
 
 def verify_reports(folder: Path, results: Results) -> Iterator[Finding]:
     """Check the reports of one profile's folder, whose `manifest.json` names them."""

@@ -16,8 +16,6 @@ from ifrvis.reporting.statistics import LEVEL, Difference, holm, mean_difference
 from ifrvis.reporting.style import UNDEFINED, difference_text, p_text, scale
 from ifrvis.reporting.summary import Cell, summarise
 
-__all__ = ["HEADS", "JudgedClaim", "JudgedPair", "Verdict", "judge", "pair_texts"]
-
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 HEADS = ("First row", "Second row", "Of", "Difference", "95 % interval", "p (Holm)", "Paper's difference", "Verdict")
 

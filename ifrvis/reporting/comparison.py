@@ -9,8 +9,6 @@ from ifrvis.reporting.statistics import Interval, expected_interval
 from ifrvis.reporting.style import scale
 from ifrvis.reporting.summary import Cell
 
-__all__ = ["Compared", "compare"]
-
 
 @dataclass(frozen=True)
 class Compared:

@@ -2,8 +2,6 @@
 
 import re
 
-__all__ = ["csv_text", "latex_text", "markdown_text", "plain_text"]
-
 LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},

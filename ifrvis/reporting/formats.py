@@ -13,8 +13,6 @@ from ifrvis.reporting.frame import TableState, tidy_frame
 from ifrvis.reporting.grid import CLAIM_NOTE, Grid, Line, make_grid
 from ifrvis.reporting.summary import summarise
 
-__all__ = ["claims_latex", "figure_latex", "latex", "markdown", "render_terminal", "seeds_csv", "summary_csv"]
-
 LINE_BREAK = r"\\"
 # A file is a document by itself, and a float where another document inputs it: there \documentclass is spent.
 OPENING = r"""% To input or to paste; needs \usepackage{booktabs,graphicx}.

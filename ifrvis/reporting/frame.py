@@ -10,8 +10,6 @@ import pandas as pd
 from ifrvis.harness.plan.plan import Plan, PlannedRow, Request, State
 from ifrvis.harness.spec.tables import Row, Table
 
-__all__ = ["Record", "RowState", "TableState", "table_states", "tidy_frame"]
-
 Record = Mapping[str, Any]
 
 COLUMNS = (

@@ -10,9 +10,6 @@ from ifrvis.reporting.frame import RowState, TableState, tidy_frame
 from ifrvis.reporting.style import UNDEFINED, difference_text, headline, is_count, measured_text, published_text
 from ifrvis.reporting.summary import Cell, summarise
 
-__all__ = ["CLAIM_NOTE", "Grid", "Line", "make_grid"]
-
-
 DIFFERENCE = "difference"
 CLAIM_NOTE = (
     "Differences are first row minus second row, over the seeds of both; intervals at 95 % for each by itself, p-values"

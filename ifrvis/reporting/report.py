@@ -13,8 +13,6 @@ from ifrvis.reporting.formats import claims_latex, figure_latex, latex, markdown
 from ifrvis.reporting.frame import RowState, TableState
 from ifrvis.reporting.grid import make_grid
 
-__all__ = ["figure_digest", "manifest_text", "outputs_of", "shows_of", "write_page", "write_report"]
-
 MANIFEST_SCHEMA = 1
 
 

@@ -11,9 +11,6 @@ from typing import NamedTuple
 
 from scipy import stats
 
-__all__ = ["LEVEL", "Difference", "Interval", "expected_interval", "holm", "mean_difference", "mean_interval"]
-__all__ += ["std_difference"]
-
 LEVEL = 0.95
 
 Values = Mapping[int, float]  # by seed

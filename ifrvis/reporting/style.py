@@ -3,18 +3,6 @@
 Records hold fractions at full precision; multiplying by 100 and rounding happen here and nowhere else.
 """
 
-__all__ = ["COLUMN_IN", "ERROR_COLOURS", "FONT_PT", "IDENTITY_COLOURS", "MEAN_COLOUR", "PAGE_COLOURS", "SEED_COLOUR"]
-__all__ += [
-    "UNDEFINED",
-    "difference_text",
-    "headline",
-    "is_count",
-    "measured_text",
-    "p_text",
-    "published_text",
-    "scale",
-]
-
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
 COUNTS = frozenset({"IDs"})
 LOWER_IS_BETTER = frozenset({"IDs"})

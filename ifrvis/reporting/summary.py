@@ -10,8 +10,6 @@ from ifrvis.reporting.frame import RowState, TableState
 from ifrvis.reporting.statistics import Interval, mean_interval
 from ifrvis.reporting.style import UNDEFINED
 
-__all__ = ["Cell", "summarise"]
-
 
 @dataclass(frozen=True)
 class Cell:

@@ -31,8 +31,6 @@ from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.training.processes import Processes
 
-__all__ = ["GlobalBatch", "global_batches", "model_inputs"]
-
 
 @dataclass(frozen=True)
 class GlobalBatch:

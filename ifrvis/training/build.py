@@ -22,17 +22,6 @@ from ifrvis.models.drop_path import replace_drop_path
 from ifrvis.models.parameters import parameter_groups
 from ifrvis.training.checkpoints import load_plain
 
-__all__ = [
-    "NotLoaded",
-    "build_model",
-    "build_optimizer",
-    "build_schedule",
-    "load_initial_weights",
-    "pick_device",
-    "read_weights",
-    "settle_torch",
-]
-
 HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
 COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: the same in every model, or unused

@@ -16,8 +16,6 @@ import torch
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_file, temporary_beside, write_atomically
 
-__all__ = ["Checkpoint", "load_plain", "newest_valid", "read_checkpoint", "save"]
-
 KEPT = 2
 State = dict[str, Any]
 

@@ -27,8 +27,6 @@ from ifrvis.training.build import COMPUTED, NEVER_LOADED
 from ifrvis.training.foreign import read_foreign
 from ifrvis.training.renames import to_host_names
 
-__all__ = ["Report", "convert", "model_shapes", "why_random"]
-
 Shapes = Mapping[str, torch.Size]
 _COCO = {80: "instance", 133: "panoptic"}  # classes -> task
 _SWINS = {(96, 6): "swin-t", (96, 18): "swin-s", (128, 18): "swin-b", (192, 18): "swin-l"}  # width, third stage

@@ -17,8 +17,6 @@ from torch import Tensor
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.training.checkpoints import load_plain
 
-__all__ = ["read_foreign"]
-
 MAX_BYTES = 8 << 30  # Swin-L with the state of its optimizer has a third of it
 MAX_ENTRIES = 20_000
 _WRAPPERS = ("state_dict", "model")  # keys under which programs keep the mapping

@@ -30,8 +30,6 @@ from ifrvis.training.processes import Processes
 from ifrvis.training.progress import Clock, Progress, Sink
 from ifrvis.training.state import TrainingState, start_or_resume
 
-__all__ = ["NotFiniteLossError", "Trained", "train"]
-
 _TORCH_STREAM = 3  # beside the streams of `ifrvis.datasets.clips`
 _SMALLEST_LOSS_SCALE = 1.0  # mixed precision halves its scale of 65536 at each overflow; below this, all overflow
 

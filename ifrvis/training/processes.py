@@ -18,8 +18,6 @@ from torch.nn.parallel import DistributedDataParallel
 from ifrvis.errors import UserError
 from ifrvis.training.build import pick_device
 
-__all__ = ["Processes", "join_processes"]
-
 _KEPT: list[Any] = []  # process groups, see `join_processes`
 
 

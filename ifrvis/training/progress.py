@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ifrvis.errors import UserError
 
-__all__ = ["Clock", "Progress", "Sink", "tensorboard_sink"]
-
 Sink = Callable[[str, float, int], None]  # name, value, step
 
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from ifrvis.errors import UserError
 
-__all__ = ["Renamed", "to_host_names"]
-
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 _HEAD_OF_MMDETECTION_2: Rules = (

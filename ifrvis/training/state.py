@@ -20,8 +20,6 @@ from ifrvis.training.build import (
 from ifrvis.training.checkpoints import Checkpoint, newest_valid, read_checkpoint
 from ifrvis.training.processes import Processes
 
-__all__ = ["TrainingState", "start_or_resume"]
-
 
 @dataclass
 class TrainingState:

@@ -13,8 +13,6 @@ from torch import nn
 from ifrvis.errors import UserError
 from ifrvis.training.build import read_weights
 
-__all__ = ["load_trained", "packed_weights"]
-
 
 def packed_weights(model: nn.Module) -> bytes:
     """A model's parameters and buffers as a file of tensors, floating-point ones in half precision."""

@@ -105,6 +105,3 @@ def duplicate(copy, rng, index):
 
 def leave(copy, rng, index):
     """Nothing at all, which is to be found, too."""
-
-
-__all__ = ["Copy", "tampered"]

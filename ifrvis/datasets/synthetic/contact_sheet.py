@@ -11,8 +11,6 @@ from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Annotations, Track, Video, read_annotations
 from ifrvis.errors import UserError
 
-__all__ = ["contact_sheet"]
-
 _CELL_WIDTH = 256  # pixels
 _LABEL_WIDTH = 230
 _COLOURS = ((60, 255, 60), (60, 60, 255), (255, 160, 40), (40, 230, 255), (255, 60, 255), (255, 255, 60))  # BGR

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from ifrvis.datasets.synthetic import textures
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 
-__all__ = ["SHAPES", "SUBPIXEL_BITS", "AppearanceStratum", "Layout", "SceneObject", "Strata"]
-
 AppearanceStratum = Literal["distinct", "similar", "twin"]
 Box = tuple[NDArray[np.float64], NDArray[np.float64]]  # its low and its high corner, each x and y in pixels
 

@@ -20,8 +20,6 @@ from ifrvis.datasets.synthetic.scenes import Scene, frames_of, scene_of
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, write_atomically
 
-__all__ = ["make_split"]
-
 _JPEG_QUALITY = 90
 
 

@@ -11,8 +11,6 @@ from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.schema import construct
 
-__all__ = ["GENERATOR_VERSION", "SPLITS", "SyntheticParameters", "split_fingerprint"]
-
 GENERATOR_VERSION = 2  # raise it with any change that moves a pixel or a mask
 SPLITS = ("pretrain", "train", "dev", "test")
 

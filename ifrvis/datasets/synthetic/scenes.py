@@ -21,8 +21,6 @@ from ifrvis.datasets.synthetic import textures
 from ifrvis.datasets.synthetic.layouts import SUBPIXEL_BITS, AppearanceStratum, Layout, SceneObject, Strata
 from ifrvis.datasets.synthetic.parameters import SPLITS, SyntheticParameters
 
-__all__ = ["MIN_VISIBLE_PIXELS", "Scene", "frames_of", "scene_of", "wanted_strata"]
-
 MIN_VISIBLE_PIXELS = 8  # annotators mark no smaller sliver
 MOSTLY_HIDDEN = 0.7  # share of an object's area in the frame
 OCCLUSION_FRAMES = (2, 4)

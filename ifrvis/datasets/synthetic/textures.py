@@ -16,8 +16,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NUM_SECTORS", "TILE_SIDE", "Appearance", "background", "draw_appearance", "similar_appearance", "tile"]
-
 TILE_SIDE = 32  # S: objects are 18 to 36 pixels wide, so tiles are hardly scaled
 NUM_SECTORS = 6  # arcs of hue that a split owns, 60 degrees apart
 _PATTERNS = ("stripes", "checks", "rings", "blotches")

@@ -13,8 +13,6 @@ from ifrvis.harness.jobs.settle import settle
 from ifrvis.harness.store.attempts import HEARTBEAT_LIMIT_S, Attempt, age_s, claim, latest
 from ifrvis.harness.store.runs import Run
 
-__all__ = ["cancel", "cancel_waiting", "leave_queues"]
-
 POLL_S = 0.2
 
 

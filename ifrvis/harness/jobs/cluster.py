@@ -12,8 +12,6 @@ from ifrvis.files import read_yaml
 from ifrvis.packed import packed, packed_names
 from ifrvis.schema import check_name, construct
 
-__all__ = ["Cluster", "load_cluster"]
-
 WORD = re.compile(r"[A-Za-z0-9_.,:;&|*@+=/\[\]()%-]{1,200}")  # what follows a flag of sbatch
 OPTION = re.compile(r"[a-z][a-z-]{1,40}")
 OURS = {"array", "chdir", "dependency", "error", "export", "job-name", "kill-on-invalid-dep", "no-requeue", "nodes"}

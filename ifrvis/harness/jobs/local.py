@@ -17,8 +17,6 @@ from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
 from ifrvis.harness.jobs.queue import Handling, Item, Queue
 from ifrvis.harness.plan.plan import Request, Training
 
-__all__ = ["LocalQueue"]
-
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
 STOP_PATIENCE_S = 120.0
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["default_jobs", "gpus", "job_environment", "kills_for_memory", "num_cores"]
-
 INHERITED = (
     "CUDA_HOME",
     "HOME",

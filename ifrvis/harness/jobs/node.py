@@ -26,8 +26,6 @@ from ifrvis.harness.jobs.worker_life import SIGNALS, attempt_at, signals_ask
 from ifrvis.harness.store.attempts import Attempt, claim, latest
 from ifrvis.harness.store.recovery import GOES_ON, gives_up, kind_of
 
-__all__ = ["main", "next_attempt"]
-
 MEETING_LIMIT_S = 300.0  # for the first process to say which attempt it is
 REQUEUE_TRIES, REQUEUE_PAUSE_S = 5, 10.0
 CHECKED_EVERY_S = 60.0  # a scheduler looks for what is due this often: its signal may come so much earlier

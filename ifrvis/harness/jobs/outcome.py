@@ -6,8 +6,6 @@ from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.plan import Plan, PlannedRow
 from ifrvis.harness.store.recovery import kind_of
 
-__all__ = ["failure_lines", "verdicts", "waiting_lines"]
-
 LOG_LINES = 20
 CURES = {
     "killed": "It was killed, by the system or a person: start the same command again and it goes on.",

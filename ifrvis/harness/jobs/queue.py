@@ -17,8 +17,6 @@ from ifrvis.harness.plan.plan import Evaluation, Request, Training
 from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, claim, latest
 from ifrvis.harness.store.recovery import GOES_ON, gives_up, kind_of
 
-__all__ = ["Handling", "Item", "Queue", "submission"]
-
 ItemState = Literal["waiting", "running", "complete", "failed", "stopped"]
 
 

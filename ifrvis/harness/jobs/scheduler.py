@@ -12,8 +12,6 @@ from submitit.slurm.slurm import SlurmInfoWatcher
 
 from ifrvis.errors import UserError
 
-__all__ = ["Job", "Key", "ask", "cancel_jobs", "jobs_of", "settings", "submit"]
-
 ANSWER_LIMIT_S = 60.0
 Key = tuple[str, int]  # name of an array, and the place in it
 OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}

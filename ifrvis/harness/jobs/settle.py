@@ -10,8 +10,6 @@ from ifrvis.harness.store.attempts import Attempt, age_s, names_a_command
 from ifrvis.harness.store.recovery import GOES_ON, kind_of
 from ifrvis.harness.store.runs import Results
 
-__all__ = ["array_folder", "is_ours", "key_of", "settle"]
-
 INTENT_LIMIT_S = 120.0  # from slurm.json to the job, where its launcher cannot be seen
 
 

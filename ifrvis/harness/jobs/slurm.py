@@ -31,8 +31,6 @@ from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.recovery import GOES_ON, kind_of
 
-__all__ = ["SlurmQueue", "check_accepted", "script_text"]
-
 
 def script_text(
     cluster: Cluster, command: list[str], folder: Path, snapshot: Path, *, processes: int = 1, **more: Any

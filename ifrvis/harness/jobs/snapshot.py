@@ -19,8 +19,6 @@ from ifrvis.harness.store.provenance import COPIED_FROM, provenance
 from ifrvis.harness.store.runs import Results
 from ifrvis.packed import packed
 
-__all__ = ["in_snapshot", "take_snapshot"]
-
 FOLDERS = ("ifrvis", "experiments", "slurm")
 
 

@@ -12,8 +12,6 @@ from rich.text import Text
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.cost import duration_text
 
-__all__ = ["LiveView"]
-
 REPEAT_S = 30.0  # without a terminal: how often a line about what runs
 
 

@@ -19,8 +19,6 @@ from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, this_proce
 from ifrvis.harness.store.provenance import environment
 from ifrvis.harness.store.runs import Results
 
-__all__ = ["SIGNALS", "StoppedError", "attempt_at", "live", "signals_ask"]
-
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # torch says so in plain RuntimeErrors

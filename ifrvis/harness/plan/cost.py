@@ -15,8 +15,6 @@ from ifrvis.harness.plan.plan import Plan, Training
 from ifrvis.harness.store.runs import short
 from ifrvis.schema import is_number
 
-__all__ = ["Cost", "check_disk", "cost_of", "duration_text", "measure_siblings", "size_text"]
-
 # Backbones of full size: parameters in millions, and the width at which they have so many.
 BACKBONES = {"r50": (24, 64), "r101": (43, 64), "swin-t": (28, 96), "swin-s": (50, 96), "swin-b": (88, 128)}
 BACKBONES["swin-l"] = (197, 192)

@@ -16,8 +16,6 @@ from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.runs import Results, Run
 from ifrvis.schema import construct
 
-__all__ = ["Evaluation", "Plan", "PlannedRow", "Request", "State", "Training"]
-
 State = Literal[
     "not run", "not implemented", "data missing", "pending", "running", "failed", "other protocol", "complete"
 ]

@@ -8,8 +8,6 @@ from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.store.attempts import latest
 
-__all__ = ["cost_lines", "plan_lines", "status_lines", "status_rows"]
-
 
 def plan_lines(plan: Plan) -> list[str]:
     """A line a row: how many seeds are there, its state, and why it cannot run where it cannot."""

@@ -20,17 +20,6 @@ from ifrvis.harness.spec.tables import Row
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import check_name, construct, is_number
 
-__all__ = [
-    "PRETRAINING",
-    "Composed",
-    "Pretraining",
-    "Profile",
-    "choose_inference",
-    "compose",
-    "load_profile",
-    "parse_override",
-]
-
 Config = dict[str, Any]
 PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
 # Keys that may be null, and what they are where they are not.

@@ -8,8 +8,6 @@ from ifrvis.files import read_json, read_yaml, sha256_file
 from ifrvis.packed import packed
 from ifrvis.schema import check_name
 
-__all__ = ["named_weights"]
-
 
 def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
     """The weights `name`: their path, their SHA-256 if they are there and what their name says, else what to do.

@@ -10,8 +10,6 @@ from ifrvis.errors import UserError
 from ifrvis.files import read_json, sha256_file
 from ifrvis.packed import packed
 
-__all__ = ["shipped_weights"]
-
 
 def shipped_weights(train_sig: str) -> Path | None:
     """The shipped weights of one pretraining; None if they are not shipped.

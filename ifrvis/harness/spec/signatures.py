@@ -8,15 +8,6 @@ from typing import Any
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.compose import Composed
 
-__all__ = [
-    "SCORING_VERSION",
-    "eval_signature",
-    "predictions_signature",
-    "run_name",
-    "train_signature",
-    "train_spec",
-]
-
 SCORING_VERSION = 2  # raised when the same predictions would be scored differently
 TRAIN_KEYS = (
     "model",

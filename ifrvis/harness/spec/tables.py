@@ -9,8 +9,6 @@ from ifrvis.files import read_yaml
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import check_name, construct, is_number
 
-__all__ = ["Axis", "Claim", "Paper", "Protocol", "Published", "Row", "Statement", "Table", "load_table", "load_tables"]
-
 Protocol = Literal["heldout", "server"]
 Published = tuple[float | None, float | None]  # mean and std in percent as printed; a dash is None
 ROW_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")

@@ -31,18 +31,6 @@ from ifrvis.files import canonical_json, publish_once, read_json, write_atomical
 from ifrvis.harness.store.runs import Run
 from ifrvis.schema import is_number
 
-__all__ = [
-    "Attempt",
-    "AttemptState",
-    "StaleAttemptError",
-    "age_s",
-    "attempts_of",
-    "claim",
-    "latest",
-    "names_a_command",
-    "this_process",
-]
-
 AttemptState = Literal["pending", "running", "complete", "stopped", "failed", "killed"]
 HEARTBEAT_LIMIT_S = 90.0  # a worker beats every 2 s, also while it builds its model
 PENDING_LIMIT_S = 90.0  # from the claim to the first heartbeat, on this machine

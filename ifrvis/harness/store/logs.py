@@ -7,8 +7,6 @@ from ifrvis.errors import UserError, printable
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
 from ifrvis.harness.store.runs import Run
 
-__all__ = ["follow_log", "last_lines"]
-
 POLL_S = 0.5
 
 

@@ -11,8 +11,6 @@ from typing import Any
 from ifrvis import __version__
 from ifrvis.files import read_json, sha256_bytes
 
-__all__ = ["COPIED_FROM", "environment", "provenance"]
-
 COPIED_FROM = "code.json"  # in a copy of the code: what `_code` said of the original
 
 PACKAGES = ("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy", "scipy", "pycocotools", "submitit")

@@ -12,8 +12,6 @@ from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_bytes
 from ifrvis.schema import is_number
 
-__all__ = ["RECORD_SCHEMA", "Records", "digest_of", "publish_record", "read_record", "record_text"]
-
 RECORD_SCHEMA = 1
 REQUIRED = {
     "schema": int,

@@ -11,8 +11,6 @@ from itertools import takewhile
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
 from ifrvis.harness.store.runs import Run
 
-__all__ = ["GOES_ON", "KINDS", "ask_for_retry", "gives_up", "kind_of", "why_blocked"]
-
 GOES_ON = ("killed", "preempted", "timeout")
 KINDS = ("error", "input", "memory", "nan", *GOES_ON)  # what `retry --kind` takes
 SETBACK_LIMIT = 3

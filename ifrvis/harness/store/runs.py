@@ -15,8 +15,6 @@ from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_bytes
 from ifrvis.harness.spec.signatures import train_signature
 
-__all__ = ["Results", "Run", "short"]
-
 SPEC_SCHEMA = 1
 
 

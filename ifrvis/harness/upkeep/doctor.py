@@ -10,8 +10,6 @@ from ifrvis.harness.jobs.machine import default_jobs, gpus, num_cores
 from ifrvis.harness.plan.cost import cost_of, size_text
 from ifrvis.harness.plan.plan import Plan
 
-__all__ = ["Check", "examine"]
-
 # In a process of its own: operators that do not fit this torch can end the process that imports them.
 PROBE = """
 import json

@@ -22,8 +22,6 @@ from ifrvis.harness.jobs.snapshot import take_snapshot
 from ifrvis.harness.plan.plan import Plan
 from ifrvis.harness.upkeep.doctor import Check
 
-__all__ = ["examine_cluster"]
-
 POLL_S = 2.0
 SHARED_LIMIT_S = 60.0  # from the end of a job to its file here, as folders of NFS are cached
 FILE_CURE = "Put --results on a file system that all nodes share, under the same path."

@@ -18,8 +18,6 @@ from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import GOES_ON, kind_of
 from ifrvis.harness.store.runs import Results, Run, short
 
-__all__ = ["prunable", "remove", "size_of"]
-
 
 def prunable(results: Results, plans: Iterable[Plan]) -> list[Path]:
     """The files and folders that can go, given the plans of all tables under every profile."""

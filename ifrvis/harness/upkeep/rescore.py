@@ -11,8 +11,6 @@ from ifrvis.harness.spec.signatures import SCORING_VERSION
 from ifrvis.harness.store.provenance import provenance
 from ifrvis.harness.store.records import Records, publish_record
 
-__all__ = ["Rescored", "rescore"]
-
 
 @dataclass(frozen=True)
 class Rescored:

@@ -22,8 +22,6 @@ from ifrvis.harness.store.records import read_record, record_text
 from ifrvis.harness.store.runs import Results, Run, short
 from ifrvis.packed import packed
 
-__all__ = ["Finding", "verify_records", "verify_runs"]
-
 SCORES = ("metrics", "tracking", "identity")
 
 

@@ -19,8 +19,6 @@ from ifrvis.reporting.grid import CLAIM_NOTE, make_grid
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS
 from ifrvis.schema import is_number
 
-__all__ = ["make_page", "table_html"]
-
 
 def _source(name: str) -> str:
     return (files("ifrvis.reporting.web") / "templates" / name).read_text(encoding="utf-8")

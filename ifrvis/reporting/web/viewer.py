@@ -26,8 +26,6 @@ from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow
 from ifrvis.harness.spec.tables import Row
 from ifrvis.schema import is_number
 
-__all__ = ["scenes"]
-
 VIDEOS = 3  # of each dataset
 HEIGHT = 256  # pixels of a frame, at most
 QUALITY = 70  # of JPEG
