@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
 from ifrvis.datasets.coco import load_stills
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
 from ifrvis.harness.spec.compose import PRETRAINING, Composed, compose
@@ -116,8 +116,11 @@ class _Builder:
         if missing or found.missing:
             return None, missing + [found.missing] * bool(found.missing)
         key = (dataset.source, split.role, stills)
-        if key not in self._mixed:
-            self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        try:
+            if key not in self._mixed:
+                self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        except DataMissingError as error:  # an image
+            return None, [str(error)]
         return self._mixed[key], []
 
     def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
