@@ -29,7 +29,7 @@ ARROWS = {
 }
 # Modules beside the rooms that every room may import, and that import no room. `cli` and `commands` import any; nobody
 # else imports them.
-COMMON = {"", "errors", "files", "packed", "schema"}
+COMMON = {"", "errors", "files", "packed", "schema", "streams"}
 FRONT = {"cli", "commands", "__main__"}
 # The only modules of these rooms that may import torch.
 TORCH_ROOMS = {"worker", "training", "inference", "models", "configs"}

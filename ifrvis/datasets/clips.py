@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from ifrvis.datasets.rle import decode_columns, runs_of
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import DataMissingError, UserError
+from ifrvis.streams import Stream, generator
 
 PAD_TO = 32  # pixels
 MAX_REDRAWS = 10  # for a clip without any visible instance
-# A seed sequence pads with zeros, so that [a, b] and [a, b, 0] are one stream: each use opens with its own number.
-_EPOCH_STREAM, _CLIP_STREAM = 1, 2  # 3 is the training loop's, 4 and 5 are those of stills
 
 
 @dataclass(frozen=True)
@@ -115,10 +114,10 @@ class ClipSampler:
 
     def draw(self, iteration: int, position: int, turn: int | None = None) -> ClipDraw:
         """The clip at one position of one iteration; it is the `turn`-th of the training, by default of all clips."""
-        rng = generator(_CLIP_STREAM, self.seed, iteration, position)
+        rng = generator(Stream.CLIP, self.seed, iteration, position)
         turn = iteration * self.global_batch + position if turn is None else turn
         epoch, index = divmod(turn, len(self._videos))
-        video, visible = self._videos[permutation(_EPOCH_STREAM, self.seed, epoch, len(self._videos))[index]]
+        video, visible = self._videos[permutation(Stream.CLIP_EPOCH, self.seed, epoch, len(self._videos))[index]]
         frames = self._draw_frames(rng, visible)
         side = self.sides[int(rng.integers(len(self.sides)))]
         flip = bool(rng.random() < self.flip)
@@ -143,13 +142,8 @@ class ClipSampler:
         return tuple(sorted([key, *drawn]))
 
 
-def generator(*key: int) -> np.random.Generator:
-    """A generator whose draws depend on the key alone; the key begins with the number of its use."""
-    return np.random.default_rng(key)
-
-
 @functools.lru_cache(maxsize=8)
-def permutation(stream: int, seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+def permutation(stream: Stream, seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """The order of one epoch."""
     return generator(stream, seed, epoch).permutation(count)
 

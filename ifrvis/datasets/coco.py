@@ -10,12 +10,21 @@ from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, frames_fingerprint, remembered
 from ifrvis.datasets.rle import expect
-from ifrvis.datasets.stills import MOTION_VERSION, Stills
-from ifrvis.datasets.ytvis import Category, checked_annotations
+from ifrvis.datasets.ytvis import Annotations, Category, checked_annotations
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, read_yaml, sha256_bytes
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import construct
+
+MOTION_VERSION = 2  # raised when `stills` draws another pseudo-video for the same key
+
+
+@dataclass(frozen=True)
+class Stills:
+    """Images to make pseudo-videos of: videos of one frame, whose file names are relative to `root`."""
+
+    annotations: Annotations
+    root: Path
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, load_clip, padded_size
-from ifrvis.datasets.stills import MixedSampler, StillDraw, Stills, load_still
+from ifrvis.datasets.coco import Stills
+from ifrvis.datasets.stills import MixedSampler, StillDraw, load_still
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.training.processes import Processes
