@@ -28,19 +28,13 @@ def make_plan(request: Request) -> Plan:
         UserError: If a row, an override or a dataset is wrong.
     """
     builder = _Builder(request)
-    rows = [builder.planned(table, row) for table in request.tables for row in _selected(request, table)]
+    rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table)]
     if not rows:
         raise UserError("Choose rows that one of the tables has: --rows matches none.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
     _look_up(plan)
     return plan
-
-
-def _selected(request: Request, table: Table) -> tuple[Row, ...]:
-    if request.rows is None or len(request.tables) == 1:
-        return table.selected(list(request.rows) if request.rows else None)
-    return tuple(row for row in table.rows if row.id in request.rows)
 
 
 class _Builder:
