@@ -32,7 +32,7 @@ from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import full_precision, output_logits
+from ifrvis.models.decoding import full_precision, mask_logits, output_logits
 from ifrvis.models.mask2former import Mask2FormerVISHead
 
 OnFrames = Callable[[int, int], None]
@@ -184,7 +184,7 @@ def _decoded_views(
         if not torch.isfinite(tracks.class_probs).all():
             raise UserError(f"Check the weights: the model's scores for video {source.video_id!r} are not finite.")
         if pivot is not None:
-            tracks = match(tracks, levels[-1], view, pivot, head.loss_weights)
+            tracks = match(tracks, levels[-1], view, pivot, head.supervision.weights)
         elif len(views) > 1:
             pivot = pivot_of(tracks, levels[-1], view)
             tracks = MatchedTracks(tracks, torch.arange(len(pivot.labels), device=pivot.labels.device))
@@ -229,6 +229,5 @@ def _frame_masks(
 
 def _logits(each: _DecodedView, features: Tensor, t: int, queries: list[int], size: tuple[int, int]) -> Tensor:
     embeds = each.tracks.embeds(t)[queries]
-    logits = full_precision(torch.einsum("nc,chw->nhw", embeds, features.to(embeds.device)))
-    logits = output_logits(logits, each.view.padded, each.view.size, size)
+    logits = output_logits(mask_logits(embeds, features.to(embeds.device)), each.view.padded, each.view.size, size)
     return logits.flip(-1) if each.view.flip else logits
