@@ -191,7 +191,7 @@ def main() -> None:
     faults = [fault for fault in FAULTS if only is None or only in fault.name]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in ("ifrvis", "tests/models"):
+        for name in ("ifrvis", "experiments", "tests/models"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "tests/conftest.py"):
             shutil.copy(ROOT / name, copy / name)

@@ -19,6 +19,7 @@ from ifrvis.packed import packed
 
 FAKE = {"jobs": 2, "run_attempt": fake_worker.run_attempt}
 
+
 def test_the_shape_that_json_has(make_request):
     shown = json.loads(json.dumps(make_plan(make_request(rows=None)).as_json()))
     assert set(shown) == {"tables", "trainings", "evaluations"}
