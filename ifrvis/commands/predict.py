@@ -95,9 +95,9 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
     if not path.is_file():
         folder = Results(arguments.results).one_run_named(arguments.model).folder
         return _recipe_of_run(folder, None, overrides, arguments.dataset)
-    folders = (each for each in path.resolve().parents if (each / "spec.json").is_file())
-    if folder := next(folders, None):
-        return _recipe_of_run(folder, path, overrides, arguments.dataset)
+    for folder in path.resolve().parents:
+        if (folder / "spec.json").is_file():
+            return _recipe_of_run(folder, path, overrides, arguments.dataset)
     return _recipe_of_file(arguments, path, overrides)
 
 
@@ -202,11 +202,12 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
 
 
 def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
-    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.catalog import Role, load_dataset
     from ifrvis.inference.sources import dataset_source
 
     known = load_dataset(dataset, data_root)
-    roles = ("full", "heldout", "dev", "pretrain") if known.config.server is None else ("full", "server")
+    on_disk: tuple[Role, ...] = ("full", "heldout", "dev", "pretrain")
+    roles = on_disk if known.config.server is None else ("full", "server")
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]
     if not splits:
         raise UserError(known.split("full").missing)

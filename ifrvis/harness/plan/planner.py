@@ -185,21 +185,27 @@ def _given_weights(path: Path) -> tuple[Path, str | None, str]:
 
 def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    folders = plan.request.results.run_folders()
+    folders, needed = plan.request.results.run_folders(), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
             _look_up_record(evaluation, plan.records)
             if evaluation.state == "not run" and _is_predicted(evaluation, plan.request):
                 evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
+        if training.after is not None and any(each.state == "not run" for each in training.evaluations):
+            needed.add(id(training.after))
+    for training in plan.trainings:
         unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
-        if training.shipped or not unfinished:
+        lacking = id(training) in needed and not training.has_weights(plan.request.results)
+        if training.shipped or not (unfinished or lacking):
             missing = any(each.state == "data missing" for each in training.evaluations)
             training.state = "data missing" if missing and not training.shipped else "complete"
-        else:
-            training.state = _unfinished_state(training, plan.request, folders)
-            for evaluation in unfinished:
-                evaluation.state = training.state
+            continue
+        training.state = _unfinished_state(training, plan.request, folders)
+        if lacking and not unfinished and training.state not in ("running", "failed"):
+            training.problem = f"{training.name} is trained again: its weights are not here, and rows start from them"
+        for evaluation in unfinished:
+            evaluation.state = training.state
 
 
 def _look_up_record(evaluation: Evaluation, records: Records) -> None:
@@ -230,9 +236,9 @@ def _unfinished_state(training: Training, request: Request, folders: dict[str, P
         return "failed"
     if short(training.sig) in folders:
         run = training.run(request.results)
-        attempt, training.waits_for = latest(run), why_blocked(run)
-        if attempt is not None:
-            state = attempt.state()
+        training.attempt, training.waits_for = latest(run), why_blocked(run)
+        if training.attempt is not None:
+            state = training.attempt.state()
             if state in ("pending", "running"):
                 return state
             if state != "complete":  # what was killed, stopped or is to be tried again goes on with the same command
