@@ -111,6 +111,6 @@ def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):
         (tmp_path / f"{name}.yaml").write_text(text)
     request = make_request(rows=("mask2former-r50-ytvis19", "mask2former-r50-ytvis21"), num_seeds=1)
     named = {"ytvis19": f"{tmp_path}/a.yaml", "ytvis21": f"{tmp_path}/b.yaml"}
-    profile = dataclasses.replace(request.profile, datasets=named)
+    profile = request.profile.model_copy(update={"datasets": named})
     request = dataclasses.replace(request, profile=profile, tables=(*request.tables, load_table("table2")))
     assert len({each.split.fingerprint for each in make_plan(request).trainings}) == 2
