@@ -13,8 +13,9 @@ from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Plan
 from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.records import Records
-from ifrvis.harness.store.recovery import GOES_ON, kind_of
+from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.runs import Results, Run, short
+from ifrvis.harness.store.states import GOES_ON
 
 
 def prunable(results: Results, plans: Iterable[Plan], named: Iterable[Run] = ()) -> list[Path]:
