@@ -129,12 +129,6 @@ def test_killed_and_resumed_is_bitwise_the_same(train_together, spec, tmp_path, 
     assert sorted(path.name for path in tmp_path.glob("resumed/*/*.pth")) == ["iter_000012.pth"]
 
 
-def test_workers_change_nothing(train_together, spec):
-    spec["iterations"] = 4
-    weights = [train_together(spec, 2, f"workers{n}", workers=n)[1][0] for n in (0, 1, 2)]
-    assert [largest_difference(weights[0], each) for each in weights] == [0, 0, 0]
-
-
 def test_the_first_process_tells_the_loss_of_all(run, together, spec):
     spec["iterations"] = 1
     alone = []
