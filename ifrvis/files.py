@@ -127,12 +127,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _StrictLoader(yaml.composer.Composer, yaml.CSafeLoader):  # libyaml scans in a tenth of Python's time
     """YAML's safe loader for what JSON can say: no key twice, no tags, aliases, dates, infinities or control codes."""
 
+    def __init__(self, stream: str) -> None:
+        yaml.CSafeLoader.__init__(self, stream)
+        yaml.composer.Composer.__init__(self)
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for more than a memory holds
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs lack it
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):  # a few lines of them can stand for more than a memory holds
+            mark: Any = event.start_mark
             raise yaml.composer.ComposerError(None, None, "write the value out instead of an alias", mark)
         return super().compose_node(parent, index)
 

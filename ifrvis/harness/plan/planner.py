@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
-from ifrvis.datasets.coco import load_stills
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, Training
@@ -108,6 +107,8 @@ class _Builder:
         missing = [split.missing] if split.fingerprint is None else []
         if stills is None:
             return split.fingerprint, missing
+        from ifrvis.datasets.coco import load_stills  # numpy, which most plans do without
+
         found = load_stills(stills.dataset, dataset)
         if missing or found.missing:
             return None, missing + [found.missing] * bool(found.missing)
