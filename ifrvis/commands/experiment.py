@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
     request, why = request_of(arguments)
     plan = planned(request)
     measure_siblings(plan)
-    jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
+    jobs = arguments.jobs or default_jobs(max((each.spec.threads for each in plan.to_run), default=1))
     headline = _headline(plan, why, cluster=cluster.name) if cluster else _headline(plan, why, jobs=jobs)
     _say(console, [headline, *plan_lines(plan)])
     if plan.data_missing:

@@ -89,11 +89,11 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace) -> _Recipe:
     from ifrvis.harness.spec.compose import parse_override
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
     overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
     if not path.is_file():
-        folder = Results(arguments.results).one_run_named(arguments.model).folder
+        folder = Store(arguments.results).one_run_named(arguments.model).folder
         return _recipe_of_run(folder, None, overrides, arguments.dataset)
     folders = (each for each in path.resolve().parents if (each / "spec.json").is_file())
     if folder := next(folders, None):
@@ -106,12 +106,12 @@ def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], d
     from ifrvis.files import read_json
     from ifrvis.harness.spec.compose import choose_inference
     from ifrvis.harness.store.attempts import attempts_of
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
     from ifrvis.training.checkpoints import newest_valid
 
     spec = read_json(folder / "spec.json", "the configuration of a run")
     signature = str(spec.get("train_sig")) if isinstance(spec, dict) else ""
-    run = Results(folder.parents[1]).run(folder.name.rpartition("-")[0], signature)
+    run = Store(folder.parents[1]).run(folder.name.rpartition("-")[0], signature)
     train, attempts = run.read_spec()["train"], attempts_of(run)
     if not attempts:
         raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")

@@ -45,14 +45,14 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.tables import load_tables
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
     profile, why = _profile(arguments)
     request = Request(
         tables=tuple(load_tables(arguments.tables)),
         profile=profile,
         data_root=arguments.data_root,
-        results=Results(arguments.results),
+        store=Store(arguments.results),
         rows=tuple(arguments.rows.split(",")) if arguments.rows else None,
         num_seeds=arguments.seeds,
         overrides=dict(parse_override(text) for text in arguments.set),
@@ -89,7 +89,7 @@ def planned(request: "Request") -> "Plan":
 
     plan = make_plan(request)
     living = [each for each in plan.trainings if each.state in ("pending", "running")]
-    newest = [latest(each.run(request.results)) for each in living]
+    newest = [latest(each.run(request.store)) for each in living]
     on_cluster = [each for each in newest if each is not None and each.place()]
     if not on_cluster:
         return plan

@@ -59,7 +59,7 @@ def spec_of() -> Callable[[str], dict[str, Any]]:
     def of_method(method: str) -> dict[str, Any]:
         row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")
         composed = compose(row, load_profile("smoke"), THIN, num_classes=4)
-        return train_spec(composed, data="0" * 64, init=None, seed=5)
+        return train_spec(composed, data="0" * 64, init=None, seed=5).model_dump()
 
     return of_method
 

@@ -66,7 +66,7 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
             training = evaluation.training
             progress: dict[str, Any] = {}
             if evaluation.state in ("running", "failed") and training.sig:
-                attempt = latest(training.run(plan.request.results))
+                attempt = latest(training.run(plan.request.store))
                 progress = (attempt.progress() | (attempt.ending() or {})) if attempt else {}
             rows.append(
                 {

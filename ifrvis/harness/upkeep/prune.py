@@ -14,27 +14,27 @@ from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Plan
 from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.paths import Run, Store, short
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import GOES_ON, kind_of
-from ifrvis.harness.store.runs import Results, Run, short
 
 
-def prunable(results: Results, plans: Iterable[Plan]) -> list[Path]:
+def prunable(store: Store, plans: Iterable[Plan]) -> list[Path]:
     """The files and folders that can go, given the plans of all tables under every profile."""
     needed, unknown = set(), set()
     for plan in plans:
         needed |= {short(each.sig) for each in plan.trainings if each.sig is not None and each.state != "complete"}
         if plan.data_missing:
             unknown.add(plan.request.profile.name)
-    kept = _predictions_of_records(results)
+    kept = _predictions_of_records(store)
     found: list[Path] = []
-    for digits, folder in sorted(results.run_folders().items()):
-        run = results.run(folder.name.rpartition("-")[0], digits)
+    for digits, folder in sorted(store.run_folders().items()):
+        run = store.run(folder.name.rpartition("-")[0], digits)
         if digits not in needed and not _is_left_alone(run, unknown):
             found += sorted(folder.glob("attempts/*/checkpoints/*"))
             predictions = sorted(folder.glob("predictions/*/predictions.json.gz"))
             found += [path for path in predictions if sha256_file(path) not in kept]
-    return found + _left_by_jobs(results)
+    return found + _left_by_jobs(store)
 
 
 def size_of(path: Path) -> int:
@@ -53,20 +53,20 @@ def remove(paths: Iterable[Path]) -> None:
             path.parent.rmdir()
 
 
-def _predictions_of_records(results: Results) -> set[str]:
+def _predictions_of_records(store: Store) -> set[str]:
     """SHA-256 of all predictions that any record was made from."""
-    folder = results.root / "records"
+    folder = store.root / "records"
     records = [each for profile in sorted(folder.glob("*")) for each in Records(profile).all_verified()]
-    return {str(record["files"].get("predictions")) for record in records}
+    return {record.files["predictions"] for record in records if "predictions" in record.files}
 
 
-def _left_by_jobs(results: Results) -> list[Path]:
+def _left_by_jobs(store: Store) -> list[Path]:
     """Copies of the code and scripts of arrays, unless a job of a cluster lives or may be requeued."""
-    runs = [results.run(path.name.rpartition("-")[0], digits) for digits, path in results.run_folders().items()]
+    runs = [store.run(path.name.rpartition("-")[0], digits) for digits, path in store.run_folders().items()]
     newest = [each for each in map(latest, runs) if each is not None and each.place()]
     if any(each.is_alive() or kind_of(each) in GOES_ON for each in newest):
         return []
-    return sorted(path for folder in ("jobs", "snapshots") for path in (results.root / folder).glob("*"))
+    return sorted(path for folder in ("jobs", "snapshots") for path in (store.root / folder).glob("*"))
 
 
 def _is_left_alone(run: Run, unknown: set[str]) -> bool:
