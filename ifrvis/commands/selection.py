@@ -36,6 +36,23 @@ def root_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="default: ./reports")
 
 
+def selection_again(arguments: argparse.Namespace) -> list[str]:
+    """The same selection as it could be typed in any folder, for another process."""
+    given = [*map(_anywhere, arguments.tables)]
+    for name in ("profile", "rows", "seeds", "dataset", "init", "data_root", "results"):
+        value = getattr(arguments, name)
+        given += [f"--{name.replace('_', '-')}", _anywhere(value)] if value is not None else []
+    for text in arguments.set:
+        given += ["--set", text]
+    return given + ["--no-shipped-weights"] * arguments.no_shipped_weights
+
+
+def _anywhere(value: Any) -> str:
+    """A path, absolute; a name as it is."""
+    is_path = isinstance(value, Path) or str(value).endswith((".yaml", ".yml"))
+    return str(Path(value).resolve()) if is_path else str(value)
+
+
 def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     """What is asked for, and why in this profile.
 

@@ -3,10 +3,9 @@
 import argparse
 import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
+from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_again, selection_arguments
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan
@@ -31,6 +30,8 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "runs, or beginnings of their names, that no packed table knows or that are not complete"
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     root_arguments(parser)
 
@@ -74,14 +75,14 @@ def _prune(arguments: argparse.Namespace) -> int:
     tables, store = tuple(load_tables(["all"])), Store(arguments.results)
     profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
     plans = [make_plan(Request(tables, profile, data_root=arguments.data_root, store=store)) for profile in profiles]
-    paths = prunable(store, plans)
+    paths = prunable(store, plans, [run for name in arguments.runs for run in store.runs_beginning(name)])
     size = size_text(sum(map(size_of, paths)))
     for path in paths:
         print(f"{size_text(size_of(path)):>8} {path}")
     if arguments.yes:
         remove(paths)
     said = "removed" if arguments.yes else "can go; add --yes to remove them"
-    print(f"{len(paths)} paths, {size}: {said}" if paths else "nothing can go: every record and pending row needs all")
+    print(f"{len(paths)} paths, {size}: {said}" if paths else "nothing can go that no record and no row may need")
     return 0
 
 
@@ -109,13 +110,8 @@ def _examine_cluster(plan: "Plan", arguments: argparse.Namespace) -> list["Check
     from ifrvis.harness.jobs.cluster import load_cluster
     from ifrvis.harness.upkeep.doctor_cluster import examine_cluster
 
-    cluster, profile = load_cluster(arguments.cluster), arguments.profile or plan.request.profile.name
+    cluster = load_cluster(arguments.cluster)
     if cluster.setup and not arguments.json:
         print("\n".join(["each job first runs:", *(f"  {line}" for line in cluster.setup)]))
-    profile = str(Path(profile).resolve()) if Path(profile).is_file() else profile
-    asked = [*arguments.tables, "--profile", profile, "--data-root", str(arguments.data_root.resolve())]
-    asked += ["--results", str(arguments.results.resolve())]
-    for option in ("rows", "seeds", "dataset", "init"):
-        value = getattr(arguments, option)
-        asked += [f"--{option}", str(value)] if value is not None else []
-    return examine_cluster(cluster, plan, asked, patience_s=arguments.wait)
+    arguments.profile = arguments.profile or plan.request.profile.name
+    return examine_cluster(cluster, plan, selection_again(arguments), patience_s=arguments.wait)

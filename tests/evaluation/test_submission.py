@@ -201,9 +201,7 @@ def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsy
     roots, out = ["--results", f"{tmp_path}/results", "--annotation", f"{tmp_path}/valid.json"], tmp_path / "out.zip"
     assert main(["submission", "mask2", *roots, "--out", str(out)]) == 2
     assert "Name one row with --row table/row" in capsys.readouterr().err
-    assert (
-        main(["submission", "mask2", *roots, "--out", str(out), "--row", "table4/ours-swin-l-clip2-ytvis19"]) == 0
-    )
+    assert main(["submission", "mask2", *roots, "--out", str(out), "--row", "table4/ours-swin-l-clip2-ytvis19"]) == 0
     assert "out.zip: 0 tracks" in capsys.readouterr().out
     for name, message in (("ours", "Write --row table/row"), ("table4/ours-swin-l-ytvis19", "under this row are none")):
         assert main(["submission", "mask2", *roots, "--row", name]) == 2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
 from ifrvis.datasets.coco import load_stills
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
 from ifrvis.harness.spec.compose import PRETRAINING, Composed, compose
@@ -111,8 +111,11 @@ class _Builder:
         if missing or found.missing:
             return None, missing + [found.missing] * bool(found.missing)
         key = (dataset.source, split.role, stills)
-        if key not in self._mixed:
-            self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        try:
+            if key not in self._mixed:
+                self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        except DataMissingError as error:  # an image
+            return None, [str(error)]
         return self._mixed[key], []
 
     def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
@@ -179,21 +182,27 @@ def _given_weights(path: Path) -> tuple[Path, str | None, str]:
 
 def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    folders = plan.request.store.run_folders()
+    folders, needed = plan.request.store.run_folders(), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
             _look_up_record(evaluation, plan.records)
             if evaluation.state == "not run" and _is_predicted(evaluation, plan.request):
                 evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
+        if training.after is not None and any(each.state == "not run" for each in training.evaluations):
+            needed.add(id(training.after))
+    for training in plan.trainings:
         unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
-        if training.shipped or not unfinished:
+        lacking = id(training) in needed and not training.has_weights(plan.request.store)
+        if training.shipped or not (unfinished or lacking):
             missing = any(each.state == "data missing" for each in training.evaluations)
             training.state = "data missing" if missing and not training.shipped else "complete"
-        else:
-            training.state = _unfinished_state(training, plan.request, folders)
-            for evaluation in unfinished:
-                evaluation.state = training.state
+            continue
+        training.state = _unfinished_state(training, plan.request, folders)
+        if lacking and not unfinished and training.state not in ("running", "failed"):
+            training.problem = f"{training.name} is trained again: its weights are not here, and rows start from them"
+        for evaluation in unfinished:
+            evaluation.state = training.state
 
 
 def _look_up_record(evaluation: Evaluation, records: Records) -> None:
@@ -224,9 +233,9 @@ def _unfinished_state(training: Training, request: Request, folders: dict[str, P
         return "failed"
     if short(training.sig) in folders:
         run = training.run(request.store)
-        attempt, training.waits_for = latest(run), why_blocked(run)
-        if attempt is not None:
-            state = attempt.state()
+        training.attempt, training.waits_for = latest(run), why_blocked(run)
+        if training.attempt is not None:
+            state = training.attempt.state()
             if state in ("pending", "running"):
                 return state
             if state != "complete":  # what was killed, stopped or is to be tried again goes on with the same command

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from made_records import made_record
 
 from ifrvis.harness.jobs.outcome import failure_lines, verdicts
 from ifrvis.harness.jobs.queue import Item
@@ -20,7 +21,7 @@ def judged(make_request):
         plan = make_plan(dataclasses.replace(request, profile=dataclasses.replace(request.profile, learning=learning)))
         (evaluation,) = plan.evaluations
         evaluation.state = "complete"
-        evaluation.record = {"metrics": {"AP": final}, "curve": {"10": last, "0": start, "5": 0.9}}
+        evaluation.record = made_record({"AP": final}, curve={"10": last, "0": start, "5": 0.9})
         return verdicts(plan)
 
     return make
