@@ -88,7 +88,7 @@ def finish_runs(table: Path, folder: Path) -> None:
 
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_table
     from ifrvis.harness.store.attempts import claim
     from ifrvis.harness.store.paths import Store
@@ -127,7 +127,7 @@ def overhead(folder: Path) -> float:
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_table
     from ifrvis.harness.store.paths import Store
 

@@ -28,7 +28,7 @@ from ifrvis.harness.jobs.worker_life import StoppedError, attempt_at, live
 from ifrvis.harness.spec.signatures import SCORING_VERSION
 from ifrvis.harness.store.attempts import Attempt, attempts_of
 from ifrvis.harness.store.provenance import provenance
-from ifrvis.harness.store.records import Data, Life, NotLoaded, Record, publish_record
+from ifrvis.harness.store.records import Data, FileKind, Life, NotLoaded, Record, publish_record
 from ifrvis.schema import is_number
 
 log = logging.getLogger("ifrvis")
@@ -111,7 +111,9 @@ class _Worker:
         predictions = self._predictions(evaluation)
         scores = self._scores(predictions, evaluation)
         run, spec = self._attempt.run, self._spec
-        weights = {"weights": sha256_file(run.weights)} if run.weights.exists() else {}
+        files: dict[FileKind, str] = {"predictions": sha256_file(predictions)}
+        if run.weights.exists():
+            files["weights"] = sha256_file(run.weights)
         return Record(
             **{name: getattr(scores, name) for name in Scores.model_fields},
             **{key: self._job[key] for key in ("profile", "off_spec", "method", "backbone")},
@@ -125,7 +127,7 @@ class _Worker:
             scoring=SCORING_VERSION,
             spec=spec,
             data=Data(train=spec.train.data, evaluation=evaluation["split"]),
-            files={"predictions": sha256_file(predictions), **weights},
+            files=files,
             provenance=provenance(),
             determinism="seeded" if torch.cuda.is_available() else "bitwise",
             not_loaded=self._what_was_not_loaded(),
@@ -208,7 +210,7 @@ class _Worker:
         data, mixed = self._spec.train.data, self._job.get("stills")
         split = self._split(self._job["role"], None if mixed else data)
         annotations = split.read()
-        stills = self._stills(mixed, split).read(annotations.categories) if mixed else None
+        stills = (self._stills(mixed, split).read(annotations.categories), mixed["ratio"]) if mixed else None
         self._progress.update(phase="training", iterations=self._spec.train.iterations)
         writes_scalars = self._job["tensorboard"] and not _rank()
         with join_processes() as processes:
@@ -217,7 +219,7 @@ class _Worker:
                 train_sig=self._attempt.run.train_sig,
                 annotations=annotations,
                 frames_root=split.frames,
-                stills=(stills, mixed["ratio"]) if stills else None,
+                stills=stills,
                 folder=self._attempt.checkpoints,
                 resume_from=self._checkpoint_folders(),
                 init_weights=Path(self._job["init"]) if self._job["init"] else None,

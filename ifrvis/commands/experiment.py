@@ -131,11 +131,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
-    queue = _cluster_queue(plan, arguments, cluster, console) if cluster else _local_queue(plan, arguments, jobs)
+    slurm = _cluster_queue(plan, arguments, cluster, console) if cluster else None
+    queue = slurm or _local_queue(plan, arguments, jobs)
     _make_data(plan, console)
     waiting = waiting_lines(plan)
-    if cluster:
-        _say(console, queue.launch())
+    if slurm:
+        _say(console, slurm.launch())
     if cluster and not arguments.wait:
         _say(console, [*failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them"])
         return 0 if not waiting and all(item.state != "failed" for item in queue.items) else 1

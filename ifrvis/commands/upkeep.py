@@ -66,7 +66,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.cost import size_text
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.prune import prunable, remove, size_of

@@ -15,7 +15,7 @@ from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.rle import encode, run_lengths
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.paths import Store
 from ifrvis.packed import packed
@@ -246,7 +246,7 @@ def test_hostile_text_in_every_field_changes_nothing(browser, make_state, tmp_pa
         state = make_state("table1", {ROWS[0]: {0: 0.2, 1: 0.4}, ROWS[1]: {0: 0.3, 1: 0.5}})
         rows = []
         for each in state.rows:
-            row = replace(each.row, label=text, group=text, data=text, note=text)
+            row = each.row.model_copy(update={"label": text, "group": text, "data": text, "note": text})
             records = {}
             for seed, record in each.records.items():
                 hostile = {key: text for key, value in record if isinstance(value, str) and key != "protocol"}
@@ -255,8 +255,10 @@ def test_hostile_text_in_every_field_changes_nothing(browser, make_state, tmp_pa
                 records[seed] = record.model_copy(update=hostile)
             rows.append(replace(each, row=row, records=records))
         path = tmp_path / f"{len(pages)}.html"
-        claim = replace(state.table.claims[0], text=text, note=text)
-        state = replace(state, table=replace(state.table, title=text, claims=(claim,)), rows=tuple(rows))
+        claim = state.table.claims[0].model_copy(update={"text": text, "note": text})
+        state = replace(
+            state, table=state.table.model_copy(update={"title": text, "claims": (claim,)}), rows=tuple(rows)
+        )
         path.write_text(make_page([state], {}, []), encoding="utf-8")
         with opened(browser, path) as page:
             page.locator("td.measured button").first.click()

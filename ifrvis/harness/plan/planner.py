@@ -8,8 +8,9 @@ from ifrvis.datasets.coco import load_stills
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
-from ifrvis.harness.spec.compose import PRETRAINING, Composed, compose
+from ifrvis.harness.spec.compose import Composed, compose, compose_row, schedule_of
 from ifrvis.harness.spec.named_weights import named_weights
+from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
@@ -60,7 +61,7 @@ class _Builder:
         """One row with its evaluations, one a seed."""
         request, planned = self.request, PlannedRow(table, row)
         dataset = self._dataset(row)
-        composed = compose(row, request.profile, request.overrides, num_classes=dataset.config.categories)
+        composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
         if composed.not_implemented:
             planned.unavailable, planned.reason = "not implemented", composed.not_implemented
             return planned
@@ -133,8 +134,11 @@ class _Builder:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
         if backbone not in self._pretrainings:
             dataset = self._dataset_named(declared.dataset)
-            row = Row(f"{PRETRAINING}-{backbone}", "mask2former", backbone, "ytvis19", set=declared.set)
-            composed = compose(row, request.profile, {}, num_classes=dataset.config.categories)
+            composed = compose(
+                *("mask2former", backbone, schedule_of(declared.dataset), request.profile),
+                {f"'pretraining' of profile {request.profile.name!r}": declared.set},
+                num_classes=dataset.config.categories,
+            )
             split = self._split(dataset, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
             name = f"{PRETRAINING}-{backbone}-{dataset.name}"

@@ -26,6 +26,7 @@ from ifrvis.harness.store.specs import RunName, Spec
 from ifrvis.schema import Model, Name, validated
 
 RECORD_SCHEMA: Literal[2] = 2
+FileKind = Literal["predictions", "weights", "submission", "scores"]
 Iteration = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,11})$")]
 Curve = dict[Iteration, Fraction | None]  # AP on the watched videos by iteration, from before the first
 
@@ -101,7 +102,7 @@ class Record(Scores):
     scoring: Annotated[int, Field(ge=1)]
     spec: Spec | None
     data: Data
-    files: dict[Literal["predictions", "weights", "submission", "scores"], Sha256]
+    files: dict[FileKind, Sha256]
     provenance: Provenance
     determinism: Literal["bitwise", "seeded"] | None = None
     not_loaded: NotLoaded = NotLoaded()
