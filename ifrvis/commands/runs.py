@@ -71,10 +71,11 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.attempts import latest
-    from ifrvis.harness.store.recovery import KINDS, ask_for_retry, kind_of, why_blocked
+    from ifrvis.harness.store.recovery import ask_for_retry, kind_of, why_blocked
+    from ifrvis.harness.store.states import FAULTS
 
-    if arguments.kind not in (None, *KINDS):
-        raise UserError(f"Give --kind one of {', '.join(KINDS)}.")
+    if arguments.kind not in (None, *FAULTS):
+        raise UserError(f"Give --kind one of {', '.join(FAULTS)}.")
     asked = 0
     for run in _runs_named(arguments):
         attempt = latest(run)

@@ -111,9 +111,10 @@ def planned(request: "Request") -> "Plan":
     """The plan of a request, once the scheduler has said which jobs of its runs, if any are on a cluster, are gone."""
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.store.attempts import latest
+    from ifrvis.harness.store.states import LIVE
 
     plan = make_plan(request)
-    living = [each for each in plan.trainings if each.state in ("pending", "running")]
+    living = [each for each in plan.trainings if each.state in LIVE]
     newest = [latest(each.run(request.store)) for each in living]
     on_cluster = [each for each in newest if each is not None and each.place()]
     if not on_cluster:

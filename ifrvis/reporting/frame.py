@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from ifrvis.harness.plan.plan import Plan, PlannedRow, State
+from ifrvis.harness.plan.plan import Plan, PlannedRow
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.store.records import Record
+from ifrvis.harness.store.states import PlanState
 
 COLUMNS = (
     *("table", "row", "group", "label", "method", "backbone", "dataset", "profile", "protocol", "seed", "metric"),
@@ -21,7 +22,7 @@ class RowState:
     """A row, its state and the records of the seeds asked for that are there."""
 
     row: Row
-    state: State
+    state: PlanState
     records: Mapping[int, Record]
 
 

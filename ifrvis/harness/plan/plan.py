@@ -6,7 +6,7 @@ Rows that train the same model with the same seed share the training. Nothing he
 import functools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.errors import UserError
@@ -16,12 +16,8 @@ from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Record, Records
+from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
 from ifrvis.schema import construct
-
-State = Literal[
-    "not run", "not implemented", "data missing", "pending", "running", "failed", "other protocol", "complete"
-]
-WORST_FIRST: tuple[State, ...] = ("not implemented", "data missing", "failed", "running", "pending", "not run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +62,7 @@ class Evaluation:
     protocol: Protocol
     sig: str | None
     rows: list[str] = field(default_factory=list)
-    state: State = "not run"
+    state: PlanState = "not run"
     record: Record | None = None
     problem: str = ""
 
@@ -87,7 +83,7 @@ class Training:
     init_name: str | None = None  # what the recipe, or --init, calls it
     rows: list[str] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
-    state: State = "not run"
+    state: PlanState = "not run"
     missing: list[str] = field(default_factory=list)  # what to put where, before it can run
     stills: "MixedIn | None" = None
     after: "Training | None" = None  # the pretraining whose weights this starts from
@@ -137,10 +133,10 @@ class PlannedRow:
     row: Row
     reason: str = ""  # why it cannot run, where it cannot
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    unavailable: State | None = None
+    unavailable: PlanState | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> PlanState:
         """Complete if every seed is; else the state that says most about what is missing."""
         if self.unavailable:
             return self.unavailable
@@ -177,7 +173,7 @@ class Plan:
     @property
     def is_busy(self) -> bool:
         """Whether anything runs, or may begin without a person's doing."""
-        return any(training.state in ("running", "pending") for training in self.trainings)
+        return any(training.state in LIVE for training in self.trainings)
 
     @property
     def failed(self) -> list[Training]:

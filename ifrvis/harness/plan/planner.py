@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
-from ifrvis.datasets.coco import load_stills
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
+from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, Training
 from ifrvis.harness.spec.compose import Composed, compose, compose_row, schedule_of
 from ifrvis.harness.spec.named_weights import named_weights
 from ifrvis.harness.spec.profiles import PRETRAINING
@@ -18,6 +17,7 @@ from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.paths import short
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
+from ifrvis.harness.store.states import PlanState
 
 WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
 
@@ -108,6 +108,8 @@ class _Builder:
         missing = [split.missing] if split.fingerprint is None else []
         if stills is None:
             return split.fingerprint, missing
+        from ifrvis.datasets.coco import load_stills  # numpy, which most plans do without
+
         found = load_stills(stills.dataset, dataset)
         if missing or found.missing:
             return None, missing + [found.missing] * bool(found.missing)
@@ -229,7 +231,7 @@ def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
     return evaluation.training.run(request.store).predictions(evaluation.inference, split).is_file()
 
 
-def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> State:
+def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> PlanState:
     """The state of a training some of whose records are not there."""
     assert training.sig is not None
     if training.after is not None and training.after.state == "failed":
@@ -238,10 +240,9 @@ def _unfinished_state(training: Training, request: Request, folders: dict[str, P
     if short(training.sig) in folders:
         run = training.run(request.store)
         training.attempt, training.waits_for = latest(run), why_blocked(run)
-        if training.attempt is not None:
-            state = training.attempt.state()
-            if state in ("pending", "running"):
-                return state
-            if state != "complete":  # what was killed, stopped or is to be tried again goes on with the same command
+        match training.attempt and training.attempt.state():
+            case "pending" | "running" as alive:
+                return alive
+            case "killed" | "stopped" | "failed":  # it goes on with the same command, unless it waits for a person
                 return "failed" if training.waits_for else "pending"
     return "pending" if training.split.makeable else "not run"

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
-from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, State, Training
+from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.store.attempts import Attempt
+from ifrvis.harness.store.states import LIVE, PlanState
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -83,13 +84,13 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def _last_words(attempt: Attempt, state: State) -> dict[str, Any]:
+def _last_words(attempt: Attempt, state: PlanState) -> dict[str, Any]:
     """How far a training is or came; of what the next launch goes on from, how the last attempt ended."""
     ending = attempt.ending() or {}
     if state in ("running", "failed"):
         return attempt.progress() | ending
     ended = attempt.state()
-    if state == "complete" or ended in ("pending", "running", "complete"):
+    if state == "complete" or ended in (*LIVE, "complete"):
         return {}
     how = "was killed" if ended == "killed" else ended
     return {"message": f"attempt {attempt.number} {how}: {ending.get('message') or 'it left no word'}"}

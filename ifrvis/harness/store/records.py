@@ -19,10 +19,10 @@ from ifrvis.files import canonical_json, publish_once, read_json, sha256_bytes
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
-from ifrvis.harness.store.attempts import AttemptState
 from ifrvis.harness.store.paths import Store, record_name, record_paths, short
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.harness.store.specs import RunName, Spec
+from ifrvis.harness.store.states import AttemptState
 from ifrvis.schema import Model, Name, validated
 
 RECORD_SCHEMA: Literal[2] = 2

@@ -14,7 +14,8 @@ from ifrvis.harness.plan.plan import Plan
 from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.paths import Run, Store, short
 from ifrvis.harness.store.records import Records
-from ifrvis.harness.store.recovery import GOES_ON, kind_of
+from ifrvis.harness.store.recovery import kind_of
+from ifrvis.harness.store.states import GOES_ON
 
 
 def prunable(store: Store, plans: Iterable[Plan], named: Iterable[Run] = ()) -> list[Path]:
