@@ -25,6 +25,7 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Scores
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_file, write_atomically
 from ifrvis.harness.jobs.worker_life import StoppedError, attempt_at, live
+from ifrvis.harness.spec.allowed import check_training
 from ifrvis.harness.spec.signatures import SCORING_VERSION
 from ifrvis.harness.store.attempts import Attempt, attempts_of
 from ifrvis.harness.store.provenance import provenance
@@ -64,6 +65,7 @@ class _Worker:
         self._progress = progress
         self._job = attempt.submission()
         self._spec = attempt.run.read_spec()
+        check_training(self._spec.train.model_dump(), f"{attempt.run.folder}/spec.json")
         self._dataset = load_dataset(self._job["dataset"], Path(self._job["data_root"]))
         self._not_loaded: dict[str, Any] | None = None
         self._model: Any = None

@@ -104,6 +104,7 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
 def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], dataset: str | None) -> _Recipe:
     """What a run was trained as and asked for; its newest checkpoint if `path` is None."""
     from ifrvis.files import read_json
+    from ifrvis.harness.spec.allowed import check_training
     from ifrvis.harness.spec.compose import choose_inference
     from ifrvis.harness.store.attempts import attempts_of
     from ifrvis.harness.store.paths import Store
@@ -113,6 +114,7 @@ def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], d
     signature = str(spec.get("train_sig")) if isinstance(spec, dict) else ""
     run = Store(folder.parents[1]).run(folder.name.rpartition("-")[0], signature)
     train, attempts = run.read_spec().train, attempts_of(run)
+    check_training(train.model_dump(), f"{folder}/spec.json")
     if not attempts:
         raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
     job = attempts[-1].submission()

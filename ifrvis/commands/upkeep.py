@@ -64,18 +64,12 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.cost import size_text
-    from ifrvis.harness.plan.plan import Request
-    from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.profiles import load_profile
-    from ifrvis.harness.spec.tables import load_tables
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.upkeep.prune import prunable, remove, size_of
-    from ifrvis.packed import packed_names
+    from ifrvis.harness.upkeep.prune import known_plans, prunable, remove, size_of
 
-    tables, store = tuple(load_tables(["all"])), Store(arguments.results)
-    profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
-    plans = [make_plan(Request(tables, profile, data_root=arguments.data_root, store=store)) for profile in profiles]
-    paths = prunable(store, plans, [run for name in arguments.runs for run in store.runs_beginning(name)])
+    store = Store(arguments.results)
+    named = [run for name in arguments.runs for run in store.runs_beginning(name)]
+    paths = prunable(store, known_plans(arguments.data_root, store), named)
     size = size_text(sum(map(size_of, paths)))
     for path in paths:
         print(f"{size_text(size_of(path)):>8} {path}")

@@ -89,9 +89,11 @@ def test_prune_lists_bytes_and_removes_nothing_before_yes(kept, capsys):
 
 
 def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "_probe", lambda: {"torch": "2.13.0", "cuda": False, "operators": True})
+    monkeypatch.setattr(doctor, "probe_host", lambda: {"torch": "2.13.0", "cuda": False, "attention": "cpu"})
     assert kept.run("doctor", "table1", "--profile", "smoke") == 0
-    assert "no GPU; profile smoke needs none" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "no GPU; profile smoke needs none" in printed
+    assert "not needed on a CPU" in printed
     assert kept.run("doctor", "--profile", "paper", "--json") == 1
     checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert {name for name, each in checks.items() if each["state"] == "no"} >= {"CUDA", "data"}
@@ -101,10 +103,21 @@ def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, cap
 
 @pytest.mark.parametrize(
     ("said", "name"),
-    [({"error": "ImportError: no torch"}, "torch"), ({"torch": "2", "error": "undefined symbol"}, "mmcv's operators")],
+    [
+        ({"error": "ImportError: no torch"}, "torch"),
+        ({"torch": "2", "error": "undefined symbol"}, "mmcv's operators"),
+        # mmcv imports on a machine with a GPU, as its operators are compiled for a CPU, and cannot run there
+        ({"torch": "2", "cuda": True, "error": "ms_deform_attn_impl_forward: not compiled"}, "mmcv's operators"),
+    ],
 )
 def test_doctor_finds_what_the_host_lacks(kept, monkeypatch, said, name):
-    monkeypatch.setattr(doctor, "_probe", lambda: said)
+    monkeypatch.setattr(doctor, "probe_host", lambda: said)
     (check,) = (each for each in doctor.examine(kept.plan()) if each.name == name)
     assert check.state == "no"
     assert "make setup" in check.cure
+
+
+def test_doctor_runs_attention_and_its_gradients_on_the_device_there_is():
+    said = doctor.probe_host()
+    assert "error" not in said
+    assert said["attention"] == "cpu" if not said["cuda"] else said["attention"]

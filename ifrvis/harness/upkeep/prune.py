@@ -10,12 +10,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Plan
+from ifrvis.harness.plan.plan import Plan, Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.spec.tables import load_tables
 from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.paths import Run, Store, short
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import GOES_ON
+from ifrvis.packed import packed_names
+
+
+def known_plans(data_root: Path, store: Store) -> list[Plan]:
+    """The plans of all packed tables, under every packed profile."""
+    tables = tuple(load_tables(["all"]))
+    profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
+    return [make_plan(Request(tables, profile, data_root=data_root, store=store)) for profile in profiles]
 
 
 def prunable(store: Store, plans: Iterable[Plan], named: Iterable[Run] = ()) -> list[Path]:

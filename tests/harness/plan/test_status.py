@@ -52,6 +52,6 @@ def test_watching_ends_when_nothing_runs_or_may_begin(make_request, monkeypatch,
         plans[-1].trainings[0].state = "running" if len(plans) < 3 else "not run"
         return plans[-1]
 
-    monkeypatch.setattr("ifrvis.commands.experiment.planned", planned)
+    monkeypatch.setattr("ifrvis.harness.jobs.launch.make_plan", planned)
     assert main(["status", *SMOKE, "--watch", "0.01"]) == 0
     assert len(plans) == 4  # twice quiet: a queue may be between two runs
