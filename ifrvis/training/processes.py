@@ -79,8 +79,8 @@ class Processes:
         on_cpu = self.device.type == "cpu"
         known = inspect.signature(DistributedDataParallel).parameters
         buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # in older torch
-        # No step leaves a weight out. But unless it looks for such weights, torch regroups the gradients after the first
-        # iteration of an attempt: from three processes on they would then be added in another order after each restart.
+        # No step leaves a weight out. But unless it looks for such weights, torch regroups gradients after the first
+        # iteration of an attempt: three processes and more would then add them in another order after each restart.
         # GPUs do not promise the same bits, and need not search the graph in every iteration.
         options: dict[str, Any] = {buffers: False, "find_unused_parameters": on_cpu}
         return DistributedDataParallel(model, None if on_cpu else [self.device], **options)

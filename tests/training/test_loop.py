@@ -1,4 +1,7 @@
-"""A run that is stopped anywhere goes on to bitwise the same end; what goes wrong is said with its cure."""
+"""A run that is stopped anywhere goes on to bitwise the same end; what goes wrong is said with its cure.
+
+Also tests: ifrvis.training.progress, ifrvis.training.state.
+"""
 
 import math
 import sys
@@ -95,18 +98,6 @@ def test_a_checkpoint_cut_short_costs_only_the_way_from_the_one_before(run, spec
 
 def test_the_seed_matters(run, spec, whole):
     assert differing(run({**spec, "seed": 6}).model, whole[0].model)
-
-
-def test_micro_batches_add_up_to_the_global_batch(run, spec, tmp_path):
-    spec["iterations"] = 1
-    progress = [[], [], []]
-    for micro_batch, into in zip((1, 2, 3), progress):
-        run(spec, micro_batch=micro_batch, on_progress=into.append, folder=tmp_path / str(micro_batch))
-    for (other,) in progress[:2]:
-        whole = progress[2][0]
-        assert other.loss == pytest.approx(whole.loss, rel=1e-5)
-        assert other.loss_parts == pytest.approx(whole.loss_parts, rel=1e-4)
-        assert other.grad_norm == pytest.approx(whole.grad_norm, rel=1e-3)
 
 
 def test_training_learns_and_tells_how_it_goes(run, spec):
