@@ -114,7 +114,7 @@ def _run(arguments: argparse.Namespace) -> int:
     request, why = request_of(arguments)
     plan = settled_plan(request)
     measure_siblings(plan)
-    jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
+    jobs = arguments.jobs or default_jobs(max((each.spec.threads for each in plan.to_run), default=1))
     _say(console, [headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan)])
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))

@@ -63,7 +63,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
     on_cluster, why = getattr(arguments, "cluster", None) is not None, "as asked"
     if arguments.profile:
@@ -74,7 +74,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         tables=tuple(load_tables(arguments.tables)),
         profile=profile,
         data_root=arguments.data_root,
-        results=Results(arguments.results),
+        store=Store(arguments.results),
         rows=tuple(arguments.rows.split(",")) if arguments.rows else None,
         num_seeds=arguments.seeds,
         overrides=dict(parse_override(text) for text in arguments.set),

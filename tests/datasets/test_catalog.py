@@ -1,4 +1,7 @@
-"""A dataset's YAML, its files, and the fingerprints that are remembered."""
+"""A dataset's YAML, its files, and the fingerprints that are remembered.
+
+Also tests: ifrvis.datasets.fingerprints.
+"""
 
 import pytest
 

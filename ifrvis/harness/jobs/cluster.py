@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.packed import packed, packed_names
 from ifrvis.schema import Model, Name, read_model
 
@@ -49,9 +50,9 @@ class Cluster(Model):
                 raise ValueError(f"Rename the variable {key!r} of 'environment': letters, digits and '_' only.")
         return self
 
-    def processes(self, spec: dict[str, Any]) -> int:
+    def processes(self, spec: TrainSpec) -> int:
         """Processes that train one run: one a GPU, and no more than its global batch has clips."""
-        return max(1, min(self.gpus, int(spec["global_batch"])))
+        return max(1, min(self.gpus, spec.global_batch))
 
     def parameters(self, processes: int) -> dict[str, Any]:
         """What submitit is asked for, for runs of so many processes."""

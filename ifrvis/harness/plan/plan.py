@@ -10,11 +10,12 @@ from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.records import Records
-from ifrvis.harness.store.runs import Results, Run
+from ifrvis.harness.store.paths import Run, Store
+from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
 
 
@@ -23,7 +24,7 @@ class Request(TableRequest):
     """What is asked for, and where data and results lie."""
 
     data_root: Path
-    results: Results
+    store: Store
     no_shipped_weights: bool = False
 
 
@@ -38,7 +39,7 @@ class Evaluation:
     sig: str | None
     rows: list[str] = field(default_factory=list)
     state: PlanState = "not run"
-    record: dict[str, Any] | None = None
+    record: Record | None = None
     problem: str = ""
 
 
@@ -51,10 +52,11 @@ class Training:
     backbone: str
     dataset: Dataset
     split: Split
-    spec: dict[str, Any]
+    spec: TrainSpec
     sig: str | None
     est_hours: float | None
     init_path: Path | None = None
+    init_name: str | None = None  # what the recipe, or --init, calls it
     rows: list[str] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     state: PlanState = "not run"
@@ -71,7 +73,7 @@ class Training:
     @property
     def seed(self) -> int:
         """The run's seed."""
-        return int(self.spec["seed"])
+        return self.spec.seed
 
     @property
     def est_gpu_hours(self) -> float | None:
@@ -83,20 +85,20 @@ class Training:
         """Whether other trainings start from its weights."""
         return self.split.role == "pretrain"
 
-    def run(self, results: Results) -> Run:
+    def run(self, store: Store) -> Run:
         """The run that this training is."""
         assert self.sig is not None
-        return results.run(self.name, self.sig)
+        return store.run(self.name, self.sig)
 
-    def has_weights(self, results: Results) -> bool:
+    def has_weights(self, store: Store) -> bool:
         """Whether those that start from its weights, if any do, find them."""
-        return not self.is_pretraining or self.shipped is not None or self.run(results).weights.is_file()
+        return not self.is_pretraining or self.shipped is not None or self.run(store).weights.is_file()
 
-    def initial_weights(self, results: Results) -> Path | None:
+    def initial_weights(self, store: Store) -> Path | None:
         """The file that the training starts from."""
         if self.after is None:
             return self.init_path
-        return self.after.shipped or self.after.run(results).weights
+        return self.after.shipped or self.after.run(store).weights
 
 
 @dataclass
@@ -129,7 +131,7 @@ class Plan:
     @functools.cached_property
     def records(self) -> Records:
         """The records of the profile, each read at most once."""
-        return Records(self.request.results.root / "records" / self.request.profile.name)
+        return Records(self.request.store.records(self.request.profile.name))
 
     @property
     def evaluations(self) -> list[Evaluation]:

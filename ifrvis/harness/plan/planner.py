@@ -15,9 +15,9 @@ from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signa
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.paths import short
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
-from ifrvis.harness.store.runs import short
 from ifrvis.harness.store.states import PlanState
 
 WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
@@ -100,6 +100,7 @@ class _Builder:
         hours = self.request.profile.est_hours.get(row.backbone)
         training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
         training.stills = stills
+        training.init_name = self.request.init.name if self.request.init else composed.train["init"]
         training.missing = missing_data + missing
         return self.trainings.setdefault(sig or name, training)
 
@@ -188,7 +189,7 @@ def _given_weights(path: Path) -> tuple[Path, str | None, str]:
 
 def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    folders, needed = plan.request.results.run_folders(), set[int]()
+    folders, needed = plan.request.store.run_folders(), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
@@ -199,7 +200,7 @@ def _look_up(plan: Plan) -> None:
             needed.add(id(training.after))
     for training in plan.trainings:
         unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
-        lacking = id(training) in needed and not training.has_weights(plan.request.results)
+        lacking = id(training) in needed and not training.has_weights(plan.request.store)
         if training.shipped or not (unfinished or lacking):
             missing = any(each.state == "data missing" for each in training.evaluations)
             training.state = "data missing" if missing and not training.shipped else "complete"
@@ -220,7 +221,7 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     evaluation.problem = records.problem(train_sig, sig)
     if record is not None:
         evaluation.record = record
-        evaluation.state = "complete" if record["protocol"] == evaluation.protocol else "other protocol"
+        evaluation.state = "complete" if record.protocol == evaluation.protocol else "other protocol"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
@@ -228,7 +229,7 @@ def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
     split = evaluation.split.fingerprint
     if evaluation.protocol != "server" or split is None:
         return False
-    return evaluation.training.run(request.results).predictions(evaluation.inference, split).is_file()
+    return evaluation.training.run(request.store).predictions(evaluation.inference, split).is_file()
 
 
 def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> PlanState:
@@ -238,7 +239,7 @@ def _unfinished_state(training: Training, request: Request, folders: dict[str, P
         training.waits_for = f"{training.after.name}, which it starts from, failed"
         return "failed"
     if short(training.sig) in folders:
-        run = training.run(request.results)
+        run = training.run(request.store)
         training.attempt, training.waits_for = latest(run), why_blocked(run)
         match training.attempt and training.attempt.state():
             case "pending" | "running" as alive:

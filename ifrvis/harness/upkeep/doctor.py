@@ -96,7 +96,7 @@ def _cuda(plan: Plan, said: dict[str, Any]) -> Check:
 
 
 def _threads(plan: Plan) -> Check:
-    threads = max((int(each.spec["threads"]) for each in plan.trainings), default=1)
+    threads = max((each.spec.threads for each in plan.trainings), default=1)
     found = f"{num_cores()} cores, {threads} threads a run, {default_jobs(threads)} runs at once"
     if threads <= num_cores():
         return Check("threads", "ok", found)
@@ -117,7 +117,7 @@ def _data(plan: Plan) -> Check:
 
 
 def _weights(plan: Plan) -> Check:
-    wanting = {each.init_path for each in plan.trainings if each.init_path is not None and each.spec["init"] is None}
+    wanting = {each.init_path for each in plan.trainings if each.init_path is not None and each.spec.init is None}
     missing = sorted(map(str, wanting))
     found = (
         f"{len(missing)} files are not here, or are not what recipes name"

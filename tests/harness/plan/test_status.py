@@ -24,14 +24,14 @@ SMOKE = ["table1", "--profile", "smoke", "--rows", "mask2former-r50-ytvis19", "-
 )
 def test_a_last_attempt_that_died_says_why(make_request, ending, line):
     request = make_request(num_seeds=1)
-    attempt = claim(make_plan(request).trainings[0].run(request.results), {})
+    attempt = claim(make_plan(request).trainings[0].run(request.store), {})
     attempt.end(ending[0], kind=ending[1], message=ending[2])
     assert status_lines(make_plan(request))[0].endswith(line)
 
 
 def test_one_that_was_killed_with_its_launcher_says_that_much(make_request):
     request = make_request(num_seeds=1)
-    attempt = claim(make_plan(request).trainings[0].run(request.results), {})
+    attempt = claim(make_plan(request).trainings[0].run(request.store), {})
     (attempt.folder / "job.json").write_text(json.dumps(this_process() | {"started": "0"}))
     assert status_lines(make_plan(request))[0].endswith("pending         attempt 1 was killed: it left no word")
 

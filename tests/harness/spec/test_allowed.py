@@ -13,7 +13,7 @@ from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature, train_spec
 from ifrvis.harness.store.attempts import attempts_of, claim
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.packed import packed
 from ifrvis.worker import run_attempt
 
@@ -79,8 +79,8 @@ def test_tables_profiles_and_options_run_nothing(hostile, asked, command, tmp_pa
 def run_from_elsewhere(hostile, tmp_path):
     """A run's folder whose specification has the signature that its name says."""
     composed, spec = thin()
-    spec["model"]["backbone"] = hostile[0]
-    run = Results(tmp_path / "results").run("ours-r50-ytvis19-s0", train_signature(spec))
+    spec.model["backbone"] = hostile[0]
+    run = Store(tmp_path / "results").run("ours-r50-ytvis19-s0", train_signature(spec))
     run.write_spec(spec)
     evaluations = [{"inference": composed.inference, "role": "heldout", "split": "0", "protocol": "heldout"}]
     job = {"dataset": "smoke19", "data_root": str(tmp_path), "evaluations": evaluations, "train_sig": run.train_sig}
@@ -142,8 +142,8 @@ def test_what_recipes_do_not_have_is_refused_wherever_it_stands(path, value):
 
 
 def test_a_sound_specification_passes_and_each_recipe_is_one():
-    check_training(thin()[1], "here")
-    spec = thin()[1]
+    spec = thin()[1].model_dump()
+    check_training(spec, "here")
     spec["sampler"] = {"type": "os.system"}
     with pytest.raises(UserError, match=r"^Remove 'type' from train\.sampler of here"):
         check_training(spec, "here")
