@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
@@ -111,17 +112,39 @@ def test_training_learns_and_tells_how_it_goes(run, spec):
     assert {name for name, _, _ in scalars} > {"train/lr", "train/grad_norm", "train/loss_dice", "train/d0.loss_cls"}
 
 
-def test_batches_without_any_object_are_trained_on(run, spec, split):
-    """The only mask stands in one frame of very many, all of which are the same file."""
+def almost_empty(split):
+    """Annotations whose only mask stands in one frame of very many, all of which are the same file."""
     video, track = split.annotations.videos[0], split.annotations.tracks_of(split.annotations.videos[0].id)[0]
     long = replace(video, file_names=video.file_names[:1] * 2000)
     rare = replace(track, masks=(track.masks[0], *[None] * 1999), areas=(None,) * 2000)
-    annotations = replace(split.annotations, videos=(long,), tracks=(rare,))
+    return replace(split.annotations, videos=(long,), tracks=(rare,))
+
+
+def test_batches_without_any_object_are_trained_on(run, spec, split):
     spec["iterations"] = 2
     progress = []
-    run(spec, annotations=annotations, on_progress=progress.append)
+    run(spec, annotations=almost_empty(split), on_progress=progress.append)
     assert progress[0].loss_parts["loss_mask"] == 0
     assert progress[0].loss_parts["loss_cls"] > 0
+
+
+@pytest.mark.parametrize("num_frames", [1, 2])
+@pytest.mark.parametrize("method", ["mask2former", "ours"])
+def test_no_step_leaves_a_weight_out(run, spec_of, split, tmp_path, method, num_frames):
+    """On GPUs torch is told so, and would stop where a weight got no gradient."""
+    spec = spec_of(method)
+    spec["sampler"]["num_frames"], spec["iterations"] = num_frames, 1
+    left_out = []
+
+    def count(optimizer, *_):
+        weights = [each for group in optimizer.param_groups for each in group["params"]]
+        left_out.append(sum(each.grad is None for each in weights))
+
+    hook = register_optimizer_step_pre_hook(count)
+    for annotations in (split.annotations, almost_empty(split)):
+        run(spec, annotations=annotations, folder=tmp_path / f"{len(left_out)}")
+    hook.remove()
+    assert left_out == [0, 0]
 
 
 def test_a_loss_that_is_not_finite_names_iteration_and_videos(run, spec, split, tmp_path):
