@@ -240,12 +240,12 @@ def test_axe_finds_nothing(browser, report, size, scheme):
             assert found["passes"] > 10
 
 
-def test_hostile_text_in_every_field_changes_nothing(browser, make_state, tmp_path):
+def test_hostile_text_in_every_field_changes_nothing(browser, make_report, tmp_path):
     from dataclasses import replace
 
     pages = []
     for text in ("plain", HOSTILE):
-        state = make_state("table1", {ROWS[0]: {0: 0.2, 1: 0.4}, ROWS[1]: {0: 0.3, 1: 0.5}})
+        state = make_report("table1", {ROWS[0]: {0: 0.2, 1: 0.4}, ROWS[1]: {0: 0.3, 1: 0.5}})
         rows = []
         for each in state.rows:
             row = replace(each.row, label=text, group=text, data=text, note=text)

@@ -36,8 +36,8 @@ def data_of(page):
 
 
 @pytest.fixture
-def state(make_state):
-    return make_state("table1", {ROW: {0: 0.2, 1: 0.4}, OURS: {0: 0.3}}, states={OURS: "running"})
+def state(make_report):
+    return make_report("table1", {ROW: {0: 0.2, 1: 0.4}, OURS: {0: 0.3}}, states={OURS: "running"})
 
 
 def hostile_copy(value):
@@ -73,8 +73,8 @@ def test_policy_lets_nothing_in_but_its_own_style_and_script(state):
             assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
-def test_page_names_no_other_place(state, make_state):
-    figure = make_state("figure4", {"ours-r50-lambda0.3-ytvis19": {0: 0.2, 1: 0.3}})
+def test_page_names_no_other_place(state, make_report):
+    figure = make_report("figure4", {"ours-r50-lambda0.3-ytvis19": {0: 0.2, 1: 0.3}})
     seen = Seen(make_page([figure, state], {"figure4.png": b"png"}, []))
     assert sum(tag == "img" for tag, _ in seen.elements) == 1
     places = [value for _, attributes in seen.elements for key, value in attributes.items() if key in ("src", "href")]
