@@ -45,7 +45,7 @@ class ClipDropPath(DropPath):
 def replace_drop_path(model: nn.Module) -> None:
     """Put `ClipDropPath` in the place of the host's modules; no parameter of the model changes its name."""
     children = [(parent, *child) for parent in model.modules() for child in parent.named_children()]
-    found = [each for each in children if type(each[2]) is DropPath]
+    found: list[tuple[nn.Module, str, DropPath]] = [each for each in children if type(each[2]) is DropPath]
     for number, (parent, name, child) in enumerate(found):
         setattr(parent, name, ClipDropPath(child.drop_prob, number))
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_bytes, sha256_file
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.records import Record, read_record
 from ifrvis.harness.upkeep.verify import Finding
 from ifrvis.reporting.match import make_reports
-from ifrvis.reporting.output import MANIFEST, Asked, Entry, Manifest, figure_digest, outputs_of, profile_digest
+from ifrvis.reporting.output import MANIFEST, Entry, Manifest, figure_digest, outputs_of, profile_digest
 from ifrvis.reporting.report import Report
 from ifrvis.schema import read_model
 

@@ -54,7 +54,7 @@ class JudgedClaim:
     def to_json(self) -> dict[str, Any]:
         """The same as JSON has it."""
         shown = {"text": self.claim.text, "place": self.claim.place, "note": self.claim.note, "verdict": self.verdict}
-        return {**shown, "pairs": [asdict(each) for each in self.pairs]}
+        return {**shown, "pairs": [asdict(each) | {"statement": each.statement.model_dump()} for each in self.pairs]}
 
 
 def judge(
@@ -111,7 +111,7 @@ def _judged(
     of_pair = [cells[row, says.metric] for row in (first, second)]
     if difference is None:
         verdict = "undecided" if all(cell.n for cell in of_pair) else "not run"
-        why = next((cell.missing for cell in of_pair if cell.missing), "one seed")
+        why = next((cell.missing for cell in of_pair if cell.missing), "one seed").replace("not run", "")
     elif undecided or p is None:
         why = undecided or "no spread over seeds"
     elif p < 1 - LEVEL:

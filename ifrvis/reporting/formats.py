@@ -165,7 +165,11 @@ def terminal(report: Report) -> Group:
     for line in grid.lines:
         of_metric = [line.cells[left : left + span] for left in range(0, len(line.cells), span)]
         cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in of_metric]
-        table.add_row(*map(Text, [line.row.id, str(line.n), *cells]))
+        table.add_row(*(Text(plain_text(each)) for each in (" ".join(line.heads), str(line.n))), *map(Text, cells))
     notes = [f"(in brackets: {grid.sources[0]})"] if span > 1 else []
     notes += [f"{each.verdict}: {each.claim.text}" for each in report.claims if each.verdict != "not run"]
-    return Group(*(Text(plain_text(text)) for text in (grid.title, grid.head)), table, *(Text(plain_text(text)) for text in notes))
+    return Group(
+        *(Text(plain_text(text)) for text in (grid.title, grid.head)),
+        table,
+        *(Text(plain_text(text)) for text in notes),
+    )

@@ -68,7 +68,7 @@ def _sources(report: Report) -> tuple[str, ...]:
 
 
 def _flags(report: Report) -> str:
-    flags = [] if report.profile.means_something else [report.profile.name]
+    flags = [] if report.means_something else [report.profile.name]
     flags += [f"off-spec ({report.off_spec})"] if report.off_spec else []
     return ", ".join(flags) + (" · " if flags else "")
 
@@ -125,7 +125,7 @@ def _cell_text(metric: str, cell: Cell) -> str:
 
 def _notes(report: Report) -> list[str]:
     gaps = [note for each in report.rows for note in _gaps(report, each)]
-    if not report.profile.means_something:
+    if not report.means_something:
         return [f"Profile {report.profile.name}: {report.profile.title}.", *gaps]
     rows = [f"{each.row.id}: {each.row.note}" for each in report.rows if each.row.note]
     return [*_comparison(report), *report.table.notes, *rows, *gaps]
@@ -160,7 +160,7 @@ def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
     """What a row's numbers lack, or would not tell."""
     row = each.row.id
     if each.row.quoted:
-        yield f"{row}: quoted from {each.row.source}."
+        yield f"{row}: quoted from {each.row.source} (protocol {each.row.protocol})."
     lost = [str(seed) for seed in report.seeds if seed not in each.found]
     if each.found and lost:
         yield f"{row}: no record of seed {', '.join(lost)}."

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, load_dataset
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import Composed, compose
+from ifrvis.harness.spec.compose import Composed, compose_row
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import SCORING_VERSION, run_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
@@ -53,7 +53,7 @@ class _Matcher:
             return RowRecords(row, {})
         request = self._request
         dataset = _dataset(request.dataset or request.profile.datasets.get(row.dataset, row.dataset))
-        composed = compose(row, request.profile, request.overrides, num_classes=dataset.config.categories)
+        composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
         found: dict[int, list[Record]] = {}
         elsewhere: list[Record] = []
         for seed in request.seeds(table) if not composed.not_implemented else ():
@@ -73,7 +73,9 @@ class _Matcher:
             return False
         wanted = [_fingerprint(dataset, role) for role in ROLES[record.protocol]]
         known = [None if composed.train["stills"] else wanted[0], wanted[1]]
-        if any(one is not None and one != other for one, other in zip(known, (record.data.train, record.data.evaluation))):
+        if any(
+            one is not None and one != other for one, other in zip(known, (record.data.train, record.data.evaluation))
+        ):
             return False
         spec = train_spec(composed, data=record.data.train, init=record.spec.train.init, seed=seed)
         return train_signature(spec) == record.train_sig

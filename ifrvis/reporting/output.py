@@ -1,7 +1,6 @@
 """The files of reports, and the manifest of what they were made from."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +8,7 @@ from pydantic import Field, JsonValue
 
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, sha256_bytes, write_atomically
-from ifrvis.harness.spec.compose import Profile
+from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.store.playback import Scene
 from ifrvis.reporting.as_json import table_json
@@ -124,13 +123,15 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
     shows = manifest.shown([report.stem for report in reports])
     entry = PageEntry(sha256=sha256_bytes(page.encode()), shows=shows, scenes=digests)
     write_atomically(folder / name, page)
-    write_atomically(folder / MANIFEST, Manifest(reports=manifest.reports, pages={**manifest.pages, name: entry}).text())
+    write_atomically(
+        folder / MANIFEST, Manifest(reports=manifest.reports, pages={**manifest.pages, name: entry}).text()
+    )
     return [folder / name]
 
 
 def profile_digest(profile: Profile) -> str:
     """A digest of a profile's content: two files may give their profiles one name."""
-    return _digest(asdict(profile))
+    return _digest(profile.model_dump())
 
 
 def figure_digest(report: Report) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ifrvis.harness.spec.compose import Profile
+from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.store.records import Record
@@ -87,10 +87,15 @@ class Report:
         return self.table.name + ("-off-spec" if self.off_spec else "")
 
     @property
+    def means_something(self) -> bool:
+        """Whether these numbers do."""
+        return self.profile.numbers != "nothing"
+
+    @property
     def shows_paper(self) -> bool:
         """Whether the paper's values have columns: never beside numbers that mean nothing, nor where it prints none."""
         means = (mean for each in self.rows for mean, _ in each.row.published.values())
-        return self.profile.means_something and any(mean is not None for mean in means)
+        return self.means_something and any(mean is not None for mean in means)
 
     @property
     def compares(self) -> bool:
@@ -100,8 +105,8 @@ class Report:
     @property
     def undecided(self) -> str:
         """Why no claim is decided; empty where claims are."""
-        if not self.profile.means_something or self.off_spec:
-            return "off-spec" if self.profile.means_something else self.profile.name
+        if not self.means_something or self.off_spec:
+            return "off-spec" if self.means_something else self.profile.name
         declared = len(self.table.seeds)
         return f"{len(self.seeds)} of {declared} seeds" if len(self.seeds) < declared else ""
 

@@ -52,7 +52,7 @@ class GlobalBatch:
 
 
 @dataclass(frozen=True)
-class _Iterations(Dataset):
+class _Iterations(Dataset["GlobalBatch | UserError"]):
     """Iteration number -> one process's share of it, with its own counts.
 
     Errors are returned: a worker that raises them wraps them in a traceback.

@@ -17,7 +17,8 @@ from ifrvis.datasets.rle import decode, encode
 from ifrvis.datasets.ytvis import Annotations, Category, Video
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
-from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.compose import compose_row
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.inference import modes
 from ifrvis.inference.background import in_background
@@ -142,7 +143,7 @@ def test_ties_go_to_the_first_query_and_class():
 
 def test_a_real_model_predicts_what_the_hosts_inference_does(videos, tmp_path):
     row = next(row for row in load_table("table1").rows if row.id == "mask2former-r50-ytvis19")
-    config = compose(row, load_profile("smoke"), {}, num_classes=2).model
+    config = compose_row(row, load_profile("smoke"), {}, num_classes=2).model
     model = build_model(config, seed=0)
     found = next(predict_split(model, videos, tmp_path, SIDE_80))
     frames = [cv2.imread(str(tmp_path / f"{t}.png")) for t in range(LENGTH)]

@@ -6,7 +6,7 @@ from models.conftest import features
 
 from ifrvis.models import ifr_layers
 from ifrvis.models.decoding import FrameFeatures, LayerOutput
-from ifrvis.models.losses import focal_loss
+from ifrvis.models.losses import FocalClasses
 from ifrvis.models.targets import ClipTargets, Normalisers, clip_targets
 
 
@@ -160,10 +160,11 @@ def test_clips_of_any_length_decode_to_the_last_layer_of_forward(make_head, num_
     head, draws = make_head(dtype=torch.float32)
     frames = make_frames(draws, num_frames, 16, (1, 2), torch.float32)
     cls_logits, masks = mask_logits(head, frames, 1)[-1]
-    decoded = head.decode_frames(frames)
-    torch.testing.assert_close(decoded.class_probs, cls_logits[0].sigmoid().detach())
-    last = num_frames - 1
-    torch.testing.assert_close(decoded.mask_logits(torch.arange(6), last), masks[0, :, last].detach())
+    last = head.decode_clips(head.levels(frames), num_frames)
+    torch.testing.assert_close(last.cls_logits, cls_logits.detach())
+    torch.testing.assert_close(
+        torch.einsum("nc,chw->nhw", last.mask_embeds[0, -1], frames.mask_features[-1]), masks[0, :, -1].detach()
+    )
 
 
 def test_chunks_of_frames_change_nothing(make_head, monkeypatch):
@@ -219,12 +220,12 @@ def test_cross_frame_losses_follow_by_hand(make_head):
     gt_masks = torch.stack([torch.zeros(64, 64), torch.ones(64, 64)])[None]
     target = ClipTargets(torch.tensor([1]), gt_masks, "v", (0,))
     layers = [LayerOutput(torch.zeros(1, 6, 3), embeds)] * 2
-    losses = head.loss_by_feat(layers, maps, [target], Normalisers(1, 1, 1))
+    losses = head.supervision.losses(layers, maps, [target], Normalisers(1, 1, 1))
     assert float(losses["d0.loss_mask"]) == pytest.approx(5 * 100, rel=0.05)  # both own masks are wrong
     # The query of frame 1 is right on frame 2, and that of frame 2 is right on frame 1: the cross terms are nothing.
     assert float(losses["loss_mask"]) == pytest.approx(5 * 100, rel=0.05)
     swapped = [LayerOutput(torch.zeros(1, 6, 3), -embeds)] * 2
-    losses = head.loss_by_feat(swapped, maps, [target], Normalisers(1, 1, 1))
+    losses = head.supervision.losses(swapped, maps, [target], Normalisers(1, 1, 1))
     assert float(losses["d0.loss_mask"]) == pytest.approx(0, abs=5 * 5)
     assert float(losses["loss_mask"]) == pytest.approx(5 * 0.5 * 100, rel=0.1)
 
@@ -232,9 +233,7 @@ def test_cross_frame_losses_follow_by_hand(make_head):
 def test_focal_loss_is_the_written_one_and_counts_no_object_as_no_class():
     cls_logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     classes = torch.tensor([0, 3, 2, 3, 1])
-    torch.testing.assert_close(
-        focal_loss(cls_logits, classes, alpha=0.25, gamma=2.0), literal.focal(cls_logits, classes)
-    )
+    torch.testing.assert_close(FocalClasses(0.25, 2.0).loss(cls_logits, classes), literal.focal(cls_logits, classes))
 
 
 def test_classes_start_at_their_prior(build):
@@ -300,11 +299,11 @@ def test_mixed_precision_trains_and_decodes(build, make_clip, method):
     plain = model.track_head.loss(features(model, 2), [clip])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = model.track_head.loss(features(model, 2), [clip])
-        decoded = model.track_head.decode_clip(features(model, 2))
+        found = model.track_head.predict(features(model, 2), clip)
     assert all(value.dtype == torch.float32 and torch.isfinite(value) for value in mixed.values())
     for name in ("d0.loss_cls", "d0.loss_mask", "d0.loss_dice"):  # later ones may be matched otherwise
         torch.testing.assert_close(mixed[name], plain[name], rtol=0.1, atol=0.1)
-    assert decoded.class_probs.dtype == torch.float32
+    assert found[0].scores.dtype == torch.float32
 
 
 @pytest.mark.parametrize("method", ["mask2former", "ours"])

@@ -55,14 +55,14 @@ def test_losses_of_constant_masks_follow_by_hand(build, monkeypatch, num_frames,
 
     monkeypatch.setattr("ifrvis.models.losses.uniform_points", centre)
     head = build("mask2former", host_mask_loss=host_mask_loss).track_head
-    num_points, logit = head.sampling.num_points, 0.7
+    num_points, logit = head.supervision.sampling.num_points, 0.7
     embeds = torch.zeros(1, num_frames, 6, 16)
     embeds[..., 0] = torch.tensor([logit, -9, -9, -9, -9, -9])
     mask_features = torch.zeros(1, num_frames, 16, 8, 8)
     mask_features[:, :, 0] = 1.0
     target = ClipTargets(torch.tensor([1]), torch.ones(1, num_frames, 8, 8), "v", None)
     layer = LayerOutput(torch.zeros(1, 6, 4), embeds)
-    losses = head.loss_by_feat([layer], mask_features, [target], Normalisers(1, 1, 1))
+    losses = head.supervision.losses([layer], mask_features, [target], Normalisers(1, 1, 1))
     prob = 1 / (1 + math.exp(-logit))
     assert float(losses["loss_cls"]) == pytest.approx(2 * math.log(4), abs=1e-6)
     times = num_frames if host_mask_loss else 1
@@ -130,20 +130,18 @@ def test_inference_frame_by_frame_is_the_fused_attention_of_training(build, num_
     torch.testing.assert_close(streamed.mask_embeds, fused.mask_embeds.detach(), rtol=1e-5, atol=1e-5)
 
 
-def test_decode_clip_is_the_last_layer_of_forward_whatever_the_chunks(build, make_clip, monkeypatch):
+def test_a_decoded_clip_is_the_last_layer_of_forward_whatever_the_chunks(build, make_clip, monkeypatch):
     model = build("mask2former").eval()
-    clip = make_clip([[1] * 5])
+    head, clip = model.track_head, make_clip([[1] * 5])
     with torch.no_grad():
         x = features(model, 5)
-    cls_logits, mask_logits = model.track_head(x, [clip])
-    monkeypatch.setattr("ifrvis.models.mask2former._FRAMES_PER_CHUNK", 2)
-    decoded = model.track_head.decode_clip(x)
-    torch.testing.assert_close(decoded.class_probs, cls_logits[-1][0].softmax(-1)[:, :-1].detach())
-    queries = torch.tensor([4, 0])
-    for t in range(5):
-        torch.testing.assert_close(
-            decoded.mask_logits(queries, t), mask_logits[-1][0, queries, t].detach(), rtol=1e-4, atol=1e-4
-        )
+        cls_logits, mask_logits = head(x, [clip])
+        monkeypatch.setattr("ifrvis.models.mask2former._FRAMES_PER_CHUNK", 2)
+        frames = head.encode_frames(x)
+        last = head.decode_clips(head.levels(frames), 5)
+    torch.testing.assert_close(last.cls_logits, cls_logits[-1])
+    masks = torch.einsum("tnc,tchw->nthw", last.mask_embeds[0], frames.mask_features)
+    torch.testing.assert_close(masks, mask_logits[-1][0], rtol=1e-4, atol=1e-4)
 
 
 def test_predict_without_rescale_keeps_the_networks_size(build, make_clip):

@@ -1,12 +1,11 @@
 """Reports of small tables with known records."""
 
 import io
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.provenance import Code, Hardware, Provenance
@@ -14,7 +13,9 @@ from ifrvis.harness.store.records import Data, Life, Record
 from ifrvis.reporting.report import Report, RowRecords
 
 MADE_BY = Provenance(
-    code=Code(version="1", commit="c" * 40), versions={"torch": "2"}, hardware=Hardware(machine="x86_64", processor="one", cores=1, system="linux")
+    code=Code(version="1", commit="c" * 40),
+    versions={"torch": "2"},
+    hardware=Hardware(machine="x86_64", processor="one", cores=1, system="linux"),
 )
 
 
@@ -36,7 +37,7 @@ def make_report():
     """A report of some rows of a packed table: `values[row id][seed]` is one value for every metric, or a dict."""
 
     def build(name, values, *, seeds=(0, 1), profile="mini", request={}, scored="heldout", **changes):
-        table, rows = replace(load_table(name), **changes), []
+        table, rows = load_table(name).model_copy(update=changes), []
         for row in (row for row in table.rows if row.id in values):
             found = {}
             for seed, given in sorted(values[row.id].items()):

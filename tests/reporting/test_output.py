@@ -30,18 +30,14 @@ def reports(make_report):
         "external": make_report(
             "table1", rows, seeds=range(5), profile="paper", protocol="server", scored="server", metrics=("AP", "AP50")
         ),
-        "partial": make_report(
-            "table1", {M2F: {0: 0.25, 1: 0.27}, OURS: {1: 0.5}, "seqformer-r50-coco-ytvis19": {}}
-        ),
+        "partial": make_report("table1", {M2F: {0: 0.25, 1: 0.27}, OURS: {1: 0.5}, "seqformer-r50-coco-ytvis19": {}}),
         "one-seed": make_report("table3", {M2F: {0: TRACKING}}, seeds=[0], profile="paper"),
         "tracking": make_report("table3", {M2F: {0: TRACKING, 1: BETTER}}, profile="paper"),
         "smoke": make_report("table1", {M2F: {0: 0.01, 1: 0.02}}, profile="smoke", request={"dataset": "real_vis"}),
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["complete", "empty", "external", "partial", "one-seed", "tracking", "smoke"]
-)
+@pytest.mark.parametrize("name", ["complete", "empty", "external", "partial", "one-seed", "tracking", "smoke"])
 def test_report_equals_its_golden_files(name, reports, golden, shown):
     golden(f"{name}.md", markdown(reports[name]))
     golden(f"{name}.tex", latex(reports[name]))

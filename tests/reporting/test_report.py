@@ -56,11 +56,11 @@ def test_of_two_records_of_one_seed_none_counts_and_both_are_named(make_report):
 
 def test_quoted_row_shows_what_was_published_and_its_source(make_report):
     report = make_report("table1", {ROW: {}})
-    row = replace(report.rows[0].row, quoted=True, source="Cheng et al., 2021, Table 1")
+    row = report.rows[0].row.model_copy(update={"quoted": True, "source": "Cheng et al., 2021", "protocol": "server"})
     quoted = replace(report, rows=(RowRecords(row, {}),))
     assert cell(quoted) == Cell(0, missing="quoted")
     assert "| 46.4 ± 0.8 | quoted |" in markdown(quoted)
-    assert "quoted from Cheng et al., 2021, Table 1" in markdown(quoted)
+    assert "quoted from Cheng et al., 2021 (protocol server)" in markdown(quoted)
 
 
 def test_metric_that_no_record_holds_is_not_scored(make_report):

@@ -6,18 +6,18 @@ import json
 import cv2
 import numpy as np
 import pytest
+from ifrvis.reporting.web.viewer import scenes
 from kept_runs import finish, perfect, swapped
 
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.rle import decode
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.runs import Results
 from ifrvis.packed import packed
 from ifrvis.reporting.web import viewer
-from ifrvis.reporting.web.viewer import scenes
 
 M2F, OURS = "mask2former-r50-ytvis19", "ours-r50-ytvis19"
 
