@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ifrvis.reporting.figure import figure_json
 from ifrvis.reporting.report import Report, RowRecords
 
 
@@ -21,7 +20,6 @@ def table_data(report: Report) -> dict[str, Any]:
         **{"off_spec": report.off_spec, "protocol": table.protocol, "declared_seeds": table.seeds},
         **{"seeds": report.seeds, "metrics": table.metrics, "rows": [_row(report, each) for each in report.rows]},
         "claims": [each.to_json() for each in report.claims],
-        **({"figure": figure_json(report)} if table.axis else {}),
     }
 
 

@@ -11,7 +11,7 @@ from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.records import Record, read_record
 from ifrvis.harness.upkeep.verify import Finding
 from ifrvis.reporting.match import make_reports
-from ifrvis.reporting.output import MANIFEST, Entry, Manifest, figure_digest, outputs_of, profile_digest
+from ifrvis.reporting.output import MANIFEST, Entry, Manifest, outputs_of, profile_digest
 from ifrvis.reporting.report import Report
 from ifrvis.schema import read_model
 
@@ -55,23 +55,18 @@ def _verify_file(path: Path, digest: str) -> Finding:
 
 def _verify_report(entry: Entry, folder: Path, home: Path) -> Iterator[Finding]:
     """Check the files of one report against the manifest, then against what its records give now."""
-    figures = entry.figure.files if entry.figure else {}
-    found = [_verify_file(folder / name, digest) for name, digest in {**entry.outputs, **figures}.items()]
+    why, outcome, same = "its records and table give another; `ifrvis report` writes it", "CHANGED", set[str]()
     try:
-        report = _made_again(entry, home)
+        again = {name: sha256_bytes(text.encode()) for name, text in outputs_of(_made_again(entry, home)).items()}
+        same = {name for name, digest in entry.outputs.items() if again.get(name) == digest}
+        same |= entry.figures.keys() if same == entry.outputs.keys() else set()
     except _RecordError as error:
-        yield from (Finding("CHANGED", each.path, str(error)) if each.outcome == "verified" else each for each in found)
-        return
+        why = str(error)
     except UserError as error:  # it was made of a table, a profile or a data set that are not packed, or have changed
-        yield from (Finding("not kept", each.path, f"not made again: {error}") for each in found)
-        return
-    outputs = {name: sha256_bytes(text.encode()) for name, text in outputs_of(report).items()}
-    drawn = entry.figure is None or entry.figure.data == figure_digest(report)
-    for each in found:
-        name = each.path.name
-        same = drawn if name in figures else outputs.get(name) == entry.outputs[name]
-        why = "its records and table give another; `ifrvis report` writes it"
-        yield each if same or each.outcome != "verified" else Finding("CHANGED", each.path, why)
+        why, outcome = f"not made again: {error}", "not kept"
+    for name, digest in {**entry.outputs, **entry.figures}.items():
+        found = _verify_file(folder / name, digest)
+        yield found if found.outcome != "verified" or name in same else Finding(outcome, found.path, why)
 
 
 class _RecordError(Exception):
@@ -89,15 +84,9 @@ def _made_again(entry: Entry, home: Path) -> Report:
     profile = load_profile(asked.profile)
     if profile_digest(profile) != asked.profile_sha256:
         raise UserError(f"Report again: profile {asked.profile!r} is another than it was made under.")
-    request = TableRequest(
-        (load_table(asked.table),),
-        profile,
-        asked.rows,
-        asked.num_seeds,
-        asked.overrides,
-        asked.dataset,
-        Path(asked.init) if asked.init else None,
-    )
+    init = Path(asked.init) if asked.init else None
+    options = asked.rows, asked.num_seeds, asked.overrides, asked.dataset, init
+    request = TableRequest((load_table(asked.table),), profile, *options)
     (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()])
     return report
 

@@ -5,7 +5,7 @@
 
 import io
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.reporting.report import Report
@@ -55,11 +55,6 @@ def figure_data(report: Report) -> list[Panel]:
         stds = tuple(None if cell.std is None else cell.std * unit for cell in cells)
         panels.append(Panel(metric, tuple(float(row.set[axis.key]) for row in rows), seeds, means, stds))
     return panels
-
-
-def figure_json(report: Report) -> list[dict[str, Any]]:
-    """The same as JSON has it."""
-    return [asdict(panel) for panel in figure_data(report)]
 
 
 def figure_files(report: Report) -> dict[str, bytes]:

@@ -1,7 +1,5 @@
 """One table, and the claims on it, as Markdown, LaTeX, CSV and in the terminal."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 
@@ -139,37 +137,20 @@ def seeds_csv(report: Report) -> str:
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
-def summary_csv(report: Report) -> str:
-    """A line per row and metric: n, mean and std at full precision or what is missing, and the paper's values."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    paper = list(AS_PRINTED.values()) if report.shows_paper else []
-    numbers = ["n", "mean", "std", "mean_low_95", "mean_high_95", "missing"]
-    writer.writerow(["table", "row", "profile", "protocol", "metric", "seeds", *numbers, *paper])
-    profile = f"{report.profile.name} off-spec" if report.off_spec else report.profile.name
-    rows = {each.row.id: each.row for each in report.rows}
-    for (row_id, metric), cell in report.cells.items():
-        named = [report.table.name, row_id, profile, report.table.protocol, metric, " ".join(map(str, report.seeds))]
-        published = rows[row_id].published.get(metric, (None, None)) if paper else ()
-        measured = [cell.n, cell.mean, cell.std, *(cell.interval or ("", "")), csv_text(cell.missing)]
-        writer.writerow([*map(csv_text, named), *measured, *published])
-    return stream.getvalue()
-
-
 def terminal(report: Report) -> Group:
     """The table for a terminal: a column a metric, measured values above the paper's; no number is cut off."""
     grid, span = make_grid(report), len(make_grid(report).sources)
     table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_lines=span > 1)
     for head in ("", "n", *grid.metrics):
-        table.add_column(Text(plain_text(head)), justify="right" if head else "left", overflow="fold")
+        table.add_column(_plain(head), justify="right" if head else "left", overflow="fold")
     for line in grid.lines:
         of_metric = [line.cells[left : left + span] for left in range(0, len(line.cells), span)]
         cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in of_metric]
-        table.add_row(*(Text(plain_text(each)) for each in (" ".join(line.heads), str(line.n))), *map(Text, cells))
+        table.add_row(_plain(" ".join(line.heads)), _plain(str(line.n)), *map(Text, cells))
     notes = [f"(in brackets: {grid.sources[0]})"] if span > 1 else []
     notes += [f"{each.verdict}: {each.claim.text}" for each in report.claims if each.verdict != "not run"]
-    return Group(
-        *(Text(plain_text(text)) for text in (grid.title, grid.head)),
-        table,
-        *(Text(plain_text(text)) for text in notes),
-    )
+    return Group(_plain(grid.title), _plain(grid.head), table, *map(_plain, notes))
+
+
+def _plain(text: str) -> Text:
+    return Text(plain_text(text))

@@ -71,11 +71,10 @@ class _Matcher:
             return False
         if record.init != self._init_name(composed) or record.role != ROLES[record.protocol][1]:
             return False
-        wanted = [_fingerprint(dataset, role) for role in ROLES[record.protocol]]
-        known = [None if composed.train["stills"] else wanted[0], wanted[1]]
-        if any(
-            one is not None and one != other for one, other in zip(known, (record.data.train, record.data.evaluation))
-        ):
+        train, evaluation = (_fingerprint(dataset, role) for role in ROLES[record.protocol])
+        if evaluation not in (None, record.data.evaluation):
+            return False
+        if train not in (None, record.data.train) and not composed.train["stills"]:  # stills are in theirs, too
             return False
         spec = train_spec(composed, data=record.data.train, init=record.spec.train.init, seed=seed)
         return train_signature(spec) == record.train_sig

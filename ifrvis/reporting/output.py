@@ -12,8 +12,8 @@ from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.store.playback import Scene
 from ifrvis.reporting.as_json import table_json
-from ifrvis.reporting.figure import figure_files, figure_json
-from ifrvis.reporting.formats import claims_latex, figure_latex, latex, markdown, seeds_csv, summary_csv
+from ifrvis.reporting.figure import figure_files
+from ifrvis.reporting.formats import claims_latex, figure_latex, latex, markdown, seeds_csv
 from ifrvis.reporting.report import Report
 from ifrvis.schema import Model, Name, read_model
 
@@ -35,20 +35,13 @@ class Asked(Model):
     init: str | None
 
 
-class Figure(Model):
-    """What a figure shows, and its files, which depend on the version of matplotlib, too."""
-
-    data: Sha256
-    files: Digests
-
-
 class Entry(Model):
-    """One report: its records and files."""
+    """One report: its records, its files, and those of its figure, which depend on the version of matplotlib, too."""
 
     asked: Asked
     records: Digests
     outputs: Digests
-    figure: Figure | None = None
+    figures: Digests
 
 
 class PageEntry(Model):
@@ -64,8 +57,8 @@ class Manifest(Model):
 
     schema_: Literal[2] = Field(2, alias="schema")
     digest: str = ""
-    reports: dict[Name, Entry] = {}
-    pages: dict[Name, PageEntry] = {}
+    reports: dict[Name, Entry] = Field(default_factory=dict)
+    pages: dict[Name, PageEntry] = Field(default_factory=dict)
 
     def text(self) -> str:
         """The manifest as it is written, with its own digest."""
@@ -104,7 +97,6 @@ def outputs_of(report: Report) -> dict[str, str]:
         f"{stem}.md": markdown(report),
         f"{stem}.tex": latex(report),
         f"{stem}.csv": seeds_csv(report),
-        f"{stem}-summary.csv": summary_csv(report),
         f"{stem}.json": table_json(report),
         **({f"{stem}-claims.tex": claims_latex(report)} if report.claims else {}),
         **({f"{stem}-figure.tex": figure_latex(report)} if report.table.axis else {}),
@@ -122,21 +114,15 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
     digests = {scene.file_name: sha256_bytes(scene.text()) for scene in shown}
     shows = manifest.shown([report.stem for report in reports])
     entry = PageEntry(sha256=sha256_bytes(page.encode()), shows=shows, scenes=digests)
+    manifest = Manifest(reports=manifest.reports, pages={**manifest.pages, name: entry})
     write_atomically(folder / name, page)
-    write_atomically(
-        folder / MANIFEST, Manifest(reports=manifest.reports, pages={**manifest.pages, name: entry}).text()
-    )
+    write_atomically(folder / MANIFEST, manifest.text())
     return [folder / name]
 
 
 def profile_digest(profile: Profile) -> str:
     """A digest of a profile's content: two files may give their profiles one name."""
     return _digest(profile.model_dump())
-
-
-def figure_digest(report: Report) -> str:
-    """A digest of what a figure shows."""
-    return _digest(figure_json(report))
 
 
 def _digest(content: Any) -> str:
@@ -154,7 +140,7 @@ def _read(folder: Path) -> Manifest:
 
 
 def _entry(report: Report, outputs: dict[str, str], figures: dict[str, bytes]) -> Entry:
-    request, files = report.request, {name: sha256_bytes(data) for name, data in figures.items()}
+    request = report.request
     asked = Asked(
         table=report.table.name,
         rows=tuple(each.row.id for each in report.rows),
@@ -169,5 +155,5 @@ def _entry(report: Report, outputs: dict[str, str], figures: dict[str, bytes]) -
         asked=asked,
         records={record.file_name: record.digest for each in report.rows for record in each.behind},
         outputs={name: sha256_bytes(text.encode()) for name, text in outputs.items()},
-        figure=Figure(data=figure_digest(report), files=files) if figures else None,
+        figures={name: sha256_bytes(data) for name, data in figures.items()},
     )

@@ -1,6 +1,7 @@
 """Reports of small tables with known records."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -36,7 +37,7 @@ def record(row, seed, metrics, profile, protocol):
 def make_report():
     """A report of some rows of a packed table: `values[row id][seed]` is one value for every metric, or a dict."""
 
-    def build(name, values, *, seeds=(0, 1), profile="mini", request={}, scored="heldout", **changes):
+    def build(name, values, *, seeds=(0, 1), profile="mini", request=None, scored="heldout", **changes):
         table, rows = load_table(name).model_copy(update=changes), []
         for row in (row for row in table.rows if row.id in values):
             found = {}
@@ -46,7 +47,7 @@ def make_report():
                     found[seed] = [record(row, seed, metrics, profile, scored)]
             elsewhere = [each for (each,) in found.values()] if scored != table.protocol else ()
             rows.append(RowRecords(row, {} if elsewhere else found, elsewhere))
-        request = TableRequest((table,), load_profile(profile), tuple(values), len(seeds), **request)
+        request = TableRequest((table,), load_profile(profile), tuple(values), len(seeds), **(request or {}))
         return Report(request, table, tuple(rows))
 
     return build
@@ -62,3 +63,29 @@ def shown():
         return console.file.getvalue()
 
     return show
+
+
+@pytest.fixture
+def hostile_copy():
+    """The same report with one text in the place of every text of table and records but what numbers go by."""
+
+    def copy(report, text):
+        made_by = Provenance(
+            code=Code(version=text, commit=text),
+            versions={text: text},
+            hardware=Hardware(machine=text, processor=text, cores=1, system=text),
+        )
+        named = dict.fromkeys(("digest", "name", "method", "backbone", "dataset"), text)
+        rows = []
+        for each in report.rows:
+            row = each.row.model_copy(update=dict.fromkeys(("label", "group", "data", "note"), text))
+            found = {
+                seed: [record.model_copy(update={**named, "provenance": made_by}) for record in records]
+                for seed, records in each.found.items()
+            }
+            rows.append(RowRecords(row, found))
+        claim = report.table.claims[0].model_copy(update=dict.fromkeys(("text", "note", "place"), text))
+        changed = {"title": text, "place": text, "notes": (text,), "claims": (claim,)}
+        return replace(report, table=report.table.model_copy(update=changed), rows=tuple(rows))
+
+    return copy

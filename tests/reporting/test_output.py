@@ -10,7 +10,7 @@ import pytest
 
 from ifrvis.errors import UserError
 from ifrvis.reporting.as_json import table_json
-from ifrvis.reporting.formats import claims_latex, latex, markdown, seeds_csv, summary_csv, terminal
+from ifrvis.reporting.formats import claims_latex, latex, markdown, seeds_csv, terminal
 from ifrvis.reporting.output import write_report
 
 M2F, OURS, OURS_R50 = "mask2former-r50-ytvis19", "ours-r101-ytvis19", "ours-r50-ytvis19"
@@ -42,7 +42,6 @@ def test_report_equals_its_golden_files(name, reports, golden, shown):
     golden(f"{name}.md", markdown(reports[name]))
     golden(f"{name}.tex", latex(reports[name]))
     golden(f"{name}.csv", seeds_csv(reports[name]))
-    golden(f"{name}-summary.csv", summary_csv(reports[name]))
     golden(f"{name}.txt", shown(terminal(reports[name]), 80))
     if name == "external":
         golden(f"{name}-claims.tex", claims_latex(reports[name]))
@@ -54,7 +53,7 @@ def test_smoke_is_said_in_every_head_and_never_stands_beside_the_paper(reports, 
     assert markdown(report).startswith("# smoke, off-spec (--dataset real\\_vis) · Table 1")
     assert r"\caption{smoke, off-spec" in latex(report)
     assert shown(terminal(report), 200).startswith("smoke, off-spec")
-    for text in (markdown(report), latex(report), seeds_csv(report), summary_csv(report), shown(terminal(report), 200)):
+    for text in (markdown(report), latex(report), seeds_csv(report), shown(terminal(report), 200)):
         assert "smoke" in text
         assert "paper" not in text.replace("(Table 1 of the paper)", "")
         assert "46.4" not in text
@@ -106,7 +105,7 @@ def test_seeds_csv_keeps_full_precision(make_report):
 def test_written_report_lists_the_records_and_outputs_behind_it(reports, tmp_path):
     paths = write_report(reports["complete"], tmp_path)
     write_report(reports["tracking"], tmp_path)
-    endings = [".md", ".tex", ".csv", "-summary.csv", ".json", "-claims.tex"]
+    endings = [".md", ".tex", ".csv", ".json", "-claims.tex"]
     assert [path.name for path in paths] == [*(f"table1{ending}" for ending in endings), "manifest.json"]
     reports = json.loads((tmp_path / "manifest.json").read_text())["reports"]
     assert set(reports) == {"table1", "table3"}

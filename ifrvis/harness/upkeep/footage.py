@@ -71,9 +71,9 @@ def write_scenes(plan: Plan) -> list[Path]:
 
 
 def _pairs(plan: Plan) -> Iterator[tuple[_Kept, _Kept]]:
-    evaluations = {planned.row.id: planned.evaluations for planned in plan.rows}
+    evaluations = {each.row.id: each.evaluations for each in plan.rows if each.table.protocol == "heldout"}
     for rows in rows_to_play(plan.request):
-        for seed in sorted(set.intersection(*(set(evaluations[row.id]) for row in rows))):
+        for seed in sorted(set.intersection(*(set(evaluations.get(row.id, ())) for row in rows))):
             one, other = (_kept(plan, row, evaluations[row.id][seed]) for row in rows)
             if one and other:
                 yield one, other
@@ -82,7 +82,7 @@ def _pairs(plan: Plan) -> Iterator[tuple[_Kept, _Kept]]:
 def _kept(plan: Plan, row: Row, evaluation: Evaluation) -> _Kept | None:
     """An evaluation whose predictions are here as its record knows them."""
     record, split = evaluation.record, evaluation.split.fingerprint
-    if record is None or split is None or record.protocol != "heldout":
+    if record is None or split is None:
         return None
     path = evaluation.training.run(plan.request.store).predictions(evaluation.inference, split)
     sound = path.is_file() and sha256_file(path) == record.files.get("predictions")
