@@ -2,29 +2,24 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_bytes, sha256_file
-from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.finding import Finding
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import Record, read_record
-from ifrvis.harness.upkeep.verify import Finding
 from ifrvis.reporting.match import make_reports
-from ifrvis.reporting.output import MANIFEST, Entry, Manifest, outputs_of, profile_digest
+from ifrvis.reporting.output import MANIFEST, Entry, Manifest, outputs_of
 from ifrvis.reporting.report import Report
 from ifrvis.schema import read_model
 
 
-def verify_reports(folder: Path, records: Path, scenes: Path) -> Iterator[Finding]:
-    """Check the reports of one profile.
-
-    Args:
-        folder: Where they lie, with the manifest that names them.
-        records: The profile's records.
-        scenes: What its pages play.
-    """
-    path = folder / MANIFEST
+def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
+    """Check the reports of one profile's folder, whose `manifest.json` names them."""
+    path, profile = folder / MANIFEST, folder.name
     if not path.is_file():
         return
     try:
@@ -37,13 +32,13 @@ def verify_reports(folder: Path, records: Path, scenes: Path) -> Iterator[Findin
         return
     yield Finding("verified", path)
     for _, entry in sorted(manifest.reports.items()):
-        yield from _verify_report(entry, folder, records)
+        yield from _verify_report(entry, folder, store.records(profile))
     for name, page in sorted(manifest.pages.items()):
         found = _verify_file(folder / name, page.sha256)
         if found.outcome == "verified" and page.shows != manifest.shown(list(page.shows)):
             found = Finding("CHANGED", found.path, "what it shows was made again; `ifrvis report all` writes it")
         yield found
-        yield from (_verify_file(scenes / scene, digest) for scene, digest in page.scenes.items())
+        yield from (_verify_file(store.scenes(profile) / scene, digest) for scene, digest in page.scenes.items())
 
 
 def _verify_file(path: Path, digest: str) -> Finding:
@@ -55,14 +50,15 @@ def _verify_file(path: Path, digest: str) -> Finding:
 
 def _verify_report(entry: Entry, folder: Path, home: Path) -> Iterator[Finding]:
     """Check the files of one report against the manifest, then against what its records give now."""
-    why, outcome, same = "its records and table give another; `ifrvis report` writes it", "CHANGED", set[str]()
+    outcome: Literal["CHANGED", "not kept"] = "CHANGED"
+    why, same = "its records and table give another; `ifrvis report` writes it", set[str]()
     try:
         again = {name: sha256_bytes(text.encode()) for name, text in outputs_of(_made_again(entry, home)).items()}
         same = {name for name, digest in entry.outputs.items() if again.get(name) == digest}
         same |= entry.figures.keys() if same == entry.outputs.keys() else set()
     except _RecordError as error:
         why = str(error)
-    except UserError as error:  # it was made of a table, a profile or a data set that are not packed, or have changed
+    except UserError as error:  # it was made of a table or a data set that are not packed, or lack a row
         why, outcome = f"not made again: {error}", "not kept"
     for name, digest in {**entry.outputs, **entry.figures}.items():
         found = _verify_file(folder / name, digest)
@@ -78,15 +74,12 @@ def _made_again(entry: Entry, home: Path) -> Report:
 
     Raises:
         _RecordError: If one of them is missing, broken or another.
-        UserError: If the table, the profile or the data set are not those that it was made of.
+        UserError: If the table or the data set are not packed here, or lack a row.
     """
     asked = entry.asked
-    profile = load_profile(asked.profile)
-    if profile_digest(profile) != asked.profile_sha256:
-        raise UserError(f"Report again: profile {asked.profile!r} is another than it was made under.")
     init = Path(asked.init) if asked.init else None
     options = asked.rows, asked.num_seeds, asked.overrides, asked.dataset, init
-    request = TableRequest((load_table(asked.table),), profile, *options)
+    request = TableRequest((load_table(asked.table),), asked.profile, *options)
     (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()])
     return report
 

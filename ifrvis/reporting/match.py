@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from ifrvis.datasets.catalog import Dataset, Role, load_dataset
+from ifrvis.datasets.catalog import Role, load_dataset
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import Composed, compose_row
+from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
+from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import SCORING_VERSION, run_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
@@ -46,50 +47,56 @@ class _Matcher:
         self._named: dict[str, list[Record]] = defaultdict(list)
         for record in sorted(records, key=lambda record: record.file_name):
             self._named[record.name].append(record)
+        self._dataset = cache(lambda name: load_dataset(name, Path()))
+        self._fingerprint = cache(self._made)
+        self._pretraining = cache(self._pretrained)
 
     def found(self, table: Table, row: Row) -> RowRecords:
         """What there is of one row."""
         if row.quoted:
             return RowRecords(row, {})
         request = self._request
-        dataset = _dataset(request.dataset or request.profile.datasets.get(row.dataset, row.dataset))
-        composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
+        dataset = request.dataset or request.profile.datasets.get(row.dataset, row.dataset)
+        num_classes = self._dataset(dataset).config.categories
+        composed = compose_row(row, request.profile, request.overrides, num_classes=num_classes)
         found: dict[int, list[Record]] = {}
         elsewhere: list[Record] = []
         for seed in request.seeds(table) if not composed.not_implemented else ():
             name = run_name(row.method, row.backbone, Path(request.dataset or row.dataset).stem, composed.changes, seed)
             for record in self._named.get(name, ()):
-                if self._fits(record, composed, dataset, seed):
+                if self._fits(record, row, composed, dataset, seed):
                     of_table = record.protocol == table.protocol
                     (found.setdefault(seed, []) if of_table else elsewhere).append(record)
         return RowRecords(row, found, elsewhere)
 
-    def _fits(self, record: Record, composed: Composed, dataset: Dataset, seed: int) -> bool:
-        if record.spec is None or (record.dataset, record.off_spec) != (dataset.name, self._request.off_spec):
+    def _fits(self, record: Record, row: Row, composed: Composed, dataset: str, seed: int) -> bool:
+        given, (trained_on, scored_on) = self._request.init, ROLES[record.protocol]
+        wanted = self._dataset(dataset).name, self._request.off_spec, given.name if given else composed.train["init"]
+        if record.spec is None or (record.dataset, record.off_spec, record.init) != wanted:
             return False
-        if (record.scoring, record.inference) != (SCORING_VERSION, composed.inference):
+        if (record.role, record.scoring, record.inference) != (scored_on, SCORING_VERSION, composed.inference):
             return False
-        if record.init != self._init_name(composed) or record.role != ROLES[record.protocol][1]:
+        train, init = record.spec.train.data, record.spec.train.init
+        known = (  # without data; with stills among the clips it takes them
+            (train, None if composed.train["stills"] else self._fingerprint(dataset, trained_on)),
+            (record.data.evaluation, self._fingerprint(dataset, scored_on)),
+            (init, self._pretraining(row.backbone) if record.init == PRETRAINING else None),
+        )
+        if any(made not in (None, of_record) for of_record, made in known):
             return False
-        train, evaluation = (_fingerprint(dataset, role) for role in ROLES[record.protocol])
-        if evaluation not in (None, record.data.evaluation):
-            return False
-        if train not in (None, record.data.train) and not composed.train["stills"]:  # stills are in theirs, too
-            return False
-        spec = train_spec(composed, data=record.data.train, init=record.spec.train.init, seed=seed)
-        return train_signature(spec) == record.train_sig
+        return train_signature(train_spec(composed, data=train, init=init, seed=seed)) == record.train_sig
 
-    def _init_name(self, composed: Composed) -> str | None:
-        given = self._request.init
-        return given.name if given else composed.train["init"]
+    def _made(self, dataset: str, role: Role) -> str | None:
+        """The fingerprint of a made set's split; None where it takes the data to know it."""
+        found = self._dataset(dataset)
+        return found.split(role).fingerprint if found.config.synthetic is not None else None
 
-
-@cache
-def _dataset(name: str) -> Dataset:
-    return load_dataset(name, Path())
-
-
-@cache
-def _fingerprint(dataset: Dataset, role: Role) -> str | None:
-    """The fingerprint of a made set's split; None where it takes the data to know it."""
-    return dataset.split(role).fingerprint if dataset.config.synthetic is not None else None
+    def _pretrained(self, backbone: str) -> str | None:
+        """The signature of the profile's pretraining; None where it takes its data to know it."""
+        declared, profile = self._request.profile.pretraining, self._request.profile
+        data = self._fingerprint(declared.dataset, "pretrain") if declared else None
+        if declared is None or data is None:
+            return None
+        num_classes = self._dataset(declared.dataset).config.categories
+        composed = compose_pretraining(declared, backbone, profile, num_classes=num_classes)
+        return train_signature(train_spec(composed, data=data, init=None, seed=0))

@@ -23,13 +23,12 @@ Digests = dict[FileName, Sha256]
 
 
 class Asked(Model):
-    """What a report was asked for; of files from elsewhere their names alone, and a profile by its content, too."""
+    """What a report was asked for: the profile as it was, of other files from elsewhere their names alone."""
 
     table: Name
     rows: tuple[str, ...]
     num_seeds: int
-    profile: Name
-    profile_sha256: Sha256
+    profile: Profile
     overrides: dict[str, JsonValue]
     dataset: str | None
     init: str | None
@@ -55,7 +54,7 @@ class PageEntry(Model):
 class Manifest(Model):
     """`manifest.json` of a profile's folder."""
 
-    schema_: Literal[2] = Field(2, alias="schema")
+    schema_: Literal[2] = Field(default=2, alias="schema")
     digest: str = ""
     reports: dict[Name, Entry] = Field(default_factory=dict)
     pages: dict[Name, PageEntry] = Field(default_factory=dict)
@@ -84,8 +83,10 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     manifest, path = _read(folder), folder / MANIFEST
     outputs, figures = outputs_of(report), figure_files(report) if report.table.axis else {}
     entry = _entry(report, outputs, figures)
-    for name, content in {**outputs, **figures}.items():
-        write_atomically(folder / name, content)
+    for name, text in outputs.items():
+        write_atomically(folder / name, text)
+    for name, data in figures.items():
+        write_atomically(folder / name, data)
     write_atomically(path, Manifest(reports={**manifest.reports, report.stem: entry}, pages=manifest.pages).text())
     return [*(folder / name for name in [*outputs, *figures]), path]
 
@@ -120,11 +121,6 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
     return [folder / name]
 
 
-def profile_digest(profile: Profile) -> str:
-    """A digest of a profile's content: two files may give their profiles one name."""
-    return _digest(profile.model_dump())
-
-
 def _digest(content: Any) -> str:
     return sha256_bytes(canonical_json(content))
 
@@ -145,11 +141,10 @@ def _entry(report: Report, outputs: dict[str, str], figures: dict[str, bytes]) -
         table=report.table.name,
         rows=tuple(each.row.id for each in report.rows),
         num_seeds=len(report.seeds),
-        profile=report.profile.name,
-        profile_sha256=profile_digest(report.profile),
+        profile=report.profile,
         overrides=request.overrides,
-        dataset=request.dataset and Path(request.dataset).name,
-        init=request.init and request.init.name,
+        dataset=Path(request.dataset).name if request.dataset else None,
+        init=request.init.name if request.init else None,
     )
     return Entry(
         asked=asked,

@@ -17,7 +17,7 @@ from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.upkeep.footage import write_scenes
 from ifrvis.packed import packed
 from ifrvis.reporting.web.page import make_page
@@ -52,9 +52,7 @@ def report(tmp_path_factory):
     profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
     load_dataset("smoke19", folder).make("heldout")
     tables = tuple(load_table(name) for name in ("table1", "table3"))
-    request = Request(
-        tables, load_profile(str(profile)), ROWS, 2, data_root=folder, results=Results(folder / "results")
-    )
+    request = Request(tables, load_profile(str(profile)), ROWS, 2, data_root=folder, store=Store(folder / "results"))
     for training in make_plan(request).trainings:
         finish(training, request, swapped if training.method == "mask2former" else perfect)
     roots = ["--data-root", str(folder), "--results", str(folder / "results"), "--reports", str(folder / "reports")]

@@ -18,7 +18,7 @@ from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import claim
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes
@@ -223,11 +223,11 @@ def free_port() -> int:
 def test_of_two_workers_the_first_publishes(tmp_path):
     """Both are started as the tasks of one job on a cluster: the same command, another rank."""
     tables, rows, profile = (load_table("table1"),), ("mask2former-r50-ytvis19",), load_profile("smoke")
-    request = Request(tables, profile, rows, 1, data_root=tmp_path / "data", results=Results(tmp_path / "results"))
+    request = Request(tables, profile, rows, 1, data_root=tmp_path / "data", store=Store(tmp_path / "results"))
     pretraining = make_plan(request).trainings[0]
     for role in ("pretrain", "dev"):
         pretraining.dataset.make(role)
-    run = pretraining.run(request.results)
+    run = pretraining.run(request.store)
     run.write_spec(pretraining.spec)
     attempt = claim(run, submission(pretraining, request))
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}

@@ -14,7 +14,8 @@ from typing import Any
 
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.profiles import Profile
+from ifrvis.harness.spec.allowed import check_types
+from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, names_of, packaged_config, recipe
 from ifrvis.harness.spec.tables import Row
 from ifrvis.schema import is_number
@@ -62,7 +63,8 @@ def compose(
         num_classes: Of the data set.
 
     Raises:
-        UserError: If an override names a key that does not exist or gives a value of another type.
+        UserError: If an override names a key that does not exist, a type that no recipe names, or gives a value of
+            another type.
     """
     packaged, given = recipe(method, backbone, schedule), overrides or {}
     if packaged is None:
@@ -73,6 +75,7 @@ def compose(
     config = _plain_copy(before)
     for where, layer in given.items():
         _apply(config, layer, where)
+    check_types(config, ", ".join([f"profile {profile.name!r}", *given]))
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
     return Composed(config["model"], config["train"], _what_matters(config["inference"]), changes)
@@ -82,6 +85,12 @@ def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: i
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
     given = {f"row {row.id!r}": {**row.set, **_inference(row, profile)}, "--set": overrides}
     return compose(row.method, row.backbone, schedule_of(row.dataset), profile, given, num_classes=num_classes)
+
+
+def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
+    """What a profile's pretraining of a backbone trains; see `compose`."""
+    given, schedule = {f"'pretraining' of profile {profile.name!r}": declared.set}, schedule_of(declared.dataset)
+    return compose("mask2former", backbone, schedule, profile, given, num_classes=num_classes)
 
 
 @functools.cache

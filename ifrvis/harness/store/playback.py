@@ -68,9 +68,9 @@ class PlayedVideo(Model):
             if not base64.b64decode(frame, validate=True).startswith(b"\xff\xd8\xff"):
                 raise ValueError("Make every frame a JPEG in base64")
         for track in (track for pane in self.panes for track in pane.tracks):
-            size = [self.height, self.width]
-            masks = [None if counts is None else {"size": size, "counts": counts} for counts in track.masks]
-            checked_tube(masks, *size, f"the masks of track {track.name!r}")
+            height, width = self.height, self.width
+            masks = [counts and {"size": [height, width], "counts": counts} for counts in track.masks]
+            checked_tube(masks, height, width, f"the masks of track {track.name!r}")
             if len(masks) != len(self.frames):
                 raise ValueError("Give every track a mask or null a frame")
         if any(max(error.frames) >= len(self.frames) for pane in self.panes for error in pane.errors):
@@ -89,7 +89,7 @@ class Scene(Model):
         videos: Those with the most identity errors of both.
     """
 
-    schema_: Literal[1] = Field(1, alias="schema")
+    schema_: Literal[1] = Field(default=1, alias="schema")
     dataset: Name
     seed: Count
     rows: tuple[str, str]
