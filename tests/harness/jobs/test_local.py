@@ -150,9 +150,15 @@ def _once(callback):
     return call
 
 
+PASSED_TO_TORCH = ("CUDA_DEVICE_ORDER", "PYTORCH_CUDA_ALLOC_CONF", "TORCH_NCCL_ASYNC_ERROR_HANDLING", "NCCL_DEBUG")
+
+
 def test_jobs_inherit_named_variables_only(make_request, fake, tmp_path, monkeypatch):
     secret, environments = "s3cr3t-of-the-shell", []
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    passed = [f"{name}=7".encode() for name in PASSED_TO_TORCH]
+    for name in PASSED_TO_TORCH:
+        monkeypatch.setenv(name, "7")
     fake(slow_s=0.3)
 
     def look(items):
@@ -163,6 +169,7 @@ def test_jobs_inherit_named_variables_only(make_request, fake, tmp_path, monkeyp
 
     assert launch(make_request(num_seeds=1), jobs=1, on_poll=look)[0]
     assert any(b"IFRVIS_FAKE=" in each for each in environments)
+    assert any(set(passed) <= set(each.split(b"\0")) for each in environments)
     assert not any(secret.encode() in each for each in environments)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"env.json", "submit.json", "spec.json", "exit.json"} <= {path.name for path in written}
