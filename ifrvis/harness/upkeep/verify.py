@@ -12,7 +12,7 @@ from typing import Any
 
 from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.errors import UserError
-from ifrvis.evaluation.scores import scores_of_file
+from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, read_json, sha256_file
 from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import SCORING_VERSION
