@@ -1,7 +1,6 @@
 """Which records belong to which row and seed: each to its own, whatever else is kept beside it."""
 
 import pytest
-from ifrvis.harness.store.paths import Store
 from made_records import made_record, record_of
 
 from ifrvis.errors import UserError
@@ -9,6 +8,7 @@ from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
+from ifrvis.harness.store.paths import Store
 from ifrvis.reporting.match import make_reports
 
 ROW = "mask2former-r50-ytvis19"

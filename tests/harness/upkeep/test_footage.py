@@ -5,7 +5,6 @@ import base64
 import cv2
 import numpy as np
 import pytest
-from ifrvis.harness.store.paths import Store
 from kept_runs import finish, perfect, swapped
 
 from ifrvis.datasets.catalog import load_dataset
@@ -14,6 +13,7 @@ from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.upkeep import footage
 from ifrvis.harness.upkeep.footage import write_scenes
