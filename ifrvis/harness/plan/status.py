@@ -73,26 +73,16 @@ def _counted(items: Iterable[Training | Evaluation]) -> str:
 
 def status_rows(plan: Plan) -> list[dict[str, Any]]:
     """Table, row, seed, state, and how far a running one is."""
-    rows = []
+    shown, rows = ("phase", "iteration", "iterations", "loss", "eta_s", "message"), []
     for planned in plan.rows:
+        row: dict[str, Any] = {"table": planned.table.name, "row": planned.row.id}
+        if not planned.evaluations:
+            rows.append({**row, "seed": None, "state": planned.state})
         for seed, evaluation in planned.evaluations.items():
             training = evaluation.training
-            progress = _last_words(training.attempt, evaluation.state) if training.attempt else {}
-            rows.append(
-                {
-                    "table": planned.table.name,
-                    "row": planned.row.id,
-                    "seed": seed,
-                    "state": evaluation.state,
-                    "run": training.name,
-                    **{
-                        key: progress.get(key)
-                        for key in ("phase", "iteration", "iterations", "loss", "eta_s", "message")
-                    },
-                }
-            )
-        if not planned.evaluations:
-            rows.append({"table": planned.table.name, "row": planned.row.id, "seed": None, "state": planned.state})
+            words = _last_words(training.attempt, evaluation.state) if training.attempt else {}
+            progress = {key: words.get(key) for key in shown}
+            rows.append({**row, "seed": seed, "state": evaluation.state, "run": training.name, **progress})
     return rows
 
 

@@ -14,8 +14,8 @@ from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, read_json, sha256_file
-from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import SCORING_VERSION
+from ifrvis.harness.spec.weights import shipped_weights
 from ifrvis.harness.store.finding import Finding
 from ifrvis.harness.store.paths import Run, Store, short
 from ifrvis.harness.store.records import Record, read_record, record_text
