@@ -17,5 +17,6 @@ def test_every_module_has_its_test():
             told |= set(re.split(r",\s+", names))
     own = {path for path in modules if (ROOT / "tests" / Path(*path.parts[1:-1]) / f"test_{path.name}").is_file()}
     named = {path: ".".join(path.with_suffix("").parts) for path in modules}
-    assert sorted(named[path] for path in modules if path not in own and named[path] not in told) == []
-    assert sorted(told - {named[path] for path in modules if path not in own}) == [], "no such module, or it has its own"
+    untested = sorted(named[path] for path in modules if path not in own and named[path] not in told)
+    assert untested == [], "add tests/<room>/test_<module>.py, or `Also tests: <these>.` to the head of what tests them"
+    assert sorted(told - {named[path] for path in modules if path not in own}) == [], "no module, or it has its own"

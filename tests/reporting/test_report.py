@@ -1,4 +1,7 @@
-"""Cells over seeds: hand values, and what stands where there is no number. The module `cells` is tested here, too."""
+"""Cells over seeds: hand values, and what stands where there is no number.
+
+Also tests: ifrvis.reporting.cells, ifrvis.reporting.style.
+"""
 
 import math
 from dataclasses import replace
