@@ -1,4 +1,8 @@
-"""The command line as a person meets it: what it prints, where, and its exit status."""
+"""The command line as a person meets it: what it prints, where, and its exit status.
+
+Also tests: ifrvis.commands.evaluate, ifrvis.commands.experiment, ifrvis.harness.spec.request,
+ifrvis.harness.upkeep.rescore, ifrvis.worker.
+"""
 
 import json
 import shutil

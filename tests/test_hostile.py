@@ -1,4 +1,7 @@
-"""Files from elsewhere, and broken ones of our own: refused with what to do, or what they say and nothing else."""
+"""Files from elsewhere, and broken ones of our own: refused with what to do, or what they say and nothing else.
+
+Also tests: ifrvis.__main__, ifrvis.errors.
+"""
 
 import errno
 import os

@@ -1,4 +1,7 @@
-"""What a table may say: rows on any data set with a schedule, quoted rows, and nothing that contradicts itself."""
+"""What a table may say: rows on any data set with a schedule, quoted rows, and nothing that contradicts itself.
+
+Also tests: ifrvis.packed.
+"""
 
 import dataclasses
 import re
