@@ -6,7 +6,6 @@ from typing import Any
 
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
-from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.states import LIVE, PlanState
 
 
@@ -80,19 +79,28 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
             rows.append({**row, "seed": None, "state": planned.state})
         for seed, evaluation in planned.evaluations.items():
             training = evaluation.training
-            words = _last_words(training.attempt, evaluation.state) if training.attempt else {}
+            words = _last_words(training, evaluation.state)
             progress = {key: words.get(key) for key in shown}
             rows.append({**row, "seed": seed, "state": evaluation.state, "run": training.name, **progress})
     return rows
 
 
-def _last_words(attempt: Attempt, state: PlanState) -> dict[str, Any]:
-    """How far a training is or came; of what the next launch goes on from, how the last attempt ended."""
+def _last_words(training: Training, state: PlanState) -> dict[str, Any]:
+    """How far a training is or came; of what the next launch goes on from, how the last attempt ended.
+
+    A training that has none yet may wait for a pretraining whose last attempt has died.
+    """
+    attempt, after = training.attempt, training.after
+    if state == "complete":
+        return {}
+    if attempt is None:
+        said = _last_words(after, after.state).get("message") if after else ""
+        return {"message": f"{after.name}: {said}"} if after and said else {}
     ending = attempt.ending() or {}
     if state in ("running", "failed"):
         return attempt.progress() | ending
     ended = attempt.state()
-    if state == "complete" or ended in (*LIVE, "complete"):
+    if ended in (*LIVE, "complete"):
         return {}
     how = "was killed" if ended == "killed" else ended
     return {"message": f"attempt {attempt.number} {how}: {ending.get('message') or 'it left no word'}"}
