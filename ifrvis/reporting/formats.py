@@ -151,7 +151,7 @@ def terminal(report: Report) -> Group:
     for line in grid.lines:
         of_metric = [line.cells[left : left + span] for left in range(0, len(line.cells), span)]
         cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in of_metric]
-        table.add_row(_plain(" ".join(line.heads)), _plain(str(line.n)), *map(Text, cells))
+        table.add_row(_plain(" ".join(line.heads).strip() or line.row.id), _plain(str(line.n)), *map(Text, cells))
     notes = [f"(in brackets: {grid.sources[0]})"] if span > 1 else []
     notes += [f"{each.verdict}: {each.claim.text}" for each in report.claims if each.verdict != "not run"]
     return Group(_plain(grid.title), _plain(grid.head), table, *map(_plain, notes))

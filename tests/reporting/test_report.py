@@ -27,23 +27,6 @@ def test_mean_and_std_equal_hand_values(make_report):
     assert found.std == pytest.approx(math.sqrt(0.2 / 3), abs=1e-15)  # squares .09 .01 .01 .09 over n - 1
 
 
-def test_one_seed_prints_no_plus_minus(make_report):
-    report = make_report("table1", {ROW: {0: 0.271}}, seeds=[0])
-    assert cell(report) == Cell(1, mean=0.271)
-    assert "| 27.1 |" in markdown(report)
-    assert "1 of 5 seeds (0) · one seed, no std" in markdown(report)
-
-
-def test_partial_cell_says_how_many_and_the_note_which(make_report):
-    report = make_report("table1", {ROW: {0: 0.2, 3: 0.4}}, seeds=range(5))
-    assert cell(report) == Cell(2, missing="2/5")
-    assert "no record of seed 1, 2, 4." in markdown(report)
-
-
-def test_cell_without_records_is_not_run(make_report):
-    assert cell(make_report("table1", {ROW: {}})) == Cell(0, missing="not run")
-
-
 def test_record_of_another_protocol_makes_no_number(make_report):
     report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}}, protocol="server")
     assert cell(report) == Cell(0, missing="other protocol")
