@@ -94,6 +94,25 @@ class Split:
         return annotations.subset(wanted)
 
 
+def check_planned(split: Split, planned: str | None, *, found: str | None = None) -> None:
+    """Refuse data that changed since a run was planned.
+
+    Args:
+        split: What is about to be read.
+        planned: The fingerprint that the plan knew.
+        found: The fingerprint now; by default the split's own.
+
+    Raises:
+        UserError: If the two differ.
+    """
+    now = found or split.fingerprint
+    if now != planned:
+        raise UserError(
+            f"Start the row again: the {split.role} split of {split.dataset} has changed since this run was planned "
+            f"(its fingerprint was {planned} and is {now or 'missing'})."
+        )
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset of the catalog, bound to a data root."""

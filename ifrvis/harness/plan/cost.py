@@ -13,7 +13,8 @@ from typing import Any
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.plan import Plan, Training
 from ifrvis.harness.spec.signatures import TrainSpec
-from ifrvis.harness.store.paths import short
+from ifrvis.harness.store.attempts import attempts_of
+from ifrvis.harness.store.paths import Run
 
 # Backbones of full size: parameters in millions, and the width at which they have so many.
 BACKBONES = {"r50": (24, 64), "r101": (43, 64), "swin-t": (28, 96), "swin-s": (50, 96), "swin-b": (88, 128)}
@@ -39,16 +40,18 @@ class Cost:
 
 def measure_siblings(plan: Plan) -> None:
     """Note on each training of a plan the hours that its siblings took, and the bytes that it needs."""
-    folders = plan.request.store.run_folders()
+    store = plan.request.store
+    folders = set(store.run_folders())
     seen: dict[Key, tuple[list[float], list[int]]] = {}
-    for sig, record in plan.records.one_of_each_training().items():
+    for record in plan.records.one_of_each_training().values():
         if record.spec is None:
             continue
         hours, sizes = seen.setdefault(_key(record.method, record.backbone, record.spec.train), ([], []))
         if record.attempts and all(each.seconds is not None for each in record.attempts):
             hours.append(record.hours)
-        if short(sig) in folders and not sizes:  # one is enough: equal models make equal checkpoints
-            sizes.append(_bytes_of(folders[short(sig)]))
+        run = store.run(record.name, record.train_sig)
+        if run.folder in folders and not sizes:  # one is enough: equal models make equal checkpoints
+            sizes.append(_bytes_of(run))
     for training in plan.trainings:
         hours, sizes = seen.get(_key(training.method, training.backbone, training.spec), ([], []))
         training.measured_hours = sum(hours) / len(hours) if hours else None
@@ -107,10 +110,10 @@ def _key(method: str, backbone: str, spec: TrainSpec) -> Key:
     return method, backbone, spec.iterations, spec.global_batch
 
 
-def _bytes_of(run: Path) -> int:
+def _bytes_of(run: Run) -> int:
     """What a run keeps: two checkpoints of the size of the largest, its weights and predictions."""
-    checkpoints = [path.stat().st_size for path in run.glob("attempts/*/checkpoints/*")]
-    kept = [path.stat().st_size for pattern in ("weights.pth", "predictions/*/*") for path in run.glob(pattern)]
+    checkpoints = [path.stat().st_size for each in attempts_of(run) for path in each.checkpoints.glob("*")]
+    kept = [path.stat().st_size for path in (run.weights, *run.all_predictions()) if path.is_file()]
     return CHECKPOINTS * max(checkpoints, default=0) + sum(kept) if checkpoints else 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.states import LIVE, PlanState
+from ifrvis.harness.store.states import PlanState
 
 
 def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
@@ -98,14 +98,14 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
 
 def _last_words(attempt: Attempt, state: PlanState) -> dict[str, Any]:
     """How far a training is or came; of what the next launch goes on from, how the last attempt ended."""
-    ending = attempt.ending() or {}
+    ending, progress = attempt.ended(), attempt.progress()
     if state in ("running", "failed"):
-        return attempt.progress() | ending
-    ended = attempt.state()
-    if state == "complete" or ended in (*LIVE, "complete"):
+        said = progress.model_dump() if progress else {}
+        return said | ({"message": ending.message} if ending else {})
+    if state == "complete" or ending is None or ending.reason == "complete":
         return {}
-    how = "was killed" if ended == "killed" else ended
-    return {"message": f"attempt {attempt.number} {how}: {ending.get('message') or 'it left no word'}"}
+    how = "was killed" if ending.reason == "killed" else ending.reason
+    return {"message": f"attempt {attempt.number} {how}: {ending.message or 'it left no word'}"}
 
 
 def status_lines(plan: Plan) -> list[str]:

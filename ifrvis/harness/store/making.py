@@ -1,0 +1,81 @@
+"""A record, put together from what a run has kept."""
+
+import resource
+from pathlib import Path
+from typing import Literal
+
+from pydantic import JsonValue
+
+from ifrvis.errors import UserError
+from ifrvis.evaluation.scores import Scores
+from ifrvis.files import read_json, sha256_file
+from ifrvis.harness.spec import signatures
+from ifrvis.harness.store.attempts import Attempt, attempts_of
+from ifrvis.harness.store.lives import Asked, Life
+from ifrvis.harness.store.provenance import provenance
+from ifrvis.harness.store.records import Data, FileKind, NotLoaded, Record, read_curve
+
+
+def trained_record(
+    attempt: Attempt,
+    asked: Asked,
+    scores: Scores,
+    *,
+    dataset: str,
+    determinism: Literal["bitwise", "seeded"],
+    not_loaded: NotLoaded,
+    seconds: float,
+) -> Record:
+    """The record of an evaluation that an attempt has come to.
+
+    Args:
+        attempt: The attempt that trained, predicted or scored last.
+        asked: What was evaluated.
+        scores: Of its predictions.
+        dataset: The data set's name.
+        determinism: Of this machine.
+        not_loaded: What the initial weights left out.
+        seconds: Of the attempt, so far.
+    """
+    run, job, spec = attempt.run, attempt.submission(), attempt.run.read_spec()
+    files: dict[FileKind, str] = {"predictions": sha256_file(run.predictions(asked.inference, asked.split))}
+    if run.weights.exists():
+        files["weights"] = sha256_file(run.weights)
+    return Record(
+        **{name: getattr(scores, name) for name in Scores.model_fields},
+        **{key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")},
+        **{key: getattr(asked, key) for key in ("eval_sig", "inference", "role", "protocol")},
+        origin="trained",
+        name=run.name,
+        train_sig=run.train_sig,
+        seed=spec.train.seed,
+        dataset=dataset,
+        init=job.init_name,
+        scoring=signatures.SCORING_VERSION,
+        spec=spec,
+        data=Data(train=spec.train.data, evaluation=asked.split),
+        files=files,
+        provenance=provenance(),
+        determinism=determinism,
+        not_loaded=not_loaded,
+        initial_weights=_said_of(job.init),
+        curve=read_curve(run.curve),
+        attempts=tuple(_life(each, seconds if each == attempt else None) for each in attempts_of(run)),
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def _life(attempt: Attempt, seconds: float | None) -> Life:
+    ending = attempt.ended()
+    if ending is None:
+        return Life(reason=attempt.state(), kind="", seconds=seconds)
+    return Life(reason=ending.reason, kind=ending.kind, seconds=ending.seconds)
+
+
+def _said_of(init: str | None) -> JsonValue:
+    """What `ifrvis weights convert` says of the file that training started from; None if it says nothing."""
+    try:
+        said: JsonValue = read_json(Path(init).with_suffix(".json")) if init else None
+    except UserError:
+        return None
+    return said
