@@ -10,7 +10,7 @@ IFRVIS_CHECKPOINT_INTERVAL_S, in seconds, is what a run that is killed loses at 
 """
 
 import contextlib
-import dataclasses
+import functools
 import logging
 import os
 import sys
@@ -18,9 +18,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ifrvis.datasets.catalog import Role, Split, check_planned, load_dataset
-from ifrvis.datasets.coco import load_stills
-from ifrvis.errors import UserError
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.planned import planned_split, planned_training
 from ifrvis.evaluation.predictions import write_predictions
 from ifrvis.files import canonical_json, publish_once, write_atomically
 from ifrvis.harness.jobs.worker_life import Heart, StoppedError, live
@@ -47,14 +46,10 @@ def run_attempt(folder: str) -> None:
         live(folder, lambda attempt, heart: _Worker(attempt, heart).work())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one attempt from the command line."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if len(given) != 1:
-        print("Give the folder of one attempt: python -m ifrvis.worker results/runs/<run>/attempts/0001")
-        return 2
-    run_attempt(given[0])
-    return 0 if _rank() or attempt_at(Path(given[0])).state() == "complete" else 1
+def main(folder: str) -> int:
+    """Run one attempt from the command line; 0 if it is complete."""
+    run_attempt(folder)
+    return 0 if _rank() or attempt_at(Path(folder)).state() == "complete" else 1
 
 
 def _rank() -> int:
@@ -69,7 +64,6 @@ class _Worker:
         self._job, self._train_spec = attempt.submission(), attempt.run.read_spec().train
         check_training(self._train_spec.model_dump(), f"{attempt.run.folder}/spec.json")
         self._dataset = load_dataset(self._job.dataset, Path(self._job.data_root))
-        self._not_loaded: dict[str, list[str]] | None = None
         self._model: nn.Module | None = None
         self._started = time.monotonic()
 
@@ -79,7 +73,7 @@ class _Worker:
             if asked.inference["mode"] == "clips":
                 from ifrvis.inference.modes import check_lengths
 
-                check_lengths(asked.inference, self._split(asked.role, asked.split).read().videos)
+                check_lengths(asked.inference, planned_split(self._dataset, asked.role, asked.split).read().videos)
         if self._wants_weights():
             from ifrvis.training.weights import packed_weights
 
@@ -115,28 +109,22 @@ class _Worker:
 
         self._heart.say(phase="scoring")
         log.info("scoring %s", predictions)
-        scores = scores_of_file(self._split(asked.role, asked.split).read(), predictions)
+        scores = scores_of_file(planned_split(self._dataset, asked.role, asked.split).read(), predictions)
         return trained_record(
             self._attempt,
             asked,
             scores,
             dataset=self._dataset.name,
             determinism="seeded" if torch.cuda.is_available() else "bitwise",
-            not_loaded=self._what_was_not_loaded(),
+            not_loaded=self._not_loaded,
             seconds=round(time.monotonic() - self._started, 3),
         )
 
-    def _what_was_not_loaded(self) -> NotLoaded:
-        """What the initial weights left out; where an earlier attempt trained and predicted, its checkpoint knows."""
-        from ifrvis.training.checkpoints import newest_valid
-        from ifrvis.training.convert import why_random
+    @functools.cached_property
+    def _not_loaded(self) -> NotLoaded:
+        from ifrvis.training.convert import left_out
 
-        if self._not_loaded is None:
-            checkpoint = newest_valid(self._checkpoint_folders(), train_sig=self._run.train_sig)
-            self._not_loaded = dict(checkpoint.state["not_loaded"]) if checkpoint else {}
-        at_random = [*self._not_loaded.get("missing", []), *self._not_loaded.get("mismatched", [])]
-        reasons = {reason: tuple(names) for reason, names in why_random(at_random).items()}
-        return NotLoaded(**{key: tuple(names) for key, names in self._not_loaded.items()}, reasons=reasons)
+        return NotLoaded(**left_out(self._checkpoint_folders(), train_sig=self._run.train_sig))
 
     def _checkpoint_folders(self) -> list[Path]:
         return [each.checkpoints for each in attempts_of(self._run)]
@@ -148,7 +136,7 @@ class _Worker:
         if path.exists():
             return path
         model = self._trained_model()
-        split = self._split(asked.role, asked.split)
+        split = planned_split(self._dataset, asked.role, asked.split)
         annotations = split.read()
         self._heart.say(phase="predicting", iteration=0, iterations=len(annotations.videos))
         videos = []
@@ -167,27 +155,23 @@ class _Worker:
         return self._model
 
     def _train(self) -> "nn.Module":
+        from ifrvis.training.checkpoints import interval_s
         from ifrvis.training.loop import train
         from ifrvis.training.processes import join_processes
         from ifrvis.training.progress import tensorboard_sink
 
         job, spec = self._job, self._train_spec
-        split, stills = self._dataset.split(job.role), None
-        mixed = load_stills(job.stills.dataset, self._dataset) if job.stills else None
-        ratio = job.stills.ratio if job.stills else 0.0
-        joint = mixed.joint_fingerprint(split.fingerprint or "", ratio) if mixed and not mixed.missing else None
-        check_planned(split, spec.data, found=joint)
-        annotations = split.read()
-        stills = (mixed.read(annotations.categories), ratio) if mixed else None
+        mixed, ratio = (job.stills.dataset, job.stills.ratio) if job.stills else (None, 0.0)
+        split, stills = planned_training(self._dataset, job.role, spec.data, mixed, ratio)
         self._heart.say(phase="training", iterations=spec.iterations)
         writes_scalars = job.tensorboard and not _rank()
         with join_processes() as processes:
             trained = train(
                 spec.model_dump(),
                 train_sig=self._run.train_sig,
-                annotations=annotations,
+                annotations=split.read(),
                 frames_root=split.frames,
-                stills=stills,
+                stills=(stills, ratio) if stills else None,
                 folder=self._attempt.checkpoints,
                 resume_from=self._checkpoint_folders(),
                 init_weights=Path(job.init) if job.init else None,
@@ -195,13 +179,12 @@ class _Worker:
                 micro_batch=job.micro_batch,
                 sink=tensorboard_sink(self._attempt.folder / "tensorboard") if writes_scalars else None,
                 processes=processes,
-                checkpoint_interval_s=_checkpoint_interval_s(),
+                checkpoint_interval_s=interval_s(),
                 should_stop=self._attempt.is_asked_to_stop,
                 before_checkpoint=self._attempt.check_fence,
                 on_progress=self._on_progress,
                 watch=self._watch(),
             )
-        self._not_loaded = dataclasses.asdict(trained.not_loaded)
         if not trained.finished:
             raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")
         return trained.model
@@ -212,7 +195,7 @@ class _Worker:
         wanted = next(iter(self._job.evaluations), None)
         if wanted is None or wanted.protocol == "server" or not self._job.watch_videos:  # a server alone could score
             return None
-        split, known = self._split(wanted.role, wanted.split), read_curve(self._run.curve)
+        split, known = planned_split(self._dataset, wanted.role, wanted.split), read_curve(self._run.curve)
         sizes = {"videos": self._job.watch_videos, "iterations": self._train_spec.iterations}
         return Watch(split.read(), split.frames, wanted.inference, **sizes, curve=known, publish=self._on_curve)
 
@@ -223,22 +206,8 @@ class _Worker:
     def _on_progress(self, progress: "Progress") -> None:
         self._heart.say(iteration=progress.iteration, loss=progress.loss, eta_s=progress.eta_s)
         if progress.iteration % 50 == 0:
-            parts = ", ".join(f"{name} {value:.3f}" for name, value in progress.loss_parts.items())
-            log.info("iteration %d/%d loss %.3f (%s)", progress.iteration, progress.iterations, progress.loss, parts)
-
-    def _split(self, role: Role, fingerprint: str) -> Split:
-        split = self._dataset.split(role)
-        check_planned(split, fingerprint)
-        return split
-
-
-def _checkpoint_interval_s() -> float:
-    given = os.environ.get("IFRVIS_CHECKPOINT_INTERVAL_S", "120")
-    try:
-        return float(given)
-    except ValueError:
-        raise UserError(f"Set IFRVIS_CHECKPOINT_INTERVAL_S to seconds, or unset it: got {given!r}.") from None
+            log.info("%s", progress.line())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

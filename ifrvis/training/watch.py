@@ -44,6 +44,7 @@ class Watch:
         self._curve, self._publish = dict(curve), publish
 
     def __call__(self, model: nn.Module, iteration: int) -> None:
+        """Measure if this is the time."""
         due = iteration == self._iterations or iteration % -(-self._iterations // QUARTERS) == 0
         if not due or str(iteration) in self._curve:
             return

@@ -15,7 +15,7 @@ from ifrvis.harness.jobs.scheduler import Job
 from ifrvis.harness.jobs.settle import settle
 from ifrvis.harness.plan.plan import Evaluation, Request, Training
 from ifrvis.harness.store.attempts import Attempt, claim, latest
-from ifrvis.harness.store.lives import Asked, Stills, Submission
+from ifrvis.harness.store.lives import Asked, Submission
 from ifrvis.harness.store.recovery import gives_up, kind_of_ending
 from ifrvis.harness.store.states import DONE, GOES_ON, OVERTAKEN, ItemState
 
@@ -68,7 +68,7 @@ def submission(training: Training, request: Request, handling: Handling = Handli
         role=training.split.role,
         init=str(init.resolve()) if init else None,
         init_name=training.init_name,
-        stills=Stills(**asdict(training.stills)) if training.stills else None,
+        stills=training.stills,
         publish_weights=training.is_pretraining,
         watch_videos=0 if learning is None or training.is_pretraining else learning.videos,
         **asdict(handling),

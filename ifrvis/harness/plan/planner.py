@@ -6,13 +6,14 @@ from pathlib import Path
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, Training
+from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
 from ifrvis.harness.spec.compose import Composed, compose, compose_row, schedule_of
 from ifrvis.harness.spec.named_weights import named_weights
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked

@@ -24,7 +24,7 @@ from typing import Literal, TypeVar
 from ifrvis.errors import UserError, printable
 from ifrvis.files import publish_once, read_json, write_atomically
 from ifrvis.harness.store.alive import Process, age_s, lives, names_a_command, this_process
-from ifrvis.harness.store.lives import Ending, Place, Progress, Submission
+from ifrvis.harness.store.lives import Asked, Ending, Place, Progress, Submission
 from ifrvis.harness.store.paths import Run, run_at
 from ifrvis.harness.store.provenance import Environment
 from ifrvis.harness.store.states import LIVE, STOPS, AttemptState, EndState
@@ -220,6 +220,19 @@ def attempts_of(run: Run) -> list[Attempt]:
         return []
     numbers = sorted(int(path.name) for path in run.attempts.iterdir() if FOLDER.fullmatch(path.name))
     return [Attempt(run, number) for number in numbers]
+
+
+def asked_of(run: Run) -> list[tuple[Submission, Asked]]:
+    """Every evaluation that any attempt of a run was asked for, and the last that was: the newest first.
+
+    Raises:
+        UserError: If a `submit.json` is broken, or nothing was ever asked.
+    """
+    jobs = [attempt.submission() for attempt in reversed(attempts_of(run))]
+    found = {asked.eval_sig: (job, asked) for job in reversed(jobs) for asked in job.evaluations}
+    if not found:
+        raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
+    return list(reversed(found.values()))
 
 
 def attempt_at(folder: Path) -> Attempt:

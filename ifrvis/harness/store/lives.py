@@ -8,6 +8,7 @@ from ifrvis.datasets.catalog import Role
 from ifrvis.evaluation.scores import Count, Fraction
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.spec.tables import Protocol
+from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.alive import Process
 from ifrvis.harness.store.states import AttemptState, EndState
 from ifrvis.schema import Model, Name
@@ -21,13 +22,6 @@ class Asked(Model):
     split: Sha256
     role: Role
     protocol: Protocol
-
-
-class Stills(Model):
-    """Pseudo-videos among the clips: of which stills, and their share."""
-
-    dataset: str
-    ratio: float
 
 
 class Submission(Model):
@@ -53,7 +47,7 @@ class Submission(Model):
     role: Role
     init: str | None = None
     init_name: str | None = None
-    stills: Stills | None = None
+    stills: MixedIn | None = None
     publish_weights: bool = False
     watch_videos: Count = 0
     workers: Count = 0

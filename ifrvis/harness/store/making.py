@@ -2,18 +2,19 @@
 
 import resource
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import JsonValue
 
 from ifrvis.errors import UserError
-from ifrvis.evaluation.scores import Scores
+from ifrvis.evaluation.scores import Metrics, Scores
 from ifrvis.files import read_json, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.store.attempts import Attempt, attempts_of
-from ifrvis.harness.store.lives import Asked, Life
+from ifrvis.harness.store.lives import Asked, Life, Submission
+from ifrvis.harness.store.paths import Run
 from ifrvis.harness.store.provenance import provenance
-from ifrvis.harness.store.records import Data, FileKind, NotLoaded, Record, read_curve
+from ifrvis.harness.store.records import Data, FileKind, NotLoaded, Record, Server, read_curve
 
 
 def trained_record(
@@ -37,25 +38,16 @@ def trained_record(
         not_loaded: What the initial weights left out.
         seconds: Of the attempt, so far.
     """
-    run, job, spec = attempt.run, attempt.submission(), attempt.run.read_spec()
+    run, job = attempt.run, attempt.submission()
     files: dict[FileKind, str] = {"predictions": sha256_file(run.predictions(asked.inference, asked.split))}
     if run.weights.exists():
         files["weights"] = sha256_file(run.weights)
     return Record(
         **{name: getattr(scores, name) for name in Scores.model_fields},
-        **{key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")},
-        **{key: getattr(asked, key) for key in ("eval_sig", "inference", "role", "protocol")},
+        **_identity(run, job, asked),
         origin="trained",
-        name=run.name,
-        train_sig=run.train_sig,
-        seed=spec.train.seed,
         dataset=dataset,
-        init=job.init_name,
-        scoring=signatures.SCORING_VERSION,
-        spec=spec,
-        data=Data(train=spec.train.data, evaluation=asked.split),
         files=files,
-        provenance=provenance(),
         determinism=determinism,
         not_loaded=not_loaded,
         initial_weights=_said_of(job.init),
@@ -63,6 +55,46 @@ def trained_record(
         attempts=tuple(_life(each, seconds if each == attempt else None) for each in attempts_of(run)),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
+
+
+def server_record(
+    run: Run,
+    job: Submission,
+    asked: Asked,
+    metrics: Metrics,
+    *,
+    dataset: str,
+    server: Server,
+    files: dict[FileKind, str],
+) -> Record:
+    """The record of the scores that a server gave to predictions that an attempt was asked for."""
+    return Record(
+        **_identity(run, job, asked.model_copy(update={"protocol": "server"})),
+        origin="server",
+        dataset=dataset,
+        files=files,
+        metrics=metrics,
+        server=server,
+    )
+
+
+def _identity(run: Run, job: Submission, asked: Asked) -> dict[str, Any]:
+    """Which run was evaluated how, and by what."""
+    spec, by_server = run.read_spec(), asked.protocol == "server"
+    scored_on = "server" if by_server else asked.split
+    return {
+        **{key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")},
+        **{key: getattr(asked, key) for key in ("inference", "role", "protocol")},
+        "name": run.name,
+        "train_sig": run.train_sig,
+        "eval_sig": signatures.eval_signature(run.train_sig, asked.inference, scored_on),
+        "seed": spec.train.seed,
+        "init": job.init_name,
+        "scoring": signatures.SCORING_VERSION,
+        "spec": spec,
+        "data": Data(train=spec.train.data, evaluation=asked.split),
+        "provenance": provenance(),
+    }
 
 
 def _life(attempt: Attempt, seconds: float | None) -> Life:

@@ -27,6 +27,8 @@ from ifrvis.schema import read_model
 
 RECORD = re.compile(r".+-([0-9a-f]{12})-([0-9a-f]{12})\.json")
 
+SPEC = "spec.json"
+
 
 def _short(signature: str) -> str:
     return signature[:12]
@@ -171,7 +173,7 @@ class Run:
     @property
     def spec(self) -> Path:
         """The specification's file."""
-        return self.folder / "spec.json"
+        return self.folder / SPEC
 
     @property
     def curve(self) -> Path:
@@ -217,6 +219,15 @@ class Run:
         if Run(self.store, spec.name, spec.train_sig).folder != self.folder:
             raise UserError(f"Restore {self.spec} or move {self.folder} away: it is not what the name stands for.")
         return spec
+
+
+def run_holding(path: Path) -> Run | None:
+    """The run in whose folder a file lies, if it does in any.
+
+    Raises:
+        UserError: As `run_at`.
+    """
+    return next((run_at(each) for each in path.resolve().parents if (each / SPEC).is_file()), None)
 
 
 def run_at(folder: Path) -> Run:

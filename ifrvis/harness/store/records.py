@@ -35,10 +35,10 @@ Curve = dict[Iteration, Fraction | None]  # AP on the watched videos by iteratio
 class NotLoaded(Model):
     """What the initial weights left out: names of parameters, and the reasons why some start at random."""
 
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = ()
-    reasons: dict[str, tuple[str, ...]] = Field(default={})
+    missing: list[str] = Field(default=[])
+    unexpected: list[str] = Field(default=[])
+    mismatched: list[str] = Field(default=[])
+    reasons: dict[str, list[str]] = Field(default={})
 
 
 class Data(Model):
