@@ -37,14 +37,14 @@ def read_model(cls: type[M], path: Path, what: str) -> M:
     return validated(cls, read(path, what), str(path))
 
 
-def validated(cls: type[M], value: Any, where: str) -> M:
-    """`value`, made of what JSON has, as a `cls`.
+def validated(cls: type[M], value: Any, where: str, *, text: str | None = None) -> M:
+    """`value`, made of what JSON has, as a `cls`; `text` is that as JSON, where it is at hand.
 
     Raises:
         UserError: If it is not what `cls` says: what is wrong, where (the key in `where`), what came, and the cure.
     """
     try:
-        return cls.model_validate_json(json.dumps(value))
+        return cls.model_validate_json(json.dumps(value) if text is None else text)
     except ValidationError as error:
         raise UserError(_told(cls, value, where, error.errors(include_url=False))) from error
 

@@ -105,7 +105,7 @@ class _Worker:
     def _record(self, asked: Asked, predictions: Path) -> Record:
         import torch
 
-        from ifrvis.evaluation.scores import scores_of_file
+        from ifrvis.evaluation.scoring import scores_of_file
 
         self._heart.say(phase="scoring")
         log.info("scoring %s", predictions)

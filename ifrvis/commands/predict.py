@@ -97,7 +97,7 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
     overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
     if not path.is_file():
         run = Store(arguments.results).one_run_named(arguments.model)
-        return _recipe_of_run(run, _newest_weights(run), overrides, arguments)
+        return _recipe_of_run(run, None, overrides, arguments)
     holder = run_holding(path)
     return _recipe_of_run(holder, path, overrides, arguments) if holder else _recipe_of_file(arguments, path, overrides)
 
@@ -113,7 +113,7 @@ def _newest_weights(run: "Run") -> Path:
     return path
 
 
-def _recipe_of_run(run: "Run", path: Path, overrides: dict[str, Any], arguments: argparse.Namespace) -> _Recipe:
+def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arguments: argparse.Namespace) -> _Recipe:
     """What a run was trained as, and how a row predicts with it; without one, whole videos without augmentation."""
     from ifrvis.harness.spec.allowed import check_training
     from ifrvis.harness.spec.compose import choose_inference, row_inference
@@ -122,12 +122,12 @@ def _recipe_of_run(run: "Run", path: Path, overrides: dict[str, Any], arguments:
 
     train = run.read_spec().train
     check_training(train.model_dump(), str(run.spec))
-    job, asked = asked_of(run)[0]
+    weights, (job, asked) = path or _newest_weights(run), asked_of(run)[0]
     if arguments.row:
         kept, chosen = row_inference(arguments.row, load_profile(job.profile)), overrides
     else:
         kept, chosen = asked.inference, {"inference.mode": "whole", "inference.tta": None, **overrides}
-    return _Recipe(path, train.model, choose_inference(kept, chosen), arguments.dataset or job.dataset, train.seed)
+    return _Recipe(weights, train.model, choose_inference(kept, chosen), arguments.dataset or job.dataset, train.seed)
 
 
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:

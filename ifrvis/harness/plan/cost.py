@@ -40,22 +40,20 @@ class Cost:
 
 def measure_siblings(plan: Plan) -> None:
     """Note on each training of a plan the hours that its siblings took, and the bytes that it needs."""
-    store = plan.request.store
-    folders = set(store.run_folders())
-    seen: dict[Key, tuple[list[float], list[int]]] = {}
+    hours, sizes = dict[Key, list[float]](), dict[Key, int]()
     for record in plan.records.one_of_each_training().values():
         if record.spec is None:
             continue
-        hours, sizes = seen.setdefault(_key(record.method, record.backbone, record.spec.train), ([], []))
+        key = _key(record.method, record.backbone, record.spec.train)
+        run = plan.request.store.run(record.name, record.train_sig)
         if record.attempts and all(each.seconds is not None for each in record.attempts):
-            hours.append(record.hours)
-        run = store.run(record.name, record.train_sig)
-        if run.folder in folders and not sizes:  # one is enough: equal models make equal checkpoints
-            sizes.append(_bytes_of(run))
+            hours.setdefault(key, []).append(record.hours)
+        if key not in sizes and run.folder.is_dir():  # one is enough: equal models make equal checkpoints
+            sizes[key] = _bytes_of(run)
     for training in plan.trainings:
-        hours, sizes = seen.get(_key(training.method, training.backbone, training.spec), ([], []))
-        training.measured_hours = sum(hours) / len(hours) if hours else None
-        training.est_bytes = max(sizes, default=0) or _rough_bytes(training)
+        key = _key(training.method, training.backbone, training.spec)
+        training.measured_hours = sum(hours[key]) / len(hours[key]) if key in hours else None
+        training.est_bytes = sizes.get(key) or _rough_bytes(training)
 
 
 def cost_of(plan: Plan) -> Cost:

@@ -15,7 +15,7 @@ from typing import Any
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.allowed import check_types
-from ifrvis.harness.spec.profiles import Profile
+from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, names_of, packaged_config, recipe
 from ifrvis.harness.spec.tables import Row, load_table
 from ifrvis.schema import is_number
@@ -98,6 +98,12 @@ def row_inference(name: str, profile: Profile) -> Config:
         raise UserError(f"Write --row table/row, as in --row table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
     (row,) = load_table(table).selected([row_id])
     return compose_row(row, profile, {}, num_classes=1).inference
+
+
+def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
+    """What a profile's pretraining of a backbone trains; see `compose`."""
+    given, schedule = {f"'pretraining' of profile {profile.name!r}": declared.set}, schedule_of(declared.dataset)
+    return compose("mask2former", backbone, schedule, profile, given, num_classes=num_classes)
 
 
 @functools.cache

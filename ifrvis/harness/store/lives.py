@@ -1,8 +1,8 @@
 """What the files of an attempt say: what is asked for, where it waits, how far it is, and how it ended."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from ifrvis.datasets.catalog import Role
 from ifrvis.evaluation.scores import Count, Fraction
@@ -18,7 +18,7 @@ class Asked(Model):
     """An evaluation that an attempt is asked for; `split` is a fingerprint."""
 
     eval_sig: Sha256
-    inference: dict[str, JsonValue]
+    inference: dict[str, Any]
     split: Sha256
     role: Role
     protocol: Protocol

@@ -4,8 +4,6 @@ import resource
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import JsonValue
-
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Metrics, Scores
 from ifrvis.files import read_json, sha256_file
@@ -104,10 +102,9 @@ def _life(attempt: Attempt, seconds: float | None) -> Life:
     return Life(reason=ending.reason, kind=ending.kind, seconds=ending.seconds)
 
 
-def _said_of(init: str | None) -> JsonValue:
+def _said_of(init: str | None) -> Any:
     """What `ifrvis weights convert` says of the file that training started from; None if it says nothing."""
     try:
-        said: JsonValue = read_json(Path(init).with_suffix(".json")) if init else None
+        return read_json(Path(init).with_suffix(".json")) if init else None
     except UserError:
         return None
-    return said
