@@ -9,8 +9,8 @@ import torch
 from made_records import asked, evaluation
 
 from ifrvis.cli import main
-from ifrvis.errors import UserError
 from ifrvis.datasets.catalog import load_dataset
+from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_results
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_a_run_is_that_run_and_a_data_sets_video_has_its_id(pred
     assert (tmp_path / "a" / "results.json").read_bytes() == (tmp_path / "b" / "results.json").read_bytes()
 
 
-def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(predict, place, monkeypatch):
+def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(predict, place, monkeypatch, tmp_path):
     """What an attempt happened to lack, such as the clips of another row, decides nothing."""
     chosen = []
 
@@ -104,7 +104,7 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
     latest(run).end("complete")
     claim(run, asked(profile="smoke", dataset="smoke19", evaluations=(evaluation(clips),)))
     for options in ((), ("--row", "table4/ours-swin-l-clip2-ytvis19"), ("--set", "inference.topk=3")):
-        assert "It was seen." in predict("ours-r50", "frames", *options)[1]
+        assert "It was seen." in predict("ours-r50", "frames", "--out", str(tmp_path), *options)[1]
     whole, row, changed = chosen
     assert whole == first.inference
     assert (row["mode"], row["clip_frames"], row["tta"]) == ("clips", 2, None)
