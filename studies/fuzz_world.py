@@ -15,6 +15,7 @@ import yaml
 from ifrvis.cli import main as ifrvis
 from ifrvis.datasets import rle
 from ifrvis.evaluation.scores import Scores
+from ifrvis.files import publish_once
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
@@ -22,6 +23,7 @@ from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of, claim
 from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.playback import Scene
 from ifrvis.harness.store.records import publish_record
 from ifrvis.training.checkpoints import save
 from tests.made_records import asked, record_of
@@ -132,6 +134,14 @@ class World:
         attempt.beat(Progress(phase="training", iteration=2, iterations=4, loss=1.5, eta_s=3.0, ap=0.1))
         (attempt.folder / "job.json").write_text('{"machine": "other", "pid": 1, "started": "5"}')
         attempt.log.write_text("starting\niteration 2\n")
+        mask = rle.encode(np.arange(48).reshape(6, 8) % 5 == 1)["counts"]
+        tracks = [{"identity": 0, "name": "1", "category": "é", "masks": [mask, None], "score": 0.5}]
+        error = {"kind": "lost", "frames": [1], "text": "object 1: no track"}
+        pane = {"title": "Ours", "row": self.training.name, "tracks": tracks, "errors": [error], "lost": 1}
+        video = {"name": "a", "width": 8, "height": 6, "frames": ["/9j/4AA="] * 2, "panes": [pane]}
+        sides = {"dataset": "smoke19", "seed": 0, "rows": ["a", "b"], "records": ["a" * 64, "b" * 64]}
+        scene = Scene.model_validate_json(json.dumps({"schema": 1, **sides, "videos": [video]}))
+        publish_once(store.scenes("smoke") / scene.file_name, scene.text())
         self.run("report", *self.table, *self.roots)
 
     def _by_kind(self) -> dict[str, list[tuple[Path, str]]]:
@@ -150,5 +160,6 @@ class World:
             "run": [(self.living.folder / "spec.json", "json")],
             "checkpoint": [(path, "bytes") for path in self.given.glob("iter_*")],
             "weights": [(self.given / "weights.pth", "bytes")],
+            "scene": [(path, "json") for path in self.root.glob("results/scenes/smoke/*")],
             "manifest": [(self.reports / "manifest.json", "json")],
         }

@@ -124,10 +124,10 @@ def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arg
     check_training(train.model_dump(), str(run.spec))
     weights, (job, asked) = path or _newest_weights(run), asked_of(run)[0]
     if arguments.row:
-        kept, chosen = row_inference(arguments.row, load_profile(job.profile)), overrides
+        own = row_inference(arguments.row, load_profile(job.profile))
     else:
-        kept, chosen = asked.inference, {"inference.mode": "whole", "inference.tta": None, **overrides}
-    return _Recipe(weights, train.model, choose_inference(kept, chosen), arguments.dataset or job.dataset, train.seed)
+        own = choose_inference(asked.inference, {"inference.mode": "whole", "inference.tta": None})
+    return _Recipe(weights, train.model, choose_inference(own, overrides), arguments.dataset or job.dataset, train.seed)
 
 
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:

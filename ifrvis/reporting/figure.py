@@ -48,8 +48,9 @@ def figure_data(report: Report) -> list[Panel]:
     assert axis is not None
     rows = sorted((each.row for each in report.rows), key=lambda row: float(row.set[axis.key]))
     for metric in report.table.metrics:
-        unit, of_metric = scale(metric), report.frame[report.frame["metric"] == metric].dropna(subset="value")
-        seeds = tuple(tuple(of_metric[of_metric["row"] == row.id]["value"] * unit) for row in rows)
+        unit = scale(metric)
+        found = [report.values[row.id, metric].values() for row in rows]
+        seeds = tuple(tuple(value * unit for value in values if value is not None) for values in found)
         cells = [report.cells[row.id, metric] for row in rows]
         means = tuple(None if cell.mean is None else cell.mean * unit for cell in cells)
         stds = tuple(None if cell.std is None else cell.std * unit for cell in cells)

@@ -1,5 +1,7 @@
 """One table, and the claims on it, as Markdown, LaTeX, CSV and in the terminal."""
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +13,7 @@ from rich.text import Text
 from ifrvis.reporting.claims import HEADS, JudgedClaim, pair_texts
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
 from ifrvis.reporting.grid import CLAIM_NOTE, Grid, Line, make_grid
-from ifrvis.reporting.report import Report
+from ifrvis.reporting.report import Measured, Report
 
 LINE_BREAK = r"\\"
 # A file is a document by itself, and a float where another document inputs it: there \documentclass is spent.
@@ -130,11 +132,14 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 def seeds_csv(report: Report) -> str:
     """The tidy frame of one table: a line per row, seed and metric at full precision."""
-    frame = report.frame.rename(columns=AS_PRINTED)
-    frame = frame.drop(columns=list(AS_PRINTED.values())) if not report.shows_paper else frame
-    texts = frame.select_dtypes(include="object").columns
-    frame[texts] = frame[texts].map(csv_text)
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    columns = [name for name in Measured._fields if report.shows_paper or name not in AS_PRINTED]
+    writer.writerow(AS_PRINTED.get(name, name) for name in columns)
+    for line in report.frame:
+        values = (getattr(line, name) for name in columns)
+        writer.writerow(csv_text(value) if isinstance(value, str) else value for value in values)
+    return stream.getvalue()
 
 
 def terminal(report: Report) -> Group:

@@ -1,4 +1,7 @@
-"""`prune` and `doctor`."""
+"""`prune` and `doctor`.
+
+Also tests: ifrvis.harness.upkeep.doctor, ifrvis.harness.upkeep.prune.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""`verify`: everything that is kept is as it was written, and a single flipped byte is found and named."""
+"""`verify`: everything that is kept is as it was written, and a single flipped byte is found and named.
+
+Also tests: ifrvis.harness.store.finding, ifrvis.harness.upkeep.verify, ifrvis.reporting.audit.
+"""
 
 import json
 

@@ -1,3 +1,8 @@
+"""Zips for a server and the scores that it gives back, as files and by the commands.
+
+Also tests: ifrvis.commands.submission.
+"""
+
 import json
 import zipfile
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Cells over seeds: hand values, and what stands where there is no number. The module `cells` is tested here, too."""
+"""Cells over seeds: hand values, and what stands where there is no number.
+
+Also tests: ifrvis.reporting.cells, ifrvis.reporting.style.
+"""
 
 import math
 from dataclasses import replace
@@ -86,17 +89,16 @@ def test_records_of_several_states_of_the_code_are_called_mixed(make_report):
     assert f"{ROW}: mixed, its records come from 2 states of the code" in markdown(mixed)
 
 
-def test_tidy_frame_has_a_row_for_each_record_and_metric(make_report):
+def test_tidy_frame_has_a_line_for_each_record_and_metric(make_report):
     frame = make_report("table1", {ROW: {0: 0.2, 1: None}}).frame
-    assert len(frame) == 10
-    assert frame["value"].isna().sum() == 5
-    assert frame["published_mean"].isna().sum() == 4  # the paper's AR1 and AR10, once a seed
-    empty = make_report("table1", {ROW: {}}).frame
-    assert (len(empty), empty["value"].dtype) == (0, float)
+    assert [line.value for line in frame] == [0.2] * 5 + [None] * 5
+    assert sum(line.published_mean is None for line in frame) == 4  # the paper's AR1 and AR10, once a seed
+    assert make_report("table1", {ROW: {}}).frame == []
 
 
 def test_smoke_frame_holds_no_value_of_the_paper(make_report):
-    assert make_report("table1", {ROW: {0: 0.2}}, profile="smoke").frame["published_mean"].isna().all()
+    frame = make_report("table1", {ROW: {0: 0.2}}, profile="smoke").frame
+    assert {line.published_mean for line in frame} == {None}
 
 
 @pytest.mark.parametrize(

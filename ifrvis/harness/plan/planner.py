@@ -8,12 +8,11 @@ from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
 from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
-from ifrvis.harness.spec.named_weights import named_weights
 from ifrvis.harness.spec.profiles import PRETRAINING
-from ifrvis.harness.spec.shipped import shipped_weights
-from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
+from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.values import MixedIn
+from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
@@ -29,9 +28,11 @@ def make_plan(request: Request) -> Plan:
         UserError: If a row, an override or a dataset is wrong.
     """
     builder = _Builder(request)
-    rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table)]
+    rows = [
+        builder.planned(table, row) for table in request.tables for row in request.selected(table) if not row.quoted
+    ]
     if not rows:
-        raise UserError("Choose rows that one of the tables has: --rows matches none.")
+        raise UserError("Choose rows that one of the tables has and that are not quoted: --rows matches none.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
     _look_up(plan)
@@ -92,8 +93,7 @@ class _Builder:
         spec = train_spec(composed, data=data, init=init, seed=seed)
         known = data is not None and not missing
         sig = train_signature(spec) if known else None
-        schedule = self.request.dataset or row.dataset
-        name = run_name(row.method, row.backbone, Path(schedule).stem, composed.changes, seed)
+        name = self.request.run_name(row, composed, seed)
         hours = self.request.profile.est_hours.get(row.backbone)
         training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
         training.stills = stills

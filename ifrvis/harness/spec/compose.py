@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.allowed import check_types
 from ifrvis.harness.spec.profiles import Pretraining, Profile
-from ifrvis.harness.spec.recipes import Config, names_of, packaged_config, recipe
+from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
 from ifrvis.harness.spec.tables import Row, load_table
 from ifrvis.harness.spec.values import check_inference, check_values
 from ifrvis.schema import is_number
@@ -86,7 +85,7 @@ def compose(
 def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: int) -> Composed:
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
     given = {f"row {row.id!r}": {**row.set, **_inference(row, profile)}, "--set": overrides}
-    return compose(row.method, row.backbone, schedule_of(row.dataset), profile, given, num_classes=num_classes)
+    return compose(row.method, row.backbone, trained_on(row.dataset).schedule, profile, given, num_classes=num_classes)
 
 
 def row_inference(name: str, profile: Profile) -> Config:
@@ -104,21 +103,11 @@ def row_inference(name: str, profile: Profile) -> Config:
 
 def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
     """What a profile's pretraining of a backbone trains; see `compose`."""
-    given, schedule = {f"'pretraining' of profile {profile.name!r}": declared.set}, schedule_of(declared.dataset)
+    given, schedule = (
+        {f"'pretraining' of profile {profile.name!r}": declared.set},
+        trained_on(declared.dataset).schedule,
+    )
     return compose("mask2former", backbone, schedule, profile, given, num_classes=num_classes)
-
-
-@functools.cache
-def schedule_of(dataset: str) -> str:
-    """The schedule of the recipes that are trained on a data set.
-
-    Raises:
-        UserError: If its YAML names none.
-    """
-    config, path = load_config(dataset)
-    if config.schedule is None:
-        raise UserError(f"Add 'schedule', one of {', '.join(names_of('schedules'))}, to {path}: rows train on it.")
-    return config.schedule
 
 
 def _inference(row: Row, profile: Profile) -> Config:

@@ -88,10 +88,8 @@ class _Inference(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.mode == "clips" and not (self.clip_frames and self.stride <= self.clip_frames):
-            raise ValueError(
-                f"Set inference.clip_frames to the length of a clip and inference.stride from 1 to that: got {self.clip_frames} "
-                f"and {self.stride}."
-            )
+            asked = "Set inference.clip_frames to the length of a clip and inference.stride from 1 to that"
+            raise ValueError(f"{asked}: got {self.clip_frames} and {self.stride}.")
         return self
 
 

@@ -18,7 +18,7 @@ from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, read_json, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
-from ifrvis.harness.spec.shipped import shipped_weights
+from ifrvis.harness.spec.weights import shipped_weights
 from ifrvis.harness.store.attempts import attempts_of
 from ifrvis.harness.store.finding import Finding
 from ifrvis.harness.store.paths import SPEC, Run, Store, run_at

@@ -1,4 +1,7 @@
-"""`cancel`, `retry` and `logs` on living runs of the fake worker, and a worker that everybody thought dead."""
+"""`cancel`, `retry` and `logs` on living runs of the fake worker, and a worker that everybody thought dead.
+
+Also tests: ifrvis.commands.runs, ifrvis.harness.store.logs.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""The local queue with real processes and the fake worker."""
+"""The local queue with real processes and the fake worker.
+
+Also tests: ifrvis.harness.jobs.queue.
+"""
 
 import contextlib
 import json

@@ -1,4 +1,7 @@
-"""Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word."""
+"""Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word.
+
+Also tests: ifrvis.harness.jobs.settle.
+"""
 
 import contextlib
 import json

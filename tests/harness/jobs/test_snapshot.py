@@ -1,4 +1,7 @@
-"""Jobs run from a copy of the code, one for each content."""
+"""Jobs run from a copy of the code, one for each content.
+
+Also tests: ifrvis.harness.store.provenance.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""The plan: what is shared, what exists, what is missing."""
+"""The plan: what is shared, what exists, what is missing.
+
+Also tests: ifrvis.harness.plan.planner.
+"""
 
 import dataclasses
 import json

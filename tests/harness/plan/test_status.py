@@ -1,4 +1,7 @@
-"""What `status` shows of each row and seed, when watching it ends, and which rows have learned."""
+"""What `status` shows of each row and seed, when watching it ends, and which rows have learned.
+
+Also tests: ifrvis.harness.store.states.
+"""
 
 import dataclasses
 

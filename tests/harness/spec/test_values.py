@@ -1,4 +1,7 @@
-"""What can be known to be wrong is refused before anything is queued; what is accepted can be built."""
+"""What can be known to be wrong is refused before anything is queued; what is accepted can be built.
+
+Also tests: ifrvis.options.
+"""
 
 import pytest
 

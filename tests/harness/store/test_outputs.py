@@ -1,4 +1,7 @@
-"""What `plan` and `status` print, in each state that a table can be in."""
+"""What `plan` and `status` print, in each state that a table can be in.
+
+Also tests: ifrvis.harness.plan.cost.
+"""
 
 import pytest
 from made_records import asked, record_of

@@ -1,4 +1,7 @@
-"""Attempts that did not complete: what goes on by itself, and what waits for `retry`."""
+"""Attempts that did not complete: what goes on by itself, and what waits for `retry`.
+
+Also tests: ifrvis.harness.store.specs.
+"""
 
 import os
 import signal
