@@ -5,7 +5,6 @@ attempt is claimed, and its job is started so that neither Ctrl-C nor a lost ter
 asks each worker to stop at the next safe point, where it writes a checkpoint.
 """
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import submitit
 
-from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
+from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory, run_on
 from ifrvis.harness.jobs.queue import Handling, Item, Queue
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
@@ -57,7 +56,7 @@ class LocalQueue(Queue):
             executor.update_parameters(timeout_min=TIMEOUT_MIN, stderr_to_stdout=True)
             gpu = self._gpus[item.slot % len(self._gpus)] if self._gpus else ""
             with job_environment(item.training.spec.threads), _out_of_the_terminals_reach():
-                item.job = executor.submit(_run_on, gpu, self._run_attempt, str(item.attempt.folder))
+                item.job = executor.submit(run_on, gpu, self._run_attempt, str(item.attempt.folder))
 
     def _has_left(self, item: Item) -> bool:
         """Whether its process is gone: it may have written its ending, but its slot is free only then."""
@@ -85,12 +84,6 @@ class LocalQueue(Queue):
                     self._follow(item)
             on_poll(self.items)
             time.sleep(self.poll_s)
-
-
-def _run_on(gpu: str, run_attempt: Callable[[str], None], folder: str) -> None:
-    """Live an attempt on one GPU, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    run_attempt(folder)
 
 
 def _last_words(item: Item) -> str:

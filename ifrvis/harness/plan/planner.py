@@ -11,9 +11,9 @@ from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_r
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
-from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
 from ifrvis.harness.store.states import PlanState

@@ -43,6 +43,14 @@ def test_one_that_was_killed_with_its_launcher_says_that_much(make_request):
     assert status_lines(make_plan(request))[0].endswith("pending         attempt 1 was killed: it left no word")
 
 
+def test_a_row_that_waits_for_a_pretraining_says_how_that_died(make_request):
+    request = make_request(num_seeds=1, pretraining=True)
+    attempt = claim(make_plan(request).trainings[0].run(request.store), {})
+    attempt.end("killed", kind="killed", message="SLURM says NODE_FAIL")
+    died = "pending         pretraining-r50-smoke19: attempt 1 was killed: SLURM says NODE_FAIL"
+    assert status_lines(make_plan(request))[0].endswith(died)
+
+
 @pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1", "1e9"])
 def test_watching_takes_a_number_of_seconds(seconds, capsys, tmp_path):
     assert main(["status", *SMOKE, "--results", str(tmp_path), f"--watch={seconds}"]) == 2

@@ -69,9 +69,7 @@ def hostile_option(tmp_path, command):
 @pytest.mark.parametrize("asked", [hostile_table, hostile_profile, hostile_option])
 def test_tables_profiles_and_options_run_nothing(hostile, asked, command, tmp_path, capsys):
     places = [f"--data-root={tmp_path}/data", f"--results={tmp_path}/results"]
-    assert ", which recipes name: it is 'os.system'" in refused(
-        command, *asked(tmp_path, hostile[0]), *places, capsys=capsys
-    )
+    assert "'os.system'." in refused(command, *asked(tmp_path, hostile[0]), *places, capsys=capsys)
     assert not hostile[1]()
     assert not (tmp_path / "results").exists()
 
