@@ -45,7 +45,7 @@ def test_one_that_was_killed_with_its_launcher_says_that_much(make_request):
 
 def test_a_row_that_waits_for_a_pretraining_says_how_that_died(make_request):
     request = make_request(num_seeds=1, pretraining=True)
-    attempt = claim(make_plan(request).trainings[0].run(request.store), {})
+    attempt = claim(make_plan(request).trainings[0].run(request.store), asked())
     attempt.end("killed", kind="killed", message="SLURM says NODE_FAIL")
     died = "pending         pretraining-r50-smoke19: attempt 1 was killed: SLURM says NODE_FAIL"
     assert status_lines(make_plan(request))[0].endswith(died)
