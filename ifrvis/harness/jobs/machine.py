@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,3 +142,9 @@ def job_environment(threads: int) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(whole)
+
+
+def run_on(gpu: str, run_attempt: Callable[[str], None], folder: str) -> None:
+    """Live an attempt on one GPU, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    run_attempt(folder)
