@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_records import asked
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
@@ -119,12 +120,12 @@ def test_results_that_cannot_be_written_are_one_message(world, tmp_path, capsys)
     assert "Make " in refusal(capsys, "report", *world.table, *world.roots[:2], *reports)
     run = Store(tmp_path / "file").run("name-s0", "a" * 64)
     with pytest.raises(UserError, match=r"^Make .*writable"):
-        claim(run, {})
+        claim(run, asked())
     (tmp_path / "runs" / "name-s0-aaaaaaaaaaaa").mkdir(parents=True)
     run = Store(tmp_path).run("name-s0", "a" * 64)
     run.attempts.touch()  # a file where a folder should be is no other launcher's claim
     with pytest.raises(UserError, match=r"^Make .*writable"):
-        claim(run, {})
+        claim(run, asked())
 
 
 def test_a_manifest_that_cannot_be_written_again_is_refused(world, tmp_path, capsys):
