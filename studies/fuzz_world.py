@@ -21,11 +21,12 @@ from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of, claim
+from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.playback import Scene
 from ifrvis.harness.store.records import publish_record
 from ifrvis.training.checkpoints import save
-from tests.made_records import record_of
+from tests.made_records import asked, record_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -128,10 +129,9 @@ class World:
         self.record = store.record("smoke", record.name, record.train_sig, record.eval_sig)
         self.training, self.living = living, living.run(store)
         self.living.write_spec(living.spec)
-        asked = {"name": living.name, "train_sig": living.sig, "evaluations": []}
-        claim(self.living, asked).end("stopped", message="stopped at 2", seconds=3.5)
-        attempt = claim(self.living, asked)
-        attempt.beat({"phase": "training", "iteration": 2, "iterations": 4, "loss": 1.5, "eta_s": 3.0, "ap": 0.1})
+        claim(self.living, asked()).end("stopped", message="stopped at 2", seconds=3.5)
+        attempt = claim(self.living, asked())
+        attempt.beat(Progress(phase="training", iteration=2, iterations=4, loss=1.5, eta_s=3.0, ap=0.1))
         (attempt.folder / "job.json").write_text('{"machine": "other", "pid": 1, "started": "5"}')
         attempt.log.write_text("starting\niteration 2\n")
         mask = rle.encode(np.arange(48).reshape(6, 8) % 5 == 1)["counts"]

@@ -16,6 +16,7 @@ import submitit
 from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory, run_on
 from ifrvis.harness.jobs.queue import Handling, Item, Queue
 from ifrvis.harness.plan.plan import Request, Training
+from ifrvis.harness.store.alive import lives
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
 STOP_PATIENCE_S = 120.0
@@ -64,11 +65,11 @@ class LocalQueue(Queue):
             return True
         if not item.job.done():
             return False
-        if item.attempt.ending() is None and not item.attempt.process_lives():
+        if item.attempt.ending() is None and not lives(item.attempt.process()):
             if kills_for_memory() > item.memory_kills:
-                item.attempt.end("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
+                item.attempt.end_unless_ended("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
             else:
-                item.attempt.end("killed", kind="killed", message=_last_words(item))
+                item.attempt.end_unless_ended("killed", kind="killed", message=_last_words(item))
         return True
 
     def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.store.attempts import Attempt
+from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
-from ifrvis.schema import Model, validated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +26,6 @@ class Request(TableRequest):
     data_root: Path
     store: Store
     no_shipped_weights: bool = False
-
-
-class MixedIn(Model):
-    """Pseudo-videos among the clips: of which stills, and their share."""
-
-    dataset: str
-    ratio: float = Field(gt=0, lt=1)
-
-    @classmethod
-    def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
-        """What a recipe's `train.stills` says, for whoever works in another folder."""
-        if given is None:
-            return None
-        mixed = validated(cls, given, "train.stills")
-        is_path = mixed.dataset.endswith((".yaml", ".yml"))
-        return mixed.model_copy(update={"dataset": str(Path(mixed.dataset).resolve())}) if is_path else mixed
 
 
 @dataclass

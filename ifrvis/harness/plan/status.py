@@ -6,7 +6,7 @@ from typing import Any
 
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
-from ifrvis.harness.store.states import LIVE, PlanState
+from ifrvis.harness.store.states import PlanState
 
 
 def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
@@ -94,16 +94,16 @@ def _last_words(training: Training, state: PlanState) -> dict[str, Any]:
     if state == "complete":
         return {}
     if attempt is None:
-        said = _last_words(after, after.state).get("message") if after else ""
-        return {"message": f"{after.name}: {said}"} if after and said else {}
-    ending = attempt.ending() or {}
+        words = _last_words(after, after.state).get("message") if after else ""
+        return {"message": f"{after.name}: {words}"} if after and words else {}
+    ending, progress = attempt.ended(), attempt.progress()
     if state in ("running", "failed"):
-        return attempt.progress() | ending
-    ended = attempt.state()
-    if ended in (*LIVE, "complete"):
+        said = progress.model_dump() if progress else {}
+        return said | ({"message": ending.message} if ending else {})
+    if ending is None or ending.reason == "complete":
         return {}
-    how = "was killed" if ended == "killed" else ended
-    return {"message": f"attempt {attempt.number} {how}: {ending.get('message') or 'it left no word'}"}
+    how = "was killed" if ending.reason == "killed" else ending.reason
+    return {"message": f"attempt {attempt.number} {how}: {ending.message or 'it left no word'}"}
 
 
 def status_lines(plan: Plan) -> list[str]:

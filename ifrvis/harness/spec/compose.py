@@ -16,7 +16,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.spec.allowed import NORM, check_types
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
-from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.spec.tables import Row, load_table
 from ifrvis.options import check_options
 from ifrvis.schema import is_number
 
@@ -87,6 +87,19 @@ def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: i
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
     given = {f"row {row.id!r}": {**row.set, **_inference(row, profile)}, "--set": overrides}
     return compose(row.method, row.backbone, trained_on(row.dataset).schedule, profile, given, num_classes=num_classes)
+
+
+def row_inference(name: str, profile: Profile) -> Config:
+    """How a row, named `table/row`, predicts under a profile.
+
+    Raises:
+        UserError: If there is no such row.
+    """
+    table, slash, row_id = name.rpartition("/")
+    if not slash:
+        raise UserError(f"Write --row table/row, as in --row table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
+    (row,) = load_table(table).selected([row_id])
+    return compose_row(row, profile, {}, num_classes=1).inference
 
 
 def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
@@ -189,7 +202,7 @@ def _value(config: Config, dotted: str) -> Any:
 
 
 def choose_inference(kept: Config, overrides: Config) -> Config:
-    """An inference that a run was asked for, changed from the command line.
+    """An inference of a run, changed from the command line.
 
     Raises:
         UserError: If an override is no option of inference, or of another type.
