@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ifrvis.datasets.resizing import Resize, nearest, resize_frame
 from ifrvis.datasets.rle import decode_columns, runs_of
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import DataMissingError, UserError
@@ -40,6 +41,7 @@ class ClipDraw:
         side: Shortest side that was drawn, in pixels.
         flip: Whether the clip is mirrored left to right.
         size: (height, width) of the resized frames, in pixels, before padding.
+        resize: How they are resized.
     """
 
     iteration: int
@@ -49,6 +51,7 @@ class ClipDraw:
     side: int
     flip: bool
     size: tuple[int, int]
+    resize: Resize
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Clip:
 
     Attributes:
         draw: What was drawn; `draw.size` is the part of the images that is not padding.
-        images: (T, H, W, 3) uint8, BGR.
+        images: (T, 3, H, W) uint8, BGR.
         masks: (N, T, H, W) bool, of the instances that are visible in at least one frame.
         visible: (N, T) bool, where a mask has any pixel.
         labels: (N,) int64, positions in the list of categories.
@@ -84,6 +87,7 @@ class ClipSampler:
         sides: Shortest sides to draw from, in pixels.
         max_side: Bound on the longest side, in pixels.
         flip: Probability of mirroring a clip.
+        resize: How frames are resized.
 
     Raises:
         UserError: If no video can be trained on.
@@ -100,10 +104,11 @@ class ClipSampler:
         sides: Sequence[int],
         max_side: int,
         flip: float,
+        resize: Resize,
     ) -> None:
         self.seed, self.global_batch = seed, global_batch
         self.num_frames, self.frame_range = num_frames, frame_range
-        self.sides, self.max_side, self.flip = tuple(sides), max_side, float(flip)
+        self.sides, self.max_side, self.flip, self.resize = tuple(sides), max_side, float(flip), resize
         visible = {video.id: _visible_frames(annotations, video) for video in annotations.videos}
         self._videos = [(video, visible[video.id]) for video in annotations.videos if visible[video.id].any()]
         if not self._videos:
@@ -123,7 +128,7 @@ class ClipSampler:
         side = self.sides[int(rng.integers(len(self.sides)))]
         flip = bool(rng.random() < self.flip)
         size = resized_size(video.height, video.width, side=side, max_side=self.max_side)
-        return ClipDraw(iteration, position, video, frames, side, flip, size)
+        return ClipDraw(iteration, position, video, frames, side, flip, size, self.resize)
 
     def _draw_frames(self, rng: np.random.Generator, visible: NDArray[np.bool_]) -> tuple[int, ...]:
         """Frames with something to learn from, if a few tries find any."""
@@ -219,12 +224,12 @@ def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padde
     """
     tracks = [track for track in _trained(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)]
     height, width = draw.size
-    images = np.zeros((len(draw.frames), *padded, 3), np.uint8)
+    images = np.zeros((len(draw.frames), 3, *padded), np.uint8)
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)
     visible = np.zeros(masks.shape[:2], bool)
     for t, frame in enumerate(draw.frames):
-        resized = cv2.resize(read_frame(frames_root, draw.video, frame), (width, height))
-        images[t, :height, :width] = cv2.flip(resized, 1) if draw.flip else resized
+        resized = resize_frame(read_frame(frames_root, draw.video, frame), draw.size, draw.resize)
+        images[t, :, :height, :width] = resized[..., ::-1] if draw.flip else resized
     shown = [(n, t) for n, track in enumerate(tracks) for t, frame in enumerate(draw.frames) if track.masks[frame]]
     if shown:
         runs = runs_of([tracks[n].masks[draw.frames[t]] for n, t in shown])  # type: ignore[misc]  # none is None
@@ -248,16 +253,6 @@ def clip_of(
     return Clip(draw, images, masks, visible[kept], labels, tuple(tracks[n].id for n in kept))
 
 
-@functools.lru_cache(maxsize=64)
-def _nearest(count: int, source_count: int) -> NDArray[np.int64]:
-    """The source of each of `count` pixels along one side, (count,), as OpenCV resizes masks.
-
-    Its exact variant shares the image's pixel centres; the plain one is half a pixel off.
-    """
-    line = np.arange(source_count, dtype=np.float32)[None]
-    return np.asarray(cv2.resize(line, (count, 1), interpolation=cv2.INTER_NEAREST_EXACT)[0], np.int64)
-
-
 def _place_mask(target: NDArray[np.bool_], runs: NDArray[np.int32], draw: ClipDraw) -> bool:
     """Draw a mask, resized, into a frame without any; tells whether a pixel of it is left.
 
@@ -267,7 +262,8 @@ def _place_mask(target: NDArray[np.bool_], runs: NDArray[np.int32], draw: ClipDr
     rows = np.flatnonzero(inside.any(0))
     if not rows.size:
         return False
-    across, down = _nearest(target.shape[1], draw.video.width), _nearest(target.shape[0], draw.video.height)
+    across = nearest(target.shape[1], draw.video.width, draw.resize)
+    down = nearest(target.shape[0], draw.video.height, draw.resize)
     left, right = np.searchsorted(across, (columns, columns + len(inside)))
     top, bottom = np.searchsorted(down, (rows[0], rows[-1] + 1))
     box = inside[across[left:right] - columns][:, down[top:bottom]].T

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, clip_of, generator, permutation, read_frame, resized_size
+from ifrvis.datasets.resizing import Resize
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Annotations
 
@@ -58,10 +59,10 @@ class StillSampler:
     """Draws pseudo-videos; each epoch shows every still once. Arguments as `ClipSampler`."""
 
     def __init__(
-        self, stills: Stills, *, seed: int, num_frames: int, sides: Sequence[int], max_side: int, flip: float
+        self, stills: Stills, *, seed: int, num_frames: int, sides: Sequence[int], max_side: int, flip: float, resize: Resize
     ) -> None:
         self._stills, self.seed, self.num_frames = stills.annotations.videos, seed, num_frames
-        self.sides, self.max_side, self.flip = tuple(sides), max_side, float(flip)
+        self.sides, self.max_side, self.flip, self.resize = tuple(sides), max_side, float(flip), resize
 
     def draw(self, iteration: int, position: int, turn: int) -> StillDraw:
         """The pseudo-video at one position of one iteration, the `turn`-th of the training."""
@@ -77,7 +78,7 @@ class StillSampler:
         motions = [_draw_motion(rng, still.width, still.height) if each else np.eye(3) for each in moved]
         blurs = [_draw_blur(rng) if each else (0, 0.0) for each in moved]
         return StillDraw(
-            *(iteration, position, still, (0,) * self.num_frames, side, flip, size),
+            *(iteration, position, still, (0,) * self.num_frames, side, flip, size, self.resize),
             motions=tuple(_of_pixels(placed @ motion) for motion in motions),
             blurs=tuple(blurs),
         )
@@ -167,12 +168,13 @@ def load_still(stills: Stills, draw: StillDraw, padded: tuple[int, int]) -> Clip
     source = read_frame(stills.root, draw.video, 0)
     tracks = [track for track in stills.annotations.tracks_of(draw.video.id) if track.masks[0] is not None]
     own = [decode(mask).astype(np.uint8) for track in tracks for mask in track.masks if mask is not None]
-    images = np.zeros((len(draw.frames), *padded, 3), np.uint8)
+    images = np.zeros((len(draw.frames), 3, *padded), np.uint8)
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)
     for t, (motion, (length, direction)) in enumerate(zip(draw.motions, draw.blurs)):
         matrix = np.array(motion).reshape(3, 3)
         moved = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        images[t, :height, :width] = cv2.filter2D(moved, -1, _streak(length, direction)) if length else moved
+        moved = cv2.filter2D(moved, -1, _streak(length, direction)) if length else moved
+        images[t, :, :height, :width] = np.moveaxis(moved, 2, 0)
         for n, mask in enumerate(own):
             masks[n, t, :height, :width] = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_NEAREST)
     visible = np.asarray(masks.any(axis=(2, 3)))

@@ -11,7 +11,7 @@ from ifrvis.harness.spec.compose import compose, load_profile
 from ifrvis.harness.spec.tables import Row
 from ifrvis.training.build import build_model
 
-INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "topk": 4, "tta": None}
+INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "resize": "pillow", "topk": 4, "tta": None}
 CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 3, "stride": 1, "min_score": None, "min_overlap": 0.05}
 
 

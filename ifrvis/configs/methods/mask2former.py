@@ -27,7 +27,7 @@ model = {
     },
 }
 train = {
-    "pipeline": {"sides": [360, 480], "max_side": 1333, "flip": 0.5},
+    "pipeline": {"sides": [360, 480], "max_side": 1333, "flip": 0.5, "resize": "pillow"},  # or opencv: no antialiasing
     "sampler": {"num_frames": 2, "frame_range": 20},
     "optimizer": {
         "lr": 1e-4,
@@ -45,6 +45,7 @@ train = {
 inference = {
     "mode": "whole",  # or clips
     "max_side": 1333,
+    "resize": "pillow",  # or opencv
     "topk": 10,
     "clip_frames": None,  # T of clips
     "stride": 1,  # of clips
