@@ -89,7 +89,8 @@ def finish_runs(table: Path, folder: Path) -> None:
     from ifrvis.harness.store.records import publish_record
     from ifrvis.harness.store.runs import Results
 
-    request = Request((load_table(str(table)),), load_profile("smoke"), folder / "data", Results(folder / "results"))
+    roots = {"data_root": folder / "data", "results": Results(folder / "results")}
+    request = Request((load_table(str(table)),), load_profile("smoke"), **roots)
     with mock.patch("os.fsync"):
         for training in make_plan(request).trainings:
             run = training.run(request.results)
@@ -133,7 +134,9 @@ def overhead(folder: Path) -> float:
     profile = load_profile("smoke")
     profile = dataclasses.replace(profile, pretraining=None, set={**profile.set, "train.init": None})
     rows = ("mask2former-r50-ytvis19",)
-    request = Request((load_table("table1"),), profile, folder / "data", Results(folder / "results"), rows, 1)
+    request = Request(
+        (load_table("table1"),), profile, rows, 1, data_root=folder / "data", results=Results(folder / "results")
+    )
     start = time.perf_counter()
     queue = LocalQueue(make_plan(request).to_run, request, jobs=1, run_attempt=fake_worker.run_attempt)
     assert queue.run(lambda items: None)

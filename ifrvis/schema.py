@@ -1,20 +1,57 @@
-"""From a parsed YAML mapping to a dataclass, with the first thing that is wrong named.
+"""Models of what is read from files: pydantic's, strict and frozen, whose first error becomes one `UserError`.
 
-The types of a dataclass are its schema: unknown keys, missing keys and values of another type are refused.
-`1e-4`, which YAML loads as text, is refused where a number is expected, with the cure.
+A `Model` says keys and types, bounds by `pydantic.Field`, and the rest by validators that raise `ValueError` (or call
+`check_name`) with a sentence that begins with what to do. Values come as JSON has them: a list fills a tuple, a whole
+number a float, and text nothing but text. A validator with mode "before" would undo that: write it with "after".
 """
 
 import dataclasses
+import json
 import re
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from ifrvis.errors import UserError
+from ifrvis.files import read_json, read_yaml
 
-T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+class Model(BaseModel):
+    """The content of a file, or of a part of one: unknown keys, missing keys and other types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+M = TypeVar("M", bound=Model)
+T = TypeVar("T")
+
+
+def read_model(cls: type[M], path: Path, what: str) -> M:
+    """The content of a YAML or JSON file; `what` names it in errors.
+
+    Raises:
+        UserError: If it cannot be read, or is not what `cls` says.
+    """
+    read = read_json if path.suffix == ".json" else read_yaml
+    return validated(cls, read(path, what), str(path))
+
+
+def validated(cls: type[M], value: Any, where: str) -> M:
+    """`value`, made of what JSON has, as a `cls`.
+
+    Raises:
+        UserError: If it is not what `cls` says: what is wrong, where (the key in `where`), what came, and the cure.
+    """
+    try:
+        return cls.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise UserError(_told(cls, value, where, error.errors(include_url=False))) from error
 
 
 def check_name(name: str, where: str) -> None:
@@ -25,14 +62,86 @@ def check_name(name: str, where: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise UserError(
-            f"Rename {_shown(name)}, {where}: names are at most 100 lower-case letters, digits, '.', '_' and '-', "
-            "a letter or digit first."
+            f"Rename {_shown(name)}{where and f', {where}'}: names are at most 100 lower-case letters, digits, '.', "
+            "'_' and '-', a letter or digit first."
         )
+
+
+def _named(name: str) -> str:
+    check_name(name, "")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named)]  # can be a part of every path
 
 
 def is_number(value: Any) -> bool:
     """Whether a value of a JSON file is a finite number of a size that people can read: JSON has 10 ** 400 too."""
     return type(value) in (int, float) and abs(value) < 1e15
+
+
+def _told(cls: type[Model], value: Any, where: str, errors: list[Any]) -> str:
+    """The deepest error in words; an unknown key comes before all, for what is missing is often misspelt."""
+    found = [(error, _path(error, value)) for error in errors]
+    chosen, path = max(found, key=lambda each: (each[0]["type"] == "extra_forbidden", len(each[1])))
+    place, came = _place(path, value, where), _shown(chosen["input"])
+    wanted = dict.fromkeys(_wanted(error) for error, at in found if at == path)
+    match chosen["type"]:
+        case "extra_forbidden":
+            known = ", ".join(_model_at(cls, path[:-1]).model_fields)
+            return f"Remove or rename {path[-1]!r} in {_place(path[:-1], value, where)}: known keys are {known}."
+        case "missing" if isinstance(chosen["loc"][-1], str):
+            return f"Add {path[-1]!r} to {_place(path[:-1], value, where)}: it is required."
+        case "value_error":
+            return f"{str(chosen['ctx']['error']).rstrip('.')} (in {place})."
+        case "json_invalid":
+            return f"Correct {where}: it holds what is no text, or is nested beyond reason."
+        case "int_type" | "float_type" if isinstance(chosen["input"], str) and len(wanted) == 1:
+            return f"Write {place} as a plain number, such as 0.0001: {came} is text."
+    return f"Correct {place}: it should {' or '.join(wanted)}, and is {came}."
+
+
+def _path(error: Any, value: Any) -> list[str | int]:
+    """Keys and positions from the file's top to an error, without the alternatives' names that pydantic adds."""
+    path: list[str | int] = []
+    for part in error["loc"]:
+        known = isinstance(value, dict) and part in value
+        if known or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]
+            path.append(part)
+    key = error["loc"][-1] if error["type"] == "missing" else None
+    return [*path, key] if isinstance(key, str) else path
+
+
+def _place(path: list[str | int], value: Any, where: str) -> str:
+    """An error's place in words, innermost first; an item of a list is called by its id or name too."""
+    for part in path:
+        value = value[part] if isinstance(part, int) or part in value else None
+        own = value.get("id", value.get("name")) if isinstance(part, int) and isinstance(value, dict) else None
+        called = f" ({_shown(own)})" if isinstance(own, str) else ""
+        where = f"{repr(part) if isinstance(part, str) else f'item {part}{called}'} in {where}"
+    return where
+
+
+def _model_at(cls: type[Model], path: list[str | int]) -> type[Model]:
+    for part in path:
+        if part in cls.model_fields:
+            cls = next(_models_in(cls.model_fields[str(part)].annotation), cls)
+    return cls
+
+
+def _models_in(hint: Any) -> Any:
+    if isinstance(hint, type) and issubclass(hint, Model):
+        yield hint
+    for argument in get_args(hint):
+        yield from _models_in(argument)
+
+
+def _wanted(error: Any) -> str:
+    known = {"model_type": "be keys and values", "dict_type": "be keys and values", "tuple_type": "be a list"}
+    known["missing"] = "be a list with one item more"
+    text = str(error["msg"])
+    return known.get(error["type"], text.removeprefix("Input should ").removeprefix("Tuple should "))
 
 
 def construct(cls: type[T], value: Any, where: str) -> T:

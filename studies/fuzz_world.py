@@ -115,7 +115,9 @@ class World:
 
     def _write_results(self) -> None:
         results = Results(self.root / "results")
-        plan = make_plan(Request((load_table(self.table[0]),), load_profile("smoke"), self.data, results))
+        plan = make_plan(
+            Request((load_table(self.table[0]),), load_profile("smoke"), data_root=self.data, results=results)
+        )
         finished, living = plan.trainings[1:]
         metrics = {"AP": 0.3, "AP50": 0.5, "AP75": 1e-05, "AR1": None, "AR10": 1 / 3, "per_category": {"1": {"AP": 0}}}
         sigs = {"train_sig": finished.sig, "eval_sig": finished.evaluations[0].sig}

@@ -29,11 +29,11 @@ ARROWS = {
 }
 # Modules beside the rooms that every room may import, and that import no room. `cli` and `commands` import any; nobody
 # else imports them.
-COMMON = {"", "errors", "files", "packed", "schema"}
+COMMON = {"", "errors", "files", "packed", "schema", "streams"}
 FRONT = {"cli", "commands", "__main__"}
 # The only modules of these rooms that may import torch.
 TORCH_ROOMS = {"worker", "training", "inference", "models", "configs"}
-TORCH_MODULES = {"ifrvis.datasets.clips"}
+TORCH_MODULES = {f"ifrvis.datasets.{name}" for name in ("clips", "resizing", "stills")}  # what training reads
 TORCH_PACKAGES = {"torch", "torchvision", "mmcv", "mmdet", "mmengine", "functorch"}
 TORCH_FREE_EXCEPTIONS = {"mmengine.config"}  # imports no torch by itself: the subprocess test would see it
 

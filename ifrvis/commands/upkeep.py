@@ -73,7 +73,9 @@ def _prune(arguments: argparse.Namespace) -> int:
 
     tables, results = tuple(load_tables(["all"])), Results(arguments.results)
     profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
-    plans = [make_plan(Request(tables, profile, arguments.data_root, results)) for profile in profiles]
+    plans = [
+        make_plan(Request(tables, profile, data_root=arguments.data_root, results=results)) for profile in profiles
+    ]
     paths = prunable(results, plans)
     size = size_text(sum(map(size_of, paths)))
     for path in paths:

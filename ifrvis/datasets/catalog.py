@@ -6,19 +6,18 @@ file, the videos of the split, the names and sizes of their frames; for a synthe
 parameters and seed, known before the set is made.
 """
 
-import contextlib
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.synthetic import parameters as synthetic
 from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.files import canonical_json, read_yaml, sha256_bytes, sha256_file, write_atomically
+from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import check_name, construct
 
@@ -174,7 +173,14 @@ class Dataset:
             heldout=None if role in ("full", "server") else heldout_rule(self.config.heldout),
             categories=self.config.categories,
         )
-        return split if split.missing else replace(split, fingerprint=_file_fingerprint(split))
+        if split.missing:
+            return split
+        key = [role, repr(split.heldout), split.categories]
+        try:
+            read = replace(split, fingerprint="").read
+            return replace(split, fingerprint=frames_fingerprint(annotation, frames, read, key))
+        except DataMissingError as error:  # a frame
+            return replace(split, missing=str(error))
 
     def _what_is_missing(self, annotation: Path, frames: Path) -> str:
         absent = [path for path in (annotation, frames) if not os.path.exists(path)]  # noqa: PTH110  never raises
@@ -205,38 +211,3 @@ def load_dataset(name: str, data_root: Path) -> Dataset:
         raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
     heldout_rule(config.heldout)  # a name that does not exist is found now
     return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
-
-
-def _file_fingerprint(split: Split) -> str:
-    """Fingerprint of a split made of files, remembered until the annotation file or its frame folders change."""
-    state = split.annotation.stat()
-    key = [str(split.annotation.resolve()), state.st_mtime_ns, state.st_size, split.role, repr(split.heldout)]
-    key += [str(split.frames.resolve()), split.frames.stat().st_mtime_ns, split.categories]
-    return remembered(key, lambda: frames_fingerprint(replace(split, fingerprint="").read(), split.frames))
-
-
-def remembered(key: list[Any], compute: Callable[[], str]) -> str:
-    """A fingerprint that takes long to compute, from the user's cache where `key` says that nothing has changed."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifrvis" / "fingerprints"
-    path = cache / sha256_bytes(canonical_json(key))
-    with contextlib.suppress(OSError, ValueError):
-        if re.fullmatch("[0-9a-f]{64}", known := path.read_text()):
-            return known
-    fingerprint = compute()
-    with contextlib.suppress(UserError):  # a home that cannot be written costs time, no more
-        write_atomically(path, fingerprint)
-    return fingerprint
-
-
-def frames_fingerprint(annotations: Annotations, folder: Path) -> str:
-    """Content of the annotation file, ids of the videos, names and sizes of their frames below `folder`."""
-    frames = []
-    for video in annotations.videos:
-        for name in video.file_names:
-            path = folder / name
-            if not os.path.isfile(path):  # noqa: PTH113  never raises
-                raise UserError(f"Restore {path}: {annotations.path} lists this frame and it does not exist.")
-            frames.append([name, path.stat().st_size])
-    ids = [video.id for video in annotations.videos]
-    content = {"annotation": sha256_file(annotations.path), "frames": frames, "videos": ids}
-    return sha256_bytes(canonical_json(content))

@@ -14,7 +14,6 @@ from typing import Any, Literal
 from PIL import Image, UnidentifiedImageError
 
 from ifrvis.datasets.catalog import Dataset, Role
-from ifrvis.datasets.clips import read_frame
 from ifrvis.datasets.rle import area
 from ifrvis.datasets.ytvis import Annotations, Video, checked_annotations, id_order
 from ifrvis.errors import UserError
@@ -156,6 +155,8 @@ def _check_frames(checked: Checked, folder: Path, video: Video, decode: bool) ->
                 text = f"Replace {folder / name}: it is {size[0]} x {size[1]} pixels, video {video.id!r} is"
                 checked.say("frame size", f"{text} {video.width} x {video.height}.")
             if decode:
+                from ifrvis.datasets.frames import read_frame  # OpenCV, for this alone
+
                 read_frame(folder, video, frame)
         except FileNotFoundError:
             checked.say("frame missing", f"Restore {folder / name}: it does not exist.")

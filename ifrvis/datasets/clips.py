@@ -14,19 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ifrvis.datasets.frames import read_frame
 from ifrvis.datasets.resizing import Resize, nearest, resize_frame
 from ifrvis.datasets.rle import decode_columns, runs_of
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.errors import UserError
+from ifrvis.streams import Stream, generator
 
 PAD_TO = 32  # pixels
 MAX_REDRAWS = 10  # for a clip without any visible instance
-# A seed sequence pads with zeros, so that [a, b] and [a, b, 0] are one stream: each use opens with its own number.
-_EPOCH_STREAM, _CLIP_STREAM = 1, 2  # 3 is the training loop's, 4 and 5 are those of stills
 
 
 @dataclass(frozen=True)
@@ -120,10 +119,10 @@ class ClipSampler:
 
     def draw(self, iteration: int, position: int, turn: int | None = None) -> ClipDraw:
         """The clip at one position of one iteration; it is the `turn`-th of the training, by default of all clips."""
-        rng = generator(_CLIP_STREAM, self.seed, iteration, position)
+        rng = generator(Stream.CLIP, self.seed, iteration, position)
         turn = iteration * self.global_batch + position if turn is None else turn
         epoch, index = divmod(turn, len(self._videos))
-        video, visible = self._videos[permutation(_EPOCH_STREAM, self.seed, epoch, len(self._videos))[index]]
+        video, visible = self._videos[permutation(Stream.CLIP_EPOCH, self.seed, epoch, len(self._videos))[index]]
         frames = self._draw_frames(rng, visible)
         side = self.sides[int(rng.integers(len(self.sides)))]
         flip = bool(rng.random() < self.flip)
@@ -148,13 +147,8 @@ class ClipSampler:
         return tuple(sorted([key, *drawn]))
 
 
-def generator(*key: int) -> np.random.Generator:
-    """A generator whose draws depend on the key alone; the key begins with the number of its use."""
-    return np.random.default_rng(key)
-
-
 @functools.lru_cache(maxsize=8)
-def permutation(stream: int, seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+def permutation(stream: Stream, seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """The order of one epoch."""
     return generator(stream, seed, epoch).permutation(count)
 
@@ -183,31 +177,6 @@ def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
     height = max(draw.size[0] for draw in draws)
     width = max(draw.size[1] for draw in draws)
     return -(-height // PAD_TO) * PAD_TO, -(-width // PAD_TO) * PAD_TO
-
-
-def read_frame(frames_root: Path, video: Video, frame: int) -> NDArray[np.uint8]:
-    """A frame as (height, width, 3) uint8, BGR.
-
-    Raises:
-        DataMissingError: If its file is missing.
-        UserError: If its file is no image or does not have the size that the annotations state.
-    """
-    path = frames_root / video.file_names[frame]
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except FileNotFoundError as error:
-        raise DataMissingError(f"Restore {path}: this frame of video {video.id!r} does not exist.") from error
-    except OSError as error:
-        raise UserError(f"Make {path} readable: {error.strerror}.") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise UserError(f"Copy {path} again: this frame of video {video.id!r} is cut short or is no image.")
-    if image.shape[:2] != (video.height, video.width):
-        raise UserError(
-            f"Replace {path}, or correct width and height of video {video.id!r}: the frame is "
-            f"{image.shape[1]} x {image.shape[0]} pixels, the annotations say {video.width} x {video.height}."
-        )
-    return np.asarray(image, np.uint8)
 
 
 def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padded: tuple[int, int]) -> Clip:

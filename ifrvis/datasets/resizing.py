@@ -35,4 +35,4 @@ def nearest(count: int, source_count: int, how: Resize) -> NDArray[np.int64]:
         line = np.arange(source_count, dtype=np.float32)[None]
         return np.asarray(cv2.resize(line, (count, 1), interpolation=cv2.INTER_NEAREST_EXACT)[0], np.int64)
     numbers = Image.fromarray(np.arange(source_count, dtype=np.int32)[None])
-    return np.asarray(numbers.resize((count, 1), Image.Resampling.NEAREST), np.int64)[0]
+    return np.asarray(numbers.resize((count, 1), Image.Resampling.NEAREST), np.int64).ravel()

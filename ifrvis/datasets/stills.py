@@ -13,33 +13,24 @@ Shape letters:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, clip_of, generator, permutation, read_frame, resized_size
+from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, clip_of, permutation, resized_size
+from ifrvis.datasets.coco import Stills
+from ifrvis.datasets.frames import read_frame
 from ifrvis.datasets.resizing import Resize
 from ifrvis.datasets.rle import decode
-from ifrvis.datasets.ytvis import Annotations
+from ifrvis.streams import Stream, generator
 
-MOTION_VERSION = 1  # raised when the same key draws another motion
 ROTATION = 20.0  # degrees to either side
 TRANSLATION = 0.1  # of the side, to either side
 PERSPECTIVE = 0.08  # standard deviation of how far a corner moves in, as a part of the side
 BLUR_PROBABILITY, BLUR_PIXELS = 0.25, (9, 11)
 CROP_PROBABILITY, SMALLEST_CROP = 0.5, 0.6  # of each side, the same window for all frames
-_EPOCH_STREAM, _MOTION_STREAM = 4, 5  # beside those of `clips` and of the training loop
 Matrix = tuple[float, ...]  # 3 x 3, row by row
-
-
-@dataclass(frozen=True)
-class Stills:
-    """Images to make pseudo-videos of: videos of one frame, whose file names are relative to `root`."""
-
-    annotations: Annotations
-    root: Path
 
 
 @dataclass(frozen=True)
@@ -59,16 +50,24 @@ class StillSampler:
     """Draws pseudo-videos; each epoch shows every still once. Arguments as `ClipSampler`."""
 
     def __init__(
-        self, stills: Stills, *, seed: int, num_frames: int, sides: Sequence[int], max_side: int, flip: float, resize: Resize
+        self,
+        stills: Stills,
+        *,
+        seed: int,
+        num_frames: int,
+        sides: Sequence[int],
+        max_side: int,
+        flip: float,
+        resize: Resize,
     ) -> None:
         self._stills, self.seed, self.num_frames = stills.annotations.videos, seed, num_frames
         self.sides, self.max_side, self.flip, self.resize = tuple(sides), max_side, float(flip), resize
 
     def draw(self, iteration: int, position: int, turn: int) -> StillDraw:
         """The pseudo-video at one position of one iteration, the `turn`-th of the training."""
-        rng = generator(_MOTION_STREAM, self.seed, iteration, position)
+        rng = generator(Stream.STILL, self.seed, iteration, position)
         epoch, index = divmod(turn, len(self._stills))
-        still = self._stills[permutation(_EPOCH_STREAM, self.seed, epoch, len(self._stills))[index]]
+        still = self._stills[permutation(Stream.STILL_EPOCH, self.seed, epoch, len(self._stills))[index]]
         side, flip = self.sides[int(rng.integers(len(self.sides)))], bool(rng.random() < self.flip)
         crop = _draw_crop(rng, still.width, still.height)
         size = resized_size(crop[3], crop[2], side=side, max_side=self.max_side)

@@ -13,7 +13,9 @@ from torch import Tensor
 class Tracks(Protocol):
     """Instances of a video. Masks are linear in embeddings, so a mean of embeddings gives the mean of mask logits."""
 
-    class_probs: Tensor  # (N, K) float in [0, 1]
+    @property
+    def class_probs(self) -> Tensor:
+        """(N, K) float in [0, 1]."""
 
     def embeds(self, frame: int) -> Tensor:
         """Mask embeddings in one frame, (N, C) float; zero, whose mask is empty, where an instance has none."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from mmdet.models.layers import Mask2FormerTransformerDecoderLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -133,7 +134,7 @@ class Attention:
             (*, N, C) float.
         """
         axes = query.shape[:-3]  # the fused kernels take exactly one leading axis
-        if len(axes) == 2 and _share_frames(key):
+        if len(axes) == 2 and allowed is not None and _share_frames(key):
             frames = zip(query.unbind(1), key.unbind(1), value.unbind(1), allowed.unbind(1))
             return torch.stack([self.attend(*frame) for frame in frames], 1)
         if len(axes) != 1:
@@ -258,11 +259,13 @@ def allowed_frame_by_frame(mask_embeds: Tensor, memory: Memory) -> Tensor:
     return allowed[:, None]
 
 
-def decoder_layer(layer: nn.Module, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> Tensor:
+def decoder_layer(
+    layer: Mask2FormerTransformerDecoderLayer, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor
+) -> Tensor:
     """The host's decoder layer: through the fused attention in training, in bounded memory otherwise.
 
     Args:
-        layer: The host's, without dropout.
+        layer: Without dropout.
         queries: (B, N, C) float.
         query_pos: (N, C) float.
         memory: Of B clips.

@@ -14,7 +14,8 @@ import torch
 from mmcv.cnn.bricks.drop import DropPath
 from torch import Tensor, nn
 
-_STREAM = 4  # beside those of `ifrvis.datasets.clips` and `ifrvis.training.loop`
+from ifrvis.streams import Stream, generator
+
 DrawKey = Sequence[int]  # seed, iteration, position
 
 
@@ -36,7 +37,7 @@ class ClipDropPath(DropPath):
         if not self.draw_keys or not self.training or not self.drop_prob:
             return super().forward(x)
         num_frames = len(x) // len(self.draw_keys)
-        draws = [np.random.default_rng((_STREAM, *key, self.number)).random(num_frames) for key in self.draw_keys]
+        draws = [generator(Stream.DROP_PATH, *key, self.number).random(num_frames) for key in self.draw_keys]
         factors = (np.concatenate(draws) >= self.drop_prob) / (1.0 - self.drop_prob)
         return x * torch.from_numpy(factors).to(x).view(-1, *[1] * (x.ndim - 1))
 
@@ -44,7 +45,7 @@ class ClipDropPath(DropPath):
 def replace_drop_path(model: nn.Module) -> None:
     """Put `ClipDropPath` in the place of the host's modules; no parameter of the model changes its name."""
     children = [(parent, *child) for parent in model.modules() for child in parent.named_children()]
-    found = [each for each in children if type(each[2]) is DropPath]
+    found: list[tuple[nn.Module, str, DropPath]] = [each for each in children if type(each[2]) is DropPath]
     for number, (parent, name, child) in enumerate(found):
         setattr(parent, name, ClipDropPath(child.drop_prob, number))
 

@@ -55,7 +55,7 @@ class IFRDecoderLayer(nn.Module):
 
     def __init__(self, width: int, num_heads: int, feedforward_channels: int) -> None:
         super().__init__()
-        self.cross_attn, self.self_attn = _named_attention(width, num_heads), _named_attention(width, num_heads)
+        self.cross_attn, self.self_attn = _NamedAttention(width, num_heads), _NamedAttention(width, num_heads)
         self.ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.temporal_attn = nn.MultiheadAttention(width, num_heads)
@@ -81,7 +81,7 @@ class IFRDecoderLayer(nn.Module):
     def recur(self, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> Tensor:
         """Frame-level queries of every frame (Eq. 2 and 3); arguments as in `forward`."""
         results: list[Tensor] = []
-        cross, own = Attention(self.cross_attn["attn"]), Attention(self.self_attn["attn"])
+        cross, own = Attention(self.cross_attn.attn), Attention(self.self_attn.attn)
         for start in range(0, memory.num_frames, FRAMES_AT_ONCE):
             stop = min(start + FRAMES_AT_ONCE, memory.num_frames)
             part = memory.part(start, stop)
@@ -118,6 +118,9 @@ class IFRDecoderLayer(nn.Module):
         return self.clip_norms[2](self.clip_ffn(queries))
 
 
-def _named_attention(width: int, num_heads: int) -> nn.ModuleDict:
+class _NamedAttention(nn.Module):
     """An attention under the host's name, `<name>.attn`."""
-    return nn.ModuleDict({"attn": nn.MultiheadAttention(width, num_heads)})
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, num_heads)

@@ -12,6 +12,7 @@ Shape letters:
 import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from mmdet.models.tracking_heads import Mask2FormerTrackHead
@@ -72,7 +73,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         host_mask_loss: bool,
         class_target_from_last_frame: bool,
         topk: int = 10,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             in_channels=list(in_channels),

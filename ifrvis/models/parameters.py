@@ -59,7 +59,7 @@ def parameter_groups(
 class ParameterRuleConstructor(DefaultOptimWrapperConstructor):
     """The rule under the host's Runner: `optim_wrapper.constructor`, with `paramwise_cfg.backbone_lr_mult`."""
 
-    def add_params(self, params: list[dict], module: nn.Module, **_: Any) -> None:
+    def add_params(self, params: list[dict[str, Any]], module: nn.Module, **_: Any) -> None:
         """Add the parameter groups of the model; called once by the host."""
         params += parameter_groups(
             module,

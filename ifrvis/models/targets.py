@@ -8,10 +8,12 @@ Shape letters:
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.structures import TrackDataSample
 from mmdet.utils import reduce_mean
+from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Generator, Tensor
 
@@ -78,7 +80,7 @@ def clip_targets(clip: TrackDataSample, device: torch.device | str, *, absent_cl
     return ClipTargets(clip_labels[kept], gt_masks[kept].float(), _video_name(meta), meta.get("draw_key"))
 
 
-def _stack_masks(frames: Sequence, ids: list[int], device: torch.device | str) -> Tensor:
+def _stack_masks(frames: Sequence[InstanceData], ids: list[int], device: torch.device | str) -> Tensor:
     """Masks as (M, T, H, W) bool."""
     rows = {id_: row for row, id_ in enumerate(ids)}
     masks = [f.masks if isinstance(f.masks, Tensor) else f.masks.to_tensor(torch.bool, "cpu") for f in frames]
@@ -89,7 +91,7 @@ def _stack_masks(frames: Sequence, ids: list[int], device: torch.device | str) -
     return stacked.to(device)
 
 
-def _video_name(meta: dict) -> str:
+def _video_name(meta: dict[str, Any]) -> str:
     names = (meta[key] for key in ("video", "video_id", "img_path") if key in meta)
     iteration = f" in iteration {meta['draw_key'][1]}" if "draw_key" in meta else ""
     return f"video {next(names, 'without a name')}{iteration}"

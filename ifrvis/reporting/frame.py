@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ifrvis.harness.plan.plan import Plan, PlannedRow, Request, State
+from ifrvis.harness.plan.plan import Plan, PlannedRow, State
 from ifrvis.harness.spec.tables import Row, Table
 
 Record = Mapping[str, Any]
@@ -83,7 +82,7 @@ def table_states(plan: Plan) -> list[TableState]:
             profile=request.profile.name,
             seeds=request.seeds(table),
             rows=tuple(_row_state(planned) for planned in plan.rows if planned.table is table),
-            off_spec=_off_spec(request),
+            off_spec=request.changes,
         )
         for table in request.tables
         if any(planned.table is table for planned in plan.rows)
@@ -93,12 +92,6 @@ def table_states(plan: Plan) -> list[TableState]:
 def _row_state(planned: PlannedRow) -> RowState:
     found = {seed: evaluation.record for seed, evaluation in planned.evaluations.items()}
     return RowState(planned.row, planned.state, {seed: record for seed, record in found.items() if record is not None})
-
-
-def _off_spec(request: Request) -> str:
-    options = [f"--dataset {Path(request.dataset).stem}"] if request.dataset else []
-    options += [f"--init {request.init.name}"] if request.init else []
-    return " ".join(options + [f"--set {key}={value}" for key, value in request.overrides.items()])
 
 
 def tidy_frame(states: Iterable[TableState]) -> pd.DataFrame:

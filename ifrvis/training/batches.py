@@ -25,7 +25,8 @@ from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader, Dataset
 
 from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, load_clip, padded_size
-from ifrvis.datasets.stills import MixedSampler, StillDraw, Stills, load_still
+from ifrvis.datasets.coco import Stills
+from ifrvis.datasets.stills import MixedSampler, StillDraw, load_still
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.training.processes import Processes
@@ -50,7 +51,7 @@ class GlobalBatch:
 
 
 @dataclass(frozen=True)
-class _Iterations(Dataset):
+class _Iterations(Dataset["GlobalBatch | UserError"]):
     """Iteration number -> one process's share of it, with its own counts.
 
     Errors are returned: a worker that raises them wraps them in a traceback.

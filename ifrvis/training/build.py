@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import torch
+from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
@@ -55,11 +56,11 @@ def settle_torch(threads: int) -> None:
     torch.set_num_threads(threads)
     cv2.setNumThreads(0)
     torch.use_deterministic_algorithms(pick_device().type == "cpu")
-    # Nothing here reads memory that it has not written, and filling it costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # Nothing here reads memory that it has not written, and filling it costs time. (Torch hides the name from mypy.)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def build_model(config: Mapping[str, Any], *, seed: int) -> nn.Module:
+def build_model(config: Mapping[str, Any], *, seed: int) -> BaseMOTModel:
     """The model with its random start, which depends on `config` and `seed` alone."""
     init_default_scope("mmdet")
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # else every parameter's initialisation is printed

@@ -113,7 +113,7 @@ for _core in ("numpy.core", "numpy._core"):
 
 
 # The one in Python: the one in C lets a few bytes ask for gigabytes of memo.
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class _Unpickler(pickle._Unpickler):
     """Reads arrays and plain data; any other name in the pickle is an error."""
 
     def find_class(self, module: str, name: str) -> Any:

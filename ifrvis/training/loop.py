@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ifrvis.datasets.clips import Clip, ClipSampler
-from ifrvis.datasets.stills import MixedSampler, Stills, StillSampler
+from ifrvis.datasets.coco import Stills
+from ifrvis.datasets.stills import MixedSampler, StillSampler
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.models.drop_path import draw_drop_path_for
 from ifrvis.models.targets import NotFiniteLossError
+from ifrvis.streams import Stream
 from ifrvis.training.batches import GlobalBatch, global_batches, model_inputs
 from ifrvis.training.build import NotLoaded, settle_torch
 from ifrvis.training.checkpoints import save
@@ -30,7 +32,6 @@ from ifrvis.training.processes import Processes
 from ifrvis.training.progress import Clock, Progress, Sink
 from ifrvis.training.state import TrainingState, start_or_resume
 
-_TORCH_STREAM = 3  # beside the streams of `ifrvis.datasets.clips`
 _SMALLEST_LOSS_SCALE = 1.0  # mixed precision halves its scale of 65536 at each overflow; below this, all overflow
 
 
@@ -207,7 +208,7 @@ def _loss(
 def _forward(
     state: TrainingState, batch: GlobalBatch, clips: Sequence[Clip], seed: int
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    key = np.random.SeedSequence((_TORCH_STREAM, seed, batch.iteration, clips[0].draw.position))
+    key = np.random.SeedSequence((Stream.TORCH, seed, batch.iteration, clips[0].draw.position))
     torch.manual_seed(int(key.generate_state(1, np.uint64)[0]))
     draw_drop_path_for(state.model, [(seed, batch.iteration, clip.draw.position) for clip in clips])
     data = state.model.data_preprocessor(model_inputs(batch, clips, seed), training=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmdet.models.mot import BaseMOTModel
 from mmengine.optim import MultiStepLR, OptimWrapper
 from torch import nn
 
@@ -36,7 +37,7 @@ class TrainingState:
         not_loaded: What its initial weights left out.
     """
 
-    model: nn.Module
+    model: BaseMOTModel
     forward: nn.Module
     optimizer: OptimWrapper
     schedule: MultiStepLR
@@ -110,8 +111,8 @@ def _started(
     spec: Mapping[str, Any], init_weights: Path | None, checkpoint: Checkpoint | None, device: torch.device
 ) -> TrainingState:
     model = build_model(spec["model"], seed=spec["seed"])
-    fresh = checkpoint is None and init_weights is not None
-    not_loaded = load_initial_weights(model, init_weights) if fresh else NotLoaded()
+    starts_from = init_weights if checkpoint is None else None
+    not_loaded = NotLoaded() if starts_from is None else load_initial_weights(model, starts_from)
     model.to(device)
     optimizer = build_optimizer(model, spec["optimizer"], precision=spec["precision"])
     state = TrainingState(model, model, optimizer, build_schedule(optimizer, spec["schedule"]), 0, not_loaded)

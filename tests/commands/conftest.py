@@ -49,7 +49,9 @@ def kept(smoke_data, tmp_path, capsys, monkeypatch):
     text = (Path(__file__).parents[2] / "experiments" / "profiles" / "smoke.yaml").read_text()
     profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
     results, reports = tmp_path / "results", tmp_path / "reports"
-    request = Request((load_table("table1"),), load_profile(str(profile)), smoke_data, Results(results), (ROW,), 2)
+    request = Request(
+        (load_table("table1"),), load_profile(str(profile)), (ROW,), 2, data_root=smoke_data, results=Results(results)
+    )
     for training in make_plan(request).trainings:
         finish(training, request)
     roots = ["--data-root", str(smoke_data), "--results", str(results), "--reports", str(reports)]

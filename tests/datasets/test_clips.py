@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ifrvis.datasets.clips import ClipSampler, load_clip, padded_size, read_frame, resized_size
+from ifrvis.datasets.clips import ClipSampler, load_clip, padded_size, resized_size
 from ifrvis.datasets.rle import decode, encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.errors import UserError
 
 HEIGHT, WIDTH = 40, 60
 DARK, BRIGHT = 0, 255
@@ -207,30 +207,3 @@ def test_resized_size_is_the_official_one(size, side, max_side, expected):
 def test_a_batch_is_padded_to_one_size(annotations):
     draws = sampler(annotations, sides=[32, 70]).batch(0)
     assert padded_size(draws) == (96, 128)
-
-
-def test_broken_frames_are_named_with_their_cure(annotations, tmp_path):
-    video = annotations.videos[0]
-    path = tmp_path / video.file_names[0]
-    whole = path.read_bytes()
-    for content, message in [
-        (whole[: len(whole) // 2], "^Copy .*1/00.png again"),
-        (b"", "^Copy .*1/00.png again"),
-        (cv2.imencode(".png", np.zeros((HEIGHT, 30), np.uint8))[1].tobytes(), "^Replace .*30 x 40.*60 x 40"),
-    ]:
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=message):
-            read_frame(tmp_path, video, 0)
-    path.unlink()
-    with pytest.raises(DataMissingError, match=r"^Restore .*1/00\.png"):
-        read_frame(tmp_path, video, 0)
-
-
-def test_a_jpeg_cut_short_is_refused(tmp_path, rng):
-    content = cv2.imencode(".jpg", rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))[1].tobytes()
-    video = Video(1, WIDTH, HEIGHT, ("a.jpg",), "a")
-    (tmp_path / "a.jpg").write_bytes(content)
-    assert read_frame(tmp_path, video, 0).shape == (HEIGHT, WIDTH, 3)
-    (tmp_path / "a.jpg").write_bytes(content[:-200])
-    with pytest.raises(UserError, match="cut short"):
-        read_frame(tmp_path, video, 0)

@@ -88,7 +88,7 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions):
                 margins.append(margin)
             else:
                 mask = masks[i][t]
-            cross, own = layer.cross_attn["attn"], layer.self_attn["attn"]
+            cross, own = layer.cross_attn.attn, layer.self_attn.attn
             first = layer.norms[0](previous + attn(cross, previous + pos, keys, values, mask))  # Eq. (2)
             second = layer.norms[0](clip + attn(cross, clip + pos, keys, values, mask))
             both, both_pos = torch.cat([first, second]), torch.cat([pos, pos])

@@ -51,7 +51,9 @@ def report(tmp_path_factory):
     profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
     load_dataset("smoke19", folder).make("heldout")
     tables = tuple(load_table(name) for name in ("table1", "table3"))
-    request = Request(tables, load_profile(str(profile)), folder, Results(folder / "results"), ROWS, 2)
+    request = Request(
+        tables, load_profile(str(profile)), ROWS, 2, data_root=folder, results=Results(folder / "results")
+    )
     for training in make_plan(request).trainings:
         finish(training, request, swapped if training.method == "mask2former" else perfect)
     roots = ["--data-root", str(folder), "--results", str(folder / "results"), "--reports", str(folder / "reports")]

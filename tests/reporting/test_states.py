@@ -1,5 +1,6 @@
 """From a plan to the state of its tables."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,9 @@ from ifrvis.reporting.frame import table_states
 def plan(**options):
     table = load_table("table1")
     profile = SimpleNamespace(name="mini")
-    request = Request((table,), profile, Path("data"), Results(Path("results")), num_seeds=3, **options)
+    request = Request(
+        (table,), profile, num_seeds=3, data_root=Path("data"), results=Results(Path("results")), **options
+    )
     done = PlannedRow(table, table.rows[2])
     for seed, record in ((0, {"seed": 0}), (1, None), (2, {"seed": 2})):
         state = "complete" if record else "running"
@@ -41,5 +44,5 @@ def test_options_that_leave_the_specification_are_named_without_folders():
 def test_a_table_without_a_row_of_those_asked_for_is_not_reported():
     made = plan()
     other = load_table("table3")
-    request = Request((*made.request.tables, other), made.request.profile, Path("data"), made.request.results)
+    request = replace(made.request, tables=(*made.request.tables, other), num_seeds=None)
     assert [state.table.name for state in table_states(Plan(request, made.rows, []))] == ["table1"]

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from ifrvis.datasets.clips import ClipSampler
-from ifrvis.datasets.stills import MixedSampler, StillDraw, Stills, StillSampler
+from ifrvis.datasets.coco import Stills
+from ifrvis.datasets.stills import MixedSampler, StillDraw, StillSampler
 from ifrvis.errors import UserError
 from ifrvis.models.targets import clip_targets
 from ifrvis.training.batches import GlobalBatch, global_batches, model_inputs

@@ -223,7 +223,7 @@ def free_port() -> int:
 def test_of_two_workers_the_first_publishes(tmp_path):
     """Both are started as the tasks of one job on a cluster: the same command, another rank."""
     tables, rows, profile = (load_table("table1"),), ("mask2former-r50-ytvis19",), load_profile("smoke")
-    request = Request(tables, profile, tmp_path / "data", Results(tmp_path / "results"), rows, num_seeds=1)
+    request = Request(tables, profile, rows, 1, data_root=tmp_path / "data", results=Results(tmp_path / "results"))
     pretraining = make_plan(request).trainings[0]
     for role in ("pretrain", "dev"):
         pretraining.dataset.make(role)

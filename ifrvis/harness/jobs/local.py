@@ -5,6 +5,7 @@ attempt is claimed, and its job is started so that neither Ctrl-C nor a lost ter
 asks each worker to stop at the next safe point, where it writes a checkpoint.
 """
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -51,17 +52,11 @@ class LocalQueue(Queue):
             assert item.attempt is not None
             item.slot = next(slot for slot in range(self._jobs) if slot not in self._taken())
             item.memory_kills = kills_for_memory()
-            executor = self._executor(item.attempt.folder / "submitit", item.slot)
+            executor = submitit.LocalExecutor(folder=item.attempt.folder / "submitit")
+            executor.update_parameters(timeout_min=TIMEOUT_MIN, stderr_to_stdout=True)
+            gpu = self._gpus[item.slot % len(self._gpus)] if self._gpus else ""
             with job_environment(int(item.training.spec["threads"])), _out_of_the_terminals_reach():
-                item.job = executor.submit(self._run_attempt, str(item.attempt.folder))
-
-    def _executor(self, folder: Path, slot: int) -> submitit.LocalExecutor:
-        executor = submitit.LocalExecutor(folder=folder)
-        visible = (self._gpus[slot % len(self._gpus)],) if self._gpus else ()
-        executor.update_parameters(
-            timeout_min=TIMEOUT_MIN, gpus_per_node=len(visible), visible_gpus=visible, stderr_to_stdout=True
-        )
-        return executor
+                item.job = executor.submit(_run_on, gpu, self._run_attempt, str(item.attempt.folder))
 
     def _has_left(self, item: Item) -> bool:
         """Whether its process is gone: it may have written its ending, but its slot is free only then."""
@@ -89,6 +84,12 @@ class LocalQueue(Queue):
                     self._follow(item)
             on_poll(self.items)
             time.sleep(self.poll_s)
+
+
+def _run_on(gpu: str, run_attempt: Callable[[str], None], folder: str) -> None:
+    """Live an attempt on one GPU, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    run_attempt(folder)
 
 
 def _last_words(item: Item) -> str:

@@ -1,11 +1,13 @@
 """What this machine has: cores, GPUs, and the environment that a job may see. Asks no torch."""
 
+import functools
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 INHERITED = (
@@ -25,6 +27,7 @@ INHERITED = (
     "XDG_CACHE_HOME",
 )
 PREFIXES = ("IFRVIS_", "NCCL_")
+ANSWER_LIMIT_S = 20.0  # of nvidia-smi: a driver that hangs is no reason to
 
 
 def num_cores() -> int:
@@ -32,15 +35,81 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def gpus() -> list[int]:
-    """Indices of the NVIDIA GPUs that jobs may use."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [int(index) for index in visible.split(",") if re.fullmatch("[0-9]+", index.strip())]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    return list(range(listed.stdout.count("GPU "))) if listed.returncode == 0 else []
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as `nvidia-smi -L` lists it, and the instances that it is divided into."""
+
+    uuid: str
+    instances: tuple[str, ...] = ()
+
+
+def gpus() -> list[str]:
+    """What CUDA sees here: each entry can be a job's CUDA_VISIBLE_DEVICES."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    listed = None if given == "" else _listed(shutil.which("nvidia-smi"))
+    if given is not None:
+        return visible(given, listed)
+    return [each for number, gpu in enumerate(listed or ()) for each in gpu.instances or (str(number),)]
+
+
+def visible(given: str, listed: Sequence[Gpu] | None) -> list[str]:
+    """The entries of CUDA_VISIBLE_DEVICES that CUDA takes (its programming guide, and torch's reading of it).
+
+    The first entry says whether they are numbers or UUIDs, which may be cut short. One that is invalid ends the list;
+    one that comes twice empties it.
+
+    Args:
+        given: The variable.
+        listed: The GPUs of this machine; None where nobody says, so that what is well-formed counts.
+    """
+    found: dict[str, str] = {}
+    prefix = next((each for each in ("GPU-", "MIG-") if given.startswith(each)), "")
+    for entry in given.split(","):
+        device = _named(entry, prefix, listed) if prefix else _numbered(entry.strip(), listed)
+        if not device:
+            break
+        if device in found:
+            return []
+        found[device] = entry if prefix else device
+    return list(found.values())
+
+
+def _numbered(entry: str, listed: Sequence[Gpu] | None) -> str:
+    """The number that an entry begins with, as C reads it; empty if there is no such GPU."""
+    number = re.match(r"\+?([0-9]+)", entry)
+    if number is None or (listed is not None and int(number[1]) >= len(listed)):
+        return ""
+    return str(int(number[1]))
+
+
+def _named(entry: str, prefix: str, listed: Sequence[Gpu] | None) -> str:
+    """The one UUID that begins with an entry; empty if none does, or more than one."""
+    if not entry.startswith(prefix) or entry == prefix:
+        return ""
+    if listed is None:
+        return entry
+    of_gpus = [gpu.uuid for gpu in listed]
+    if entry.startswith("MIG-GPU-"):  # an older form: MIG-<GPU's UUID>/<GPU instance>/<compute instance>
+        return entry if entry.removeprefix("MIG-").partition("/")[0] in of_gpus else ""
+    known = of_gpus if prefix == "GPU-" else [each for gpu in listed for each in gpu.instances]
+    matching = [each for each in known if each.startswith(entry)]
+    return matching[0] if len(matching) == 1 else ""
+
+
+@functools.cache
+def _listed(command: str | None) -> tuple[Gpu, ...] | None:
+    """The GPUs of this machine, in order; None if nvidia-smi is not here, or does not answer."""
+    try:
+        done = subprocess.run([command or "", "-L"], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found: list[Gpu] = []
+    for line in done.stdout.splitlines():
+        if gpu := re.match(r"GPU [0-9]+: .*\(UUID: (GPU-[^)]+)\)", line):
+            found.append(Gpu(gpu[1]))
+        elif found and (instance := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line)):
+            found[-1] = Gpu(found[-1].uuid, (*found[-1].instances, instance[1]))
+    return tuple(found)
 
 
 def kills_for_memory() -> int:

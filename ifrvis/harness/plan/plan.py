@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import Profile
+from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.runs import Results, Run
@@ -22,37 +22,13 @@ State = Literal[
 WORST_FIRST: tuple[State, ...] = ("not implemented", "data missing", "failed", "running", "pending", "not run")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for: tables at a scale, with seeds, and what takes the runs off their specification."""
+@dataclass(frozen=True, kw_only=True)
+class Request(TableRequest):
+    """What is asked for, and where data and results lie."""
 
-    tables: tuple[Table, ...]
-    profile: Profile
     data_root: Path
     results: Results
-    rows: tuple[str, ...] | None = None
-    num_seeds: int | None = None
-    overrides: dict[str, Any] = field(default_factory=dict)
-    dataset: str | None = None
-    init: Path | None = None
     no_shipped_weights: bool = False
-
-    @property
-    def off_spec(self) -> bool:
-        """Whether `--set`, `--dataset` or `--init` make these other runs than the tables'."""
-        return bool(self.overrides or self.dataset or self.init)
-
-    def seeds(self, table: Table) -> tuple[int, ...]:
-        """The first N declared seeds of a table.
-
-        Raises:
-            UserError: If N is not between 1 and the number of declared seeds.
-        """
-        if self.num_seeds is None:
-            return table.seeds
-        if not 1 <= self.num_seeds <= len(table.seeds):
-            raise UserError(f"Give --seeds a number from 1 to {len(table.seeds)}: {table.name} declares {table.seeds}.")
-        return table.seeds[: self.num_seeds]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
 from ifrvis.datasets.coco import load_stills
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
 from ifrvis.harness.spec.compose import PRETRAINING, Composed, compose
@@ -28,19 +28,13 @@ def make_plan(request: Request) -> Plan:
         UserError: If a row, an override or a dataset is wrong.
     """
     builder = _Builder(request)
-    rows = [builder.planned(table, row) for table in request.tables for row in _selected(request, table)]
+    rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table)]
     if not rows:
         raise UserError("Choose rows that one of the tables has: --rows matches none.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
     _look_up(plan)
     return plan
-
-
-def _selected(request: Request, table: Table) -> tuple[Row, ...]:
-    if request.rows is None or len(request.tables) == 1:
-        return table.selected(list(request.rows) if request.rows else None)
-    return tuple(row for row in table.rows if row.id in request.rows)
 
 
 class _Builder:
@@ -116,8 +110,11 @@ class _Builder:
         if missing or found.missing:
             return None, missing + [found.missing] * bool(found.missing)
         key = (dataset.source, split.role, stills)
-        if key not in self._mixed:
-            self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        try:
+            if key not in self._mixed:
+                self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        except DataMissingError as error:  # an image
+            return None, [str(error)]
         return self._mixed[key], []
 
     def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:

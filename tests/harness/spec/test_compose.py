@@ -76,7 +76,16 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
         return compose(ROW, load_profile("smoke"), overrides, num_classes=4).inference
 
     plain = composed({})
-    assert plain.keys() == {"mode", "side", "max_side", "resize", "topk", "clip_frames", "stride", "tta"}  # as before clips came
+    assert plain.keys() == {
+        "mode",
+        "side",
+        "max_side",
+        "resize",
+        "topk",
+        "clip_frames",
+        "stride",
+        "tta",
+    }  # as before clips came
     assert composed({"inference.stride": 3, "inference.min_score": 0.5, "inference.flip": True}) == plain
     clips = {"inference.mode": "clips", "inference.clip_frames": 3}
     assert composed(clips) != composed({**clips, "inference.min_score": None})

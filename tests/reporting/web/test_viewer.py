@@ -31,7 +31,9 @@ def plan(tmp_path, monkeypatch):
     profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
     load_dataset("smoke19", tmp_path).make("heldout")
     results = Results(tmp_path / "results")
-    request = Request((load_table("table1"),), load_profile(str(profile)), tmp_path, results, (M2F, OURS), 1)
+    request = Request(
+        (load_table("table1"),), load_profile(str(profile)), (M2F, OURS), 1, data_root=tmp_path, results=results
+    )
     for training in make_plan(request).trainings:
         finish(training, request, swapped if training.method == "mask2former" else perfect)
     return make_plan(request)

@@ -1,0 +1,113 @@
+"""GPUs are counted as CUDA counts them, and a job gets one by whatever name it has."""
+
+import json
+
+import fake_worker
+import pytest
+
+from ifrvis.cli import main
+from ifrvis.harness.jobs import machine
+from ifrvis.harness.jobs.local import LocalQueue
+from ifrvis.harness.jobs.machine import Gpu, gpus, visible
+from ifrvis.harness.plan.planner import make_plan
+
+ONE, TWO = Gpu("GPU-1111-aa"), Gpu("GPU-1122-bb", ("MIG-33", "MIG-44"))
+LISTED = """GPU 0: NVIDIA GPU of a long name (UUID: GPU-1111-aa)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-1122-bb)
+  MIG 2g.20gb     Device  0: (UUID: MIG-33)
+  MIG 2g.20gb     Device  1: (UUID: MIG-44)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "entries"),
+    [
+        ("", []),
+        ("0", ["0"]),
+        ("1,0", ["1", "0"]),
+        (" 1 , 0 ", ["1", "0"]),
+        ("+1,00", ["1", "0"]),
+        ("1gpu2,0ampere", ["1", "0"]),
+        ("0,-1,1", ["0"]),
+        ("-1", []),
+        ("0,2,1", ["0"]),  # there is no GPU 2
+        ("0,1,0", []),  # one that comes twice
+        ("0,,1", ["0"]),
+        ("NoDevFiles", []),
+        ("none", []),
+        ("GPU-1111-aa", ["GPU-1111-aa"]),
+        ("GPU-1122,GPU-1111", ["GPU-1122", "GPU-1111"]),
+        ("GPU-11", []),  # two begin so
+        ("GPU-1111,GPU-9,GPU-1122", ["GPU-1111"]),
+        ("GPU-1111,GPU-1111-aa", []),
+        ("GPU-1111,1", ["GPU-1111"]),
+        ("0,GPU-1122", ["0"]),
+        ("GPU-", []),
+        ("MIG-44", ["MIG-44"]),
+        ("MIG-44,MIG-3", ["MIG-44", "MIG-3"]),
+        ("MIG-55", []),
+        ("MIG-GPU-1122-bb/1/0", ["MIG-GPU-1122-bb/1/0"]),
+        ("MIG-GPU-9/1/0", []),
+    ],
+)
+def test_what_cuda_makes_of_its_variable(given, entries):
+    assert visible(given, (ONE, TWO)) == entries
+
+
+@pytest.mark.parametrize(
+    ("given", "entries"),
+    [("0,5,-1,1", ["0", "5"]), ("GPU-9,GPU-8", ["GPU-9", "GPU-8"]), ("MIG-9", ["MIG-9"]), ("GPU-9,GPU-9", [])],
+)
+def test_where_nobody_lists_the_gpus_what_is_well_formed_counts(given, entries):
+    assert visible(given, None) == entries
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Put a stand-in first on the path: `nvidia_smi(lines of shell)`."""
+
+    def make(script):
+        path = tmp_path / "bin" / "nvidia-smi"
+        path.parent.mkdir()
+        path.write_text(f"#!/bin/bash\n{script}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", str(path.parent), prepend=":")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("given", "entries"), [(None, ["0", "MIG-33", "MIG-44"]), ("1", ["1"]), ("MIG-33", ["MIG-33"]), ("2", [])]
+)
+def test_a_gpu_is_a_line_that_says_so_and_its_instances_stand_for_it(nvidia_smi, monkeypatch, given, entries):
+    nvidia_smi(f"cat <<'END'\n{LISTED}END")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert gpus() == entries
+
+
+@pytest.mark.parametrize("script", ["exec sleep 60", "echo 'GPU 0: x (UUID: GPU-1)'; exit 9"])
+def test_a_driver_that_hangs_or_fails_has_no_gpus(nvidia_smi, monkeypatch, script):
+    nvidia_smi(script)
+    monkeypatch.setattr(machine, "ANSWER_LIMIT_S", 0.2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus() == []
+
+
+def test_a_node_whose_gpu_has_a_uuid_does_not_train_the_toy_profile(nvidia_smi, monkeypatch, tmp_path, capsys):
+    nvidia_smi(f"cat <<'END'\n{LISTED}END")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-33")
+    assert main(["plan", "table1", "--data-root", str(tmp_path)]) == 0
+    assert "the data of profile paper are not all here" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_each_job_gets_a_gpu_of_its_own_by_its_name(make_request, fake, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1111,GPU-1122")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    fake(slow_s=0.2)
+    request = make_request()
+    queue = LocalQueue(make_plan(request).to_run, request, jobs=2, run_attempt=fake_worker.run_attempt)
+    assert queue.run(lambda items: None)
+    environments = [json.loads((item.attempt.folder / "env.json").read_text()) for item in queue.items]
+    assert [each["variables"]["CUDA_VISIBLE_DEVICES"] for each in environments] == ["GPU-1111", "GPU-1122"]
