@@ -69,7 +69,6 @@ class _Worker:
         self._started = time.monotonic()
 
     def work(self) -> None:
-        self._check_clips()
         if self._wants_weights():
             self._publish_weights()
         for evaluation in self._job["evaluations"]:
@@ -80,15 +79,6 @@ class _Worker:
                 record = self._record(evaluation)
                 self._attempt.check_fence()
                 publish_record(path, record)
-
-    def _check_clips(self) -> None:
-        """Find videos that are too short for a clip before hours of training."""
-        for evaluation in self._job["evaluations"]:
-            if evaluation["inference"]["mode"] == "clips" and not self._record_path(evaluation).exists():
-                from ifrvis.inference.modes import check_lengths
-
-                split = self._split(evaluation["role"], evaluation["split"])
-                check_lengths(evaluation["inference"], split.read().videos)
 
     def help_train(self) -> None:
         """Train beside the first process if it trains; all the rest is its own affair."""

@@ -128,11 +128,12 @@ def track_clips(
     Args:
         head: Decodes clips.
         levels: Of the whole video, low resolution first.
-        inference: `clip_frames` (T), `stride`, `min_overlap`, and `min_score`, which queries to keep: see
+        inference: `clip_frames` (T, or the video's length if that is less), `stride`, `min_overlap`, and `min_score`, which queries to keep: see
             `kept_queries` of the head; None keeps all.
         on_frames: Called with how many frames more are behind.
     """
-    num_frames, clip_frames, stride = len(levels[0].tokens), inference["clip_frames"], inference["stride"]
+    num_frames, stride = len(levels[0].tokens), inference["stride"]
+    clip_frames = min(inference["clip_frames"], num_frames)
     width = levels[-1].tokens.shape[2]
     tracker = ClipTracker(
         *(num_frames, head.num_classes, width), num_stored=clip_frames, min_overlap=inference["min_overlap"]

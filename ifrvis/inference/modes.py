@@ -9,7 +9,7 @@ Shape letters:
     T  frames of a video    N  instances (queries or tracks)    K  classes    C  channels
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ifrvis.datasets import rle
 from ifrvis.datasets.rle import Rle
-from ifrvis.datasets.ytvis import Annotations, Id, Video
+from ifrvis.datasets.ytvis import Annotations, Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Scored, VideoPredictions
 from ifrvis.inference.background import in_background
@@ -54,27 +54,11 @@ def predict_split(
         seed: Of the run; it draws the pivots of `tta`.
 
     Raises:
-        UserError: As in `predict_video`; videos that are too short are found before the first is predicted.
+        UserError: As in `predict_video`.
     """
-    check_lengths(inference, annotations.videos)
     for video in annotations.videos:
         source = dataset_source(video, frames_root)
         yield predict_video(model, source, inference, list(annotations.labels), seed=seed)
-
-
-def check_lengths(inference: Mapping[str, Any], videos: Iterable[Video]) -> None:
-    """Refuse videos of which one is shorter than a clip (UserError)."""
-    for video in videos:
-        check_length(inference, video.length, video.id)
-
-
-def check_length(inference: Mapping[str, Any], num_frames: int, video_id: Id) -> None:
-    """Refuse a video that is shorter than a clip (UserError)."""
-    if inference["mode"] == "clips" and num_frames < inference["clip_frames"]:
-        raise UserError(
-            f"Set inference.clip_frames to {num_frames} or less: video {video_id!r} has {num_frames} frames, a clip "
-            f"has {inference['clip_frames']}."
-        )
 
 
 def check_memory(model: nn.Module, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None) -> bool:
@@ -106,9 +90,8 @@ def predict_video(
         on_frames: Called as the work goes on, with how many steps are done and how many there are.
 
     Raises:
-        UserError: If a frame cannot be used, the video is too short, the budget too small, or scores are not finite.
+        UserError: If a frame cannot be used, the budget is too small, or scores are not finite.
     """
-    check_length(inference, source.length, source.video_id)
     model.eval()
     device = next(model.parameters()).device
     views = views_of(source, inference)
