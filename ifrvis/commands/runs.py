@@ -99,10 +99,7 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
 
     tables, found = _tables_of(arguments), []
     for name in (each for each in arguments.tables if each not in tables):
-        runs = Results(arguments.results).runs_named(name)
-        if not runs:
-            raise UserError(f"Name tables or runs: {name!r} is no table, and no run in {arguments.results} begins so.")
-        found += runs
+        found += Results(arguments.results).runs_beginning(name)
     if tables:
         arguments.tables = tables
         trainings = make_plan(request_of(arguments)[0]).trainings

@@ -51,6 +51,7 @@ class Config:
     source: str = ""
     videos: int | None = None  # of the training split, as published
     names: tuple[str, ...] = ()  # of the categories, in the order of their ids
+    schedule: str | None = None  # of the recipes that are trained on it; without one it stands in no row
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,13 @@ class Dataset:
 
 
 def load_dataset(name: str, data_root: Path) -> Dataset:
-    """The dataset `name` of `experiments/datasets/`, or of a YAML file.
+    """The dataset `name` of `experiments/datasets/`, or of a YAML file; see `load_config`."""
+    config, path = load_config(name)
+    return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
+
+
+def load_config(name: str) -> tuple[Config, Path]:
+    """What a dataset's YAML says, and where it lies.
 
     Raises:
         UserError: If there is no such dataset or its YAML is wrong.
@@ -210,4 +217,4 @@ def load_dataset(name: str, data_root: Path) -> Dataset:
     if (config.synthetic is None) != files_given:
         raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
     heldout_rule(config.heldout)  # a name that does not exist is found now
-    return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
+    return config, path

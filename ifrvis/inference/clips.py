@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import full_precision
+from ifrvis.models.mask2former import Mask2FormerVISHead
 
 FRAMES_TOGETHER = 80  # of the clips that are decoded together
 
@@ -121,15 +122,18 @@ def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:
 
 
 def track_clips(
-    head: nn.Module, levels: Sequence[Level], inference: Mapping[str, Any], *, on_frames: Callable[[int], None]
+    head: Mask2FormerVISHead,
+    levels: Sequence[Level],
+    inference: Mapping[str, Any],
+    *,
+    on_frames: Callable[[int], None],
 ) -> ClipTracker:
     """Decode a video clip by clip and join what is found.
 
     Args:
         head: Decodes clips.
         levels: Of the whole video, low resolution first.
-        inference: `clip_frames` (T, or the video's length if that is less), `stride`, `min_overlap`, and `min_score`, which queries to keep: see
-            `kept_queries` of the head; None keeps all.
+        inference: `clip_frames` (T, or the video's length if that is less), `stride`, `min_overlap`.
         on_frames: Called with how many frames more are behind.
     """
     num_frames, stride = len(levels[0].tokens), inference["stride"]
@@ -143,10 +147,8 @@ def track_clips(
         group = slice(starts[0], starts[-1] + clip_frames)
         output = head.decode_clips([level[group] for level in levels], clip_frames, stride)
         for start, logits, embeds in zip(starts, full_precision(output.cls_logits), output.mask_embeds):
-            probs = head.class_probs(logits)
-            if inference["min_score"] is not None:
-                kept = head.kept_queries(logits, inference["min_score"])
-                probs, embeds = probs[kept], embeds[:, kept]
+            kept = head.kept_queries(logits)
+            probs, embeds = head.class_probs(logits)[kept], embeds[:, kept]
             tracker.add(start, probs, embeds, features[start : start + clip_frames])
         on_frames(group.stop - behind)
         behind = group.stop

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmdet.models.mot import BaseMOTModel
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifrvis.datasets import rle
 from ifrvis.datasets.rle import Rle
@@ -31,13 +32,15 @@ from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import full_precision, output_logits
+from ifrvis.models.decoding import full_precision, mask_logits, output_logits
+from ifrvis.models.mask2former import Mask2FormerVISHead
 
 OnFrames = Callable[[int, int], None]
+TRACKED = 10  # instances that tracking protocols choose from, where a result has any number
 
 
 def predict_split(
-    model: nn.Module,
+    model: BaseMOTModel,
     annotations: Annotations,
     frames_root: Path,
     inference: Mapping[str, Any],
@@ -61,14 +64,16 @@ def predict_split(
         yield predict_video(model, source, inference, list(annotations.labels), seed=seed)
 
 
-def check_memory(model: nn.Module, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None) -> bool:
+def check_memory(
+    model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None
+) -> bool:
     """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
     return mask_features_fit(model, views_of(source, inference), source.length, memory_gib)
 
 
 @torch.inference_mode()
 def predict_video(
-    model: nn.Module,
+    model: BaseMOTModel,
     source: FrameSource,
     inference: Mapping[str, Any],
     category_ids: Sequence[Id],
@@ -83,7 +88,8 @@ def predict_video(
         model: A video model whose head has `levels` and `decode_clips`.
         source: The frames.
         inference: `mode`, `side` and `max_side` of the resized frames in pixels, `topk`, how many to keep of each
-            list; `tta` and `flip` (`encoding.views_of`); for clips what `track_clips` asks for.
+            list (None: all pairs); `tta` and `flip` (`encoding.views_of`); for clips what `track_clips` asks for, and
+            `min_class_score` of pairs.
         category_ids: Of the K classes.
         seed: Of the run; it draws the pivot of `tta`.
         memory_gib: What inference may take beside the model; None for as much as it takes. It changes no result.
@@ -103,7 +109,8 @@ def predict_video(
         decoded = list(_decoded_views(model, source, views, inference, keep, steps))
         tracks = [each.tracks for each in decoded]
         class_probs = (tracks[0].class_probs if len(views) == 1 else average_probs(tracks)).cpu().numpy()
-        pairs, singles = best_pairs(class_probs, inference["topk"]), best_queries(class_probs, inference["topk"])
+        topk, least = inference["topk"], inference.get("min_class_score")
+        pairs, singles = best_pairs(class_probs, topk, least), best_queries(class_probs, topk or TRACKED)
         masks = _masks(decoded, sorted({query for query, _ in [*pairs, *singles]}), source, steps)
     by_class, by_query = (
         tuple(Scored(query, category_ids[label], float(class_probs[query, label])) for query, label in kept)
@@ -112,14 +119,17 @@ def predict_video(
     return VideoPredictions(source.video_id, source.height, source.width, source.length, masks, by_class, by_query)
 
 
-def best_pairs(class_probs: NDArray[np.floating], k: int) -> list[tuple[int, int]]:
+def best_pairs(class_probs: NDArray[np.floating], k: int | None, least: float | None = None) -> list[tuple[int, int]]:
     """The k best pairs of instance and class, best first; of equal ones, the first instance and class.
 
     Args:
         class_probs: (N, K) float.
-        k: How many, at most.
+        k: How many, at most; None for all.
+        least: Only those above.
     """
     order = np.argsort(-class_probs, axis=None, kind="stable")[:k]
+    if least is not None:
+        order = order[class_probs.ravel()[order] > least]
     return [divmod(int(index), class_probs.shape[1]) for index in order]
 
 
@@ -148,7 +158,7 @@ class _DecodedView:
 
 
 def _decoded_views(
-    model: nn.Module,
+    model: BaseMOTModel,
     source: FrameSource,
     views: Sequence[View],
     inference: Mapping[str, Any],
@@ -163,7 +173,7 @@ def _decoded_views(
         if not torch.isfinite(tracks.class_probs).all():
             raise UserError(f"Check the weights: the model's scores for video {source.video_id!r} are not finite.")
         if pivot is not None:
-            tracks = match(tracks, levels[-1], view, pivot, head.loss_weights)
+            tracks = match(tracks, levels[-1], view, pivot, head.supervision.weights)
         elif len(views) > 1:
             pivot = pivot_of(tracks, levels[-1], view)
             tracks = MatchedTracks(tracks, torch.arange(len(pivot.labels), device=pivot.labels.device))
@@ -171,7 +181,7 @@ def _decoded_views(
         yield _DecodedView(view, tracks, mask_features)
 
 
-def _decode(head: nn.Module, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
+def _decode(head: Mask2FormerVISHead, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
     if inference["mode"] == "clips":
         return track_clips(head, levels, inference, on_frames=steps.advance)
     output = head.decode_clips(levels, len(levels[0].tokens))
@@ -208,6 +218,5 @@ def _frame_masks(
 
 def _logits(each: _DecodedView, features: Tensor, t: int, queries: list[int], size: tuple[int, int]) -> Tensor:
     embeds = each.tracks.embeds(t)[queries]
-    logits = full_precision(torch.einsum("nc,chw->nhw", embeds, features.to(embeds.device)))
-    logits = output_logits(logits, each.view.padded, each.view.size, size)
+    logits = output_logits(mask_logits(embeds, features.to(embeds.device)), each.view.padded, each.view.size, size)
     return logits.flip(-1) if each.view.flip else logits

@@ -43,3 +43,10 @@ def decoder_cfg(width: int, *, num_layers: int, num_heads: int, feedforward_chan
     attn = _attention_cfg(width, num_heads)
     layer = {"self_attn_cfg": attn, "cross_attn_cfg": attn, "ffn_cfg": ffn_cfg(width, feedforward_channels)}
     return ConfigDict(num_layers=num_layers, layer_cfg=layer, return_intermediate=True)
+
+
+def one_of(key: str, value: str, *known: str) -> str:
+    """The value of an option of a head; ValueError if it is none of those known."""
+    if value not in known:
+        raise ValueError(f"{key} must be {' or '.join(map(repr, known))}, got {value!r}; set it in model.track_head.")
+    return value

@@ -1,24 +1,19 @@
 """Inter-Frame Recurrent attention: the paper's method as a head of MMDetection (Sec. 3).
 
 Shape letters:
-    B  clips    T  frames of a clip    N  instance queries    M  matched queries of a clip    K  classes    C  channels
-    H, W  height and width of the mask features (stride 4)
+    B  clips    T  frames of a clip    N  instance queries    C  channels
 """
 
-import functools
-import math
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ifrvis.models.attention import Memory
+from ifrvis.models.host_configs import one_of
 from ifrvis.models.ifr_layers import IFRDecoder
-from ifrvis.models.losses import focal_loss
 from ifrvis.models.mask2former import Mask2FormerVISHead
-from ifrvis.models.targets import Normalisers
 
 
 @MODELS.register_module()
@@ -29,58 +24,20 @@ class IFRHead(Mask2FormerVISHead):
         *args: As `Mask2FormerVISHead`.
         lambda_e: Weight of the cross-frame mask losses (Eq. 6 and 7).
         cross_frame_sum: "sum" over the other frames as printed, or their "mean"; they differ for T > 2.
-        focal: alpha, gamma and the prior probability that starts the bias; None for the baseline's softmax.
-        copy_image_decoder: Let an image checkpoint fill what fits of the decoder layers; else they start at random.
+        recurrence: Let the frame-level queries of a frame grow out of those of the frame before (Q^{t-1} in Eq. 2);
+            else out of the clip-level queries in every frame.
         **kwargs: As `Mask2FormerVISHead`.
     """
 
-    time_positions = False  # a code that all keys of a frame share would shift all scores alike: softmax removes it
-
-    def __init__(
-        self,
-        *args: Any,
-        lambda_e: float,
-        cross_frame_sum: str,
-        focal: dict[str, float] | None,
-        copy_image_decoder: bool,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, lambda_e: float, cross_frame_sum: str, recurrence: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if cross_frame_sum not in ("sum", "mean"):
-            raise ValueError(
-                f"cross_frame_sum must be 'sum' or 'mean', got {cross_frame_sum!r}; set it in model.track_head."
-            )
+        # A code that all keys of a frame share would shift all their scores alike: the softmax removes it.
+        one_of("key_positions", kwargs["key_positions"], "2d")
         width = self.query_feat.embedding_dim
-        self.transformer_decoder = IFRDecoder(width, **kwargs["decoder"], image_names=copy_image_decoder)
-        self.lambda_e = lambda_e
-        self.cross_frame_sum = cross_frame_sum
-        self.is_focal = focal is not None
-        if focal is not None:
-            self.cls_embed = nn.Linear(width, self.num_classes)
-            nn.init.constant_(self.cls_embed.bias, -math.log(1 / focal["prior"] - 1))
-            self.class_loss = functools.partial(focal_loss, alpha=focal["alpha"], gamma=focal["gamma"])
-
-    def _layers(self) -> Iterable[nn.Module]:
-        return self.transformer_decoder
+        self.transformer_decoder = IFRDecoder(width, **kwargs["decoder"], recurrence=recurrence)
+        self._name_layers()
+        is_mean = one_of("cross_frame_sum", cross_frame_sum, "sum", "mean") == "mean"
+        self.supervision = replace(self.supervision, lambda_e=lambda_e, cross_frame_mean=is_mean)
 
     def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         return layer(queries, self.query_embed.weight, memory, embeds)
-
-    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
-        """Queries whose best class is likelier than `min_score`, (N,) bool: there is no no-object class."""
-        if not self.is_focal:
-            return super().kept_queries(cls_logits, min_score)
-        return self.class_probs(cls_logits).amax(-1) > min_score
-
-    def _probs(self, cls_logits: Tensor) -> Tensor:
-        # Each class on its own, so one query can be of several; no-object has no probability.
-        return F.pad(cls_logits.sigmoid(), (0, 1)) if self.is_focal else super()._probs(cls_logits)
-
-    def _class_divisor(self, norms: Normalisers) -> float:
-        return norms.num_instances if self.is_focal else super()._class_divisor(norms)
-
-    def _cross_weight(self, index: int, num_frames: int) -> float:
-        """The initial predictions have one query for all frames, so theirs are own-frame losses alone."""
-        if index == 0 or num_frames == 1:
-            return 0.0
-        return self.lambda_e / (num_frames - 1 if self.cross_frame_sum == "mean" else 1)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ifrvis.harness.spec.compose import compose, load_profile
-from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.training.build import build_model
 
 INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "resize": "pillow", "topk": 4, "tta": None}
-CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 3, "stride": 1, "min_score": None, "min_overlap": 0.05}
+CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 3, "stride": 1, "min_class_score": 0.0, "min_overlap": 0.05}
 
 
 @dataclass
@@ -47,8 +47,7 @@ def make_video(rng):
 @functools.cache
 def thin_model(method):
     """A model of profile smoke whose predictions depend on its input: every parameter is shaken."""
-    row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")
-    model = build_model(compose(row, load_profile("smoke"), {}, num_classes=3).model, seed=0)
+    model = build_model(compose(method, "r50", "ytvis19", load_profile("smoke"), num_classes=3).model, seed=0)
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.track_head.parameters():

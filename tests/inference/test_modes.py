@@ -17,7 +17,8 @@ from ifrvis.datasets.rle import decode, encode
 from ifrvis.datasets.ytvis import Annotations, Category, Video
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
-from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.compose import compose_row
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.inference import modes
 from ifrvis.inference.background import in_background
@@ -142,7 +143,7 @@ def test_ties_go_to_the_first_query_and_class():
 
 def test_a_real_model_predicts_what_the_hosts_inference_does(videos, tmp_path):
     row = next(row for row in load_table("table1").rows if row.id == "mask2former-r50-ytvis19")
-    config = compose(row, load_profile("smoke"), {}, num_classes=2).model
+    config = compose_row(row, load_profile("smoke"), {}, num_classes=2).model
     model = build_model(config, seed=0)
     found = next(predict_split(model, videos, tmp_path, SIDE_80))
     frames = [cv2.imread(str(tmp_path / f"{t}.png")) for t in range(LENGTH)]
@@ -211,8 +212,9 @@ def test_chunks_of_other_lengths_give_the_same_masks(model, make_video, monkeypa
 
 
 @pytest.mark.parametrize(("tta", "clip_frames"), [(None, 5), (None, 8), ([48, 64], 5)])
-def test_one_clip_of_the_whole_video_without_filter_is_whole_video_inference(model, make_video, tta, clip_frames):
+def test_one_clip_of_all_queries_is_whole_video_inference(model, make_video, monkeypatch, tta, clip_frames):
     """A video shorter than a clip is one clip."""
+    monkeypatch.setattr(type(model.track_head), "kept_queries", lambda self, logits: logits[:, 0] == logits[:, 0])
     video, whole_video = make_video(5), {**INFERENCE, "tta": tta}
     whole = predict_video(model, video, whole_video, [1, 2, 3])
     clip = {**CLIPS, "clip_frames": clip_frames, "tta": tta}
@@ -222,9 +224,19 @@ def test_one_clip_of_the_whole_video_without_filter_is_whole_video_inference(mod
 def test_clips_cover_every_frame_of_what_is_found(model, make_video):
     found = predict_video(model, make_video(7), {**CLIPS, "stride": 2}, [1, 2, 3])
     assert [len(of_query) for of_query in found.masks.values()] == [7] * len(found.masks)
-    assert len(found.by_query) == 4
-    strict = predict_video(model, make_video(7), {**CLIPS, "min_score": 0.99}, [1, 2, 3])
-    assert len(strict.masks) <= len(found.masks)
+
+
+def test_clips_give_every_track_and_class_above_a_score_and_ten_tracks_to_choose_from(make_video):
+    model, video = thin_model("ours"), make_video(7)
+    clips = {**CLIPS, "topk": None, "min_overlap": 0.99}
+    everything = predict_video(model, video, clips, [1, 2, 3])
+    num_tracks = len(everything.by_class) // 3
+    assert num_tracks > 10  # ten queries of each of five clips
+    assert len(everything.by_query) == 10
+    score = everything.by_class[num_tracks].score
+    strict = predict_video(model, video, {**clips, "min_class_score": score}, [1, 2, 3])
+    assert strict.by_class == tuple(each for each in everything.by_class if each.score > score)
+    assert strict.by_query == everything.by_query
 
 
 def test_equal_views_average_to_one_of_them(model, make_video):
@@ -275,7 +287,7 @@ def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", {**CLIPS, "min_score": 0.05})])
+@pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", CLIPS)])
 def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(make_video, method, mode):
     video = make_video(1000, (16, 24))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,7 +6,7 @@ from models.conftest import features
 
 from ifrvis.models import ifr_layers
 from ifrvis.models.decoding import FrameFeatures, LayerOutput
-from ifrvis.models.losses import focal_loss
+from ifrvis.models.losses import FocalClasses
 from ifrvis.models.targets import ClipTargets, Normalisers, clip_targets
 
 
@@ -44,10 +44,10 @@ def random_shape(draws):
     return {"num_clips": min(num_clips, 2), "num_frames": num_frames, "num_queries": 1 + num_queries, "size": size}
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed):
+@pytest.mark.parametrize(("seed", "recurrence"), [*((seed, True) for seed in range(6)), (0, False), (1, False)])
+def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed, recurrence):
     shape = random_shape(torch.Generator().manual_seed(seed))
-    head, draws = make_head(seed, num_queries=shape["num_queries"])
+    head, draws = make_head(seed, num_queries=shape["num_queries"], recurrence=recurrence)
     frames = make_frames(draws, shape["num_clips"] * shape["num_frames"], 16, shape["size"])
     inputs = [frames.mask_features, *frames.memories]
     for x in inputs:
@@ -57,7 +57,8 @@ def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed):
     def code(height, width, _):  # the host's code is in single precision
         return head.decoder_positional_encoding(torch.zeros(1, height, width))[0].flatten(1).T
 
-    slow, margins = zip(*(literal.ifr_decoder(head, *clip, code=code) for clip in clips_of(frames, shape["num_clips"])))
+    clips = clips_of(frames, shape["num_clips"])
+    slow, margins = zip(*(literal.ifr_decoder(head, *clip, code=code, recurrence=recurrence) for clip in clips))
     assert min(margins) > 1e-6
     parameters = [p for name, p in head.named_parameters() if not name.startswith("pixel_decoder")]
     ours, theirs = [], []
@@ -160,10 +161,11 @@ def test_clips_of_any_length_decode_to_the_last_layer_of_forward(make_head, num_
     head, draws = make_head(dtype=torch.float32)
     frames = make_frames(draws, num_frames, 16, (1, 2), torch.float32)
     cls_logits, masks = mask_logits(head, frames, 1)[-1]
-    decoded = head.decode_frames(frames)
-    torch.testing.assert_close(decoded.class_probs, cls_logits[0].sigmoid().detach())
-    last = num_frames - 1
-    torch.testing.assert_close(decoded.mask_logits(torch.arange(6), last), masks[0, :, last].detach())
+    last = head.decode_clips(head.levels(frames), num_frames)
+    torch.testing.assert_close(last.cls_logits, cls_logits.detach())
+    torch.testing.assert_close(
+        torch.einsum("nc,chw->nhw", last.mask_embeds[0, -1], frames.mask_features[-1]), masks[0, :, -1].detach()
+    )
 
 
 def test_chunks_of_frames_change_nothing(make_head, monkeypatch):
@@ -219,12 +221,12 @@ def test_cross_frame_losses_follow_by_hand(make_head):
     gt_masks = torch.stack([torch.zeros(64, 64), torch.ones(64, 64)])[None]
     target = ClipTargets(torch.tensor([1]), gt_masks, "v", (0,))
     layers = [LayerOutput(torch.zeros(1, 6, 3), embeds)] * 2
-    losses = head.loss_by_feat(layers, maps, [target], Normalisers(1, 1, 1))
+    losses = head.supervision.losses(layers, maps, [target], Normalisers(1, 1, 1))
     assert float(losses["d0.loss_mask"]) == pytest.approx(5 * 100, rel=0.05)  # both own masks are wrong
     # The query of frame 1 is right on frame 2, and that of frame 2 is right on frame 1: the cross terms are nothing.
     assert float(losses["loss_mask"]) == pytest.approx(5 * 100, rel=0.05)
     swapped = [LayerOutput(torch.zeros(1, 6, 3), -embeds)] * 2
-    losses = head.loss_by_feat(swapped, maps, [target], Normalisers(1, 1, 1))
+    losses = head.supervision.losses(swapped, maps, [target], Normalisers(1, 1, 1))
     assert float(losses["d0.loss_mask"]) == pytest.approx(0, abs=5 * 5)
     assert float(losses["loss_mask"]) == pytest.approx(5 * 0.5 * 100, rel=0.1)
 
@@ -232,9 +234,7 @@ def test_cross_frame_losses_follow_by_hand(make_head):
 def test_focal_loss_is_the_written_one_and_counts_no_object_as_no_class():
     cls_logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     classes = torch.tensor([0, 3, 2, 3, 1])
-    torch.testing.assert_close(
-        focal_loss(cls_logits, classes, alpha=0.25, gamma=2.0), literal.focal(cls_logits, classes)
-    )
+    torch.testing.assert_close(FocalClasses(0.25, 2.0).loss(cls_logits, classes), literal.focal(cls_logits, classes))
 
 
 def test_classes_start_at_their_prior(build):
@@ -243,7 +243,7 @@ def test_classes_start_at_their_prior(build):
 
 
 def test_softmax_is_an_option(build, make_clip):
-    model = build("ours", focal=None)
+    model = build("ours", class_loss="softmax")
     losses = model.track_head.loss(features(model, 2), [make_clip([[1, 1]])])
     assert model.track_head.cls_embed.out_features == 4
     assert all(torch.isfinite(value) for value in losses.values())
@@ -300,11 +300,11 @@ def test_mixed_precision_trains_and_decodes(build, make_clip, method):
     plain = model.track_head.loss(features(model, 2), [clip])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = model.track_head.loss(features(model, 2), [clip])
-        decoded = model.track_head.decode_clip(features(model, 2))
+        found = model.track_head.predict(features(model, 2), clip)
     assert all(value.dtype == torch.float32 and torch.isfinite(value) for value in mixed.values())
     for name in ("d0.loss_cls", "d0.loss_mask", "d0.loss_dice"):  # later ones may be matched otherwise
         torch.testing.assert_close(mixed[name], plain[name], rtol=0.1, atol=0.1)
-    assert decoded.class_probs.dtype == torch.float32
+    assert found[0].scores.dtype == torch.float32
 
 
 @pytest.mark.parametrize("method", ["mask2former", "ours"])
@@ -320,3 +320,11 @@ def test_training_uses_deterministic_operations_alone(build, make_clip, method):
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(first, second) for first, second in zip(*grads))
+
+
+def test_the_best_queries_of_a_clip_are_kept_where_no_class_says_which_are_none():
+    logits = torch.full((14, 3), -4.0)
+    best = [13, 2, 3, 5, 7, 8, 9, 10, 11, 12]
+    logits[best, torch.arange(10) % 3] = torch.linspace(-3, 2, 10)
+    assert FocalClasses(0.25, 2.0).kept(logits).nonzero().flatten().tolist() == sorted(best)
+    assert FocalClasses(0.25, 2.0).kept(logits[:4]).tolist() == [True] * 4

@@ -55,14 +55,14 @@ def test_losses_of_constant_masks_follow_by_hand(build, monkeypatch, num_frames,
 
     monkeypatch.setattr("ifrvis.models.losses.uniform_points", centre)
     head = build("mask2former", host_mask_loss=host_mask_loss).track_head
-    num_points, logit = head.sampling.num_points, 0.7
+    num_points, logit = head.supervision.sampling.num_points, 0.7
     embeds = torch.zeros(1, num_frames, 6, 16)
     embeds[..., 0] = torch.tensor([logit, -9, -9, -9, -9, -9])
     mask_features = torch.zeros(1, num_frames, 16, 8, 8)
     mask_features[:, :, 0] = 1.0
     target = ClipTargets(torch.tensor([1]), torch.ones(1, num_frames, 8, 8), "v", None)
     layer = LayerOutput(torch.zeros(1, 6, 4), embeds)
-    losses = head.loss_by_feat([layer], mask_features, [target], Normalisers(1, 1, 1))
+    losses = head.supervision.losses([layer], mask_features, [target], Normalisers(1, 1, 1))
     prob = 1 / (1 + math.exp(-logit))
     assert float(losses["loss_cls"]) == pytest.approx(2 * math.log(4), abs=1e-6)
     times = num_frames if host_mask_loss else 1
@@ -130,20 +130,18 @@ def test_inference_frame_by_frame_is_the_fused_attention_of_training(build, num_
     torch.testing.assert_close(streamed.mask_embeds, fused.mask_embeds.detach(), rtol=1e-5, atol=1e-5)
 
 
-def test_decode_clip_is_the_last_layer_of_forward_whatever_the_chunks(build, make_clip, monkeypatch):
+def test_a_decoded_clip_is_the_last_layer_of_forward_whatever_the_chunks(build, make_clip, monkeypatch):
     model = build("mask2former").eval()
-    clip = make_clip([[1] * 5])
+    head, clip = model.track_head, make_clip([[1] * 5])
     with torch.no_grad():
         x = features(model, 5)
-    cls_logits, mask_logits = model.track_head(x, [clip])
-    monkeypatch.setattr("ifrvis.models.mask2former._FRAMES_PER_CHUNK", 2)
-    decoded = model.track_head.decode_clip(x)
-    torch.testing.assert_close(decoded.class_probs, cls_logits[-1][0].softmax(-1)[:, :-1].detach())
-    queries = torch.tensor([4, 0])
-    for t in range(5):
-        torch.testing.assert_close(
-            decoded.mask_logits(queries, t), mask_logits[-1][0, queries, t].detach(), rtol=1e-4, atol=1e-4
-        )
+        cls_logits, mask_logits = head(x, [clip])
+        monkeypatch.setattr("ifrvis.models.mask2former._FRAMES_PER_CHUNK", 2)
+        frames = head.encode_frames(x)
+        last = head.decode_clips(head.levels(frames), 5)
+    torch.testing.assert_close(last.cls_logits, cls_logits[-1])
+    masks = torch.einsum("tnc,tchw->nthw", last.mask_embeds[0], frames.mask_features)
+    torch.testing.assert_close(masks, mask_logits[-1][0], rtol=1e-4, atol=1e-4)
 
 
 def test_predict_without_rescale_keeps_the_networks_size(build, make_clip):
@@ -253,3 +251,55 @@ def test_every_clip_and_layer_draws_its_own_points(make_clip):
     targets = [clip_targets(with_meta(clip, draw_key=key), "cpu") for key in keys]
     draws = {float(torch.rand((), generator=target.generator(layer))) for target in targets for layer in range(4)}
     assert len(draws) == 4 * len(keys)
+
+
+@pytest.mark.parametrize("method", ["mask2former", "ours"])
+def test_decoder_layers_start_xavier_uniform_unless_the_hosts_start_is_asked_for(build, method):
+    for option, is_uniform in (("xavier_uniform", True), ("xavier_normal", False)):
+        head = build(method, decoder_init=option).track_head
+        for layer in head._layers():
+            for weight in (p.detach() for p in layer.parameters() if p.dim() > 1):
+                bound = math.sqrt(6 / sum(weight.shape))
+                assert float(weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.25)
+                assert bool(weight.abs().max() <= bound) == is_uniform
+
+
+def test_a_focal_loss_is_an_option(build, make_clip):
+    model = build("mask2former", class_loss="focal")
+    clip = make_clip(EVERY, draw_key=(1, 2, 3))
+    x = features(model, 2)
+    cls_logits, mask_logits = model.track_head(x, [clip])
+    assert cls_logits[-1].shape[-1] == 3
+    assert model.track_head.cls_embed.bias.sigmoid().tolist() == pytest.approx([0.01] * 3)
+    losses, target = model.track_head.loss(x, [clip]), clip_targets(clip, "cpu")
+    for i in range(5):
+        classes = torch.full((6,), 3)
+        probs = cls_logits[i][0].sigmoid()
+        classes[literal.assign(model.track_head, probs, mask_logits[i][0], target, target.generator(i))] = target.labels
+        expected = 2 * literal.focal(cls_logits[i][0], classes) / 2  # its weight, and two instances
+        torch.testing.assert_close(losses[f"d{i}.loss_cls" if i < 4 else "loss_cls"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_positions_of_keys_without_time_are_an_option(build):
+    """Then a clip is a set of frames: their order changes nothing but the order of the masks."""
+    draws = torch.Generator().manual_seed(0)
+    maps = [torch.randn(3, 16, s, 2 * s, generator=draws) for s in (8, 1, 2, 4)]
+    frames = FrameFeatures(maps[0], maps[1:])
+    order = torch.tensor([2, 0, 1])
+    for option, same in (("2d", True), ("3d", False)):
+        head = build("mask2former", key_positions=option).track_head
+        one, other = (head.decode_layers(each, 1)[-1].cls_logits for each in (frames, frames[order]))
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5) == same
+
+
+def test_a_random_decoder_is_an_option(build):
+    image = build("mask2former").state_dict().keys()
+    random = build("mask2former", copy_image_decoder=False).state_dict().keys()
+    assert image - random == {name for name in image if ".transformer_decoder.layers." in name}
+    assert len(random) == len(image)
+
+
+@pytest.mark.parametrize("option", ["class_loss", "key_positions", "decoder_init"])
+def test_an_unknown_option_is_refused(thin, option):
+    with pytest.raises(ValueError, match=f"^{option} must be '.*' or '.*', got 'new'; set it in model.track_head"):
+        MODELS.build(thin("mask2former", **{option: "new"})["track_head"])

@@ -6,8 +6,8 @@ from mmdet.registry import MODELS
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
-from ifrvis.harness.spec.compose import compose, load_profile
-from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
 
 BACKBONES = ("r50", "r101", "swin-t", "swin-s", "swin-b", "swin-l")
 
@@ -80,8 +80,7 @@ def test_our_method_adds_the_same_to_every_backbone(full_model, backbone):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_thin_version_can_be_built(cpu_linspace, profile, backbone):
     for method in ("mask2former", "ours"):
-        row = Row(f"{method}-{backbone}-ytvis19", method, backbone, "ytvis19")
-        composed = compose(row, load_profile(profile), {}, num_classes=3)
+        composed = compose(method, backbone, "ytvis19", load_profile(profile), num_classes=3)
         with torch.device("meta"):
             model = MODELS.build(composed.model)
         assert sum(p.numel() for p in model.parameters()) < 15e6

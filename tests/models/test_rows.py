@@ -9,7 +9,8 @@ import torch
 from mmdet.registry import MODELS
 
 from ifrvis.files import canonical_json
-from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.compose import compose_row
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
 from ifrvis.models.parameters import parameter_rules
 from ifrvis.training.build import build_optimizer
@@ -30,7 +31,7 @@ UNDECAYED = re.compile(
 
 
 def composed(name, profile="paper"):
-    return compose(ROWS[name], load_profile(profile), {}, num_classes=40)
+    return compose_row(ROWS[name], load_profile(profile), {}, num_classes=40)
 
 
 @functools.cache

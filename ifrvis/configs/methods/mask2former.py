@@ -18,7 +18,12 @@ model = {
         "encoder": {"num_layers": 6, "num_heads": 8, "num_points": 4, "feedforward_channels": 1024},
         "decoder": {"num_layers": 9, "num_heads": 8, "feedforward_channels": 2048},
         "loss_weights": {"cls": 2.0, "mask": 5.0, "dice": 5.0},
-        "no_object_weight": 0.1,
+        "class_loss": "softmax",  # or focal
+        "no_object_weight": 0.1,  # of softmax
+        "focal": {"alpha": 0.25, "gamma": 2.0, "prior": 0.01},
+        "key_positions": "3d",  # or 2d
+        "copy_image_decoder": True,
+        "decoder_init": "xavier_uniform",  # or xavier_normal, which is the host's
         "num_points": 12544,
         "oversample_ratio": 3.0,
         "importance_ratio": 0.75,
@@ -46,10 +51,10 @@ inference = {
     "mode": "whole",  # or clips
     "max_side": 1333,
     "resize": "pillow",  # or opencv
-    "topk": 10,
+    "topk": 10,  # pairs of instance and class; null: all
     "clip_frames": None,  # T of clips
     "stride": 1,  # of clips
-    "min_score": 0.05,  # of clips: what heads without a no-object class keep of a clip; null: every head keeps all
+    "min_class_score": 0.01,  # of clips: what is left out of the result
     "min_overlap": 0.05,  # of clips: soft IoU with a track that continues it
     "tta": None,  # shortest sides in pixels
     "flip": False,  # of tta: each size mirrored too

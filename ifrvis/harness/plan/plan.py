@@ -12,6 +12,7 @@ from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Protocol, Row, Table
+from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.runs import Results, Run
 from ifrvis.schema import construct
@@ -92,6 +93,8 @@ class Training:
     measured_hours: float | None = None  # that trainings like this one took
     est_bytes: int = 0
     waits_for: str = ""  # the failure that somebody has to look at before it is started again
+    attempt: Attempt | None = None  # the last one, of a training that is not complete
+    problem: str = ""  # why it is made again
 
     @property
     def seed(self) -> int:
@@ -112,6 +115,10 @@ class Training:
         """The run that this training is."""
         assert self.sig is not None
         return results.run(self.name, self.sig)
+
+    def has_weights(self, results: Results) -> bool:
+        """Whether those that start from its weights, if any do, find them."""
+        return not self.is_pretraining or self.shipped is not None or self.run(results).weights.is_file()
 
     def initial_weights(self, results: Results) -> Path | None:
         """The file that the training starts from."""
@@ -164,6 +171,11 @@ class Plan:
         wanted = [training for training in self.trainings if training.state not in ended]
         needed = {id(training.after) for training in wanted}
         return [training for training in wanted if not training.is_pretraining or id(training) in needed]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs, or may begin without a person's doing."""
+        return any(training.state in ("running", "pending") for training in self.trainings)
 
     @property
     def failed(self) -> list[Training]:
