@@ -114,6 +114,7 @@ def measure(side: str, annotation: str, frames: str, *, num_clips: int, profile:
     settings = {
         "num_frames": 2,
         "frame_range": 20,
+        "redraw_empty": False,
         "sides": SIDES,
         "max_side": MAX_SIDE,
         "flip": 0.5,

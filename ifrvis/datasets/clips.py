@@ -78,11 +78,13 @@ class ClipSampler:
     """Draws the clips of every global batch.
 
     Args:
-        annotations: The training split; videos without a track that is not a crowd are left out.
+        annotations: The training split.
         seed: The run's seed.
         global_batch: Clips of one iteration, over all processes.
         num_frames: Frames of a clip.
         frame_range: How far from the key frame the others may be, in frames.
+        redraw_empty: Leave out videos without a track that is not a crowd, and draw again, a few times, clips that show
+            none; else they are trained on, as in the official code.
         sides: Shortest sides to draw from, in pixels.
         max_side: Bound on the longest side, in pixels.
         flip: Probability of mirroring a clip.
@@ -100,6 +102,7 @@ class ClipSampler:
         global_batch: int,
         num_frames: int,
         frame_range: int,
+        redraw_empty: bool,
         sides: Sequence[int],
         max_side: int,
         flip: float,
@@ -109,8 +112,10 @@ class ClipSampler:
         self.num_frames, self.frame_range = num_frames, frame_range
         self.sides, self.max_side, self.flip, self.resize = tuple(sides), max_side, float(flip), resize
         visible = {video.id: _visible_frames(annotations, video) for video in annotations.videos}
-        self._videos = [(video, visible[video.id]) for video in annotations.videos if visible[video.id].any()]
-        if not self._videos:
+        shown = [(video, visible[video.id]) for video in annotations.videos if visible[video.id].any()]
+        self._videos = shown if redraw_empty else [(video, visible[video.id]) for video in annotations.videos]
+        self._max_redraws = MAX_REDRAWS if redraw_empty else 0
+        if not shown:
             raise UserError(f"Give {annotations.path} at least one object that is not a crowd: none can be trained on.")
 
     def batch(self, iteration: int) -> list[ClipDraw]:
@@ -130,9 +135,9 @@ class ClipSampler:
         return ClipDraw(iteration, position, video, frames, side, flip, size, self.resize)
 
     def _draw_frames(self, rng: np.random.Generator, visible: NDArray[np.bool_]) -> tuple[int, ...]:
-        """Frames with something to learn from, if a few tries find any."""
+        """Frames of one window; where empty ones are drawn again, the first that show something."""
         frames: tuple[int, ...] = ()
-        for _ in range(1 + MAX_REDRAWS):
+        for _ in range(1 + self._max_redraws):
             frames = self._draw_window(rng, len(visible))
             if visible[list(frames)].any():
                 break

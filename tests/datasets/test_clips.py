@@ -43,7 +43,7 @@ def make(root: Path, lengths: list[int]) -> Annotations:
 
 
 def sampler(annotations: Annotations, **changes) -> ClipSampler:
-    settings = {"seed": 3, "global_batch": 4, "num_frames": 2, "frame_range": 3}
+    settings = {"seed": 3, "global_batch": 4, "num_frames": 2, "frame_range": 3, "redraw_empty": True}
     settings |= {"sides": [32, 40], "max_side": 200, "flip": 0.5, "resize": "pillow"}
     return ClipSampler(annotations, **(settings | changes))
 
@@ -99,13 +99,17 @@ def test_long_clips_and_videos_of_one_frame(tmp_path):
     assert draw.frames == (0,) * 5
 
 
-def test_frames_without_objects_are_avoided_and_crowds_do_not_count(tmp_path):
+def test_frames_without_objects_are_avoided_if_asked_for_and_crowds_do_not_count(tmp_path):
     base = make(tmp_path, [40, 3])
     seen = track(10, 1, [square(0)] * 4 + [None] * 36)
     crowd = track(20, 2, [square(t) for t in range(3)], is_crowd=True)
     draws = [sampler(replace(base, tracks=(seen, crowd))).draw(i, 0) for i in range(100)]
     assert {d.video.id for d in draws} == {1}
     assert np.mean([d.frames[0] < 4 for d in draws]) > 0.6  # one draw alone: 0.14
+    official = sampler(replace(base, tracks=(seen, crowd)), redraw_empty=False)
+    draws = [official.draw(*divmod(i, 4)) for i in range(200)]
+    assert sum(d.video.id == 2 for d in draws) == 100
+    assert np.mean([d.frames[0] < 4 for d in draws if d.video.id == 1]) < 0.3
     with pytest.raises(UserError, match=r"^Give set\.json at least one object"):
         sampler(replace(base, tracks=(crowd,)))
 

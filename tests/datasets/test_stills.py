@@ -202,7 +202,9 @@ def test_stills_come_at_their_ratio_and_each_epoch_shows_all_once(stills, ratio)
     mask = encode(np.ones((HEIGHT, WIDTH), bool))
     tracks = tuple(Track(k, k, 3, (mask,) * 3, (None,) * 3) for k in range(5))
     settings = {"seed": 3, "num_frames": 2, "sides": [60], "max_side": 300, "flip": 0.5, "resize": "pillow"}
-    clips = ClipSampler(Annotations(Path("x"), LABELS, videos, tracks), global_batch=4, frame_range=1, **settings)
+    clips = ClipSampler(
+        Annotations(Path("x"), LABELS, videos, tracks), global_batch=4, frame_range=1, redraw_empty=False, **settings
+    )
     mixed = MixedSampler(clips, StillSampler(stills, **settings), ratio)
     drawn = [draw.video.id for i in range(100) for draw in mixed.batch(i)]
     of_stills, of_videos = ([each for each in drawn if (each >= 10) == still] for still in (True, False))

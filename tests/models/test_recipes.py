@@ -19,7 +19,7 @@ def test_a_merged_recipe_has_the_official_numbers(recipe, schedule, iterations, 
     assert set(merged) == {"model", "train", "inference"}
     assert (train["iterations"], train["schedule"]) == (iterations, {"milestones": [milestone], "gamma": 0.1})
     assert train["pipeline"] == {"sides": [360, 480], "max_side": 1333, "flip": 0.5, "resize": "pillow"}
-    assert train["sampler"] == {"num_frames": 2, "frame_range": 20}
+    assert train["sampler"] == {"num_frames": 2, "frame_range": 20, "redraw_empty": False}
     assert (train["global_batch"], train["precision"], train["threads"]) == (16, "amp", 1)
     assert train["init"] == "mask2former_swin-l_coco_instance"
     expected = {"mode": "whole", "side": 480, "max_side": 1333, "resize": "pillow", "topk": 10}

@@ -25,7 +25,7 @@ THIN = {
     "model.track_head.encoder": {"num_layers": 1, "num_heads": 2, "num_points": 2, "feedforward_channels": 16},
     "model.track_head.decoder": {"num_layers": 2, "num_heads": 2, "feedforward_channels": 16},
     "train.pipeline": {"sides": [48, 64], "max_side": 200, "flip": 0.5, "resize": "pillow"},
-    "train.sampler": {"num_frames": 2, "frame_range": 3},
+    "train.sampler": {"num_frames": 2, "frame_range": 3, "redraw_empty": False},
     "train.optimizer.lr": 1e-3,
     "train.optimizer.backbone_lr_mult": 0.5,
     "train.optimizer.clip_grad": 0.1,

@@ -121,7 +121,8 @@ from ifrvis.datasets.clips import ClipSampler
 from ifrvis.datasets.ytvis import read_annotations
 from ifrvis.training.batches import global_batches
 annotations = read_annotations(Path(sys.argv[1]))
-settings = dict(global_batch=3, num_frames=2, frame_range=3, sides=[200], max_side=1000, flip=0.5, resize="pillow")
+settings = dict(global_batch=3, num_frames=2, frame_range=3, redraw_empty=False)
+settings |= dict(sides=[200], max_side=1000, flip=0.5, resize="pillow")
 sampler = ClipSampler(annotations, seed=0, **settings)
 batches = global_batches(sampler, annotations, Path(sys.argv[2]), start=0, stop=99, workers=1)
 next(batches)

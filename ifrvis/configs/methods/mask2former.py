@@ -33,7 +33,7 @@ model = {
 }
 train = {
     "pipeline": {"sides": [360, 480], "max_side": 1333, "flip": 0.5, "resize": "pillow"},  # or opencv: no antialiasing
-    "sampler": {"num_frames": 2, "frame_range": 20},
+    "sampler": {"num_frames": 2, "frame_range": 20, "redraw_empty": False},
     "optimizer": {
         "lr": 1e-4,
         "weight_decay": 0.05,
