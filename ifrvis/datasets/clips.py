@@ -13,12 +13,13 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.frames import read_frame
-from ifrvis.datasets.resizing import Resize, nearest, resize_frame
+from ifrvis.datasets.placement import Placement, Placing, Size
 from ifrvis.datasets.rle import decode_columns, runs_of
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import UserError
@@ -37,20 +38,21 @@ class ClipDraw:
         position: Position in the global batch.
         video: The video.
         frames: T frame numbers, ascending; a frame may come twice in a video that is too short.
-        side: Shortest side that was drawn, in pixels.
         flip: Whether the clip is mirrored left to right.
-        size: (height, width) of the resized frames, in pixels, before padding.
-        resize: How they are resized.
+        placement: What of the frames is shown, and at what size.
     """
 
     iteration: int
     position: int
     video: Video
     frames: tuple[int, ...]
-    side: int
     flip: bool
-    size: tuple[int, int]
-    resize: Resize
+    placement: Placement
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the resized frames, in pixels, before padding."""
+        return self.placement.size
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,8 @@ class ClipSampler:
         frame_range: How far from the key frame the others may be, in frames.
         redraw_empty: Leave out videos without a track that is not a crowd, and draw again, a few times, clips that show
             none; else they are trained on, as in the official code.
-        sides: Shortest sides to draw from, in pixels.
-        max_side: Bound on the longest side, in pixels.
         flip: Probability of mirroring a clip.
-        resize: How frames are resized.
+        **placing: Of `Placing`.
 
     Raises:
         UserError: If no video can be trained on.
@@ -103,20 +103,23 @@ class ClipSampler:
         num_frames: int,
         frame_range: int,
         redraw_empty: bool,
-        sides: Sequence[int],
-        max_side: int,
         flip: float,
-        resize: Resize,
+        **placing: Any,
     ) -> None:
         self.seed, self.global_batch = seed, global_batch
         self.num_frames, self.frame_range = num_frames, frame_range
-        self.sides, self.max_side, self.flip, self.resize = tuple(sides), max_side, float(flip), resize
+        self.flip, self.placing = float(flip), Placing(**placing)
         visible = {video.id: _visible_frames(annotations, video) for video in annotations.videos}
         shown = [(video, visible[video.id]) for video in annotations.videos if visible[video.id].any()]
         self._videos = shown if redraw_empty else [(video, visible[video.id]) for video in annotations.videos]
         self._max_redraws = MAX_REDRAWS if redraw_empty else 0
         if not shown:
             raise UserError(f"Give {annotations.path} at least one object that is not a crowd: none can be trained on.")
+
+    @property
+    def num_frames_in_all(self) -> int:
+        """Frames of all videos that are drawn from."""
+        return sum(video.length for video, _ in self._videos)
 
     def batch(self, iteration: int) -> list[ClipDraw]:
         """All draws of one global batch, by position."""
@@ -129,10 +132,9 @@ class ClipSampler:
         epoch, index = divmod(turn, len(self._videos))
         video, visible = self._videos[permutation(Stream.CLIP_EPOCH, self.seed, epoch, len(self._videos))[index]]
         frames = self._draw_frames(rng, visible)
-        side = self.sides[int(rng.integers(len(self.sides)))]
+        placement = self.placing.draw(rng, (video.height, video.width))
         flip = bool(rng.random() < self.flip)
-        size = resized_size(video.height, video.width, side=side, max_side=self.max_side)
-        return ClipDraw(iteration, position, video, frames, side, flip, size, self.resize)
+        return ClipDraw(iteration, position, video, frames, flip, placement)
 
     def _draw_frames(self, rng: np.random.Generator, visible: NDArray[np.bool_]) -> tuple[int, ...]:
         """Frames of one window; where empty ones are drawn again, the first that show something."""
@@ -171,12 +173,6 @@ def _visible_frames(annotations: Annotations, video: Video) -> NDArray[np.bool_]
     return visible
 
 
-def resized_size(height: int, width: int, *, side: int, max_side: int) -> tuple[int, int]:
-    """Height and width, in pixels, with the shortest side `side` unless the longest would exceed `max_side`."""
-    scale = min(side / min(height, width), max_side / max(height, width))
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
-
-
 def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
     """Height and width, in pixels, that hold every clip of a global batch and are multiples of PAD_TO."""
     height = max(draw.size[0] for draw in draws)
@@ -202,7 +198,7 @@ def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padde
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)
     visible = np.zeros(masks.shape[:2], bool)
     for t, frame in enumerate(draw.frames):
-        resized = resize_frame(read_frame(frames_root, draw.video, frame), draw.size, draw.resize)
+        resized = draw.placement.frame(read_frame(frames_root, draw.video, frame))
         images[t, :, :height, :width] = resized[..., ::-1] if draw.flip else resized
     shown = [(n, t) for n, track in enumerate(tracks) for t, frame in enumerate(draw.frames) if track.masks[frame]]
     if shown:
@@ -236,8 +232,7 @@ def _place_mask(target: NDArray[np.bool_], runs: NDArray[np.int32], draw: ClipDr
     rows = np.flatnonzero(inside.any(0))
     if not rows.size:
         return False
-    across = nearest(target.shape[1], draw.video.width, draw.resize)
-    down = nearest(target.shape[0], draw.video.height, draw.resize)
+    down, across = draw.placement.sources(0), draw.placement.sources(1)
     left, right = np.searchsorted(across, (columns, columns + len(inside)))
     top, bottom = np.searchsorted(down, (rows[0], rows[-1] + 1))
     box = inside[across[left:right] - columns][:, down[top:bottom]].T

@@ -19,7 +19,7 @@ from mmdet.structures import DetDataSample, TrackDataSample
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ifrvis.datasets.clips import resized_size
+from ifrvis.datasets.placement import resized_size
 from ifrvis.datasets.resizing import Resize, resize_frame
 from ifrvis.errors import UserError
 from ifrvis.inference.background import in_background

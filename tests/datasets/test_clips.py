@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ifrvis.datasets.clips import ClipSampler, load_clip, padded_size, resized_size
+from ifrvis.datasets.clips import ClipSampler, load_clip, padded_size
 from ifrvis.datasets.rle import decode, encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 from ifrvis.errors import UserError
@@ -193,19 +193,6 @@ def test_an_object_that_vanishes_when_resized_is_left_out(annotations, tmp_path)
     one = sampler(more, sides=[10], flip=0.0)
     draw = next(d for i in range(50) if (d := one.draw(i, 0)).video.id == 3)
     assert load_clip(more, tmp_path, draw, (32, 32)).track_ids == (30,)
-
-
-@pytest.mark.parametrize(
-    ("size", "side", "max_side", "expected"),
-    [
-        ((720, 1280), 360, 1333, (360, 640)),
-        ((1280, 720), 480, 1333, (853, 480)),
-        ((100, 1000), 360, 1333, (133, 1333)),  # the longest side binds
-        ((1, 16384), 32, 64, (1, 64)),
-    ],
-)
-def test_resized_size_is_the_official_one(size, side, max_side, expected):
-    assert resized_size(*size, side=side, max_side=max_side) == expected
 
 
 def test_a_batch_is_padded_to_one_size(annotations):

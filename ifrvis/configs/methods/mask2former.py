@@ -42,7 +42,7 @@ train = {
         "backbone_lr_mult": 0.1,
         "clip_grad": 0.01,
     },
-    "stills": None,  # or dataset and ratio: pseudo-videos of stills among the clips
+    "stills": None,  # or dataset and ratio (null: by their number): pseudo-videos of stills among the clips
     "global_batch": 16,
     "precision": "amp",
     "threads": 1,

@@ -37,7 +37,7 @@ class MixedIn:
     """Pseudo-videos among the clips: of which stills, and their share."""
 
     dataset: str
-    ratio: float
+    ratio: float | None  # None: that of their number
 
     @classmethod
     def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
@@ -49,8 +49,8 @@ class MixedIn:
         if given is None:
             return None
         mixed = construct(cls, given, "train.stills")
-        if not 0 < mixed.ratio < 1:
-            raise UserError(f"Set the ratio of train.stills between 0 and 1: it is {mixed.ratio:g}.")
+        if mixed.ratio is not None and not 0 < mixed.ratio < 1:
+            raise UserError(f"Set the ratio of train.stills between 0 and 1, or to null: it is {mixed.ratio:g}.")
         is_path = mixed.dataset.endswith((".yaml", ".yml"))
         return replace(mixed, dataset=str(Path(mixed.dataset).resolve())) if is_path else mixed
 
