@@ -10,16 +10,18 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.synthetic import parameters as synthetic
-from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import check_name, construct
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
 
 Role = Literal["train", "heldout", "pretrain", "dev", "full", "server"]  # full, server: of protocol `server`
 SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain", "dev": "dev"}
@@ -68,7 +70,7 @@ class Split:
     heldout: HeldOut | None = None
     categories: int | None = None  # how many the file must have
 
-    def read(self) -> Annotations:
+    def read(self) -> "Annotations":
         """The annotations of this split's videos.
 
         Raises:
@@ -77,6 +79,8 @@ class Split:
         """
         if self.fingerprint is None or self.makeable:
             raise DataMissingError(self.missing)
+        from ifrvis.datasets.ytvis import read_annotations  # numpy, which a plan of made sets does without
+
         annotations = read_annotations(self.annotation, tracks_required=self.role != "server")
         found = len(annotations.categories)
         if self.categories not in (None, found):

@@ -1,4 +1,7 @@
-"""Pseudo-videos: the motion depends on its key alone, masks and ids follow the image, stills come at their ratio."""
+"""Pseudo-videos: the motion depends on its key alone, masks and ids follow the image, stills come at their ratio.
+
+Also tests: ifrvis.datasets.coco.
+"""
 
 import json
 from pathlib import Path

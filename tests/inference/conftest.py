@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ifrvis.datasets.rle import decode
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.training.build import build_model
@@ -58,3 +59,15 @@ def thin_model(method):
 @pytest.fixture(params=["mask2former", "ours"])
 def model(request):
     return thin_model(request.param)
+
+
+def assert_nearly_equal(found, expected):
+    """The same instances, with masks that agree but for rounding."""
+    assert [each[:2] for each in found.by_class] == [each[:2] for each in expected.by_class]
+    np.testing.assert_allclose(
+        [each.score for each in found.by_class], [each.score for each in expected.by_class], rtol=1e-3, atol=1e-5
+    )
+    for query, of_query in expected.masks.items():
+        for one, other in zip(found.masks[query], of_query):
+            one, other = (np.zeros((1, 1), bool) if mask is None else decode(mask) for mask in (one, other))
+            assert (one & other).sum() >= 0.999 * (one | other).sum()

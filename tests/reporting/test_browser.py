@@ -17,7 +17,7 @@ from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.packed import packed
 from ifrvis.reporting.web.page import make_page
 
@@ -51,9 +51,7 @@ def report(tmp_path_factory):
     profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
     load_dataset("smoke19", folder).make("heldout")
     tables = tuple(load_table(name) for name in ("table1", "table3"))
-    request = Request(
-        tables, load_profile(str(profile)), ROWS, 2, data_root=folder, results=Results(folder / "results")
-    )
+    request = Request(tables, load_profile(str(profile)), ROWS, 2, data_root=folder, store=Store(folder / "results"))
     for training in make_plan(request).trainings:
         finish(training, request, swapped if training.method == "mask2former" else perfect)
     roots = ["--data-root", str(folder), "--results", str(folder / "results"), "--reports", str(folder / "reports")]
@@ -249,12 +247,12 @@ def test_hostile_text_in_every_field_changes_nothing(browser, make_state, tmp_pa
         rows = []
         for each in state.rows:
             row = each.row.model_copy(update={"label": text, "group": text, "data": text, "note": text})
-            kept = {key: value for key, value in each.records[0].items() if not isinstance(value, str)}
-            records = {
-                seed: {**{key: text for key in record if key not in kept}, **kept, "seed": seed, "protocol": "heldout"}
-                | {"provenance": {"code": {"commit": text}, "versions": {text: text}}, "metrics": record["metrics"]}
-                for seed, record in each.records.items()
-            }
+            records = {}
+            for seed, record in each.records.items():
+                hostile = {key: text for key, value in record if isinstance(value, str) and key != "protocol"}
+                code = record.provenance.code.model_copy(update={"commit": text})
+                hostile["provenance"] = record.provenance.model_copy(update={"code": code, "versions": {text: text}})
+                records[seed] = record.model_copy(update=hostile)
             rows.append(replace(each, row=row, records=records))
         path = tmp_path / f"{len(pages)}.html"
         claim = state.table.claims[0].model_copy(update={"text": text, "note": text})

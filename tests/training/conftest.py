@@ -58,7 +58,7 @@ def spec_of() -> Callable[[str], dict[str, Any]]:
 
     def of_method(method: str) -> dict[str, Any]:
         composed = compose(method, "r50", "ytvis19", load_profile("smoke"), {"thin": THIN}, num_classes=4)
-        return train_spec(composed, data="0" * 64, init=None, seed=5)
+        return train_spec(composed, data="0" * 64, init=None, seed=5).model_dump()
 
     return of_method
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.allowed import check_types
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.recipes import Config, names_of, packaged_config, recipe
 from ifrvis.harness.spec.tables import Row
@@ -62,7 +63,8 @@ def compose(
         num_classes: Of the data set.
 
     Raises:
-        UserError: If an override names a key that does not exist or gives a value of another type.
+        UserError: If an override names a key that does not exist, a type that no recipe names, or gives a value of
+            another type.
     """
     packaged, given = recipe(method, backbone, schedule), overrides or {}
     if packaged is None:
@@ -73,6 +75,7 @@ def compose(
     config = _plain_copy(before)
     for where, layer in given.items():
         _apply(config, layer, where)
+    check_types(config, ", ".join([f"profile {profile.name!r}", *given]))
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
     return Composed(config["model"], config["train"], _what_matters(config["inference"]), changes)
