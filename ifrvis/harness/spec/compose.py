@@ -29,6 +29,16 @@ OPTIONAL: dict[str, type] = {
     "inference.clip_frames": int,
     "inference.topk": int,
 }
+# Keys whose values are words; a recipe need not have all of them.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model.track_head.class_loss": ("softmax", "focal"),
+    "model.track_head.key_positions": ("3d", "2d"),
+    "model.track_head.decoder_init": ("xavier_uniform", "xavier_normal"),
+    "model.track_head.cross_frame_sum": ("sum", "mean"),
+    "train.precision": ("fp32", "amp"),
+    "train.pipeline.resize": ("pillow", "opencv"),
+    "inference.resize": ("pillow", "opencv"),
+}
 POSITIVE = ("train.iterations", "train.global_batch", "train.threads", "inference.side", "inference.topk")
 
 
@@ -76,6 +86,7 @@ def compose(
     for where, layer in given.items():
         _apply(config, layer, where)
     check_types(config, ", ".join([f"profile {profile.name!r}", *given]))
+    _check_choices(config)
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
     return Composed(config["model"], config["train"], _what_matters(config["inference"]), changes)
@@ -172,6 +183,17 @@ def _retyped(old: Any, new: Any, dotted: str, where: str) -> Any:
     return copy.deepcopy(new)
 
 
+def _check_choices(config: Config) -> None:
+    for dotted, known in CHOICES.items():
+        *parents, last = dotted.split(".")
+        node = functools.reduce(lambda node, part: node.get(part, {}), parents, config)
+        if node.get(last, known[0]) not in known:
+            raise UserError(f"Set {dotted} to {' or '.join(known)}: got {node[last]!r}.")
+    head = config.get("model", {}).get("track_head", {})
+    if head.get("type") == "IFRHead" and head["key_positions"] != "2d":  # softmax over one frame removes its time
+        raise UserError("Leave model.track_head.key_positions at 2d: 3d would change nothing in this method.")
+
+
 def _changes(before: Config, after: Config, keys: Iterable[str]) -> Config:
     flat = {key: (_value(before, key), _value(after, key)) for key in keys if not key.startswith("inference.")}
     return {key: new for key, (old, new) in flat.items() if old != new}
@@ -189,6 +211,7 @@ def choose_inference(kept: Config, overrides: Config) -> Config:
     """
     config = {"inference": {**packaged_config("methods", "mask2former")["inference"], **kept}}
     _apply(config, overrides, "--set")
+    _check_choices(config)
     return _what_matters(config["inference"])
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import choose_inference, compose, compose_row, parse_override
+from ifrvis.harness.spec.compose import CHOICES, choose_inference, compose, compose_row, parse_override
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import Row
 
@@ -88,6 +88,19 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
     assert composed(clips) != composed({**clips, "inference.min_class_score": 0.5})
     assert composed({"inference.topk": None}) != plain
     assert composed({"inference.tta": [64]}) != composed({"inference.tta": [64], "inference.flip": True})
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides"),
+    [
+        *(("ours", {key: "other"}) for key in CHOICES),
+        ("mask2former", {"train.pipeline": {"sides": [64], "max_side": 99, "flip": 0.5, "resize": "other"}}),
+        ("ours", {"model.track_head.key_positions": "3d"}),
+    ],
+)
+def test_words_that_nothing_knows_are_refused_at_planning(method, overrides):
+    with pytest.raises(UserError, match=r"^(Set|Leave) (model|train|inference)\."):
+        compose(method, "r50", "ytvis19", load_profile("smoke"), {"--set": overrides}, num_classes=4)
 
 
 @pytest.mark.parametrize(
