@@ -4,20 +4,19 @@ Rows that train the same model with the same seed share the training. Nothing he
 """
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
-from ifrvis.errors import UserError
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
+from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
-from ifrvis.schema import construct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,29 +26,6 @@ class Request(TableRequest):
     data_root: Path
     store: Store
     no_shipped_weights: bool = False
-
-
-@dataclass(frozen=True)
-class MixedIn:
-    """Pseudo-videos among the clips: of which stills, and their share."""
-
-    dataset: str
-    ratio: float | None  # None: that of their number
-
-    @classmethod
-    def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
-        """What a recipe's `train.stills` says.
-
-        Raises:
-            UserError: If it is neither null nor a dataset with a ratio between 0 and 1.
-        """
-        if given is None:
-            return None
-        mixed = construct(cls, given, "train.stills")
-        if mixed.ratio is not None and not 0 < mixed.ratio < 1:
-            raise UserError(f"Set the ratio of train.stills between 0 and 1, or to null: it is {mixed.ratio:g}.")
-        is_path = mixed.dataset.endswith((".yaml", ".yml"))
-        return replace(mixed, dataset=str(Path(mixed.dataset).resolve())) if is_path else mixed
 
 
 @dataclass
@@ -85,7 +61,7 @@ class Training:
     evaluations: list[Evaluation] = field(default_factory=list)
     state: PlanState = "not run"
     missing: list[str] = field(default_factory=list)  # what to put where, before it can run
-    stills: "MixedIn | None" = None
+    stills: MixedIn | None = None
     after: "Training | None" = None  # the pretraining whose weights this starts from
     shipped: Path | None = None  # its weights come with the program
     measured_hours: float | None = None  # that trainings like this one took

@@ -6,13 +6,14 @@ from pathlib import Path
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, Training
-from ifrvis.harness.spec.compose import Composed, compose, compose_row, schedule_of
+from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
+from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
 from ifrvis.harness.spec.named_weights import named_weights
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.paths import short
 from ifrvis.harness.store.records import Records
@@ -136,11 +137,8 @@ class _Builder:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
         if backbone not in self._pretrainings:
             dataset = self._dataset_named(declared.dataset)
-            composed = compose(
-                *("mask2former", backbone, schedule_of(declared.dataset), request.profile),
-                {f"'pretraining' of profile {request.profile.name!r}": declared.set},
-                num_classes=dataset.config.categories,
-            )
+            num_classes = dataset.config.categories
+            composed = compose_pretraining(declared, backbone, request.profile, num_classes=num_classes)
             split = self._split(dataset, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
             name = f"{PRETRAINING}-{backbone}-{dataset.name}"

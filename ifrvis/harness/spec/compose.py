@@ -15,7 +15,7 @@ from typing import Any
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.allowed import check_types
-from ifrvis.harness.spec.profiles import Profile
+from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, names_of, packaged_config, recipe
 from ifrvis.harness.spec.tables import Row
 from ifrvis.schema import is_number
@@ -96,6 +96,12 @@ def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: i
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
     given = {f"row {row.id!r}": {**row.set, **_inference(row, profile)}, "--set": overrides}
     return compose(row.method, row.backbone, schedule_of(row.dataset), profile, given, num_classes=num_classes)
+
+
+def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
+    """What a profile's pretraining of a backbone trains; see `compose`."""
+    given, schedule = {f"'pretraining' of profile {profile.name!r}": declared.set}, schedule_of(declared.dataset)
+    return compose("mask2former", backbone, schedule, profile, given, num_classes=num_classes)
 
 
 @functools.cache
