@@ -5,7 +5,7 @@ Shape letters:
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from mmdet.registry import MODELS
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from ifrvis.models.attention import Memory
 from ifrvis.models.host_configs import one_of
 from ifrvis.models.ifr_layers import IFRDecoder
 from ifrvis.models.mask2former import Mask2FormerVISHead
+from ifrvis.options import CrossFrameSum, FrameKeyPositions
 
 
 @MODELS.register_module()
@@ -32,11 +33,11 @@ class IFRHead(Mask2FormerVISHead):
     def __init__(self, *args: Any, lambda_e: float, cross_frame_sum: str, recurrence: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # A code that all keys of a frame share would shift all their scores alike: the softmax removes it.
-        one_of("key_positions", kwargs["key_positions"], "2d")
+        one_of("key_positions", kwargs["key_positions"], *get_args(FrameKeyPositions))
         width = self.query_feat.embedding_dim
         self.transformer_decoder = IFRDecoder(width, **kwargs["decoder"], recurrence=recurrence)
         self._name_layers()
-        is_mean = one_of("cross_frame_sum", cross_frame_sum, "sum", "mean") == "mean"
+        is_mean = one_of("cross_frame_sum", cross_frame_sum, *get_args(CrossFrameSum)) == "mean"
         self.supervision = replace(self.supervision, lambda_e=lambda_e, cross_frame_mean=is_mean)
 
     def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ Shape letters:
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from mmdet.models.tracking_heads import Mask2FormerTrackHead
@@ -29,6 +29,7 @@ from ifrvis.models.host_configs import decoder_cfg, one_of, pixel_decoder_cfg
 from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses
 from ifrvis.models.supervision import Supervision
 from ifrvis.models.targets import batch_normalisers, clip_targets
+from ifrvis.options import ClassLoss, DecoderInit, KeyPositions
 
 _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
 
@@ -102,7 +103,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             init_cfg=init_cfg,
         )
         classes: SoftmaxClasses | FocalClasses = SoftmaxClasses(no_object_weight, num_queries)
-        if one_of("class_loss", class_loss, "softmax", "focal") == "focal":
+        if one_of("class_loss", class_loss, *get_args(ClassLoss)) == "focal":
             classes = FocalClasses(focal["alpha"], focal["gamma"])
             self.cls_embed = nn.Linear(feat_channels, num_classes)
             nn.init.constant_(self.cls_embed.bias, -math.log(1 / focal["prior"] - 1))
@@ -114,8 +115,8 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         )
         self.topk = topk
         self.absent_class = num_classes if class_target_from_last_frame else None
-        self.has_times = one_of("key_positions", key_positions, "3d", "2d") == "3d"
-        self.decoder_init = one_of("decoder_init", decoder_init, "xavier_uniform", "xavier_normal")
+        self.has_times = one_of("key_positions", key_positions, *get_args(KeyPositions)) == "3d"
+        self.decoder_init = one_of("decoder_init", decoder_init, *get_args(DecoderInit))
         self._layers_name = "layers" if copy_image_decoder else "random_layers"
         self._name_layers()
 

@@ -18,6 +18,7 @@ from ifrvis.harness.spec.allowed import check_types
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, names_of, packaged_config, recipe
 from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.spec.values import check_inference, check_values
 from ifrvis.schema import is_number
 
 # Keys that may be null, and what they are where they are not.
@@ -29,17 +30,6 @@ OPTIONAL: dict[str, type] = {
     "inference.clip_frames": int,
     "inference.topk": int,
 }
-# Keys whose values are words; a recipe need not have all of them.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "model.track_head.class_loss": ("softmax", "focal"),
-    "model.track_head.key_positions": ("3d", "2d"),
-    "model.track_head.decoder_init": ("xavier_uniform", "xavier_normal"),
-    "model.track_head.cross_frame_sum": ("sum", "mean"),
-    "train.precision": ("fp32", "amp"),
-    "train.pipeline.resize": ("pillow", "opencv"),
-    "inference.resize": ("pillow", "opencv"),
-}
-POSITIVE = ("train.iterations", "train.global_batch", "train.threads", "inference.side", "inference.topk")
 
 
 @dataclass(frozen=True)
@@ -73,8 +63,8 @@ def compose(
         num_classes: Of the data set.
 
     Raises:
-        UserError: If an override names a key that does not exist, a type that no recipe names, or gives a value of
-            another type.
+        UserError: If an override names a key that does not exist, a type that no recipe names, or gives a value that
+            cannot be.
     """
     packaged, given = recipe(method, backbone, schedule), overrides or {}
     if packaged is None:
@@ -85,10 +75,11 @@ def compose(
     config = _plain_copy(before)
     for where, layer in given.items():
         _apply(config, layer, where)
-    check_types(config, ", ".join([f"profile {profile.name!r}", *given]))
-    _check_choices(config)
+    where = ", ".join([f"profile {profile.name!r}", *(name for name, layer in given.items() if layer)])
+    check_types(config, where)
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
+    check_values(config, where)
     return Composed(config["model"], config["train"], _what_matters(config["inference"]), changes)
 
 
@@ -165,8 +156,6 @@ def _apply(config: Config, overrides: Config, where: str) -> None:
         if not isinstance(node, dict) or last not in node or not parents:
             raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key.")
         node[last] = _retyped(node[last], value, dotted, where)
-        if dotted in POSITIVE and node[last] is not None and node[last] < 1:
-            raise UserError(f"Make {dotted!r} of {where} 1 or more: got {node[last]}.")
 
 
 def _retyped(old: Any, new: Any, dotted: str, where: str) -> Any:
@@ -189,17 +178,6 @@ def _retyped(old: Any, new: Any, dotted: str, where: str) -> Any:
     return copy.deepcopy(new)
 
 
-def _check_choices(config: Config) -> None:
-    for dotted, known in CHOICES.items():
-        *parents, last = dotted.split(".")
-        node = functools.reduce(lambda node, part: node.get(part, {}), parents, config)
-        if node.get(last, known[0]) not in known:
-            raise UserError(f"Set {dotted} to {' or '.join(known)}: got {node[last]!r}.")
-    head = config.get("model", {}).get("track_head", {})
-    if head.get("type") == "IFRHead" and head["key_positions"] != "2d":  # softmax over one frame removes its time
-        raise UserError("Leave model.track_head.key_positions at 2d: 3d would change nothing in this method.")
-
-
 def _changes(before: Config, after: Config, keys: Iterable[str]) -> Config:
     flat = {key: (_value(before, key), _value(after, key)) for key in keys if not key.startswith("inference.")}
     return {key: new for key, (old, new) in flat.items() if old != new}
@@ -217,13 +195,12 @@ def choose_inference(kept: Config, overrides: Config) -> Config:
     """
     config = {"inference": {**packaged_config("methods", "mask2former")["inference"], **kept}}
     _apply(config, overrides, "--set")
-    _check_choices(config)
+    check_inference(config["inference"], "--set")
     return _what_matters(config["inference"])
 
 
 def _what_matters(inference: Config) -> Config:
     """Inference without the options that its mode does not read, so that they change no identity."""
-    _check_inference(inference)
     if inference["mode"] == "whole":
         unread = {"min_class_score", "min_overlap"}
         inference = {**inference, "clip_frames": None, "stride": 1}
@@ -232,16 +209,3 @@ def _what_matters(inference: Config) -> Config:
     if not inference["tta"]:
         unread.add("flip")
     return {key: value for key, value in inference.items() if key not in unread}
-
-
-def _check_inference(inference: Config) -> None:
-    mode, clip_frames, stride, sides = (inference[key] for key in ("mode", "clip_frames", "stride", "tta"))
-    if mode not in ("whole", "clips"):
-        raise UserError(f"Set inference.mode to whole or clips: got {mode!r}.")
-    if mode == "clips" and not (clip_frames and 1 <= stride <= clip_frames):
-        raise UserError(
-            f"Set inference.clip_frames to the length of a clip and inference.stride from 1 to that: got {clip_frames} "
-            f"and {stride}."
-        )
-    if sides is not None and not (sides and all(type(side) is int and side > 0 for side in sides)):
-        raise UserError(f"Set inference.tta to sizes in pixels, such as [360, 480], or to null: got {sides!r}.")

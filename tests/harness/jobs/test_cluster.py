@@ -73,7 +73,12 @@ def test_a_cluster_stands_for_a_gpu_when_the_profile_is_chosen(monkeypatch, tmp_
 
 
 def test_a_run_has_a_process_a_gpu_and_never_more_than_clips(load):
-    assert [load(gpus=gpus).processes(TrainSpec.model_construct(global_batch=4)) for gpus in (0, 1, 4, 8)] == [1, 1, 4, 4]
+    assert [load(gpus=gpus).processes(TrainSpec.model_construct(global_batch=4)) for gpus in (0, 1, 4, 8)] == [
+        1,
+        1,
+        4,
+        4,
+    ]
 
 
 def test_the_script_asks_for_what_the_file_says(load):

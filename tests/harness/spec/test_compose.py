@@ -3,7 +3,7 @@
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import CHOICES, choose_inference, compose, compose_row, parse_override
+from ifrvis.harness.spec.compose import choose_inference, compose, compose_row, parse_override
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import Row
 
@@ -91,28 +91,14 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
 
 
 @pytest.mark.parametrize(
-    ("method", "overrides"),
-    [
-        *(("ours", {key: "other"}) for key in CHOICES),
-        ("mask2former", {"train.pipeline": {"sides": [64], "max_side": 99, "flip": 0.5, "resize": "other"}}),
-        ("ours", {"model.track_head.key_positions": "3d"}),
-    ],
-)
-def test_words_that_nothing_knows_are_refused_at_planning(method, overrides):
-    with pytest.raises(UserError, match=r"^(Set|Leave) (model|train|inference)\."):
-        compose(method, "r50", "ytvis19", load_profile("smoke"), {"--set": overrides}, num_classes=4)
-
-
-@pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"inference.mode": "parts"}, "Set inference.mode to whole or clips: got 'parts'"),
+        ({"inference.mode": "parts"}, "it should be 'whole' or 'clips', and is 'parts'"),
         ({"inference.mode": "clips"}, "Set inference.clip_frames to the length of a clip"),
         ({"inference.mode": "clips", "inference.clip_frames": 2, "inference.stride": 3}, "stride from 1 to that"),
-        ({"inference.tta": []}, "Set inference.tta to sizes"),
-        ({"inference.tta": [0]}, "Set inference.tta to sizes"),
+        ({"inference.tta": []}, "Correct 'tta' in 'inference'"),
+        ({"inference.tta": [0]}, "Correct item 0 in 'tta'"),
         ({"inference.min_class_score": "much"}, "plain number"),
-        ({"inference.topk": 0}, "1 or more"),
     ],
 )
 def test_inference_that_cannot_be_done_is_refused(overrides, message):
@@ -146,8 +132,6 @@ def test_override_text():
         ("model=null", "no such key"),
         ("model.track_head=null", "of type dict"),
         ("train.iterations=null", "of type int"),
-        ("train.iterations=0", "1 or more"),
-        ("train.global_batch=-2", "1 or more"),
         ("train.init=5", "of type str"),
         ("train.init=[]", "of type str"),
         ("inference.tta=5", "of type list"),
