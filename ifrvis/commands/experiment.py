@@ -102,11 +102,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.cluster import load_cluster
     from ifrvis.harness.jobs.launch import settled_plan, splits_to_make
     from ifrvis.harness.jobs.machine import default_jobs
-    from ifrvis.harness.jobs.outcome import failure_lines, verdicts, waiting_lines
-    from ifrvis.harness.jobs.view import LiveView
+    from ifrvis.harness.jobs.view import LiveView, failure_lines
     from ifrvis.harness.plan.cost import check_disk, measure_siblings
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.plan.status import headline, plan_lines
+    from ifrvis.harness.plan.status import headline, plan_lines, verdicts, waiting_lines
     from ifrvis.harness.upkeep.footage import write_scenes
 
     console = Console(stderr=arguments.json)

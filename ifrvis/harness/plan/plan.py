@@ -107,17 +107,15 @@ class PlannedRow:
 
     table: Table
     row: Row
-    reason: str = ""  # why it cannot run, where it cannot
+    not_implemented: str = ""  # why it cannot run, where it cannot
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    unavailable: PlanState | None = None
 
     @property
     def state(self) -> PlanState:
         """Complete if every seed is; else the state that says most about what is missing."""
-        if self.unavailable:
-            return self.unavailable
-        states = {evaluation.state for evaluation in self.evaluations.values()}
-        return next((state for state in WORST_FIRST if state in states), "complete")
+        if self.not_implemented:
+            return "not implemented"
+        return min((evaluation.state for evaluation in self.evaluations.values()), key=WORST_FIRST.index)
 
 
 @dataclass

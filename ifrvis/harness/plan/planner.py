@@ -60,13 +60,11 @@ class _Builder:
 
     def planned(self, table: Table, row: Row) -> PlannedRow:
         """One row with its evaluations, one a seed."""
-        request, planned = self.request, PlannedRow(table, row)
+        request = self.request
         dataset = self._dataset(row)
         composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
-        if composed.not_implemented:
-            planned.unavailable, planned.reason = "not implemented", composed.not_implemented
-            return planned
-        for seed in request.seeds(table):
+        planned = PlannedRow(table, row, composed.not_implemented)
+        for seed in () if composed.not_implemented else request.seeds(table):
             role: Role = "full" if table.protocol == "server" else "train"
             training = self._training(row, composed, dataset, seed, role)
             training.rows.append(f"{table.name}/{row.id}")
@@ -217,8 +215,7 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     record = records.find(train_sig, sig)
     evaluation.problem = records.problem(train_sig, sig)
     if record is not None:
-        evaluation.record = record
-        evaluation.state = "complete" if record.protocol == evaluation.protocol else "other protocol"
+        evaluation.record, evaluation.state = record, "complete"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
