@@ -27,8 +27,8 @@ from bench_decoder import ROOT, build, peak_memory_mib, write
 SIZE, PADDED = (360, 640), (384, 640)
 FLOOR_BYTES = 4 * 256 * 2 * PADDED[0] * PADDED[1] * (1 / 64 + 1 / 256 + 1 / 1024)  # a frame at the sizes of attention
 MASK_FEATURE_BYTES = 4 * 256 * PADDED[0] * PADDED[1] / 16
-INFERENCE = {"mode": "whole", "side": 360, "max_side": 1333, "topk": 10, "tta": None}
-CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 5, "stride": 1, "min_score": 0.05, "min_overlap": 0.05}
+INFERENCE = {"mode": "whole", "side": 360, "max_side": 1333, "resize": "pillow", "topk": 10, "tta": None}
+CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 5, "stride": 1, "min_class_score": 0.01, "min_overlap": 0.05}
 KEPT = 20  # instances of a clip: the weights are random, so the filter is replaced
 LONG, HOST_FRAMES, OUR_FRAMES = 200, (20, 40, 60), (20, 40, 60, 100)  # of the plot
 Measured = dict[str, Any]
@@ -206,7 +206,7 @@ def clip_seconds(method: str, frames: int) -> dict[str, float]:
     from ifrvis.models.attention import Level
 
     head = build(method).track_head.eval()
-    head.kept_queries = lambda logits, min_score: torch.arange(len(logits)) < KEPT
+    head.kept_queries = lambda logits: torch.arange(len(logits)) < KEPT
     levels = []
     for stride in (32, 16, 8):
         height, width = PADDED[0] // stride, PADDED[1] // stride

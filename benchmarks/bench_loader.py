@@ -111,7 +111,15 @@ def measure(side: str, annotation: str, frames: str, *, num_clips: int, profile:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    settings = {"num_frames": 2, "frame_range": 20, "sides": SIDES, "max_side": MAX_SIDE, "flip": 0.5}
+    settings = {
+        "num_frames": 2,
+        "frame_range": 20,
+        "redraw_empty": False,
+        "sides": SIDES,
+        "max_side": MAX_SIDE,
+        "flip": 0.5,
+        "resize": "pillow",
+    }
     annotations = read_annotations(Path(annotation))
     sampler = ClipSampler(annotations, seed=0, global_batch=1, **settings)
     draws = [sampler.draw(iteration, 0) for iteration in range(num_clips)]

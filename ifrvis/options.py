@@ -8,18 +8,24 @@ from typing import Any
 
 from ifrvis.errors import UserError
 
-CROSS_FRAME_SUMS = ("sum", "mean")
+RESIZES = ("pillow", "opencv")
 WORDS: dict[str, tuple[Any, ...]] = {
     "train.precision": ("fp32", "amp"),
     "inference.mode": ("whole", "clips"),
-    "model.track_head.cross_frame_sum": CROSS_FRAME_SUMS,
+    "train.pipeline.resize": RESIZES,
+    "inference.resize": RESIZES,
+    "model.track_head.class_loss": ("softmax", "focal"),
+    "model.track_head.key_positions": ("3d", "2d"),
+    "model.track_head.decoder_init": ("xavier_uniform", "xavier_normal"),
+    "model.track_head.cross_frame_sum": ("sum", "mean"),
     "model.backbone.depth": (18, 34, 50, 101, 152),
     "model.backbone.style": ("pytorch", "caffe"),
     "model.backbone.out_indices": ([0, 1, 2, 3],),  # heads take four levels
 }
 # Intervals, and the keys whose numbers lie in them: each number of a list, null aside.
 INTERVALS = {
-    "[1, inf)": """train.iterations train.global_batch train.threads train.sampler.num_frames train.pipeline.sides
+    "[1, inf)": """train.pipeline.crop.sides train.pipeline.crop.smallest train.pipeline.crop.largest
+        train.iterations train.global_batch train.threads train.sampler.num_frames train.pipeline.sides
         train.pipeline.max_side train.schedule.milestones inference.side inference.max_side inference.topk
         inference.clip_frames inference.stride inference.tta model.track_head.feat_channels model.track_head.num_queries
         model.track_head.num_points model.track_head.oversample_ratio model.track_head.in_channels
@@ -35,7 +41,8 @@ INTERVALS = {
         model.track_head.focal.gamma""",
     "(0, inf)": """train.optimizer.eps train.optimizer.clip_grad train.schedule.gamma model.backbone.mlp_ratio
         model.backbone.norm_cfg.eps model.data_preprocessor.std""",
-    "[0, 1]": """train.pipeline.flip inference.min_score inference.min_overlap model.track_head.importance_ratio
+    "[0, 1]": """train.pipeline.flip train.pipeline.crop.probability
+        inference.min_class_score inference.min_overlap model.track_head.importance_ratio
         model.track_head.focal.alpha model.backbone.norm_cfg.momentum""",
     "[0, 1)": "train.optimizer.betas model.backbone.drop_path_rate",
     "(0, 1)": "train.stills.ratio model.track_head.focal.prior",
@@ -97,6 +104,8 @@ def _lengths(inference: dict[str, Any], train: dict[str, Any] | None = None, **_
 def _widths(model: dict[str, Any] | None = None, **_: Any) -> Iterator[tuple[bool, str]]:
     """What parts of the packaged models ask of each other; heads and backbones of other packages are let alone."""
     head, backbone = (model or {}).get("track_head", {}), (model or {}).get("backbone", {})
+    frame_codes = (head.get("type"), head.get("key_positions")) == ("IFRHead", "3d")
+    yield not frame_codes, "Set model.track_head.key_positions to 2d: in this method 3d would change nothing"
     width, widths = head.get("feat_channels", 0), []
     for heads in (4, *(head.get(part, {}).get("num_heads", 1) for part in ("encoder", "decoder"))):  # 4: codes of place
         yield width % heads == 0, f"Make model.track_head.feat_channels a multiple of {heads}: it is {width}"

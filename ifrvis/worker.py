@@ -69,11 +69,6 @@ class _Worker:
 
     def work(self) -> None:
         missing = self._missing()
-        for asked in missing:  # videos that are too short for a clip are found before hours of training
-            if asked.inference["mode"] == "clips":
-                from ifrvis.inference.modes import check_lengths
-
-                check_lengths(asked.inference, planned_split(self._dataset, asked.role, asked.split).read().videos)
         if self._wants_weights():
             from ifrvis.training.weights import packed_weights
 

@@ -158,7 +158,7 @@ FAULTS = [
         },
     ),
     Fault("previous frame always the first", "ifr_layers", {"previous = results[-1]": "previous = results[0]"}),
-    Fault("recurrence starts anew in every chunk", "ifr_layers", {"if results:": "if t > 0:"}),
+    Fault("recurrence starts anew in every chunk", "ifr_layers", {"if results and self.recurrence:": "if t > 0:"}),
     Fault("another frame's attention mask", "ifr_layers", {"bias[:, t])": "bias[:, 0])"}),
     Fault(
         "query embedding missing on the keys of Eq. 3",

@@ -62,14 +62,13 @@ def _predict(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from ifrvis.evaluation.predictions import results_of
     from ifrvis.files import write_atomically
-    from ifrvis.inference.modes import check_length, check_memory, predict_video
+    from ifrvis.inference.modes import check_memory, predict_video
     from ifrvis.inference.overlay import write_overlay
 
     warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
     recipe, device = _recipe(arguments), _device(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
-    check_length(recipe.inference, source.length, source.video_id)
     model = _model(recipe, len(names))
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")

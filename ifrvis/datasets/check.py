@@ -155,7 +155,7 @@ def _check_frames(checked: Checked, folder: Path, video: Video, decode: bool) ->
                 text = f"Replace {folder / name}: it is {size[0]} x {size[1]} pixels, video {video.id!r} is"
                 checked.say("frame size", f"{text} {video.width} x {video.height}.")
             if decode:
-                from ifrvis.datasets.clips import read_frame  # OpenCV, for this alone
+                from ifrvis.datasets.frames import read_frame  # OpenCV, for this alone
 
                 read_frame(folder, video, frame)
         except FileNotFoundError:

@@ -13,14 +13,16 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ifrvis.datasets.frames import read_frame
+from ifrvis.datasets.placement import Placement, Placing, Size
 from ifrvis.datasets.rle import decode_columns, runs_of
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.errors import UserError
 from ifrvis.streams import Stream, generator
 
 PAD_TO = 32  # pixels
@@ -36,18 +38,21 @@ class ClipDraw:
         position: Position in the global batch.
         video: The video.
         frames: T frame numbers, ascending; a frame may come twice in a video that is too short.
-        side: Shortest side that was drawn, in pixels.
         flip: Whether the clip is mirrored left to right.
-        size: (height, width) of the resized frames, in pixels, before padding.
+        placement: What of the frames is shown, and at what size.
     """
 
     iteration: int
     position: int
     video: Video
     frames: tuple[int, ...]
-    side: int
     flip: bool
-    size: tuple[int, int]
+    placement: Placement
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the resized frames, in pixels, before padding."""
+        return self.placement.size
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Clip:
 
     Attributes:
         draw: What was drawn; `draw.size` is the part of the images that is not padding.
-        images: (T, H, W, 3) uint8, BGR.
+        images: (T, 3, H, W) uint8, BGR.
         masks: (N, T, H, W) bool, of the instances that are visible in at least one frame.
         visible: (N, T) bool, where a mask has any pixel.
         labels: (N,) int64, positions in the list of categories.
@@ -75,14 +80,15 @@ class ClipSampler:
     """Draws the clips of every global batch.
 
     Args:
-        annotations: The training split; videos without a track that is not a crowd are left out.
+        annotations: The training split.
         seed: The run's seed.
         global_batch: Clips of one iteration, over all processes.
         num_frames: Frames of a clip.
         frame_range: How far from the key frame the others may be, in frames.
-        sides: Shortest sides to draw from, in pixels.
-        max_side: Bound on the longest side, in pixels.
+        redraw_empty: Leave out videos without a track that is not a crowd, and draw again, a few times, clips that show
+            none; else they are trained on, as in the official code.
         flip: Probability of mirroring a clip.
+        **placing: Of `Placing`.
 
     Raises:
         UserError: If no video can be trained on.
@@ -96,17 +102,24 @@ class ClipSampler:
         global_batch: int,
         num_frames: int,
         frame_range: int,
-        sides: Sequence[int],
-        max_side: int,
+        redraw_empty: bool,
         flip: float,
+        **placing: Any,
     ) -> None:
         self.seed, self.global_batch = seed, global_batch
         self.num_frames, self.frame_range = num_frames, frame_range
-        self.sides, self.max_side, self.flip = tuple(sides), max_side, float(flip)
+        self.flip, self.placing = float(flip), Placing(**placing)
         visible = {video.id: _visible_frames(annotations, video) for video in annotations.videos}
-        self._videos = [(video, visible[video.id]) for video in annotations.videos if visible[video.id].any()]
-        if not self._videos:
+        shown = [(video, visible[video.id]) for video in annotations.videos if visible[video.id].any()]
+        self._videos = shown if redraw_empty else [(video, visible[video.id]) for video in annotations.videos]
+        self._max_redraws = MAX_REDRAWS if redraw_empty else 0
+        if not shown:
             raise UserError(f"Give {annotations.path} at least one object that is not a crowd: none can be trained on.")
+
+    @property
+    def num_frames_in_all(self) -> int:
+        """Frames of all videos that are drawn from."""
+        return sum(video.length for video, _ in self._videos)
 
     def batch(self, iteration: int) -> list[ClipDraw]:
         """All draws of one global batch, by position."""
@@ -119,15 +132,14 @@ class ClipSampler:
         epoch, index = divmod(turn, len(self._videos))
         video, visible = self._videos[permutation(Stream.CLIP_EPOCH, self.seed, epoch, len(self._videos))[index]]
         frames = self._draw_frames(rng, visible)
-        side = self.sides[int(rng.integers(len(self.sides)))]
+        placement = self.placing.draw(rng, (video.height, video.width))
         flip = bool(rng.random() < self.flip)
-        size = resized_size(video.height, video.width, side=side, max_side=self.max_side)
-        return ClipDraw(iteration, position, video, frames, side, flip, size)
+        return ClipDraw(iteration, position, video, frames, flip, placement)
 
     def _draw_frames(self, rng: np.random.Generator, visible: NDArray[np.bool_]) -> tuple[int, ...]:
-        """Frames with something to learn from, if a few tries find any."""
+        """Frames of one window; where empty ones are drawn again, the first that show something."""
         frames: tuple[int, ...] = ()
-        for _ in range(1 + MAX_REDRAWS):
+        for _ in range(1 + self._max_redraws):
             frames = self._draw_window(rng, len(visible))
             if visible[list(frames)].any():
                 break
@@ -161,42 +173,11 @@ def _visible_frames(annotations: Annotations, video: Video) -> NDArray[np.bool_]
     return visible
 
 
-def resized_size(height: int, width: int, *, side: int, max_side: int) -> tuple[int, int]:
-    """Height and width, in pixels, with the shortest side `side` unless the longest would exceed `max_side`."""
-    scale = min(side / min(height, width), max_side / max(height, width))
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
-
-
 def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
     """Height and width, in pixels, that hold every clip of a global batch and are multiples of PAD_TO."""
     height = max(draw.size[0] for draw in draws)
     width = max(draw.size[1] for draw in draws)
     return -(-height // PAD_TO) * PAD_TO, -(-width // PAD_TO) * PAD_TO
-
-
-def read_frame(frames_root: Path, video: Video, frame: int) -> NDArray[np.uint8]:
-    """A frame as (height, width, 3) uint8, BGR.
-
-    Raises:
-        DataMissingError: If its file is missing.
-        UserError: If its file is no image or does not have the size that the annotations state.
-    """
-    path = frames_root / video.file_names[frame]
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except FileNotFoundError as error:
-        raise DataMissingError(f"Restore {path}: this frame of video {video.id!r} does not exist.") from error
-    except OSError as error:
-        raise UserError(f"Make {path} readable: {error.strerror}.") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise UserError(f"Copy {path} again: this frame of video {video.id!r} is cut short or is no image.")
-    if image.shape[:2] != (video.height, video.width):
-        raise UserError(
-            f"Replace {path}, or correct width and height of video {video.id!r}: the frame is "
-            f"{image.shape[1]} x {image.shape[0]} pixels, the annotations say {video.width} x {video.height}."
-        )
-    return np.asarray(image, np.uint8)
 
 
 def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
@@ -213,12 +194,12 @@ def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padde
     """
     tracks = [track for track in _trained(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)]
     height, width = draw.size
-    images = np.zeros((len(draw.frames), *padded, 3), np.uint8)
+    images = np.zeros((len(draw.frames), 3, *padded), np.uint8)
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)
     visible = np.zeros(masks.shape[:2], bool)
     for t, frame in enumerate(draw.frames):
-        resized = cv2.resize(read_frame(frames_root, draw.video, frame), (width, height))
-        images[t, :height, :width] = cv2.flip(resized, 1) if draw.flip else resized
+        resized = draw.placement.frame(read_frame(frames_root, draw.video, frame))
+        images[t, :, :height, :width] = resized[..., ::-1] if draw.flip else resized
     shown = [(n, t) for n, track in enumerate(tracks) for t, frame in enumerate(draw.frames) if track.masks[frame]]
     if shown:
         runs = runs_of([tracks[n].masks[draw.frames[t]] for n, t in shown])  # type: ignore[misc]  # none is None
@@ -242,16 +223,6 @@ def clip_of(
     return Clip(draw, images, masks, visible[kept], labels, tuple(tracks[n].id for n in kept))
 
 
-@functools.lru_cache(maxsize=64)
-def _nearest(count: int, source_count: int) -> NDArray[np.int64]:
-    """The source of each of `count` pixels along one side, (count,), as OpenCV resizes masks.
-
-    Its exact variant shares the image's pixel centres; the plain one is half a pixel off.
-    """
-    line = np.arange(source_count, dtype=np.float32)[None]
-    return np.asarray(cv2.resize(line, (count, 1), interpolation=cv2.INTER_NEAREST_EXACT)[0], np.int64)
-
-
 def _place_mask(target: NDArray[np.bool_], runs: NDArray[np.int32], draw: ClipDraw) -> bool:
     """Draw a mask, resized, into a frame without any; tells whether a pixel of it is left.
 
@@ -261,7 +232,7 @@ def _place_mask(target: NDArray[np.bool_], runs: NDArray[np.int32], draw: ClipDr
     rows = np.flatnonzero(inside.any(0))
     if not rows.size:
         return False
-    across, down = _nearest(target.shape[1], draw.video.width), _nearest(target.shape[0], draw.video.height)
+    down, across = draw.placement.sources(0), draw.placement.sources(1)
     left, right = np.searchsorted(across, (columns, columns + len(inside)))
     top, bottom = np.searchsorted(down, (rows[0], rows[-1] + 1))
     box = inside[across[left:right] - columns][:, down[top:bottom]].T

@@ -17,7 +17,7 @@ from ifrvis.files import canonical_json, read_json, sha256_bytes
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import Model, read_model
 
-MOTION_VERSION = 2  # raised when `stills` draws another pseudo-video for the same key
+MOTION_VERSION = 3  # raised when `stills` draws another pseudo-video for the same key
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class StillSet:
     names: dict[str, str]  # category of the stills -> category of the dataset
     missing: str  # what to do about files that are not there
 
-    def joint_fingerprint(self, videos: str, ratio: float) -> str:
+    def joint_fingerprint(self, videos: str, ratio: float | None) -> str:
         """Fingerprint of a training split, `videos`, with these stills mixed in.
 
         It holds the content of the annotation file, names and sizes of the images in use, categories, the rule of

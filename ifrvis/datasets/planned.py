@@ -17,7 +17,7 @@ def planned_split(dataset: Dataset, role: Role, planned: str | None) -> Split:
 
 
 def planned_training(
-    dataset: Dataset, role: Role, planned: str | None, stills: str | None, ratio: float
+    dataset: Dataset, role: Role, planned: str | None, stills: str | None, ratio: float | None
 ) -> tuple[Split, Stills | None]:
     """The training split, and the stills that are mixed in, whose joint fingerprint is the one that was planned.
 

@@ -1,9 +1,9 @@
 """Pseudo-videos from stills: images of COCO's format move, and their masks and ids with them.
 
-Rows "Y + COCO" mix them with the videos, as SeqFormer trains: one frame shows the still itself, the others show it
-under a perspective and an affine motion of their own, in any order; some are blurred. A motion is one homography from
-the still to the resized, mirrored frame, the same for image and masks. Like the draw of a clip it is a pure function
-of (seed, iteration, position).
+Rows "Y + COCO" mix them with the videos, as SeqFormer trains: one frame shows the still itself, the others, in any
+order, copies whose colours are changed and that a perspective and an affine motion of their own move; some are
+blurred. Then all are placed as the frames of a clip are. Like the draw of a clip it is a pure function of (seed,
+iteration, position).
 
 Shape letters:
     T  frames per clip    N  instances of a clip
@@ -11,66 +11,89 @@ Shape letters:
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, clip_of, permutation, read_frame, resized_size
+from ifrvis.datasets.clips import MAX_REDRAWS, Clip, ClipDraw, ClipSampler, clip_of, permutation
 from ifrvis.datasets.coco import Stills
-from ifrvis.datasets.rle import decode
+from ifrvis.datasets.frames import read_frame
+from ifrvis.datasets.placement import Placement, Placing
+from ifrvis.datasets.rle import box, decode
+from ifrvis.datasets.ytvis import Video
 from ifrvis.streams import Stream, generator
 
 ROTATION = 20.0  # degrees to either side
-TRANSLATION = 0.1  # of the side, to either side
+TRANSLATION = 0.1  # of the side, to either side, the same for both axes
 PERSPECTIVE = 0.08  # standard deviation of how far a corner moves in, as a part of the side
+BRIGHTNESS, HUE_AND_SATURATION = 40, 5  # of 255, to either side
 BLUR_PROBABILITY, BLUR_PIXELS = 0.25, (9, 11)
-CROP_PROBABILITY, SMALLEST_CROP = 0.5, 0.6  # of each side, the same window for all frames
+MOST_INSTANCES = 25  # that a pseudo-video shows
 Matrix = tuple[float, ...]  # 3 x 3, row by row
+
+
+class Change(NamedTuple):
+    """What makes another frame of a still; this one leaves it as it is.
+
+    Attributes:
+        brightness: Is added to all channels, of 255.
+        hue: Is added to hue and saturation, of 255.
+        motion: A homography from pixels of the still to pixels of the frame.
+        blur: Length in pixels (0 is none), direction in degrees, and how much more one end weighs, from -1 to 1.
+    """
+
+    brightness: int = 0
+    hue: int = 0
+    motion: Matrix | None = None
+    blur: tuple[int, float, float] = (0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class StillDraw(ClipDraw):
-    """A pseudo-video before anything is loaded; `video` is the still.
+    """A pseudo-video before anything is loaded; `video` is the still, `changes` are of its T frames."""
 
-    Attributes:
-        motions: T homographies from pixels of the still to pixels of the frame before padding.
-        blurs: T pairs of length (0 is none) in pixels and direction in degrees.
-    """
-
-    motions: tuple[Matrix, ...]
-    blurs: tuple[tuple[int, float], ...]
+    changes: tuple[Change, ...]
 
 
 class StillSampler:
-    """Draws pseudo-videos; each epoch shows every still once. Arguments as `ClipSampler`."""
+    """Draws pseudo-videos; each epoch shows every still once, but for those that are drawn again. See `ClipSampler`."""
 
-    def __init__(
-        self, stills: Stills, *, seed: int, num_frames: int, sides: Sequence[int], max_side: int, flip: float
-    ) -> None:
-        self._stills, self.seed, self.num_frames = stills.annotations.videos, seed, num_frames
-        self.sides, self.max_side, self.flip = tuple(sides), max_side, float(flip)
+    def __init__(self, stills: Stills, *, seed: int, num_frames: int, flip: float, **placing: Any) -> None:
+        self._annotations, self.seed, self.num_frames = stills.annotations, seed, num_frames
+        self.flip, self.placing = float(flip), Placing(**placing)
 
     def draw(self, iteration: int, position: int, turn: int) -> StillDraw:
-        """The pseudo-video at one position of one iteration, the `turn`-th of the training."""
-        rng = generator(Stream.STILL, self.seed, iteration, position)
-        epoch, index = divmod(turn, len(self._stills))
-        still = self._stills[permutation(Stream.STILL_EPOCH, self.seed, epoch, len(self._stills))[index]]
-        side, flip = self.sides[int(rng.integers(len(self.sides)))], bool(rng.random() < self.flip)
-        crop = _draw_crop(rng, still.width, still.height)
-        size = resized_size(crop[3], crop[2], side=side, max_side=self.max_side)
-        placed = _placement(crop, size, flip)
-        unmoved = int(rng.integers(self.num_frames))
-        moved = [t != unmoved for t in range(self.num_frames)]
-        motions = [_draw_motion(rng, still.width, still.height) if each else np.eye(3) for each in moved]
-        blurs = [_draw_blur(rng) if each else (0, 0.0) for each in moved]
-        return StillDraw(
-            *(iteration, position, still, (0,) * self.num_frames, side, flip, size),
-            motions=tuple(_of_pixels(placed @ motion) for motion in motions),
-            blurs=tuple(blurs),
-        )
+        """The pseudo-video at one position of one iteration, the `turn`-th of the training.
+
+        Another still takes the place of one that shows no instance or more than MOST_INSTANCES.
+        """
+        rng, stills = generator(Stream.STILL, self.seed, iteration, position), self._annotations.videos
+        epoch, index = divmod(turn, len(stills))
+        still = stills[permutation(Stream.STILL_EPOCH, self.seed, epoch, len(stills))[index]]
+        placement = self.placing.draw(rng, (still.height, still.width))
+        for _ in range(MAX_REDRAWS):
+            if 0 < self._num_shown(still, placement) <= MOST_INSTANCES:
+                break
+            still = stills[int(rng.integers(len(stills)))]
+            placement = self.placing.draw(rng, (still.height, still.width))
+        flip, unmoved = bool(rng.random() < self.flip), int(rng.integers(self.num_frames))
+        changes = [Change() if t == unmoved else _draw_change(rng, still) for t in range(self.num_frames)]
+        return StillDraw(iteration, position, still, (0,) * self.num_frames, flip, placement, tuple(changes))
+
+    def _num_shown(self, still: Video, placement: Placement) -> int:
+        """How many instances have a part of their box in the window of the still that is not changed."""
+        top, left, bottom, right = placement.window_in_file()
+        masks = (track.masks[0] for track in self._annotations.tracks_of(still.id))
+        boxes = (found for mask in masks if mask is not None and (found := box(mask)) is not None)
+        return sum(x < right and y < bottom and x + w > left and y + h > top for x, y, w, h in boxes)
+
+    @property
+    def num_stills(self) -> int:
+        """Stills of an epoch."""
+        return len(self._annotations.videos)
 
 
 class MixedSampler:
@@ -79,11 +102,13 @@ class MixedSampler:
     Args:
         clips: Draws from the videos.
         stills: Draws pseudo-videos.
-        ratio: Their share, between 0 and 1.
+        ratio: Their share, between 0 and 1; None for that of the stills in all stills and frames of videos, as where
+            SeqFormer joins the two sets.
     """
 
-    def __init__(self, clips: ClipSampler, stills: StillSampler, ratio: float) -> None:
-        self.clips, self.stills, self.ratio = clips, stills, ratio
+    def __init__(self, clips: ClipSampler, stills: StillSampler, ratio: float | None) -> None:
+        self.clips, self.stills = clips, stills
+        self.ratio = stills.num_stills / (stills.num_stills + clips.num_frames_in_all) if ratio is None else ratio
         self.global_batch = clips.global_batch
 
     def batch(self, iteration: int) -> list[ClipDraw]:
@@ -99,22 +124,13 @@ class MixedSampler:
         return self.clips.draw(iteration, position, turn - before)
 
 
-def _draw_crop(rng: np.random.Generator, width: int, height: int) -> tuple[int, int, int, int]:
-    """x, y, width, height in pixels."""
-    if rng.random() >= CROP_PROBABILITY:
-        return 0, 0, width, height
-    sides = [max(1, round(side * rng.uniform(SMALLEST_CROP, 1))) for side in (width, height)]
-    x, y = (int(rng.integers(full - side + 1)) for full, side in zip((width, height), sides))
-    return x, y, sides[0], sides[1]
-
-
-def _placement(crop: tuple[int, int, int, int], size: tuple[int, int], flip: bool) -> NDArray[np.float64]:
-    """From the still to the frame: the crop's corner to the origin, the frame's size, mirrored."""
-    x, y, width, height = crop
-    across, down = size[1] / width, size[0] / height
-    if flip:
-        return np.array([[-across, 0, (x + width) * across], [0, down, -y * down], [0, 0, 1]])
-    return np.array([[across, 0, -x * across], [0, down, -y * down], [0, 0, 1]])
+def _draw_change(rng: np.random.Generator, still: Video) -> Change:
+    both, brighter = rng.random() < 0.5, rng.random() < 0.5  # both colours change, or one of them
+    brightness, hue = (int(rng.integers(-most, most + 1)) for most in (BRIGHTNESS, HUE_AND_SATURATION))
+    motion = _of_pixels(_draw_motion(rng, still.width, still.height))
+    length, angle, lean = BLUR_PIXELS[int(rng.integers(len(BLUR_PIXELS)))], rng.uniform(0, 360), rng.uniform(-1, 1)
+    blur = (length, float(angle), float(lean)) if rng.random() < BLUR_PROBABILITY else (0, 0.0, 0.0)
+    return Change(brightness if both or brighter else 0, 0 if brighter and not both else hue, motion, blur)
 
 
 def _draw_motion(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
@@ -127,13 +143,8 @@ def _draw_motion(rng: np.random.Generator, width: int, height: int) -> NDArray[n
     centre = (width / 2, height / 2)
     affine = np.eye(3)
     affine[:2] = cv2.getRotationMatrix2D(centre, rng.uniform(-ROTATION, ROTATION), 1.0)
-    affine[:2, 2] += rng.uniform(-TRANSLATION, TRANSLATION, 2) * extent
+    affine[:2, 2] += rng.uniform(-TRANSLATION, TRANSLATION) * extent
     return np.asarray(affine @ perspective, np.float64)
-
-
-def _draw_blur(rng: np.random.Generator) -> tuple[int, float]:
-    length, direction = BLUR_PIXELS[int(rng.integers(len(BLUR_PIXELS)))], float(rng.uniform(0, 180))
-    return (length, direction) if rng.random() < BLUR_PROBABILITY else (0, 0.0)
 
 
 def _of_pixels(matrix: NDArray[np.float64]) -> Matrix:
@@ -144,6 +155,8 @@ def _of_pixels(matrix: NDArray[np.float64]) -> Matrix:
 
 def load_still(stills: Stills, draw: StillDraw, padded: tuple[int, int]) -> Clip:
     """Read a still and move it and its masks through the frames of a draw; see `load_clip`.
+
+    Where instances overlap, the last one has the pixels in changed frames, as in the official code.
 
     Args:
         stills: What was drawn from.
@@ -156,23 +169,47 @@ def load_still(stills: Stills, draw: StillDraw, padded: tuple[int, int]) -> Clip
     height, width = draw.size
     source = read_frame(stills.root, draw.video, 0)
     tracks = [track for track in stills.annotations.tracks_of(draw.video.id) if track.masks[0] is not None]
-    own = [decode(mask).astype(np.uint8) for track in tracks for mask in track.masks if mask is not None]
-    images = np.zeros((len(draw.frames), *padded, 3), np.uint8)
+    own = [decode(mask) for track in tracks for mask in track.masks if mask is not None]
+    numbers = np.zeros(source.shape[:2], np.uint16)
+    for number, mask in enumerate(own, start=1):
+        numbers[mask] = number
+    images = np.zeros((len(draw.frames), 3, *padded), np.uint8)
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)
-    for t, (motion, (length, direction)) in enumerate(zip(draw.motions, draw.blurs)):
-        matrix = np.array(motion).reshape(3, 3)
-        moved = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        images[t, :height, :width] = cv2.filter2D(moved, -1, _streak(length, direction)) if length else moved
+    mirror = slice(None, None, -1 if draw.flip else 1)
+    rows, columns = draw.placement.sources(0)[:, None], draw.placement.sources(1)[mirror]
+    for t, change in enumerate(draw.changes):
+        images[t, :, :height, :width] = draw.placement.frame(_changed(source, change))[..., mirror]
+        moved = numbers if change.motion is None else _warped(numbers, change.motion, cv2.INTER_NEAREST)
         for n, mask in enumerate(own):
-            masks[n, t, :height, :width] = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_NEAREST)
+            masks[n, t, :height, :width] = (mask if change.motion is None else moved == n + 1)[rows, columns]
     visible = np.asarray(masks.any(axis=(2, 3)))
     return clip_of(draw, images, masks, visible, stills.annotations, tracks)
 
 
-def _streak(length: int, direction: float) -> NDArray[np.float32]:
+def _changed(image: NDArray[np.uint8], change: Change) -> NDArray[np.uint8]:
+    values = np.arange(256)
+    if change.brightness:
+        image = np.asarray(cv2.LUT(image, np.clip(values + change.brightness, 0, 255).astype(np.uint8)), np.uint8)
+    if change.hue:
+        hues = np.mod(values + int(change.hue / 255 * 180), 180)  # OpenCV's are half degrees
+        tables = [hues, np.clip(values + change.hue, 0, 255), values]
+        hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_BGR2HSV), np.stack(tables, 1)[None].astype(np.uint8))
+        image = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)
+    if change.motion is not None:
+        image = np.asarray(_warped(image, change.motion, cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.filter2D(image, -1, _streak(*change.blur)), np.uint8) if change.blur[0] else image
+
+
+def _warped(image: NDArray[Any], motion: Matrix, interpolation: int) -> NDArray[Any]:
+    """A picture of the same size, black where nothing comes to lie."""
+    matrix, size = np.array(motion).reshape(3, 3), (image.shape[1], image.shape[0])
+    return np.asarray(cv2.warpPerspective(image, matrix, size, flags=interpolation))
+
+
+def _streak(length: int, direction: float, lean: float) -> NDArray[np.float32]:
     """The kernel of a camera that moves by `length` pixels along `direction`; it sums to 1."""
     line = np.zeros((length, length), np.float32)
-    line[length // 2] = 1
+    line[length // 2] = np.linspace((1 + lean) / 2, (1 - lean) / 2, length)
     centre = ((length - 1) / 2, (length - 1) / 2)
     turned = cv2.warpAffine(line, cv2.getRotationMatrix2D(centre, direction, 1.0), (length, length))
     return np.asarray(turned / turned.sum(), np.float32)

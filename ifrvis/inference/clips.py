@@ -133,11 +133,11 @@ def track_clips(
     Args:
         head: Decodes clips.
         levels: Of the whole video, low resolution first.
-        inference: `clip_frames` (T), `stride`, `min_overlap`, and `min_score`, which queries to keep: see
-            `kept_queries` of the head; None keeps all.
+        inference: `clip_frames` (T, or the video's length if that is less), `stride`, `min_overlap`.
         on_frames: Called with how many frames more are behind.
     """
-    num_frames, clip_frames, stride = len(levels[0].tokens), inference["clip_frames"], inference["stride"]
+    num_frames, stride = len(levels[0].tokens), inference["stride"]
+    clip_frames = min(inference["clip_frames"], num_frames)
     width = levels[-1].tokens.shape[2]
     tracker = ClipTracker(
         *(num_frames, head.num_classes, width), num_stored=clip_frames, min_overlap=inference["min_overlap"]
@@ -147,10 +147,8 @@ def track_clips(
         group = slice(starts[0], starts[-1] + clip_frames)
         output = head.decode_clips([level[group] for level in levels], clip_frames, stride)
         for start, logits, embeds in zip(starts, full_precision(output.cls_logits), output.mask_embeds):
-            probs = head.class_probs(logits)
-            if inference["min_score"] is not None:
-                kept = head.kept_queries(logits, inference["min_score"])
-                probs, embeds = probs[kept], embeds[:, kept]
+            kept = head.kept_queries(logits)
+            probs, embeds = head.class_probs(logits)[kept], embeds[:, kept]
             tracker.add(start, probs, embeds, features[start : start + clip_frames])
         on_frames(group.stop - behind)
         behind = group.stop

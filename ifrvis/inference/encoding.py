@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmdet.models.mot import BaseMOTModel
@@ -20,7 +19,8 @@ from mmdet.structures import DetDataSample, TrackDataSample
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ifrvis.datasets.clips import resized_size
+from ifrvis.datasets.placement import resized_size
+from ifrvis.datasets.resizing import Resize, resize_frame
 from ifrvis.errors import UserError
 from ifrvis.inference.background import in_background
 from ifrvis.inference.sources import FrameSource
@@ -37,10 +37,11 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class View:
-    """One look at a video: at what size, in pixels, and whether mirrored left to right."""
+    """One look at a video: at what size, in pixels, whether mirrored left to right, and resized how."""
 
     size: tuple[int, int]
     flip: bool = False
+    resize: Resize = "pillow"
 
     @property
     def padded(self) -> tuple[int, int]:
@@ -54,7 +55,7 @@ def views_of(source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
     sides = inference.get("tta") or [inference["side"]]
     flips = (False, True) if inference.get("tta") and inference.get("flip") else (False,)
     sizes = [resized_size(source.height, source.width, side=side, max_side=inference["max_side"]) for side in sides]
-    return [View(size, flip) for size in sizes for flip in flips]
+    return [View(size, flip, inference["resize"]) for size in sizes for flip in flips]
 
 
 def mask_features_fit(model: BaseMOTModel, views: Sequence[View], num_frames: int, memory_gib: float | None) -> bool:
@@ -144,14 +145,13 @@ def _chunks(model: BaseMOTModel, source: FrameSource, view: View) -> Iterator[tu
 
 
 def _resized(frame: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-    height, width = view.size
-    resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized[:, ::-1] if view.flip else resized, np.uint8)
+    resized = resize_frame(frame, view.size, view.resize)
+    return resized[..., ::-1] if view.flip else resized
 
 
 def _network_input(model: BaseMOTModel, images: NDArray[np.uint8]) -> Tensor:
     """Frames of one chunk, normalised and padded: (frames, 3, H, W) float on the model's device."""
     sample = TrackDataSample()
     sample.video_data_samples = [DetDataSample() for _ in images]  # the host wants one a frame
-    inputs = [torch.from_numpy(images).permute(0, 3, 1, 2)]
+    inputs = [torch.from_numpy(images)]
     return model.data_preprocessor({"inputs": inputs, "data_samples": [sample]}, training=False)["inputs"][0]

@@ -9,7 +9,7 @@ Shape letters:
     T  frames of a video    N  instances (queries or tracks)    K  classes    C  channels
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ifrvis.datasets import rle
 from ifrvis.datasets.rle import Rle
-from ifrvis.datasets.ytvis import Annotations, Id, Video
+from ifrvis.datasets.ytvis import Annotations, Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Scored, VideoPredictions
 from ifrvis.inference.background import in_background
@@ -36,6 +36,7 @@ from ifrvis.models.decoding import full_precision, mask_logits, output_logits
 from ifrvis.models.mask2former import Mask2FormerVISHead
 
 OnFrames = Callable[[int, int], None]
+TRACKED = 10  # instances that tracking protocols choose from, where a result has any number
 
 
 def predict_split(
@@ -56,27 +57,11 @@ def predict_split(
         seed: Of the run; it draws the pivots of `tta`.
 
     Raises:
-        UserError: As in `predict_video`; videos that are too short are found before the first is predicted.
+        UserError: As in `predict_video`.
     """
-    check_lengths(inference, annotations.videos)
     for video in annotations.videos:
         source = dataset_source(video, frames_root)
         yield predict_video(model, source, inference, list(annotations.labels), seed=seed)
-
-
-def check_lengths(inference: Mapping[str, Any], videos: Iterable[Video]) -> None:
-    """Refuse videos of which one is shorter than a clip (UserError)."""
-    for video in videos:
-        check_length(inference, video.length, video.id)
-
-
-def check_length(inference: Mapping[str, Any], num_frames: int, video_id: Id) -> None:
-    """Refuse a video that is shorter than a clip (UserError)."""
-    if inference["mode"] == "clips" and num_frames < inference["clip_frames"]:
-        raise UserError(
-            f"Set inference.clip_frames to {num_frames} or less: video {video_id!r} has {num_frames} frames, a clip "
-            f"has {inference['clip_frames']}."
-        )
 
 
 def check_memory(
@@ -103,16 +88,16 @@ def predict_video(
         model: A video model whose head has `levels` and `decode_clips`.
         source: The frames.
         inference: `mode`, `side` and `max_side` of the resized frames in pixels, `topk`, how many to keep of each
-            list; `tta` and `flip` (`encoding.views_of`); for clips what `track_clips` asks for.
+            list (None: all pairs); `tta` and `flip` (`encoding.views_of`); for clips what `track_clips` asks for, and
+            `min_class_score` of pairs.
         category_ids: Of the K classes.
         seed: Of the run; it draws the pivot of `tta`.
         memory_gib: What inference may take beside the model; None for as much as it takes. It changes no result.
         on_frames: Called as the work goes on, with how many steps are done and how many there are.
 
     Raises:
-        UserError: If a frame cannot be used, the video is too short, the budget too small, or scores are not finite.
+        UserError: If a frame cannot be used, the budget is too small, or scores are not finite.
     """
-    check_length(inference, source.length, source.video_id)
     model.eval()
     device = next(model.parameters()).device
     views = views_of(source, inference)
@@ -124,7 +109,8 @@ def predict_video(
         decoded = list(_decoded_views(model, source, views, inference, keep, steps))
         tracks = [each.tracks for each in decoded]
         class_probs = (tracks[0].class_probs if len(views) == 1 else average_probs(tracks)).cpu().numpy()
-        pairs, singles = best_pairs(class_probs, inference["topk"]), best_queries(class_probs, inference["topk"])
+        topk, least = inference["topk"], inference.get("min_class_score")
+        pairs, singles = best_pairs(class_probs, topk, least), best_queries(class_probs, topk or TRACKED)
         masks = _masks(decoded, sorted({query for query, _ in [*pairs, *singles]}), source, steps)
     by_class, by_query = (
         tuple(Scored(query, category_ids[label], float(class_probs[query, label])) for query, label in kept)
@@ -133,14 +119,17 @@ def predict_video(
     return VideoPredictions(source.video_id, source.height, source.width, source.length, masks, by_class, by_query)
 
 
-def best_pairs(class_probs: NDArray[np.floating], k: int) -> list[tuple[int, int]]:
+def best_pairs(class_probs: NDArray[np.floating], k: int | None, least: float | None = None) -> list[tuple[int, int]]:
     """The k best pairs of instance and class, best first; of equal ones, the first instance and class.
 
     Args:
         class_probs: (N, K) float.
-        k: How many, at most.
+        k: How many, at most; None for all.
+        least: Only those above.
     """
     order = np.argsort(-class_probs, axis=None, kind="stable")[:k]
+    if least is not None:
+        order = order[class_probs.ravel()[order] > least]
     return [divmod(int(index), class_probs.shape[1]) for index in order]
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
+from ifrvis.options import WORDS
+
 
 def _attention_cfg(width: int, num_heads: int) -> dict[str, Any]:
     return {"embed_dims": width, "num_heads": num_heads, "dropout": 0.0, "batch_first": True}
@@ -43,3 +45,11 @@ def decoder_cfg(width: int, *, num_layers: int, num_heads: int, feedforward_chan
     attn = _attention_cfg(width, num_heads)
     layer = {"self_attn_cfg": attn, "cross_attn_cfg": attn, "ffn_cfg": ffn_cfg(width, feedforward_channels)}
     return ConfigDict(num_layers=num_layers, layer_cfg=layer, return_intermediate=True)
+
+
+def one_of(key: str, value: str) -> str:
+    """The value of an option of a head; ValueError if it is none of those known."""
+    known = WORDS[f"model.track_head.{key}"]
+    if value not in known:
+        raise ValueError(f"{key} must be {' or '.join(map(repr, known))}, got {value!r}; set it in model.track_head.")
+    return value

@@ -9,8 +9,6 @@ Shape letters:
     A  attention heads    D  channels of a head
 """
 
-from collections.abc import Iterator
-
 import torch
 from mmcv.cnn.bricks.transformer import FFN
 from torch import Tensor, nn
@@ -27,21 +25,16 @@ class IFRDecoder(nn.Module):
         num_layers: Number of layers.
         num_heads: A.
         feedforward_channels: Hidden width of both feed-forward networks.
-        image_names: Name the layers as the host does, so that an image checkpoint fills what fits (cross-attention,
-            self-attention, FFN and norms of frame-level queries); else nothing fits and they start at random.
+        recurrence: As `IFRDecoderLayer`.
     """
 
     def __init__(
-        self, width: int, *, num_layers: int, num_heads: int, feedforward_channels: int, image_names: bool
+        self, width: int, *, num_layers: int, num_heads: int, feedforward_channels: int, recurrence: bool
     ) -> None:
         super().__init__()
-        layers = nn.ModuleList(IFRDecoderLayer(width, num_heads, feedforward_channels) for _ in range(num_layers))
-        self._name = "layers" if image_names else "ifr_layers"
-        self.add_module(self._name, layers)
+        made = (IFRDecoderLayer(width, num_heads, feedforward_channels, recurrence) for _ in range(num_layers))
+        self.layers = nn.ModuleList(made)  # of the host's names, as far as the host has them
         self.post_norm = nn.LayerNorm(width)
-
-    def __iter__(self) -> Iterator[nn.Module]:
-        return iter(getattr(self, self._name))
 
 
 class IFRDecoderLayer(nn.Module):
@@ -51,10 +44,12 @@ class IFRDecoderLayer(nn.Module):
         width: C.
         num_heads: A.
         feedforward_channels: Hidden width of both feed-forward networks.
+        recurrence: Frame-level queries come from those of the frame before; else from the clip-level queries.
     """
 
-    def __init__(self, width: int, num_heads: int, feedforward_channels: int) -> None:
+    def __init__(self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool) -> None:
         super().__init__()
+        self.recurrence = recurrence
         self.cross_attn, self.self_attn = _NamedAttention(width, num_heads), _NamedAttention(width, num_heads)
         self.ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
@@ -91,11 +86,11 @@ class IFRDecoderLayer(nn.Module):
             attended = self.norms[0](queries[:, None] + cross.attend(query, key, value, bias))
             of_frames = zip(*(x.unbind(1) for x in (attended, own.key(attended + query_pos), own.value(attended))))
             for t, (clip_half, clip_key, clip_value) in enumerate(of_frames):
-                if results:
+                if results and self.recurrence:
                     previous = results[-1]
                     seen = cross.attend(cross.query(previous + query_pos), key[:, t], value[:, t], bias[:, t])
                     half = self.norms[0](previous + seen)
-                else:  # Q^0 is a copy of the clip-level query: both halves of Eq. 2 are the same
+                else:  # from a copy of the clip-level query, as Q^0 is: both halves of Eq. 2 are the same
                     half = clip_half
                 results.append(self._mix(own, half, query_pos, clip_key, clip_value))
         return torch.stack(results, 1)

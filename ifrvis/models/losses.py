@@ -23,6 +23,8 @@ from ifrvis.models.points import (
 )
 from ifrvis.models.targets import Normalisers
 
+QUERIES_OF_A_CLIP = 10  # are objects where no class says which are none, as in the official port of SeqFormer
+
 
 @dataclass(frozen=True)
 class PointSampling:
@@ -44,8 +46,8 @@ class SoftmaxClasses:
         """Probabilities of classes and no-object, (..., K + 1) in [0, 1]."""
         return cls_logits.softmax(-1)
 
-    def kept(self, cls_logits: Tensor, min_score: float) -> Tensor:
-        """Queries whose best class is not no-object, (N,) bool."""
+    def kept(self, cls_logits: Tensor) -> Tensor:
+        """The queries of a clip that are objects: those whose best class is not no-object, (N,) bool."""
         return cls_logits.argmax(-1) != cls_logits.shape[-1] - 1
 
     def loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
@@ -70,9 +72,10 @@ class FocalClasses:
         """Probabilities of K classes, and 0 for no-object: (..., K + 1) in [0, 1]."""
         return F.pad(cls_logits.sigmoid(), (0, 1))
 
-    def kept(self, cls_logits: Tensor, min_score: float) -> Tensor:
-        """Queries whose best class is likelier than `min_score`, (N,) bool."""
-        return cls_logits.sigmoid().amax(-1) > min_score
+    def kept(self, cls_logits: Tensor) -> Tensor:
+        """The queries of a clip that are objects: the best, each by its best class, (N,) bool."""
+        best = cls_logits.amax(-1).topk(min(QUERIES_OF_A_CLIP, len(cls_logits))).indices
+        return torch.zeros_like(cls_logits[:, 0], dtype=torch.bool).index_fill(0, best, True)
 
     def loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
         """Focal loss, summed over queries and classes: logits (N, K), classes (N,) long, K for no-object."""

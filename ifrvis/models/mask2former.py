@@ -5,12 +5,13 @@ mask in each of them. Weights have the host's names, so that its COCO checkpoint
 
 Shape letters:
     B  clips    T  frames of a clip    F  frames of all clips, B T    N  instance queries    M  instances of a clip
-    K  classes (logits have one more, no-object)    C  channels    L  keys of a frame
+    K  classes (softmax logits have one more, no-object)    C  channels    L  keys of a frame
     H, W  height and width of the mask features (stride 4)
 """
 
+import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ from torch import Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
 from ifrvis.models.decoding import FrameFeatures, LayerOutput, full_precision, mask_logits, output_logits
-from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
-from ifrvis.models.losses import PointSampling, SoftmaxClasses
+from ifrvis.models.host_configs import decoder_cfg, one_of, pixel_decoder_cfg
+from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses
 from ifrvis.models.supervision import Supervision
 from ifrvis.models.targets import batch_normalisers, clip_targets
 
@@ -44,7 +45,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         encoder: Pixel decoder: num_layers, num_heads, num_points, feedforward_channels.
         decoder: Transformer decoder: num_layers, num_heads, feedforward_channels.
         loss_weights: Of cls, mask and dice, in the matching cost as in the loss (lambda_c, lambda_m, lambda_D).
+        class_loss: "softmax" over classes and no-object, or "focal" for each class.
         no_object_weight: Weight of the no-object class in the cross-entropy.
+        focal: alpha, gamma and the prior probability that starts the bias of the focal loss.
+        key_positions: "3d", of which one part is the frame's time in its clip, or "2d".
+        copy_image_decoder: Let an image checkpoint fill what fits of the decoder layers; else they start at random.
+        decoder_init: Their random start: "xavier_uniform" as in the official code, or the host's "xavier_normal".
         num_points: P, points of a mask.
         oversample_ratio: Candidates for uncertain points, in units of P.
         importance_ratio: Share of uncertain points.
@@ -53,8 +59,6 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             official code does.
         topk: Results of `predict` for a video, out of all pairs of query and class.
     """
-
-    time_positions = True  # of keys, in their clip
 
     def __init__(
         self,
@@ -66,7 +70,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         encoder: dict[str, int],
         decoder: dict[str, int],
         loss_weights: dict[str, float],
+        class_loss: str,
         no_object_weight: float,
+        focal: Mapping[str, float],
+        key_positions: str,
+        copy_image_decoder: bool,
+        decoder_init: str,
         num_points: int,
         oversample_ratio: float,
         importance_ratio: float,
@@ -92,14 +101,38 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             loss_cls=ConfigDict(type="CrossEntropyLoss", class_weight=[1.0] * num_classes + [no_object_weight]),
             init_cfg=init_cfg,
         )
+        classes: SoftmaxClasses | FocalClasses = SoftmaxClasses(no_object_weight, num_queries)
+        if one_of("class_loss", class_loss) == "focal":
+            classes = FocalClasses(focal["alpha"], focal["gamma"])
+            self.cls_embed = nn.Linear(feat_channels, num_classes)
+            nn.init.constant_(self.cls_embed.bias, -math.log(1 / focal["prior"] - 1))
         self.supervision = Supervision(
-            SoftmaxClasses(no_object_weight, num_queries),
+            classes,
             dict(loss_weights),
             PointSampling(num_points, oversample_ratio, importance_ratio),
             host_mask_loss=host_mask_loss,
         )
         self.topk = topk
         self.absent_class = num_classes if class_target_from_last_frame else None
+        self.has_times = one_of("key_positions", key_positions) == "3d"
+        self.decoder_init = one_of("decoder_init", decoder_init)
+        self._layers_name = "layers" if copy_image_decoder else "random_layers"
+        self._name_layers()
+
+    def _name_layers(self) -> None:
+        """Layers that start at random must not have the name that they have in image checkpoints."""
+        decoder = self.transformer_decoder
+        if self._layers_name != "layers":
+            decoder.add_module(self._layers_name, decoder.layers)
+            del decoder.layers
+
+    def init_weights(self) -> None:
+        """The host's random start, and the official one of the decoder."""
+        super().init_weights()
+        if self.decoder_init == "xavier_uniform":
+            for parameter in self.transformer_decoder.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
 
     # From features to predictions
 
@@ -174,12 +207,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             yield output
 
     def _layers(self) -> Iterable[nn.Module]:
-        return self.transformer_decoder.layers
+        return getattr(self.transformer_decoder, self._layers_name)
 
     def _memory(self, index: int, level: Level, num_frames: int, stride: int) -> Memory:
         seen = level.tokens.new_zeros(1, *level.mask_features.shape[-2:], dtype=torch.bool)
         positions = self.decoder_positional_encoding(seen)[0].flatten(1).T.to(level.tokens)
-        times = time_positions(num_frames, like=level.tokens) if self.time_positions else None
+        times = time_positions(num_frames, like=level.tokens) if self.has_times else None
         return Memory(level, self.level_embed.weight[index], positions, times, num_frames, stride)
 
     def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,9 +251,9 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         """Class probabilities without no-object, (N, K) in [0, 1]."""
         return self.supervision.classes.probs(cls_logits)[:, :-1]
 
-    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
-        """Queries that are an object, (N,) bool; `min_score` is for heads without a no-object class."""
-        return self.supervision.classes.kept(cls_logits, min_score)
+    def kept_queries(self, cls_logits: Tensor) -> Tensor:
+        """The queries of a clip that are objects, (N,) bool."""
+        return self.supervision.classes.kept(cls_logits)
 
     @torch.no_grad()
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:

@@ -22,7 +22,6 @@ import torch
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, load_clip, padded_size
@@ -165,17 +164,8 @@ def model_inputs(batch: GlobalBatch, clips: Sequence[Clip], seed: int) -> dict[s
     Returns:
         `inputs`, a list of (T, 3, H, W) uint8 tensors, and `data_samples`, a list of TrackDataSample.
     """
-    images = [torch.from_numpy(_planes(clip.images)) for clip in clips]
+    images = [torch.from_numpy(clip.images) for clip in clips]
     return {"inputs": images, "data_samples": [_data_sample(batch, clip, seed) for clip in clips]}
-
-
-def _planes(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(T, H, W, 3) to (T, 3, H, W), in a quarter of the time that a permuted copy takes."""
-    planes = np.empty((len(images), 3, *images.shape[1:3]), np.uint8)
-    for image, of_image in zip(images, planes):
-        for channel, plane in enumerate(of_image):
-            cv2.extractChannel(image, channel, plane)
-    return planes
 
 
 def _data_sample(batch: GlobalBatch, clip: Clip, seed: int) -> TrackDataSample:

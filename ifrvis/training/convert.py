@@ -37,7 +37,7 @@ _QUERIES = ("track_head.query_feat.weight", "track_head.query_embed.weight")
 _REASONS = (
     (r"^track_head\.cls_embed\.", "class head: its classes are others"),
     (r"^track_head\.query_(feat|embed)\.", "queries: the source has another number of them, or none"),
-    (r"^track_head\.transformer_decoder\.ifr_layers\.", "IFR decoder layers: random, as the paper states"),
+    (r"^track_head\.transformer_decoder\.random_layers\.", "decoder layers: random, as the recipe says"),
     (r"\.(temporal_attn|clip_attn|clip_ffn|clip_norms)\.", "IFR modules: the source has no such thing"),
     (r"^backbone\.norm\d\.", "norms of the backbone's outputs: image classifiers have none"),
     (r"^track_head\.", "head: the source has no such parameter, or of another shape"),

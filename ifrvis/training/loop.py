@@ -70,7 +70,7 @@ def train(
     folder: Path,
     resume_from: Sequence[Path] = (),
     init_weights: Path | None = None,
-    stills: tuple[Stills, float] | None = None,
+    stills: tuple[Stills, float | None] | None = None,
     workers: int = 0,
     micro_batch: int | None = None,
     processes: Processes | None = None,
@@ -91,7 +91,8 @@ def train(
         folder: Where this attempt, and no other, writes checkpoints; of several processes the first does.
         resume_from: Checkpoint folders of earlier attempts, oldest first.
         init_weights: The file behind the specification's `init`.
-        stills: What pseudo-videos are made of, and their share of the clips; the specification's `data` covers both.
+        stills: What pseudo-videos are made of, and their share of the clips (see `MixedSampler`); the specification's
+            `data` covers both.
         workers: Processes that load clips.
         micro_batch: Clips of one forward pass; all of a process by default. The gradient is the same but for rounding.
         processes: Those that share the global batch, whatever their number; this one alone by default. Ended by one,
@@ -153,7 +154,7 @@ def train(
 
 
 def _sampler(
-    spec: Mapping[str, Any], annotations: Annotations, stills: tuple[Stills, float] | None
+    spec: Mapping[str, Any], annotations: Annotations, stills: tuple[Stills, float | None] | None
 ) -> ClipSampler | MixedSampler:
     seed, pipeline = spec["seed"], spec["pipeline"]
     clips = ClipSampler(annotations, seed=seed, global_batch=spec["global_batch"], **spec["sampler"], **pipeline)

@@ -65,7 +65,7 @@ BARE = ("weights.pth", "frames", "--method", "ours", "--backbone", "r50", "--pro
     "arguments",
     [
         ("ours-r50", "frames"),
-        ("ours-r50", "frames", "--set", "inference.mode=clips", "--set", "inference.clip_frames=2"),
+        ("ours-r50", "frames", "--set", "inference.mode=clips", "--set", "inference.clip_frames=5"),  # one shorter clip
         ("ours-r50", "frames", "--set", "inference.tta=[48, 64]", "--memory-gib", "4"),
         (*BARE, "--dataset", "smoke19"),
     ],
@@ -134,10 +134,6 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
         (("ours-r50", "smoke19:absent"), "Correct the name of the video"),
         (("ours-r50", "frames", "--set", "train.iterations=3"), "no such key"),
         (("ours-r50", "frames", "--set", "inference.mode=clips"), "Set inference.clip_frames"),
-        (
-            ("ours-r50", "frames", "--set", "inference.mode=clips", "--set", "inference.clip_frames=5"),
-            "Set inference.clip_frames to 4 or less",
-        ),
         (("ours-r50", "frames", "--memory-gib", "0.0001"), "Raise --memory-gib"),
         (("ours-r50", "frames", "--device", "abacus"), "Choose another --device than 'abacus'"),
         (("frames/0.png", "frames", *BARE[2:], "--dataset", "smoke19"), "Replace frames/0.png"),

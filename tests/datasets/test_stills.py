@@ -12,15 +12,16 @@ import pytest
 
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.clips import ClipSampler
-from ifrvis.datasets.coco import StillSet, load_stills
+from ifrvis.datasets.coco import Stills, StillSet, load_stills
 from ifrvis.datasets.rle import encode
-from ifrvis.datasets.stills import MixedSampler, StillSampler, load_still
+from ifrvis.datasets.stills import Change, MixedSampler, StillSampler, _changed, load_still
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed
 
 WIDTH, HEIGHT = 80, 60
+CROP = {"probability": 0.5, "sides": [60, 90], "smallest": 40, "largest": 70}
 LABELS = (Category(3, "animal"), Category(5, "person"))
 NAMES = {"cat": "animal", "dog": "animal", "human": "person"}
 
@@ -78,7 +79,8 @@ def stills(write):
 
 def sampler(stills, **changes):
     return StillSampler(
-        stills, **({"seed": 3, "num_frames": 5, "sides": [60, 90], "max_side": 300, "flip": 0.5} | changes)
+        stills,
+        **({"seed": 3, "num_frames": 5, "sides": [60, 90], "max_side": 300, "flip": 0.5, "resize": "pillow"} | changes),
     )
 
 
@@ -106,69 +108,104 @@ def test_a_draw_depends_on_nothing_but_its_key(stills):
     one = sampler(stills)
     assert {key: one.draw(*key) for key in reversed(keys)} == forwards
     assert sampler(stills, seed=4).draw(*keys[0]) != forwards[keys[0]]
-    assert len({draw.motions for draw in forwards.values()}) == len(keys)
+    assert len({draw.changes for draw in forwards.values()}) == len(keys)
 
 
-def test_frames_blurs_crops_and_flips_come_at_their_rates(stills):
+def test_changes_of_frames_come_at_their_rates(stills):
     draws = [sampler(stills).draw(i, 0, i) for i in range(400)]
-    assert np.mean([bool(length) for draw in draws for length, _ in draw.blurs]) == pytest.approx(
-        0.25 * 4 / 5, abs=0.03
-    )
-    assert {length for draw in draws for length, _ in draw.blurs} == {0, 9, 11}
+    assert all(draw.changes.count(Change()) == 1 for draw in draws)
+    changed = [change for draw in draws for change in draw.changes if change.motion]
+    assert np.mean([change.blur[0] > 0 for change in changed]) == pytest.approx(0.25, abs=0.03)
+    assert {change.blur[0] for change in changed} == {0, 9, 11}
+    assert {change.brightness for change in changed} == {*range(-40, 41)}
+    assert {change.hue for change in changed} == {*range(-5, 6)}
+    for of in ("brightness", "hue"):  # three quarters, and of these a few add nothing
+        assert np.mean([getattr(change, of) != 0 for change in changed]) == pytest.approx(0.73, abs=0.06)
+    assert np.mean([change.brightness == change.hue == 0 for change in changed]) < 0.05
     assert np.mean([draw.flip for draw in draws]) == pytest.approx(0.5, abs=0.08)
-    whole = [draw for draw in draws if draw.size[0] * WIDTH == draw.size[1] * HEIGHT]
-    assert 0.4 < len(whole) / len(draws) < 0.7  # half are cropped, some of these to the same shape
-    assert {min(draw.size) for draw in draws} == {60, 90}
+    assert {draw.size for draw in draws} == {(60, 80), (90, 120)}
 
 
-def mapped(draw, points):
-    """Points of the still in every frame of a draw, (T, N, 2), by the definition of a homography."""
-    homogeneous = np.concatenate([points, np.ones((len(points), 1))], 1)
-    frames = [homogeneous @ np.array(motion).reshape(3, 3).T for motion in draw.motions]
-    return np.stack([frame[:, :2] / frame[:, 2:] for frame in frames])
+def mapped(change, points):
+    """Points of the still in a frame, (N, 2), by the definition of a homography."""
+    if change.motion is None:
+        return points
+    homogeneous = np.concatenate([points, np.ones((len(points), 1))], 1) @ np.array(change.motion).reshape(3, 3).T
+    return homogeneous[:, :2] / homogeneous[:, 2:]
 
 
-def test_motions_stay_in_their_range_and_one_frame_is_the_still_itself(stills, monkeypatch):
-    monkeypatch.setattr("ifrvis.datasets.stills.CROP_PROBABILITY", 0.0)
+def test_motions_stay_in_their_range(stills):
     corners = np.array([[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]]) - 0.5
+    centre = np.array([[WIDTH, HEIGHT]]) / 2 - 0.5
     turns, shifts = [], []
-    for i in range(200):
-        draw = sampler(stills, sides=[60], flip=0.0).draw(i, 0, i)
-        frames = mapped(draw, corners)
-        still = [t for t, frame in enumerate(frames) if np.allclose(frame, corners, atol=1e-6)]
-        assert len(still) == 1
-        assert draw.blurs[still[0]] == (0, 0.0)
-        centre = np.array([[WIDTH, HEIGHT]]) / 2 - 0.5
-        shifts.append(np.abs(mapped(draw, centre) - centre).max())
-        edges = frames[:, 1] - frames[:, 0]
-        turns += np.degrees(np.arctan2(edges[:, 1], edges[:, 0])).tolist()
-    assert 15 < max(map(abs, turns)) < 35  # 20 degrees, and what the perspective adds
+    for change in (change for i in range(200) for change in sampler(stills).draw(i, 0, i).changes if change.motion):
+        shifts.append(np.abs(mapped(change, centre) - centre).max())
+        edge = np.subtract(*mapped(change, corners)[[1, 0]])
+        turns.append(np.degrees(np.arctan2(edge[1], edge[0])))
+    assert 15 < max(map(abs, turns)) < 45  # 20 degrees, and what the perspective adds
     assert 8 < max(shifts) < 30
 
 
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_masks_are_where_a_slow_lookup_finds_them_and_on_their_objects(stills, flip):
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[16:44, 24:56] = True
     for turn in range(6):
-        draw = sampler(stills, flip=flip, sides=[75]).draw(turn, 0, turn)
+        draw = sampler(stills, flip=flip, sides=[75], crop=CROP).draw(turn, 0, turn)
         clip = load_still(stills, draw, (128, 160))
-        inside = np.zeros((HEIGHT, WIDTH), bool)
-        inside[16:44, 24:56] = True
         index = clip.track_ids.index(100 + draw.video.id - 10)
         height, width = draw.size
-        for t, motion in enumerate(draw.motions):
-            back = np.linalg.inv(np.array(motion).reshape(3, 3))
+        top, left, bottom, right = draw.placement.window_in_file()
+        for t, change in enumerate(draw.changes):
+            back = np.eye(3) if change.motion is None else np.linalg.inv(np.array(change.motion).reshape(3, 3))
             expected = np.zeros((128, 160), bool)
             for y in range(height):
                 for x in range(width):
-                    u, v, w = back @ (x, y, 1)
+                    shown = width - 1 - x if flip else x
+                    place = left + (shown + 0.5) * (right - left) / width, top + (y + 0.5) * (bottom - top) / height
+                    u, v, w = back @ (int(place[0]), int(place[1]), 1)
                     column, row = round(u / w), round(v / w)
                     expected[y, x] = 0 <= row < HEIGHT and 0 <= column < WIDTH and inside[row, column]
-            assert (clip.masks[index, t] != expected).sum() <= 6  # where a coordinate is a half
-            if not draw.blurs[t][0]:
-                bright = clip.images[t, ..., 0] > 127
+            assert (clip.masks[index, t] != expected).sum() <= 0.1 * expected.sum()  # two roundings lie between
+            if not change.blur[0]:
+                bright = clip.images[t, 0] > 105  # of 255, less 40 and a little
                 assert (bright != clip.masks[index, t]).sum() <= 0.12 * max(expected.sum(), 100)
-        assert not clip.images[:, height:].any()
-        assert not clip.images[:, :, width:].any()
+        assert not clip.images[:, :, height:].any()
+        assert not clip.images[..., width:].any()
+
+
+def test_colours_change_as_imgaug_changes_them(rng):
+    imgaug = pytest.importorskip("imgaug.augmenters")
+    image = rng.integers(0, 256, (20, 30, 3), np.uint8)
+    for brightness, hue in ((40, 0), (-33, 0), (0, 5), (0, -5), (25, -4)):
+        steps = [imgaug.Add(brightness), imgaug.AddToHueAndSaturation(hue, from_colorspace="BGR")]
+        expected = imgaug.Sequential([step for step, on in zip(steps, (brightness, hue)) if on])(image=image)
+        assert np.array_equal(_changed(image, Change(brightness, hue)), expected)
+
+
+def test_overlapping_instances_share_no_pixel_in_changed_frames(stills):
+    both = encode(np.pad(np.ones((30, 40), bool), ((15, 15), (20, 20))))
+    video = Video(1, WIDTH, HEIGHT, ("0.png",), "0")
+    tracks = tuple(Track(k, 1, 3, (both,), (None,)) for k in (7, 8))
+    one = Stills(Annotations(Path("x"), LABELS, (video,), tracks), stills.root)
+    draw = sampler(one).draw(0, 0, 0)
+    clip = load_still(one, draw, (320, 320))
+    unmoved = draw.changes.index(Change())
+    assert clip.track_ids == (7, 8)
+    assert np.array_equal(*clip.masks[:, unmoved])
+    assert clip.visible.tolist() == [[t == unmoved for t in range(5)], [True] * 5]
+
+
+def test_stills_that_show_none_or_too_many_are_drawn_again(stills):
+    mask = encode(np.pad(np.ones((4, 4), bool), ((0, HEIGHT - 4), (0, WIDTH - 4))))
+    videos = tuple(Video(k, WIDTH, HEIGHT, ("0.png",), str(k)) for k in range(3))
+    counts = {0: 25, 1: 26, 2: 0}
+    tracks = tuple(Track(100 * k + n, k, 3, (mask,), (None,)) for k, count in counts.items() for n in range(count))
+    crowded = Stills(Annotations(Path("x"), LABELS, videos, tracks), stills.root)
+    assert {sampler(crowded).draw(i, 0, i).video.id for i in range(60)} == {0}
+    calm = Stills(crowded.annotations.subset({0}), stills.root)
+    windows = [sampler(calm, crop=CROP).draw(i, 0, i).placement.window_in_file() for i in range(60)]
+    assert all(window[0] < 4 and window[1] < 4 for window in windows)  # the objects are in a corner
 
 
 def test_an_object_out_of_a_frame_has_no_mask_there_and_keeps_its_id(stills):
@@ -176,7 +213,7 @@ def test_an_object_out_of_a_frame_has_no_mask_there_and_keeps_its_id(stills):
     centre = Track(8, 1, 5, (encode(np.pad(np.ones((20, 20), bool), ((20, 20), (30, 30)))),), (None,))
     video = Video(1, WIDTH, HEIGHT, ("0.png",), "0")
     one = type(stills)(Annotations(Path("x"), LABELS, (video,), (at_the_edge, centre)), stills.root)
-    clips = [load_still(one, sampler(one).draw(i, 0, i), (320, 320)) for i in range(60)]
+    clips = [load_still(one, sampler(one, crop=CROP).draw(i, 0, i), (320, 320)) for i in range(60)]
     assert {clip.track_ids for clip in clips} == {(7, 8), (8,)}
     assert {tuple(clip.labels) for clip in clips} == {(0, 1), (1,)}
     partly = [clip for clip in clips if len(clip.track_ids) == 2 and not clip.masks[0].any((1, 2)).all()]
@@ -184,17 +221,19 @@ def test_an_object_out_of_a_frame_has_no_mask_there_and_keeps_its_id(stills):
     assert all(clip.masks[-1].any((1, 2)).all() for clip in clips)
 
 
-@pytest.mark.parametrize("ratio", [0.5, 0.3, 0.75])
+@pytest.mark.parametrize("ratio", [0.5, 0.3, 0.75, None])
 def test_stills_come_at_their_ratio_and_each_epoch_shows_all_once(stills, ratio):
     videos = tuple(Video(k, WIDTH, HEIGHT, ("0.png",) * 3, f"v{k}") for k in range(5))
     mask = encode(np.ones((HEIGHT, WIDTH), bool))
     tracks = tuple(Track(k, k, 3, (mask,) * 3, (None,) * 3) for k in range(5))
-    settings = {"seed": 3, "num_frames": 2, "sides": [60], "max_side": 300, "flip": 0.5}
-    clips = ClipSampler(Annotations(Path("x"), LABELS, videos, tracks), global_batch=4, frame_range=1, **settings)
+    settings = {"seed": 3, "num_frames": 2, "sides": [60], "max_side": 300, "flip": 0.5, "resize": "pillow"}
+    clips = ClipSampler(
+        Annotations(Path("x"), LABELS, videos, tracks), global_batch=4, frame_range=1, redraw_empty=False, **settings
+    )
     mixed = MixedSampler(clips, StillSampler(stills, **settings), ratio)
     drawn = [draw.video.id for i in range(100) for draw in mixed.batch(i)]
     of_stills, of_videos = ([each for each in drawn if (each >= 10) == still] for still in (True, False))
-    assert abs(len(of_stills) - 400 * ratio) <= 1
+    assert abs(len(of_stills) - 400 * (4 / (4 + 15) if ratio is None else ratio)) <= 1  # 4 stills, 15 frames of videos
     for ids, size in ((of_stills, 4), (of_videos, 5)):
         epochs = [ids[start : start + size] for start in range(0, len(ids) - size + 1, size)]
         assert all(len(set(epoch)) == size for epoch in epochs)
@@ -278,7 +317,7 @@ def test_real_stills_keep_their_objects(real_vis, tmp_path):
     }
     assert {track.id: dataset.config.names[track.category_id - 1] for track in stills.annotations.tracks} == expected
     areas = {each["id"]: each["area"] for each in given["annotations"]}
-    one = StillSampler(stills, seed=0, num_frames=5, sides=[240], max_side=768, flip=0.5)
+    one = StillSampler(stills, seed=0, num_frames=5, sides=[240], max_side=768, flip=0.5, resize="pillow")
     for turn in range(len(stills.annotations.videos)):
         draw = one.draw(turn, 0, turn)
         clip = load_still(stills, draw, draw.size)

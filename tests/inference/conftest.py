@@ -12,8 +12,8 @@ from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.training.build import build_model
 
-INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "topk": 4, "tta": None}
-CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 3, "stride": 1, "min_score": None, "min_overlap": 0.05}
+INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "resize": "pillow", "topk": 4, "tta": None}
+CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 3, "stride": 1, "min_class_score": 0.0, "min_overlap": 0.05}
 
 
 @dataclass

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from inference.conftest import CLIPS, INFERENCE, assert_nearly_equal
+from inference.conftest import CLIPS, INFERENCE, assert_nearly_equal, thin_model
 from mmdet.structures import DetDataSample, TrackDataSample
 from torch.nn import functional as F
 
@@ -152,20 +152,32 @@ def test_a_real_model_predicts_what_the_hosts_inference_does(videos, tmp_path):
             assert np.array_equal(np.zeros_like(expected) if mask is None else decode(mask), expected)
 
 
-@pytest.mark.parametrize("tta", [None, [48, 64]])
-def test_one_clip_of_the_whole_video_without_filter_is_whole_video_inference(model, make_video, tta):
+@pytest.mark.parametrize(("tta", "clip_frames"), [(None, 5), (None, 8), ([48, 64], 5)])
+def test_one_clip_of_all_queries_is_whole_video_inference(model, make_video, monkeypatch, tta, clip_frames):
+    """A video shorter than a clip is one clip."""
+    monkeypatch.setattr(type(model.track_head), "kept_queries", lambda self, logits: logits[:, 0] == logits[:, 0])
     video, whole_video = make_video(5), {**INFERENCE, "tta": tta}
     whole = predict_video(model, video, whole_video, [1, 2, 3])
-    clip = {**CLIPS, "clip_frames": 5, "tta": tta}
+    clip = {**CLIPS, "clip_frames": clip_frames, "tta": tta}
     assert predict_video(model, video, clip, [1, 2, 3]) == whole
 
 
 def test_clips_cover_every_frame_of_what_is_found(model, make_video):
     found = predict_video(model, make_video(7), {**CLIPS, "stride": 2}, [1, 2, 3])
     assert [len(of_query) for of_query in found.masks.values()] == [7] * len(found.masks)
-    assert len(found.by_query) == 4
-    strict = predict_video(model, make_video(7), {**CLIPS, "min_score": 0.99}, [1, 2, 3])
-    assert len(strict.masks) <= len(found.masks)
+
+
+def test_clips_give_every_track_and_class_above_a_score_and_ten_tracks_to_choose_from(make_video):
+    model, video = thin_model("ours"), make_video(7)
+    clips = {**CLIPS, "topk": None, "min_overlap": 0.99}
+    everything = predict_video(model, video, clips, [1, 2, 3])
+    num_tracks = len(everything.by_class) // 3
+    assert num_tracks > 10  # ten queries of each of five clips
+    assert len(everything.by_query) == 10
+    score = everything.by_class[num_tracks].score
+    strict = predict_video(model, video, {**clips, "min_class_score": score}, [1, 2, 3])
+    assert strict.by_class == tuple(each for each in everything.by_class if each.score > score)
+    assert strict.by_query == everything.by_query
 
 
 def test_equal_views_average_to_one_of_them(model, make_video):
@@ -195,11 +207,6 @@ def test_tta_depends_on_the_seed_through_the_pivot_alone(model, make_video):
     scores = [sorted(each.score for each in result.by_class) for result in results]
     assert len(scores) == 2
     assert predict_video(model, video, tta, [1, 2, 3], seed=pivots[0]) in results
-
-
-def test_videos_shorter_than_a_clip_are_found_before_the_first_is_predicted(videos, tmp_path):
-    with pytest.raises(UserError, match=r"^Set inference.clip_frames to 3 or less: video 5 has 3 frames, a clip has 4"):
-        next(predict_split(KnownModel(PROBS), videos, tmp_path, {**CLIPS, "clip_frames": 4}))
 
 
 @pytest.mark.gpu

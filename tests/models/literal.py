@@ -51,7 +51,7 @@ def mask_of(mask_logits, size):
     return torch.stack([row if row.any() else torch.ones_like(row) for row in mask]), margin
 
 
-def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions):
+def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, recurrence=True):
     """Sec. 3.1 for one clip.
 
     Args:
@@ -60,6 +60,7 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions):
         memories: Three of (T, C, H_l, W_l), low resolution first.
         masks: M of every layer, (T, N, L) bool; predicted here if None.
         code: Positions (L, C) of a height, a width and C channels.
+        recurrence: Whether Q^{t-1} is what Eq. (2) says; else the clip-level queries.
 
     Returns:
         Class logits (N, K) and mask logits (N, T, H, W) of every prediction, and how near to 0 a mask logit came.
@@ -74,7 +75,7 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions):
         return classes, torch.stack([torch.einsum("nc,chw->nhw", e, f) for e, f in zip(embeds, mask_features)], dim=1)
 
     outputs = [predict(clip, [clip] * num_frames)]
-    for i, layer in enumerate(decoder):
+    for i, layer in enumerate(head._layers()):
         level = i % 3
         height, width = memories[level].shape[-2:]
         positions = code(height, width, clip.shape[1]).to(clip)
@@ -96,6 +97,7 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions):
             previous = mixed.chunk(2)[0]
             previous = layer.norms[2](previous + feed_forward(layer.ffn, previous))
             frames.append(previous)
+            previous = previous if recurrence else clip
         everything, everything_pos = torch.cat(frames), pos.repeat(num_frames, 1)
         seen = attn(layer.temporal_attn, clip + pos, everything + everything_pos, everything)
         clip = layer.clip_norms[0](clip + seen)

@@ -7,12 +7,17 @@ from mmdet.registry import MODELS
 def test_classes_start_at_their_prior(build):
     head = build("ours").track_head
     assert head.cls_embed.bias.sigmoid().tolist() == pytest.approx([0.01] * 3)
-    assert build("ours", focal=None).track_head.cls_embed.out_features == 4
+    assert build("ours", class_loss="softmax").track_head.cls_embed.out_features == 4
 
 
 def test_an_unknown_sum_is_refused(thin):
     with pytest.raises(ValueError, match=r"cross_frame_sum must be 'sum' or 'mean', got 'max'; set it in model"):
         MODELS.build(thin("ours", cross_frame_sum="max")["track_head"])
+
+
+def test_times_of_keys_are_refused_since_they_would_change_nothing(thin):
+    with pytest.raises(ValueError, match=r"^key_positions must be '2d', got '3d'"):
+        MODELS.build(thin("ours", key_positions="3d")["track_head"])
 
 
 def test_an_image_decoder_fits_only_where_asked(build):

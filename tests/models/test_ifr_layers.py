@@ -20,10 +20,10 @@ def random_shape(draws):
     return {"num_clips": min(num_clips, 2), "num_frames": num_frames, "num_queries": 1 + num_queries, "size": size}
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed):
+@pytest.mark.parametrize(("seed", "recurrence"), [*((seed, True) for seed in range(6)), (0, False), (1, False)])
+def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed, recurrence):
     shape = random_shape(torch.Generator().manual_seed(seed))
-    head, draws = make_head(seed, num_queries=shape["num_queries"])
+    head, draws = make_head(seed, num_queries=shape["num_queries"], recurrence=recurrence)
     frames = make_frames(draws, shape["num_clips"] * shape["num_frames"], 16, shape["size"])
     inputs = [frames.mask_features, *frames.memories]
     for x in inputs:
@@ -33,7 +33,8 @@ def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed):
     def code(height, width, _):  # the host's code is in single precision
         return head.decoder_positional_encoding(torch.zeros(1, height, width))[0].flatten(1).T
 
-    slow, margins = zip(*(literal.ifr_decoder(head, *clip, code=code) for clip in clips_of(frames, shape["num_clips"])))
+    clips = clips_of(frames, shape["num_clips"])
+    slow, margins = zip(*(literal.ifr_decoder(head, *clip, code=code, recurrence=recurrence) for clip in clips))
     assert min(margins) > 1e-6
     parameters = [p for name, p in head.named_parameters() if not name.startswith("pixel_decoder")]
     ours, theirs = [], []

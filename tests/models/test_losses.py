@@ -10,3 +10,11 @@ def test_focal_loss_is_the_written_one_and_counts_no_object_as_no_class():
     cls_logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     classes = torch.tensor([0, 3, 2, 3, 1])
     torch.testing.assert_close(FocalClasses(0.25, 2.0).loss(cls_logits, classes), literal.focal(cls_logits, classes))
+
+
+def test_the_best_queries_of_a_clip_are_kept_where_no_class_says_which_are_none():
+    logits = torch.full((14, 3), -4.0)
+    best = [13, 2, 3, 5, 7, 8, 9, 10, 11, 12]
+    logits[best, torch.arange(10) % 3] = torch.linspace(-3, 2, 10)
+    assert FocalClasses(0.25, 2.0).kept(logits).nonzero().flatten().tolist() == sorted(best)
+    assert FocalClasses(0.25, 2.0).kept(logits[:4]).tolist() == [True] * 4

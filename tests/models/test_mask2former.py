@@ -4,12 +4,15 @@ Also tests: ifrvis.models.decoding, ifrvis.models.host_configs.
 """
 
 import copy
+import math
 
 import pytest
 import torch
 from mmdet.registry import MODELS
 from models.conftest import features
 from models.host import host_head_cfg
+
+from ifrvis.models.decoding import FrameFeatures
 
 
 def test_predictions_are_the_hosts(build, thin, make_clip):
@@ -87,3 +90,39 @@ def test_a_received_config_is_left_as_it_was(thin):
     before = copy.deepcopy(config)
     MODELS.build(config["track_head"])
     assert config == before
+
+
+@pytest.mark.parametrize("method", ["mask2former", "ours"])
+def test_decoder_layers_start_xavier_uniform_unless_the_hosts_start_is_asked_for(build, method):
+    for option, is_uniform in (("xavier_uniform", True), ("xavier_normal", False)):
+        head = build(method, decoder_init=option).track_head
+        for layer in head._layers():
+            for weight in (p.detach() for p in layer.parameters() if p.dim() > 1):
+                bound = math.sqrt(6 / sum(weight.shape))
+                assert float(weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.25)
+                assert bool(weight.abs().max() <= bound) == is_uniform
+
+
+def test_positions_of_keys_without_time_are_an_option(build):
+    """Then a clip is a set of frames: their order changes nothing but the order of the masks."""
+    draws = torch.Generator().manual_seed(0)
+    maps = [torch.randn(3, 16, s, 2 * s, generator=draws) for s in (8, 1, 2, 4)]
+    frames = FrameFeatures(maps[0], maps[1:])
+    order = torch.tensor([2, 0, 1])
+    for option, same in (("2d", True), ("3d", False)):
+        head = build("mask2former", key_positions=option).track_head
+        one, other = (head.decode_layers(each, 1)[-1].cls_logits for each in (frames, frames[order]))
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5) == same
+
+
+def test_a_random_decoder_is_an_option(build):
+    image = build("mask2former").state_dict().keys()
+    random = build("mask2former", copy_image_decoder=False).state_dict().keys()
+    assert image - random == {name for name in image if ".transformer_decoder.layers." in name}
+    assert len(random) == len(image)
+
+
+@pytest.mark.parametrize("option", ["class_loss", "key_positions", "decoder_init"])
+def test_an_unknown_option_is_refused(thin, option):
+    with pytest.raises(ValueError, match=f"^{option} must be '.*' or '.*', got 'new'; set it in model.track_head"):
+        MODELS.build(thin("mask2former", **{option: "new"})["track_head"])

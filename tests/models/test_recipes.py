@@ -85,8 +85,8 @@ def test_a_row_has_the_papers_settings(name):
     iterations, milestone = (6000, 4000) if row.dataset == "ytvis19" else (8000, 5500)
     assert (train["iterations"], train["schedule"]) == (iterations, {"milestones": [milestone], "gamma": 0.1})
     assert (train["global_batch"], train["precision"], train["stills"], train["threads"]) == (16, "amp", None, 1)
-    assert train["sampler"] == {"num_frames": 2, "frame_range": 20}
-    assert train["pipeline"] == {"sides": [360, 480], "max_side": 1333, "flip": 0.5}
+    assert train["sampler"] == {"num_frames": 2, "frame_range": 20, "redraw_empty": False}
+    assert train["pipeline"] == {"sides": [360, 480], "max_side": 1333, "flip": 0.5, "resize": "pillow"}
     assert (train["optimizer"]["lr"], train["optimizer"]["weight_decay"]) == (1e-4, 0.05)
     assert (train["optimizer"]["backbone_lr_mult"], train["optimizer"]["clip_grad"]) == (0.1, 0.01)
     assert train["init"] == f"mask2former_{row.backbone}_coco_instance"

@@ -83,11 +83,15 @@ def test_host_mask_loss_restores_the_hosts_losses(build, thin, make_clip, num_fr
         torch.testing.assert_close(ours[name], theirs[name].reshape(()), rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("lambda_e", [0.0, 0.3])
-@pytest.mark.parametrize("cross_frame_sum", ["sum", "mean"])
+@pytest.mark.parametrize(
+    ("method", "lambda_e", "cross_frame_sum"),
+    [*(("ours", value, of) for value in (0.0, 0.3) for of in ("sum", "mean")), ("mask2former", 0.0, "sum")],
+)
 @pytest.mark.parametrize("num_frames", [1, 2, 5])
-def test_losses_are_the_equations(build, make_clip, num_frames, cross_frame_sum, lambda_e):
-    model = build("ours", lambda_e=lambda_e, cross_frame_sum=cross_frame_sum)
+def test_losses_are_the_equations(build, make_clip, num_frames, method, lambda_e, cross_frame_sum):
+    """Also of the baseline with a focal loss."""
+    options = {"lambda_e": lambda_e, "cross_frame_sum": cross_frame_sum} if method == "ours" else {}
+    model = build(method, class_loss="focal", **options)
     head = model.track_head
     shown = [[1] * num_frames, [1] * num_frames, [0] * (num_frames - 1) + [1]]
     clips = [make_clip(shown[: 2 + b], draw_key=(1, 2, b)) for b in range(2)]
@@ -171,7 +175,8 @@ def test_micro_batches_add_up_to_the_whole_batch(build, make_clip, method):
         ("mask2former", {}),
         ("mask2former", {"class_target_from_last_frame": True}),
         ("ours", {}),
-        ("ours", {"focal": None}),
+        ("ours", {"class_loss": "softmax"}),
+        ("mask2former", {"class_loss": "focal"}),
     ],
 )
 @pytest.mark.parametrize("shown", [[], [[1, 0]], [[1], [1]], [[1, 1]] * 8], ids=["none", "one", "a frame", "too many"])

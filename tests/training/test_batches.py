@@ -72,7 +72,7 @@ def test_samples_say_what_the_models_ask_for(batches):
         }
         for clip, image, sample in zip(batch.clips, inputs["inputs"], inputs["data_samples"], strict=True):
             assert image.dtype == torch.uint8
-            assert torch.equal(image.permute(0, 2, 3, 1), torch.from_numpy(clip.images))
+            assert torch.equal(image, torch.from_numpy(clip.images))
             meta = sample[0].metainfo
             assert meta["draw_key"] == (5, clip.draw.iteration, clip.draw.position)
             assert meta["img_shape"] == clip.draw.size
@@ -102,7 +102,8 @@ from ifrvis.datasets.clips import ClipSampler
 from ifrvis.datasets.ytvis import read_annotations
 from ifrvis.training.batches import global_batches
 annotations = read_annotations(Path(sys.argv[1]))
-settings = dict(global_batch=3, num_frames=2, frame_range=3, sides=[200], max_side=1000, flip=0.5)
+settings = dict(global_batch=3, num_frames=2, frame_range=3, redraw_empty=False)
+settings |= dict(sides=[200], max_side=1000, flip=0.5, resize="pillow")
 sampler = ClipSampler(annotations, seed=0, **settings)
 batches = global_batches(sampler, annotations, Path(sys.argv[2]), start=0, stop=99, workers=1)
 next(batches)

@@ -130,7 +130,7 @@ def test_one_file_serves_both_methods_and_equal_weights_give_equal_bytes(source,
     assert description["source"] == {"file": "source.pth", "sha256": sha256_file(path), "names": "MMDetection"}
     assert list(ours.random) == [
         "class head: its classes are others",
-        "IFR decoder layers: random, as the paper states",
+        "decoder layers: random, as the recipe says",
     ]
     assert any("layers.0.cross_attn" in name for name in ours.unused)
     assert not any("transformer_decoder.layers" in name for name in baseline.unused)

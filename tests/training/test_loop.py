@@ -38,7 +38,7 @@ def differing(one: torch.nn.Module, other: torch.nn.Module) -> list[str]:
 
 
 def predict(model, split, path: Path) -> bytes:
-    inference = {"mode": "whole", "side": 64, "max_side": 200, "topk": 5}
+    inference = {"mode": "whole", "side": 64, "max_side": 200, "resize": "pillow", "topk": 5}
     write_predictions(path, predict_split(model, split.annotations, split.frames_root, inference))
     assert len(read_predictions(path, split.annotations)) == 4
     return path.read_bytes()

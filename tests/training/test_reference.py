@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.models.mask2former import Mask2FormerVISHead
 from ifrvis.training.build import build_model, load_initial_weights
 from ifrvis.training.convert import convert, model_shapes
 from ifrvis.training.foreign import read_foreign
@@ -27,13 +25,6 @@ THIN = {
     "decoder": {"num_layers": 3, "num_heads": 4, "feedforward_channels": 48},
     "in_channels": [16, 32, 64, 128],
 }
-
-
-@MODELS.register_module()
-class Mask2FormerOfImages(Mask2FormerVISHead):
-    """One frame, without a code of its time: what an image model is."""
-
-    time_positions = False
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +43,7 @@ def config(backbone):
     model = compose("mask2former", backbone, "ytvis19", load_profile("paper"), num_classes=3).model
     if backbone == "swin-t":
         model["backbone"].update(embed_dims=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 2, 4])
-        model["track_head"].update(THIN, type="Mask2FormerOfImages")
+        model["track_head"].update(THIN, key_positions="2d")  # one frame, without a code of its time: an image
     return model
 
 

@@ -6,7 +6,9 @@ model = {
         "type": "IFRHead",
         "lambda_e": 0.3,
         "cross_frame_sum": "sum",
-        "focal": {"alpha": 0.25, "gamma": 2.0, "prior": 0.01},
+        "recurrence": True,
+        "class_loss": "focal",
+        "key_positions": "2d",
         "copy_image_decoder": False,
     }
 }

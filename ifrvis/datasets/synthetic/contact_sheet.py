@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.clips import read_frame
+from ifrvis.datasets.frames import read_frame
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Annotations, Track, Video, read_annotations
 from ifrvis.errors import UserError

@@ -27,7 +27,7 @@ OPTIONAL: dict[str, type] = {
     "train.optimizer.clip_grad": float,
     "inference.tta": list,
     "inference.clip_frames": int,
-    "inference.min_score": float,
+    "inference.topk": int,
 }
 ANY_LENGTH = ("train.pipeline.sides", "train.schedule.milestones")
 
@@ -216,7 +216,7 @@ def choose_inference(kept: Config, overrides: Config) -> Config:
 def _what_matters(inference: Config) -> Config:
     """Inference without the options that its mode does not read, so that they change no identity."""
     if inference["mode"] == "whole":
-        unread = {"min_score", "min_overlap"}
+        unread = {"min_class_score", "min_overlap"}
         inference = {**inference, "clip_frames": None, "stride": 1}
     else:
         unread = set()

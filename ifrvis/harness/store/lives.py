@@ -28,7 +28,7 @@ class MixedIn(Model):
     """Pseudo-videos among the clips: of which stills, and their share."""
 
     dataset: str
-    ratio: float = Field(gt=0, lt=1)
+    ratio: float | None = Field(gt=0, lt=1)  # None: that of their numbers
 
     @classmethod
     def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":

@@ -82,10 +82,11 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
         return with_set(overrides).inference
 
     plain = composed({})
-    assert plain.keys() == {"mode", "side", "max_side", "topk", "clip_frames", "stride", "tta"}  # as before clips came
-    assert composed({"inference.stride": 3, "inference.min_score": 0.5, "inference.flip": True}) == plain
+    assert plain.keys() == {*["mode", "side", "max_side", "resize", "topk", "clip_frames", "stride", "tta"]}
+    assert composed({"inference.stride": 3, "inference.min_class_score": 0.5, "inference.flip": True}) == plain
     clips = {"inference.mode": "clips", "inference.clip_frames": 3}
-    assert composed(clips) != composed({**clips, "inference.min_score": None})
+    assert composed(clips) != composed({**clips, "inference.min_class_score": 0.5})
+    assert composed({"inference.topk": None}) != plain
     assert composed({"inference.tta": [64]}) != composed({"inference.tta": [64], "inference.flip": True})
 
 
@@ -97,7 +98,7 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
         ({"inference.mode": "clips", "inference.clip_frames": 2, "inference.stride": 3}, "stride from 1 to that"),
         ({"inference.tta": []}, r"to what lies in \[1, inf\): it is \[\]"),
         ({"inference.tta": [0]}, r"to what lies in \[1, inf\): it is \[0\]"),
-        ({"inference.min_score": "much"}, "plain number"),
+        ({"inference.min_class_score": "much"}, "plain number"),
     ],
 )
 def test_inference_that_cannot_be_done_is_refused(overrides, message):
@@ -111,7 +112,7 @@ def test_a_kept_inference_can_be_changed():
     kept = with_set({}).inference
     assert choose_inference(kept, {}) == kept
     changed = choose_inference(kept, {"inference.mode": "clips", "inference.clip_frames": 5})
-    assert (changed["clip_frames"], changed["min_score"], changed["side"]) == (5, 0.05, 64)
+    assert (changed["clip_frames"], changed["min_class_score"], changed["side"]) == (5, 0.01, 64)
     with pytest.raises(UserError, match="no such key"):
         choose_inference(kept, {"train.iterations": 3})
 

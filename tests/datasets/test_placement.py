@@ -1,0 +1,70 @@
+"""Sizes are the official ones; with a crop, images and masks show the same part of the frame."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ifrvis.datasets.placement import Placing, resized_size
+
+CROP = {"probability": 0.5, "sides": [40, 50], "smallest": 30, "largest": 45}
+SEQFORMER = {"sides": [28, 36], "max_side": 60, "resize": "pillow", "truncate": True, "crop": CROP}
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "max_side", "expected"),
+    [
+        ((720, 1280), 360, 1333, (360, 640)),
+        ((1280, 720), 480, 1333, (853, 480)),
+        ((100, 1000), 360, 1333, (133, 1333)),  # the longest side binds
+        ((1, 16384), 32, 64, (1, 64)),
+    ],
+)
+def test_resized_size_is_the_official_one(size, side, max_side, expected):
+    assert resized_size(*size, side=side, max_side=max_side) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "expected"),
+    [
+        ((720, 1280), 352, (352, 625)),
+        ((1280, 720), 288, (512, 288)),
+        ((720, 1280), 512, (432, 768)),
+        ((9, 9), 288, (288, 288)),
+    ],
+)
+def test_truncated_sizes_are_those_of_detr(size, side, expected):
+    assert resized_size(*size, side=side, max_side=768, truncate=True) == expected
+
+
+def test_half_of_the_frames_are_resized_cropped_and_resized_again(rng):
+    placing, source = Placing(**SEQFORMER), (48, 64)
+    drawn = [placing.draw(rng, source) for _ in range(400)]
+    cropped = [each for each in drawn if each.window != (0, 0, *source)]
+    assert 150 < len(cropped) < 250
+    assert {min(each.first) for each in cropped} == {40, 50}
+    assert {min(each.size) for each in drawn} == {28, 36}
+    for top, left, height, width in (each.window for each in cropped):
+        assert 30 <= height <= 45
+        assert 30 <= width <= 45
+        assert top >= 0
+        assert left >= 0
+    assert all(a + b <= full for each in cropped for a, b, full in zip(each.window, each.window[2:], each.first))
+    assert {each.window[2] for each in cropped} == {*range(30, 46)}
+
+
+def by_pillow(picture, placement, how):
+    top, left, height, width = placement.window
+    first = Image.fromarray(picture).resize(placement.first[::-1], how)
+    window = first.crop((left, top, left + width, top + height))
+    return np.asarray(window.resize(placement.size[::-1], how), int)
+
+
+def test_images_and_masks_go_the_way_of_pillow_step_by_step(rng):
+    image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+    mask = rng.random((48, 64)) < 0.5
+    for _ in range(20):
+        placement = Placing(**SEQFORMER).draw(rng, (48, 64))
+        expected = by_pillow(image, placement, Image.Resampling.BILINEAR)
+        assert np.abs(np.moveaxis(placement.frame(image), 0, 2) - expected).max() <= 2  # one grey level a step
+        expected = by_pillow(mask.astype(np.uint8), placement, Image.Resampling.NEAREST)
+        assert np.array_equal(mask[placement.sources(0)][:, placement.sources(1)], expected)
