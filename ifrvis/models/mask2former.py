@@ -24,6 +24,7 @@ from torch import Generator, Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
 from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, full_precision
+from ifrvis.models.deformable import adopt
 from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
 from ifrvis.models.losses import PointSampling, layer_masks, mask_cost, mask_losses, weighted_cross_entropy
 from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets, match_instances
@@ -92,6 +93,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             loss_cls=ConfigDict(type="CrossEntropyLoss", class_weight=[1.0] * num_classes + [no_object_weight]),
             init_cfg=init_cfg,
         )
+        adopt(self.pixel_decoder)
         self.loss_weights = dict(loss_weights)
         self.no_object_weight = no_object_weight
         self.class_loss = functools.partial(weighted_cross_entropy, no_object_weight=no_object_weight)
