@@ -16,9 +16,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench_ap import write
+
+if TYPE_CHECKING:
+    from ifrvis.evaluation.scores import Scores
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -81,19 +84,21 @@ def finish_runs(table: Path, folder: Path) -> None:
     """Give every run of the table an attempt that completed and a record of the size of a real one."""
     from unittest import mock
 
+    from made_records import record_of
+
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_table
     from ifrvis.harness.store.attempts import claim
+    from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import publish_record
-    from ifrvis.harness.store.runs import Results
 
-    roots = {"data_root": folder / "data", "results": Results(folder / "results")}
+    roots = {"data_root": folder / "data", "store": Store(folder / "results")}
     request = Request((load_table(str(table)),), load_profile("smoke"), **roots)
     with mock.patch("os.fsync"):
         for training in make_plan(request).trainings:
-            run = training.run(request.results)
+            run = training.run(request.store)
             run.write_spec(training.spec)
             attempt = claim(run, {"name": training.name, "train_sig": training.sig})
             assert attempt is not None
@@ -101,20 +106,16 @@ def finish_runs(table: Path, folder: Path) -> None:
             (evaluation,) = training.evaluations
             assert training.sig is not None
             assert evaluation.sig is not None
-            record = {**record_of(training, run), "train_sig": training.sig, "eval_sig": evaluation.sig}
-            publish_record(request.results.record("smoke", training.name, training.sig, evaluation.sig), record)
+            publish_record(request.store, record_of(training, evaluation, scores=scores_of(training.seed)))
 
 
-def record_of(training: Any, run: Any) -> dict[str, Any]:
-    scores = {f"metric{number}": number / 7 for number in range(30)}
-    return {
-        **{"name": training.name, "profile": "smoke", "dataset": "smoke19", "protocol": "heldout"},
-        **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
-        "metrics": {**dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + training.seed / 100), **scores},
-        "tracking": dict.fromkeys(("all", "common", "matched"), scores),
-        **{"files": {}, "spec": run.read_spec(), "provenance": {"versions": dict.fromkeys(map(str, range(20)), "1.2")}},
-        "attempts": [{"reason": "running", "kind": "", "seconds": 4.0}],
-    }
+def scores_of(seed: int) -> "Scores":
+    """As many numbers as a real record has."""
+    from ifrvis.evaluation.scores import RANGES, RECORDED, Scores, Tracked
+
+    metrics = {name: seed if name == "IDs" else 0.5 + seed / 100 for name in RANGES}
+    tracked = Tracked(threshold=0.5, metrics=metrics)
+    return Scores(metrics=metrics, per_category={"1": metrics}, tracking=dict.fromkeys(RECORDED, tracked))
 
 
 def overhead(folder: Path) -> float:
@@ -126,16 +127,16 @@ def overhead(folder: Path) -> float:
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_table
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
     profile = load_profile("smoke")
     profile = dataclasses.replace(profile, pretraining=None, set={**profile.set, "train.init": None})
     rows = ("mask2former-r50-ytvis19",)
     request = Request(
-        (load_table("table1"),), profile, rows, 1, data_root=folder / "data", results=Results(folder / "results")
+        (load_table("table1"),), profile, rows, 1, data_root=folder / "data", store=Store(folder / "results")
     )
     start = time.perf_counter()
     queue = LocalQueue(make_plan(request).to_run, request, jobs=1, run_attempt=fake_worker.run_attempt)

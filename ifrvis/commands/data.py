@@ -78,8 +78,6 @@ def _split(arguments: argparse.Namespace) -> int:
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
     parser.add_argument("--decode", action="store_true", help="decode every frame, as training does")
-    text = "write the training annotations to OUT with what is safe to put right"
-    parser.add_argument("--fix", type=Path, metavar="OUT", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
 
@@ -104,8 +102,6 @@ def _check(arguments: argparse.Namespace) -> int:
         print(json.dumps([{**asdict(each), "annotation": str(each.annotation)} for each in checked], indent=1))
     else:
         print("\n".join(line for each in checked for line in _check_lines(each)))
-    if arguments.fix:
-        _fix(checked[0].annotation, arguments.fix)
     kinds = {finding.kind for each in checked for finding in each.findings if finding.level == "error"}
     return 2 if kinds == {"missing"} else 1 if kinds else 0
 
@@ -118,20 +114,6 @@ def _check_lines(checked: Any) -> list[str]:
         state, counts = "not here", ""
     lines = [f"{checked.role}: {state}; {checked.annotation}{counts}"]
     return lines + [f"  {finding.level}, {finding.kind}: {finding.text}" for finding in checked.findings]
-
-
-def _fix(annotation: Path, out: Path) -> None:
-    import json
-    import sys
-
-    from ifrvis.datasets.check import fixed
-    from ifrvis.files import publish_once
-
-    content, done = fixed(annotation)
-    if not publish_once(out, json.dumps(content)):
-        raise UserError(f"Give --fix a new file: {out} exists.")
-    shown = f": {'; '.join(done[:20])}{'; ...' * (len(done) > 20)}" if done else ""
-    print(f"wrote {out}, {len(done)} things put right{shown}", file=sys.stderr)
 
 
 def _stats_arguments(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
-    group.add_argument("--profile", default="paper", help="paper, mini, smoke, or a YAML file (default: paper)")
+    group.add_argument("--profile", help="paper, mini, smoke, or a YAML file (default: paper)")
     root_arguments(parser)
 
 
@@ -89,30 +89,32 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace) -> _Recipe:
     from ifrvis.harness.spec.compose import parse_override
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
     overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
     if not path.is_file():
-        folder = Results(arguments.results).one_run_named(arguments.model).folder
+        folder = Store(arguments.results).one_run_named(arguments.model).folder
         return _recipe_of_run(folder, None, overrides, arguments.dataset)
-    folders = (each for each in path.resolve().parents if (each / "spec.json").is_file())
-    if folder := next(folders, None):
-        return _recipe_of_run(folder, path, overrides, arguments.dataset)
+    for folder in path.resolve().parents:
+        if (folder / "spec.json").is_file():
+            return _recipe_of_run(folder, path, overrides, arguments.dataset)
     return _recipe_of_file(arguments, path, overrides)
 
 
 def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], dataset: str | None) -> _Recipe:
     """What a run was trained as and asked for; its newest checkpoint if `path` is None."""
     from ifrvis.files import read_json
+    from ifrvis.harness.spec.allowed import check_training
     from ifrvis.harness.spec.compose import choose_inference
     from ifrvis.harness.store.attempts import attempts_of
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
     from ifrvis.training.checkpoints import newest_valid
 
     spec = read_json(folder / "spec.json", "the configuration of a run")
     signature = str(spec.get("train_sig")) if isinstance(spec, dict) else ""
-    run = Results(folder.parents[1]).run(folder.name.rpartition("-")[0], signature)
-    train, attempts = run.read_spec()["train"], attempts_of(run)
+    run = Store(folder.parents[1]).run(folder.name.rpartition("-")[0], signature)
+    train, attempts = run.read_spec().train, attempts_of(run)
+    check_training(train.model_dump(), f"{folder}/spec.json")
     if not attempts:
         raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
     job = attempts[-1].submission()
@@ -122,14 +124,15 @@ def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], d
         if not path.exists():
             raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
     inference = choose_inference(job["evaluations"][0]["inference"], overrides)
-    return _Recipe(path, train["model"], inference, dataset or job["dataset"], train["seed"])
+    return _Recipe(path, train.model, inference, dataset or job["dataset"], train.seed)
 
 
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:
     """What the options say that a file was trained as."""
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.harness.spec.compose import compose, load_profile
-    from ifrvis.harness.spec.tables import Row
+    from ifrvis.harness.spec.compose import compose
+    from ifrvis.harness.spec.profiles import default_profiles, load_profile
+    from ifrvis.harness.spec.recipes import names_of
 
     method, backbone, dataset = arguments.method, arguments.backbone, arguments.dataset
     if not (method and backbone and dataset):
@@ -137,8 +140,9 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
             f"Say with --method, --backbone and --dataset what {path} was trained as: it is in no run's folder."
         )
     num_classes = load_dataset(dataset, arguments.data_root).config.categories
-    row = Row(f"{method}-{backbone}-ytvis19", method, backbone, "ytvis19")
-    composed = compose(row, load_profile(arguments.profile), overrides, num_classes=num_classes)
+    profile = load_profile(arguments.profile) if arguments.profile else default_profiles()[0]
+    schedule = names_of("schedules")[0]  # any: the model is the same
+    composed = compose(method, backbone, schedule, profile, {"--set": overrides}, num_classes=num_classes)
     if composed.not_implemented:
         raise UserError(f"Correct --method and --backbone: {composed.not_implemented}.")
     return _Recipe(path, composed.model, composed.inference, dataset, 0)
@@ -200,11 +204,12 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
 
 
 def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
-    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.catalog import Role, load_dataset
     from ifrvis.inference.sources import dataset_source
 
     known = load_dataset(dataset, data_root)
-    roles = ("full", "heldout", "dev", "pretrain") if known.config.server is None else ("full", "server")
+    on_disk: tuple[Role, ...] = ("full", "heldout", "dev", "pretrain")
+    roles = on_disk if known.config.server is None else ("full", "server")
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]
     if not splits:
         raise UserError(known.split("full").missing)

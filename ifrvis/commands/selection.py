@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ifrvis.harness.plan.plan import Plan, Request
-    from ifrvis.harness.spec.compose import Profile
+    from ifrvis.harness.plan.plan import Request
 
 
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
@@ -59,17 +58,23 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     Raises:
         UserError: If a table, a profile or an option is wrong.
     """
+    from ifrvis.harness.jobs.launch import choose_profile
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
-    profile, why = _profile(arguments)
+    on_cluster, why = getattr(arguments, "cluster", None) is not None, "as asked"
+    if arguments.profile:
+        profile = load_profile(arguments.profile)
+    else:
+        profile, why = choose_profile(arguments.data_root, on_cluster=on_cluster)
     request = Request(
         tables=tuple(load_tables(arguments.tables)),
         profile=profile,
         data_root=arguments.data_root,
-        results=Results(arguments.results),
+        store=Store(arguments.results),
         rows=tuple(arguments.rows.split(",")) if arguments.rows else None,
         num_seeds=arguments.seeds,
         overrides=dict(parse_override(text) for text in arguments.set),
@@ -78,42 +83,6 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why
-
-
-def _profile(arguments: argparse.Namespace) -> tuple["Profile", str]:
-    """The profile asked for; else `paper` where its data are, and a GPU or a cluster; else `mini`."""
-    from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.harness.jobs.machine import gpus
-    from ifrvis.harness.spec.compose import load_profile
-
-    if arguments.profile:
-        return load_profile(arguments.profile), "as asked"
-    on_cluster = getattr(arguments, "cluster", None) is not None
-    if not (gpus() or on_cluster):
-        return load_profile("mini"), "no GPU here"
-    paper = load_profile("paper")
-    for name in sorted(set(paper.datasets.values())):
-        missing = load_dataset(name, arguments.data_root).split("train").missing
-        if missing:
-            return load_profile("mini"), f"the data of profile paper are not all here: {missing}"
-    return paper, f"its data are here, and a {'cluster was given' if on_cluster else 'GPU is'}"
-
-
-def planned(request: "Request") -> "Plan":
-    """The plan of a request, once the scheduler has said which jobs of its runs, if any are on a cluster, are gone."""
-    from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.store.attempts import latest
-
-    plan = make_plan(request)
-    living = [each for each in plan.trainings if each.state in ("pending", "running")]
-    newest = [latest(each.run(request.results)) for each in living]
-    on_cluster = [each for each in newest if each is not None and each.place()]
-    if not on_cluster:
-        return plan
-    from ifrvis.harness.jobs.settle import settle
-
-    settle(on_cluster)
-    return make_plan(request)
 
 
 def add_command(

@@ -10,16 +10,18 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.synthetic import parameters as synthetic
-from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import check_name, construct
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
 
 Role = Literal["train", "heldout", "pretrain", "dev", "full", "server"]  # full, server: of protocol `server`
 SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain", "dev": "dev"}
@@ -51,6 +53,7 @@ class Config:
     source: str = ""
     videos: int | None = None  # of the training split, as published
     names: tuple[str, ...] = ()  # of the categories, in the order of their ids
+    schedule: str | None = None  # of the recipes that are trained on it; without one it stands in no row
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Split:
     heldout: HeldOut | None = None
     categories: int | None = None  # how many the file must have
 
-    def read(self) -> Annotations:
+    def read(self) -> "Annotations":
         """The annotations of this split's videos.
 
         Raises:
@@ -76,6 +79,8 @@ class Split:
         """
         if self.fingerprint is None or self.makeable:
             raise DataMissingError(self.missing)
+        from ifrvis.datasets.ytvis import read_annotations  # numpy, which a plan of made sets does without
+
         annotations = read_annotations(self.annotation, tracks_required=self.role != "server")
         found = len(annotations.categories)
         if self.categories not in (None, found):
@@ -194,7 +199,13 @@ class Dataset:
 
 
 def load_dataset(name: str, data_root: Path) -> Dataset:
-    """The dataset `name` of `experiments/datasets/`, or of a YAML file.
+    """The dataset `name` of `experiments/datasets/`, or of a YAML file; see `load_config`."""
+    config, path = load_config(name)
+    return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
+
+
+def load_config(name: str) -> tuple[Config, Path]:
+    """What a dataset's YAML says, and where it lies.
 
     Raises:
         UserError: If there is no such dataset or its YAML is wrong.
@@ -210,4 +221,4 @@ def load_dataset(name: str, data_root: Path) -> Dataset:
     if (config.synthetic is None) != files_given:
         raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
     heldout_rule(config.heldout)  # a name that does not exist is found now
-    return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
+    return config, path

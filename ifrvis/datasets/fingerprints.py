@@ -5,14 +5,16 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import canonical_json, sha256_bytes, sha256_file, write_atomically
 
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
 
-def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], Annotations], key: Any) -> str:
+
+def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], "Annotations"], key: Any) -> str:
     """Content of an annotation file, ids of its videos, names and sizes of their frames.
 
     The file is read again when it, or `key`, has changed; every frame is looked at every time.
@@ -38,7 +40,7 @@ def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], Annota
     return sha256_bytes(canonical_json({**known, "frames": frames}))
 
 
-def _listing(annotations: Annotations) -> dict[str, Any]:
+def _listing(annotations: "Annotations") -> dict[str, Any]:
     return {
         "annotation": sha256_file(annotations.path),
         "videos": [video.id for video in annotations.videos],

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import full_precision
+from ifrvis.models.mask2former import Mask2FormerVISHead
 
 FRAMES_TOGETHER = 80  # of the clips that are decoded together
 
@@ -121,7 +122,11 @@ def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:
 
 
 def track_clips(
-    head: nn.Module, levels: Sequence[Level], inference: Mapping[str, Any], *, on_frames: Callable[[int], None]
+    head: Mask2FormerVISHead,
+    levels: Sequence[Level],
+    inference: Mapping[str, Any],
+    *,
+    on_frames: Callable[[int], None],
 ) -> ClipTracker:
     """Decode a video clip by clip and join what is found.
 

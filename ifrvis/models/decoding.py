@@ -1,4 +1,4 @@
-"""What a decoder reads and what it gives: features of frames, predictions of a layer, a decoded clip.
+"""What a decoder reads and what it gives: features of frames, predictions of a layer, masks.
 
 Shape letters:
     F  frames, of one or several clips    B  clips    T  frames of a clip
@@ -6,13 +6,11 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from mmdet.structures.mask import mask2bbox
-from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -57,51 +55,9 @@ class LayerOutput(NamedTuple):
     mask_embeds: Tensor
 
 
-@dataclass(frozen=True)
-class DecodedClip:
-    """The last prediction for a clip or a whole video.
-
-    Attributes:
-        class_probs: (N, K) float in [0, 1], without no-object.
-        mask_embeds: (T, N, C) float.
-        mask_features: (T, C, H, W) float.
-    """
-
-    class_probs: Tensor
-    mask_embeds: Tensor
-    mask_features: Tensor
-
-    def mask_logits(self, queries: Tensor, frame: int) -> Tensor:
-        """Mask logits of some queries in one frame, (len(queries), H, W) float at stride 4."""
-        embeds = self.mask_embeds[frame, queries]
-        return full_precision(torch.einsum("nc,chw->nhw", embeds, self.mask_features[frame]))
-
-    def top_classes(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The k best pairs of query and class: queries, labels and scores, best first."""
-        scores, index = self.class_probs.flatten().topk(min(k, self.class_probs.numel()))
-        num_classes = self.class_probs.shape[1]
-        return index // num_classes, index % num_classes, scores
-
-    def instances(self, metas: Sequence[Mapping[str, Any]], k: int, *, rescale: bool) -> list[InstanceData]:
-        """The k best pairs of query and class in every frame, as the host returns them.
-
-        Args:
-            metas: Every frame's batch_input_shape, img_shape and ori_shape.
-            k: How many.
-            rescale: Masks at ori_shape, else at img_shape.
-
-        Returns:
-            Per frame masks (k, height, width) bool, bboxes, labels, scores and instances_id.
-        """
-        queries, labels, scores = self.top_classes(k)
-        results = []
-        for t, meta in enumerate(metas):
-            size = meta["ori_shape" if rescale else "img_shape"][:2]
-            logits = self.mask_logits(queries, t)
-            masks = output_logits(logits, meta["batch_input_shape"], meta["img_shape"][:2], size) > 0
-            found = {"masks": masks, "bboxes": mask2bbox(masks), "labels": labels, "scores": scores}
-            results.append(InstanceData(**found, instances_id=torch.arange(len(queries))))
-        return results
+def mask_logits(embeds: Tensor, mask_features: Tensor) -> Tensor:
+    """Mask logits of one frame, (N, H, W) float, of embeddings (N, C) and the frame's mask features (C, H, W)."""
+    return full_precision(torch.einsum("nc,chw->nhw", embeds, mask_features))
 
 
 def output_logits(

@@ -9,7 +9,6 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
-import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,18 +17,19 @@ import torch
 from mmdet.models.tracking_heads import Mask2FormerTrackHead
 from mmdet.registry import MODELS
 from mmdet.structures import TrackDataSample
+from mmdet.structures.mask import mask2bbox
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
-from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, full_precision
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, full_precision, mask_logits, output_logits
 from ifrvis.models.deformable import adopt
 from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
-from ifrvis.models.losses import PointSampling, layer_masks, mask_cost, mask_losses, weighted_cross_entropy
-from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets, match_instances
+from ifrvis.models.losses import PointSampling, SoftmaxClasses
+from ifrvis.models.supervision import Supervision
+from ifrvis.models.targets import batch_normalisers, clip_targets
 
-Draws = Generator | None  # None is torch's global generator
 _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
 
 
@@ -89,17 +89,18 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
                 "num_feats": feat_channels // 2,
                 "normalize": True,
             },
-            # The constructor asks for it; the losses in use are the functions of `losses`.
+            # The constructor asks for it; the losses in use are those of `supervision`.
             loss_cls=ConfigDict(type="CrossEntropyLoss", class_weight=[1.0] * num_classes + [no_object_weight]),
             init_cfg=init_cfg,
         )
         adopt(self.pixel_decoder)
-        self.loss_weights = dict(loss_weights)
-        self.no_object_weight = no_object_weight
-        self.class_loss = functools.partial(weighted_cross_entropy, no_object_weight=no_object_weight)
-        self.sampling = PointSampling(num_points, oversample_ratio, importance_ratio)
+        self.supervision = Supervision(
+            SoftmaxClasses(no_object_weight, num_queries),
+            dict(loss_weights),
+            PointSampling(num_points, oversample_ratio, importance_ratio),
+            host_mask_loss=host_mask_loss,
+        )
         self.topk = topk
-        self.host_mask_loss = host_mask_loss
         self.absent_class = num_classes if class_target_from_last_frame else None
 
     # From features to predictions
@@ -211,116 +212,39 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         layers = self.decode_layers(frames, len(data_samples))
         features = full_precision(frames.mask_features).unflatten(0, (len(data_samples), -1))
         with torch.autocast(features.device.type, enabled=False):  # sums over points overflow half precision
-            return self.loss_by_feat(layers, features, targets, norms)
-
-    def loss_by_feat(
-        self, layers: Sequence[LayerOutput], mask_features: Tensor, targets: Sequence[ClipTargets], norms: Normalisers
-    ) -> dict[str, Tensor]:
-        """Losses from the predictions of every layer; each layer is matched and supervised alike.
-
-        Args:
-            layers: Predictions, the last one last.
-            mask_features: (B, T, C, H, W) float.
-            targets: B clips' ground truth.
-            norms: What the sums are divided by.
-        """
-        cls_logits = full_precision(torch.stack([layer.cls_logits for layer in layers], 1))
-        embeds = full_precision(torch.stack([layer.mask_embeds for layer in layers], 1))
-        of_clips = [self._clip_losses(*clip) for clip in zip(cls_logits, embeds, mask_features, targets)]
-        cls, mask, dice = (torch.stack(values).sum(0) for values in zip(*of_clips))
-        sums = {
-            "loss_cls": self.loss_weights["cls"] * cls / self._class_divisor(norms),
-            "loss_mask": self.loss_weights["mask"] * mask / norms.num_instances,
-            "loss_dice": self.loss_weights["dice"] * dice / norms.num_instances,
-        }
-        prefixes = [f"d{i}." for i in range(len(layers) - 1)] + [""]
-        return {prefix + name: value for name, values in sums.items() for prefix, value in zip(prefixes, values)}
-
-    def _clip_losses(
-        self, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Class, mask and dice losses of one clip, each summed in every layer.
-
-        Args:
-            cls_logits: (layers, N, K + 1) float.
-            embeds: (layers, T, N, C) float.
-            features: (T, C, H, W) float.
-            target: Ground truth.
-
-        Returns:
-            Three (layers,) float.
-        """
-        cls, masks, gt_masks = [], [], target.gt_masks.to(features)
-        for i, (logits, layer_embeds) in enumerate(zip(cls_logits, embeds)):
-            draws = target.generator(i)
-            queries = self._match(i, logits, layer_embeds, features, target, draws)
-            classes = torch.full_like(logits[:, 0], self.num_classes, dtype=torch.long)
-            classes[queries[queries >= 0]] = target.labels[queries >= 0]
-            cls.append(self.class_loss(logits, classes))
-            weight = self._cross_weight(i, len(features))
-            masks.append(layer_masks(layer_embeds, queries, weight, self.sampling, draws))
-        mask, dice = mask_losses(masks, features, gt_masks, self.sampling)
-        return torch.stack(cls), mask * (len(features) if self.host_mask_loss else 1), dice
-
-    @torch.no_grad()
-    def _match(
-        self, index: int, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets, draws: Draws
-    ) -> Tensor:
-        """Match one clip by Eq. (4): the query of each instance, (M,) long."""
-        mask_logits = torch.einsum("tnc,tchw->nthw", embeds, features)
-        mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), self.sampling, draws)
-        weights = self.loss_weights
-        costs = weights["mask"] * mask + weights["dice"] * dice
-        costs = costs - weights["cls"] * self._probs(cls_logits)[:, target.labels]
-        return match_instances(costs, target.video, index)
-
-    def _probs(self, cls_logits: Tensor) -> Tensor:
-        """Probabilities of classes and no-object (a class target under `class_target_from_last_frame`), (N, K + 1)."""
-        return cls_logits.softmax(-1)
-
-    def _class_divisor(self, norms: Normalisers) -> float:
-        """The sum of class weights over all queries of the global batch."""
-        return norms.num_classed + self.no_object_weight * (norms.num_clips * self.num_queries - norms.num_classed)
-
-    def _cross_weight(self, index: int, num_frames: int) -> float:
-        """Weight of cross-frame masks in a layer's losses: one query for all frames has none."""
-        return 0.0
+            return self.supervision.losses(layers, features, targets, norms)
 
     # Testing
 
-    @torch.no_grad()
-    def decode_clip(self, feats: Sequence[Tensor]) -> DecodedClip:
-        """Decode a clip or a whole video from backbone features, four of (T, C_i, H_i, W_i)."""
-        return self.decode_frames(self.encode_frames(feats))
-
-    @torch.no_grad()
-    def decode_frames(self, frames: FrameFeatures) -> DecodedClip:
-        """Decode a clip whose frames went through the pixel decoder before: overlapping clips share that work."""
-        last = self.decode_clips(self.levels(frames), len(frames.mask_features))
-        class_probs = self.class_probs(full_precision(last.cls_logits[0]))
-        return DecodedClip(class_probs, last.mask_embeds[0], frames.mask_features)
-
     def class_probs(self, cls_logits: Tensor) -> Tensor:
         """Class probabilities without no-object, (N, K) in [0, 1]."""
-        return self._probs(cls_logits)[:, :-1]
+        return self.supervision.classes.probs(cls_logits)[:, :-1]
 
     def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
-        """Queries that are an object, (N,) bool: those whose best class is not no-object.
-
-        Args:
-            cls_logits: (N, K + 1) float.
-            min_score: For heads without a no-object class.
-        """
-        return cls_logits.argmax(-1) != self.num_classes
+        """Queries that are an object, (N,) bool; `min_score` is for heads without a no-object class."""
+        return self.supervision.classes.kept(cls_logits, min_score)
 
     @torch.no_grad()
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
-        """The best pairs of query and class of a video, frame by frame; see `DecodedClip.instances`.
+        """The best pairs of query and class of a video in every frame, as the host returns them.
 
         Args:
             x: Backbone features, four of (T, C_i, H_i, W_i).
             data_samples: The video's frames.
-            rescale: Masks at the original size.
+            rescale: Masks at ori_shape, else at img_shape.
+
+        Returns:
+            Per frame masks (topk, height, width) bool, bboxes, labels, scores and instances_id.
         """
-        metas = [frame.metainfo for frame in data_samples.video_data_samples]
-        return self.decode_clip(x).instances(metas, self.topk, rescale=rescale)
+        frames = self.encode_frames(x)
+        last = self.decode_clips(self.levels(frames), len(frames.mask_features))
+        probs = self.class_probs(full_precision(last.cls_logits[0]))
+        scores, index = probs.flatten().topk(min(self.topk, probs.numel()))
+        found = {"labels": index % self.num_classes, "scores": scores, "instances_id": torch.arange(len(scores))}
+        results = []
+        for frame, embeds, features in zip(data_samples.video_data_samples, last.mask_embeds[0], frames.mask_features):
+            meta, logits = frame.metainfo, mask_logits(embeds[index // self.num_classes], features)
+            size = meta["ori_shape" if rescale else "img_shape"][:2]
+            masks = output_logits(logits, meta["batch_input_shape"], meta["img_shape"][:2], size) > 0
+            results.append(InstanceData(masks=masks, bboxes=mask2bbox(masks), **found))
+        return results

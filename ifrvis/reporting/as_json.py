@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.records import Record
 from ifrvis.reporting.comparison import compare
 from ifrvis.reporting.figure import figure_json
-from ifrvis.reporting.frame import Record, RowState, TableState, tidy_frame
+from ifrvis.reporting.frame import RowState, TableState, tidy_frame
 from ifrvis.reporting.grid import make_grid
 from ifrvis.reporting.summary import Cell, summarise
 
@@ -31,28 +30,22 @@ def table_data(state: TableState) -> dict[str, Any]:
 
 
 def _row(state: TableState, each: RowState, cells: dict[tuple[str, str], Cell]) -> dict[str, Any]:
-    row, records = each.row, {record["seed"]: record for other, record in state.counted() if other is each}
+    row, records = each.row, {record.seed: record for other, record in state.counted() if other is each}
     return {
         **{key: getattr(row, key) for key in ("id", "group", "label", "data", "method", "backbone", "dataset", "note")},
         **{
             "state": each.state,
-            "records": {seed: record_file(state.profile, found) for seed, found in records.items()},
+            "records": {seed: found.file_name for seed, found in records.items()},
         },
         "cells": {metric: _cell(state, each, metric, cells[row.id, metric], records) for metric in state.table.metrics},
     }
 
 
 def _cell(state: TableState, each: RowState, metric: str, cell: Cell, records: dict[int, Record]) -> dict[str, Any]:
-    values = {seed: record["metrics"].get(metric) for seed, record in records.items()}
     compared = compare(state, each.row, metric, cell)
     return {
         **asdict(cell),
-        "seeds": {seed: value for seed, value in values.items() if not isinstance(value, dict | list)},
+        "seeds": {seed: record.metrics.get(metric) for seed, record in records.items()},
         **({"paper": each.row.published.get(metric, (None, None))} if state.shows_paper else {}),
         **({"against_paper": asdict(compared)} if compared else {}),
     }
-
-
-def record_file(profile: str, record: Record) -> str:
-    """The name of a record's file."""
-    return Results(Path()).record(profile, record["name"], record["train_sig"], record["eval_sig"]).name

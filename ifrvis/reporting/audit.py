@@ -7,14 +7,14 @@ from typing import Any
 from ifrvis.errors import UserError
 from ifrvis.files import read_json, sha256_bytes, sha256_file
 from ifrvis.harness.spec.tables import Table, load_table
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import read_record
-from ifrvis.harness.store.runs import Results
 from ifrvis.harness.upkeep.verify import Finding
 from ifrvis.reporting.frame import RowState, TableState
 from ifrvis.reporting.report import figure_digest, manifest_text, outputs_of, shows_of
 
 
-def verify_reports(folder: Path, results: Results) -> Iterator[Finding]:
+def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
     """Check the reports of one profile's folder, whose `manifest.json` names them."""
     path = folder / "manifest.json"
     if not path.is_file():
@@ -30,7 +30,7 @@ def verify_reports(folder: Path, results: Results) -> Iterator[Finding]:
         return
     yield Finding("verified", path)
     for _, entry in entries:
-        yield from _verify_report(entry, folder, results)
+        yield from _verify_report(entry, folder, store)
     for name, page in pages:
         (found,) = _verify_files({name: page["sha256"]}, folder)
         if found.outcome == "verified" and page["shows"] != shows_of(manifest, list(page["shows"])):
@@ -52,12 +52,12 @@ def _verify_files(digests: dict[str, str], folder: Path) -> list[Finding]:
     return found
 
 
-def _verify_report(entry: dict[str, Any], folder: Path, results: Results) -> Iterator[Finding]:
+def _verify_report(entry: dict[str, Any], folder: Path, store: Store) -> Iterator[Finding]:
     """Check the files of one report against the manifest, then against what its records give now."""
     figure = entry.get("figure", {"files": {}})
     found = _verify_files({**entry["outputs"], **figure["files"]}, folder)
     try:
-        state = _state(entry, load_table(entry["table"]), results)
+        state = _state(entry, load_table(entry["table"]), store)
     except _RecordError as error:
         found = [Finding("CHANGED", each.path, str(error)) if each.outcome == "verified" else each for each in found]
         yield from found
@@ -78,13 +78,13 @@ class _RecordError(Exception):
     """A record behind a report is missing, broken or another."""
 
 
-def _state(entry: dict[str, Any], table: Table, results: Results) -> TableState:
+def _state(entry: dict[str, Any], table: Table, store: Store) -> TableState:
     """The state that a report was made from.
 
     Raises:
         _RecordError: If a record is missing, broken or another.
     """
-    home, rows = results.root / "records" / entry["profile"], []
+    home, rows = store.records(entry["profile"]), []
     for row in table.selected(list(entry["rows"])):
         said = entry["rows"][row.id]
         try:
@@ -92,7 +92,7 @@ def _state(entry: dict[str, Any], table: Table, results: Results) -> TableState:
         except UserError as error:
             raise _RecordError(f"a record behind it is gone or was changed: {error}") from error
         for name, record in zip(said["records"].values(), records.values()):
-            if entry["records"].get(name, record["digest"]) != record["digest"]:
+            if entry["records"].get(name, record.digest) != record.digest:
                 raise _RecordError(f"{home / name} is not the record that it was made from")
         rows.append(RowState(row, said["state"], records))
     return TableState(table, entry["profile"], tuple(entry["seeds"]), tuple(rows), entry["off_spec"])

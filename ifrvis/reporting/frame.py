@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from ifrvis.harness.plan.plan import Plan, PlannedRow, State
+from ifrvis.harness.plan.plan import Plan, PlannedRow
 from ifrvis.harness.spec.tables import Row, Table
-
-Record = Mapping[str, Any]
+from ifrvis.harness.store.records import Record
+from ifrvis.harness.store.states import PlanState
 
 COLUMNS = (
     *("table", "row", "group", "label", "method", "backbone", "dataset", "profile", "protocol", "seed", "metric"),
@@ -22,7 +22,7 @@ class RowState:
     """A row, its state and the records of the seeds asked for that are there."""
 
     row: Row
-    state: State
+    state: PlanState
     records: Mapping[int, Record]
 
 
@@ -69,7 +69,7 @@ class TableState:
         """Each row with its records of the table's own protocol, in the order of the seeds."""
         for each in self.rows:
             for seed in self.seeds:
-                if seed in each.records and each.records[seed]["protocol"] == self.table.protocol:
+                if seed in each.records and each.records[seed].protocol == self.table.protocol:
                     yield each, each.records[seed]
 
 
@@ -108,9 +108,9 @@ def tidy_frame(states: Iterable[TableState]) -> pd.DataFrame:
 
 def _lines(state: TableState, row: Row, record: Record) -> Iterator[tuple[Any, ...]]:
     profile = f"{state.profile} off-spec" if state.off_spec else state.profile
-    named = (state.table.name, row.id, row.group, row.label, row.method, row.backbone, record["dataset"], profile)
+    named = (state.table.name, row.id, row.group, row.label, row.method, row.backbone, record.dataset, profile)
     for metric in state.table.metrics:
-        if not isinstance(record["metrics"].get(metric, {}), dict | list):  # it is there, and a number or null
+        if metric in record.metrics:
             published = (None, None) if state.is_smoke else row.published.get(metric, (None, None))
-            measured = (record["protocol"], record["seed"], metric, record["metrics"][metric])
-            yield (*named, *measured, *published, record["train_sig"], record["eval_sig"])
+            measured = (record.protocol, record.seed, metric, record.metrics[metric])
+            yield (*named, *measured, *published, record.train_sig, record.eval_sig)

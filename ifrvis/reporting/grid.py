@@ -78,7 +78,7 @@ def _flags(state: TableState) -> str:
 def _head(state: TableState) -> list[str]:
     declared, seeds = len(state.table.seeds), len(state.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
-    measured_on = sorted({record["dataset"] for _, record in state.counted()})
+    measured_on = sorted({record.dataset for _, record in state.counted()})
     return [
         f"profile {state.profile}" + (", off-spec" if state.off_spec else ""),
         *([f"measured on {', '.join(measured_on)}"] if measured_on else []),
@@ -159,10 +159,10 @@ def _comparison(state: TableState) -> list[str]:
 
 
 def _gaps(state: TableState, each: RowState, cells: dict[tuple[str, str], Cell]) -> list[str]:
-    found = {record["seed"] for other, record in state.counted() if other is each}
+    found = {record.seed for other, record in state.counted() if other is each}
     lost = [str(seed) for seed in state.seeds if seed not in found]
     undefined = [metric for metric in state.table.metrics if cells[each.row.id, metric].missing == UNDEFINED]
-    codes = {str(record["provenance"].get("code")) for other, record in state.counted() if other is each}
+    codes = {record.provenance.code for other, record in state.counted() if other is each}
     notes = [f"{each.row.id}: no record of seed {', '.join(lost)} ({each.state})."] if found and lost else []
     notes += [f"{each.row.id}: mixed, its records come from {len(codes)} states of the code."] if len(codes) > 1 else []
     return notes + ([f"{each.row.id}: {', '.join(undefined)} undefined in at least one seed."] if undefined else [])

@@ -7,7 +7,7 @@ from typing import Any
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_bytes, write_atomically
 from ifrvis.harness.plan.plan import Plan
-from ifrvis.reporting.as_json import record_file, table_json
+from ifrvis.reporting.as_json import table_json
 from ifrvis.reporting.figure import figure_files, figure_json
 from ifrvis.reporting.formats import claims_latex, figure_latex, latex, markdown, seeds_csv, summary_csv
 from ifrvis.reporting.frame import RowState, TableState
@@ -103,7 +103,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _entry(state: TableState, outputs: dict[str, str], figures: dict[str, bytes]) -> dict[str, Any]:
-    records = {record_file(state.profile, record): record["digest"] for _, record in state.counted()}
+    records = {record.file_name: record.digest for _, record in state.counted()}
     files = {name: sha256_bytes(data) for name, data in figures.items()}
     return {
         "table": state.table.name,
@@ -120,5 +120,5 @@ def _entry(state: TableState, outputs: dict[str, str], figures: dict[str, bytes]
 
 def _row_entry(state: TableState, each: RowState) -> dict[str, Any]:
     """What the report knew of a row: its state, and the file of the record of each seed, of any protocol."""
-    files = {str(seed): record_file(state.profile, record) for seed, record in sorted(each.records.items())}
+    files = {str(seed): record.file_name for seed, record in sorted(each.records.items())}
     return {"state": each.state, "records": files}

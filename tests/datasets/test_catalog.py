@@ -1,8 +1,11 @@
-"""A dataset's YAML, its files, and the fingerprints that are remembered."""
+"""A dataset's YAML, its files, and the fingerprints that are remembered.
+
+Also tests: ifrvis.datasets.fingerprints.
+"""
 
 import pytest
 
-from ifrvis.datasets import catalog
+from ifrvis.datasets import ytvis
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.ytvis import read_annotations
 from ifrvis.errors import UserError
@@ -60,7 +63,7 @@ def test_annotations_are_read_once_for_a_fingerprint_and_again_when_they_change(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = dataset_of(["a", "b"], "null")
     read = []
-    monkeypatch.setattr(catalog, "read_annotations", lambda *_, **__: read.append(1) or read_annotations(*_, **__))
+    monkeypatch.setattr(ytvis, "read_annotations", lambda *_, **__: read.append(1) or read_annotations(*_, **__))
     split = load_dataset(path, tmp_path).split
     assert split("train").fingerprint == split("train").fingerprint
     assert len(read) == 1

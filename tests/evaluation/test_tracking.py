@@ -1,3 +1,8 @@
+"""Tracking beside an oracle, a plain loop and cases counted by hand, under every protocol.
+
+Also tests: ifrvis.evaluation.hota, ifrvis.evaluation.protocols.
+"""
+
 import json
 from dataclasses import replace
 from pathlib import Path

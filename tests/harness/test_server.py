@@ -5,36 +5,17 @@ import gzip
 import json
 
 import pytest
+from made_records import record_of
 
 from ifrvis.harness.jobs.queue import submission
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.signatures import eval_signature
 from ifrvis.harness.store.records import publish_record
 
 
 @pytest.fixture
 def request_of_server(make_request):
     request = make_request(num_seeds=1)
-    return dataclasses.replace(request, tables=(dataclasses.replace(request.tables[0], protocol="server"),))
-
-
-def published(request, training, evaluation):
-    record = {
-        "name": training.name,
-        "profile": "smoke",
-        "train_sig": training.sig,
-        "eval_sig": eval_signature(training.sig, evaluation.inference, "server"),
-        **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
-        "dataset": "smoke19",
-        "protocol": "server",
-        "metrics": {"AP": 0.4},
-        "files": {},
-        "spec": {},
-        "provenance": {},
-        "attempts": [],
-    }
-    path = request.results.record("smoke", training.name, training.sig, record["eval_sig"])
-    assert publish_record(path, record)
+    return dataclasses.replace(request, tables=(request.tables[0].model_copy(update={"protocol": "server"}),))
 
 
 def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingested(request_of_server):
@@ -44,7 +25,7 @@ def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingeste
     assert (asked["protocol"], asked["role"]) == ("server", "server")
     assert plan.to_run == [training]
 
-    run = training.run(request_of_server.results)
+    run = training.run(request_of_server.store)
     path = run.predictions(evaluation.inference, evaluation.split.fingerprint)
     path.parent.mkdir(parents=True)
     path.write_bytes(gzip.compress(json.dumps({}).encode()))
@@ -53,7 +34,7 @@ def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingeste
     assert predicted.rows[0].state == "pending"
     assert "`ifrvis ingest`" in predicted.evaluations[0].problem
 
-    published(request_of_server, training, evaluation)
+    assert publish_record(request_of_server.store, record_of(training, evaluation))
     assert make_plan(request_of_server).rows[0].state == "complete"
 
 
@@ -68,7 +49,7 @@ def test_nothing_is_held_out_of_the_training_split(make_request, monkeypatch, re
 
 def test_a_server_split_that_is_not_here_is_data_missing(make_request):
     request = make_request(profile="paper", num_seeds=1)
-    table = dataclasses.replace(request.tables[0], protocol="server")
+    table = request.tables[0].model_copy(update={"protocol": "server"})
     plan = make_plan(dataclasses.replace(request, tables=(table,)))
     assert plan.rows[0].state == "data missing"
     assert plan.to_run == []

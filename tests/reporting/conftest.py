@@ -1,16 +1,16 @@
 """States of small tables with known records."""
 
-from dataclasses import replace
-
 import pytest
+from made_records import made_record
 
 from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.records import Life
 from ifrvis.reporting.frame import RowState, TableState
 
 
 def record(row, seed, metrics, profile, protocol):
-    return {
-        "schema": 1,
+    """One whose signatures and digest can be told by its seed."""
+    said = {
         "digest": f"{seed:064x}",
         "name": f"{row.id}-seed{seed}",
         "train_sig": f"{seed:064x}",
@@ -21,10 +21,10 @@ def record(row, seed, metrics, profile, protocol):
         "dataset": row.dataset if profile == "paper" else row.dataset.replace("ytvis", "mini"),
         "protocol": protocol,
         "metrics": metrics,
-        "attempts": [{"reason": "complete", "kind": "", "seconds": 720.0}],
+        "attempts": (Life(reason="complete", kind="", seconds=720.0),),
         "peak_memory_bytes": 3 << 30,
-        "provenance": {"code": {"version": "1", "commit": "c" * 40}, "versions": {"torch": "2"}},
     }
+    return made_record().model_copy(update=said)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def make_state():
     """A state of some rows of a packed table: `values[row id][seed]` is one value for every metric, or a dict."""
 
     def build(name, values, *, seeds=(0, 1), profile="mini", states=None, off_spec="", scored="heldout", **changes):
-        table = replace(load_table(name), **changes)
+        table = load_table(name).model_copy(update=changes)
         rows = []
         for row in table.rows:
             if row.id in values:

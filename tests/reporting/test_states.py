@@ -6,16 +6,14 @@ from types import SimpleNamespace
 
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.reporting.frame import table_states
 
 
 def plan(**options):
     table = load_table("table1")
     profile = SimpleNamespace(name="mini")
-    request = Request(
-        (table,), profile, num_seeds=3, data_root=Path("data"), results=Results(Path("results")), **options
-    )
+    request = Request((table,), profile, num_seeds=3, data_root=Path("data"), store=Store(Path("results")), **options)
     done = PlannedRow(table, table.rows[2])
     for seed, record in ((0, {"seed": 0}), (1, None), (2, {"seed": 2})):
         state = "complete" if record else "running"

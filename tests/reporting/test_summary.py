@@ -3,7 +3,9 @@
 import math
 
 import pytest
+from made_records import PROVENANCE
 
+from ifrvis.harness.store.provenance import Code
 from ifrvis.reporting.formats import markdown
 from ifrvis.reporting.frame import tidy_frame
 from ifrvis.reporting.style import measured_text, published_text
@@ -69,7 +71,9 @@ def test_records_of_several_states_of_the_code_are_called_mixed(make_state):
     state = make_state("table1", {ROW: {0: 0.2, 1: 0.3}})
     assert "mixed" not in markdown(state)
     again = make_state("table1", {ROW: {0: 0.2, 1: 0.3}})
-    again.rows[0].records[1]["provenance"] = {"code": {"commit": "d" * 40}}
+    code = Code(version="1", commit="d" * 40)
+    provenance = PROVENANCE.model_copy(update={"code": code})
+    again.rows[0].records[1] = again.rows[0].records[1].model_copy(update={"provenance": provenance})
     assert f"{ROW}: mixed, its records come from 2 states of the code" in markdown(again)
 
 

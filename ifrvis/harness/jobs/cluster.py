@@ -9,6 +9,7 @@ from typing import Any
 
 from ifrvis.errors import UserError
 from ifrvis.files import read_yaml
+from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.packed import packed, packed_names
 from ifrvis.schema import check_name, construct
 
@@ -38,9 +39,9 @@ class Cluster:
     environment: dict[str, str] = field(default_factory=dict)  # beside the named variables that all jobs get
     options: dict[str, str | int] = field(default_factory=dict)  # further flags of sbatch, without the dashes
 
-    def processes(self, spec: dict[str, Any]) -> int:
+    def processes(self, spec: TrainSpec) -> int:
         """Processes that train one run: one a GPU, and no more than its global batch has clips."""
-        return max(1, min(self.gpus, int(spec["global_batch"])))
+        return max(1, min(self.gpus, spec.global_batch))
 
     def parameters(self, processes: int) -> dict[str, Any]:
         """What submitit is asked for, for runs of so many processes."""

@@ -8,16 +8,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.scheduler import Job
 from ifrvis.harness.jobs.settle import settle
 from ifrvis.harness.plan.plan import Evaluation, Request, Training
-from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, claim, latest
-from ifrvis.harness.store.recovery import GOES_ON, gives_up, kind_of
-
-ItemState = Literal["waiting", "running", "complete", "failed", "stopped"]
+from ifrvis.harness.store.attempts import Attempt, claim, latest
+from ifrvis.harness.store.recovery import gives_up, kind_of
+from ifrvis.harness.store.states import DONE, GOES_ON, LIVE, OVERTAKEN, ItemState
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,18 @@ class Item:
 
 def submission(training: Training, request: Request, handling: Handling = Handling()) -> dict[str, Any]:
     """What a worker is asked for: the evaluations whose records are not there, and where things lie."""
-    init, learning = training.initial_weights(request.results), request.profile.learning
+    init, learning = training.initial_weights(request.store), request.profile.learning
     return {
         "name": training.name,
         "train_sig": training.sig,
         "profile": request.profile.name,
         "off_spec": request.off_spec,
         "data_root": str(request.data_root.resolve()),
-        "results": str(request.results.root.resolve()),
+        "results": str(request.store.root.resolve()),
         "dataset": training.dataset.source,
         "role": training.split.role,
         "init": str(init.resolve()) if init else None,
+        "init_name": training.init_name,
         "stills": asdict(training.stills) if training.stills else None,
         "publish_weights": training.is_pretraining,
         "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
@@ -146,7 +146,7 @@ class Queue(ABC):
         """What Ctrl-C means for the jobs."""
 
     def _is_done(self) -> bool:
-        return all(item.state in ("complete", "failed", "stopped") for item in self.items)
+        return all(item.state in DONE for item in self.items)
 
     def _step(self) -> None:
         if time.monotonic() - self._asked >= self.ask_s:
@@ -166,7 +166,7 @@ class Queue(ABC):
             self._start(claimed)
 
     def _newest(self, item: Item) -> Attempt | None:
-        return latest(item.training.run(self._request.results))
+        return latest(item.training.run(self._request.store))
 
     def _job(self, attempt: Attempt | None) -> Job | None:
         """The living job of a cluster behind an attempt, as of the scheduler's last answer."""
@@ -186,7 +186,7 @@ class Queue(ABC):
 
     def _claim(self, item: Item) -> bool:
         """Claim the next attempt of an item; tells whether a job is to be started for it."""
-        run = item.training.run(self._request.results)
+        run = item.training.run(self._request.store)
         run.write_spec(item.training.spec)
         newest = latest(run)
         if newest is not None and newest.number > item.seen and newest.state() != "killed":
@@ -205,12 +205,12 @@ class Queue(ABC):
         if not self._has_left(item):
             return
         state, kind = item.attempt.state(), kind_of(item.attempt)
-        if state in ("pending", "running"):
+        if state in LIVE:
             return
         item.message = str((item.attempt.ending() or {}).get("message", ""))
-        if kind not in (*GOES_ON, StaleAttemptError.__name__):
+        if kind not in (*GOES_ON, OVERTAKEN):
             item.state = "complete" if state == "complete" else "stopped" if state == "stopped" else "failed"
-        elif why := gives_up(item.training.run(self._request.results), since=item.found):
+        elif why := gives_up(item.training.run(self._request.store), since=item.found):
             item.state, item.message = "failed", why
         else:  # ended from outside or overtaken, by whomever it was started: the next attempt goes on
             item.state, item.seen, item.attempt, item.job = "waiting", item.attempt.number, None, None
@@ -218,7 +218,7 @@ class Queue(ABC):
 
 def _newest_ended(training: Training, request: Request) -> int:
     """The number of a training's newest attempt if that has ended; else the one before."""
-    attempt = latest(training.run(request.results))
+    attempt = latest(training.run(request.store))
     if attempt is None:
         return 0
     return attempt.number - attempt.is_alive()

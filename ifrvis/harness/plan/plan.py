@@ -6,21 +6,18 @@ Rows that train the same model with the same seed share the training. Nothing he
 import functools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.records import Records
-from ifrvis.harness.store.runs import Results, Run
+from ifrvis.harness.store.paths import Run, Store
+from ifrvis.harness.store.records import Record, Records
+from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
 from ifrvis.schema import construct
-
-State = Literal[
-    "not run", "not implemented", "data missing", "pending", "running", "failed", "other protocol", "complete"
-]
-WORST_FIRST: tuple[State, ...] = ("not implemented", "data missing", "failed", "running", "pending", "not run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,7 @@ class Request(TableRequest):
     """What is asked for, and where data and results lie."""
 
     data_root: Path
-    results: Results
+    store: Store
     no_shipped_weights: bool = False
 
 
@@ -65,8 +62,8 @@ class Evaluation:
     protocol: Protocol
     sig: str | None
     rows: list[str] = field(default_factory=list)
-    state: State = "not run"
-    record: dict[str, Any] | None = None
+    state: PlanState = "not run"
+    record: Record | None = None
     problem: str = ""
 
 
@@ -79,13 +76,14 @@ class Training:
     backbone: str
     dataset: Dataset
     split: Split
-    spec: dict[str, Any]
+    spec: TrainSpec
     sig: str | None
     est_hours: float | None
     init_path: Path | None = None
+    init_name: str | None = None  # what the recipe, or --init, calls it
     rows: list[str] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
-    state: State = "not run"
+    state: PlanState = "not run"
     missing: list[str] = field(default_factory=list)  # what to put where, before it can run
     stills: "MixedIn | None" = None
     after: "Training | None" = None  # the pretraining whose weights this starts from
@@ -99,7 +97,7 @@ class Training:
     @property
     def seed(self) -> int:
         """The run's seed."""
-        return int(self.spec["seed"])
+        return self.spec.seed
 
     @property
     def est_gpu_hours(self) -> float | None:
@@ -111,20 +109,20 @@ class Training:
         """Whether other trainings start from its weights."""
         return self.split.role == "pretrain"
 
-    def run(self, results: Results) -> Run:
+    def run(self, store: Store) -> Run:
         """The run that this training is."""
         assert self.sig is not None
-        return results.run(self.name, self.sig)
+        return store.run(self.name, self.sig)
 
-    def has_weights(self, results: Results) -> bool:
+    def has_weights(self, store: Store) -> bool:
         """Whether those that start from its weights, if any do, find them."""
-        return not self.is_pretraining or self.shipped is not None or self.run(results).weights.is_file()
+        return not self.is_pretraining or self.shipped is not None or self.run(store).weights.is_file()
 
-    def initial_weights(self, results: Results) -> Path | None:
+    def initial_weights(self, store: Store) -> Path | None:
         """The file that the training starts from."""
         if self.after is None:
             return self.init_path
-        return self.after.shipped or self.after.run(results).weights
+        return self.after.shipped or self.after.run(store).weights
 
 
 @dataclass
@@ -135,10 +133,10 @@ class PlannedRow:
     row: Row
     reason: str = ""  # why it cannot run, where it cannot
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    unavailable: State | None = None
+    unavailable: PlanState | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> PlanState:
         """Complete if every seed is; else the state that says most about what is missing."""
         if self.unavailable:
             return self.unavailable
@@ -157,7 +155,7 @@ class Plan:
     @functools.cached_property
     def records(self) -> Records:
         """The records of the profile, each read at most once."""
-        return Records(self.request.results.root / "records" / self.request.profile.name)
+        return Records(self.request.store.records(self.request.profile.name))
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -175,7 +173,7 @@ class Plan:
     @property
     def is_busy(self) -> bool:
         """Whether anything runs, or may begin without a person's doing."""
-        return any(training.state in ("running", "pending") for training in self.trainings)
+        return any(training.state in LIVE for training in self.trainings)
 
     @property
     def failed(self) -> list[Training]:

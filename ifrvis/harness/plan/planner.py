@@ -4,19 +4,20 @@ import os
 from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
-from ifrvis.datasets.coco import load_stills
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
-from ifrvis.harness.spec.compose import PRETRAINING, Composed, compose
+from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, Training
+from ifrvis.harness.spec.compose import Composed, compose, compose_row, schedule_of
 from ifrvis.harness.spec.named_weights import named_weights
+from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.paths import short
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
-from ifrvis.harness.store.runs import short
+from ifrvis.harness.store.states import PlanState
 
 WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
 
@@ -60,7 +61,7 @@ class _Builder:
         """One row with its evaluations, one a seed."""
         request, planned = self.request, PlannedRow(table, row)
         dataset = self._dataset(row)
-        composed = compose(row, request.profile, request.overrides, num_classes=dataset.config.categories)
+        composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
         if composed.not_implemented:
             planned.unavailable, planned.reason = "not implemented", composed.not_implemented
             return planned
@@ -98,6 +99,7 @@ class _Builder:
         hours = self.request.profile.est_hours.get(row.backbone)
         training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
         training.stills = stills
+        training.init_name = self.request.init.name if self.request.init else composed.train["init"]
         training.missing = missing_data + missing
         return self.trainings.setdefault(sig or name, training)
 
@@ -106,6 +108,8 @@ class _Builder:
         missing = [split.missing] if split.fingerprint is None else []
         if stills is None:
             return split.fingerprint, missing
+        from ifrvis.datasets.coco import load_stills  # numpy, which most plans do without
+
         found = load_stills(stills.dataset, dataset)
         if missing or found.missing:
             return None, missing + [found.missing] * bool(found.missing)
@@ -132,8 +136,11 @@ class _Builder:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
         if backbone not in self._pretrainings:
             dataset = self._dataset_named(declared.dataset)
-            row = Row(f"{PRETRAINING}-{backbone}", "mask2former", backbone, "ytvis19", set=declared.set)
-            composed = compose(row, request.profile, {}, num_classes=dataset.config.categories)
+            composed = compose(
+                *("mask2former", backbone, schedule_of(declared.dataset), request.profile),
+                {f"'pretraining' of profile {request.profile.name!r}": declared.set},
+                num_classes=dataset.config.categories,
+            )
             split = self._split(dataset, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
             name = f"{PRETRAINING}-{backbone}-{dataset.name}"
@@ -181,7 +188,7 @@ def _given_weights(path: Path) -> tuple[Path, str | None, str]:
 
 def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    folders, needed = plan.request.results.run_folders(), set[int]()
+    folders, needed = plan.request.store.run_folders(), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
@@ -192,7 +199,7 @@ def _look_up(plan: Plan) -> None:
             needed.add(id(training.after))
     for training in plan.trainings:
         unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
-        lacking = id(training) in needed and not training.has_weights(plan.request.results)
+        lacking = id(training) in needed and not training.has_weights(plan.request.store)
         if training.shipped or not (unfinished or lacking):
             missing = any(each.state == "data missing" for each in training.evaluations)
             training.state = "data missing" if missing and not training.shipped else "complete"
@@ -213,7 +220,7 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     evaluation.problem = records.problem(train_sig, sig)
     if record is not None:
         evaluation.record = record
-        evaluation.state = "complete" if record["protocol"] == evaluation.protocol else "other protocol"
+        evaluation.state = "complete" if record.protocol == evaluation.protocol else "other protocol"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
@@ -221,22 +228,21 @@ def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
     split = evaluation.split.fingerprint
     if evaluation.protocol != "server" or split is None:
         return False
-    return evaluation.training.run(request.results).predictions(evaluation.inference, split).is_file()
+    return evaluation.training.run(request.store).predictions(evaluation.inference, split).is_file()
 
 
-def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> State:
+def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> PlanState:
     """The state of a training some of whose records are not there."""
     assert training.sig is not None
     if training.after is not None and training.after.state == "failed":
         training.waits_for = f"{training.after.name}, which it starts from, failed"
         return "failed"
     if short(training.sig) in folders:
-        run = training.run(request.results)
+        run = training.run(request.store)
         training.attempt, training.waits_for = latest(run), why_blocked(run)
-        if training.attempt is not None:
-            state = training.attempt.state()
-            if state in ("pending", "running"):
-                return state
-            if state != "complete":  # what was killed, stopped or is to be tried again goes on with the same command
+        match training.attempt and training.attempt.state():
+            case "pending" | "running" as alive:
+                return alive
+            case "killed" | "stopped" | "failed":  # it goes on with the same command, unless it waits for a person
                 return "failed" if training.waits_for else "pending"
     return "pending" if training.split.makeable else "not run"

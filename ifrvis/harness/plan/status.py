@@ -5,8 +5,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
-from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, State, Training
+from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.store.attempts import Attempt
+from ifrvis.harness.store.states import LIVE, PlanState
+
+
+def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
+    """The scale, why it, and how much there is to do: on this machine, `jobs` at once, or on a cluster, all at once."""
+    profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
+    line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
+    line += f" on cluster {cluster}" * bool(cluster)
+    if to_run and hours is not None:
+        rounds = 1 if cluster else -(-len(to_run) // jobs)
+        at_once = "each" if cluster else f"with {jobs} at once"
+        line += f", about {duration_text(hours * rounds / len(to_run) * 3600)} {at_once} (an estimate)"
+    return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -83,13 +96,13 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def _last_words(attempt: Attempt, state: State) -> dict[str, Any]:
+def _last_words(attempt: Attempt, state: PlanState) -> dict[str, Any]:
     """How far a training is or came; of what the next launch goes on from, how the last attempt ended."""
     ending = attempt.ending() or {}
     if state in ("running", "failed"):
         return attempt.progress() | ending
     ended = attempt.state()
-    if state == "complete" or ended in ("pending", "running", "complete"):
+    if state == "complete" or ended in (*LIVE, "complete"):
         return {}
     how = "was killed" if ended == "killed" else ended
     return {"message": f"attempt {attempt.number} {how}: {ending.get('message') or 'it left no word'}"}

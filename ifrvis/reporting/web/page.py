@@ -7,17 +7,18 @@ import base64
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 
-from ifrvis.reporting.as_json import record_file, table_data
+from ifrvis.harness.store.records import Record
+from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import HEADS, pair_texts
-from ifrvis.reporting.frame import Record, TableState
+from ifrvis.reporting.frame import TableState
 from ifrvis.reporting.grid import CLAIM_NOTE, make_grid
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS
-from ifrvis.schema import is_number
 
 
 def _source(name: str) -> str:
@@ -44,7 +45,7 @@ def make_page(states: list[TableState], figures: dict[str, bytes], scenes: list[
         figures: Drawn figures by file name; the PNG of a table's stem is shown.
         scenes: What the viewer plays.
     """
-    found = {record_file(state.profile, record): record for state in states for _, record in state.counted()}
+    found = {record.file_name: record for state in states for _, record in state.counted()}
     data = {
         "tables": {state.stem: table_data(state) for state in states},
         "records": {name: _record(record) for name, record in found.items()},
@@ -83,50 +84,36 @@ def _shown(state: TableState, figures: dict[str, bytes]) -> dict[str, Any]:
 
 def _record(record: Record) -> dict[str, Any]:
     """What the page says of one record."""
-    shown = {key: record[key] for key in ("digest", "name", "seed", "dataset", "protocol")}
-    code = _part(record, "code").get("commit")
-    return {**shown, "commit": str(code), "attempts": len(record["attempts"]), "hours": _hours(record)}
+    shown = record.model_dump(include={"digest", "name", "seed", "dataset", "protocol"})
+    commit = str(record.provenance.code.commit)
+    return {**shown, "commit": commit, "attempts": len(record.attempts), "hours": record.hours}
 
 
-def _part(record: Record, name: str) -> dict[str, Any]:
-    """A part of a record's provenance: no more than it being an object is known of that."""
-    found = record["provenance"].get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _number(value: Any) -> float:
-    return float(value) if value is not None and is_number(value) else 0.0
-
-
-def _hours(record: Record) -> float:
-    return sum(_number(each.get("seconds")) for each in record["attempts"] if isinstance(each, dict)) / 3600
-
-
-def _cost(records: Any) -> list[tuple[str, ...]]:
+def _cost(records: Iterable[Record]) -> list[tuple[str, ...]]:
     """Trainings of each method, backbone and dataset: number, hours, attempts, peak memory. Shared runs count once."""
     groups: dict[tuple[str, ...], dict[str, list[Record]]] = {}
     for record in records:
-        kind = tuple(str(record[key]) for key in ("method", "backbone", "dataset"))
-        groups.setdefault(kind, {}).setdefault(record["train_sig"], []).append(record)
+        kind: tuple[str, ...] = (record.method, record.backbone, record.dataset)
+        groups.setdefault(kind, {}).setdefault(record.train_sig, []).append(record)
     lines = []
     for kind, trainings in sorted(groups.items()):
-        hours = sum(max(map(_hours, found)) for found in trainings.values())
-        attempts = sum(max(len(each["attempts"]) for each in found) for found in trainings.values())
-        memory = max(_number(each.get("peak_memory_bytes")) for found in trainings.values() for each in found) / 2**30
+        hours = sum(max(each.hours for each in found) for found in trainings.values())
+        attempts = sum(max(len(each.attempts) for each in found) for found in trainings.values())
+        memory = max(each.peak_memory_bytes or 0 for found in trainings.values() for each in found) / 2**30
         numbers = f"{hours:.2f}", f"{hours / len(trainings):.3f}", str(attempts), f"{memory:.2f}"
         lines.append((*kind, str(len(trainings)), *numbers))
     return lines
 
 
-def _provenance(records: Any) -> list[tuple[str, str, int]]:
+def _provenance(records: Iterable[Record]) -> list[tuple[str, str, int]]:
     """What the records say of their making: a name, a value, and of how many records."""
     counts: Counter[tuple[str, str]] = Counter()
     for record in records:
-        code, hardware = _part(record, "code"), _part(record, "hardware")
-        changed = ", with uncommitted changes" if code.get("uncommitted") else ""
-        counts["code", f"{code.get('version')}, commit {code.get('commit')}{changed}"] += 1
-        counts["processor", f"{hardware.get('processor')}, {hardware.get('cores')} cores"] += 1
-        counts["determinism", str(record["provenance"].get("determinism"))] += 1
-        counts[f"held-out split of {record['dataset']}", str(_part(record, "data").get("evaluation"))] += 1
-        counts.update((str(name), str(version)) for name, version in _part(record, "versions").items())
+        code, hardware = record.provenance.code, record.provenance.hardware
+        changed = ", with uncommitted changes" if code.uncommitted else ""
+        counts["code", f"{code.version}, commit {code.commit}{changed}"] += 1
+        counts["processor", f"{hardware.processor}, {hardware.cores} cores"] += 1
+        counts["determinism", str(record.determinism)] += 1
+        counts[f"held-out split of {record.dataset}", record.data.evaluation] += 1
+        counts.update((name, str(version)) for name, version in record.provenance.versions.items())
     return [(*said, number) for said, number in sorted(counts.items())]

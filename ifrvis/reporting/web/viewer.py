@@ -24,7 +24,7 @@ from ifrvis.evaluation.tubes import overlaps
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow
 from ifrvis.harness.spec.tables import Row
-from ifrvis.schema import is_number
+from ifrvis.harness.store.records import Record
 
 VIDEOS = 3  # of each dataset
 HEIGHT = 256  # pixels of a frame, at most
@@ -80,10 +80,10 @@ def _scene(plan: Plan, pair: tuple[PlannedRow, PlannedRow], seed: int) -> dict[s
 def _kept(plan: Plan, evaluation: Evaluation) -> Path | None:
     """The predictions that a record was made from, if they are here."""
     record, split = evaluation.record, evaluation.split.fingerprint
-    if record is None or split is None or record["protocol"] != "heldout":
+    if record is None or split is None or record.protocol != "heldout":
         return None
-    path = evaluation.training.run(plan.request.results).predictions(evaluation.inference, split)
-    return path if path.is_file() and sha256_file(path) == record["files"].get("predictions") else None
+    path = evaluation.training.run(plan.request.store).predictions(evaluation.inference, split)
+    return path if path.is_file() and sha256_file(path) == record.files.get("predictions") else None
 
 
 def _side(planned: PlannedRow, evaluation: Evaluation, path: Path | None, annotations: Annotations) -> _Side:
@@ -101,11 +101,10 @@ def _side(planned: PlannedRow, evaluation: Evaluation, path: Path | None, annota
     return _Side(planned.row, tracks, {each.video_id: each for each in errors})
 
 
-def _thresholds(record: dict[str, Any]) -> list[float]:
+def _thresholds(record: Record) -> tuple[float, float]:
     """What the record says of protocol `matched`, of each half of the videos."""
-    matched = record.get("tracking", {}).get("matched", {})
-    found = matched.get("threshold") if isinstance(matched, dict) else None
-    return found if isinstance(found, list) and len(found) == 2 and all(map(is_number, found)) else [0.5, 0.5]
+    found = record.tracking["matched"].threshold if "matched" in record.tracking else None
+    return found if isinstance(found, tuple) else (0.5, 0.5)
 
 
 def _video(annotations: Annotations, folder: Path, video: Video, sides: list[_Side]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.rle import decode
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.packed import packed
 from ifrvis.reporting.web import viewer
 from ifrvis.reporting.web.viewer import scenes
@@ -30,9 +30,9 @@ def plan(tmp_path, monkeypatch):
     text = packed("experiments", "profiles", "smoke.yaml").read_text()
     profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
     load_dataset("smoke19", tmp_path).make("heldout")
-    results = Results(tmp_path / "results")
+    store = Store(tmp_path / "results")
     request = Request(
-        (load_table("table1"),), load_profile(str(profile)), (M2F, OURS), 1, data_root=tmp_path, results=results
+        (load_table("table1"),), load_profile(str(profile)), (M2F, OURS), 1, data_root=tmp_path, store=store
     )
     for training in make_plan(request).trainings:
         finish(training, request, swapped if training.method == "mask2former" else perfect)
@@ -95,11 +95,15 @@ def test_frames_and_masks_are_made_small_together(plan, monkeypatch):
 
 
 def test_tracks_are_those_of_the_thresholds_that_the_record_says(plan):
-    for training in plan.trainings:
-        training.evaluations[0].record["tracking"]["matched"]["threshold"] = [0.85, 0.85]
+    def say(**changes):
+        for evaluation in plan.evaluations:
+            matched = evaluation.record.tracking["matched"].model_copy(update=changes)
+            tracking = {"matched": matched} if changes else {}
+            evaluation.record = evaluation.record.model_copy(update={"tracking": tracking})
+
+    say(threshold=(0.85, 0.85))
     assert all(len(pane["tracks"]) == 1 for video in scenes(plan)[0]["videos"] for pane in video["panes"][1:])
-    for training in plan.trainings:
-        training.evaluations[0].record["tracking"] = {"matched": {"threshold": "0.1"}}
+    say()
     assert all(len(pane["tracks"]) > 1 for video in scenes(plan)[0]["videos"] for pane in video["panes"][1:])
 
 
