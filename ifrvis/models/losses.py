@@ -7,6 +7,7 @@ Shape letters:
     P  points of a mask
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,116 +92,141 @@ class FocalClasses:
         return norms.num_instances
 
 
-def mask_cost(
-    mask_logits: Tensor, gt_masks: Tensor, sampling: PointSampling, generator: Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Mask and dice cost of every query with every instance (C_m and 1 - DICE in Eq. 4).
+@dataclass(frozen=True)
+class LayerPoints:
+    """Where the masks of one layer of a clip are looked at, (x, y) in [0, 1]; M instances, G masks of each in a frame.
 
-    All frames and all masks share one set of points; the costs are taken over the points of all frames together.
+    Attributes:
+        shared: (P, 2) float, of the matching cost.
+        candidates: (T, G, M, k P, 2) float, points of which the least certain are kept.
+        rest: (T, G, M, P', 2) float, points that are used as drawn.
+    """
+
+    shared: Tensor
+    candidates: Tensor
+    rest: Tensor
+
+
+def draw_points(shape: Sequence[int], sampling: PointSampling, *, like: Tensor, draws: Generator | None) -> LayerPoints:
+    """Draw the points of one layer of a clip, in the host's order.
 
     Args:
-        mask_logits: (N, T, H, W) float.
+        shape: T, G, M.
+        sampling: Number and kind of points.
+        like: Whose device and dtype the points have.
+        draws: Their source; torch's global one if None.
+    """
+    num_uncertain = int(sampling.importance_ratio * sampling.num_points)
+    num_candidates = int(sampling.oversample_ratio * sampling.num_points)
+    return LayerPoints(
+        uniform_points(sampling.num_points, like=like, generator=draws),
+        uniform_points(*shape, num_candidates, like=like, generator=draws),
+        uniform_points(*shape, sampling.num_points - num_uncertain, like=like, generator=draws),
+    )
+
+
+def mask_cost(mask_logits: Tensor, gt_masks: Tensor, points: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mask and dice cost of every query with every instance in every layer (C_m and 1 - DICE in Eq. 4).
+
+    All frames and all masks of a layer share one set of points; costs are taken over the points of all frames together.
+
+    Args:
+        mask_logits: (layers, N, T, H, W) float.
         gt_masks: (M, T, H', W') float.
-        sampling: Number of points.
-        generator: Source of the points; torch's global one if None.
+        points: (P, 2) float in [0, 1] for each layer.
 
     Returns:
-        Two (N, M) float.
+        Two (layers, N, M) float.
     """
-    points = uniform_points(1, sampling.num_points, like=mask_logits, generator=generator)
-    pred_logits = sample_points(mask_logits.flatten(0, 1)[None], points).reshape(len(mask_logits), -1)
-    gt_values = sample_points(gt_masks.flatten(0, 1)[None], points)
-    gt_values = gt_values.reshape(len(gt_masks), pred_logits.shape[1])
+    num_layers, num_queries, num_frames = mask_logits.shape[:3]
+    pred_logits = sample_points(mask_logits.flatten(1, 2), torch.stack(points)).view(num_layers, num_queries, -1)
+    gt_values = sample_points(gt_masks.flatten(0, 1)[None], torch.cat(points)[None])
+    gt_values = gt_values.view(len(gt_masks), num_frames, num_layers, len(points[0])).permute(2, 0, 1, 3).flatten(2)
     return bce_cost(pred_logits, gt_values), dice_cost(pred_logits, gt_values)
 
 
 @dataclass(frozen=True)
-class LayerMasks:
-    """The masks that one layer's losses look at, before any is computed.
+class ClipMasks:
+    """The masks of one clip that the losses look at, of all layers, before any is computed.
 
     Attributes:
-        embeds: (T, G, M, C) float; their product with the features of frame t is what they say of frame t.
-        weights: (G, M) float, 0 where an instance has no query.
-        candidates: (T, G, M, k P, 2) float, points of which the least certain are kept.
-        rest: (T, G, M, P', 2) float, points that are used as drawn.
+        embeds: (T, M, G, C) float; their product with the features of frame t is what they say of frame t.
+        weights: (M, G) float, 0 where an instance has no query.
+        candidates: (T, M, G, k P, 2) float, points of which the least certain are kept.
+        rest: (T, M, G, P', 2) float, points that are used as drawn.
+        sizes: How many of G belong to each layer.
     """
 
     embeds: Tensor
     weights: Tensor
     candidates: Tensor
     rest: Tensor
+    sizes: tuple[int, ...]
 
 
-def layer_masks(
-    embeds: Tensor, queries: Tensor, cross_weight: float, sampling: PointSampling, generator: Generator | None
-) -> LayerMasks:
-    """Own-frame masks of a layer, and cross-frame masks where they have a weight (Eq. 6 and 7).
+def clip_masks(
+    embeds: Tensor, queries: Tensor, points: Sequence[LayerPoints], cross_weights: Sequence[float]
+) -> ClipMasks:
+    """Own-frame masks of every layer, and cross-frame masks where they have a weight (Eq. 6 and 7).
 
     Args:
-        embeds: (T, N, C) float, of the query of each frame.
-        queries: (M,) long, the query of each instance, -1 for none.
-        cross_weight: Weight of the mask of frame t2 by the query of frame t1, t1 != t2.
-        sampling: Number and kind of points.
-        generator: Source of the points; torch's global one if None.
+        embeds: (layers, T, N, C) float, of the query of each frame.
+        queries: (layers, M) long, the query of each instance, -1 for none.
+        points: Of each layer.
+        cross_weights: Of each layer, weight of the mask of frame t2 by the query of frame t1, t1 != t2.
     """
-    num_frames, device = len(embeds), embeds.device
-    source = torch.arange(num_frames, device=device)[:, None]  # (T, G): which frame's query
-    if cross_weight:
-        others = source.T.expand(num_frames, -1)[~torch.eye(num_frames, dtype=torch.bool, device=device)]
-        source = torch.cat([source, others.view(num_frames, num_frames - 1)], 1)
-    weights = torch.full((source.shape[1], 1), float(cross_weight), device=device)
-    weights[0] = 1.0
-    shape = (*source.shape, len(queries))
-    num_uncertain = int(sampling.importance_ratio * sampling.num_points)
-    num_candidates = int(sampling.oversample_ratio * sampling.num_points)
-    return LayerMasks(
-        embeds[:, queries.clamp(min=0)][source],
-        weights * (queries >= 0),
-        uniform_points(*shape, num_candidates, like=embeds, generator=generator),
-        uniform_points(*shape, sampling.num_points - num_uncertain, like=embeds, generator=generator),
-    )
+    parts = []
+    for of_layer, matched, drawn, weight in zip(embeds, queries, points, cross_weights):
+        source = _source_frames(len(of_layer), bool(weight), of_layer.device)
+        weights = torch.full(source.shape[1:], float(weight), device=of_layer.device)
+        weights[0] = 1.0
+        chosen = of_layer[:, matched.clamp(min=0)][source]
+        by_instance = (x.transpose(1, 2) for x in (chosen, drawn.candidates, drawn.rest))
+        parts.append(((matched >= 0)[:, None] * weights, *by_instance))
+    of_masks, *others = zip(*parts)
+    joined, candidates, rest = (torch.cat(each, 2) for each in others)
+    return ClipMasks(joined, torch.cat(of_masks, 1), candidates, rest, tuple(each.shape[1] for each in of_masks))
+
+
+def _source_frames(num_frames: int, is_crossing: bool, device: torch.device) -> Tensor:
+    """Whose query predicts the masks of each frame, (T, G) long: its own, then, if asked for, those of others."""
+    own = torch.arange(num_frames, device=device)[:, None]
+    if not is_crossing:
+        return own
+    others = own.T.expand(num_frames, -1)[~torch.eye(num_frames, dtype=torch.bool, device=device)]
+    return torch.cat([own, others.view(num_frames, num_frames - 1)], 1)
 
 
 def mask_losses(
-    layers: list[LayerMasks], features: Tensor, gt_masks: Tensor, sampling: PointSampling
+    clips: Sequence[ClipMasks], features: Tensor, gt_masks: Sequence[Tensor], sampling: PointSampling
 ) -> tuple[Tensor, Tensor]:
-    """Mask and dice loss of every layer, summed over frames and instances (Eq. 6 and 7).
+    """Mask and dice loss of every layer, summed over clips, frames and instances (Eq. 6 and 7).
 
-    All layers go together, so that the features are read, and their gradient written, once.
+    All layers of all clips go together: many small operations would take longer than the arithmetic.
 
     Args:
-        layers: What every layer's losses look at.
-        features: (T, C, H, W) float.
-        gt_masks: (M, T, H', W') float.
+        clips: B clips' masks; G is alike in all.
+        features: (B, T, C, H, W) float.
+        gt_masks: (M, T, H', W') float for each clip.
         sampling: Number of points.
 
     Returns:
-        Two (len(layers),) float; without instances zeros that still carry a gradient.
+        Two (layers,) float; without instances zeros that still carry a gradient.
     """
-    embeds, candidates, rest = (
-        torch.cat([getattr(layer, name) for layer in layers], 1) for name in ("embeds", "candidates", "rest")
-    )
-    logits = torch.bmm(embeds.flatten(1, 2), features.flatten(2)).view(-1, *features.shape[2:])  # (T G M, H, W)
+    rows = [torch.bmm(clip.embeds.flatten(1, 2), maps.flatten(2)).flatten(0, 1) for clip, maps in zip(clips, features)]
+    logits = torch.cat(rows).unflatten(1, features.shape[3:])  # of (clip, T, M, G), as all that follows
+    sizes = clips[0].sizes
     if not len(logits):
-        return (logits.sum().expand(len(layers)),) * 2
-    shape = candidates.shape[:3]
-    num_uncertain = sampling.num_points - rest.shape[3]
-    points = uncertain_points(logits.detach(), candidates.flatten(0, 2), num_uncertain)
-    points = torch.cat([points, rest.flatten(0, 2)], 1)
-    pred_logits = sample_points(logits[:, None], points)[:, 0].view(*shape, -1)
-    values = bce_and_dice(pred_logits, _gt_values(gt_masks, points.view(*shape, -1, 2)))
-    weights = torch.cat([layer.weights for layer in layers])
-    sizes = [len(layer.weights) for layer in layers]
-    bce, dice = ((value * weights).sum((0, 2)).split(sizes) for value in values)
+        return (logits.sum().expand(len(sizes)),) * 2
+    candidates, rest = (
+        torch.cat([getattr(clip, name).flatten(0, 2) for clip in clips]) for name in ("candidates", "rest")
+    )
+    points = uncertain_points(logits.detach(), candidates, sampling.num_points - rest.shape[1])
+    points = torch.cat([points, rest], 1)
+    # Each ground-truth mask is sampled for all its predictions together, not copied for each.
+    maps = torch.cat([of_clip.transpose(0, 1).flatten(0, 1) for of_clip in gt_masks])[:, None]
+    gt_values = sample_points(maps, points.view(len(maps), -1, 2)).view(points.shape[:2])
+    values = bce_and_dice(sample_points(logits[:, None], points)[:, 0], gt_values)
+    weights = torch.cat([clip.weights.repeat(len(clip.embeds), 1) for clip in clips])
+    bce, dice = ((value.view(weights.shape) * weights).sum(0).split(sizes) for value in values)
     return torch.stack([part.sum() for part in bce]), torch.stack([part.sum() for part in dice])
-
-
-def _gt_values(gt_masks: Tensor, points: Tensor) -> Tensor:
-    """Ground truth at the points of every mask: (M, T, H', W') at (T, G, M, P, 2) gives (T, G, M, P).
-
-    Each ground-truth mask is sampled for all its predictions together, not copied for each.
-    """
-    maps = gt_masks.transpose(0, 1).flatten(0, 1)[:, None]
-    of_mask = points.transpose(1, 2)  # (T, M, G, P, 2)
-    values = sample_points(maps, of_mask.flatten(2, 3).flatten(0, 1))[:, 0]
-    return values.view(of_mask.shape[:-1]).transpose(1, 2)

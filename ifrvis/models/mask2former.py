@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
 from ifrvis.models.decoding import FrameFeatures, LayerOutput, full_precision, mask_logits, output_logits
+from ifrvis.models.deformable import adopt
 from ifrvis.models.host_configs import decoder_cfg, one_of, pixel_decoder_cfg
 from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses
 from ifrvis.models.supervision import Supervision
@@ -101,6 +102,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             loss_cls=ConfigDict(type="CrossEntropyLoss", class_weight=[1.0] * num_classes + [no_object_weight]),
             init_cfg=init_cfg,
         )
+        adopt(self.pixel_decoder)
         classes: SoftmaxClasses | FocalClasses = SoftmaxClasses(no_object_weight, num_queries)
         if one_of("class_loss", class_loss) == "focal":
             classes = FocalClasses(focal["alpha"], focal["gamma"])

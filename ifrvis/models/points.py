@@ -71,27 +71,27 @@ def bce_cost(pred_logits: Tensor, gt_values: Tensor) -> Tensor:
     """Mean binary cross-entropy of every query with every instance at shared points (C_m in Eq. 4).
 
     Args:
-        pred_logits: (Q, P) float, before the sigmoid.
-        gt_values: (M, P) float in [0, 1].
+        pred_logits: (..., Q, P) float, before the sigmoid.
+        gt_values: (..., M, P) float in [0, 1].
 
     Returns:
-        (Q, M) float, never negative.
+        (..., Q, M) float, never negative.
     """
     # y softplus(-x) + (1 - y) softplus(x) = softplus(x) - y x: one product instead of two.
-    total = F.softplus(pred_logits).sum(1, keepdim=True) - pred_logits @ gt_values.T
-    return total / pred_logits.shape[1]
+    total = F.softplus(pred_logits).sum(-1, keepdim=True) - pred_logits @ gt_values.mT
+    return total / pred_logits.shape[-1]
 
 
 def dice_cost(pred_logits: Tensor, gt_values: Tensor) -> Tensor:
     """One minus the naive dice overlap of every query with every instance at shared points (Eq. 4).
 
     Args:
-        pred_logits: (Q, P) float, before the sigmoid.
-        gt_values: (M, P) float in [0, 1].
+        pred_logits: (..., Q, P) float, before the sigmoid.
+        gt_values: (..., M, P) float in [0, 1].
 
     Returns:
-        (Q, M) float in [0, 1].
+        (..., Q, M) float in [0, 1].
     """
     pred_probs = pred_logits.sigmoid()
-    sizes = pred_probs.sum(1, keepdim=True) + gt_values.sum(1)
-    return 1.0 - (2.0 * pred_probs @ gt_values.T + 1.0) / (sizes + 1.0)
+    sizes = pred_probs.sum(-1, keepdim=True) + gt_values.sum(-1)[..., None, :]
+    return 1.0 - (2.0 * pred_probs @ gt_values.mT + 1.0) / (sizes + 1.0)

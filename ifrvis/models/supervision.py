@@ -9,10 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from ifrvis.models.decoding import LayerOutput, full_precision
-from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses, layer_masks, mask_cost, mask_losses
+from ifrvis.models.losses import (
+    FocalClasses,
+    LayerPoints,
+    PointSampling,
+    SoftmaxClasses,
+    clip_masks,
+    draw_points,
+    mask_cost,
+    mask_losses,
+)
 from ifrvis.models.targets import ClipTargets, Normalisers, match_instances
 
 
@@ -49,8 +58,26 @@ class Supervision:
         """
         cls_logits = full_precision(torch.stack([layer.cls_logits for layer in layers], 1))
         embeds = full_precision(torch.stack([layer.mask_embeds for layer in layers], 1))
-        of_clips = [self._clip_losses(*clip) for clip in zip(cls_logits, embeds, mask_features, targets)]
-        cls, mask, dice = (torch.stack(values).sum(0) for values in zip(*of_clips))
+        num_layers, num_frames = embeds.shape[1:3]
+        cross = [self._cross_weight(layer, num_frames) for layer in range(num_layers)]
+        points = [
+            [
+                draw_points(
+                    (num_frames, num_frames if weight else 1, len(target.labels)),
+                    self.sampling,
+                    like=embeds,
+                    draws=target.generator(layer),
+                )
+                for layer, weight in enumerate(cross)
+            ]
+            for target in targets
+        ]
+        queries = self._match(cls_logits, embeds, mask_features, targets, points)
+        masks = [clip_masks(*clip, cross) for clip in zip(embeds, queries, points)]
+        gt_masks = [target.gt_masks.to(mask_features) for target in targets]
+        mask, dice = mask_losses(masks, mask_features, gt_masks, self.sampling)
+        cls = self._cls_losses(cls_logits, queries, targets)
+        mask = mask * (num_frames if self.host_mask_loss else 1)
         sums = {
             "loss_cls": self.weights["cls"] * cls / self.classes.divisor(norms),
             "loss_mask": self.weights["mask"] * mask / norms.num_instances,
@@ -59,49 +86,43 @@ class Supervision:
         prefixes = [f"d{i}." for i in range(len(layers) - 1)] + [""]
         return {prefix + name: value for name, values in sums.items() for prefix, value in zip(prefixes, values)}
 
-    def _clip_losses(
-        self, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Class, mask and dice losses of one clip, each summed in every layer.
-
-        Args:
-            cls_logits: (layers, N, K or K + 1) float.
-            embeds: (layers, T, N, C) float.
-            features: (T, C, H, W) float.
-            target: Ground truth.
-
-        Returns:
-            Three (layers,) float.
-        """
-        cls, masks, gt_masks = [], [], target.gt_masks.to(features)
-        for i, (logits, layer_embeds) in enumerate(zip(cls_logits, embeds)):
-            draws = target.generator(i)
-            probs = self.classes.probs(logits)
-            queries = self._match(i, probs, layer_embeds, features, target, draws)
-            classes = torch.full_like(logits[:, 0], probs.shape[1] - 1, dtype=torch.long)
-            classes[queries[queries >= 0]] = target.labels[queries >= 0]
-            cls.append(self.classes.loss(logits, classes))
-            weight = self._cross_weight(i, len(features))
-            masks.append(layer_masks(layer_embeds, queries, weight, self.sampling, draws))
-        mask, dice = mask_losses(masks, features, gt_masks, self.sampling)
-        return torch.stack(cls), mask * (len(features) if self.host_mask_loss else 1), dice
+    def _cls_losses(self, cls_logits: Tensor, queries: Sequence[Tensor], targets: Sequence[ClipTargets]) -> Tensor:
+        """Class loss of every layer, summed over clips and queries: (layers,) float."""
+        no_class = self.classes.probs(cls_logits[:0]).shape[-1] - 1
+        classes = torch.full(cls_logits.shape[:3], no_class, dtype=torch.long, device=cls_logits.device)
+        for of_clip, matched, target in zip(classes, queries, targets):
+            for of_layer, found in zip(of_clip, matched):
+                of_layer[found[found >= 0]] = target.labels[found >= 0]
+        by_layer = zip(cls_logits.unbind(1), classes.unbind(1))
+        return torch.stack([self.classes.loss(logits.flatten(0, 1), right.flatten()) for logits, right in by_layer])
 
     @torch.no_grad()
     def _match(
         self,
-        layer: int,
-        probs: Tensor,
+        cls_logits: Tensor,
         embeds: Tensor,
-        features: Tensor,
-        target: ClipTargets,
-        draws: Generator | None,
-    ) -> Tensor:
-        """Match one clip by Eq. (4): the query of each instance, (M,) long."""
-        mask_logits = torch.einsum("tnc,tchw->nthw", embeds, features)
-        mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), self.sampling, draws)
-        costs = self.weights["mask"] * mask + self.weights["dice"] * dice
-        costs = costs - self.weights["cls"] * probs[:, target.labels]
-        return match_instances(costs, target.video, layer)
+        mask_features: Tensor,
+        targets: Sequence[ClipTargets],
+        points: Sequence[Sequence[LayerPoints]],
+    ) -> list[Tensor]:
+        """Match every layer of every clip by Eq. (4): the query of each instance, (layers, M) long for each clip.
+
+        Args:
+            cls_logits: (B, layers, N, K or K + 1) float.
+            embeds: (B, layers, T, N, C) float.
+            mask_features: (B, T, C, H, W) float.
+            targets: B clips' ground truth.
+            points: Of each clip and layer.
+        """
+        costs = []
+        for probs, of_clip, features, target, drawn in zip(
+            self.classes.probs(cls_logits), embeds, mask_features, targets, points
+        ):
+            mask_logits = torch.einsum("ltnc,tchw->lnthw", of_clip, features)
+            mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), [each.shared for each in drawn])
+            of_masks = self.weights["mask"] * mask + self.weights["dice"] * dice
+            costs.append(of_masks - self.weights["cls"] * probs[..., target.labels])
+        return match_instances(costs, [target.video for target in targets])
 
     def _cross_weight(self, layer: int, num_frames: int) -> float:
         """The initial predictions have one query for all frames, so theirs are own-frame losses alone."""

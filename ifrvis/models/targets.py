@@ -118,26 +118,36 @@ def batch_normalisers(
     return Normalisers(max(num_instances, 1.0), num_classed, len(clips))
 
 
-def match_instances(costs: Tensor, video: str, layer: int) -> Tensor:
-    """The assignment of queries to instances with the least total cost.
+def match_instances(costs: Sequence[Tensor], videos: Sequence[str]) -> list[Tensor]:
+    """The assignments of queries to instances with the least total costs.
+
+    Costs of all clips and layers go to the CPU together, and what is found comes back together.
 
     Args:
-        costs: (Q, M) float.
-        video: Name for the message.
-        layer: Index of the prediction, for the message.
+        costs: (layers, Q, M) float for each clip; M may differ.
+        videos: Names of the clips for the message.
 
     Returns:
-        (M,) long, the query of each instance; -1 for the worst of more instances than queries.
+        (layers, M) long for each clip, the query of each instance; -1 for the worst of more instances than queries.
 
     Raises:
         NotFiniteLossError: If a cost is not finite.
     """
-    if not torch.isfinite(costs).all():
-        raise NotFiniteLossError(
-            f"Lower train.optimizer.lr, set train.precision=fp32, or look at the frames of {video}: "
-            f"the matching cost of prediction {layer} is not finite there."
-        )
-    rows, columns = linear_sum_assignment(costs.cpu().numpy())
-    queries = torch.full((costs.shape[1],), -1)
-    queries[torch.from_numpy(columns)] = torch.from_numpy(rows)
-    return queries.to(costs.device)
+    sizes = [each.numel() for each in costs]
+    on_cpu = torch.cat([each.flatten() for each in costs]).cpu().split(sizes)
+    found = [_assigned(flat.view(each.shape), video) for flat, each, video in zip(on_cpu, costs, videos)]
+    joined = torch.cat([each.flatten() for each in found]).to(costs[0].device)
+    return [part.view(each.shape) for part, each in zip(joined.split([each.numel() for each in found]), found)]
+
+
+def _assigned(costs: Tensor, video: str) -> Tensor:
+    queries = torch.full((len(costs), costs.shape[2]), -1)
+    for layer, of_layer in enumerate(costs):
+        if not torch.isfinite(of_layer).all():
+            raise NotFiniteLossError(
+                f"Lower train.optimizer.lr, set train.precision=fp32, or look at the frames of {video}: "
+                f"the matching cost of prediction {layer} is not finite there."
+            )
+        rows, columns = linear_sum_assignment(of_layer.numpy())
+        queries[layer, torch.from_numpy(columns)] = torch.from_numpy(rows)
+    return queries

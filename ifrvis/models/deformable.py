@@ -1,0 +1,132 @@
+"""Multi-scale deformable attention (Deformable DETR, Eq. 3) in the way that suits the device, on the host's weights.
+
+Shape letters:
+    B  frames    S  cells of all levels    A  attention heads    D  channels of a head
+    Q  queries    L  levels    P  points of a head in a level
+"""
+
+from typing import Any
+
+import torch
+from mmcv.ops import MultiScaleDeformableAttention
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class DeformableAttention(MultiScaleDeformableAttention):
+    """The host's module; without gradients on a CPU it samples by `sample_levels`, in a tenth of the time.
+
+    On CUDA a batch goes through the operator in parts of at most `im2col_step` frames, which it insists on. In training
+    on a CPU it is the host's own form: there the gradient of `sample_levels` takes longer.
+    """
+
+    def forward(self, query: Tensor, **given: Any) -> Tensor:
+        """As the host's, with batch first: (B, Q, C) to (B, Q, C)."""
+        if not (torch.is_grad_enabled() or query.is_cuda):
+            return self._sampled(query, **given)
+        if not query.is_cuda or len(query) % min(len(query), self.im2col_step) == 0:
+            return super().forward(query, **given)
+        given, starts = {"query": query, **given}, range(0, len(query), self.im2col_step)
+        parts = [{name: _some(name, x, start, self.im2col_step) for name, x in given.items()} for start in starts]
+        return torch.cat([super(DeformableAttention, self).forward(**part) for part in parts])
+
+    def _sampled(
+        self,
+        query: Tensor,
+        *,
+        value: Tensor,
+        reference_points: Tensor,
+        spatial_shapes: Tensor,
+        identity: Tensor | None = None,
+        query_pos: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        **unused: Any,
+    ) -> Tensor:
+        placed = query if query_pos is None else query + query_pos
+        values = self.value_proj(value)
+        if key_padding_mask is not None:
+            values = values.masked_fill(key_padding_mask[..., None], 0.0)
+        grid = (self.num_heads, self.num_levels, self.num_points)
+        weights = self.attention_weights(placed).unflatten(-1, (self.num_heads, -1)).softmax(-1)
+        offsets = self.sampling_offsets(placed).unflatten(-1, (*grid, 2))
+        locations = reference_points[:, :, None, :, None] + offsets / spatial_shapes.flip(-1)[:, None]
+        values = values.unflatten(-1, (self.num_heads, -1))
+        seen = sample_levels(values, spatial_shapes, locations, weights.unflatten(-1, grid[1:]))
+        return self.output_proj(seen) + (query if identity is None else identity)
+
+
+def adopt(model: nn.Module) -> None:
+    """Make every deformable attention inside a host's model one of ours: the host's layers name its class in code."""
+    for module in model.modules():
+        if type(module) is MultiScaleDeformableAttention:
+            assert module.batch_first
+            module.__class__ = DeformableAttention
+
+
+def sample_levels(values: Tensor, spatial_shapes: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear samples of all levels, as one sum over weighted cells for each query and head.
+
+    Args:
+        values: (B, S, A, D) float, level after level.
+        spatial_shapes: (L, 2) long, height and width of each level; S cells in all.
+        locations: (B, Q, A, L, P, 2) float, (x, y) in [0, 1]; a level is zero beyond its borders.
+        weights: (B, Q, A, L, P) float.
+
+    Returns:
+        (B, Q, A D) float.
+    """
+    num_heads, num_queries = values.shape[2], locations.shape[1]
+    sizes = [(int(height), int(width)) for height, width in spatial_shapes]
+    padded = _with_borders(values, sizes)
+    cells = torch.empty(*weights.shape, 4, dtype=torch.int32)
+    shares = weights.new_empty(*weights.shape, 4)
+    first = (torch.arange(len(values), dtype=torch.int32) * padded.shape[1])[:, None, None, None]
+    heads = torch.arange(num_heads, dtype=torch.int32)[:, None]
+    for level, (height, width) in enumerate(sizes):
+        # In cells of the padded map, where the first cell's centre lies at 1; what is beyond falls on the border.
+        x, y = (
+            (locations[..., level, :, axis] * size).add_(0.5).clamp_(0, size + 1)
+            for axis, size in ((0, width), (1, height))
+        )
+        left, top = x.floor(), y.floor()
+        cell = top.mul(width + 2).add_(left).to(torch.int32).add_(first).mul_(num_heads).add_(heads)
+        for corner, step in enumerate((0, 1, width + 2, width + 3)):
+            torch.add(cell, step * num_heads, out=cells[..., level, :, corner])
+        _share_out(weights[..., level, :], x.sub_(left), y.sub_(top), shares[..., level, :, :])
+        first = first + (height + 2) * (width + 2)
+    bags = len(values) * num_queries * num_heads
+    seen = F.embedding_bag(
+        cells.view(bags, -1),
+        padded.view(-1, values.shape[3]),
+        mode="sum",
+        per_sample_weights=shares.view(bags, -1),
+    )
+    return seen.view(len(values), num_queries, -1)
+
+
+def _with_borders(values: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+    """Every level with a border of zeros, (B, cells, A, D), and room for the corners that lie below the last one."""
+    num_cells = [(height + 2) * (width + 2) for height, width in sizes]
+    padded = values.new_zeros(len(values), sum(num_cells) + sizes[-1][1] + 3, *values.shape[2:])
+    levels = values.split([height * width for height, width in sizes], 1)
+    rooms = padded[:, : sum(num_cells)].split(num_cells, 1)
+    for room, level, (height, width) in zip(rooms, levels, sizes):
+        inner = room.unflatten(1, (height + 2, width + 2))[:, 1:-1, 1:-1]
+        inner.copy_(level.unflatten(1, (height, width)))
+    return padded
+
+
+def _share_out(weights: Tensor, x: Tensor, y: Tensor, out: Tensor) -> None:
+    """Bilinear shares of a weight for the four corners, row by row; `x` and `y` are what lies beyond the first."""
+    lower = weights * y
+    upper = weights - lower
+    torch.mul(upper, x, out=out[..., 1])
+    torch.sub(upper, out[..., 1], out=out[..., 0])
+    torch.mul(lower, x, out=out[..., 3])
+    torch.sub(lower, out[..., 3], out=out[..., 2])
+
+
+def _some(name: str, value: Any, start: int, number: int) -> Any:
+    """An argument of the host's module for some frames of a batch."""
+    of_frames = isinstance(value, Tensor) and name not in ("spatial_shapes", "level_start_index")
+    return value[start : start + number] if of_frames else value

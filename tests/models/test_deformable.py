@@ -1,0 +1,94 @@
+"""`DeformableAttention` beside the host's own form."""
+
+import pytest
+import torch
+from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+from torch import nn
+
+from ifrvis.models.deformable import DeformableAttention, adopt, sample_levels
+
+
+def _case(num_frames, sizes, num_queries, dtype=torch.float32):
+    shapes = torch.tensor(sizes)
+    grid = (num_frames, num_queries, 4, len(sizes), 3)
+    values = torch.randn(num_frames, int(shapes.prod(1).sum()), 4, 8, dtype=dtype)
+    locations = torch.rand(*grid, 2, dtype=dtype) * 2.0 - 0.5  # half of them beyond the borders
+    return values, shapes, locations, torch.rand(grid, dtype=dtype)
+
+
+@pytest.mark.parametrize("sizes", [[(3, 5), (6, 10), (12, 20)], [(1, 1)], [(7, 2), (1, 9)]])
+@pytest.mark.parametrize("num_frames", [1, 3])
+def test_sampling_equals_the_hosts_form(sizes, num_frames):
+    case = _case(num_frames, sizes, 11, torch.float64)
+    torch.testing.assert_close(sample_levels(*case), multi_scale_deformable_attn_pytorch(*case), rtol=0, atol=1e-12)
+
+
+def test_points_on_and_far_beyond_the_borders_equal_the_hosts():
+    values, shapes, locations, weights = _case(1, [(3, 5), (6, 10)], 4, torch.float64)
+    edges = torch.tensor([-1e4, -0.1, 0.0, 0.1, 0.5, 0.9, 1.0, 1.1, 1e4], dtype=torch.float64)
+    for x in edges:
+        for y in edges:
+            locations[..., 0], locations[..., 1] = x, y
+            expected = multi_scale_deformable_attn_pytorch(values, shapes, locations, weights)
+            torch.testing.assert_close(sample_levels(values, shapes, locations, weights), expected, rtol=0, atol=1e-12)
+
+
+@pytest.fixture
+def attention():
+    module = nn.ModuleDict({"attn": DeformableAttention.__base__(32, num_heads=4, num_levels=2, batch_first=True)})
+    nn.init.normal_(module["attn"].sampling_offsets.weight, std=0.2)
+    nn.init.normal_(module["attn"].attention_weights.weight, std=0.2)
+    return module.eval()
+
+
+def _given(num_frames):
+    shapes = torch.tensor([[2, 3], [4, 6]])
+    query, pos = torch.randn(2, num_frames, 30, 32)
+    mask = torch.zeros(num_frames, 30, dtype=torch.bool)
+    mask[:, 3:5] = True
+    points = torch.rand(num_frames, 30, 2, 2)
+    start = torch.tensor([0, 6])
+    return {
+        "query": query, "value": query, "query_pos": pos, "key_padding_mask": mask, "reference_points": points,
+        "spatial_shapes": shapes, "level_start_index": start, "key": query, "key_pos": pos,
+    }  # fmt: skip
+
+
+def test_a_module_that_is_adopted_gives_what_it_gave(attention):
+    given = _given(3)
+    with torch.no_grad():
+        expected = attention["attn"](**given)
+        adopt(attention)
+        assert type(attention["attn"]) is DeformableAttention
+        torch.testing.assert_close(attention["attn"](**given), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_training_stays_the_hosts_bit_by_bit(attention):
+    given = _given(2)
+    expected = attention["attn"](**given)
+    adopt(attention)
+    assert torch.equal(attention["attn"](**given), expected)
+
+
+@pytest.mark.parametrize("num_frames", [1, 32, 64, 80, 128, 130])
+def test_the_operator_gets_batches_that_it_takes(attention, num_frames, monkeypatch):
+    """On CUDA: at most `im2col_step` frames, or a multiple of it."""
+    adopt(attention)
+    attn, seen, host = attention["attn"], [], DeformableAttention.__base__.forward
+
+    def operator(self, query, **given):
+        seen.append(len(query))
+        assert len(given["reference_points"]) == len(query)
+        return host(self, torch.Tensor(query), **given)
+
+    class OnCuda(torch.Tensor):
+        is_cuda = True
+
+    monkeypatch.setattr(DeformableAttention.__base__, "forward", operator)
+    given = _given(num_frames)
+    expected = attn(**given)
+    seen.clear()
+    found = attn(**{**given, "query": given["query"].as_subclass(OnCuda)})
+    torch.testing.assert_close(torch.Tensor(found), expected, rtol=1e-5, atol=1e-5)
+    assert all(each <= 64 or each % 64 == 0 for each in seen)
+    assert sum(seen) == num_frames
