@@ -38,7 +38,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
-    group.add_argument("--profile", help="paper, mini, smoke, or a YAML file (default: paper)")
+    group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: first in turn)")
     root_arguments(parser)
 
 

@@ -80,10 +80,9 @@ def _made_again(entry: Entry, home: Path) -> Report:
         _RecordError: If one of them is missing, broken or another.
         UserError: If the table or the data set are not packed here, or lack a row.
     """
-    asked = entry.asked
-    init = Path(asked.init) if asked.init else None
-    options = asked.rows, asked.num_seeds, asked.overrides, asked.dataset, init
-    request = TableRequest((load_table(asked.table),), asked.profile, *options)
+    init = Path(entry.init) if entry.init else None
+    options = entry.rows, entry.num_seeds, entry.overrides, entry.dataset, init
+    request = TableRequest((load_table(entry.table),), entry.profile, *options)
     (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()])
     return report
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from ifrvis.reporting.claims import HEADS, JudgedClaim, pair_texts
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
 from ifrvis.reporting.grid import CLAIM_NOTE, Grid, Line, make_grid
-from ifrvis.reporting.report import Measured, Report
+from ifrvis.reporting.report import COLUMNS, Report
 
 LINE_BREAK = r"\\"
 # A file is a document by itself, and a float where another document inputs it: there \documentclass is spent.
@@ -134,10 +134,10 @@ def seeds_csv(report: Report) -> str:
     """The tidy frame of one table: a line per row, seed and metric at full precision."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    columns = [name for name in Measured._fields if report.shows_paper or name not in AS_PRINTED]
-    writer.writerow(AS_PRINTED.get(name, name) for name in columns)
+    shown = [place for place, name in enumerate(COLUMNS) if report.shows_paper or name not in AS_PRINTED]
+    writer.writerow(AS_PRINTED.get(COLUMNS[place], COLUMNS[place]) for place in shown)
     for line in report.frame:
-        values = (getattr(line, name) for name in columns)
+        values = (line[place] for place in shown)
         writer.writerow(csv_text(value) if isinstance(value, str) else value for value in values)
     return stream.getvalue()
 
@@ -151,7 +151,7 @@ def terminal(report: Report) -> Group:
     for line in grid.lines:
         of_metric = [line.cells[left : left + span] for left in range(0, len(line.cells), span)]
         cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in of_metric]
-        table.add_row(_plain(" ".join(line.heads)), _plain(str(line.n)), *map(Text, cells))
+        table.add_row(_plain(" ".join(line.heads).strip() or line.row.id), _plain(str(line.n)), *map(Text, cells))
     notes = [f"(in brackets: {grid.sources[0]})"] if span > 1 else []
     notes += [f"{each.verdict}: {each.claim.text}" for each in report.claims if each.verdict != "not run"]
     return Group(_plain(grid.title), _plain(grid.head), table, *map(_plain, notes))

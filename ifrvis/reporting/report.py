@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.request import TableRequest
@@ -12,30 +11,12 @@ from ifrvis.harness.store.records import Record
 from ifrvis.reporting.cells import Cell, Compared, compare, make_cell
 from ifrvis.reporting.claims import JudgedClaim, Values, judge
 
-
-class Measured(NamedTuple):
-    """A line of the tidy frame: one metric of one record.
-
-    `value` is a fraction (a count for IDs), None where undefined; `published_mean` and `published_std` are as printed,
-    in percent (IDs a count), None where the paper prints none.
-    """
-
-    table: str
-    row: str
-    group: str
-    label: str
-    method: str
-    backbone: str
-    dataset: str
-    profile: str
-    protocol: str
-    seed: int
-    metric: str
-    value: float | None
-    published_mean: float | None
-    published_std: float | None
-    train_sig: str
-    eval_sig: str
+# Of a line of the tidy frame. `value` is a fraction (a count for IDs), None where undefined; those published are as
+# printed, in percent (IDs a count), None where the paper prints none.
+COLUMNS = (
+    *("table", "row", "group", "label", "method", "backbone", "dataset", "profile", "protocol", "seed", "metric"),
+    *("value", "published_mean", "published_std", "train_sig", "eval_sig"),
+)
 
 
 @dataclass(frozen=True)
@@ -134,27 +115,31 @@ class Report:
         return [record for each in self.rows for record in each.counted]
 
     @cached_property
-    def frame(self) -> list[Measured]:
-        """The tidy frame: a line a record and metric, in the order of rows, seeds and metrics."""
+    def frame(self) -> list[tuple[str | float | None, ...]]:
+        """The tidy frame: a line of `COLUMNS` a record and metric, in the order of rows, seeds and metrics."""
         return [line for each in self.rows for record in each.counted for line in self._lines(each.row, record)]
 
-    def _lines(self, row: Row, record: Record) -> Iterator[Measured]:
+    def _lines(self, row: Row, record: Record) -> Iterator[tuple[str | float | None, ...]]:
         profile = f"{self.profile.name} off-spec" if self.off_spec else self.profile.name
         named = (self.table.name, row.id, row.group, row.label, row.method, row.backbone, record.dataset, profile)
         for metric in self.table.metrics:
-            if metric in record.metrics:
+            if record.seed in self.values[row.id, metric]:
                 published = row.published.get(metric, (None, None)) if self.shows_paper else (None, None)
-                value = record.metrics[metric]
-                measured = (record.protocol, record.seed, metric, None if value is None else float(value))
-                yield Measured(*named, *measured, *published, record.train_sig, record.eval_sig)
+                measured = (record.protocol, record.seed, metric, self.values[row.id, metric][record.seed])
+                yield (*named, *measured, *published, record.train_sig, record.eval_sig)
 
     @cached_property
     def values(self) -> Values:
-        """Of each row id and metric the frame's values by seed."""
-        found: Values = {(each.row.id, metric): {} for each in self.rows for metric in self.table.metrics}
-        for line in self.frame:
-            found[line.row, line.metric][line.seed] = line.value
-        return found
+        """The values of each row id and metric, by seed."""
+        return {
+            (each.row.id, metric): {
+                record.seed: None if (value := record.metrics[metric]) is None else float(value)
+                for record in each.counted
+                if metric in record.metrics
+            }
+            for each in self.rows
+            for metric in self.table.metrics
+        }
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
