@@ -169,14 +169,6 @@ class Attempt:
             return "interrupted"
         return said if said in STOPS else "interrupted"
 
-    def let_retry(self) -> None:
-        """Say that somebody has looked at the failure."""
-        (self.folder / "retry").touch()
-
-    def may_be_retried(self) -> bool:
-        """Whether somebody has."""
-        return (self.folder / "retry").exists()
-
     def submission(self) -> Submission:
         """What the worker is asked for.
 
@@ -220,6 +212,11 @@ def attempts_of(run: Run) -> list[Attempt]:
         return []
     numbers = sorted(int(path.name) for path in run.attempts.iterdir() if FOLDER.fullmatch(path.name))
     return [Attempt(run, number) for number in numbers]
+
+
+def checkpoint_folders(run: Run) -> list[Path]:
+    """The folders of checkpoints of all attempts of a run, oldest first."""
+    return [attempt.checkpoints for attempt in attempts_of(run)]
 
 
 def asked_of(run: Run) -> list[tuple[Submission, Asked]]:

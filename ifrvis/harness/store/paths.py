@@ -25,8 +25,6 @@ from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.store.specs import Spec
 from ifrvis.schema import read_model
 
-RECORD = re.compile(r".+-([0-9a-f]{12})-([0-9a-f]{12})\.json")
-
 SPEC = "spec.json"
 
 
@@ -37,33 +35,6 @@ def _short(signature: str) -> str:
 def record_name(name: str, train_sig: str, eval_sig: str) -> str:
     """The name of a record's file."""
     return f"{name}-{_short(train_sig)}-{_short(eval_sig)}.json"
-
-
-@dataclass(frozen=True)
-class RecordFiles:
-    """The files of a folder whose names end as records' do, by the digits of their signatures, from one listing."""
-
-    by_digits: dict[tuple[str, str], list[Path]]
-
-    @classmethod
-    def of(cls, folder: Path) -> "RecordFiles":
-        """Those of a folder, which need not exist."""
-        found: dict[tuple[str, str], list[Path]] = {}
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-            if match := RECORD.fullmatch(path.name):
-                found.setdefault((match[1], match[2]), []).append(path)
-        return cls(found)
-
-    def of_evaluation(self, train_sig: str, eval_sig: str) -> list[Path]:
-        """What may be the record of one evaluation."""
-        return self.by_digits.get((_short(train_sig), _short(eval_sig)), [])
-
-    def of_each_training(self) -> list[list[Path]]:
-        """What may be records of one training, for each."""
-        found: dict[str, list[Path]] = {}
-        for (training, _), paths in self.by_digits.items():
-            found.setdefault(training, []).extend(paths)
-        return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -163,7 +134,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """Everything of this run but its records."""
-        return self.store.root / "runs" / f"{self.name}-{_short(self.train_sig)}"
+        return self.store.root / "runs" / _run_folder(self.name, self.train_sig)
 
     @property
     def attempts(self) -> Path:
@@ -212,13 +183,7 @@ class Run:
         Raises:
             UserError: If the file is missing, broken, or not what its folder's name says.
         """
-        try:
-            spec = read_model(Spec, self.spec, "the configuration of a run")
-        except UserError as error:
-            raise UserError(f"Restore {self.spec} or move {self.folder} away: {error}") from error
-        if Run(self.store, spec.name, spec.train_sig).folder != self.folder:
-            raise UserError(f"Restore {self.spec} or move {self.folder} away: it is not what the name stands for.")
-        return spec
+        return _spec_in(self.folder)
 
 
 def run_holding(path: Path) -> Run | None:
@@ -236,8 +201,20 @@ def run_at(folder: Path) -> Run:
     Raises:
         UserError: If its `spec.json` is missing, broken, or not what the folder's name says.
     """
-    run = Run(Store(folder.parents[1]), *folder.name.rsplit("-", 1)) if "-" in folder.name else None
-    if run is None:
-        raise UserError(f"Move {folder} away: it is no run's.")
-    spec = run.read_spec()
-    return Run(run.store, spec.name, spec.train_sig)
+    spec = _spec_in(folder)
+    return Run(Store(folder.parents[1]), spec.name, spec.train_sig)
+
+
+def _run_folder(name: str, train_sig: str) -> str:
+    return f"{name}-{_short(train_sig)}"
+
+
+def _spec_in(folder: Path) -> Spec:
+    path, cure = folder / SPEC, f"Restore {folder / SPEC} or move {folder} away"
+    try:
+        spec = read_model(Spec, path, "the configuration of a run")
+    except UserError as error:
+        raise UserError(f"{cure}: {error}") from error
+    if folder.name != _run_folder(spec.name, spec.train_sig):
+        raise UserError(f"{cure}: it is not what the name stands for.")
+    return spec

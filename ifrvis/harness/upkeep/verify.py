@@ -19,7 +19,7 @@ from ifrvis.files import canonical_json, read_json, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
-from ifrvis.harness.store.attempts import attempts_of
+from ifrvis.harness.store.attempts import checkpoint_folders
 from ifrvis.harness.store.finding import Finding
 from ifrvis.harness.store.paths import SPEC, Run, Store, run_at
 from ifrvis.harness.store.records import Record, read_record, record_text
@@ -44,17 +44,15 @@ def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: 
                 yield Finding("wrong", path, str(error))
                 continue
             run = runs.get(record.train_sig, store.run(record.name, record.train_sig))
-            why = _what_is_wrong(record, path, profile, run)
+            why = _what_is_wrong(record, path, run)
             yield Finding("wrong", path, why) if why else _verify_scores(record, path, run, data_root, jobs)
             yield from _verify_files(record, path, run)
 
 
-def _what_is_wrong(record: Record, path: Path, profile: str, run: Run) -> str:
+def _what_is_wrong(record: Record, path: Path, run: Run) -> str:
     """What contradicts a record without its predictions; empty where nothing does."""
     if path.read_text(encoding="utf-8") != record_text(record):
         return "it is not as it was written"
-    if record.profile != profile:
-        return f"its place is among the records of profile {record.profile}"
     if record.name != run.name:
         return f"its run is {run.name}"
     return _wrong_dataset(record)
@@ -147,7 +145,7 @@ def verify_runs(store: Store) -> Iterator[Finding]:
             continue
         sound = spec.read_bytes() == run.read_spec().text()
         yield Finding("digest only", spec) if sound else Finding("wrong", spec, "it is not as it was written")
-        for checkpoint in sorted(path for each in attempts_of(run) for path in each.checkpoints.glob("*.pth")):
+        for checkpoint in sorted(path for each in checkpoint_folders(run) for path in each.glob("*.pth")):
             with contextlib.suppress(FileNotFoundError):  # a run that is alive replaces its checkpoints
                 yield from _verify_checkpoint(checkpoint)
     for description in sorted(packed("experiments", "weights").glob("*.json")):
