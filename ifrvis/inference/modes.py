@@ -31,7 +31,7 @@ from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import full_precision, output_logits
+from ifrvis.models.decoding import MaskDecoder, full_precision
 
 OnFrames = Callable[[int, int], None]
 
@@ -79,7 +79,7 @@ def check_length(inference: Mapping[str, Any], num_frames: int, video_id: Id) ->
 
 def check_memory(model: nn.Module, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None) -> bool:
     """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
-    return mask_features_fit(model, views_of(source, inference), source.length, memory_gib)
+    return mask_features_fit(model, views_of(model, source, inference), source.length, memory_gib)
 
 
 @torch.inference_mode()
@@ -111,7 +111,7 @@ def predict_video(
     check_length(inference, source.length, source.video_id)
     model.eval()
     device = next(model.parameters()).device
-    views = views_of(source, inference)
+    views = views_of(model, source, inference)
     first = pivot_position(len(views), seed=seed, video_id=source.video_id)
     views = [views[first], *views[:first], *views[first + 1 :]]
     keep = check_memory(model, source, inference, memory_gib)
@@ -162,6 +162,7 @@ class _DecodedView:
     view: View
     tracks: Any  # Tracks; MatchedTracks where there are several views
     mask_features: Callable[[], Iterator[Tensor]]
+    masks: MaskDecoder
 
 
 def _decoded_views(
@@ -185,7 +186,7 @@ def _decoded_views(
             pivot = pivot_of(tracks, levels[-1], view)
             tracks = MatchedTracks(tracks, torch.arange(len(pivot.labels), device=pivot.labels.device))
         del levels
-        yield _DecodedView(view, tracks, mask_features)
+        yield _DecodedView(view, tracks, mask_features, head.masks)
 
 
 def _decode(head: nn.Module, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
@@ -193,7 +194,8 @@ def _decode(head: nn.Module, levels: Sequence[Level], inference: Mapping[str, An
         return track_clips(head, levels, inference, on_frames=steps.advance)
     output = head.decode_clips(levels, len(levels[0].tokens))
     steps.advance(len(levels[0].tokens))
-    return WholeTracks(head.class_probs(full_precision(output.cls_logits[0])), output.mask_embeds[0])
+    probs = head.class_probs(full_precision(output.cls_logits[0]))
+    return WholeTracks(probs, output.mask_embeds[0], head.masks)
 
 
 def _masks(
@@ -224,7 +226,7 @@ def _frame_masks(
 
 
 def _logits(each: _DecodedView, features: Tensor, t: int, queries: list[int], size: tuple[int, int]) -> Tensor:
-    embeds = each.tracks.embeds(t)[queries]
-    logits = full_precision(torch.einsum("nc,chw->nhw", embeds, features.to(embeds.device)))
-    logits = output_logits(logits, each.view.padded, each.view.size, size)
+    device = each.tracks.class_probs.device
+    logits = each.tracks.mask_logits(t, features.to(device), torch.tensor(queries, device=device))
+    logits = each.masks.output(logits, each.view.padded, each.view.size, size)
     return logits.flip(-1) if each.view.flip else logits

@@ -8,7 +8,7 @@ Shape letters:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from mmdet.structures.mask import mask2bbox
@@ -57,6 +57,38 @@ class LayerOutput(NamedTuple):
     mask_embeds: Tensor
 
 
+class MaskDecoder(Protocol):
+    """How a head's mask embeddings become masks; an embedding of zeros gives logits of zero, an empty mask."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether the mean of embeddings gives the mean of their mask logits."""
+
+    def logits(self, embeds: Tensor, features: Tensor) -> Tensor:
+        """(..., N, C) embeddings and (..., C', h, w) mask features of their frames to (..., N, h, w) float."""
+
+    def output(
+        self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
+    ) -> Tensor:
+        """Mask logits at the output size; arguments as those of `output_logits`."""
+
+
+class LinearMasks:
+    """Masks that are products of embeddings and features at stride 4, as Mask2Former's."""
+
+    linear = True
+
+    def logits(self, embeds: Tensor, features: Tensor) -> Tensor:
+        """See `MaskDecoder`."""
+        return full_precision(torch.einsum("...nc,...chw->...nhw", embeds, features))
+
+    def output(
+        self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
+    ) -> Tensor:
+        """See `MaskDecoder`."""
+        return output_logits(logits, padded_size, image_size, output_size)
+
+
 @dataclass(frozen=True)
 class DecodedClip:
     """The last prediction for a clip or a whole video.
@@ -65,16 +97,17 @@ class DecodedClip:
         class_probs: (N, K) float in [0, 1], without no-object.
         mask_embeds: (T, N, C) float.
         mask_features: (T, C, H, W) float.
+        masks: What makes masks of the two.
     """
 
     class_probs: Tensor
     mask_embeds: Tensor
     mask_features: Tensor
+    masks: MaskDecoder
 
     def mask_logits(self, queries: Tensor, frame: int) -> Tensor:
-        """Mask logits of some queries in one frame, (len(queries), H, W) float at stride 4."""
-        embeds = self.mask_embeds[frame, queries]
-        return full_precision(torch.einsum("nc,chw->nhw", embeds, self.mask_features[frame]))
+        """Mask logits of some queries in one frame, (len(queries), H, W) float at the stride of the features."""
+        return self.masks.logits(self.mask_embeds[frame, queries], self.mask_features[frame])
 
     def top_classes(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
         """The k best pairs of query and class: queries, labels and scores, best first."""
@@ -98,7 +131,7 @@ class DecodedClip:
         for t, meta in enumerate(metas):
             size = meta["ori_shape" if rescale else "img_shape"][:2]
             logits = self.mask_logits(queries, t)
-            masks = output_logits(logits, meta["batch_input_shape"], meta["img_shape"][:2], size) > 0
+            masks = self.masks.output(logits, meta["batch_input_shape"], meta["img_shape"][:2], size) > 0
             found = {"masks": masks, "bboxes": mask2bbox(masks), "labels": labels, "scores": scores}
             results.append(InstanceData(**found, instances_id=torch.arange(len(queries))))
         return results

@@ -23,7 +23,7 @@ from mmengine.structures import InstanceData
 from torch import Generator, Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
-from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, full_precision
+from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, LinearMasks, full_precision
 from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
 from ifrvis.models.losses import PointSampling, layer_masks, mask_cost, mask_losses, weighted_cross_entropy
 from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets, match_instances
@@ -54,6 +54,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         topk: Results of `predict` for a video, out of all pairs of query and class.
     """
 
+    masks = LinearMasks()
     time_positions = True  # of keys, in their clip
 
     def __init__(
@@ -117,11 +118,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         masks = [torch.einsum("btnc,btchw->bnthw", layer.mask_embeds, features) for layer in layers]
         return [layer.cls_logits for layer in layers], masks
 
-    def encode_frames(self, feats: Sequence[Tensor]) -> FrameFeatures:
+    def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[tuple[int, int]] = ()) -> FrameFeatures:
         """Pixel decoder features of frames; in chunks where no gradient is kept, since frames are independent.
 
         Args:
             feats: Backbone features, four of (F, C_i, H_i, W_i).
+            sizes: Of each clip's frames before padding, which this architecture does not ask for.
         """
         step = len(feats[0]) if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
         # The official pixel decoder leaves mixed precision.
@@ -296,7 +298,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         """Decode a clip whose frames went through the pixel decoder before: overlapping clips share that work."""
         last = self.decode_clips(self.levels(frames), len(frames.mask_features))
         class_probs = self.class_probs(full_precision(last.cls_logits[0]))
-        return DecodedClip(class_probs, last.mask_embeds[0], frames.mask_features)
+        return DecodedClip(class_probs, last.mask_embeds[0], frames.mask_features, self.masks)
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:
         """Class probabilities without no-object, (N, K) in [0, 1]."""
@@ -310,6 +312,17 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             min_score: For heads without a no-object class.
         """
         return cls_logits.argmax(-1) != self.num_classes
+
+    @property
+    def width(self) -> int:
+        """C."""
+        return self.query_feat.embedding_dim
+
+    def bytes_per_frame(self, pixels: int) -> float:
+        """What inference keeps of each frame of so many pixels beside mask features at stride 4."""
+        per_pixel = 2 * 4 * self.width * (1 / 64 + 1 / 256 + 1 / 1024)  # two in float32 at strides 8, 16 and 32
+        # A decoder's masks at stride 8, those of a pivot, one head's keys.
+        return pixels * (per_pixel + (6 * self.num_queries + self.width) / 64)
 
     @torch.no_grad()
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
