@@ -18,6 +18,7 @@ class Stream(IntEnum):
     DROP_PATH = 4
     STILL = 5  # crop, motion and blur of a pseudo-video
     STILL_EPOCH = 6  # the order of stills
+    DROPOUT = 7
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:
