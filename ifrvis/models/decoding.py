@@ -8,13 +8,17 @@ Shape letters:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
+from mmdet.structures import TrackDataSample
 from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from ifrvis.models.attention import Level
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -135,6 +139,63 @@ class DecodedClip:
             found = {"masks": masks, "bboxes": mask2bbox(masks), "labels": labels, "scores": scores}
             results.append(InstanceData(**found, instances_id=torch.arange(len(queries))))
         return results
+
+
+class VideoHead:
+    """What inference asks of a head, and whole videos by it.
+
+    Attributes:
+        topk: Results of `predict` for a video, out of all pairs of query and class.
+        masks: What makes masks of embeddings and features.
+    """
+
+    topk: int
+    masks: MaskDecoder
+
+    def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> FrameFeatures:
+        """Features of frames, each independent of the others; arguments as for `decode_clip`."""
+        raise NotImplementedError
+
+    def levels(self, frames: FrameFeatures) -> list["Level"]:
+        """What the decoder reads of frames, low resolution first; the last one's mask features are at stride 8."""
+        raise NotImplementedError
+
+    def decode_clips(self, levels: Sequence["Level"], num_frames: int, stride: int = 1) -> LayerOutput:
+        """The last prediction for clips of `num_frames`, each `stride` frames after the one before."""
+        raise NotImplementedError
+
+    def class_probs(self, cls_logits: Tensor) -> Tensor:
+        """Class probabilities without no-object, (N, K) in [0, 1]."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def decode_clip(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]] = ()) -> DecodedClip:
+        """Decode a clip or a whole video from backbone features.
+
+        Args:
+            feats: Four of (T, C_i, H_i, W_i).
+            sizes: Height and width of the frames in pixels, before padding, as the only element.
+        """
+        return self.decode_frames(self.encode_frames(feats, sizes))
+
+    @torch.no_grad()
+    def decode_frames(self, frames: FrameFeatures) -> DecodedClip:
+        """Decode a clip whose frames went through the pixel decoder before: overlapping clips share that work."""
+        last = self.decode_clips(self.levels(frames), len(frames.mask_features))
+        class_probs = self.class_probs(full_precision(last.cls_logits[0]))
+        return DecodedClip(class_probs, last.mask_embeds[0], frames.mask_features, self.masks)
+
+    @torch.no_grad()
+    def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
+        """The best pairs of query and class of a video, frame by frame; see `DecodedClip.instances`.
+
+        Args:
+            x: Backbone features, four of (T, C_i, H_i, W_i).
+            data_samples: The video's frames.
+            rescale: Masks at the original size.
+        """
+        metas = [frame.metainfo for frame in data_samples.video_data_samples]
+        return self.decode_clip(x, [metas[0]["img_shape"]]).instances(metas, self.topk, rescale=rescale)
 
 
 def output_logits(

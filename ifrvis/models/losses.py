@@ -55,10 +55,15 @@ def focal_loss(cls_logits: Tensor, classes: Tensor, *, alpha: float, gamma: floa
         gamma: Exponent that quiets what is right already.
     """
     targets = F.one_hot(classes, cls_logits.shape[1] + 1)[:, :-1].to(cls_logits)
-    probs = cls_logits.sigmoid()
-    bce = F.binary_cross_entropy_with_logits(cls_logits, targets, reduction="none")
+    return focal_terms(cls_logits, targets, alpha=alpha, gamma=gamma).sum()
+
+
+def focal_terms(logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    """Sigmoid focal loss of each of (...) logits, with targets (...) in {0, 1}; see `focal_loss`."""
+    probs = logits.sigmoid()
+    bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     wrong = probs + targets - 2.0 * probs * targets  # 1 - p_t
-    return ((targets * alpha + (1.0 - targets) * (1.0 - alpha)) * wrong**gamma * bce).sum()
+    return (targets * alpha + (1.0 - targets) * (1.0 - alpha)) * wrong**gamma * bce
 
 
 def mask_cost(

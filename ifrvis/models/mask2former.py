@@ -19,11 +19,10 @@ from mmdet.models.tracking_heads import Mask2FormerTrackHead
 from mmdet.registry import MODELS
 from mmdet.structures import TrackDataSample
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Generator, Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
-from ifrvis.models.decoding import DecodedClip, FrameFeatures, LayerOutput, LinearMasks, full_precision
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks, VideoHead, full_precision
 from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
 from ifrvis.models.losses import PointSampling, layer_masks, mask_cost, mask_losses, weighted_cross_entropy
 from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets, match_instances
@@ -33,7 +32,7 @@ _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable atte
 
 
 @MODELS.register_module()
-class Mask2FormerVISHead(Mask2FormerTrackHead):
+class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
     """The host's head with the official losses, draws that can be repeated, and inference in bounded memory.
 
     Args:
@@ -118,7 +117,7 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         masks = [torch.einsum("btnc,btchw->bnthw", layer.mask_embeds, features) for layer in layers]
         return [layer.cls_logits for layer in layers], masks
 
-    def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[tuple[int, int]] = ()) -> FrameFeatures:
+    def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]] = ()) -> FrameFeatures:
         """Pixel decoder features of frames; in chunks where no gradient is kept, since frames are independent.
 
         Args:
@@ -288,18 +287,6 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
 
     # Testing
 
-    @torch.no_grad()
-    def decode_clip(self, feats: Sequence[Tensor]) -> DecodedClip:
-        """Decode a clip or a whole video from backbone features, four of (T, C_i, H_i, W_i)."""
-        return self.decode_frames(self.encode_frames(feats))
-
-    @torch.no_grad()
-    def decode_frames(self, frames: FrameFeatures) -> DecodedClip:
-        """Decode a clip whose frames went through the pixel decoder before: overlapping clips share that work."""
-        last = self.decode_clips(self.levels(frames), len(frames.mask_features))
-        class_probs = self.class_probs(full_precision(last.cls_logits[0]))
-        return DecodedClip(class_probs, last.mask_embeds[0], frames.mask_features, self.masks)
-
     def class_probs(self, cls_logits: Tensor) -> Tensor:
         """Class probabilities without no-object, (N, K) in [0, 1]."""
         return self._probs(cls_logits)[:, :-1]
@@ -323,15 +310,3 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         per_pixel = 2 * 4 * self.width * (1 / 64 + 1 / 256 + 1 / 1024)  # two in float32 at strides 8, 16 and 32
         # A decoder's masks at stride 8, those of a pivot, one head's keys.
         return pixels * (per_pixel + (6 * self.num_queries + self.width) / 64)
-
-    @torch.no_grad()
-    def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
-        """The best pairs of query and class of a video, frame by frame; see `DecodedClip.instances`.
-
-        Args:
-            x: Backbone features, four of (T, C_i, H_i, W_i).
-            data_samples: The video's frames.
-            rescale: Masks at the original size.
-        """
-        metas = [frame.metainfo for frame in data_samples.video_data_samples]
-        return self.decode_clip(x).instances(metas, self.topk, rescale=rescale)
