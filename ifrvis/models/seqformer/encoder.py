@@ -89,7 +89,7 @@ class PixelEncoder(nn.Module):
         last = in_channels[-1]
         convs = [nn.Conv2d(channels, width, 1) for channels in in_channels]
         convs.append(nn.Conv2d(last, width, 3, stride=2, padding=1))  # of the backbone's map, not of its projection
-        groups = math.gcd(32, width)
+        groups = math.gcd(32, width // 2)  # of two channels at least: a thin model's last level may be one cell
         self.input_convs = nn.ModuleList(convs)
         self.input_norms = nn.ModuleList(nn.GroupNorm(groups, width) for _ in convs)
         self.level_embed = nn.Parameter(torch.empty(len(convs), width))
