@@ -9,8 +9,8 @@ PYTEST_ARGS ?=
 help:
 	@echo 'make setup   make .venv: all packages, pinned; compiles the host once per machine (about 12 minutes on 2 cores)'
 	@echo 'make demo    set up, then train the baseline and the method on synthetic videos, 2 seeds each: two rows of Table 1'
-	@echo 'make test    set up, then ruff, mypy and pytest (at most 10 minutes)'
-	@echo 'make lint    set up, then ruff and mypy alone'
+	@echo 'make test    set up, then ruff, mypy, import-linter and pytest (at most 10 minutes)'
+	@echo 'make lint    set up, then ruff, mypy and import-linter alone'
 	@echo 'make bench   set up, then every benchmarks/bench_*.py'
 
 setup:
@@ -27,7 +27,7 @@ demo:
 
 test:
 	@echo 'test: sets up .venv (the first time some minutes, about 12 more if the host has to be compiled), then runs'
-	@echo 'test: ruff, mypy and pytest. Pytest is the long step: at most 10 minutes on 2 cores.'
+	@echo 'test: ruff, mypy, import-linter and pytest. Pytest is the long step: at most 10 minutes on 2 cores.'
 	@$(MAKE) --no-print-directory lint
 	.venv/bin/python -m pytest -n auto $(PYTEST_ARGS)
 
@@ -36,6 +36,7 @@ lint:
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
 
 bench:
 	@echo 'bench: sets up .venv, then runs every benchmarks/bench_*.py, one after the other on an otherwise idle machine.'

@@ -83,7 +83,7 @@ def finish_runs(table: Path, folder: Path) -> None:
 
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_table
     from ifrvis.harness.store.attempts import claim
     from ifrvis.harness.store.records import publish_record
@@ -126,7 +126,7 @@ def overhead(folder: Path) -> float:
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_table
     from ifrvis.harness.store.runs import Results
 

@@ -72,7 +72,14 @@ def _named(name: str) -> str:
     return name
 
 
+def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if twice := [item for item in items if items.count(item) > 1]:
+        raise ValueError(f"Remove one of the two {_shown(twice[0])}: each comes once.")
+    return items
+
+
 Name = Annotated[str, AfterValidator(_named)]  # can be a part of every path
+Distinct = AfterValidator(_distinct)  # of a tuple
 
 
 def is_number(value: Any) -> bool:
@@ -140,8 +147,7 @@ def _models_in(hint: Any) -> Any:
 def _wanted(error: Any) -> str:
     known = {"model_type": "be keys and values", "dict_type": "be keys and values", "tuple_type": "be a list"}
     known["missing"] = "be a list with one item more"
-    text = str(error["msg"])
-    return known.get(error["type"], text.removeprefix("Input should ").removeprefix("Tuple should "))
+    return known.get(error["type"], re.sub("^[A-Z][a-z]* should ", "", error["msg"]))
 
 
 def construct(cls: type[T], value: Any, where: str) -> T:

@@ -212,7 +212,7 @@ class _Worker:
         data, mixed = self._spec["train"]["data"], self._job.get("stills")
         split = self._split(self._job["role"], None if mixed else data)
         annotations = split.read()
-        stills = self._stills(mixed, split).read(annotations.categories) if mixed else None
+        stills = (self._stills(mixed, split).read(annotations.categories), mixed["ratio"]) if mixed else None
         self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
         writes_scalars = self._job["tensorboard"] and not _rank()
         with join_processes() as processes:
@@ -221,7 +221,7 @@ class _Worker:
                 train_sig=self._attempt.run.train_sig,
                 annotations=annotations,
                 frames_root=split.frames,
-                stills=(stills, mixed["ratio"]) if stills else None,
+                stills=stills,
                 folder=self._attempt.checkpoints,
                 resume_from=self._checkpoint_folders(),
                 init_weights=Path(self._job["init"]) if self._job["init"] else None,

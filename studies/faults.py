@@ -28,9 +28,13 @@ class Fault(NamedTuple):
 
 
 FAULTS = [
-    Fault("lambda_e ignored", "ifr", {"return self.lambda_e / (": "return 0.0 / ("}),
-    Fault("cross term on the initial prediction", "ifr", {"index == 0 or ": ""}),
-    Fault("mean over the other frames instead of the sum", "ifr", {'== "mean" else 1': '!= "max" else 1'}),
+    Fault("lambda_e ignored", "supervision", {"return self.lambda_e / (": "return 0.0 / ("}),
+    Fault("cross term on the initial prediction", "supervision", {"layer == 0 or ": ""}),
+    Fault(
+        "mean over the other frames instead of the sum",
+        "supervision",
+        {"if self.cross_frame_mean else": "if True else"},
+    ),
     Fault(
         "t1 and t2 swapped: a frame's own query in the cross term",
         "losses",
@@ -53,16 +57,22 @@ FAULTS = [
     Fault("the certain points kept", "points", {"largest=False": "largest=True"}),
     Fault("dice without its ones", "points", {"1.0 - (overlap + 1.0) / (": "1.0 - overlap / ("}),
     Fault(
-        "focal loss with alpha on the negatives", "losses", {"(targets * alpha + (1.0": "((1 - targets) * alpha + (0.0"}
+        "focal loss with alpha on the negatives",
+        "losses",
+        {"targets * self.alpha + (1.0": "(1 - targets) * self.alpha + (0.0"},
     ),
-    Fault("class cost with the wrong sign", "mask2former", {'costs - weights["cls"]': 'costs + weights["cls"]'}),
+    Fault(
+        "class cost with the wrong sign", "supervision", {'costs - self.weights["cls"]': 'costs + self.weights["cls"]'}
+    ),
     Fault(
         "mask loss divided by the frames",
-        "mask2former",
+        "supervision",
         {'["mask"] * mask / norms.num_instances': '["mask"] * mask / norms.num_instances / mask_features.shape[1]'},
     ),
-    Fault("the host's T-fold mask loss", "mask2former", {" if self.host_mask_loss else 1)": ")"}),
-    Fault("no-object weighs as much as a class", "losses", {"weights[-1] = no_object_weight": "weights[-1] = 1.0"}),
+    Fault("the host's T-fold mask loss", "supervision", {" if self.host_mask_loss else 1)": ")"}),
+    Fault(
+        "no-object weighs as much as a class", "losses", {"weights[-1] = self.no_object_weight": "weights[-1] = 1.0"}
+    ),
     Fault(
         "normalisers of the micro-batch instead of the global batch",
         "targets",
@@ -84,11 +94,24 @@ FAULTS = [
         "positions on the values too",
         "attention",
         {
-            "F.linear(memory.features,": "F.linear(memory.features + memory.positions,",
+            "F.linear(memory.frames.tokens, self._memory_weight": (
+                "F.linear(memory.frames.tokens + memory.positions, self._memory_weight"
+            ),
             " + F.linear(memory.positions, self._key_weight)": "",
         },
     ),
-    Fault("level embedding forgotten", "attention", {" + self._memory_weight @ memory.level": ""}),
+    Fault(
+        "level embedding forgotten",
+        "attention",
+        {
+            " + self._memory_weight @ memory.level\n        key, value = F.linear(memory": (
+                "\n        key, value = F.linear(memory"
+            ),
+            " + self._memory_weight @ memory.level\n        key, value = F.linear(tokens": (
+                "\n        key, value = F.linear(tokens"
+            ),
+        },
+    ),
     Fault("scores not scaled", "attention", {"attn_mask=allowed)": "attn_mask=allowed, scale=1.0)"}),
     Fault(
         "masks from clip-level queries",
@@ -101,9 +124,14 @@ FAULTS = [
         {"self.cls_embed(norm(queries))": "self.cls_embed(norm(frame_queries[:, -1]))"},
     ),
     Fault(
-        "masks of the initial prediction in every layer", "mask2former", {"embeds = outputs[-1]": "embeds = outputs[0]"}
+        "masks of the initial prediction in every layer",
+        "mask2former",
+        {
+            "memory, output.mask_embeds)": "memory, first.mask_embeds)",
+            "output = self._predict_layer(queries, queries[": "first = output = self._predict_layer(queries, queries[",
+        },
     ),
-    Fault("levels from high to low resolution", "mask2former", {"level = i % len": "level = -i % len"}),
+    Fault("levels from high to low resolution", "mask2former", {"memories[i % len": "memories[-i % len"}),
     Fault("the clip-level half kept", "ifr_layers", {"half = self.norms[0](previous + seen)": "half = clip_half"}),
     Fault(
         "self-attention over the kept half alone",
@@ -163,7 +191,7 @@ def main() -> None:
     faults = [fault for fault in FAULTS if only is None or only in fault.name]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in ("ifrvis", "tests/models"):
+        for name in ("ifrvis", "experiments", "tests/models"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "tests/conftest.py"):
             shutil.copy(ROOT / name, copy / name)

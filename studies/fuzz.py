@@ -47,7 +47,7 @@ from ifrvis.datasets.catalog import load_dataset
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.jobs.view import LiveView
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of
 from ifrvis.harness.store.records import digest_of, read_record

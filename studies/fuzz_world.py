@@ -16,7 +16,7 @@ from ifrvis.cli import main as ifrvis
 from ifrvis.datasets import rle
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of, claim
 from ifrvis.harness.store.records import publish_record

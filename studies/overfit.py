@@ -11,9 +11,9 @@ from pathlib import Path
 from ifrvis.datasets.ytvis import read_annotations
 from ifrvis.evaluation.ap import average_precision
 from ifrvis.evaluation.predictions import results_of
-from ifrvis.harness.spec.compose import compose, load_profile, parse_override
+from ifrvis.harness.spec.compose import compose, parse_override
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature, train_spec
-from ifrvis.harness.spec.tables import Row
 from ifrvis.inference.modes import predict_split
 from ifrvis.training.loop import train
 
@@ -31,10 +31,9 @@ def main() -> None:
     whole = read_annotations(given.gt)
     names = given.videos.split(",")
     annotations = whole.subset({video.id for video in whole.videos if video.name in names})
-    row = Row(f"{given.method}-{given.backbone}-ytvis19", given.method, given.backbone, "ytvis19")
-    composed = compose(
-        row, load_profile("mini"), dict(map(parse_override, given.set)), num_classes=len(whole.categories)
-    )
+    overrides = {"--set": dict(map(parse_override, given.set))}
+    named, classes = (given.method, given.backbone, "ytvis19"), len(whole.categories)
+    composed = compose(*named, load_profile("mini"), overrides, num_classes=classes)
     spec = train_spec(composed, data="overfit", init=None, seed=0)
     signature = train_signature(spec)
     folder = given.out / signature[:12]

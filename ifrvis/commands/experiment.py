@@ -95,15 +95,17 @@ def _plan(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.status import status_lines, status_rows
 
-    if arguments.watch is not None and (arguments.json or not arguments.watch > 0):
-        raise UserError("Give --watch a number of seconds, without --json.")
+    if arguments.watch is not None and (arguments.json or not 0 < arguments.watch <= 86400):
+        raise UserError("Give --watch a number of seconds, up to a day, without --json.")
+    quiet = 0
     while True:
         plan = planned(request_of(arguments)[0])
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
         print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
-        if arguments.watch is None or not {each.state for each in plan.rows} & {"running", "pending", "not run"}:
+        quiet = 0 if plan.is_busy else quiet + 1
+        if arguments.watch is None or quiet == 2:  # a queue may be between two runs
             return 0
-        time.sleep(arguments.watch)
+        time.sleep(min(arguments.watch, 2.0) if quiet else arguments.watch)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -129,11 +131,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
-    queue = _cluster_queue(plan, arguments, cluster, console) if cluster else _local_queue(plan, arguments, jobs)
+    slurm = _cluster_queue(plan, arguments, cluster, console) if cluster else None
+    queue = slurm or _local_queue(plan, arguments, jobs)
     _make_data(plan, console)
     waiting = waiting_lines(plan)
-    if cluster:
-        _say(console, queue.launch())
+    if slurm:
+        _say(console, slurm.launch())
     if cluster and not arguments.wait:
         _say(console, [*failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them"])
         return 0 if not waiting and all(item.state != "failed" for item in queue.items) else 1

@@ -35,7 +35,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
-    group.add_argument("--profile", default="paper", help="paper, mini, smoke, or a YAML file (default: paper)")
+    group.add_argument("--profile", help="paper, mini, smoke, or a YAML file (default: paper)")
     root_arguments(parser)
 
 
@@ -95,9 +95,9 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
     if not path.is_file():
         folder = Results(arguments.results).one_run_named(arguments.model).folder
         return _recipe_of_run(folder, None, overrides, arguments.dataset)
-    folders = (each for each in path.resolve().parents if (each / "spec.json").is_file())
-    if folder := next(folders, None):
-        return _recipe_of_run(folder, path, overrides, arguments.dataset)
+    for folder in path.resolve().parents:
+        if (folder / "spec.json").is_file():
+            return _recipe_of_run(folder, path, overrides, arguments.dataset)
     return _recipe_of_file(arguments, path, overrides)
 
 
@@ -128,8 +128,9 @@ def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], d
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:
     """What the options say that a file was trained as."""
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.harness.spec.compose import compose, load_profile
-    from ifrvis.harness.spec.tables import Row
+    from ifrvis.harness.spec.compose import compose
+    from ifrvis.harness.spec.profiles import default_profiles, load_profile
+    from ifrvis.harness.spec.recipes import names_of
 
     method, backbone, dataset = arguments.method, arguments.backbone, arguments.dataset
     if not (method and backbone and dataset):
@@ -137,8 +138,9 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
             f"Say with --method, --backbone and --dataset what {path} was trained as: it is in no run's folder."
         )
     num_classes = load_dataset(dataset, arguments.data_root).config.categories
-    row = Row(f"{method}-{backbone}-ytvis19", method, backbone, "ytvis19")
-    composed = compose(row, load_profile(arguments.profile), overrides, num_classes=num_classes)
+    profile = load_profile(arguments.profile) if arguments.profile else default_profiles()[0]
+    schedule = names_of("schedules")[0]  # any: the model is the same
+    composed = compose(method, backbone, schedule, profile, {"--set": overrides}, num_classes=num_classes)
     if composed.not_implemented:
         raise UserError(f"Correct --method and --backbone: {composed.not_implemented}.")
     return _Recipe(path, composed.model, composed.inference, dataset, 0)
@@ -200,11 +202,12 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
 
 
 def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
-    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.catalog import Role, load_dataset
     from ifrvis.inference.sources import dataset_source
 
     known = load_dataset(dataset, data_root)
-    roles = ("full", "heldout", "dev", "pretrain") if known.config.server is None else ("full", "server")
+    on_disk: tuple[Role, ...] = ("full", "heldout", "dev", "pretrain")
+    roles = on_disk if known.config.server is None else ("full", "server")
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]
     if not splits:
         raise UserError(known.split("full").missing)

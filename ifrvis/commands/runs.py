@@ -71,10 +71,11 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.attempts import latest
-    from ifrvis.harness.store.recovery import KINDS, ask_for_retry, kind_of, why_blocked
+    from ifrvis.harness.store.recovery import ask_for_retry, kind_of, why_blocked
+    from ifrvis.harness.store.states import FAULTS
 
-    if arguments.kind not in (None, *KINDS):
-        raise UserError(f"Give --kind one of {', '.join(KINDS)}.")
+    if arguments.kind not in (None, *FAULTS):
+        raise UserError(f"Give --kind one of {', '.join(FAULTS)}.")
     asked = 0
     for run in _runs_named(arguments):
         attempt = latest(run)
@@ -99,10 +100,7 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
 
     tables, found = _tables_of(arguments), []
     for name in (each for each in arguments.tables if each not in tables):
-        runs = Results(arguments.results).runs_named(name)
-        if not runs:
-            raise UserError(f"Name tables or runs: {name!r} is no table, and no run in {arguments.results} begins so.")
-        found += runs
+        found += Results(arguments.results).runs_beginning(name)
     if tables:
         arguments.tables = tables
         trainings = make_plan(request_of(arguments)[0]).trainings

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ifrvis.errors import UserError
+
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan, Request
-    from ifrvis.harness.spec.compose import Profile
+    from ifrvis.harness.spec.profiles import Profile
 
 
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
@@ -34,6 +36,23 @@ def root_arguments(parser: argparse.ArgumentParser) -> None:
         "--results", type=Path, default=Path(root("IFRVIS_RESULTS", "results")), help="default: ./results"
     )
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="default: ./reports")
+
+
+def selection_again(arguments: argparse.Namespace) -> list[str]:
+    """The same selection as it could be typed in any folder, for another process."""
+    given = [*map(_anywhere, arguments.tables)]
+    for name in ("profile", "rows", "seeds", "dataset", "init", "data_root", "results"):
+        value = getattr(arguments, name)
+        given += [f"--{name.replace('_', '-')}", _anywhere(value)] if value is not None else []
+    for text in arguments.set:
+        given += ["--set", text]
+    return given + ["--no-shipped-weights"] * arguments.no_shipped_weights
+
+
+def _anywhere(value: Any) -> str:
+    """A path, absolute; a name as it is."""
+    is_path = isinstance(value, Path) or str(value).endswith((".yaml", ".yml"))
+    return str(Path(value).resolve()) if is_path else str(value)
 
 
 def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
@@ -64,31 +83,38 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
 
 
 def _profile(arguments: argparse.Namespace) -> tuple["Profile", str]:
-    """The profile asked for; else `paper` where its data are, and a GPU or a cluster; else `mini`."""
+    """The profile asked for; else the first in turn whose data are here, and a GPU or a cluster where it needs one."""
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.harness.jobs.machine import gpus
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import default_profiles, load_profile
 
     if arguments.profile:
         return load_profile(arguments.profile), "as asked"
     on_cluster = getattr(arguments, "cluster", None) is not None
-    if not (gpus() or on_cluster):
-        return load_profile("mini"), "no GPU here"
-    paper = load_profile("paper")
-    for name in sorted(set(paper.datasets.values())):
-        missing = load_dataset(name, arguments.data_root).split("train").missing
-        if missing:
-            return load_profile("mini"), f"the data of profile paper are not all here: {missing}"
-    return paper, f"its data are here, and a {'cluster was given' if on_cluster else 'GPU is'}"
+    why = ""
+    for profile in default_profiles():
+        if profile.needs_gpu and not (gpus() or on_cluster):
+            why = "no GPU here"
+            continue
+        splits = [
+            load_dataset(name, arguments.data_root).split("train") for name in sorted(set(profile.datasets.values()))
+        ]
+        missing = [split.missing for split in splits if split.fingerprint is None]
+        if not missing:
+            here = f"its data are here, and a {'cluster was given' if on_cluster else 'GPU is'}"
+            return profile, here if profile.needs_gpu else why
+        why = f"the data of profile {profile.name} are not all here: {missing[0]}"
+    raise UserError(f"Choose a --profile: {why}.")
 
 
 def planned(request: "Request") -> "Plan":
     """The plan of a request, once the scheduler has said which jobs of its runs, if any are on a cluster, are gone."""
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.store.attempts import latest
+    from ifrvis.harness.store.states import LIVE
 
     plan = make_plan(request)
-    living = [each for each in plan.trainings if each.state in ("pending", "running")]
+    living = [each for each in plan.trainings if each.state in LIVE]
     newest = [latest(each.run(request.results)) for each in living]
     on_cluster = [each for each in newest if each is not None and each.place()]
     if not on_cluster:

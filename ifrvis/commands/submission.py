@@ -140,7 +140,8 @@ def _predictions(run: "Run", row: str | None) -> Path:
 
 def _inference_of(run: "Run", name: str) -> dict[str, Any]:
     """How a row is evaluated, under the profile that the run was asked for in."""
-    from ifrvis.harness.spec.compose import compose, load_profile
+    from ifrvis.harness.spec.compose import compose_row
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_table
     from ifrvis.harness.store.attempts import attempts_of
 
@@ -149,7 +150,7 @@ def _inference_of(run: "Run", name: str) -> dict[str, Any]:
         raise UserError(f"Write --row table/row, as in --row table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
     (row,) = load_table(table).selected([row_id])
     profile = load_profile(attempts_of(run)[-1].submission()["profile"])
-    return compose(row, profile, {}, num_classes=1).inference
+    return compose_row(row, profile, {}, num_classes=1).inference
 
 
 def _evaluation(run: "Run", folder: str) -> tuple[dict[str, Any], dict[str, Any]]:

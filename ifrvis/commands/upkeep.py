@@ -3,10 +3,9 @@
 import argparse
 import json
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
+from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_again, selection_arguments
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan
@@ -31,6 +30,8 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "runs, or beginnings of their names, that no packed table knows or that are not complete"
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     root_arguments(parser)
 
@@ -65,7 +66,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.cost import size_text
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.compose import load_profile
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
     from ifrvis.harness.store.runs import Results
     from ifrvis.harness.upkeep.prune import prunable, remove, size_of
@@ -76,14 +77,14 @@ def _prune(arguments: argparse.Namespace) -> int:
     plans = [
         make_plan(Request(tables, profile, data_root=arguments.data_root, results=results)) for profile in profiles
     ]
-    paths = prunable(results, plans)
+    paths = prunable(results, plans, [run for name in arguments.runs for run in results.runs_beginning(name)])
     size = size_text(sum(map(size_of, paths)))
     for path in paths:
         print(f"{size_text(size_of(path)):>8} {path}")
     if arguments.yes:
         remove(paths)
     said = "removed" if arguments.yes else "can go; add --yes to remove them"
-    print(f"{len(paths)} paths, {size}: {said}" if paths else "nothing can go: every record and pending row needs all")
+    print(f"{len(paths)} paths, {size}: {said}" if paths else "nothing can go that no record and no row may need")
     return 0
 
 
@@ -111,13 +112,8 @@ def _examine_cluster(plan: "Plan", arguments: argparse.Namespace) -> list["Check
     from ifrvis.harness.jobs.cluster import load_cluster
     from ifrvis.harness.upkeep.doctor_cluster import examine_cluster
 
-    cluster, profile = load_cluster(arguments.cluster), arguments.profile or plan.request.profile.name
+    cluster = load_cluster(arguments.cluster)
     if cluster.setup and not arguments.json:
         print("\n".join(["each job first runs:", *(f"  {line}" for line in cluster.setup)]))
-    profile = str(Path(profile).resolve()) if Path(profile).is_file() else profile
-    asked = [*arguments.tables, "--profile", profile, "--data-root", str(arguments.data_root.resolve())]
-    asked += ["--results", str(arguments.results.resolve())]
-    for option in ("rows", "seeds", "dataset", "init"):
-        value = getattr(arguments, option)
-        asked += [f"--{option}", str(value)] if value is not None else []
-    return examine_cluster(cluster, plan, asked, patience_s=arguments.wait)
+    arguments.profile = arguments.profile or plan.request.profile.name
+    return examine_cluster(cluster, plan, selection_again(arguments), patience_s=arguments.wait)

@@ -44,12 +44,13 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _model(method: str, backbone: str, queries: int | None) -> dict[str, Any]:
-    from ifrvis.harness.spec.compose import compose, load_profile
-    from ifrvis.harness.spec.tables import Row
+    from ifrvis.harness.spec.compose import compose
+    from ifrvis.harness.spec.profiles import default_profiles
+    from ifrvis.harness.spec.recipes import names_of
 
-    overrides = {"model.track_head.num_queries": queries} if queries else {}
-    row = Row("convert", method, backbone, "ytvis19")
-    composed = compose(row, load_profile("paper"), overrides, num_classes=40)
+    given = {"--queries": {"model.track_head.num_queries": queries} if queries else {}}
+    schedule = names_of("schedules")[0]  # any: the model is the same
+    composed = compose(method, backbone, schedule, default_profiles()[0], given, num_classes=40)
     if not composed.model:
         raise UserError(f"Choose another --method or --backbone: {composed.not_implemented}.")
     return composed.model

@@ -6,21 +6,22 @@ file, the videos of the split, the names and sizes of their frames; for a synthe
 parameters and seed, known before the set is made.
 """
 
-import contextlib
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.synthetic import parameters as synthetic
-from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.files import canonical_json, read_yaml, sha256_bytes, sha256_file, write_atomically
+from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import check_name, construct
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
 
 Role = Literal["train", "heldout", "pretrain", "dev", "full", "server"]  # full, server: of protocol `server`
 SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretrain": "pretrain", "dev": "dev"}
@@ -52,6 +53,7 @@ class Config:
     source: str = ""
     videos: int | None = None  # of the training split, as published
     names: tuple[str, ...] = ()  # of the categories, in the order of their ids
+    schedule: str | None = None  # of the recipes that are trained on it; without one it stands in no row
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Split:
     heldout: HeldOut | None = None
     categories: int | None = None  # how many the file must have
 
-    def read(self) -> Annotations:
+    def read(self) -> "Annotations":
         """The annotations of this split's videos.
 
         Raises:
@@ -77,6 +79,8 @@ class Split:
         """
         if self.fingerprint is None or self.makeable:
             raise DataMissingError(self.missing)
+        from ifrvis.datasets.ytvis import read_annotations  # numpy, which a plan of made sets does without
+
         annotations = read_annotations(self.annotation, tracks_required=self.role != "server")
         found = len(annotations.categories)
         if self.categories not in (None, found):
@@ -174,7 +178,14 @@ class Dataset:
             heldout=None if role in ("full", "server") else heldout_rule(self.config.heldout),
             categories=self.config.categories,
         )
-        return split if split.missing else replace(split, fingerprint=_file_fingerprint(split))
+        if split.missing:
+            return split
+        key = [role, repr(split.heldout), split.categories]
+        try:
+            read = replace(split, fingerprint="").read
+            return replace(split, fingerprint=frames_fingerprint(annotation, frames, read, key))
+        except DataMissingError as error:  # a frame
+            return replace(split, missing=str(error))
 
     def _what_is_missing(self, annotation: Path, frames: Path) -> str:
         absent = [path for path in (annotation, frames) if not os.path.exists(path)]  # noqa: PTH110  never raises
@@ -188,7 +199,13 @@ class Dataset:
 
 
 def load_dataset(name: str, data_root: Path) -> Dataset:
-    """The dataset `name` of `experiments/datasets/`, or of a YAML file.
+    """The dataset `name` of `experiments/datasets/`, or of a YAML file; see `load_config`."""
+    config, path = load_config(name)
+    return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
+
+
+def load_config(name: str) -> tuple[Config, Path]:
+    """What a dataset's YAML says, and where it lies.
 
     Raises:
         UserError: If there is no such dataset or its YAML is wrong.
@@ -204,39 +221,4 @@ def load_dataset(name: str, data_root: Path) -> Dataset:
     if (config.synthetic is None) != files_given:
         raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
     heldout_rule(config.heldout)  # a name that does not exist is found now
-    return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
-
-
-def _file_fingerprint(split: Split) -> str:
-    """Fingerprint of a split made of files, remembered until the annotation file or its frame folders change."""
-    state = split.annotation.stat()
-    key = [str(split.annotation.resolve()), state.st_mtime_ns, state.st_size, split.role, repr(split.heldout)]
-    key += [str(split.frames.resolve()), split.frames.stat().st_mtime_ns, split.categories]
-    return remembered(key, lambda: frames_fingerprint(replace(split, fingerprint="").read(), split.frames))
-
-
-def remembered(key: list[Any], compute: Callable[[], str]) -> str:
-    """A fingerprint that takes long to compute, from the user's cache where `key` says that nothing has changed."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifrvis" / "fingerprints"
-    path = cache / sha256_bytes(canonical_json(key))
-    with contextlib.suppress(OSError, ValueError):
-        if re.fullmatch("[0-9a-f]{64}", known := path.read_text()):
-            return known
-    fingerprint = compute()
-    with contextlib.suppress(UserError):  # a home that cannot be written costs time, no more
-        write_atomically(path, fingerprint)
-    return fingerprint
-
-
-def frames_fingerprint(annotations: Annotations, folder: Path) -> str:
-    """Content of the annotation file, ids of the videos, names and sizes of their frames below `folder`."""
-    frames = []
-    for video in annotations.videos:
-        for name in video.file_names:
-            path = folder / name
-            if not os.path.isfile(path):  # noqa: PTH113  never raises
-                raise UserError(f"Restore {path}: {annotations.path} lists this frame and it does not exist.")
-            frames.append([name, path.stat().st_size])
-    ids = [video.id for video in annotations.videos]
-    content = {"annotation": sha256_file(annotations.path), "frames": frames, "videos": ids}
-    return sha256_bytes(canonical_json(content))
+    return config, path

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifrvis.datasets.catalog import Dataset, frames_fingerprint, remembered
+from ifrvis.datasets.catalog import Dataset
+from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations, Category, checked_annotations
 from ifrvis.errors import UserError
@@ -54,15 +55,11 @@ class StillSet:
         It holds the content of the annotation file, names and sizes of the images in use, categories, the rule of
         motion and the ratio.
         """
-        state = self.annotation.stat()
-        key = [str(self.annotation.resolve()), state.st_mtime_ns, state.st_size, str(self.images.resolve()), self.names]
-        stills = remembered([*key, self.images.stat().st_mtime_ns], self._fingerprint)
+        categories = tuple(Category(name, name) for name in sorted(set(self.names.values())))
+        read = lambda: self.read(categories).annotations  # noqa: E731
+        stills = frames_fingerprint(self.annotation, self.images, read, self.names)
         content = {"videos": videos, "stills": stills, "names": self.names, "motion": MOTION_VERSION, "ratio": ratio}
         return sha256_bytes(canonical_json(content))
-
-    def _fingerprint(self) -> str:
-        categories = tuple(Category(name, name) for name in sorted(set(self.names.values())))
-        return frames_fingerprint(self.read(categories).annotations, self.images)
 
     def read(self, categories: tuple[Category, ...]) -> Stills:
         """The images that show a category of the dataset; crowds and all other objects are left out.

@@ -4,12 +4,14 @@ import fnmatch
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import construct
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Id, Video
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def heldout_rule(given: str | HeldOut | None) -> HeldOut | None:
     return construct(HeldOut, read_yaml(path, "the rule of the split"), str(path))
 
 
-def heldout_videos(videos: Iterable[Video], rule: HeldOut) -> set[Id]:
+def heldout_videos(videos: Iterable["Video"], rule: HeldOut) -> set["Id"]:
     """Ids of the videos that a rule keeps for scoring; the order of the file does not matter."""
     if rule.videos:
         return {video.id for video in videos if any(fnmatch.fnmatch(video.name, glob) for glob in rule.videos)}

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import MaskDecoder, full_precision
+from ifrvis.models.video_head import VideoHead
 
 FRAMES_TOGETHER = 80  # of the clips that are decoded together
 _Sum = tuple[Tensor, int]  # and of how many it is
@@ -135,7 +136,7 @@ def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:
 
 
 def track_clips(
-    head: nn.Module, levels: Sequence[Level], inference: Mapping[str, Any], *, on_frames: Callable[[int], None]
+    head: VideoHead, levels: Sequence[Level], inference: Mapping[str, Any], *, on_frames: Callable[[int], None]
 ) -> ClipTracker:
     """Decode a video clip by clip and join what is found.
 

@@ -15,9 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from mmdet.models.mot import BaseMOTModel
 from mmdet.structures import DetDataSample, TrackDataSample
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifrvis.datasets.clips import resized_size
 from ifrvis.errors import UserError
@@ -48,7 +49,7 @@ class View:
         return height, width
 
 
-def views_of(model: nn.Module, source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
+def views_of(model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
     """The views that are asked for: one size, or those of `tta`, each mirrored too under `flip`."""
     divisor = model.data_preprocessor.pad_size_divisor
     sides = inference.get("tta") or [inference["side"]]
@@ -57,7 +58,7 @@ def views_of(model: nn.Module, source: FrameSource, inference: Mapping[str, Any]
     return [View(size, flip, divisor) for size in sizes for flip in flips]
 
 
-def mask_features_fit(model: nn.Module, views: Sequence[View], num_frames: int, memory_gib: float | None) -> bool:
+def mask_features_fit(model: BaseMOTModel, views: Sequence[View], num_frames: int, memory_gib: float | None) -> bool:
     """Whether mask features may stay in memory.
 
     Args:
@@ -86,7 +87,7 @@ def mask_features_fit(model: nn.Module, views: Sequence[View], num_frames: int, 
 
 
 def encode(
-    model: nn.Module, source: FrameSource, view: View, *, keep: bool, on_frames: Callable[[int], None]
+    model: BaseMOTModel, source: FrameSource, view: View, *, keep: bool, on_frames: Callable[[int], None]
 ) -> tuple[list[Level], Callable[[], Iterator[Tensor]]]:
     """Encode a view of a video: its levels, low resolution first, and what gives its mask features.
 
@@ -122,12 +123,12 @@ def _room(part: Tensor, source: FrameSource, device: str | None = None) -> Tenso
     return torch.empty(source.length, *part.shape[1:], dtype=part.dtype, device=device or part.device)
 
 
-def _frames_at_once(model: nn.Module, view: View) -> int:
+def _frames_at_once(model: BaseMOTModel, view: View) -> int:
     pixels = PIXELS_AT_ONCE.get(next(model.parameters()).device.type, 1 << 18)
     return min(max(pixels // (view.padded[0] * view.padded[1]), 1), MAX_FRAMES_AT_ONCE)
 
 
-def _chunks(model: nn.Module, source: FrameSource, view: View) -> Iterator[tuple[int, FrameFeatures]]:
+def _chunks(model: BaseMOTModel, source: FrameSource, view: View) -> Iterator[tuple[int, FrameFeatures]]:
     """The number of the first frame and the features of each chunk."""
     frames, step = iter(source), _frames_at_once(model, view)
     starts = range(0, source.length, step)
@@ -147,7 +148,7 @@ def _resized(frame: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
     return np.asarray(resized[:, ::-1] if view.flip else resized, np.uint8)
 
 
-def _network_input(model: nn.Module, images: NDArray[np.uint8]) -> Tensor:
+def _network_input(model: BaseMOTModel, images: NDArray[np.uint8]) -> Tensor:
     """Frames of one chunk, normalised and padded: (frames, 3, H, W) float on the model's device."""
     sample = TrackDataSample()
     sample.video_data_samples = [DetDataSample() for _ in images]  # the host wants one a frame

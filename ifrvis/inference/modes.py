@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmdet.models.mot import BaseMOTModel
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ifrvis.datasets import rle
 from ifrvis.datasets.rle import Rle
@@ -32,12 +33,13 @@ from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import MaskDecoder, full_precision
+from ifrvis.models.video_head import VideoHead
 
 OnFrames = Callable[[int, int], None]
 
 
 def predict_split(
-    model: nn.Module,
+    model: BaseMOTModel,
     annotations: Annotations,
     frames_root: Path,
     inference: Mapping[str, Any],
@@ -77,14 +79,16 @@ def check_length(inference: Mapping[str, Any], num_frames: int, video_id: Id) ->
         )
 
 
-def check_memory(model: nn.Module, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None) -> bool:
+def check_memory(
+    model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None
+) -> bool:
     """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
     return mask_features_fit(model, views_of(model, source, inference), source.length, memory_gib)
 
 
 @torch.inference_mode()
 def predict_video(
-    model: nn.Module,
+    model: BaseMOTModel,
     source: FrameSource,
     inference: Mapping[str, Any],
     category_ids: Sequence[Id],
@@ -166,7 +170,7 @@ class _DecodedView:
 
 
 def _decoded_views(
-    model: nn.Module,
+    model: BaseMOTModel,
     source: FrameSource,
     views: Sequence[View],
     inference: Mapping[str, Any],
@@ -181,7 +185,7 @@ def _decoded_views(
         if not torch.isfinite(tracks.class_probs).all():
             raise UserError(f"Check the weights: the model's scores for video {source.video_id!r} are not finite.")
         if pivot is not None:
-            tracks = match(tracks, levels[-1], view, pivot, head.loss_weights)
+            tracks = match(tracks, levels[-1], view, pivot, head.supervision.weights)
         elif len(views) > 1:
             pivot = pivot_of(tracks, levels[-1], view)
             tracks = MatchedTracks(tracks, torch.arange(len(pivot.labels), device=pivot.labels.device))
@@ -189,7 +193,7 @@ def _decoded_views(
         yield _DecodedView(view, tracks, mask_features, head.masks)
 
 
-def _decode(head: nn.Module, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
+def _decode(head: VideoHead, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
     if inference["mode"] == "clips":
         return track_clips(head, levels, inference, on_frames=steps.advance)
     output = head.decode_clips(levels, len(levels[0].tokens))

@@ -33,7 +33,7 @@ def write_overlay(
     shown = [scored for scored in found.by_query if scored.score > min_score]
     labels = [f"{names.get(scored.category_id, scored.category_id)} {scored.score:.2f}" for scored in shown]
     size = (source.width, source.height)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), source.frame_rate, size)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), source.frame_rate, size)
     if not writer.isOpened():
         raise UserError(f"Choose another --out: no video can be written to {path}.")
     try:

@@ -100,7 +100,7 @@ def match(tracks: Tracks, level: Level, view: View, pivot: Pivot, weights: Mappi
     if view.flip:
         points[:, 0] = 1.0 - points[:, 0]
     points *= points.new_tensor([size / padded for size, padded in zip(view.size, view.padded)][::-1])
-    bce, overlap, sizes = 0.0, 0.0, 0.0
+    bce = overlap = sizes = points.new_zeros(())
     for t, masks in enumerate(pivot.masks):
         logits = sample_points(_mask_logits(tracks, level, t)[None], points[None])[0]
         targets = masks.to(logits)

@@ -5,20 +5,18 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
-import functools
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ifrvis.models.attention import Memory
 from ifrvis.models.ifr_layers import IFRDecoder
-from ifrvis.models.losses import focal_loss
+from ifrvis.models.losses import FocalClasses, SoftmaxClasses
 from ifrvis.models.mask2former import Mask2FormerVISHead
-from ifrvis.models.targets import Normalisers
 
 
 @MODELS.register_module()
@@ -52,35 +50,17 @@ class IFRHead(Mask2FormerVISHead):
             )
         width = self.query_feat.embedding_dim
         self.transformer_decoder = IFRDecoder(width, **kwargs["decoder"], image_names=copy_image_decoder)
-        self.lambda_e = lambda_e
-        self.cross_frame_sum = cross_frame_sum
-        self.is_focal = focal is not None
+        classes: SoftmaxClasses | FocalClasses = self.supervision.classes
         if focal is not None:
             self.cls_embed = nn.Linear(width, self.num_classes)
             nn.init.constant_(self.cls_embed.bias, -math.log(1 / focal["prior"] - 1))
-            self.class_loss = functools.partial(focal_loss, alpha=focal["alpha"], gamma=focal["gamma"])
+            classes = FocalClasses(focal["alpha"], focal["gamma"])
+        self.supervision = replace(
+            self.supervision, classes=classes, lambda_e=lambda_e, cross_frame_mean=cross_frame_sum == "mean"
+        )
 
     def _layers(self) -> Iterable[nn.Module]:
         return self.transformer_decoder
 
     def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         return layer(queries, self.query_embed.weight, memory, embeds)
-
-    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
-        """Queries whose best class is likelier than `min_score`, (N,) bool: there is no no-object class."""
-        if not self.is_focal:
-            return super().kept_queries(cls_logits, min_score)
-        return self.class_probs(cls_logits).amax(-1) > min_score
-
-    def _probs(self, cls_logits: Tensor) -> Tensor:
-        # Each class on its own, so one query can be of several; no-object has no probability.
-        return F.pad(cls_logits.sigmoid(), (0, 1)) if self.is_focal else super()._probs(cls_logits)
-
-    def _class_divisor(self, norms: Normalisers) -> float:
-        return norms.num_instances if self.is_focal else super()._class_divisor(norms)
-
-    def _cross_weight(self, index: int, num_frames: int) -> float:
-        """The initial predictions have one query for all frames, so theirs are own-frame losses alone."""
-        if index == 0 or num_frames == 1:
-            return 0.0
-        return self.lambda_e / (num_frames - 1 if self.cross_frame_sum == "mean" else 1)

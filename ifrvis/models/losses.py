@@ -21,6 +21,7 @@ from ifrvis.models.points import (
     uncertain_points,
     uniform_points,
 )
+from ifrvis.models.targets import Normalisers
 
 
 @dataclass(frozen=True)
@@ -32,38 +33,62 @@ class PointSampling:
     importance_ratio: float  # beta in Sec. 3.1 of PointRend
 
 
-def weighted_cross_entropy(cls_logits: Tensor, classes: Tensor, *, no_object_weight: float) -> Tensor:
-    """Cross-entropy over classes and no-object, summed over queries.
+@dataclass(frozen=True)
+class SoftmaxClasses:
+    """Every query is of one class or no object, the last of K + 1 (Mask2Former)."""
 
-    Args:
-        cls_logits: (N, K + 1) float, the last for no-object.
-        classes: (N,) long, K for no-object.
-        no_object_weight: Weight of the queries whose class is no-object.
-    """
-    weights = torch.ones_like(cls_logits[0])
-    weights[-1] = no_object_weight
-    return F.cross_entropy(cls_logits, classes, weights, reduction="sum")
+    no_object_weight: float  # of a query without a class, in units of another's
+    num_queries: int
+
+    def probs(self, cls_logits: Tensor) -> Tensor:
+        """Probabilities of classes and no-object, (..., K + 1) in [0, 1]."""
+        return cls_logits.softmax(-1)
+
+    def kept(self, cls_logits: Tensor, min_score: float) -> Tensor:
+        """Queries whose best class is not no-object, (N,) bool."""
+        return cls_logits.argmax(-1) != cls_logits.shape[-1] - 1
+
+    def loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
+        """Cross-entropy, summed over queries: logits (N, K + 1), classes (N,) long, K for no-object."""
+        weights = torch.ones_like(cls_logits[0])
+        weights[-1] = self.no_object_weight
+        return F.cross_entropy(cls_logits, classes, weights, reduction="sum")
+
+    def divisor(self, norms: Normalisers) -> float:
+        """The sum of class weights over all queries of the global batch."""
+        return norms.num_classed + self.no_object_weight * (norms.num_clips * self.num_queries - norms.num_classed)
 
 
-def focal_loss(cls_logits: Tensor, classes: Tensor, *, alpha: float, gamma: float) -> Tensor:
-    """Sigmoid focal loss (Lin et al., Eq. 5), summed over queries and classes.
+@dataclass(frozen=True)
+class FocalClasses:
+    """Each class on its own, so one query can be of several, and none is no object (Lin et al., Eq. 5)."""
 
-    Args:
-        cls_logits: (N, K) float.
-        classes: (N,) long, K for a query without a class.
-        alpha: Weight of the positives; the others have 1 - alpha.
-        gamma: Exponent that quiets what is right already.
-    """
-    targets = F.one_hot(classes, cls_logits.shape[1] + 1)[:, :-1].to(cls_logits)
-    return focal_terms(cls_logits, targets, alpha=alpha, gamma=gamma).sum()
+    alpha: float  # weight of the positives; the others have 1 - alpha
+    gamma: float  # exponent that quiets what is right already
 
+    def probs(self, cls_logits: Tensor) -> Tensor:
+        """Probabilities of K classes, and 0 for no-object: (..., K + 1) in [0, 1]."""
+        return F.pad(cls_logits.sigmoid(), (0, 1))
 
-def focal_terms(logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> Tensor:
-    """Sigmoid focal loss of each of (...) logits, with targets (...) in {0, 1}; see `focal_loss`."""
-    probs = logits.sigmoid()
-    bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    wrong = probs + targets - 2.0 * probs * targets  # 1 - p_t
-    return (targets * alpha + (1.0 - targets) * (1.0 - alpha)) * wrong**gamma * bce
+    def kept(self, cls_logits: Tensor, min_score: float) -> Tensor:
+        """Queries whose best class is likelier than `min_score`, (N,) bool."""
+        return cls_logits.sigmoid().amax(-1) > min_score
+
+    def loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
+        """Focal loss, summed over queries and classes: logits (N, K), classes (N,) long, K for no-object."""
+        return self.terms(cls_logits, F.one_hot(classes, cls_logits.shape[1] + 1)[:, :-1].to(cls_logits)).sum()
+
+    def terms(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Focal loss of each of (...) logits, with targets (...) float in {0, 1}."""
+        probs = logits.sigmoid()
+        bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        wrong = probs + targets - 2.0 * probs * targets  # 1 - p_t
+        weights = targets * self.alpha + (1.0 - targets) * (1.0 - self.alpha)
+        return weights * wrong**self.gamma * bce
+
+    def divisor(self, norms: Normalisers) -> float:
+        """The instances of the global batch."""
+        return norms.num_instances
 
 
 def mask_cost(

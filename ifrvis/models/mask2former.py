@@ -9,7 +9,6 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
-import functools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -19,15 +18,16 @@ from mmdet.models.tracking_heads import Mask2FormerTrackHead
 from mmdet.registry import MODELS
 from mmdet.structures import TrackDataSample
 from mmengine.config import ConfigDict
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
-from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks, VideoHead, full_precision
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks, full_precision
 from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
-from ifrvis.models.losses import PointSampling, layer_masks, mask_cost, mask_losses, weighted_cross_entropy
-from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets, match_instances
+from ifrvis.models.losses import PointSampling, SoftmaxClasses
+from ifrvis.models.supervision import Supervision
+from ifrvis.models.targets import batch_normalisers, clip_targets
+from ifrvis.models.video_head import VideoHead
 
-Draws = Generator | None  # None is torch's global generator
 _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
 
 
@@ -53,6 +53,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         topk: Results of `predict` for a video, out of all pairs of query and class.
     """
 
+    supervision: Supervision
     masks = LinearMasks()
     time_positions = True  # of keys, in their clip
 
@@ -88,16 +89,17 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
                 "num_feats": feat_channels // 2,
                 "normalize": True,
             },
-            # The constructor asks for it; the losses in use are the functions of `losses`.
+            # The constructor asks for it; the losses in use are those of `supervision`.
             loss_cls=ConfigDict(type="CrossEntropyLoss", class_weight=[1.0] * num_classes + [no_object_weight]),
             init_cfg=init_cfg,
         )
-        self.loss_weights = dict(loss_weights)
-        self.no_object_weight = no_object_weight
-        self.class_loss = functools.partial(weighted_cross_entropy, no_object_weight=no_object_weight)
-        self.sampling = PointSampling(num_points, oversample_ratio, importance_ratio)
+        self.supervision = Supervision(
+            SoftmaxClasses(no_object_weight, num_queries),
+            dict(loss_weights),
+            PointSampling(num_points, oversample_ratio, importance_ratio),
+            host_mask_loss=host_mask_loss,
+        )
         self.topk = topk
-        self.host_mask_loss = host_mask_loss
         self.absent_class = num_classes if class_target_from_last_frame else None
 
     # From features to predictions
@@ -122,7 +124,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
 
         Args:
             feats: Backbone features, four of (F, C_i, H_i, W_i).
-            sizes: Of each clip's frames before padding, which this architecture does not ask for.
+            sizes: See `VideoHead`; this architecture does not look at them.
         """
         step = len(feats[0]) if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
         # The official pixel decoder leaves mixed precision.
@@ -210,95 +212,9 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         layers = self.decode_layers(frames, len(data_samples))
         features = full_precision(frames.mask_features).unflatten(0, (len(data_samples), -1))
         with torch.autocast(features.device.type, enabled=False):  # sums over points overflow half precision
-            return self.loss_by_feat(layers, features, targets, norms)
-
-    def loss_by_feat(
-        self, layers: Sequence[LayerOutput], mask_features: Tensor, targets: Sequence[ClipTargets], norms: Normalisers
-    ) -> dict[str, Tensor]:
-        """Losses from the predictions of every layer; each layer is matched and supervised alike.
-
-        Args:
-            layers: Predictions, the last one last.
-            mask_features: (B, T, C, H, W) float.
-            targets: B clips' ground truth.
-            norms: What the sums are divided by.
-        """
-        cls_logits = full_precision(torch.stack([layer.cls_logits for layer in layers], 1))
-        embeds = full_precision(torch.stack([layer.mask_embeds for layer in layers], 1))
-        of_clips = [self._clip_losses(*clip) for clip in zip(cls_logits, embeds, mask_features, targets)]
-        cls, mask, dice = (torch.stack(values).sum(0) for values in zip(*of_clips))
-        sums = {
-            "loss_cls": self.loss_weights["cls"] * cls / self._class_divisor(norms),
-            "loss_mask": self.loss_weights["mask"] * mask / norms.num_instances,
-            "loss_dice": self.loss_weights["dice"] * dice / norms.num_instances,
-        }
-        prefixes = [f"d{i}." for i in range(len(layers) - 1)] + [""]
-        return {prefix + name: value for name, values in sums.items() for prefix, value in zip(prefixes, values)}
-
-    def _clip_losses(
-        self, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Class, mask and dice losses of one clip, each summed in every layer.
-
-        Args:
-            cls_logits: (layers, N, K + 1) float.
-            embeds: (layers, T, N, C) float.
-            features: (T, C, H, W) float.
-            target: Ground truth.
-
-        Returns:
-            Three (layers,) float.
-        """
-        cls, masks, gt_masks = [], [], target.gt_masks.to(features)
-        for i, (logits, layer_embeds) in enumerate(zip(cls_logits, embeds)):
-            draws = target.generator(i)
-            queries = self._match(i, logits, layer_embeds, features, target, draws)
-            classes = torch.full_like(logits[:, 0], self.num_classes, dtype=torch.long)
-            classes[queries[queries >= 0]] = target.labels[queries >= 0]
-            cls.append(self.class_loss(logits, classes))
-            weight = self._cross_weight(i, len(features))
-            masks.append(layer_masks(layer_embeds, queries, weight, self.sampling, draws))
-        mask, dice = mask_losses(masks, features, gt_masks, self.sampling)
-        return torch.stack(cls), mask * (len(features) if self.host_mask_loss else 1), dice
-
-    @torch.no_grad()
-    def _match(
-        self, index: int, cls_logits: Tensor, embeds: Tensor, features: Tensor, target: ClipTargets, draws: Draws
-    ) -> Tensor:
-        """Match one clip by Eq. (4): the query of each instance, (M,) long."""
-        mask_logits = torch.einsum("tnc,tchw->nthw", embeds, features)
-        mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), self.sampling, draws)
-        weights = self.loss_weights
-        costs = weights["mask"] * mask + weights["dice"] * dice
-        costs = costs - weights["cls"] * self._probs(cls_logits)[:, target.labels]
-        return match_instances(costs, target.video, index)
-
-    def _probs(self, cls_logits: Tensor) -> Tensor:
-        """Probabilities of classes and no-object (a class target under `class_target_from_last_frame`), (N, K + 1)."""
-        return cls_logits.softmax(-1)
-
-    def _class_divisor(self, norms: Normalisers) -> float:
-        """The sum of class weights over all queries of the global batch."""
-        return norms.num_classed + self.no_object_weight * (norms.num_clips * self.num_queries - norms.num_classed)
-
-    def _cross_weight(self, index: int, num_frames: int) -> float:
-        """Weight of cross-frame masks in a layer's losses: one query for all frames has none."""
-        return 0.0
+            return self.supervision.losses(layers, features, targets, norms)
 
     # Testing
-
-    def class_probs(self, cls_logits: Tensor) -> Tensor:
-        """Class probabilities without no-object, (N, K) in [0, 1]."""
-        return self._probs(cls_logits)[:, :-1]
-
-    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
-        """Queries that are an object, (N,) bool: those whose best class is not no-object.
-
-        Args:
-            cls_logits: (N, K + 1) float.
-            min_score: For heads without a no-object class.
-        """
-        return cls_logits.argmax(-1) != self.num_classes
 
     @property
     def width(self) -> int:
@@ -306,7 +222,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         return self.query_feat.embedding_dim
 
     def bytes_per_frame(self, pixels: int) -> float:
-        """What inference keeps of each frame of so many pixels beside mask features at stride 4."""
+        """See `VideoHead`."""
         per_pixel = 2 * 4 * self.width * (1 / 64 + 1 / 256 + 1 / 1024)  # two in float32 at strides 8, 16 and 32
         # A decoder's masks at stride 8, those of a pivot, one head's keys.
         return pixels * (per_pixel + (6 * self.num_queries + self.width) / 64)

@@ -54,7 +54,7 @@ class JudgedClaim:
     def to_json(self) -> dict[str, Any]:
         """The same as JSON has it."""
         shown = {"text": self.claim.text, "place": self.claim.place, "note": self.claim.note, "verdict": self.verdict}
-        return {**shown, "pairs": [asdict(each) for each in self.pairs]}
+        return {**shown, "pairs": [asdict(each) | {"statement": each.statement.model_dump()} for each in self.pairs]}
 
 
 def judge(state: TableState, frame: pd.DataFrame) -> list[JudgedClaim]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from ifrvis.harness.plan.plan import Plan, PlannedRow, State
+from ifrvis.harness.plan.plan import Plan, PlannedRow
 from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.store.states import PlanState
 
 Record = Mapping[str, Any]
 
@@ -22,7 +23,7 @@ class RowState:
     """A row, its state and the records of the seeds asked for that are there."""
 
     row: Row
-    state: State
+    state: PlanState
     records: Mapping[int, Record]
 
 

@@ -10,7 +10,7 @@ from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.runs import Results
 

@@ -10,9 +10,9 @@ import torch
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.evaluation.predictions import read_results
-from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature, train_spec
-from ifrvis.harness.spec.tables import Row
 from ifrvis.harness.store.attempts import claim
 from ifrvis.harness.store.runs import Results
 from ifrvis.training.build import build_model
@@ -27,8 +27,7 @@ def place(tmp_path_factory):
     dataset = load_dataset("smoke19", place / "data")
     for role in ("train", "heldout"):
         dataset.make(role)
-    row = Row("ours-r50-ytvis19", "ours", "r50", "ytvis19")
-    composed = compose(row, load_profile("smoke"), {}, num_classes=4)
+    composed = compose("ours", "r50", "ytvis19", load_profile("smoke"), num_classes=4)
     spec = train_spec(composed, data=dataset.split("train").fingerprint, init=None, seed=3)
     run = Results(place / "results").run("ours-r50-ytvis19-s3", train_signature(spec))
     run.write_spec(spec)

@@ -39,8 +39,24 @@ def test_runs_that_live_and_runs_whose_data_are_not_here_stay(kept):
     assert claim(live.run(kept.request.results), {"profile": "smoke"}) is not None
     plan = kept.plan()
     assert all("-s1-" in str(path) for path in prunable(kept.request.results, [plan]))
-    plan.trainings[0].missing = ["Put the data where they are expected."]
+    plan.trainings[1].sig = None
     assert prunable(kept.request.results, [plan]) == []
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_no_plan_knows_goes_if_it_is_asked_for_by_name(kept, complete):
+    """Runs of own tables, off-spec runs, and those that are not complete: checkpoints are hours."""
+    results = kept.request.results
+    if not complete:
+        for record in results.root.glob("records/smoke/*.json"):
+            record.unlink()
+    plans = [kept.plan()] if not complete else []
+    assert prunable(results, plans) == []
+    (named,) = results.runs_named("mask2former-r50-ytvis19-s1")
+    found = prunable(results, plans, [named])
+    assert len([path for path in found if path.parent.name == "checkpoints"]) == 2
+    assert len(found) == 2 + (not complete)  # predictions, too, if no record was made from them
+    assert all("-s1-" in str(path) for path in found)
 
 
 @pytest.mark.parametrize(("kind", "goes"), [("", True), ("error", True), ("cancelled", True), ("timeout", False)])
@@ -62,11 +78,14 @@ def test_copies_of_the_code_stay_while_a_job_may_be_requeued(kept, kind, goes):
 
 def test_prune_lists_bytes_and_removes_nothing_before_yes(kept, capsys):
     before = sorted(kept.request.results.root.rglob("*"))
-    assert kept.run("prune") == 0
+    assert kept.run("prune", "--yes") == 0
+    assert capsys.readouterr().out.startswith("nothing can go")  # no packed profile is this one
+    assert kept.run("prune", "mask2former-r50") == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("can go; add --yes to remove them")
     assert sorted(kept.request.results.root.rglob("*")) == before
-    assert kept.run("prune", "--yes") == 0
+    assert kept.run("prune", "mask2former-r50", "--yes") == 0
     assert not list(kept.request.results.root.glob("runs/*/attempts/*/checkpoints"))
+    assert kept.run("prune", "nothing") == 2
 
 
 def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, capsys):

@@ -2,7 +2,9 @@
 
 import pytest
 
+from ifrvis.datasets import ytvis
 from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.ytvis import read_annotations
 from ifrvis.errors import UserError
 from ifrvis.packed import packed
 
@@ -38,13 +40,45 @@ def test_a_dataset_whose_files_say_otherwise_is_refused(tmp_path, monkeypatch, d
         [dataset.split(role) for role in ("train", "heldout")]
 
 
-def test_the_cache_of_fingerprints_may_be_broken_or_unwritable(tmp_path, monkeypatch, dataset_of):
+def test_frames_that_change_in_place_change_the_fingerprint_and_one_that_is_gone_is_missing(
+    tmp_path, monkeypatch, dataset_of
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    split = load_dataset(dataset_of(["a", "b"], "{videos: [b]}"), tmp_path).split
+    before = {role: split(role).fingerprint for role in ("train", "heldout")}
+    frame = tmp_path / "frames" / "a" / "0.jpg"
+    frame.write_bytes(b"another")
+    after = {role: split(role).fingerprint for role in ("train", "heldout")}
+    assert after["train"] != before["train"]
+    assert after["heldout"] == before["heldout"]  # its videos are others
+    frame.unlink()
+    assert split("train").fingerprint is None
+    assert split("train").missing.startswith(f"Restore {frame}: ")
+
+
+def test_annotations_are_read_once_for_a_fingerprint_and_again_when_they_change(tmp_path, monkeypatch, dataset_of):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = dataset_of(["a", "b"], "null")
+    read = []
+    monkeypatch.setattr(ytvis, "read_annotations", lambda *_, **__: read.append(1) or read_annotations(*_, **__))
+    split = load_dataset(path, tmp_path).split
+    assert split("train").fingerprint == split("train").fingerprint
+    assert len(read) == 1
+    dataset_of(["a"], "null")
+    assert split("train").fingerprint
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("broken", [b"\xff", b"[]", b"{}", b"1"])
+def test_the_cache_of_fingerprints_may_be_broken_or_unwritable(tmp_path, monkeypatch, dataset_of, broken):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     split = load_dataset(dataset_of(["a", "b"], "{videos: [b]}"), tmp_path).split
     fingerprint = split("train").fingerprint
-    (remembered,) = (tmp_path / "ifrvis" / "fingerprints").iterdir()
-    remembered.write_bytes(b"\xff")
-    assert split("train").fingerprint == fingerprint == remembered.read_text()
+    (remembered,) = (tmp_path / "ifrvis" / "listings").iterdir()
+    sound = remembered.read_bytes()
+    remembered.write_bytes(broken)
+    assert split("train").fingerprint == fingerprint
+    assert remembered.read_bytes() == sound
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert split("train").fingerprint == fingerprint

@@ -13,7 +13,7 @@ from ifrvis.datasets.coco import StillSet, load_stills
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.stills import MixedSampler, StillSampler, load_still
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed
 
@@ -250,9 +250,12 @@ def test_the_fingerprint_covers_content_images_categories_and_ratio(write, tmp_p
     )
     of["other content"] = write(content(3)).joint_fingerprint("a", 0.5)
     (tmp_path / "0.png").write_bytes((tmp_path / "0.png").read_bytes() + b"x")
-    (tmp_path / "touched").touch()
-    of["other image"] = StillSet(first.annotation, first.images, NAMES, "").joint_fingerprint("a", 0.5)
+    stills = StillSet(first.annotation, first.images, NAMES, "")
+    of["other image"] = stills.joint_fingerprint("a", 0.5)
     assert len(set(of.values())) == len(of)
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(DataMissingError, match=r"^Restore .*0\.png"):
+        stills.joint_fingerprint("a", 0.5)
 
 
 def test_coco_names_are_categories_of_both_sets_and_its_mouse_is_none(tmp_path):

@@ -10,7 +10,8 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation import submission as module
 from ifrvis.evaluation.predictions import Prediction, Scored, VideoPredictions, write_predictions
 from ifrvis.evaluation.submission import comment_of, read_server_scores, read_submission, write_submission
-from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.compose import compose_row
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import claim, latest
@@ -183,7 +184,7 @@ def test_from_a_run_to_a_zip_to_a_record_marked_external(run, tmp_path, capsys):
 
 def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsys):
     row = next(row for row in load_table("table4").rows if row.id == "ours-swin-l-clip2-ytvis19")
-    inference = compose(row, load_profile("smoke"), {}, num_classes=1).inference
+    inference = compose_row(row, load_profile("smoke"), {}, num_classes=1).inference
     job = latest(run).submission()
     job["evaluations"] += [{**job["evaluations"][0], "inference": inference}]
     latest(run).end("complete")

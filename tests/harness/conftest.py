@@ -1,6 +1,5 @@
 """Requests for a small table on the smoke profile, run by the fake worker."""
 
-import dataclasses
 import json
 import os
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.runs import Results
 
@@ -22,7 +21,7 @@ def make_request(tmp_path):
         chosen = {"rows": ("mask2former-r50-ytvis19",), "num_seeds": 2} | changes
         loaded = load_profile(profile)
         if not pretraining and loaded.pretraining:
-            loaded = dataclasses.replace(loaded, pretraining=None, set=loaded.set | {"train.init": None})
+            loaded = loaded.model_copy(update={"pretraining": None, "set": loaded.set | {"train.init": None}})
         return Request(
             tables=(load_table(table),),
             profile=loaded,

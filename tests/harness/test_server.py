@@ -15,7 +15,7 @@ from ifrvis.harness.store.records import publish_record
 @pytest.fixture
 def request_of_server(make_request):
     request = make_request(num_seeds=1)
-    return dataclasses.replace(request, tables=(dataclasses.replace(request.tables[0], protocol="server"),))
+    return dataclasses.replace(request, tables=(request.tables[0].model_copy(update={"protocol": "server"}),))
 
 
 def published(request, training, evaluation):
@@ -68,7 +68,7 @@ def test_nothing_is_held_out_of_the_training_split(make_request, monkeypatch, re
 
 def test_a_server_split_that_is_not_here_is_data_missing(make_request):
     request = make_request(profile="paper", num_seeds=1)
-    table = dataclasses.replace(request.tables[0], protocol="server")
+    table = request.tables[0].model_copy(update={"protocol": "server"})
     plan = make_plan(dataclasses.replace(request, tables=(table,)))
     assert plan.rows[0].state == "data missing"
     assert plan.to_run == []

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ifrvis.harness.spec.compose import compose, load_profile
-from ifrvis.harness.spec.tables import Row
+from ifrvis.datasets.rle import decode
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.training.build import build_model
 
 INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "topk": 4, "tta": None}
@@ -47,8 +48,7 @@ def make_video(rng):
 @functools.cache
 def thin_model(method):
     """A model of profile smoke whose predictions depend on its input: every parameter is shaken."""
-    row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")
-    model = build_model(compose(row, load_profile("smoke"), {}, num_classes=3).model, seed=0)
+    model = build_model(compose(method, "r50", "ytvis19", load_profile("smoke"), num_classes=3).model, seed=0)
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.track_head.parameters():
@@ -59,3 +59,15 @@ def thin_model(method):
 @pytest.fixture(params=["mask2former", "ours"])
 def model(request):
     return thin_model(request.param)
+
+
+def assert_nearly_equal(found, expected):
+    """The same instances, with masks that agree but for rounding."""
+    assert [each[:2] for each in found.by_class] == [each[:2] for each in expected.by_class]
+    np.testing.assert_allclose(
+        [each.score for each in found.by_class], [each.score for each in expected.by_class], rtol=1e-3, atol=1e-5
+    )
+    for query, of_query in expected.masks.items():
+        for one, other in zip(found.masks[query], of_query):
+            one, other = (np.zeros((1, 1), bool) if mask is None else decode(mask) for mask in (one, other))
+            assert (one & other).sum() >= 0.999 * (one | other).sum()

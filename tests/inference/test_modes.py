@@ -1,7 +1,9 @@
-"""Predictions of a model that is known, and of a thin real one beside the host's own inference."""
+"""Predictions of a model that is known, and of a thin real one beside the host's own inference.
+
+Also tests: ifrvis.inference.tracks.
+"""
 
 import copy
-import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +11,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from inference.conftest import CLIPS, INFERENCE, thin_model
+from inference.conftest import CLIPS, INFERENCE, assert_nearly_equal
 from mmdet.structures import DetDataSample, TrackDataSample
 from torch.nn import functional as F
 
 from ifrvis.datasets.rle import decode, encode
 from ifrvis.datasets.ytvis import Annotations, Category, Video
 from ifrvis.errors import UserError
-from ifrvis.evaluation.predictions import read_predictions, write_predictions
-from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.compose import compose_row
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.inference import modes
-from ifrvis.inference.background import in_background
-from ifrvis.inference.encoding import View
 from ifrvis.inference.modes import best_pairs, best_queries, predict_split, predict_video
 from ifrvis.inference.tta import pivot_position
 from ifrvis.models import decoding
@@ -106,12 +105,8 @@ def test_masks_scores_and_categories_are_those_of_the_model(videos, tmp_path):
             assert (decode(video.masks[1][t]) == square(t)).sum() <= 36
         assert [mask is None for mask in video.masks[2]] == [False, True, True]
         assert video.masks[3] == (None,) * LENGTH
-
-
-def test_the_predictions_file_can_be_read_again(videos, tmp_path):
-    found = tuple(predict_split(KnownModel(PROBS), videos, tmp_path, SIDE_80))
-    write_predictions(tmp_path / "p.json.gz", found)
-    assert read_predictions(tmp_path / "p.json.gz", videos) == found
+    more = next(predict_split(KnownModel(PROBS), videos, tmp_path, {**SIDE_80, "topk": 100}))
+    assert (len(more.by_class), len(more.by_query)) == (12, 6)  # all that there are
 
 
 def test_no_more_masks_than_one_frames_kept_queries_are_made_at_once(videos, tmp_path, monkeypatch):
@@ -125,12 +120,6 @@ def test_no_more_masks_than_one_frames_kept_queries_are_made_at_once(videos, tmp
     monkeypatch.setattr(decoding, "output_logits", recorded)
     list(predict_split(KnownModel(PROBS), videos, tmp_path, {**SIDE_80, "topk": 2}))
     assert shapes == [(2, 24, 32)] * 2 * LENGTH
-
-
-def test_more_is_asked_for_than_there_is(videos, tmp_path):
-    found = next(predict_split(KnownModel(PROBS), videos, tmp_path, {**SIDE_80, "topk": 100}))
-    assert len(found.by_class) == 12
-    assert len(found.by_query) == 6
 
 
 def test_scores_that_are_not_finite_are_an_error(videos, tmp_path):
@@ -147,7 +136,7 @@ def test_ties_go_to_the_first_query_and_class():
 
 def test_a_real_model_predicts_what_the_hosts_inference_does(videos, tmp_path):
     row = next(row for row in load_table("table1").rows if row.id == "mask2former-r50-ytvis19")
-    config = compose(row, load_profile("smoke"), {}, num_classes=2).model
+    config = compose_row(row, load_profile("smoke"), {}, num_classes=2).model
     model = build_model(config, seed=0)
     found = next(predict_split(model, videos, tmp_path, SIDE_80))
     frames = [cv2.imread(str(tmp_path / f"{t}.png")) for t in range(LENGTH)]
@@ -165,54 +154,6 @@ def test_a_real_model_predicts_what_the_hosts_inference_does(videos, tmp_path):
             mask = found.masks[scored.query][t]
             expected = instances.masks[position].numpy()
             assert np.array_equal(np.zeros_like(expected) if mask is None else decode(mask), expected)
-
-
-def masks_of(found):
-    return {query: [mask and mask["counts"] for mask in of_query] for query, of_query in found.masks.items()}
-
-
-def assert_nearly_equal(found, expected):
-    """The same instances, with masks that agree but for rounding."""
-    assert [each[:2] for each in found.by_class] == [each[:2] for each in expected.by_class]
-    np.testing.assert_allclose(
-        [each.score for each in found.by_class], [each.score for each in expected.by_class], rtol=1e-3, atol=1e-5
-    )
-    for query, of_query in expected.masks.items():
-        for one, other in zip(found.masks[query], of_query):
-            one, other = (np.zeros((1, 1), bool) if mask is None else decode(mask) for mask in (one, other))
-            assert (one & other).sum() >= 0.999 * (one | other).sum()
-
-
-def test_a_budget_that_forbids_mask_features_gives_the_same_bits(model, make_video, monkeypatch):
-    video, encoded = make_video(9), []
-    plain = predict_video(model, video, INFERENCE, [1, 2, 3])
-    encode = modes.encode
-    monkeypatch.setattr(
-        modes, "encode", lambda *args, keep, **kw: encoded.append(keep) or encode(*args, keep=keep, **kw)
-    )
-    fits = modes.mask_features_fit
-    budget = next(gib for gib in np.arange(1, 400) / 1e4 if fits_at_all(fits, model, gib))
-    assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=budget) == plain
-    assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=50.0) == plain
-    assert encoded == [False, True]
-    assert any(mask for of_query in masks_of(plain).values() for mask in of_query)
-
-
-def fits_at_all(fits, model, gib):
-    try:
-        return not fits(model, [View((64, 96))], 9, gib)
-    except UserError:
-        return False
-
-
-def test_chunks_of_other_lengths_give_the_same_masks(model, make_video, monkeypatch):
-    video = make_video(9)
-    plain = predict_video(model, video, INFERENCE, [1, 2, 3])
-    assert plain.masks
-    monkeypatch.setattr("ifrvis.inference.encoding.MAX_FRAMES_AT_ONCE", 2)
-    monkeypatch.setattr("ifrvis.models.ifr_layers.FRAMES_AT_ONCE", 4)
-    monkeypatch.setattr("ifrvis.models.attention.FRAMES_AT_ONCE", 4)
-    assert_nearly_equal(predict_video(model, video, INFERENCE, [1, 2, 3]), plain)
 
 
 @pytest.mark.parametrize("tta", [None, [48, 64]])
@@ -260,52 +201,9 @@ def test_tta_depends_on_the_seed_through_the_pivot_alone(model, make_video):
     assert predict_video(model, video, tta, [1, 2, 3], seed=pivots[0]) in results
 
 
-def test_sizes_may_differ_from_video_to_video(model, make_video):
-    for size, length in (((40, 60), 1), ((70, 33), 5), ((40, 60), 2)):
-        found = predict_video(model, make_video(length, size), INFERENCE, [1, 2, 3])
-        assert (found.height, found.width, found.length) == (*size, length)
-
-
-def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model, make_video, monkeypatch):
-    seen, encode_frames = [], type(model.track_head).encode_frames
-    spy = lambda head, feats, _: seen.append(len(feats[0])) or encode_frames(head, feats)  # noqa: E731
-    monkeypatch.setattr(type(model.track_head), "encode_frames", spy)
-    steps = []
-    found = predict_video(model, make_video(131), INFERENCE, [1, 2, 3], on_frames=lambda *each: steps.append(each))
-    assert len(found.masks[found.by_query[0].query]) == 131
-    assert max(seen) <= 128
-    assert sum(seen) == 131
-    assert steps[-1] == (393, 393)
-    assert steps == sorted(steps)
-
-
-@pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", {**CLIPS, "min_score": 0.05})])
-def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(make_video, method, mode):
-    video = make_video(1000, (16, 24))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = predict_video(thin_model(method), video, {**mode, "side": 32}, [1, 2, 3], memory_gib=0.2)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    assert found.length == 1000
-    assert all(len(of_query) == 1000 for of_query in found.masks.values())
-    assert grown < 0.2 * (1 << 30)
-
-
-def test_a_budget_below_the_floor_is_refused_before_the_work(model, make_video):
-    with pytest.raises(UserError, match=r"^Raise --memory-gib to 0\.[0-9], or make inference.side smaller: 9 frames"):
-        predict_video(model, make_video(9), INFERENCE, [1, 2, 3], memory_gib=1e-4)
-
-
 def test_videos_shorter_than_a_clip_are_found_before_the_first_is_predicted(videos, tmp_path):
     with pytest.raises(UserError, match=r"^Set inference.clip_frames to 3 or less: video 5 has 3 frames, a clip has 4"):
         next(predict_split(KnownModel(PROBS), videos, tmp_path, {**CLIPS, "clip_frames": 4}))
-
-
-def test_a_background_thread_keeps_order_and_hands_on_errors():
-    assert list(in_background(lambda x: x * x, range(10))) == [x * x for x in range(10)]
-    squares = in_background(lambda x: 1 // x, [1, 0, 1])
-    assert next(squares) == 1
-    with pytest.raises(ZeroDivisionError):
-        next(squares)
 
 
 @pytest.mark.gpu

@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ifrvis.models  # noqa: F401
+from ifrvis.models.decoding import FrameFeatures
 
 THIN = {
     "feat_channels": 16,
@@ -90,6 +91,23 @@ def build():
 
 
 @pytest.fixture
+def make_head():
+    """A head with every parameter random, biases and norms too, and the source of its draws."""
+
+    def make(seed=0, dtype=torch.float64, method="ours", **head):
+        torch.manual_seed(seed)
+        config = thin_config(method, **head)["track_head"]
+        draws = torch.Generator().manual_seed(seed)
+        head = MODELS.build(config).to(dtype)
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=draws).to(parameter))
+        return head, draws
+
+    return make
+
+
+@pytest.fixture
 def cpu_linspace(monkeypatch):
     """Swin reads values of `torch.linspace` while it is built, which the meta device has not."""
     monkeypatch.setattr(torch, "linspace", functools.partial(torch.linspace, device="cpu"))
@@ -148,3 +166,23 @@ def pack(masks, labels, **meta):
     sample = TrackDataSample()
     sample.video_data_samples = frames
     return sample
+
+
+def make_frames(draws, num_frames, width, size=(2, 3), dtype=torch.float64):
+    """Pixel decoder features of random content; `size` is that of the coarsest level."""
+
+    def randn(stride):
+        return torch.randn(num_frames, width, *(s * stride for s in size), generator=draws, dtype=dtype)
+
+    return FrameFeatures(randn(8), [randn(1), randn(2), randn(4)])
+
+
+def with_meta(clip, **meta):
+    clip = copy.deepcopy(clip)
+    for frame in clip.video_data_samples:
+        frame.set_metainfo(meta)
+    return clip
+
+
+def total(losses):
+    return torch.stack(list(losses.values())).sum()

@@ -1,7 +1,5 @@
 """States of small tables with known records."""
 
-from dataclasses import replace
-
 import pytest
 
 from ifrvis.harness.spec.tables import load_table
@@ -32,7 +30,7 @@ def make_state():
     """A state of some rows of a packed table: `values[row id][seed]` is one value for every metric, or a dict."""
 
     def build(name, values, *, seeds=(0, 1), profile="mini", states=None, off_spec="", scored="heldout", **changes):
-        table = replace(load_table(name), **changes)
+        table = load_table(name).model_copy(update=changes)
         rows = []
         for row in table.rows:
             if row.id in values:

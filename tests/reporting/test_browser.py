@@ -15,7 +15,7 @@ from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.rle import encode, run_lengths
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.runs import Results
 from ifrvis.packed import packed
@@ -248,7 +248,7 @@ def test_hostile_text_in_every_field_changes_nothing(browser, make_state, tmp_pa
         state = make_state("table1", {ROWS[0]: {0: 0.2, 1: 0.4}, ROWS[1]: {0: 0.3, 1: 0.5}})
         rows = []
         for each in state.rows:
-            row = replace(each.row, label=text, group=text, data=text, note=text)
+            row = each.row.model_copy(update={"label": text, "group": text, "data": text, "note": text})
             kept = {key: value for key, value in each.records[0].items() if not isinstance(value, str)}
             records = {
                 seed: {**{key: text for key in record if key not in kept}, **kept, "seed": seed, "protocol": "heldout"}
@@ -257,8 +257,10 @@ def test_hostile_text_in_every_field_changes_nothing(browser, make_state, tmp_pa
             }
             rows.append(replace(each, row=row, records=records))
         path = tmp_path / f"{len(pages)}.html"
-        claim = replace(state.table.claims[0], text=text, note=text)
-        state = replace(state, table=replace(state.table, title=text, claims=(claim,)), rows=tuple(rows))
+        claim = state.table.claims[0].model_copy(update={"text": text, "note": text})
+        state = replace(
+            state, table=state.table.model_copy(update={"title": text, "claims": (claim,)}), rows=tuple(rows)
+        )
         path.write_text(make_page([state], {}, []), encoding="utf-8")
         with opened(browser, path) as page:
             page.locator("td.measured button").first.click()

@@ -11,7 +11,13 @@ from ifrvis.reporting.summary import summarise
 
 OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
 WOBBLE = (0.002, -0.001, 0.003, 0.0, 0.001)
-HIGHER = Statement("AP", "mean", "higher")
+
+
+def statement(metric, of, side):
+    return Statement(metric=metric, of=of, side=side)
+
+
+HIGHER = statement("AP", "mean", "higher")
 
 
 def values(level, spread=1.0, n=5):
@@ -23,7 +29,7 @@ def claim_of(make_state):
     """The one claim that Ours is as said, judged from values of Ours and Mask2Former."""
 
     def build(ours, baseline, says=(HIGHER,), *, seeds=range(5), pairs=((OURS, M2F),), **changes):
-        claim = Claim("It is so.", "Sec. 4", tuple(says), pairs)
+        claim = Claim(text="It is so.", place="Sec. 4", says=tuple(says), pairs=pairs)
         state = make_state("table1", {M2F: baseline, OURS: ours}, seeds=seeds, claims=(claim,), **changes)
         (judged,) = judge(state, tidy_frame([state]))
         return judged
@@ -40,7 +46,7 @@ def test_a_clear_difference_on_the_claimed_side_supports(claim_of):
 
 def test_a_clear_difference_on_the_other_side_contradicts(claim_of):
     assert claim_of(values(0.35, 2), values(0.40)).verdict == "contradicted"
-    assert claim_of(values(0.35, 2), values(0.40), [Statement("AP", "mean", "lower")]).verdict == "supported"
+    assert claim_of(values(0.35, 2), values(0.40), [statement("AP", "mean", "lower")]).verdict == "supported"
 
 
 def test_a_difference_within_the_noise_decides_nothing(claim_of):
@@ -68,11 +74,11 @@ def test_missing_records_say_so(claim_of):
     assert claim_of({}, {}, states={OURS: "failed", M2F: "failed"}).verdict == "not run"
     partial = claim_of(values(0.4, n=3), values(0.3), states={OURS: "running"})
     assert (partial.verdict, partial.pairs[0].why) == ("undecided", "3/5")
-    assert claim_of({0: 0.4}, {0: 0.3}, [Statement("AP", "std", "lower")], seeds=[0]).pairs[0].why == "one seed"
+    assert claim_of({0: 0.4}, {0: 0.3}, [statement("AP", "std", "lower")], seeds=[0]).pairs[0].why == "one seed"
 
 
 def test_a_claim_on_two_statements_takes_both(claim_of):
-    both = [HIGHER, Statement("AP50", "mean", "lower")]
+    both = [HIGHER, statement("AP50", "mean", "lower")]
     judged = claim_of(values(0.40, 2), values(0.35), both)
     assert [each.verdict for each in judged.pairs] == ["supported", "contradicted"]
     assert judged.verdict == "contradicted"
@@ -84,7 +90,10 @@ def test_a_pair_that_was_not_asked_for_leaves_the_claim_open(claim_of):
 
 
 def test_p_values_are_corrected_over_all_tests_of_the_table(make_state):
-    claims = [Claim(metric, "", (Statement(metric, "mean", "higher"),), ((OURS, M2F),)) for metric in ("AP", "AP50")]
+    claims = [
+        Claim(text=metric, place="", says=(statement(metric, "mean", "higher"),), pairs=((OURS, M2F),))
+        for metric in ("AP", "AP50")
+    ]
     known = make_state("table1", {M2F: values(0.35), OURS: values(0.4, 2)}, seeds=range(5), claims=tuple(claims))
     alone = make_state("table1", {M2F: values(0.35), OURS: values(0.4, 2)}, seeds=range(5), claims=tuple(claims[:1]))
     both = [each.pairs[0].p for each in judge(known, tidy_frame([known]))]
@@ -161,7 +170,7 @@ def test_measured_values_are_set_against_the_papers_under_its_own_protocol(make_
 
 def test_the_measured_spread_serves_where_the_paper_prints_none(make_state):
     counts = {seed: {"IDs": 100 + 20 * seed} for seed in range(5)}
-    paper = Paper("heldout", 1, {"IDs": 30})
+    paper = Paper(protocol="heldout", runs=1, tolerance={"IDs": 30.0})
     state = make_state("table3", {M2F: counts}, seeds=range(5), profile="paper", metrics=("IDs",), paper=paper)
     found = compared(state, metric="IDs")  # std 31.6, four degrees of freedom, one run of the paper's
     half = 2.7764451 * 31.6227766 * (1 + 1 / 5) ** 0.5 + 30

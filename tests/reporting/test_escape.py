@@ -17,7 +17,7 @@ HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd}\n\n<script>|\x1b[31m"
 def hostile(make_state):
     state = make_state("table1", {ROW: {0: 0.2, 1: 0.4}}, title=HOSTILE, notes=(HOSTILE,))
     each = state.rows[0]
-    row = replace(each.row, label=HOSTILE, group="=1+1", data="@SUM(A1)", note=HOSTILE)
+    row = each.row.model_copy(update={"label": HOSTILE, "group": "=1+1", "data": "@SUM(A1)", "note": HOSTILE})
     return replace(state, rows=(replace(each, row=row),))
 
 

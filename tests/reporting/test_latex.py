@@ -38,9 +38,9 @@ def files(make_state, tmp_path):
     rows = {M2F: VALUES, OURS: {seed: value + 0.03 + 0.001 * (seed % 2) for seed, value in VALUES.items()}}
     paper = {"profile": "paper", "protocol": "server", "scored": "server"}
     hostile = make_state("table1", rows, seeds=range(5), title=HOSTILE, notes=(HOSTILE,))
-    changed = replace(hostile.rows[0].row, label=HOSTILE, group=HOSTILE, data=HOSTILE, note=HOSTILE)
-    claim = replace(hostile.table.claims[0], text=HOSTILE, note=HOSTILE)
-    table = replace(hostile.table, claims=(claim,))
+    changed = hostile.rows[0].row.model_copy(update=dict.fromkeys(("label", "group", "data", "note"), HOSTILE))
+    claim = hostile.table.claims[0].model_copy(update={"text": HOSTILE, "note": HOSTILE})
+    table = hostile.table.model_copy(update={"claims": (claim,)})
     hostile = replace(hostile, table=table, rows=(replace(hostile.rows[0], row=changed), *hostile.rows[1:]))
     figure = make_state("figure4", {"ours-r50-lambda0.3-ytvis19": VALUES}, seeds=range(5))
     clips = {"ours-swin-l-ytvis19": VALUES, "ours-swin-l-clip2-ytvis19": {}}

@@ -11,9 +11,9 @@ import torch
 from ifrvis.datasets.synthetic.making import make_split
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 from ifrvis.datasets.ytvis import Annotations, read_annotations
-from ifrvis.harness.spec.compose import compose, load_profile
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_spec
-from ifrvis.harness.spec.tables import Row
 from ifrvis.training.loop import Trained, train
 
 SIG = "a" * 64
@@ -57,8 +57,7 @@ def spec_of() -> Callable[[str], dict[str, Any]]:
     """The specification of a method that trains in a moment: its recipe, but for what makes it thin."""
 
     def of_method(method: str) -> dict[str, Any]:
-        row = Row(f"{method}-r50-ytvis19", method, "r50", "ytvis19")
-        composed = compose(row, load_profile("smoke"), THIN, num_classes=4)
+        composed = compose(method, "r50", "ytvis19", load_profile("smoke"), {"thin": THIN}, num_classes=4)
         return train_spec(composed, data="0" * 64, init=None, seed=5)
 
     return of_method

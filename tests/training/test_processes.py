@@ -15,7 +15,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.jobs.queue import submission
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import claim
 from ifrvis.harness.store.runs import Results

@@ -11,8 +11,8 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from ifrvis.harness.spec.compose import compose, load_profile
-from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.models.mask2former import Mask2FormerVISHead
 from ifrvis.training.build import build_model, load_initial_weights
 from ifrvis.training.convert import convert, model_shapes
@@ -49,8 +49,7 @@ def reference(tmp_path_factory):
 
 def config(backbone):
     """Mask2Former-VIS with a thin Swin of 2 blocks a stage, or the full ResNet."""
-    row = Row("reference", "mask2former", backbone, "ytvis19")
-    model = compose(row, load_profile("paper"), {}, num_classes=3).model
+    model = compose("mask2former", backbone, "ytvis19", load_profile("paper"), num_classes=3).model
     if backbone == "swin-t":
         model["backbone"].update(embed_dims=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 2, 4])
         model["track_head"].update(THIN, type="Mask2FormerOfImages")

@@ -24,7 +24,8 @@ from ifrvis.files import read_json, write_atomically
 from ifrvis.harness.jobs.scheduler import ask
 from ifrvis.harness.jobs.worker_life import SIGNALS, attempt_at, signals_ask
 from ifrvis.harness.store.attempts import Attempt, claim, latest
-from ifrvis.harness.store.recovery import GOES_ON, gives_up, kind_of
+from ifrvis.harness.store.recovery import gives_up, kind_of
+from ifrvis.harness.store.states import GOES_ON
 
 MEETING_LIMIT_S = 300.0  # for the first process to say which attempt it is
 REQUEUE_TRIES, REQUEUE_PAUSE_S = 5, 10.0

@@ -8,16 +8,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.scheduler import Job
 from ifrvis.harness.jobs.settle import settle
 from ifrvis.harness.plan.plan import Evaluation, Request, Training
-from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, claim, latest
-from ifrvis.harness.store.recovery import GOES_ON, gives_up, kind_of
-
-ItemState = Literal["waiting", "running", "complete", "failed", "stopped"]
+from ifrvis.harness.store.attempts import Attempt, claim, latest
+from ifrvis.harness.store.recovery import gives_up, kind_of
+from ifrvis.harness.store.states import DONE, GOES_ON, LIVE, OVERTAKEN, ItemState
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class Queue(ABC):
         """What Ctrl-C means for the jobs."""
 
     def _is_done(self) -> bool:
-        return all(item.state in ("complete", "failed", "stopped") for item in self.items)
+        return all(item.state in DONE for item in self.items)
 
     def _step(self) -> None:
         if time.monotonic() - self._asked >= self.ask_s:
@@ -205,10 +204,10 @@ class Queue(ABC):
         if not self._has_left(item):
             return
         state, kind = item.attempt.state(), kind_of(item.attempt)
-        if state in ("pending", "running"):
+        if state in LIVE:
             return
         item.message = str((item.attempt.ending() or {}).get("message", ""))
-        if kind not in (*GOES_ON, StaleAttemptError.__name__):
+        if kind not in (*GOES_ON, OVERTAKEN):
             item.state = "complete" if state == "complete" else "stopped" if state == "stopped" else "failed"
         elif why := gives_up(item.training.run(self._request.results), since=item.found):
             item.state, item.message = "failed", why

@@ -7,8 +7,9 @@ from typing import Any
 
 from ifrvis.harness.jobs.scheduler import Job, Key, jobs_of, settings
 from ifrvis.harness.store.attempts import Attempt, age_s, names_a_command
-from ifrvis.harness.store.recovery import GOES_ON, kind_of
+from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.states import GOES_ON
 
 INTENT_LIMIT_S = 120.0  # from slurm.json to the job, where its launcher cannot be seen
 

@@ -29,7 +29,8 @@ from ifrvis.harness.jobs.settle import array_folder, is_ours
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.recovery import GOES_ON, kind_of
+from ifrvis.harness.store.recovery import kind_of
+from ifrvis.harness.store.states import GOES_ON
 
 
 def script_text(

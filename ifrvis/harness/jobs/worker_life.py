@@ -18,6 +18,7 @@ from ifrvis.files import canonical_json, write_atomically
 from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, this_process
 from ifrvis.harness.store.provenance import environment
 from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.states import OVERTAKEN
 
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
@@ -49,8 +50,8 @@ def live(folder: str, work: Callable[[Attempt, dict[str, Any]], None]) -> None:
     with _output_to(attempt.log), _heart(attempt) as progress, signals_ask(attempt):
         started = time.monotonic()
         reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, progress))
-        if kind == StoppedError.__name__:
-            kind = attempt.why_asked_to_stop()
+        if reason == "stopped":
+            kind = kind or attempt.why_asked_to_stop()
         attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
         log.info("%s %s", reason, message)
 
@@ -76,8 +77,10 @@ def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
     try:
         for step in steps:
             step()
-    except (StoppedError, StaleAttemptError) as error:
-        return "stopped", type(error).__name__, str(error)
+    except StoppedError as error:
+        return "stopped", "", str(error)
+    except StaleAttemptError as error:
+        return "stopped", OVERTAKEN, str(error)
     except Exception as error:
         return _failure(error)
     return "complete", "", ""

@@ -6,20 +6,17 @@ Rows that train the same model with the same seed share the training. Nothing he
 import functools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Protocol, Row, Table
+from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.runs import Results, Run
+from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
 from ifrvis.schema import construct
-
-State = Literal[
-    "not run", "not implemented", "data missing", "pending", "running", "failed", "other protocol", "complete"
-]
-WORST_FIRST: tuple[State, ...] = ("not implemented", "data missing", "failed", "running", "pending", "not run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +61,7 @@ class Evaluation:
     protocol: Protocol
     sig: str | None
     rows: list[str] = field(default_factory=list)
-    state: State = "not run"
+    state: PlanState = "not run"
     record: dict[str, Any] | None = None
     problem: str = ""
 
@@ -84,7 +81,7 @@ class Training:
     init_path: Path | None = None
     rows: list[str] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
-    state: State = "not run"
+    state: PlanState = "not run"
     missing: list[str] = field(default_factory=list)  # what to put where, before it can run
     stills: "MixedIn | None" = None
     after: "Training | None" = None  # the pretraining whose weights this starts from
@@ -92,6 +89,8 @@ class Training:
     measured_hours: float | None = None  # that trainings like this one took
     est_bytes: int = 0
     waits_for: str = ""  # the failure that somebody has to look at before it is started again
+    attempt: Attempt | None = None  # the last one, of a training that is not complete
+    problem: str = ""  # why it is made again
 
     @property
     def seed(self) -> int:
@@ -113,6 +112,10 @@ class Training:
         assert self.sig is not None
         return results.run(self.name, self.sig)
 
+    def has_weights(self, results: Results) -> bool:
+        """Whether those that start from its weights, if any do, find them."""
+        return not self.is_pretraining or self.shipped is not None or self.run(results).weights.is_file()
+
     def initial_weights(self, results: Results) -> Path | None:
         """The file that the training starts from."""
         if self.after is None:
@@ -128,10 +131,10 @@ class PlannedRow:
     row: Row
     reason: str = ""  # why it cannot run, where it cannot
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    unavailable: State | None = None
+    unavailable: PlanState | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> PlanState:
         """Complete if every seed is; else the state that says most about what is missing."""
         if self.unavailable:
             return self.unavailable
@@ -164,6 +167,11 @@ class Plan:
         wanted = [training for training in self.trainings if training.state not in ended]
         needed = {id(training.after) for training in wanted}
         return [training for training in wanted if not training.is_pretraining or id(training) in needed]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything runs, or may begin without a person's doing."""
+        return any(training.state in LIVE for training in self.trainings)
 
     @property
     def failed(self) -> list[Training]:

@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
-from ifrvis.datasets.coco import load_stills
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, State, Training
-from ifrvis.harness.spec.compose import PRETRAINING, Composed, compose
+from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, Training
+from ifrvis.harness.spec.compose import Composed, compose, compose_row, schedule_of
 from ifrvis.harness.spec.named_weights import named_weights
+from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
@@ -17,6 +17,7 @@ from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
 from ifrvis.harness.store.runs import short
+from ifrvis.harness.store.states import PlanState
 
 WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
 
@@ -60,7 +61,7 @@ class _Builder:
         """One row with its evaluations, one a seed."""
         request, planned = self.request, PlannedRow(table, row)
         dataset = self._dataset(row)
-        composed = compose(row, request.profile, request.overrides, num_classes=dataset.config.categories)
+        composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
         if composed.not_implemented:
             planned.unavailable, planned.reason = "not implemented", composed.not_implemented
             return planned
@@ -106,12 +107,17 @@ class _Builder:
         missing = [split.missing] if split.fingerprint is None else []
         if stills is None:
             return split.fingerprint, missing
+        from ifrvis.datasets.coco import load_stills  # numpy, which most plans do without
+
         found = load_stills(stills.dataset, dataset)
         if missing or found.missing:
             return None, missing + [found.missing] * bool(found.missing)
         key = (dataset.source, split.role, stills)
-        if key not in self._mixed:
-            self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        try:
+            if key not in self._mixed:
+                self._mixed[key] = found.joint_fingerprint(split.fingerprint or "", stills.ratio)
+        except DataMissingError as error:  # an image
+            return None, [str(error)]
         return self._mixed[key], []
 
     def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
@@ -129,8 +135,11 @@ class _Builder:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
         if backbone not in self._pretrainings:
             dataset = self._dataset_named(declared.dataset)
-            row = Row(f"{PRETRAINING}-{backbone}", "mask2former", backbone, "ytvis19", set=declared.set)
-            composed = compose(row, request.profile, {}, num_classes=dataset.config.categories)
+            composed = compose(
+                *("mask2former", backbone, schedule_of(declared.dataset), request.profile),
+                {f"'pretraining' of profile {request.profile.name!r}": declared.set},
+                num_classes=dataset.config.categories,
+            )
             split = self._split(dataset, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
             name = f"{PRETRAINING}-{backbone}-{dataset.name}"
@@ -178,21 +187,27 @@ def _given_weights(path: Path) -> tuple[Path, str | None, str]:
 
 def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    folders = plan.request.results.run_folders()
+    folders, needed = plan.request.results.run_folders(), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
             _look_up_record(evaluation, plan.records)
             if evaluation.state == "not run" and _is_predicted(evaluation, plan.request):
                 evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
+        if training.after is not None and any(each.state == "not run" for each in training.evaluations):
+            needed.add(id(training.after))
+    for training in plan.trainings:
         unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
-        if training.shipped or not unfinished:
+        lacking = id(training) in needed and not training.has_weights(plan.request.results)
+        if training.shipped or not (unfinished or lacking):
             missing = any(each.state == "data missing" for each in training.evaluations)
             training.state = "data missing" if missing and not training.shipped else "complete"
-        else:
-            training.state = _unfinished_state(training, plan.request, folders)
-            for evaluation in unfinished:
-                evaluation.state = training.state
+            continue
+        training.state = _unfinished_state(training, plan.request, folders)
+        if lacking and not unfinished and training.state not in ("running", "failed"):
+            training.problem = f"{training.name} is trained again: its weights are not here, and rows start from them"
+        for evaluation in unfinished:
+            evaluation.state = training.state
 
 
 def _look_up_record(evaluation: Evaluation, records: Records) -> None:
@@ -215,7 +230,7 @@ def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
     return evaluation.training.run(request.results).predictions(evaluation.inference, split).is_file()
 
 
-def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> State:
+def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> PlanState:
     """The state of a training some of whose records are not there."""
     assert training.sig is not None
     if training.after is not None and training.after.state == "failed":
@@ -223,11 +238,10 @@ def _unfinished_state(training: Training, request: Request, folders: dict[str, P
         return "failed"
     if short(training.sig) in folders:
         run = training.run(request.results)
-        attempt, training.waits_for = latest(run), why_blocked(run)
-        if attempt is not None:
-            state = attempt.state()
-            if state in ("pending", "running"):
-                return state
-            if state != "complete":  # what was killed, stopped or is to be tried again goes on with the same command
+        training.attempt, training.waits_for = latest(run), why_blocked(run)
+        match training.attempt and training.attempt.state():
+            case "pending" | "running" as alive:
+                return alive
+            case "killed" | "stopped" | "failed":  # it goes on with the same command, unless it waits for a person
                 return "failed" if training.waits_for else "pending"
     return "pending" if training.split.makeable else "not run"

@@ -6,7 +6,8 @@ from typing import Any
 
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
-from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.attempts import Attempt
+from ifrvis.harness.store.states import LIVE, PlanState
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -15,7 +16,7 @@ def plan_lines(plan: Plan) -> list[str]:
     for table in plan.request.tables:
         lines.append(f"{table.name}: {' '.join(table.title.split())}")
         lines += [_plan_line(planned) for planned in plan.rows if planned.table is table]
-    return lines
+    return lines + [training.problem for training in plan.trainings if training.problem]
 
 
 def _plan_line(planned: PlannedRow) -> str:
@@ -64,10 +65,7 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
     for planned in plan.rows:
         for seed, evaluation in planned.evaluations.items():
             training = evaluation.training
-            progress: dict[str, Any] = {}
-            if evaluation.state in ("running", "failed") and training.sig:
-                attempt = latest(training.run(plan.request.results))
-                progress = (attempt.progress() | (attempt.ending() or {})) if attempt else {}
+            progress = _last_words(training.attempt, evaluation.state) if training.attempt else {}
             rows.append(
                 {
                     "table": planned.table.name,
@@ -84,6 +82,18 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
         if not planned.evaluations:
             rows.append({"table": planned.table.name, "row": planned.row.id, "seed": None, "state": planned.state})
     return rows
+
+
+def _last_words(attempt: Attempt, state: PlanState) -> dict[str, Any]:
+    """How far a training is or came; of what the next launch goes on from, how the last attempt ended."""
+    ending = attempt.ending() or {}
+    if state in ("running", "failed"):
+        return attempt.progress() | ending
+    ended = attempt.state()
+    if state == "complete" or ended in (*LIVE, "complete"):
+        return {}
+    how = "was killed" if ended == "killed" else ended
+    return {"message": f"attempt {attempt.number} {how}: {ending.get('message') or 'it left no word'}"}
 
 
 def status_lines(plan: Plan) -> list[str]:

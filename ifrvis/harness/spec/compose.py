@@ -1,27 +1,24 @@
 """What is trained and how it is evaluated: recipe < profile < row < `--set key=value`.
 
-A recipe is the merge of three packed MMEngine configs (method, backbone, schedule of the dataset). Profiles, rows
-and the command line then replace values by dotted key. A key must exist already and keep its type, so that a
-misspelt one is an error and not a run that ignores it.
+Profiles, rows and the command line replace values of a recipe by dotted key. A key must exist already and keep its
+type, so that a misspelt one is an error and not a run that ignores it.
 """
 
 import copy
 import functools
 import json
 import pickle
-from dataclasses import dataclass, field
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
-from ifrvis.files import read_yaml
+from ifrvis.harness.spec.profiles import Profile
+from ifrvis.harness.spec.recipes import Config, names_of, packaged_config, recipe
 from ifrvis.harness.spec.tables import Row
-from ifrvis.packed import packed_yaml
-from ifrvis.schema import check_name, construct, is_number
+from ifrvis.schema import is_number
 
-Config = dict[str, Any]
-PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
 # Keys that may be null, and what they are where they are not.
 OPTIONAL: dict[str, type] = {
     "train.init": str,
@@ -35,58 +32,8 @@ POSITIVE = ("train.iterations", "train.global_batch", "train.threads", "inferenc
 
 
 @dataclass(frozen=True)
-class Pretraining:
-    """An image-level Mask2Former on stills, whose weights the rows of a profile start from.
-
-    It stands where COCO pretraining stands: a recipe whose `train.init` is "pretraining" starts from that of its
-    backbone.
-    """
-
-    dataset: str
-    set: dict[str, Any]
-    est_hours: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Learning:
-    """A run is watched on a few held-out videos, from before its first iteration; and what counts as learned.
-
-    Attributes:
-        videos: How many held-out videos are watched, evenly spaced.
-        gain: By how much the final AP (a fraction) must exceed that of the initial weights; None judges nothing.
-        reach: What the final AP must reach; None judges nothing.
-    """
-
-    videos: int
-    gain: float | None = None
-    reach: float | None = None
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A scale at which every table can be run: real data on GPUs, or small synthetic sets on a laptop."""
-
-    name: str
-    title: str
-    datasets: dict[str, str]
-    set: dict[str, Any] = field(default_factory=dict)
-    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    backbones: dict[str, dict[str, Any]] = field(default_factory=dict)
-    pretraining: Pretraining | None = None
-    learning: Learning | None = None
-    sides: dict[str, int] = field(default_factory=dict)  # shortest side in a row's inference -> the side used here
-    est_hours: dict[str, float] = field(default_factory=dict)  # backbone -> hours of one training, measured or guessed
-    est_unit: str = "core hours"
-
-    @property
-    def compares(self) -> bool:
-        """Whether its numbers are on the paper's data."""
-        return self.name == "paper"
-
-
-@dataclass(frozen=True)
 class Composed:
-    """A row's recipe after composition, and why it cannot run here if so."""
+    """A recipe after composition, and why it cannot run here if so."""
 
     model: Config
     train: Config
@@ -95,35 +42,69 @@ class Composed:
     not_implemented: str = ""
 
 
-def load_profile(name: str) -> Profile:
-    """The profile `name` of `experiments/profiles/`, or of a YAML file."""
-    path = packed_yaml("profiles", name)
-    profile = construct(Profile, read_yaml(path, "the profile"), str(path))
-    check_name(profile.name, f"the profile's name in {path}")
-    return profile
+def compose(
+    method: str,
+    backbone: str,
+    schedule: str,
+    profile: Profile,
+    overrides: Mapping[str, Config] | None = None,
+    *,
+    num_classes: int,
+) -> Composed:
+    """Compose what is trained and how it is evaluated.
 
-
-def compose(row: Row, profile: Profile, overrides: Config, *, num_classes: int) -> Composed:
-    """Compose what `row` trains and evaluates under a profile and the command line's overrides.
+    Args:
+        method: A packaged method.
+        backbone: A packaged backbone.
+        schedule: A packaged schedule, which a data set's YAML names.
+        profile: The scale.
+        overrides: Values by dotted key, under the name of whoever gives them; later ones win.
+        num_classes: Of the data set.
 
     Raises:
         UserError: If an override names a key that does not exist or gives a value of another type.
     """
-    recipe = _recipe(row.method, row.backbone, row.dataset)
-    if recipe is None:
-        return Composed({}, {}, {}, {}, f"method {row.method!r} has no recipe yet")
-    before = _plain_copy(recipe)
-    where = f"profile {profile.name!r}"
-    for layer in (profile.set, profile.methods.get(row.method, {}), profile.backbones.get(row.backbone, {})):
-        _apply(before, layer, where)
+    packaged, given = recipe(method, backbone, schedule), overrides or {}
+    if packaged is None:
+        return Composed({}, {}, {}, {}, f"method {method!r} has no recipe yet")
+    before = _plain_copy(packaged)
+    for layer in (profile.set, profile.methods.get(method, {}), profile.backbones.get(backbone, {})):
+        _apply(before, layer, f"profile {profile.name!r}")
     config = _plain_copy(before)
-    _apply(config, row.overrides, f"row {row.id!r}")
-    _map_sides(config["inference"], row.inference, profile.sides)
-    _apply(config, overrides, "--set")
-    changes = _changes(before, config, {**row.set, **overrides})
+    for where, layer in given.items():
+        _apply(config, layer, where)
+    changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
-    inference = _what_matters(config["inference"])
-    return Composed(config["model"], config["train"], inference, changes)
+    return Composed(config["model"], config["train"], _what_matters(config["inference"]), changes)
+
+
+def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: int) -> Composed:
+    """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
+    given = {f"row {row.id!r}": {**row.set, **_inference(row, profile)}, "--set": overrides}
+    return compose(row.method, row.backbone, schedule_of(row.dataset), profile, given, num_classes=num_classes)
+
+
+@functools.cache
+def schedule_of(dataset: str) -> str:
+    """The schedule of the recipes that are trained on a data set.
+
+    Raises:
+        UserError: If its YAML names none.
+    """
+    config, path = load_config(dataset)
+    if config.schedule is None:
+        raise UserError(f"Add 'schedule', one of {', '.join(names_of('schedules'))}, to {path}: rows train on it.")
+    return config.schedule
+
+
+def _inference(row: Row, profile: Profile) -> Config:
+    """A row names the paper's sizes; a profile with smaller frames says what stands for them."""
+    given, sides = dict(row.inference), profile.sides
+    if "side" in given:
+        given["side"] = sides.get(str(given["side"]), given["side"])
+    if given.get("tta"):
+        given["tta"] = [sides.get(str(side), side) for side in given["tta"]]
+    return {f"inference.{key}": value for key, value in given.items()}
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -149,44 +130,10 @@ def _plain_number(text: str) -> float:
     return int(text) if text.lstrip("-").isdigit() else value
 
 
-@functools.cache
-def _recipe(method: str, backbone: str, schedule: str) -> Config | None:
-    layers = [_packaged_config("methods", method), _packaged_config("backbones", backbone)]
-    layers.append(_packaged_config("schedules", schedule))
-    if any(layer is None for layer in layers):
-        return None
-    merged: Config = {}
-    for layer in layers:
-        _merge(merged, layer or {})
-    return merged
-
-
-@functools.cache
-def _packaged_config(kind: str, name: str) -> Config | None:
-    """A packaged MMEngine config as plain values; only packaged ones, because configs are code."""
-    folder = Path(str(files("ifrvis"))) / "configs" / kind
-    if name not in {path.stem for path in folder.glob("*.py")}:
-        return None
-    from mmengine.config import Config as HostConfig  # a quarter of a second, without torch
-
-    plain: Config = json.loads(json.dumps(HostConfig.fromfile(folder / f"{name}.py").to_dict()))
-    return plain
-
-
 def _plain_copy(config: Config) -> Config:
     """A deep copy of plain values, in a tenth of `deepcopy`'s time: a plan makes hundreds."""
     copied: Config = pickle.loads(pickle.dumps(config))  # noqa: S301  our own bytes
     return copied
-
-
-def _merge(into: Config, layer: Config) -> None:
-    for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict) and not value.get("_delete_"):
-            _merge(into[key], value)
-        else:
-            into[key] = copy.deepcopy(value)
-            if isinstance(value, dict):
-                into[key].pop("_delete_", None)
 
 
 def _apply(config: Config, overrides: Config, where: str) -> None:
@@ -222,15 +169,7 @@ def _retyped(old: Any, new: Any, dotted: str, where: str) -> Any:
     return copy.deepcopy(new)
 
 
-def _map_sides(inference: Config, given: Config, sides: dict[str, int]) -> None:
-    """Rows name the paper's sizes; a profile with smaller frames says what stands for them."""
-    if "side" in given:
-        inference["side"] = sides.get(str(given["side"]), given["side"])
-    if given.get("tta"):
-        inference["tta"] = [sides.get(str(side), side) for side in given["tta"]]
-
-
-def _changes(before: Config, after: Config, keys: Config) -> Config:
+def _changes(before: Config, after: Config, keys: Iterable[str]) -> Config:
     flat = {key: (_value(before, key), _value(after, key)) for key in keys if not key.startswith("inference.")}
     return {key: new for key, (old, new) in flat.items() if old != new}
 
@@ -245,9 +184,7 @@ def choose_inference(kept: Config, overrides: Config) -> Config:
     Raises:
         UserError: If an override is no option of inference, or of another type.
     """
-    recipe = _recipe("mask2former", "r50", "ytvis19")
-    assert recipe is not None
-    config = {"inference": {**recipe["inference"], **kept}}
+    config = {"inference": {**packaged_config("methods", "mask2former")["inference"], **kept}}
     _apply(config, overrides, "--set")
     return _what_matters(config["inference"])
 

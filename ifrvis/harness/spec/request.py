@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import Profile
+from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.tables import Row, Table
 
 

@@ -1,44 +1,58 @@
 """A table as data: its rows, columns, declared seeds, protocol and the paper's values as printed."""
 
 import re
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_yaml
 from ifrvis.packed import packed_names, packed_yaml
-from ifrvis.schema import check_name, construct, is_number
+from ifrvis.schema import Distinct, Model, Name, is_number, read_model
 
 Protocol = Literal["heldout", "server"]
 Published = tuple[float | None, float | None]  # mean and std in percent as printed; a dash is None
+Head = Literal["group", "label", "data"]
+HEADS: dict[Head, str] = {"group": "Method", "label": "Backbone", "data": "Data"}
 ROW_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")
-DATASETS = ("ytvis19", "ytvis21")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a table: a method, a backbone, a dataset, and what differs from the recipe."""
+class Row(Model):
+    """One line of a table: a method, a backbone, a dataset, and what differs from the recipe.
 
-    id: str
-    method: str
-    backbone: str
-    dataset: str
+    A quoted row is not run: it has published values alone, with their source and the protocol they came under.
+    """
+
+    id: Name
+    method: Name
+    backbone: Name
+    dataset: str  # any whose YAML names its schedule: profiles may put another in its place
     label: str = ""
     group: str = ""
     data: str = ""
-    set: dict[str, Any] = field(default_factory=dict)
-    inference: dict[str, Any] = field(default_factory=dict)
-    published: dict[str, Published] = field(default_factory=dict)
+    set: dict[str, Any] = Field(default_factory=dict)
+    inference: dict[str, Any] = Field(default_factory=dict)
+    published: dict[str, Published] = Field(default_factory=dict)
     note: str = ""
+    quoted: bool = False
+    source: str = ""
+    protocol: Protocol | None = None
 
-    @property
-    def overrides(self) -> dict[str, Any]:
-        """Dotted recipe keys and the row's values of them."""
-        return {**self.set, **{f"inference.{key}": value for key, value in self.inference.items()}}
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not ROW_ID.fullmatch(self.id):
+            raise ValueError(f"Rename row {self.id!r}: ids are lower-case letters, digits, '.' and '-'.")
+        if self.quoted and not (self.published and self.source and self.protocol):
+            raise ValueError("Give a quoted row 'published' values, their 'source' and 'protocol'.")
+        if self.quoted and (self.set or self.inference):
+            raise ValueError("Remove 'set' and 'inference', or 'quoted': a quoted row is not run.")
+        if not self.quoted and (self.source or self.protocol):
+            raise ValueError(
+                "Add 'quoted: true', or remove 'source' and 'protocol': a row that is run has its table's."
+            )
+        return self
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(Model):
     """The mean or the standard deviation of a metric is higher, or lower, in the first row of a pair."""
 
     metric: str
@@ -46,19 +60,17 @@ class Statement:
     side: Literal["higher", "lower"]
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(Model):
     """What the paper claims: every statement, of every pair of rows."""
 
     text: str
     place: str
-    says: tuple[Statement, ...]
-    pairs: tuple[tuple[str, str], ...]
+    says: tuple[Statement, ...] = Field(min_length=1)
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Paper:
+class Paper(Model):
     """Where the paper's values come from, and what is as good as equal to them.
 
     Args:
@@ -68,12 +80,11 @@ class Paper:
     """
 
     protocol: Protocol = "server"
-    runs: int = 1
-    tolerance: dict[str, float] = field(default_factory=dict)
+    runs: int = Field(default=1, ge=1)
+    tolerance: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(Model):
     """What a figure draws its rows over: a recipe's dotted key, its name, and what the paper reads from the figure."""
 
     key: str
@@ -81,26 +92,48 @@ class Axis:
     reading: str
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Model):
     """A table of the paper, or a figure whose points are rows.
 
     `heads` are the columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
     """
 
-    name: str
+    name: Name
     title: str
     place: str
     kind: Literal["ap", "tracking"]
     protocol: Protocol
-    seeds: tuple[int, ...]
-    metrics: tuple[str, ...]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
+    metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9]+$")], ...], Field(min_length=1), Distinct]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     paper: Paper = Paper()
     axis: Axis | None = None
-    heads: dict[str, str] = field(default_factory=lambda: {"group": "Method", "label": "Backbone", "data": "Data"})
+    heads: dict[Head, str] = Field(default=HEADS, min_length=1)
+
+    @model_validator(mode="after")
+    def _check_rows(self) -> Self:
+        ids = [row.id for row in self.rows]
+        if twice := next((each for each in ids if ids.count(each) > 1), None):
+            raise ValueError(f"Remove or rename one of the two rows {twice!r}.")
+        for row in self.rows:
+            if unknown := sorted(row.published.keys() - set(self.metrics)):
+                raise ValueError(f"Add {unknown[0]!r} to 'metrics', or drop it from row {row.id!r}.")
+            if self.axis and not row.quoted and not is_number(row.set.get(self.axis.key)):
+                raise ValueError(f"Set {self.axis.key!r} of row {row.id!r} to a number: the figure draws over it.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_claims(self) -> Self:
+        rows = {row.id for row in self.rows if not row.quoted}
+        for claim in self.claims:
+            named = {row for pair in claim.pairs for row in pair}
+            if not (named <= rows and {statement.metric for statement in claim.says} <= set(self.metrics)):
+                raise ValueError(
+                    f"Make the claim {claim.text!r} one on the table's own metrics and pairs of rows that are run."
+                )
+        return self
 
     def selected(self, ids: list[str] | None) -> tuple[Row, ...]:
         """The rows with these ids in the table's order, or all of them.
@@ -123,52 +156,10 @@ def load_table(name: str) -> Table:
     Raises:
         UserError: If there is no such table or its YAML is wrong.
     """
-    path = packed_yaml("tables", name)
-    table = construct(Table, read_yaml(path, "the table"), str(path))
-    check_name(table.name, f"the table's name in {path}")
-    _check_rows(table, str(path))
-    _check_claims(table, str(path))
-    return table
+    return read_model(Table, packed_yaml("tables", name), "the table")
 
 
 def load_tables(names: list[str]) -> list[Table]:
     """The tables named; `all` stands for every packed one."""
     expanded = [each for name in names for each in (packed_names("experiments", "tables") if name == "all" else [name])]
     return [load_table(name) for name in dict.fromkeys(expanded)]
-
-
-def _check_rows(table: Table, where: str) -> None:
-    seen: set[str] = set()
-    for row in table.rows:
-        if not ROW_ID.fullmatch(row.id):
-            raise UserError(f"Rename row {row.id!r} in {where}: ids are lower-case letters, digits, '.' and '-'.")
-        for key, name in (("id", row.id), ("method", row.method), ("backbone", row.backbone)):
-            check_name(name, f"the {key} of row {row.id!r} in {where}")  # methods and backbones are packaged configs
-        if row.id in seen:
-            raise UserError(f"Remove or rename one of the two rows {row.id!r} in {where}.")
-        seen.add(row.id)
-        if row.dataset not in DATASETS:
-            raise UserError(f"Set 'dataset' of row {row.id!r} in {where} to one of {', '.join(DATASETS)}.")
-        unknown = [metric for metric in row.published if metric not in table.metrics]
-        if unknown:
-            raise UserError(f"Add {unknown[0]!r} to 'metrics' of {where}, or drop it from row {row.id!r}.")
-    metrics = table.metrics
-    if not metrics or len(set(metrics)) < len(metrics) or not all(metric.isalnum() for metric in metrics):
-        raise UserError(f"Give {where} distinct 'metrics' of letters and digits.")
-    if not table.seeds or len(set(table.seeds)) != len(table.seeds) or min(table.seeds) < 0:
-        raise UserError(f"Give {where} distinct 'seeds' of 0 or more.")
-
-
-def _check_claims(table: Table, where: str) -> None:
-    rows, unknown = {row.id for row in table.rows}, set(table.heads) - {"group", "label", "data"}
-    if unknown or not table.heads:
-        raise UserError(f"Name fields of rows in 'heads' of {where}: group, label, data.")
-    if table.axis and any(not is_number(row.set.get(table.axis.key)) for row in table.rows):
-        raise UserError(f"Set {table.axis.key!r} of every row of {where} to a number: the figure draws over it.")
-    if table.paper.runs < 1 or min(table.paper.tolerance.values(), default=0) < 0:
-        raise UserError(f"Make 'runs' of 'paper' in {where} 1 or more, and every tolerance 0 or more.")
-    for claim in table.claims:
-        named = {row for pair in claim.pairs for row in pair}
-        metrics = {statement.metric for statement in claim.says}
-        if not (named and metrics and named <= rows and metrics <= set(table.metrics)):
-            raise UserError(f"Make the claim {claim.text!r} in {where} one on its own metrics and pairs of rows.")

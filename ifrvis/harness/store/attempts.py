@@ -24,19 +24,17 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ifrvis.errors import UserError, printable
 from ifrvis.files import canonical_json, publish_once, read_json, write_atomically
 from ifrvis.harness.store.runs import Run
+from ifrvis.harness.store.states import ENDINGS, LIVE, STOPS, AttemptState, EndState
 from ifrvis.schema import is_number
 
-AttemptState = Literal["pending", "running", "complete", "stopped", "failed", "killed"]
 HEARTBEAT_LIMIT_S = 90.0  # a worker beats every 2 s, also while it builds its model
 PENDING_LIMIT_S = 90.0  # from the claim to the first heartbeat, on this machine
 CLAIM_LIMIT_S = 5.0  # from the folder to its submit.json, which the launcher writes at once
-ENDINGS: tuple[AttemptState, ...] = ("complete", "stopped", "failed", "killed")
-STOPS = ("interrupted", "cancelled", "preempted", "timeout")
 ARRAY = re.compile("ifrvis-[0-9a-f]{1,12}")
 FOLDER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,8}")
 
@@ -71,7 +69,7 @@ class Attempt:
         """The state as the files tell it."""
         ending = self.ending()
         if ending is not None:
-            reason: AttemptState = ending["reason"]
+            reason: EndState = ending["reason"]
             return reason
         if self.process_lives() is False:
             return "killed"
@@ -85,7 +83,7 @@ class Attempt:
 
     def is_alive(self) -> bool:
         """Whether it runs, or is about to."""
-        return self.state() in ("pending", "running")
+        return self.state() in LIVE
 
     def ending(self) -> dict[str, Any] | None:
         """How the attempt ended, or None; one whose file cannot be used was killed, so that the next goes on."""
@@ -98,12 +96,12 @@ class Attempt:
             return {**ending, "message": printable(ending["message"])}
         return {"reason": "killed", "kind": "killed", "message": f"{path} cannot be used", "seconds": None}
 
-    def end(self, reason: AttemptState, *, kind: str = "", message: str = "", seconds: float = 0.0) -> None:
+    def end(self, reason: EndState, *, kind: str = "", message: str = "", seconds: float = 0.0) -> None:
         """Write `exit.json`."""
         ending = {"reason": reason, "kind": kind, "message": message, "seconds": round(seconds, 3)}
         write_atomically(self.folder / "exit.json", json.dumps(ending, indent=1) + "\n")
 
-    def end_unless_ended(self, reason: AttemptState, *, kind: str, message: str) -> None:
+    def end_unless_ended(self, reason: EndState, *, kind: str, message: str) -> None:
         """Write `exit.json` for a worker that is gone; what it wrote itself stays, also if it cannot be seen yet."""
         ending = {"reason": reason, "kind": kind, "message": message, "seconds": 0.0}
         publish_once(self.folder / "exit.json", json.dumps(ending, indent=1) + "\n")

@@ -10,18 +10,17 @@ from itertools import takewhile
 
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
 from ifrvis.harness.store.runs import Run
+from ifrvis.harness.store.states import FAULTS, GOES_ON
 
-GOES_ON = ("killed", "preempted", "timeout")
-KINDS = ("error", "input", "memory", "nan", *GOES_ON)  # what `retry --kind` takes
 SETBACK_LIMIT = 3
 
 
 def kind_of(attempt: Attempt) -> str:
-    """Why an attempt ended: one of `KINDS`, `cancelled` or `interrupted`; empty where it lives or is complete."""
+    """Why an attempt ended: of `FAULTS`, `GOES_ON` or `STOPS`, or `OVERTAKEN`; empty where it lives or is complete."""
     state, ending = attempt.state(), attempt.ending()
     if ending is None:
         return "killed" if state == "killed" else ""
-    if state == "failed" and ending["kind"] not in KINDS:
+    if state == "failed" and ending["kind"] not in (*FAULTS, *GOES_ON):
         return "error"
     return str(ending["kind"]) if state != "complete" else ""
 

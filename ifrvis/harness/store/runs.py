@@ -48,6 +48,17 @@ class Results:
         exact = [each for each in found if each.rpartition("-")[0] == name]
         return [self.run(each.rpartition("-")[0], each.rpartition("-")[2]) for each in exact or found]
 
+    def runs_beginning(self, name: str) -> list["Run"]:
+        """The same; there must be one.
+
+        Raises:
+            UserError: If there is none.
+        """
+        found = self.runs_named(name)
+        if not found:
+            raise UserError(f"Name tables or runs: {name!r} is no table, and no run in {self.root} begins so.")
+        return found
+
     def one_run_named(self, name: str) -> "Run":
         """The run whose folder's name begins with `name`.
 

@@ -80,7 +80,7 @@ def _cuda(plan: Plan, said: dict[str, Any]) -> Check:
     profile = plan.request.profile
     if said.get("cuda"):
         return Check("CUDA", "ok", f"{len(gpus())} GPUs")
-    if not profile.compares:
+    if not profile.needs_gpu:
         return Check("CUDA", "note", f"no GPU; profile {profile.name} needs none")
     return Check("CUDA", "no", "no GPU that torch can use", "Choose --profile mini, or a machine with GPUs.")
 

@@ -1,36 +1,41 @@
-"""What can go: checkpoints and predictions that no record and no row that is still to run needs; what jobs have left.
+"""What can go: checkpoints, and predictions that no record was made from; what jobs have left.
 
-A row that is not complete, for whatever reason, needs the checkpoints and predictions of its run; a record needs the
-predictions that it was made from. A run that lives is left alone, and so is all of a profile whose data are not here,
-because without them nobody knows which runs its rows mean. Copies of the code and scripts of arrays stay as long as
-any job may begin.
+Of itself a run loses something only if a plan knows it and has all records of it, and the weights too that others
+start from. What no plan knows (own tables, off-spec runs, a profile whose data are not here) is asked for by name. A
+run that lives is left alone. Copies of the code and scripts of arrays stay as long as any job may begin.
 """
 
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Plan
 from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.records import Records
-from ifrvis.harness.store.recovery import GOES_ON, kind_of
+from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.runs import Results, Run, short
+from ifrvis.harness.store.states import GOES_ON
 
 
-def prunable(results: Results, plans: Iterable[Plan]) -> list[Path]:
-    """The files and folders that can go, given the plans of all tables under every profile."""
-    needed, unknown = set(), set()
-    for plan in plans:
-        needed |= {short(each.sig) for each in plan.trainings if each.sig is not None and each.state != "complete"}
-        if plan.data_missing:
-            unknown.add(plan.request.profile.name)
+def prunable(results: Results, plans: Iterable[Plan], named: Iterable[Run] = ()) -> list[Path]:
+    """The files and folders that can go.
+
+    Args:
+        results: The folder of all results.
+        plans: Those of all known tables under every profile.
+        named: Runs that were asked for, complete or not.
+    """
+    done: dict[str, bool] = {}
+    for training in (each for plan in plans for each in plan.trainings if each.sig is not None):
+        digits, complete = short(training.sig or ""), training.state == "complete" and training.has_weights(results)
+        done[digits] = complete and done.get(digits, True)
+    asked = {run.folder for run in named}
     kept = _predictions_of_records(results)
     found: list[Path] = []
     for digits, folder in sorted(results.run_folders().items()):
-        run = results.run(folder.name.rpartition("-")[0], digits)
-        if digits not in needed and not _is_left_alone(run, unknown):
+        newest = latest(results.run(folder.name.rpartition("-")[0], digits))
+        if (folder in asked or done.get(digits)) and newest is not None and not newest.is_alive():
             found += sorted(folder.glob("attempts/*/checkpoints/*"))
             predictions = sorted(folder.glob("predictions/*/predictions.json.gz"))
             found += [path for path in predictions if sha256_file(path) not in kept]
@@ -67,13 +72,3 @@ def _left_by_jobs(results: Results) -> list[Path]:
     if any(each.is_alive() or kind_of(each) in GOES_ON for each in newest):
         return []
     return sorted(path for folder in ("jobs", "snapshots") for path in (results.root / folder).glob("*"))
-
-
-def _is_left_alone(run: Run, unknown: set[str]) -> bool:
-    newest = latest(run)
-    if newest is None:
-        return True
-    try:
-        return newest.is_alive() or newest.submission().get("profile") in {*unknown, None}
-    except UserError:
-        return True

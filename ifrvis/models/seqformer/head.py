@@ -19,13 +19,15 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import FrameFeatures, LayerOutput, VideoHead, full_precision
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, full_precision
+from ifrvis.models.losses import FocalClasses
 from ifrvis.models.seqformer import initial
-from ifrvis.models.seqformer.criterion import TERMS, clip_terms
 from ifrvis.models.seqformer.decoder import ClipMemory, Decoder, LayerState
 from ifrvis.models.seqformer.encoder import Layout, PixelEncoder
 from ifrvis.models.seqformer.masks import DynamicMasks, MaskBranch, geometry, num_parameters, upsampled
-from ifrvis.models.targets import ClipTargets, Normalisers, batch_normalisers, clip_targets
+from ifrvis.models.seqformer.supervision import BoxSupervision, Predictions
+from ifrvis.models.targets import batch_normalisers, clip_targets
+from ifrvis.models.video_head import VideoHead
 
 _FRAMES_PER_CHUNK = 16  # of the encoder at test time; its deformable attention breaks above 128 on CUDA
 
@@ -57,6 +59,7 @@ class SeqFormerHead(VideoHead, BaseModule):
         topk: Results of `predict` for a video, out of all pairs of query and class.
     """
 
+    supervision: BoxSupervision
     masks = DynamicMasks()
 
     def __init__(
@@ -77,8 +80,8 @@ class SeqFormerHead(VideoHead, BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.num_classes, self.num_queries, self.topk = num_classes, num_queries, topk
-        self.loss_weights, self.prior = dict(loss_weights), focal["prior"]
-        self.focal = {"alpha": focal["alpha"], "gamma": focal["gamma"]}
+        self.supervision = BoxSupervision(FocalClasses(focal["alpha"], focal["gamma"]), dict(loss_weights))
+        self.prior = focal["prior"]
         self.pixel_encoder = PixelEncoder(in_channels[1:], feat_channels, dropout=dropout, **encoder)
         self.mask_branch = MaskBranch(feat_channels, mask_channels)
         self.query_embed = nn.Embedding(num_queries, 2 * feat_channels)  # positions, then starts
@@ -153,49 +156,19 @@ class SeqFormerHead(VideoHead, BaseModule):
         norms = batch_normalisers(data_samples, targets)
         encoded = self._encode(x, sizes)
         layers = self._decode(encoded, len(targets))
-        features = encoded.mask_features.unflatten(0, (len(targets), -1))
-        with torch.autocast(features.device.type, enabled=False):
-            return self.loss_by_feat(layers, features, targets, sizes, norms)
-
-    def loss_by_feat(
-        self,
-        layers: Sequence[LayerState],
-        mask_features: Tensor,
-        targets: Sequence[ClipTargets],
-        sizes: Sequence[Sequence[int]],
-        norms: Normalisers,
-    ) -> dict[str, Tensor]:
-        """Losses from what every layer leaves; each layer is matched and supervised alike.
-
-        Args:
-            layers: The last one last.
-            mask_features: (B, T, 4 + E, h, w) float.
-            targets: B clips' ground truth.
-            sizes: Height and width of their frames in pixels, before padding.
-            norms: What the sums are divided by.
-        """
-        cls_logits = torch.stack([classify(layer.queries) for classify, layer in zip(self.cls_embed, layers)], 1)
-        boxes = torch.stack([layer.boxes for layer in layers], 1)
-        embeds = torch.stack([self._mask_embeds(layer) for layer in layers], 1)
-        clips = zip(cls_logits, boxes, embeds, mask_features, targets, sizes)
-        of_clips = [clip_terms(*clip, weights=self.loss_weights, focal=self.focal) for clip in clips]
-        sums = torch.stack(of_clips).sum(0) / norms.num_instances  # (layers, terms)
-        prefixes = [f"d{i}." for i in range(len(layers) - 1)] + [""]
-        return {
-            f"{prefix}loss_{name}": self.loss_weights[name] * value
-            for prefix, of_layer in zip(prefixes, sums)
-            for name, value in zip(TERMS, of_layer)
-        }
+        with torch.autocast(x[0].device.type, enabled=False):
+            given = Predictions(
+                torch.stack([classify(layer.queries) for classify, layer in zip(self.cls_embed, layers)], 1),
+                torch.stack([layer.boxes for layer in layers], 1),
+                torch.stack([self._mask_embeds(layer) for layer in layers], 1),
+                encoded.mask_features.unflatten(0, (len(targets), -1)),
+            )
+            return self.supervision.losses(given, targets, sizes, norms)
 
     # Testing
 
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> FrameFeatures:
-        """Features of one clip's frames: of masks, with geometry, and of the four levels, low resolution first.
-
-        Args:
-            feats: Backbone features, four of (F, C_i, H_i, W_i).
-            sizes: Height and width of the frames in pixels, before padding, as the only element.
-        """
+        """See `VideoHead`; mask features, with geometry, are at stride 8."""
         parts = []
         for chunk in zip(*(level.split(_FRAMES_PER_CHUNK) for level in feats)):
             encoded = self._encode(chunk, sizes)
@@ -203,20 +176,14 @@ class SeqFormerHead(VideoHead, BaseModule):
         return FrameFeatures.cat(parts)
 
     def levels(self, frames: FrameFeatures) -> list[Level]:
-        """What the decoder reads of frames, level by level; the finest one's mask features are those of the masks."""
+        """See `VideoHead`; the finest level has the mask features, the others none."""
         tokens = [level.flatten(2).transpose(1, 2) for level in frames.memories]
         nothing = [level[:, :0] for level in frames.memories[:-1]]
         return [Level(*each) for each in zip(tokens, [*nothing, frames.mask_features])]
 
     @torch.no_grad()
     def decode_clips(self, levels: Sequence[Level], num_frames: int, stride: int = 1) -> LayerOutput:
-        """The last prediction for clips that may share frames.
-
-        Args:
-            levels: Of F = (B - 1) stride + T frames.
-            num_frames: T.
-            stride: How many frames after one clip the next begins.
-        """
+        """See `VideoHead`."""
         maps = [level.mask_features for level in levels[::-1]]
         width, height = maps[0][0, :2, 0, 0].tolist()
         layout = Layout.of([(each.shape[2], each.shape[3]) for each in maps], [(int(height), int(width))])
@@ -226,21 +193,13 @@ class SeqFormerHead(VideoHead, BaseModule):
             (last,) = deque(self.decoder(self.query_embed.weight, memory), maxlen=1)
             return LayerOutput(self.cls_embed[-1](last.queries), self._mask_embeds(last))
 
-    def class_probs(self, cls_logits: Tensor) -> Tensor:
-        """Class probabilities, (Q, K) in [0, 1]; each class on its own, so that one query can be of several."""
-        return cls_logits.sigmoid()
-
-    def kept_queries(self, cls_logits: Tensor, min_score: float) -> Tensor:
-        """Queries whose best class is likelier than `min_score`, (Q,) bool: there is no no-object class."""
-        return self.class_probs(cls_logits).amax(-1) > min_score
-
     @property
     def width(self) -> int:
         """C."""
         return self.query_embed.embedding_dim // 2
 
     def bytes_per_frame(self, pixels: int) -> float:
-        """What inference keeps of each frame of so many pixels beside mask features."""
+        """See `VideoHead`."""
         of_pixels = 2 * 4 * self.width * (1 / 64 + 1 / 256 + 1 / 1024 + 1 / 4096) + self.num_queries / 64
         return pixels * of_pixels + 16 * 4 * self.num_queries * self.width  # box queries and what they look at
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ifrvis.models.losses import focal_terms
+from ifrvis.models.losses import FocalClasses
 
 SMALLEST = 1e-6  # of what a box states
 STRIDE, FIRST = 4, 2  # of mask targets, in pixels
@@ -95,19 +95,18 @@ def box_losses(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
     return distance.sum(), (1 - generalised_iou(boxes, gt_boxes)).mean(1).sum()
 
 
-def mask_losses(mask_logits: Tensor, targets: Tensor, *, alpha: float, gamma: float) -> tuple[Tensor, Tensor]:
+def mask_losses(mask_logits: Tensor, targets: Tensor, classes: FocalClasses) -> tuple[Tensor, Tensor]:
     """Focal and dice loss of each instance over the cells of all frames.
 
     Args:
         mask_logits: (..., T, H, W) float.
         targets: (..., T, H, W) float in {0, 1}.
-        alpha: Weight of the positives.
-        gamma: Exponent.
+        classes: How cells are scored.
 
     Returns:
         Two (...) float: the mean of the focal loss, and one minus the naive dice overlap.
     """
-    focal = focal_terms(mask_logits, targets, alpha=alpha, gamma=gamma).flatten(-3).mean(-1)
+    focal = classes.terms(mask_logits, targets).flatten(-3).mean(-1)
     probs = mask_logits.sigmoid()
     overlap, sizes = (probs * targets).flatten(-3).sum(-1), (probs + targets).flatten(-3).sum(-1)
     return focal, 1.0 - (2.0 * overlap + 1.0) / (sizes + 1.0)

@@ -146,7 +146,7 @@ def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_re
             os.kill(pid, signal.SIGCONT)
         while first.ending() is None:
             time.sleep(0.05)
-        assert first.ending()["kind"] == "StaleAttemptError"
+        assert first.ending()["kind"] == "overtaken"
         assert (first.checkpoints / "count").read_text() == count
         assert read_record(record)["digest"] == digest
         return Path(record)

@@ -7,7 +7,7 @@ import pytest
 from ifrvis.harness.jobs.outcome import failure_lines, verdicts
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import Learning
+from ifrvis.harness.spec.profiles import Learning
 from ifrvis.harness.store.attempts import claim
 
 
@@ -17,7 +17,9 @@ def judged(make_request):
 
     def make(learning, start, last, final):
         request = make_request(num_seeds=1)
-        plan = make_plan(dataclasses.replace(request, profile=dataclasses.replace(request.profile, learning=learning)))
+        plan = make_plan(
+            dataclasses.replace(request, profile=request.profile.model_copy(update={"learning": learning}))
+        )
         (evaluation,) = plan.evaluations
         evaluation.state = "complete"
         evaluation.record = {"metrics": {"AP": final}, "curve": {"10": last, "0": start, "5": 0.9}}
@@ -31,7 +33,7 @@ def judged(make_request):
     [(0.02, 0.19, 0.16, True), (0.02, 0.19, 0.14, False), (0.1, 0.19, 0.16, False), (0.02, 0.11, 0.16, False)],
 )
 def test_a_row_has_learned_if_it_gains_and_reaches_enough(judged, start, last, final, learned):
-    (line,), all_learned = judged(Learning(15, gain=0.10, reach=0.15), start, last, final)
+    (line,), all_learned = judged(Learning(videos=15, gain=0.10, reach=0.15), start, last, final)
     assert all_learned is learned
     assert (": learned (" in line) is learned
     watched = f"{100 * start:.1f} with the initial weights, {100 * last:.1f} after training"
@@ -39,7 +41,7 @@ def test_a_row_has_learned_if_it_gains_and_reaches_enough(judged, start, last, f
 
 
 def test_without_bounds_nothing_is_judged(judged):
-    (line,), all_learned = judged(Learning(15), 0.5, 0.0, 0.0)
+    (line,), all_learned = judged(Learning(videos=15), 0.5, 0.0, 0.0)
     assert all_learned
     assert "learned" not in line
 

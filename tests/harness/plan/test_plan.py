@@ -2,16 +2,20 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
+import shutil
 
+import fake_worker
 import pytest
 
 from ifrvis.errors import UserError
+from ifrvis.harness.jobs.local import LocalQueue
 from ifrvis.harness.jobs.queue import Handling, submission
 from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.plan.status import plan_lines
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.packed import packed
+
+FAKE = {"jobs": 2, "run_attempt": fake_worker.run_attempt}
 
 
 def test_the_shape_that_json_has(make_request):
@@ -45,6 +49,24 @@ def test_rows_that_start_from_one_pretraining_share_it_and_know_its_identity(mak
     assert trainings[0].rows == ["table1/mask2former-r50-ytvis19"]
     shown = make_plan(request).as_json()["trainings"]
     assert shown[2]["after"] == [trainings[0].sig]
+
+
+def test_a_pretraining_whose_weights_are_gone_is_made_again_where_a_row_needs_them(make_request, fake, tmp_path):
+    fake(log=str(tmp_path / "starts"))
+    queue = LocalQueue(make_plan(one := make_request(pretraining=True, num_seeds=1)).to_run, one, **FAKE)
+    assert queue.run(lambda items: None)
+    shutil.rmtree(tmp_path / "results" / "runs")  # as in a clone, which has records alone
+    assert make_plan(one).to_run == []
+    assert plan_lines(make_plan(one))[-1].endswith("1/1  complete")
+    two = make_request(pretraining=True, num_seeds=2)
+    plan = make_plan(two)
+    assert [each.name for each in plan.to_run] == ["pretraining-r50-smoke19", "mask2former-r50-ytvis19-s1"]
+    assert [each.state for each in plan.trainings] == ["pending", "complete", "pending"]
+    assert plan_lines(plan)[-1].startswith("pretraining-r50-smoke19 is trained again: its weights are not here")
+    assert LocalQueue(plan.to_run, two, **FAKE).run(lambda items: None)
+    assert make_plan(two).to_run == []
+    assert plan_lines(make_plan(two))[-1].endswith("2/2  complete")
+    assert len((tmp_path / "starts").read_text().splitlines()) == 4
 
 
 def test_missing_data_has_no_identity_and_says_where_it_goes(make_request):
@@ -83,21 +105,12 @@ def test_an_unknown_row_lists_those_there_are(make_request):
         make_plan(make_request(rows=("mask2former-r50",)))
 
 
-def test_planning_imports_no_torch():
-    program = (
-        "import sys; from ifrvis.cli import main; status = main(['plan', 'table1', '--profile', 'smoke', '--json']); "
-        "sys.exit(status or ('torch' in sys.modules) * 3)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):
     for name, seed in (("a", 19), ("b", 20)):
         text = packed("experiments", "datasets", "smoke19.yaml").read_text().replace("seed: 19", f"seed: {seed}")
         (tmp_path / f"{name}.yaml").write_text(text)
     request = make_request(rows=("mask2former-r50-ytvis19", "mask2former-r50-ytvis21"), num_seeds=1)
     named = {"ytvis19": f"{tmp_path}/a.yaml", "ytvis21": f"{tmp_path}/b.yaml"}
-    profile = dataclasses.replace(request.profile, datasets=named)
+    profile = request.profile.model_copy(update={"datasets": named})
     request = dataclasses.replace(request, profile=profile, tables=(*request.tables, load_table("table2")))
     assert len({each.split.fingerprint for each in make_plan(request).trainings}) == 2

@@ -3,18 +3,24 @@
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import choose_inference, compose, load_profile, parse_override
+from ifrvis.harness.spec.compose import choose_inference, compose, compose_row, parse_override
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import Row
 
-ROW = Row("mask2former-r50-ytvis19", "mask2former", "r50", "ytvis19")
+NAMED = ("mask2former", "r50", "ytvis19")
 
 
-def with_row(**changes):
-    return Row(ROW.id, ROW.method, ROW.backbone, ROW.dataset, **changes)
+def with_row(overrides=None, *, profile="smoke", **changes):
+    row = Row(id="mask2former-r50-ytvis19", method="mask2former", backbone="r50", dataset="ytvis19", **changes)
+    return compose_row(row, load_profile(profile), overrides or {}, num_classes=4)
+
+
+def with_set(overrides, profile="smoke"):
+    return compose(*NAMED, load_profile(profile), {"--set": overrides}, num_classes=4)
 
 
 def test_the_paper_profile_is_the_official_recipe():
-    composed = compose(ROW, load_profile("paper"), {}, num_classes=40)
+    composed = compose(*NAMED, load_profile("paper"), num_classes=40)
     assert composed.train["iterations"] == 6000
     assert composed.train["schedule"] == {"milestones": [4000], "gamma": 0.1}
     assert composed.train["global_batch"] == 16
@@ -25,23 +31,21 @@ def test_the_paper_profile_is_the_official_recipe():
 
 
 def test_each_layer_wins_over_the_one_before():
-    profile = load_profile("mini")
-    assert compose(ROW, profile, {}, num_classes=4).model["track_head"]["num_queries"] == 20
-    row = with_row(set={"model.track_head.num_queries": 200})
-    composed = compose(row, profile, {}, num_classes=4)
+    assert with_set({}, "mini").model["track_head"]["num_queries"] == 20
+    row = {"model.track_head.num_queries": 200}
+    composed = with_row(profile="mini", set=row)
     assert composed.model["track_head"]["num_queries"] == 200
     assert composed.changes == {"model.track_head.num_queries": 200}
-    overridden = compose(row, profile, {"model.track_head.num_queries": 7}, num_classes=4)
+    overridden = with_row({"model.track_head.num_queries": 7}, profile="mini", set=row)
     assert overridden.model["track_head"]["num_queries"] == 7
 
 
 def test_a_value_that_is_the_recipes_own_is_no_change():
-    row = with_row(set={"model.track_head.num_queries": 20})
-    assert compose(row, load_profile("mini"), {}, num_classes=4).changes == {}
+    assert with_row(profile="mini", set={"model.track_head.num_queries": 20}).changes == {}
 
 
 def test_a_rows_sizes_become_the_profiles():
-    composed = compose(with_row(inference={"side": 480}), load_profile("mini"), {}, num_classes=4)
+    composed = with_row(profile="mini", inference={"side": 480})
     assert composed.inference["side"] == 128
 
 
@@ -58,22 +62,24 @@ def test_a_rows_sizes_become_the_profiles():
 )
 def test_wrong_overrides_are_refused(overrides, message):
     with pytest.raises(UserError, match=message):
-        compose(ROW, load_profile("smoke"), overrides, num_classes=4)
+        with_set(overrides)
 
 
 def test_what_is_not_there_yet_says_so():
-    unknown = Row("new-r50-ytvis19", "new", "r50", "ytvis19")
-    assert "no recipe" in compose(unknown, load_profile("smoke"), {}, num_classes=4).not_implemented
+    assert "no recipe" in compose("new", "r50", "ytvis19", load_profile("smoke"), num_classes=4).not_implemented
+    for named in (("ours", "r51", "ytvis19"), ("ours", "r50", "ytvis17")):
+        with pytest.raises(UserError, match=r"^Choose one of the "):
+            compose(*named, load_profile("smoke"), num_classes=4)
 
 
 def test_sizes_of_tta_become_the_profiles():
-    composed = compose(with_row(inference={"tta": [360, 480]}), load_profile("smoke"), {}, num_classes=4)
+    composed = with_row(inference={"tta": [360, 480]})
     assert composed.inference["tta"] == [64, 96]
 
 
 def test_options_that_a_mode_does_not_read_are_no_part_of_it():
     def composed(overrides):
-        return compose(ROW, load_profile("smoke"), overrides, num_classes=4).inference
+        return with_set(overrides).inference
 
     plain = composed({})
     assert plain.keys() == {"mode", "side", "max_side", "topk", "clip_frames", "stride", "tta"}  # as before clips came
@@ -96,13 +102,13 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
 )
 def test_inference_that_cannot_be_done_is_refused(overrides, message):
     with pytest.raises(UserError, match=message):
-        compose(ROW, load_profile("smoke"), overrides, num_classes=4)
+        with_set(overrides)
     with pytest.raises(UserError, match=message):
         choose_inference({"mode": "whole", "side": 64}, overrides)
 
 
 def test_a_kept_inference_can_be_changed():
-    kept = compose(ROW, load_profile("smoke"), {}, num_classes=4).inference
+    kept = with_set({}).inference
     assert choose_inference(kept, {}) == kept
     changed = choose_inference(kept, {"inference.mode": "clips", "inference.clip_frames": 5})
     assert (changed["clip_frames"], changed["min_score"], changed["side"]) == (5, 0.05, 64)
@@ -143,12 +149,12 @@ def test_override_text():
 def test_an_override_keeps_keys_and_types_all_the_way_down(text, message):
     key, value = parse_override(text)
     with pytest.raises(UserError, match=message):
-        compose(ROW, load_profile("smoke"), {key: value}, num_classes=4)
+        with_set({key: value})
 
 
 def test_an_override_may_name_another_class_and_leave_the_optional_out():
     norm = {"type": "SyncBN", "requires_grad": True, "eps": 1e-3}
     overrides = {"model.backbone.norm_cfg": norm, "train.init": None, "train.optimizer.clip_grad": None}
-    composed = compose(ROW, load_profile("smoke"), overrides, num_classes=4)
+    composed = with_set(overrides)
     assert composed.model["backbone"]["norm_cfg"] == norm
     assert composed.train["init"] is composed.train["optimizer"]["clip_grad"] is None

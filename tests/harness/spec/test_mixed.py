@@ -11,7 +11,7 @@ from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
+from ifrvis.harness.spec.profiles import load_profile
 
 STILLS = """
 name: mine

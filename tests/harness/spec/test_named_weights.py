@@ -7,8 +7,8 @@ import pytest
 from ifrvis.cli import main
 from ifrvis.files import read_yaml, sha256_file
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.compose import load_profile
 from ifrvis.harness.spec.named_weights import named_weights
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
 from ifrvis.packed import packed
 
@@ -66,9 +66,9 @@ def test_init_takes_any_weights_and_says_that_the_run_is_off_spec(weights, make_
 def test_every_named_weights_of_the_tables_have_a_source(make_request):
     profile = load_profile("paper")
     rows = [row for table in load_tables(["all"]) for row in table.rows if row.method in ("mask2former", "ours")]
-    from ifrvis.harness.spec.compose import compose
+    from ifrvis.harness.spec.compose import compose_row
 
-    named = {compose(row, profile, {}, num_classes=40).train["init"] for row in rows}
+    named = {compose_row(row, profile, {}, num_classes=40).train["init"] for row in rows}
     assert named == set(read_yaml(packed("experiments", "weights", "sources.yaml")))
 
 

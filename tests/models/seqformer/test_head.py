@@ -97,29 +97,31 @@ def test_everything_starts_as_in_the_official_code(build):
     assert attn.output_proj_box.bias.any()
     bound = math.sqrt(6 / (16 + 16))
     for weight in (attn.output_proj_box.weight, attn.value_proj.weight, head.controller.layers[0].weight):
-        assert 0.9 * bound < float(weight.abs().max()) <= bound
+        assert 0.9 * bound < weight.abs().max().item() <= bound
     assert not any(layer.bias.any() for layer in (head.decoder.reference_points, *head.controller.layers))
     for conv in head.mask_branch.convs:
         bound = math.sqrt(3 / (conv.in_channels * 9))
-        assert 0.9 * bound < float(conv.weight.abs().max()) <= bound
+        assert 0.9 * bound < conv.weight.abs().max().item() <= bound
         assert not conv.bias.any()
-    assert 0.8 < float(head.pixel_encoder.level_embed.std()) < 1.2
+    assert 0.8 < head.pixel_encoder.level_embed.std().item() < 1.2
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 20])
-def test_decode_clip_is_the_last_layer_of_forward_whatever_the_chunks(build, make_clip, monkeypatch, num_frames):
+def test_inference_is_the_last_layer_of_forward_whatever_the_chunks(build, make_clip, monkeypatch, num_frames):
     model = build("seqformer").eval()
-    clip = make_clip([[1] * num_frames])
+    clip, head = make_clip([[1] * num_frames]), model.track_head
     with torch.no_grad():
         x = features(model, num_frames)
-    classes, _, masks = model.track_head(x, [clip])
+    classes, _, masks = head(x, [clip])
     monkeypatch.setattr("ifrvis.models.seqformer.head._FRAMES_PER_CHUNK", 2)
-    decoded = model.track_head.decode_clip(x, [(32, 64)])
-    torch.testing.assert_close(decoded.class_probs, classes[-1][0].sigmoid().detach())
-    queries = torch.tensor([4, 0])
+    with torch.no_grad():
+        frames = head.encode_frames(x, [(32, 64)])
+    found = head.decode_clips(head.levels(frames), num_frames)
+    torch.testing.assert_close(found.cls_logits, classes[-1].detach())
     for t in range(num_frames):
-        logits = decoded.masks.output(decoded.mask_logits(queries, t), (32, 64), (32, 64), (8, 16))
-        torch.testing.assert_close(logits, masks[-1][0, queries, t].detach(), rtol=1e-4, atol=1e-4)
+        logits = head.masks.logits(found.mask_embeds[0, t, [4, 0]], frames.mask_features[t])
+        logits = head.masks.output(logits, (32, 64), (32, 64), (8, 16))
+        torch.testing.assert_close(logits, masks[-1][0, [4, 0], t].detach(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("num_frames", "stride"), [(2, 1), (3, 2), (4, 1), (1, 1)])
@@ -184,9 +186,9 @@ def test_mixed_precision_leaves_the_head_in_single_precision(build, make_clip):
     plain = model.track_head.loss(x, [clip])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = model.track_head.loss(x, [clip])
-        decoded = model.track_head.decode_clip([level.bfloat16() for level in x], [(32, 64)])
+        found = model.eval().track_head.predict([level.bfloat16() for level in x], clip)
     assert all(torch.equal(mixed[name], value) for name, value in plain.items())
-    assert decoded.class_probs.dtype == torch.float32
+    assert found[0].scores.dtype == torch.float32
 
 
 def test_training_uses_deterministic_operations_alone(build, make_clip):

@@ -9,6 +9,7 @@ import torch
 from models.conftest import features
 from models.seqformer import literal
 
+from ifrvis.models.losses import FocalClasses
 from ifrvis.models.seqformer.losses import (
     box_costs,
     box_losses,
@@ -21,6 +22,7 @@ from ifrvis.models.seqformer.losses import (
 from ifrvis.models.targets import NotFiniteLossError, clip_targets
 
 FOCAL = {"alpha": 0.25, "gamma": 2.0}
+CELLS = FocalClasses(**FOCAL)
 
 
 def total(losses):
@@ -146,9 +148,9 @@ def test_perfect_predictions_cost_nothing():
     boxes = torch.rand(2, 3, 4)
     assert [float(value) for value in box_losses(boxes, boxes)] == pytest.approx([0, 0], abs=1e-6)
     targets = (torch.rand(2, 3, 8, 8) > 0.5).float()
-    focal, dice = mask_losses(60 * targets - 30, targets, **FOCAL)
+    focal, dice = mask_losses(60 * targets - 30, targets, CELLS)
     assert focal.tolist() == pytest.approx([0, 0], abs=1e-6)
     assert dice.tolist() == pytest.approx([0, 0], abs=1e-6)
-    worse = [mask_losses(scale * (2 * targets - 1), targets, **FOCAL) for scale in (1.0, 0.0, -1.0)]
+    worse = [mask_losses(scale * (2 * targets - 1), targets, CELLS) for scale in (1.0, 0.0, -1.0)]
     for values in zip(*worse):
         assert all((a < b).all() for a, b in pairwise(values))

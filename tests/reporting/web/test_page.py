@@ -54,11 +54,11 @@ def hostile(state):
     """Records and table with hostile text everywhere but in the protocol, without which no record counts."""
     rows = []
     for each in state.rows:
-        row = replace(each.row, label=HOSTILE, group=HOSTILE, data=HOSTILE, note=HOSTILE)
+        row = each.row.model_copy(update=dict.fromkeys(("label", "group", "data", "note"), HOSTILE))
         records = {seed: hostile_copy(record) | {"protocol": "heldout"} for seed, record in each.records.items()}
         rows.append(replace(each, row=row, records=records))
-    claim = replace(state.table.claims[0], text=HOSTILE, note=HOSTILE, place=HOSTILE)
-    table = replace(state.table, title=HOSTILE, place=HOSTILE, notes=(HOSTILE,), claims=(claim,))
+    claim = state.table.claims[0].model_copy(update=dict.fromkeys(("text", "note", "place"), HOSTILE))
+    table = state.table.model_copy(update={"title": HOSTILE, "place": HOSTILE, "notes": (HOSTILE,), "claims": (claim,)})
     return replace(state, table=table, rows=tuple(rows))
 
 

@@ -1,0 +1,61 @@
+"""The fingerprint of files: what a run's identity knows of an annotation file and the frames that it lists."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifrvis.errors import DataMissingError, UserError
+from ifrvis.files import canonical_json, sha256_bytes, sha256_file, write_atomically
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
+
+
+def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], "Annotations"], key: Any) -> str:
+    """Content of an annotation file, ids of its videos, names and sizes of their frames.
+
+    The file is read again when it, or `key`, has changed; every frame is looked at every time.
+
+    Args:
+        annotation: The file.
+        folder: What the names of frames are relative to.
+        read: The videos that are meant.
+        key: On what else those depend; JSON.
+
+    Raises:
+        DataMissingError: If a frame does not exist.
+    """
+    state = annotation.stat()
+    known = _remembered([str(annotation.resolve()), state.st_mtime_ns, state.st_size, key], lambda: _listing(read()))
+    frames = []
+    for name in known["frames"]:
+        try:
+            frames.append([name, os.stat(f"{folder}/{name}").st_size])  # noqa: PTH116  there are 10 ** 5 of them
+        except OSError as error:
+            text = f"Restore {folder / name}: {annotation} lists this frame, which does not exist."
+            raise DataMissingError(text) from error
+    return sha256_bytes(canonical_json({**known, "frames": frames}))
+
+
+def _listing(annotations: "Annotations") -> dict[str, Any]:
+    return {
+        "annotation": sha256_file(annotations.path),
+        "videos": [video.id for video in annotations.videos],
+        "frames": [name for video in annotations.videos for name in video.file_names],
+    }
+
+
+def _remembered(key: list[Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What takes long to compute, from the user's cache where `key` is known there."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifrvis" / "listings"
+    path = cache / sha256_bytes(canonical_json(key))
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        known = json.loads(path.read_bytes())
+        return {each: known[each] for each in ("annotation", "videos", "frames")}
+    found = compute()
+    with contextlib.suppress(UserError):  # a home that cannot be written costs time, no more
+        write_atomically(path, canonical_json(found))
+    return found

@@ -1,0 +1,57 @@
+"""What `status` shows of each row and seed, and when watching it ends."""
+
+import json
+
+import pytest
+
+from ifrvis.cli import main
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.plan.status import status_lines
+from ifrvis.harness.store.attempts import claim, this_process
+
+SMOKE = ["table1", "--profile", "smoke", "--rows", "mask2former-r50-ytvis19", "--seeds", "1"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "line"),
+    [
+        (("killed", "killed", "SLURM says NODE_FAIL"), "pending         attempt 1 was killed: SLURM says NODE_FAIL"),
+        (("stopped", "timeout", "stopped at 3"), "pending         attempt 1 stopped: stopped at 3"),
+        (("failed", "preempted", "gone"), "pending         attempt 1 failed: gone"),
+        (("failed", "error", "RuntimeError: no"), "failed          RuntimeError: no"),
+        (("complete", "", ""), "pending"),
+    ],
+)
+def test_a_last_attempt_that_died_says_why(make_request, ending, line):
+    request = make_request(num_seeds=1)
+    attempt = claim(make_plan(request).trainings[0].run(request.results), {})
+    attempt.end(ending[0], kind=ending[1], message=ending[2])
+    assert status_lines(make_plan(request))[0].endswith(line)
+
+
+def test_one_that_was_killed_with_its_launcher_says_that_much(make_request):
+    request = make_request(num_seeds=1)
+    attempt = claim(make_plan(request).trainings[0].run(request.results), {})
+    (attempt.folder / "job.json").write_text(json.dumps(this_process() | {"started": "0"}))
+    assert status_lines(make_plan(request))[0].endswith("pending         attempt 1 was killed: it left no word")
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1", "1e9"])
+def test_watching_takes_a_number_of_seconds(seconds, capsys, tmp_path):
+    assert main(["status", *SMOKE, "--results", str(tmp_path), f"--watch={seconds}"]) == 2
+    assert capsys.readouterr().err.startswith("ifrvis: Give --watch a number of seconds")
+
+
+def test_watching_ends_when_nothing_runs_or_may_begin(make_request, monkeypatch, capsys):
+    """A row that is `not run`, because its data are files and nobody has launched it, changes by itself never."""
+    request = make_request(num_seeds=1)
+    plans = []
+
+    def planned(_):
+        plans.append(make_plan(request))
+        plans[-1].trainings[0].state = "running" if len(plans) < 3 else "not run"
+        return plans[-1]
+
+    monkeypatch.setattr("ifrvis.commands.experiment.planned", planned)
+    assert main(["status", *SMOKE, "--watch", "0.01"]) == 0
+    assert len(plans) == 4  # twice quiet: a queue may be between two runs
