@@ -19,6 +19,10 @@ class Stream(IntEnum):
     STILL = 5  # crop, motion and blur of a pseudo-video
     STILL_EPOCH = 6  # the order of stills
     DROPOUT = 7
+    FRAME_CLIP = 8  # frames, flip, colours and window of a clip around a frame
+    FRAME_CLIP_EPOCH = 9  # the order of frames
+    FRAME_STILL = 10  # flip, window, motion, colour and blur of a pseudo-video beside such clips
+    FRAME_STILL_EPOCH = 11  # the order of its stills
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

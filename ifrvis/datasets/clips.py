@@ -108,6 +108,10 @@ class ClipSampler:
         if not self._videos:
             raise UserError(f"Give {annotations.path} at least one object that is not a crowd: none can be trained on.")
 
+    def __len__(self) -> int:
+        """Clips of an epoch."""
+        return len(self._videos)
+
     def batch(self, iteration: int) -> list[ClipDraw]:
         """All draws of one global batch, by position."""
         return [self.draw(iteration, position) for position in range(self.global_batch)]
@@ -148,7 +152,7 @@ def permutation(stream: Stream, seed: int, epoch: int, count: int) -> NDArray[np
     return generator(stream, seed, epoch).permutation(count)
 
 
-def _trained(annotations: Annotations, video: Video) -> list[Track]:
+def trained_tracks(annotations: Annotations, video: Video) -> list[Track]:
     """A crowd has no outline of its own: nothing to learn from."""
     return [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
 
@@ -156,7 +160,7 @@ def _trained(annotations: Annotations, video: Video) -> list[Track]:
 def _visible_frames(annotations: Annotations, video: Video) -> NDArray[np.bool_]:
     """(number of frames,) bool: whether any instance has a mask there."""
     visible = np.zeros(len(video.file_names), bool)
-    for track in _trained(annotations, video):
+    for track in trained_tracks(annotations, video):
         visible |= [mask is not None for mask in track.masks]
     return visible
 
@@ -211,7 +215,9 @@ def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padde
     Raises:
         UserError: If a frame cannot be used.
     """
-    tracks = [track for track in _trained(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)]
+    tracks = [
+        track for track in trained_tracks(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)
+    ]
     height, width = draw.size
     images = np.zeros((len(draw.frames), *padded, 3), np.uint8)
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)

@@ -13,12 +13,13 @@ Shape letters:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, clip_of, permutation, read_frame, resized_size
+from ifrvis.datasets.clips import Clip, ClipDraw, clip_of, permutation, read_frame, resized_size
 from ifrvis.datasets.coco import Stills
 from ifrvis.datasets.rle import decode
 from ifrvis.streams import Stream, generator
@@ -53,6 +54,10 @@ class StillSampler:
         self._stills, self.seed, self.num_frames = stills.annotations.videos, seed, num_frames
         self.sides, self.max_side, self.flip = tuple(sides), max_side, float(flip)
 
+    def __len__(self) -> int:
+        """Clips of an epoch."""
+        return len(self._stills)
+
     def draw(self, iteration: int, position: int, turn: int) -> StillDraw:
         """The pseudo-video at one position of one iteration, the `turn`-th of the training."""
         rng = generator(Stream.STILL, self.seed, iteration, position)
@@ -64,13 +69,26 @@ class StillSampler:
         placed = _placement(crop, size, flip)
         unmoved = int(rng.integers(self.num_frames))
         moved = [t != unmoved for t in range(self.num_frames)]
-        motions = [_draw_motion(rng, still.width, still.height) if each else np.eye(3) for each in moved]
-        blurs = [_draw_blur(rng) if each else (0, 0.0) for each in moved]
+        motions = [draw_motion(rng, still.width, still.height) if each else np.eye(3) for each in moved]
+        blurs = [draw_blur(rng) if each else (0, 0.0) for each in moved]
         return StillDraw(
             *(iteration, position, still, (0,) * self.num_frames, side, flip, size),
-            motions=tuple(_of_pixels(placed @ motion) for motion in motions),
+            motions=tuple(of_pixels(placed @ motion) for motion in motions),
             blurs=tuple(blurs),
         )
+
+
+class Drawing(Protocol):
+    """Draws clips of one kind."""
+
+    def draw(self, iteration: int, position: int, turn: int) -> ClipDraw:
+        """The clip at one position of one iteration, the `turn`-th of its kind."""
+
+
+class BatchDrawing(Drawing, Protocol):
+    """One that knows how many clips an iteration has."""
+
+    global_batch: int
 
 
 class MixedSampler:
@@ -82,7 +100,7 @@ class MixedSampler:
         ratio: Their share, between 0 and 1.
     """
 
-    def __init__(self, clips: ClipSampler, stills: StillSampler, ratio: float) -> None:
+    def __init__(self, clips: BatchDrawing, stills: Drawing, ratio: float) -> None:
         self.clips, self.stills, self.ratio = clips, stills, ratio
         self.global_batch = clips.global_batch
 
@@ -117,7 +135,7 @@ def _placement(crop: tuple[int, int, int, int], size: tuple[int, int], flip: boo
     return np.array([[across, 0, -x * across], [0, down, -y * down], [0, 0, 1]])
 
 
-def _draw_motion(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
+def draw_motion(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float64]:
     """A homography of the still's plane: corners move in and are drawn out again, then it turns and shifts."""
     extent = np.array([width, height])
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
@@ -131,12 +149,13 @@ def _draw_motion(rng: np.random.Generator, width: int, height: int) -> NDArray[n
     return np.asarray(affine @ perspective, np.float64)
 
 
-def _draw_blur(rng: np.random.Generator) -> tuple[int, float]:
+def draw_blur(rng: np.random.Generator) -> tuple[int, float]:
+    """Length (0 is none) in pixels and direction in degrees."""
     length, direction = BLUR_PIXELS[int(rng.integers(len(BLUR_PIXELS)))], float(rng.uniform(0, 180))
     return (length, direction) if rng.random() < BLUR_PROBABILITY else (0, 0.0)
 
 
-def _of_pixels(matrix: NDArray[np.float64]) -> Matrix:
+def of_pixels(matrix: NDArray[np.float64]) -> Matrix:
     """The same for OpenCV, whose pixel 0 has its centre at 0 and not at a half."""
     shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     return tuple((np.linalg.inv(shift) @ matrix @ shift).ravel().tolist())
@@ -162,14 +181,14 @@ def load_still(stills: Stills, draw: StillDraw, padded: tuple[int, int]) -> Clip
     for t, (motion, (length, direction)) in enumerate(zip(draw.motions, draw.blurs)):
         matrix = np.array(motion).reshape(3, 3)
         moved = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        images[t, :height, :width] = cv2.filter2D(moved, -1, _streak(length, direction)) if length else moved
+        images[t, :height, :width] = cv2.filter2D(moved, -1, streak(length, direction)) if length else moved
         for n, mask in enumerate(own):
             masks[n, t, :height, :width] = cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_NEAREST)
     visible = np.asarray(masks.any(axis=(2, 3)))
     return clip_of(draw, images, masks, visible, stills.annotations, tracks)
 
 
-def _streak(length: int, direction: float) -> NDArray[np.float32]:
+def streak(length: int, direction: float) -> NDArray[np.float32]:
     """The kernel of a camera that moves by `length` pixels along `direction`; it sums to 1."""
     line = np.zeros((length, length), np.float32)
     line[length // 2] = 1

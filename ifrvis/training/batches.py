@@ -25,9 +25,9 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, load_clip, padded_size
+from ifrvis.datasets.clips import Clip, padded_size
 from ifrvis.datasets.coco import Stills
-from ifrvis.datasets.stills import MixedSampler, StillDraw, load_still
+from ifrvis.datasets.sampling import Sampler, load_draw
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.training.processes import Processes
@@ -58,7 +58,7 @@ class _Iterations(Dataset["GlobalBatch | UserError"]):
     Errors are returned: a worker that raises them wraps them in a traceback.
     """
 
-    sampler: ClipSampler | MixedSampler
+    sampler: Sampler
     annotations: Annotations
     frames_root: Path
     rank: int
@@ -70,21 +70,16 @@ class _Iterations(Dataset["GlobalBatch | UserError"]):
         padded = padded_size(draws)
         try:
             own = draws[self.rank :: self.world_size]
-            clips = [self._load(draw, padded) for draw in own]
+            where = (self.annotations, self.frames_root, self.stills)
+            clips = [load_draw(draw, *where, padded) for draw in own]
         except UserError as error:
             return error
         videos = list(dict.fromkeys(f"video {draw.video.name}" for draw in draws))
         return GlobalBatch(iteration, clips, videos, _counts(clips))
 
-    def _load(self, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
-        if isinstance(draw, StillDraw):
-            assert self.stills is not None
-            return load_still(self.stills, draw, padded)
-        return load_clip(self.annotations, self.frames_root, draw, padded)
-
 
 def global_batches(
-    sampler: ClipSampler | MixedSampler,
+    sampler: Sampler,
     annotations: Annotations,
     frames_root: Path,
     *,

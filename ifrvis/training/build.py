@@ -134,8 +134,8 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: s
         raise UserError(f"Set train.precision to fp32 or amp: got {precision!r}.")
     if precision == "amp" and pick_device().type == "cpu":
         raise UserError("Set train.precision=fp32, or run where a GPU is: amp needs one, and none is visible here.")
-    rule = {key: config[key] for key in ("lr", "weight_decay", "backbone_lr_mult")}
-    groups = parameter_groups(model, **rule)
+    rules = {key: config[key] for key in config if key not in ("betas", "eps", "clip_grad")}
+    groups = parameter_groups(model, **rules)
     adamw = torch.optim.AdamW(groups, lr=config["lr"], betas=tuple(config["betas"]), eps=config["eps"])
     max_norm = float("inf") if config["clip_grad"] is None else config["clip_grad"]
     wrapper = AmpOptimWrapper if precision == "amp" else OptimWrapper

@@ -57,7 +57,10 @@ def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", {**CLIPS, "min_score": 0.05})])
+@pytest.mark.parametrize(
+    ("method", "mode"),
+    [("mask2former", INFERENCE), ("ours", {**CLIPS, "min_score": 0.05}), ("seqformer", INFERENCE)],
+)
 def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(make_video, method, mode):
     video = make_video(1000, (16, 24))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

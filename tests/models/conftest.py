@@ -49,7 +49,10 @@ def merged_recipe(method, backbone="r50", schedule="ytvis19"):
     merged = Config()
     for kind, name in names:
         merged.merge_from_dict(Config.fromfile(root / kind / f"{name}.py").to_dict())
-    return merged.to_dict()
+    changes = merged.to_dict().get("changes", {})
+    for kind, name in names[1:]:
+        merged.merge_from_dict(changes.get(kind, {}).get(name, {}))
+    return {key: value for key, value in merged.to_dict().items() if key != "changes"}
 
 
 def thin_config(method, backbone="r50", **head):

@@ -24,14 +24,22 @@ model = {
     },
 }
 train = {
-    "pipeline": {"sides": [288, 320, 352, 392, 416, 448, 480, 512], "max_side": 768, "flip": 0.5},
-    "sampler": {"num_frames": 5, "frame_range": 3},
+    "pipeline": {
+        "sides": [288, 320, 352, 392, 416, 448, 480, 512],
+        "max_side": 768,
+        "flip": 0.5,
+        "crop": {"probability": 0.5, "sides": [400, 500, 600], "window": [384, 600]},  # resize, crop, resize
+        "colour": True,
+    },
+    "sampler": {"around": "frames", "num_frames": 5, "frame_range": 3},  # a clip around every frame in each epoch
     "optimizer": {
         "lr": 2e-4,
         "weight_decay": 1e-4,
         "betas": [0.9, 0.999],
         "eps": 1e-8,
         "backbone_lr_mult": 0.1,
+        "lr_mults": {"reference_points": 0.1, "sampling_offsets": 0.1},  # of parameters by a part of their names
+        "decay_all": True,
         "clip_grad": 0.1,
     },
     "stills": None,  # or dataset and ratio: pseudo-videos of stills among the clips
@@ -49,4 +57,19 @@ inference = {
     "min_overlap": 0.05,  # of clips: soft IoU with a track that continues it
     "tta": None,  # shortest sides in pixels
     "flip": False,  # of tta: each size mirrored too
+}
+changes = {  # to the configs of backbones and schedules
+    "backbones": {
+        "r50": {"model": {"backbone": {"frozen_stages": 1}}, "train": {"init": "seqformer_r50_coco"}},
+        "r101": {"model": {"backbone": {"frozen_stages": 1}}, "train": {"init": "seqformer_r101_coco"}},
+        "swin-t": {"train": {"init": "seqformer_swin-t_coco"}, "inference": {"side": 360}},
+        "swin-s": {"train": {"init": "seqformer_swin-s_coco"}, "inference": {"side": 360}},
+        "swin-b": {"train": {"init": "seqformer_swin-b_coco"}, "inference": {"side": 360}},
+        "swin-l": {"train": {"init": "seqformer_swin-l_coco"}, "inference": {"side": 360}},
+    },
+    # 12 epochs with a clip around each of 61,845 and 90,160 frames; the rate falls after 2 and 10 of them.
+    "schedules": {
+        "ytvis19": {"train": {"iterations": 46383, "schedule": {"milestones": [7730, 38652], "gamma": 0.1}}},
+        "ytvis21": {"train": {"iterations": 67620, "schedule": {"milestones": [11270, 56350], "gamma": 0.1}}},
+    },
 }

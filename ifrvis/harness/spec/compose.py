@@ -68,7 +68,11 @@ def compose(
     if packaged is None:
         return Composed({}, {}, {}, {}, f"method {method!r} has no recipe yet")
     before = _plain_copy(packaged)
-    for layer in (profile.set, profile.methods.get(method, {}), profile.backbones.get(backbone, {})):
+    for layer in (
+        profile.alone.get(method, profile.set),
+        profile.methods.get(method, {}),
+        profile.backbones.get(backbone, {}),
+    ):
         _apply(before, layer, f"profile {profile.name!r}")
     config = _plain_copy(before)
     for where, layer in given.items():
