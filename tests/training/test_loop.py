@@ -47,6 +47,22 @@ def whole(run, spec):
     return run(spec, on_progress=lambda progress: losses.append(progress.loss)), losses
 
 
+@pytest.fixture
+def seqformer(spec_of):
+    """Drops numbers at random, colours and crops."""
+    return spec_of("seqformer")
+
+
+def test_seqformer_stopped_and_resumed_is_bitwise_the_same_and_workers_change_nothing(run, seqformer, tmp_path):
+    seqformer["iterations"] = 6
+    whole = run(seqformer)
+    run(seqformer, folder=tmp_path / "first", should_stop=StopAfter(3))
+    resumed = run(seqformer, folder=tmp_path / "second", resume_from=[tmp_path / "first"], workers=2)
+    assert resumed.finished
+    assert differing(resumed.model, whole.model) == []
+    assert differing(run({**seqformer, "seed": 6}, folder=tmp_path / "other").model, whole.model)
+
+
 @pytest.mark.parametrize("stops", [[1], [5], [4, 3], [11]])
 def test_stopped_and_resumed_is_bitwise_the_same(run, spec, whole, split, tmp_path, stops):
     losses, folders = [], []
@@ -96,8 +112,9 @@ def test_the_seed_matters(run, spec, whole):
     assert differing(run({**spec, "seed": 6}).model, whole[0].model)
 
 
-def test_micro_batches_add_up_to_the_global_batch(run, spec, tmp_path):
-    spec["iterations"] = 1
+@pytest.mark.parametrize("method", ["mask2former", "seqformer"])
+def test_micro_batches_add_up_to_the_global_batch(run, spec_of, tmp_path, method):
+    spec = spec_of(method) | {"iterations": 1}
     progress = [[], [], []]
     for micro_batch, into in zip((1, 2, 3), progress):
         run(spec, micro_batch=micro_batch, on_progress=into.append, folder=tmp_path / str(micro_batch))
