@@ -7,7 +7,7 @@ export PYTHON
 PYTEST_ARGS ?=
 
 help:
-	@echo 'make setup   make .venv: all packages, pinned; compiles the host once per machine (about 12 minutes on 2 cores)'
+	@echo 'make setup   make .venv: all packages, pinned (1 to 3 minutes)'
 	@echo 'make demo    set up, then train the baseline and the method on synthetic videos, 2 seeds each: two rows of Table 1'
 	@echo 'make test    set up, then ruff, mypy, import-linter and pytest (at most 10 minutes)'
 	@echo 'make lint    set up, then ruff, mypy and import-linter alone'
@@ -17,7 +17,7 @@ setup:
 	@bash setup.sh
 
 demo:
-	@echo 'demo: sets up .venv (the first time some minutes, about 12 more if the host has to be compiled), then makes'
+	@echo 'demo: sets up .venv (the first time 1 to 3 minutes), then makes'
 	@echo 'demo: synthetic videos (a minute), trains thin versions of the baseline and of the method from shipped pretrained'
 	@echo 'demo: weights, 2 seeds each (at most 20 minutes on two cores), and prints their rows of Table 1: AP, AP50, AP75,'
 	@echo 'demo: AR1 and AR10, mean and std, whether they have learned, and where the report lies.'
@@ -26,7 +26,7 @@ demo:
 	.venv/bin/python experiments/run_table.py table1 --profile mini --rows 'mask2former-r50-ytvis19,ours-r50-ytvis19' --seeds 2
 
 test:
-	@echo 'test: sets up .venv (the first time some minutes, about 12 more if the host has to be compiled), then runs'
+	@echo 'test: sets up .venv (the first time 1 to 3 minutes), then runs'
 	@echo 'test: ruff, mypy, import-linter and pytest. Pytest is the long step: at most 10 minutes on 2 cores.'
 	@$(MAKE) --no-print-directory lint
 	.venv/bin/python -m pytest -n auto $(PYTEST_ARGS)

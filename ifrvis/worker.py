@@ -22,12 +22,14 @@ from typing import Any
 from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.datasets.coco import StillSet, load_stills
 from ifrvis.errors import UserError
+from ifrvis.evaluation.scores import Scores
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_file, write_atomically
 from ifrvis.harness.jobs.worker_life import StoppedError, attempt_at, live
+from ifrvis.harness.spec.allowed import check_training
 from ifrvis.harness.spec.signatures import SCORING_VERSION
 from ifrvis.harness.store.attempts import Attempt, attempts_of
 from ifrvis.harness.store.provenance import provenance
-from ifrvis.harness.store.records import publish_record
+from ifrvis.harness.store.records import Data, FileKind, Life, NotLoaded, Record, publish_record
 from ifrvis.schema import is_number
 
 log = logging.getLogger("ifrvis")
@@ -63,6 +65,7 @@ class _Worker:
         self._progress = progress
         self._job = attempt.submission()
         self._spec = attempt.run.read_spec()
+        check_training(self._spec.train.model_dump(), f"{attempt.run.folder}/spec.json")
         self._dataset = load_dataset(self._job["dataset"], Path(self._job["data_root"]))
         self._not_loaded: dict[str, Any] | None = None
         self._model: Any = None
@@ -79,7 +82,7 @@ class _Worker:
             elif not path.exists():
                 record = self._record(evaluation)
                 self._attempt.check_fence()
-                publish_record(path, record)
+                publish_record(self._attempt.run.store, record)
 
     def _check_clips(self) -> None:
         """Find videos that are too short for a clip before hours of training."""
@@ -102,52 +105,47 @@ class _Worker:
 
     def _record_path(self, evaluation: dict[str, Any]) -> Path:
         run = self._attempt.run
-        return run.results.record(self._job["profile"], run.name, run.train_sig, evaluation["eval_sig"])
+        return run.store.record(self._job["profile"], run.name, run.train_sig, evaluation["eval_sig"])
 
-    def _record(self, evaluation: dict[str, Any]) -> dict[str, Any]:
+    def _record(self, evaluation: dict[str, Any]) -> Record:
         import torch
 
         predictions = self._predictions(evaluation)
-        self._progress["phase"] = "scoring"
+        scores = self._scores(predictions, evaluation)
         run, spec = self._attempt.run, self._spec
-        return {
-            "name": run.name,
-            "profile": self._job["profile"],
-            "off_spec": self._job["off_spec"],
-            "train_sig": run.train_sig,
-            "eval_sig": evaluation["eval_sig"],
-            "seed": spec["train"]["seed"],
-            "method": self._job["method"],
-            "backbone": self._job["backbone"],
-            "dataset": self._dataset.name,
-            "protocol": evaluation["protocol"],
-            **self._scores(predictions, evaluation),
-            "files": {
-                "predictions": sha256_file(predictions),
-                **({"weights": sha256_file(run.weights)} if run.weights.exists() else {}),
-            },
-            "inference": evaluation["inference"],
-            "scoring": SCORING_VERSION,
-            "spec": spec,
-            "provenance": {
-                **provenance(),
-                "determinism": "seeded" if torch.cuda.is_available() else "bitwise",
-                "data": {"train": spec["train"]["data"], "evaluation": evaluation["split"]},
-            },
-            "not_loaded": self._what_was_not_loaded(),
-            "initial_weights": self._initial_weights(),
-            "curve": self._curve(),
-            "attempts": [self._attempt_json(each) for each in attempts_of(run)],
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        }
+        files: dict[FileKind, str] = {"predictions": sha256_file(predictions)}
+        if run.weights.exists():
+            files["weights"] = sha256_file(run.weights)
+        return Record(
+            **{name: getattr(scores, name) for name in Scores.model_fields},
+            **{key: self._job[key] for key in ("profile", "off_spec", "method", "backbone")},
+            **{key: evaluation[key] for key in ("eval_sig", "protocol", "role", "inference")},
+            origin="trained",
+            name=run.name,
+            train_sig=run.train_sig,
+            seed=spec.train.seed,
+            dataset=self._dataset.name,
+            init=self._job["init_name"],
+            scoring=SCORING_VERSION,
+            spec=spec,
+            data=Data(train=spec.train.data, evaluation=evaluation["split"]),
+            files=files,
+            provenance=provenance(),
+            determinism="seeded" if torch.cuda.is_available() else "bitwise",
+            not_loaded=self._what_was_not_loaded(),
+            initial_weights=self._initial_weights(),
+            curve=self._curve(),
+            attempts=tuple(self._life(each) for each in attempts_of(run)),
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
 
-    def _attempt_json(self, attempt: Attempt) -> dict[str, Any]:
+    def _life(self, attempt: Attempt) -> Life:
         """How an attempt ended; this one, so far."""
         so_far = round(time.monotonic() - self._started, 3) if attempt.number == self._attempt.number else None
         ending = attempt.ending() or {"reason": attempt.state(), "kind": "", "seconds": so_far}
-        return {key: ending[key] for key in ("reason", "kind", "seconds")}
+        return Life(**{key: ending[key] for key in ("reason", "kind", "seconds")})
 
-    def _what_was_not_loaded(self) -> dict[str, Any]:
+    def _what_was_not_loaded(self) -> NotLoaded:
         """What the initial weights left out; where an earlier attempt trained and predicted, its checkpoint knows."""
         from ifrvis.training.checkpoints import newest_valid
         from ifrvis.training.convert import why_random
@@ -156,7 +154,8 @@ class _Worker:
             checkpoint = newest_valid(self._checkpoint_folders(), train_sig=self._attempt.run.train_sig)
             self._not_loaded = dict(checkpoint.state["not_loaded"]) if checkpoint else {}
         at_random = [*self._not_loaded.get("missing", []), *self._not_loaded.get("mismatched", [])]
-        return {**self._not_loaded, "reasons": why_random(at_random)}
+        reasons = {reason: tuple(names) for reason, names in why_random(at_random).items()}
+        return NotLoaded(**{key: tuple(names) for key, names in self._not_loaded.items()}, reasons=reasons)
 
     def _initial_weights(self) -> Any:
         """What `ifrvis weights convert` says of the file that training starts from; None if it says nothing."""
@@ -168,9 +167,10 @@ class _Worker:
     def _checkpoint_folders(self) -> list[Path]:
         return [each.checkpoints for each in attempts_of(self._attempt.run)]
 
-    def _scores(self, predictions: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
-        from ifrvis.evaluation.scores import scores_of_file
+    def _scores(self, predictions: Path, evaluation: dict[str, Any]) -> Scores:
+        from ifrvis.evaluation.scoring import scores_of_file
 
+        self._progress["phase"] = "scoring"
         annotations = self._split(evaluation["role"], evaluation["split"]).read()
         log.info("scoring %s", predictions)
         return scores_of_file(annotations, predictions)
@@ -187,7 +187,7 @@ class _Worker:
         annotations = split.read()
         self._progress.update(phase="predicting", iteration=0, iterations=len(annotations.videos))
         videos = []
-        seed = self._spec["train"]["seed"]
+        seed = self._spec.train.seed
         for video in predict_split(model, annotations, split.frames, evaluation["inference"], seed=seed):
             videos.append(video)
             self._progress["iteration"] = len(videos)
@@ -209,15 +209,15 @@ class _Worker:
         from ifrvis.training.processes import join_processes
         from ifrvis.training.progress import tensorboard_sink
 
-        data, mixed = self._spec["train"]["data"], self._job.get("stills")
+        data, mixed = self._spec.train.data, self._job.get("stills")
         split = self._split(self._job["role"], None if mixed else data)
         annotations = split.read()
         stills = (self._stills(mixed, split).read(annotations.categories), mixed["ratio"]) if mixed else None
-        self._progress.update(phase="training", iterations=self._spec["train"]["iterations"])
+        self._progress.update(phase="training", iterations=self._spec.train.iterations)
         writes_scalars = self._job["tensorboard"] and not _rank()
         with join_processes() as processes:
             trained = train(
-                self._spec["train"],
+                self._spec.train.model_dump(),
                 train_sig=self._attempt.run.train_sig,
                 annotations=annotations,
                 frames_root=split.frames,
@@ -247,7 +247,7 @@ class _Worker:
         from ifrvis.inference.modes import predict_split
 
         curve, wanted = self._curve(), self._job["evaluations"]
-        iterations = self._spec["train"]["iterations"]
+        iterations = self._spec.train.iterations
         due = iteration == iterations or iteration % -(-iterations // 4) == 0
         if not due or str(iteration) in curve or not wanted:
             return
@@ -302,15 +302,15 @@ class _Worker:
             raise UserError(stills.missing)
         found = stills.joint_fingerprint(split.fingerprint or "", mixed["ratio"])
         what = f"the {split.role} split of {split.dataset} with its stills"
-        _check_unchanged(what, self._spec["train"]["data"], found)
+        _check_unchanged(what, self._spec.train.data, found)
         return stills
 
 
-def _check_unchanged(what: str, planned: str, found: str | None) -> None:
+def _check_unchanged(what: str, planned: str | None, found: str | None) -> None:
     if found != planned:
         raise UserError(
-            f"Start the row again: {what} has changed since this run was planned (its fingerprint was {planned[:12]} "
-            f"and is {(found or 'missing')[:12]})."
+            f"Start the row again: {what} has changed since this run was planned (its fingerprint was {planned} "
+            f"and is {found or 'missing'})."
         )
 
 

@@ -34,7 +34,6 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Never
 from unittest import mock
@@ -50,7 +49,7 @@ from ifrvis.harness.jobs.view import LiveView
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of
-from ifrvis.harness.store.records import digest_of, read_record
+from ifrvis.harness.store.records import digest_of, read_record, record_text
 from ifrvis.training.build import load_initial_weights
 from ifrvis.training.checkpoints import newest_valid
 from studies import plain_readers
@@ -106,20 +105,20 @@ def run_case(world: World, kind: str, seed: int) -> tuple[str, str]:
 
 def on_table(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     status = world.run(rng.choice(["plan", "status", "report"]), *world.table, *world.roots)[0]
-    return "refused" if status else _yaml_outcome(world, asdict(load_table(str(path))), data, path)
+    return "refused" if status else _yaml_outcome(world, load_table(str(path)).model_dump(), data, path)
 
 
 def on_profile(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     arguments = [world.table[0], "--profile", str(path), *world.roots]
     status = world.run(rng.choice(["plan", "status", "report"]), *arguments)[0]
-    return "refused" if status else _yaml_outcome(world, asdict(load_profile(str(path))), data, path)
+    return "refused" if status else _yaml_outcome(world, load_profile(str(path)).model_dump(), data, path)
 
 
 def on_dataset(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     status = world.run(rng.choice(["plan", "status"]), *world.table, "--dataset", str(path), *world.roots)[0]
     if status:
         return "refused"
-    return _yaml_outcome(world, asdict(load_dataset(str(path), world.data).config), data, path)
+    return _yaml_outcome(world, load_dataset(str(path), world.data).config.model_dump(), data, path)
 
 
 def _yaml_outcome(world: World, built: dict[str, Any], data: bytes, path: Path) -> str:
@@ -174,7 +173,7 @@ def on_record(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     command = rng.choice([["plan"], ["plan", "--json"], ["status"], ["report"]])
     status, out, _ = world.run(*command, *world.table, *world.roots)
     try:
-        same = read_record(path) == json.loads(world.good[path])
+        same = record_text(read_record(path)).encode() == world.good[path]
     except UserError:
         named = command != ["plan"] or path.name in out
         empty = command != ["report"] or ",0.3," not in (world.reports / "table1-summary.csv").read_text()
@@ -189,10 +188,9 @@ def on_sealed_record(world: World, rng: random.Random, path: Path, data: bytes) 
         path.write_text(json.dumps(record | {"digest": digest_of(record)}))
     world.run(rng.choice(["plan", "status", "report"]), *world.table, *world.roots)
     record = read_record(path)
-    if record == json.loads(world.good[path]):
+    if record_text(record).encode() == world.good[path]:
         return "unchanged"
-    shown = [value for value in record["metrics"].values() if not isinstance(value, dict | list)]
-    return "changed" if all(value is None or finite(value) for value in shown) else "wrong"
+    return "changed" if all(value is None or finite(value) for value in record.metrics.values()) else "wrong"
 
 
 def on_attempt(world: World, rng: random.Random, path: Path, data: bytes) -> str:
@@ -210,7 +208,7 @@ def on_attempt(world: World, rng: random.Random, path: Path, data: bytes) -> str
 
 
 def on_spec(world: World, rng: random.Random, path: Path, data: bytes) -> str:
-    return "unchanged" if world.living.read_spec() == json.loads(world.good[path]) else "wrong"
+    return "unchanged" if world.living.read_spec().text() == world.good[path] else "wrong"
 
 
 def _write_state(rng: random.Random, path: Path, state: Any) -> bool:

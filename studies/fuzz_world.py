@@ -14,14 +14,16 @@ import yaml
 
 from ifrvis.cli import main as ifrvis
 from ifrvis.datasets import rle
+from ifrvis.evaluation.scores import Scores
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of, claim
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import publish_record
-from ifrvis.harness.store.runs import Results
 from ifrvis.training.checkpoints import save
+from tests.made_records import record_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -114,19 +116,15 @@ class World:
         (self.given / "predictions.json.gz").write_bytes(gzip.compress(content.encode(), mtime=0))
 
     def _write_results(self) -> None:
-        results = Results(self.root / "results")
-        plan = make_plan(
-            Request((load_table(self.table[0]),), load_profile("smoke"), data_root=self.data, results=results)
-        )
+        store = Store(self.root / "results")
+        plan = make_plan(Request((load_table(self.table[0]),), load_profile("smoke"), data_root=self.data, store=store))
         finished, living = plan.trainings[1:]
-        metrics = {"AP": 0.3, "AP50": 0.5, "AP75": 1e-05, "AR1": None, "AR10": 1 / 3, "per_category": {"1": {"AP": 0}}}
-        sigs = {"train_sig": finished.sig, "eval_sig": finished.evaluations[0].sig}
-        record = {"name": finished.name, "profile": "smoke", **sigs, "seed": 0, "method": "mask2former"}
-        record |= {"backbone": "r50", "dataset": "smoke19", "protocol": "heldout", "metrics": metrics}
-        record |= {"files": {}, "spec": {"é": finished.spec}, "provenance": {}, "attempts": []}
-        self.record = results.record("smoke", finished.name, **sigs)
-        publish_record(self.record, record)
-        self.training, self.living = living, living.run(results)
+        metrics = {"AP": 0.3, "AP50": 0.5, "AP75": 1e-05, "AR1": None, "AR10": 1 / 3, "IDs": 3}
+        scores = Scores(metrics=metrics, per_category={"é": {"AP": 0.0}})
+        record = record_of(finished, finished.evaluations[0], scores=scores, initial_weights={"é": [1, None, 0.5]})
+        publish_record(store, record)
+        self.record = store.record("smoke", record.name, record.train_sig, record.eval_sig)
+        self.training, self.living = living, living.run(store)
         self.living.write_spec(living.spec)
         asked = {"name": living.name, "train_sig": living.sig, "evaluations": []}
         claim(self.living, asked).end("stopped", message="stopped at 2", seconds=3.5)

@@ -34,8 +34,8 @@ def main() -> None:
     overrides = {"--set": dict(map(parse_override, given.set))}
     named, classes = (given.method, given.backbone, "ytvis19"), len(whole.categories)
     composed = compose(*named, load_profile("mini"), overrides, num_classes=classes)
-    spec = train_spec(composed, data="overfit", init=None, seed=0)
-    signature = train_signature(spec)
+    asked = train_spec(composed, data="0" * 64, init=None, seed=0)
+    spec, signature = asked.model_dump(), train_signature(asked)
     folder = given.out / signature[:12]
     started = time.monotonic()
     trained = train(

@@ -14,6 +14,8 @@ import signal
 import time
 from pathlib import Path
 
+from made_records import made_record
+
 import ifrvis
 from ifrvis.harness.jobs.worker_life import StoppedError, live
 from ifrvis.harness.store.records import publish_record
@@ -31,7 +33,7 @@ def count(attempt, progress):
     if "seen" in behaviour:
         Path(behaviour["seen"]).write_text(json.dumps({"variables": dict(os.environ), "code": ifrvis.__file__}))
     spec = attempt.run.read_spec()
-    seed, total = spec["train"]["seed"], spec["train"]["iterations"]
+    seed, total = spec.train.seed, spec.train.iterations
     if seed in behaviour.get("die", []):
         os.kill(os.getpid(), signal.SIGKILL)
     logging.getLogger("ifrvis").info("counting from %d", _counted(attempt))
@@ -58,26 +60,10 @@ def _counted(attempt):
 
 
 def _publish(attempt, seed):
-    job = attempt.submission()
+    job, spec = attempt.submission(), attempt.run.read_spec()
     for evaluation in job["evaluations"]:
-        record = {
-            "name": attempt.run.name,
-            "profile": job["profile"],
-            "off_spec": job["off_spec"],
-            "train_sig": attempt.run.train_sig,
-            "eval_sig": evaluation["eval_sig"],
-            "seed": seed,
-            "method": job["method"],
-            "backbone": job["backbone"],
-            "dataset": "fake",
-            "protocol": evaluation["protocol"],
-            "metrics": dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + seed / 100),
-            "files": {},
-            "spec": attempt.run.read_spec(),
-            "provenance": {},
-            "attempts": [],
-        }
-        path = attempt.run.results.record(
-            job["profile"], attempt.run.name, attempt.run.train_sig, evaluation["eval_sig"]
-        )
-        publish_record(path, record)
+        said = {key: job[key] for key in ("profile", "off_spec", "method", "backbone")}
+        said |= {key: evaluation[key] for key in ("protocol", "role", "inference")}
+        metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + seed / 100)
+        record = made_record(metrics, name=spec.name, train=spec.train, split=evaluation["split"], **said)
+        publish_record(attempt.run.store, record.model_copy(update={"dataset": "fake"}))

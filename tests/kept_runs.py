@@ -1,17 +1,18 @@
 """What runs that completed would keep, made without training."""
 
+from made_records import record_of
+
 from ifrvis.evaluation.predictions import Scored, VideoPredictions, write_predictions
-from ifrvis.evaluation.scores import scores_of_file
+from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, sha256_file
 from ifrvis.harness.jobs.queue import submission
-from ifrvis.harness.spec.signatures import SCORING_VERSION
 from ifrvis.harness.store.attempts import claim
-from ifrvis.harness.store.records import publish_record
+from ifrvis.harness.store.records import Life, publish_record
 
 
 def finish(training, request, predict=None):
     """Keep what a run that completed would keep; its predictions are `half` of the ground truth, or `predict`'s."""
-    run = training.run(request.results)
+    run = training.run(request.store)
     run.write_spec(training.spec)
     attempt = claim(run, submission(training, request))
     attempt.checkpoints.mkdir()
@@ -26,20 +27,11 @@ def finish(training, request, predict=None):
         annotations = evaluation.split.read()
         path = run.predictions(evaluation.inference, evaluation.split.fingerprint)
         write_predictions(path, [(predict or half)(video, annotations) for video in annotations.videos])
-        record = {
-            **{"name": training.name, "profile": request.profile.name, "off_spec": False, "dataset": "smoke19"},
-            **{"train_sig": training.sig, "eval_sig": evaluation.sig, "protocol": evaluation.protocol},
-            **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
-            **scores_of_file(annotations, path),
-            "files": {"predictions": sha256_file(path), "weights": sha256_file(run.weights)},
-            "inference": evaluation.inference,
-            "scoring": SCORING_VERSION,
-            "spec": run.read_spec(),
-            "provenance": {"data": {"evaluation": evaluation.split.fingerprint}},
-            "curve": curve,
-            "attempts": [{"reason": "running", "kind": "", "seconds": 36.0}],
-        }
-        publish_record(request.results.record("smoke", training.name, training.sig, evaluation.sig), record)
+        scores = scores_of_file(annotations, path)
+        files = {"predictions": sha256_file(path), "weights": sha256_file(run.weights)}
+        lives = (Life(reason="running", kind="", seconds=36.0),)
+        record = record_of(training, evaluation, scores=scores, files=files, curve=curve, attempts=lives)
+        publish_record(request.store, record)
     attempt.end("complete", seconds=36.0)
 
 

@@ -129,7 +129,6 @@ def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, ca
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")} == before
     _delete_the_record_and_score_again(command, record, written)
     monkeypatch.setattr("ifrvis.harness.spec.signatures.SCORING_VERSION", written["scoring"] + 1)
-    monkeypatch.setattr("ifrvis.harness.upkeep.rescore.SCORING_VERSION", written["scoring"] + 1)
     _rescore(roots, record, written, capsys)
 
 
@@ -153,7 +152,7 @@ def _rescore(roots, record, written, capsys):
     (new,) = (path for path in record.parent.glob("mask2former-*") if path != record)
     rescored = json.loads(new.read_text())
     assert rescored["metrics"] == written["metrics"]
-    assert rescored["rescored"]["from"] == written["eval_sig"]
+    assert rescored["rescored"]["of"] == written["eval_sig"]
     predictions = next(record.parents[2].glob("runs/mask2former-*/predictions/*/predictions.json.gz"))
     predictions.write_bytes(b"other")
     new.unlink()

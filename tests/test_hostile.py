@@ -12,7 +12,7 @@ from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.files import write_atomically
 from ifrvis.harness.store.attempts import claim
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from studies.fuzz import ACTS, run_case
 from studies.fuzz_world import World
 
@@ -128,11 +128,11 @@ def test_results_that_cannot_be_written_are_one_message(world, tmp_path, capsys)
     (tmp_path / "file").touch()
     reports = ["--reports", f"{tmp_path}/file/reports"]
     assert "Make " in refusal(capsys, "report", *world.table, *world.roots[:2], *reports)
-    run = Results(tmp_path / "file").run("name-s0", "a" * 64)
+    run = Store(tmp_path / "file").run("name-s0", "a" * 64)
     with pytest.raises(UserError, match=r"^Make .*writable"):
         claim(run, {})
     (tmp_path / "runs" / "name-s0-aaaaaaaaaaaa").mkdir(parents=True)
-    run = Results(tmp_path).run("name-s0", "a" * 64)
+    run = Store(tmp_path).run("name-s0", "a" * 64)
     run.attempts.touch()  # a file where a folder should be is no other launcher's claim
     with pytest.raises(UserError, match=r"^Make .*writable"):
         claim(run, {})

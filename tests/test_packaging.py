@@ -68,7 +68,7 @@ def test_the_command_is_installed() -> None:
 
 def test_the_host_imports_and_computes_without_an_unexpected_warning() -> None:
     import torch
-    from mmcv.ops import MultiScaleDeformableAttention, nms
+    from mmcv.ops import MultiScaleDeformableAttention
     from mmdet.utils import register_all_modules
 
     register_all_modules()
@@ -81,9 +81,7 @@ def test_the_host_imports_and_computes_without_an_unexpected_warning() -> None:
         spatial_shapes=torch.tensor([[4, 4]]),
         level_start_index=torch.tensor([0]),
     )
-    _, kept = nms(torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.9]]), torch.tensor([0.9, 0.8]), 0.5)
     assert out.shape == (1, 16, 32)
-    assert kept.tolist() == [0]
 
 
 def test_tests_run_on_one_thread() -> None:

@@ -56,7 +56,6 @@ def _split_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _split(arguments: argparse.Namespace) -> int:
     import json
-    from dataclasses import asdict
 
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.files import publish_once
@@ -66,7 +65,7 @@ def _split(arguments: argparse.Namespace) -> int:
     if split.heldout is None:
         raise UserError(f"Choose a dataset with a rule 'heldout': {dataset.name} has none to draw by.")
     videos = [{"id": video.id, "name": video.name} for video in split.read().videos]
-    content = {"dataset": dataset.name, "rule": asdict(split.heldout), "fingerprint": split.fingerprint}
+    content = {"dataset": dataset.name, "rule": split.heldout.model_dump(), "fingerprint": split.fingerprint}
     path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
     data = json.dumps({**content, "videos": videos}, indent=1).encode() + b"\n"
     if not publish_once(path, data) and path.read_bytes() != data:
@@ -78,8 +77,6 @@ def _split(arguments: argparse.Namespace) -> int:
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
     parser.add_argument("--decode", action="store_true", help="decode every frame, as training does")
-    text = "write the training annotations to OUT with what is safe to put right"
-    parser.add_argument("--fix", type=Path, metavar="OUT", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
 
@@ -104,8 +101,6 @@ def _check(arguments: argparse.Namespace) -> int:
         print(json.dumps([{**asdict(each), "annotation": str(each.annotation)} for each in checked], indent=1))
     else:
         print("\n".join(line for each in checked for line in _check_lines(each)))
-    if arguments.fix:
-        _fix(checked[0].annotation, arguments.fix)
     kinds = {finding.kind for each in checked for finding in each.findings if finding.level == "error"}
     return 2 if kinds == {"missing"} else 1 if kinds else 0
 
@@ -118,20 +113,6 @@ def _check_lines(checked: Any) -> list[str]:
         state, counts = "not here", ""
     lines = [f"{checked.role}: {state}; {checked.annotation}{counts}"]
     return lines + [f"  {finding.level}, {finding.kind}: {finding.text}" for finding in checked.findings]
-
-
-def _fix(annotation: Path, out: Path) -> None:
-    import json
-    import sys
-
-    from ifrvis.datasets.check import fixed
-    from ifrvis.files import publish_once
-
-    content, done = fixed(annotation)
-    if not publish_once(out, json.dumps(content)):
-        raise UserError(f"Give --fix a new file: {out} exists.")
-    shown = f": {'; '.join(done[:20])}{'; ...' * (len(done) > 20)}" if done else ""
-    print(f"wrote {out}, {len(done)} things put right{shown}", file=sys.stderr)
 
 
 def _stats_arguments(parser: argparse.ArgumentParser) -> None:

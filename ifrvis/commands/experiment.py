@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import make_split
-from ifrvis.commands.selection import add_command, planned, request_of, selection_arguments
+from ifrvis.commands.selection import add_command, request_of, selection_arguments
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.jobs.queue import Handling
     from ifrvis.harness.jobs.slurm import SlurmQueue
-    from ifrvis.harness.plan.plan import Plan
+    from ifrvis.harness.plan.plan import Plan, Request
 
 
 def add_commands(commands: Any) -> None:
@@ -61,45 +61,33 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help=text)
 
 
-def _headline(plan: "Plan", why: str, *, jobs: int = 0, cluster: str = "") -> str:
-    """The scale, why it, and how much there is to do: on this machine, `jobs` at once, or on a cluster."""
-    from ifrvis.harness.plan.cost import cost_of, duration_text
-
-    profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
-    line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
-    line += f" on cluster {cluster}" * bool(cluster)
-    if to_run and hours is not None:
-        rounds = max(1, -(-len(to_run) // (jobs or len(to_run)))) / len(to_run)
-        at_once = f"with {jobs} at once" if jobs else "each"
-        line += f", about {duration_text(hours * rounds * 3600)} {at_once} (an estimate)"
-    return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
-
-
 def _plan(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.jobs.launch import settled_plan
     from ifrvis.harness.jobs.machine import default_jobs
     from ifrvis.harness.plan.cost import measure_siblings
-    from ifrvis.harness.plan.status import cost_lines, plan_lines
+    from ifrvis.harness.plan.status import cost_lines, headline, plan_lines
 
     request, why = request_of(arguments)
-    plan = planned(request)
+    plan = settled_plan(request)
     measure_siblings(plan)
     if arguments.json:
         print(json.dumps(plan.as_json(), indent=1))
     else:
-        print("\n".join([_headline(plan, why, jobs=default_jobs(1)), *plan_lines(plan), *cost_lines(plan)]))
+        print("\n".join([headline(plan, why, jobs=default_jobs(1)), *plan_lines(plan), *cost_lines(plan)]))
     for missing in plan.data_missing:
         print(f"ifrvis: {missing}", file=sys.stderr)
     return 2 if plan.data_missing else 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.jobs.launch import settled_plan
     from ifrvis.harness.plan.status import status_lines, status_rows
 
     if arguments.watch is not None and (arguments.json or not 0 < arguments.watch <= 86400):
         raise UserError("Give --watch a number of seconds, up to a day, without --json.")
     quiet = 0
     while True:
-        plan = planned(request_of(arguments)[0])
+        plan = settled_plan(request_of(arguments)[0])
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
         print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
         quiet = 0 if plan.is_busy else quiet + 1
@@ -112,28 +100,30 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ifrvis.harness.jobs.cluster import load_cluster
+    from ifrvis.harness.jobs.launch import settled_plan, splits_to_make
     from ifrvis.harness.jobs.machine import default_jobs
     from ifrvis.harness.jobs.outcome import failure_lines, verdicts, waiting_lines
     from ifrvis.harness.jobs.view import LiveView
     from ifrvis.harness.plan.cost import check_disk, measure_siblings
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.plan.status import plan_lines
+    from ifrvis.harness.plan.status import headline, plan_lines
+    from ifrvis.harness.upkeep.footage import write_scenes
 
     console = Console(stderr=arguments.json)
     _check_run_arguments(arguments)
     cluster = load_cluster(arguments.cluster) if arguments.cluster else None
     request, why = request_of(arguments)
-    plan = planned(request)
+    plan = settled_plan(request)
     measure_siblings(plan)
-    jobs = arguments.jobs or default_jobs(max((int(each.spec["threads"]) for each in plan.to_run), default=1))
-    headline = _headline(plan, why, cluster=cluster.name) if cluster else _headline(plan, why, jobs=jobs)
-    _say(console, [headline, *plan_lines(plan)])
+    jobs = arguments.jobs or default_jobs(max((each.spec.threads for each in plan.to_run), default=1))
+    _say(console, [headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan)])
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
     slurm = _cluster_queue(plan, arguments, cluster, console) if cluster else None
     queue = slurm or _local_queue(plan, arguments, jobs)
-    _make_data(plan, console)
+    for dataset, role in splits_to_make(plan):
+        make_split(dataset, role, console)
     waiting = waiting_lines(plan)
     if slurm:
         _say(console, slurm.launch())
@@ -145,7 +135,8 @@ def _run(arguments: argparse.Namespace) -> int:
         succeeded = queue.run(view.update)
     _say(console, [*failure_lines(queue.items), *waiting])
     plan = make_plan(request)
-    _write_reports(plan, arguments)
+    write_scenes(plan)
+    _write_reports(request, arguments)
     lines, learned = verdicts(plan)
     _say(console, lines)
     return 0 if succeeded and learned and not waiting else 1
@@ -195,37 +186,35 @@ def _handling(arguments: argparse.Namespace) -> "Handling":
     return Handling(arguments.workers, arguments.micro_batch, arguments.tensorboard)
 
 
-def _make_data(plan: "Plan", console: Any) -> None:
-    """Make the synthetic splits that the plan needs and that are not there."""
-    needed = {(t.dataset.source, t.split.role): t.dataset for t in plan.to_run}
-    needed.update(
-        {(e.training.dataset.source, e.split.role): e.training.dataset for t in plan.to_run for e in t.evaluations}
-    )
-    for (_, role), dataset in needed.items():
-        if dataset.split(role).makeable:
-            make_split(dataset, role, console)
-
-
 def _report(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.store.paths import Store
 
-    _write_reports(make_plan(request_of(arguments)[0]), arguments)
+    kept = Store(arguments.results).profiles()
+    if len(kept) == 1 and arguments.profile is None:  # whatever data and GPUs are here
+        (arguments.profile,) = kept
+    _write_reports(request_of(arguments)[0], arguments)
     return 0
 
 
-def _write_reports(plan: "Plan", arguments: argparse.Namespace) -> None:
-    from ifrvis.reporting.formats import render_terminal
-    from ifrvis.reporting.frame import table_states
-    from ifrvis.reporting.report import write_page, write_report
+def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
+    """Write the reports of tables, from records alone, and show them; of `all`, the page too."""
+    from rich.console import Console
 
+    from ifrvis.harness.store.playback import read_scenes
+    from ifrvis.harness.store.records import Records
+    from ifrvis.reporting.formats import terminal
+    from ifrvis.reporting.match import make_reports
+    from ifrvis.reporting.output import write_page, write_report
+
+    store, profile = request.store, request.profile.name
+    reports, folder = make_reports(request, Records(store.records(profile)).all_verified()), arguments.reports / profile
     written: list[Path] = []
-    states, folder = table_states(plan), arguments.reports / plan.request.profile.name
-    for state in states:
+    for report in reports:
         if not arguments.json:
-            print(render_terminal(state))
-        written += write_report(state, folder)
+            Console().print(terminal(report))
+        written += write_report(report, folder)
     if "all" in arguments.tables:
-        written += write_page(states, plan, folder)
+        written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
 

@@ -89,11 +89,11 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace) -> _Recipe:
     from ifrvis.harness.spec.compose import parse_override
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
     overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
     if not path.is_file():
-        folder = Results(arguments.results).one_run_named(arguments.model).folder
+        folder = Store(arguments.results).one_run_named(arguments.model).folder
         return _recipe_of_run(folder, None, overrides, arguments.dataset)
     for folder in path.resolve().parents:
         if (folder / "spec.json").is_file():
@@ -104,15 +104,17 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
 def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], dataset: str | None) -> _Recipe:
     """What a run was trained as and asked for; its newest checkpoint if `path` is None."""
     from ifrvis.files import read_json
+    from ifrvis.harness.spec.allowed import check_training
     from ifrvis.harness.spec.compose import choose_inference
     from ifrvis.harness.store.attempts import attempts_of
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
     from ifrvis.training.checkpoints import newest_valid
 
     spec = read_json(folder / "spec.json", "the configuration of a run")
     signature = str(spec.get("train_sig")) if isinstance(spec, dict) else ""
-    run = Results(folder.parents[1]).run(folder.name.rpartition("-")[0], signature)
-    train, attempts = run.read_spec()["train"], attempts_of(run)
+    run = Store(folder.parents[1]).run(folder.name.rpartition("-")[0], signature)
+    train, attempts = run.read_spec().train, attempts_of(run)
+    check_training(train.model_dump(), f"{folder}/spec.json")
     if not attempts:
         raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
     job = attempts[-1].submission()
@@ -122,7 +124,7 @@ def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], d
         if not path.exists():
             raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
     inference = choose_inference(job["evaluations"][0]["inference"], overrides)
-    return _Recipe(path, train["model"], inference, dataset or job["dataset"], train["seed"])
+    return _Recipe(path, train.model, inference, dataset or job["dataset"], train.seed)
 
 
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:

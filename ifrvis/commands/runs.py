@@ -7,7 +7,7 @@ from ifrvis.commands.selection import add_command, request_of, root_arguments, s
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
-    from ifrvis.harness.store.runs import Run
+    from ifrvis.harness.store.paths import Run
 
 
 def add_commands(commands: Any) -> None:
@@ -39,11 +39,11 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _logs(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.logs import follow_log, last_lines
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
     if arguments.lines < 1:
         raise UserError("Give --lines a number of 1 or more.")
-    run = Results(arguments.results).one_run_named(arguments.run)
+    run = Store(arguments.results).one_run_named(arguments.run)
     for line in (follow_log if arguments.follow else last_lines)(run, arguments.lines):
         print(line, flush=arguments.follow)
     return 0
@@ -62,7 +62,7 @@ def _cancel(arguments: argparse.Namespace) -> int:
         print(f"{attempt.run.name} left the queue of the cluster")
     if tables and alive:
         plan = make_plan(request_of(arguments)[0])
-        cancel_waiting(each.run(plan.request.results) for each in plan.to_run if each.state != "running")
+        cancel_waiting(each.run(plan.request.store) for each in plan.to_run if each.state != "running")
     stopped = cancel(runs, now=arguments.now, patience_s=arguments.wait, say=lambda line: print(line, flush=True))
     if not (alive or left):
         print("nothing of it runs")
@@ -96,15 +96,15 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
         UserError: If a name is neither a table's nor the beginning of a run's.
     """
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
     tables, found = _tables_of(arguments), []
     for name in (each for each in arguments.tables if each not in tables):
-        found += Results(arguments.results).runs_beginning(name)
+        found += Store(arguments.results).runs_beginning(name)
     if tables:
         arguments.tables = tables
         trainings = make_plan(request_of(arguments)[0]).trainings
-        found += [each.run(Results(arguments.results)) for each in trainings if each.sig is not None]
+        found += [each.run(Store(arguments.results)) for each in trainings if each.sig is not None]
     return list({run.folder: run for run in found}.values())
 
 

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.errors import UserError
-
 if TYPE_CHECKING:
-    from ifrvis.harness.plan.plan import Plan, Request
-    from ifrvis.harness.spec.profiles import Profile
+    from ifrvis.harness.plan.plan import Request
 
 
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
@@ -61,17 +58,23 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     Raises:
         UserError: If a table, a profile or an option is wrong.
     """
+    from ifrvis.harness.jobs.launch import choose_profile
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
+    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
-    profile, why = _profile(arguments)
+    on_cluster, why = getattr(arguments, "cluster", None) is not None, "as asked"
+    if arguments.profile:
+        profile = load_profile(arguments.profile)
+    else:
+        profile, why = choose_profile(arguments.data_root, on_cluster=on_cluster)
     request = Request(
         tables=tuple(load_tables(arguments.tables)),
         profile=profile,
         data_root=arguments.data_root,
-        results=Results(arguments.results),
+        store=Store(arguments.results),
         rows=tuple(arguments.rows.split(",")) if arguments.rows else None,
         num_seeds=arguments.seeds,
         overrides=dict(parse_override(text) for text in arguments.set),
@@ -80,49 +83,6 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why
-
-
-def _profile(arguments: argparse.Namespace) -> tuple["Profile", str]:
-    """The profile asked for; else the first in turn whose data are here, and a GPU or a cluster where it needs one."""
-    from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.harness.jobs.machine import gpus
-    from ifrvis.harness.spec.profiles import default_profiles, load_profile
-
-    if arguments.profile:
-        return load_profile(arguments.profile), "as asked"
-    on_cluster = getattr(arguments, "cluster", None) is not None
-    why = ""
-    for profile in default_profiles():
-        if profile.needs_gpu and not (gpus() or on_cluster):
-            why = "no GPU here"
-            continue
-        splits = [
-            load_dataset(name, arguments.data_root).split("train") for name in sorted(set(profile.datasets.values()))
-        ]
-        missing = [split.missing for split in splits if split.fingerprint is None]
-        if not missing:
-            here = f"its data are here, and a {'cluster was given' if on_cluster else 'GPU is'}"
-            return profile, here if profile.needs_gpu else why
-        why = f"the data of profile {profile.name} are not all here: {missing[0]}"
-    raise UserError(f"Choose a --profile: {why}.")
-
-
-def planned(request: "Request") -> "Plan":
-    """The plan of a request, once the scheduler has said which jobs of its runs, if any are on a cluster, are gone."""
-    from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.store.attempts import latest
-    from ifrvis.harness.store.states import LIVE
-
-    plan = make_plan(request)
-    living = [each for each in plan.trainings if each.state in LIVE]
-    newest = [latest(each.run(request.results)) for each in living]
-    on_cluster = [each for each in newest if each is not None and each.place()]
-    if not on_cluster:
-        return plan
-    from ifrvis.harness.jobs.settle import settle
-
-    settle(on_cluster)
-    return make_plan(request)
 
 
 def add_command(

@@ -9,7 +9,7 @@ from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
-    from ifrvis.harness.store.runs import Run
+    from ifrvis.harness.store.paths import Run
 
 
 def add_commands(commands: Any) -> None:
@@ -82,31 +82,34 @@ def _ingest(arguments: argparse.Namespace) -> int:
     from ifrvis.files import sha256_file
     from ifrvis.harness.spec.signatures import SCORING_VERSION, eval_signature
     from ifrvis.harness.store.provenance import provenance
-    from ifrvis.harness.store.records import publish_record
+    from ifrvis.harness.store.records import Data, Record, Server, publish_record
 
     run = _run_named(arguments.results, arguments.run)
     job, evaluation = _evaluation(run, comment_of(arguments.zip))
     metrics, raw = read_server_scores(arguments.scores, percent=arguments.percent)
     eval_sig, spec = eval_signature(run.train_sig, evaluation["inference"], "server"), run.read_spec()
-    record = {
+    record = Record(
         **{key: job[key] for key in ("profile", "off_spec", "method", "backbone")},
-        "name": run.name,
-        "train_sig": run.train_sig,
-        "eval_sig": eval_sig,
-        "seed": spec["train"]["seed"],
-        "dataset": load_dataset(job["dataset"], arguments.data_root).name,
-        "protocol": "server",
-        "external": {"server": arguments.server, "raw": raw},
-        "metrics": metrics,
-        "files": {"submission": sha256_file(arguments.zip), "scores": sha256_file(arguments.scores)},
-        "inference": evaluation["inference"],
-        "scoring": SCORING_VERSION,
-        "spec": spec,
-        "provenance": provenance(),
-        "attempts": [],
-    }
-    path = run.results.record(job["profile"], run.name, run.train_sig, eval_sig)
-    if not publish_record(path, record):
+        origin="server",
+        name=run.name,
+        train_sig=run.train_sig,
+        eval_sig=eval_sig,
+        seed=spec.train.seed,
+        dataset=load_dataset(job["dataset"], arguments.data_root).name,
+        role=evaluation["role"],
+        protocol="server",
+        init=job["init_name"],
+        inference=evaluation["inference"],
+        scoring=SCORING_VERSION,
+        spec=spec,
+        data=Data(train=spec.train.data, evaluation=evaluation["split"]),
+        metrics=metrics,
+        server=Server(address=arguments.server, said=raw),
+        files={"submission": sha256_file(arguments.zip), "scores": sha256_file(arguments.scores)},
+        provenance=provenance(),
+    )
+    path = run.store.record(job["profile"], run.name, run.train_sig, eval_sig)
+    if not publish_record(run.store, record):
         raise UserError(f"Remove {path} if these scores shall take its place: the run has scores of a server already.")
     print(f"wrote {path}")
     return 0
@@ -114,13 +117,13 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 def _run_named(root: Path, name: str) -> "Run":
     from ifrvis.harness.store.attempts import latest
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
 
-    run = Results(root).one_run_named(name)
+    run = Store(root).one_run_named(name)
     attempt = latest(run)
     if attempt is None:
         raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
-    return Results(root).run(run.name, str(attempt.submission()["train_sig"]))
+    return Store(root).run(run.name, str(attempt.submission()["train_sig"]))
 
 
 def _predictions(run: "Run", row: str | None) -> Path:

@@ -43,14 +43,14 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.store.runs import Results
+    from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.verify import verify_records, verify_runs
     from ifrvis.reporting.audit import verify_reports
 
-    results, profile = Results(arguments.results), arguments.profile
-    found = [*verify_records(results, arguments.data_root, profile=profile, jobs=arguments.jobs), *verify_runs(results)]
+    store, profile = Store(arguments.results), arguments.profile
+    found = [*verify_records(store, arguments.data_root, profile=profile, jobs=arguments.jobs), *verify_runs(store)]
     for folder in sorted(arguments.reports.glob(profile)):
-        found += verify_reports(folder, results)
+        found += verify_reports(folder, store)
     changed = any(each.outcome == "CHANGED" for each in found)
     if arguments.json:
         print(json.dumps([{**vars(each), "path": str(each.path)} for each in found], indent=1))
@@ -64,20 +64,12 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.cost import size_text
-    from ifrvis.harness.plan.plan import Request
-    from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.profiles import load_profile
-    from ifrvis.harness.spec.tables import load_tables
-    from ifrvis.harness.store.runs import Results
-    from ifrvis.harness.upkeep.prune import prunable, remove, size_of
-    from ifrvis.packed import packed_names
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.upkeep.prune import known_plans, prunable, remove, size_of
 
-    tables, results = tuple(load_tables(["all"])), Results(arguments.results)
-    profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
-    plans = [
-        make_plan(Request(tables, profile, data_root=arguments.data_root, results=results)) for profile in profiles
-    ]
-    paths = prunable(results, plans, [run for name in arguments.runs for run in results.runs_beginning(name)])
+    store = Store(arguments.results)
+    named = [run for name in arguments.runs for run in store.runs_beginning(name)]
+    paths = prunable(store, known_plans(arguments.data_root, store), named)
     size = size_text(sum(map(size_of, paths)))
     for path in paths:
         print(f"{size_text(size_of(path)):>8} {path}")

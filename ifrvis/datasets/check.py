@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
@@ -133,9 +133,9 @@ def _check_tracks(checked: Checked, annotations: Annotations) -> None:
         where = f"track {track.id!r} of video {annotations.video_by_id[track.video_id].name}"
         areas = [None if mask is None else area(mask) for mask in track.masks]
         if not any(areas):
-            checked.say("track without masks", f"Drop {where} (--fix does): it is in no frame.")
+            checked.say("track without masks", f"Drop {where}: it is in no frame.")
         elif 0 in areas:
-            text = f"Write null instead of a mask without pixels (--fix does): {where}, frame {areas.index(0)}."
+            text = f"Write null instead of a mask without pixels: {where}, frame {areas.index(0)}."
             checked.say("mask without pixels", text)
         wrong = [
             t
@@ -143,7 +143,7 @@ def _check_tracks(checked: Checked, annotations: Annotations) -> None:
             if said is not None and abs(said - (own or 0)) >= 1
         ]
         if wrong:
-            text = f"Correct areas (--fix does): {where}, frame {wrong[0]}, says {track.areas[wrong[0]]:g}, its mask "
+            text = f"Correct areas: {where}, frame {wrong[0]}, says {track.areas[wrong[0]]:g}, its mask "
             checked.say("areas", text + f"has {areas[wrong[0]] or 0}.")
 
 
@@ -182,38 +182,3 @@ def _check_for_more(checked: Checked, folder: Path, annotations: Annotations) ->
     if more:
         text = f"Nothing has to be done: {folder} has {len(more)} videos that {checked.annotation.name} does not list"
         checked.say("more on disk", f"{text}, as {more[0]}.", "note")
-
-
-def fixed(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The content of an annotation file with all that is safe to put right, and what that was.
-
-    A wrong `length` becomes the number of frames; a mask without pixels becomes null; a track without masks goes; wrong
-    areas become those of the masks. Nothing else is touched.
-    """
-    content, done = read_json(path, "the annotation file"), []
-    checked_annotations(content, path, True, [])
-    for entry in content["videos"]:
-        names = entry.get("file_names") if isinstance(entry, dict) else None
-        if isinstance(names, list) and entry.get("length", len(names)) != len(names):
-            entry["length"] = len(names)
-            done.append(f"length of video {entry.get('id')!r}")
-    sound = {str(track.id): track for track in checked_annotations(content, path, True, []).tracks}
-    entries = [(str(entry.get("id")), entry) for entry in content["annotations"] if isinstance(entry, dict)]
-    times = Counter(key for key, _ in entries)
-    for key, entry in entries:
-        track = sound.get(key) if times[key] == 1 else None
-        if track is None:
-            continue
-        areas = [None if mask is None else area(mask) or None for mask in track.masks]
-        if not any(areas):
-            content["annotations"].remove(entry)
-            done.append(f"track {track.id!r} dropped")
-        for t, own in enumerate(areas):
-            if own is None and track.masks[t] is not None:
-                entry["segmentations"][t] = None
-                done.append(f"mask {t} of track {track.id!r}")
-            said = track.areas[t]
-            if said is not None and abs(said - (own or 0)) >= 1:
-                entry["areas"][t] = own
-                done.append(f"area {t} of track {track.id!r}")
-    return content, done

@@ -107,24 +107,23 @@ def id_order(value: Id) -> tuple[bool, Id]:
     return isinstance(value, str), value
 
 
-def read_annotations(path: Path, *, tracks_required: bool = True, problems: list[str] | None = None) -> Annotations:
+def read_annotations(path: Path, *, tracks_required: bool = True) -> Annotations:
     """Read and check an annotation file.
 
     Args:
         path: The JSON file.
         tracks_required: Whether a file without `annotations` (a test split) is refused.
-        problems: Takes what is wrong with single entries, which are then left out; by default the first is an error.
 
     Raises:
         UserError: If the file is missing or wrong; it names the file, the index and the field.
     """
-    return checked_annotations(read_json(path, "the annotation file"), path, tracks_required, problems)
+    return checked_annotations(read_json(path, "the annotation file"), path, tracks_required)
 
 
 def checked_annotations(
     content: Any, path: Path, tracks_required: bool = True, problems: list[str] | None = None
 ) -> Annotations:
-    """What `read_annotations` makes of the parsed content of `path`."""
+    """What `read_annotations` makes of the content of `path`; `problems` takes what is wrong with single entries."""
     expect(isinstance(content, dict), str(path), "an object with videos, categories and annotations", content)
     expect(content.get("videos"), f"{path}: videos", "a list that is not empty", content.get("videos"))
     expect(content.get("categories"), f"{path}: categories", "a list that is not empty", content.get("categories"))

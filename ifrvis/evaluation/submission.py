@@ -102,7 +102,7 @@ def _unpacked(path: Path) -> bytes:
             raise UserError(f"Replace {path}: {NAME} in it cannot be unpacked ({error}).") from error
 
 
-def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, float | None], str]:
+def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, int | float | None], str]:
     """The scores in a server's output, and the output itself.
 
     Args:
@@ -117,7 +117,7 @@ def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, 
         UserError: If there is no AP, a metric comes twice, or a value is no fraction.
     """
     text = read_text(path, "the file of scores", MAX_SCORES_CHARACTERS)
-    scores: dict[str, float | None] = {}
+    scores: dict[str, int | float | None] = {}
     for name, value in _named_values(text):
         match = _METRIC.fullmatch(re.sub("[^a-z0-9]", "", name.lower()))
         if match is None:

@@ -6,6 +6,7 @@ same iteration, so that none waits for one that has gone.
 """
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -75,10 +76,14 @@ class Processes:
         """The model; of several processes, one whose backward pass leaves the mean of all their gradients."""
         if self.world_size == 1:
             return model
-        devices = [self.device] if self.device.type == "cuda" else None
-        # Without this option torch regroups the gradients after the first iteration of an attempt: from three
-        # processes on they would then be added in another order after each restart.
-        return DistributedDataParallel(model, devices, forward_sync_buffers=False, find_unused_parameters=True)
+        on_cpu = self.device.type == "cpu"
+        known = inspect.signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # in older torch
+        # No step leaves a weight out. But unless it looks for such weights, torch regroups gradients after the first
+        # iteration of an attempt: three processes and more would then add them in another order after each restart.
+        # GPUs do not promise the same bits, and need not search the graph in every iteration.
+        options: dict[str, Any] = {buffers: False, "find_unused_parameters": on_cpu}
+        return DistributedDataParallel(model, None if on_cpu else [self.device], **options)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 
 ROW = "mask2former-r50-ytvis19"
 SMOKE = ["--profile", "smoke", "--rows", ROW, "--seeds", "2"]
@@ -50,7 +50,7 @@ def kept(smoke_data, tmp_path, capsys, monkeypatch):
     profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
     results, reports = tmp_path / "results", tmp_path / "reports"
     request = Request(
-        (load_table("table1"),), load_profile(str(profile)), (ROW,), 2, data_root=smoke_data, results=Results(results)
+        (load_table("table1"),), load_profile(str(profile)), (ROW,), 2, data_root=smoke_data, store=Store(results)
     )
     for training in make_plan(request).trainings:
         finish(training, request)

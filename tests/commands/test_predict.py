@@ -14,7 +14,7 @@ from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature, train_spec
 from ifrvis.harness.store.attempts import claim
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.training.build import build_model
 from ifrvis.training.checkpoints import save
 from ifrvis.training.weights import packed_weights
@@ -29,11 +29,11 @@ def place(tmp_path_factory):
         dataset.make(role)
     composed = compose("ours", "r50", "ytvis19", load_profile("smoke"), num_classes=4)
     spec = train_spec(composed, data=dataset.split("train").fingerprint, init=None, seed=3)
-    run = Results(place / "results").run("ours-r50-ytvis19-s3", train_signature(spec))
+    run = Store(place / "results").run("ours-r50-ytvis19-s3", train_signature(spec))
     run.write_spec(spec)
     job = {"dataset": "smoke19", "evaluations": [{"inference": composed.inference}]}
     attempt = claim(run, job)
-    model = build_model(spec["model"], seed=1)
+    model = build_model(spec.model, seed=1)
     save(attempt.checkpoints, 4, {"train_sig": run.train_sig, "model": dict(model.state_dict())})
     (place / "weights.pth").write_bytes(packed_weights(model))
     (place / "frames").mkdir()

@@ -10,43 +10,43 @@ from ifrvis.harness.upkeep.prune import prunable, remove
 
 
 def test_checkpoints_of_complete_runs_can_go_and_predictions_behind_records_stay(kept):
-    found = prunable(kept.request.results, [kept.plan()])
+    found = prunable(kept.request.store, [kept.plan()])
     assert len(found) == 4
     assert {path.parent.name for path in found} == {"checkpoints"}
     remove(found)
-    assert not list(kept.request.results.root.glob("runs/*/attempts/*/checkpoints"))
+    assert not list(kept.request.store.root.glob("runs/*/attempts/*/checkpoints"))
     assert kept.run("verify") == 0
 
 
 def test_what_a_pending_row_needs_stays(kept):
-    (record,) = kept.request.results.root.glob("records/smoke/*-s0-*")
+    (record,) = kept.request.store.root.glob("records/smoke/*-s0-*")
     record.unlink()
-    found = prunable(kept.request.results, [kept.plan()])
+    found = prunable(kept.request.store, [kept.plan()])
     assert len(found) == 2
     assert all("-s1-" in str(path) for path in found)
 
 
 def test_predictions_that_no_record_was_made_from_can_go(kept):
-    (path,) = kept.request.results.root.glob("runs/*-s0-*/predictions/*/predictions.json.gz")
+    (path,) = kept.request.store.root.glob("runs/*-s0-*/predictions/*/predictions.json.gz")
     stray = path.parent.with_name("whole-00000000-000000000000") / path.name
     stray.parent.mkdir()
     stray.write_bytes(b"stray")
-    assert stray in prunable(kept.request.results, [kept.plan()])
+    assert stray in prunable(kept.request.store, [kept.plan()])
 
 
 def test_runs_that_live_and_runs_whose_data_are_not_here_stay(kept):
     live = kept.plan().trainings[0]
-    assert claim(live.run(kept.request.results), {"profile": "smoke"}) is not None
+    assert claim(live.run(kept.request.store), {"profile": "smoke"}) is not None
     plan = kept.plan()
-    assert all("-s1-" in str(path) for path in prunable(kept.request.results, [plan]))
+    assert all("-s1-" in str(path) for path in prunable(kept.request.store, [plan]))
     plan.trainings[1].sig = None
-    assert prunable(kept.request.results, [plan]) == []
+    assert prunable(kept.request.store, [plan]) == []
 
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_what_no_plan_knows_goes_if_it_is_asked_for_by_name(kept, complete):
     """Runs of own tables, off-spec runs, and those that are not complete: checkpoints are hours."""
-    results = kept.request.results
+    results = kept.request.store
     if not complete:
         for record in results.root.glob("records/smoke/*.json"):
             record.unlink()
@@ -61,37 +61,39 @@ def test_what_no_plan_knows_goes_if_it_is_asked_for_by_name(kept, complete):
 
 @pytest.mark.parametrize(("kind", "goes"), [("", True), ("error", True), ("cancelled", True), ("timeout", False)])
 def test_copies_of_the_code_stay_while_a_job_may_be_requeued(kept, kind, goes):
-    root = kept.request.results.root
+    root = kept.request.store.root
     copies = [root / "jobs" / "ifrvis-0a" / "submit.sh", root / "snapshots" / "0b" / "ifrvis" / "cli.py"]
     for path in copies:
         path.parent.mkdir(parents=True)
         path.write_text("code")
-    attempt = latest(kept.plan().trainings[0].run(kept.request.results))
+    attempt = latest(kept.plan().trainings[0].run(kept.request.store))
     place = {"name": "ifrvis-0a", "index": 0, "cluster": "mine", "user": 0}
     (attempt.folder / "slurm.json").write_text(json.dumps(place))
     attempt.end("stopped" if kind else "complete", kind=kind)
-    found = [path for path in prunable(kept.request.results, [kept.plan()]) if path.is_dir()]
+    found = [path for path in prunable(kept.request.store, [kept.plan()]) if path.is_dir()]
     assert found == ([root / "jobs" / "ifrvis-0a", root / "snapshots" / "0b"] if goes else [])
     remove(found)
     assert [path.exists() for path in copies] == [not goes, not goes]
 
 
 def test_prune_lists_bytes_and_removes_nothing_before_yes(kept, capsys):
-    before = sorted(kept.request.results.root.rglob("*"))
+    before = sorted(kept.request.store.root.rglob("*"))
     assert kept.run("prune", "--yes") == 0
     assert capsys.readouterr().out.startswith("nothing can go")  # no packed profile is this one
     assert kept.run("prune", "mask2former-r50") == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("can go; add --yes to remove them")
-    assert sorted(kept.request.results.root.rglob("*")) == before
+    assert sorted(kept.request.store.root.rglob("*")) == before
     assert kept.run("prune", "mask2former-r50", "--yes") == 0
-    assert not list(kept.request.results.root.glob("runs/*/attempts/*/checkpoints"))
+    assert not list(kept.request.store.root.glob("runs/*/attempts/*/checkpoints"))
     assert kept.run("prune", "nothing") == 2
 
 
 def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "_probe", lambda: {"torch": "2.13.0", "cuda": False, "operators": True})
+    monkeypatch.setattr(doctor, "probe_host", lambda: {"torch": "2.13.0", "cuda": False, "attention": "cpu"})
     assert kept.run("doctor", "table1", "--profile", "smoke") == 0
-    assert "no GPU; profile smoke needs none" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "no GPU; profile smoke needs none" in printed
+    assert "not needed on a CPU" in printed
     assert kept.run("doctor", "--profile", "paper", "--json") == 1
     checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert {name for name, each in checks.items() if each["state"] == "no"} >= {"CUDA", "data"}
@@ -101,10 +103,21 @@ def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, cap
 
 @pytest.mark.parametrize(
     ("said", "name"),
-    [({"error": "ImportError: no torch"}, "torch"), ({"torch": "2", "error": "undefined symbol"}, "mmcv's operators")],
+    [
+        ({"error": "ImportError: no torch"}, "torch"),
+        ({"torch": "2", "error": "undefined symbol"}, "mmcv's operators"),
+        # mmcv imports on a machine with a GPU, as its operators are compiled for a CPU, and cannot run there
+        ({"torch": "2", "cuda": True, "error": "ms_deform_attn_impl_forward: not compiled"}, "mmcv's operators"),
+    ],
 )
 def test_doctor_finds_what_the_host_lacks(kept, monkeypatch, said, name):
-    monkeypatch.setattr(doctor, "_probe", lambda: said)
+    monkeypatch.setattr(doctor, "probe_host", lambda: said)
     (check,) = (each for each in doctor.examine(kept.plan()) if each.name == name)
     assert check.state == "no"
     assert "make setup" in check.cure
+
+
+def test_doctor_runs_attention_and_its_gradients_on_the_device_there_is():
+    said = doctor.probe_host()
+    assert "error" not in said
+    assert said["attention"] == "cpu" if not said["cuda"] else said["attention"]

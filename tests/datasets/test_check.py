@@ -1,4 +1,4 @@
-"""A sound installation is called so; each way of breaking one is found, named, and put right where that is safe."""
+"""A sound installation is called so; each way of breaking one is found and named."""
 
 import json
 import re
@@ -14,7 +14,6 @@ from ifrvis.datasets.check import check_dataset
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.synthetic.making import make_split
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters
-from ifrvis.datasets.ytvis import read_annotations
 
 YAML = """
 name: mine
@@ -52,7 +51,7 @@ class Copy:
 def whole(tmp_path_factory):
     root = tmp_path_factory.mktemp("installation")
     videos = {"pretrain": 0, "train": 3, "dev": 0, "test": 3}
-    parameters = SyntheticParameters(1, videos, height=64, width=80, frames=6, diameter=(16.0, 24.0))
+    parameters = SyntheticParameters(seed=1, videos=videos, height=64, width=80, frames=6, diameter=(16.0, 24.0))
     for split, name in (("train", "train"), ("test", "valid")):
         made = make_split(parameters, split, root / "made")
         (root / "mine").mkdir(exist_ok=True)
@@ -167,7 +166,7 @@ BROKEN = {
     ),
     "mask without pixels": (empty_mask, "mask without pixels", "Write null instead"),
     "track without masks": (no_masks, "track without masks", "Drop track"),
-    "wrong area": (wrong_area, "areas", "Correct areas .*says 4000"),
+    "wrong area": (wrong_area, "areas", "Correct areas: .*says 4000"),
     "wrong length": (lambda copy: copy.video.update(length=7), "entry", r"Correct .*videos\[0\].length"),
     "path outside": (
         lambda copy: copy.video["file_names"].__setitem__(0, "../x.jpg"),
@@ -246,32 +245,6 @@ def test_the_command_tells_sound_from_broken_from_absent(copy, capsys, tmp_path)
     assert status == 2
     assert "Put my set where it is expected" in out
     assert "Unpack it there." in out
-
-
-@pytest.mark.parametrize("breakage", ["mask without pixels", "track without masks", "wrong area", "wrong length"])
-def test_fix_writes_a_new_sound_file_and_leaves_the_old_one(copy, capsys, breakage):
-    before = read_annotations(copy.annotation).tracks
-    BROKEN[breakage][0](copy)
-    copy.save()
-    broken, out = copy.annotation.read_bytes(), copy.root / "fixed.json"
-    status, _, err = run(capsys, "data", "check", copy.root / "mine.yaml", "--data-root", copy.root, "--fix", out)
-    assert (status, "1 things put right" in err) == (1, True)
-    assert copy.annotation.read_bytes() == broken
-    assert [track.id for track in read_annotations(out).tracks] == [
-        track.id for track in before if breakage != "track without masks" or track.id != copy.track["id"]
-    ]
-    shutil.copy(out, copy.annotation)
-    copy.content = json.loads(out.read_text())
-    assert copy.check()[0].is_sound
-    assert run(capsys, "data", "check", copy.root / "mine.yaml", "--data-root", copy.root, "--fix", out)[0] == 2
-
-
-def test_fix_touches_nothing_that_it_is_not_sure_of(copy, capsys):
-    repeat_id(copy)
-    copy.save()
-    out = copy.root / "fixed.json"
-    run(capsys, "data", "check", copy.root / "mine.yaml", "--data-root", copy.root, "--fix", out)
-    assert json.loads(out.read_text()) == copy.content
 
 
 def test_the_real_clips_are_sound(real_vis, monkeypatch, capsys):

@@ -1,4 +1,7 @@
-"""Pseudo-videos: the motion depends on its key alone, masks and ids follow the image, stills come at their ratio."""
+"""Pseudo-videos: the motion depends on its key alone, masks and ids follow the image, stills come at their ratio.
+
+Also tests: ifrvis.datasets.coco.
+"""
 
 import json
 from pathlib import Path
@@ -166,20 +169,6 @@ def test_masks_are_where_a_slow_lookup_finds_them_and_on_their_objects(stills, f
                 assert (bright != clip.masks[index, t]).sum() <= 0.12 * max(expected.sum(), 100)
         assert not clip.images[:, height:].any()
         assert not clip.images[:, :, width:].any()
-
-
-def test_areas_follow_the_size_of_the_frame(stills):
-    for turn in range(20):
-        draw = sampler(stills, sides=[120]).draw(turn, 0, turn)
-        clip = load_still(stills, draw, (320, 320))
-        index = clip.track_ids.index(100 + draw.video.id - 10)
-        for t, motion in enumerate(draw.motions):
-            matrix = np.array(motion).reshape(3, 3)
-            corners = mapped(draw, np.array([[24, 16], [56, 16], [56, 44], [24, 44]]) - 0.5)[t]
-            if (corners >= 0).all() and (corners < np.array(draw.size)[::-1] - 1).all():
-                x, y = corners.T
-                expected = 0.5 * abs(x @ np.roll(y, 1) - y @ np.roll(x, 1))
-                assert clip.masks[index, t].sum() == pytest.approx(expected, rel=0.03), matrix
 
 
 def test_an_object_out_of_a_frame_has_no_mask_there_and_keeps_its_id(stills):

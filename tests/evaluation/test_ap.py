@@ -1,3 +1,8 @@
+"""Every number of AP beside the official evaluator, a slow reference and cases worked by hand.
+
+Also tests: ifrvis.evaluation.processes.
+"""
+
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -3,6 +3,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from made_records import made_run
 
 from ifrvis.cli import main
 from ifrvis.datasets.ytvis import Annotations, Category, Video
@@ -12,11 +13,10 @@ from ifrvis.evaluation.predictions import Prediction, Scored, VideoPredictions, 
 from ifrvis.evaluation.submission import comment_of, read_server_scores, read_submission, write_submission
 from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.harness.spec.signatures import train_signature
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import claim, latest
-from ifrvis.harness.store.records import read_record
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.records import Server, read_record
 
 RLE = {"size": [4, 5], "counts": "34="}
 VIDEOS = (Video(7, 5, 4, ("v/0.jpg", "v/1.jpg"), "v"), Video(9, 5, 4, ("w/0.jpg",), "w"))
@@ -140,12 +140,10 @@ def test_scores_that_are_none_are_refused(tmp_path, text, message):
 @pytest.fixture
 def run(tmp_path):
     """A run that has predicted, and what the commands need to find it."""
-    train = dict.fromkeys(("model", "data", "pipeline", "sampler", "optimizer", "schedule", "iterations"))
-    train |= dict.fromkeys(("global_batch", "precision", "threads", "init")) | {"seed": 3}
-    run = Results(tmp_path / "results").run("mine-s3", train_signature(train))
-    run.write_spec(train)
-    evaluation = {"inference": {"mode": "whole"}, "split": "ab" * 32, "role": "heldout", "protocol": "server"}
-    job = {"train_sig": run.train_sig, "profile": "smoke", "off_spec": False, "method": "ours", "backbone": "r50"}
+    run = made_run(Store(tmp_path / "results"), seed=3)
+    evaluation = {"inference": {"mode": "whole"}, "split": "ab" * 32, "role": "server", "protocol": "server"}
+    job = {"train_sig": run.train_sig, "profile": "smoke", "off_spec": False, "method": "mask2former"}
+    job |= {"backbone": "r50", "init_name": None}
     claim(run, {**job, "dataset": "smoke19", "evaluations": [evaluation]})
     masks = {4: (RLE, None)}, {4: (RLE,)}
     videos = [
@@ -159,27 +157,37 @@ def run(tmp_path):
     return run
 
 
-def test_from_a_run_to_a_zip_to_a_record_marked_external(run, tmp_path, capsys):
+def test_from_a_run_to_a_zip_to_a_record_of_a_server(run, tmp_path, capsys):
     roots, out = ["--results", f"{tmp_path}/results", "--data-root", f"{tmp_path}/data"], tmp_path / "out.zip"
     valid = ["--annotation", f"{tmp_path}/valid.json"]
-    assert main(["submission", "mine", *roots, *valid, "--out", str(out)]) == 0
+    assert main(["submission", "mask2", *roots, *valid, "--out", str(out)]) == 0
     assert main(["submission", "--check", str(out), *roots, *valid]) == 0
     assert capsys.readouterr().out.endswith("out.zip is sound: 2 tracks in 2 videos\n")
     (tmp_path / "scores.txt").write_text("mAP: 0.25\n")
-    ingest = ["ingest", "mine", *roots, "--zip", str(out), "--scores", f"{tmp_path}/scores.txt", "--server", "a server"]
+    ingest = [
+        "ingest",
+        "mask2",
+        *roots,
+        "--zip",
+        str(out),
+        "--scores",
+        f"{tmp_path}/scores.txt",
+        "--server",
+        "a server",
+    ]
     assert main(ingest) == 0
     (path,) = (tmp_path / "results/records/smoke").iterdir()
     record = read_record(path)
-    assert (record["protocol"], record["metrics"], record["seed"]) == ("server", {"AP": 0.25}, 3)
-    assert record["external"] == {"server": "a server", "raw": "mAP: 0.25\n"}
-    assert set(record["files"]) == {"submission", "scores"}
+    assert (record.protocol, record.origin, record.metrics, record.seed) == ("server", "server", {"AP": 0.25}, 3)
+    assert record.server == Server(address="a server", said="mAP: 0.25\n")
+    assert set(record.files) == {"submission", "scores"}
     assert str(tmp_path) not in path.read_text()
     capsys.readouterr()
     assert main(ingest) == 2
     assert capsys.readouterr().err.startswith(f"ifrvis: Remove {path} if these scores shall take its place")
     packed(out, {"results.json": []})
     assert main(ingest) == 2
-    assert "Use a zip that `ifrvis submission mine-s3` wrote" in capsys.readouterr().err
+    assert "Use a zip that `ifrvis submission mask2former-r50-ytvis19-s3` wrote" in capsys.readouterr().err
 
 
 def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsys):
@@ -192,12 +200,12 @@ def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsy
     videos = [VideoPredictions(v.id, 4, 5, v.length, {}, (), ()) for v in VIDEOS]
     write_predictions(run.predictions(inference, "ab" * 32), videos)
     roots, out = ["--results", f"{tmp_path}/results", "--annotation", f"{tmp_path}/valid.json"], tmp_path / "out.zip"
-    assert main(["submission", "mine", *roots, "--out", str(out)]) == 2
+    assert main(["submission", "mask2", *roots, "--out", str(out)]) == 2
     assert "Name one row with --row table/row" in capsys.readouterr().err
-    assert main(["submission", "mine", *roots, "--out", str(out), "--row", "table4/ours-swin-l-clip2-ytvis19"]) == 0
+    assert main(["submission", "mask2", *roots, "--out", str(out), "--row", "table4/ours-swin-l-clip2-ytvis19"]) == 0
     assert "out.zip: 0 tracks" in capsys.readouterr().out
     for name, message in (("ours", "Write --row table/row"), ("table4/ours-swin-l-ytvis19", "under this row are none")):
-        assert main(["submission", "mine", *roots, "--row", name]) == 2
+        assert main(["submission", "mask2", *roots, "--row", name]) == 2
         assert message in capsys.readouterr().err
 
 
@@ -207,8 +215,11 @@ def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsy
         (["submission"], "Give either a run to pack or --check ZIP"),
         (["submission", "absent"], "Name one run"),
         (["submission", "--check", "absent.zip"], "Give --annotation"),
-        (["submission", "mine"], "Give --annotation: the heldout split of smoke19 is no longer what was predicted"),
-        (["ingest", "mine", "--zip", "absent.zip", "--scores", "x"], "the zip absent.zip does not exist"),
+        (
+            ["submission", "mask2"],
+            "Give --annotation: the server split of smoke19 is no longer what was predicted",
+        ),
+        (["ingest", "mask2", "--zip", "absent.zip", "--scores", "x"], "the zip absent.zip does not exist"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_2(run, tmp_path, capsys, monkeypatch, arguments, message):

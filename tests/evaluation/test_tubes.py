@@ -1,3 +1,8 @@
+"""Areas, boxes and overlaps of tubes beside those of their pixels.
+
+Also tests: ifrvis.evaluation.strips.
+"""
+
 import json
 import pickle
 

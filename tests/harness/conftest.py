@@ -10,7 +10,7 @@ from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def make_request(tmp_path):
             tables=(load_table(table),),
             profile=loaded,
             data_root=tmp_path / "data",
-            results=Results(tmp_path / "results"),
+            store=Store(tmp_path / "results"),
             **chosen,
         )
 

@@ -5,10 +5,10 @@ import gzip
 import json
 
 import pytest
+from made_records import record_of
 
 from ifrvis.harness.jobs.queue import submission
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.signatures import eval_signature
 from ifrvis.harness.store.records import publish_record
 
 
@@ -18,25 +18,6 @@ def request_of_server(make_request):
     return dataclasses.replace(request, tables=(request.tables[0].model_copy(update={"protocol": "server"}),))
 
 
-def published(request, training, evaluation):
-    record = {
-        "name": training.name,
-        "profile": "smoke",
-        "train_sig": training.sig,
-        "eval_sig": eval_signature(training.sig, evaluation.inference, "server"),
-        **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
-        "dataset": "smoke19",
-        "protocol": "server",
-        "metrics": {"AP": 0.4},
-        "files": {},
-        "spec": {},
-        "provenance": {},
-        "attempts": [],
-    }
-    path = request.results.record("smoke", training.name, training.sig, record["eval_sig"])
-    assert publish_record(path, record)
-
-
 def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingested(request_of_server):
     plan = make_plan(request_of_server)
     (training,), (evaluation,) = plan.trainings, plan.evaluations
@@ -44,7 +25,7 @@ def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingeste
     assert (asked["protocol"], asked["role"]) == ("server", "server")
     assert plan.to_run == [training]
 
-    run = training.run(request_of_server.results)
+    run = training.run(request_of_server.store)
     path = run.predictions(evaluation.inference, evaluation.split.fingerprint)
     path.parent.mkdir(parents=True)
     path.write_bytes(gzip.compress(json.dumps({}).encode()))
@@ -53,7 +34,7 @@ def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingeste
     assert predicted.rows[0].state == "pending"
     assert "`ifrvis ingest`" in predicted.evaluations[0].problem
 
-    published(request_of_server, training, evaluation)
+    assert publish_record(request_of_server.store, record_of(training, evaluation))
     assert make_plan(request_of_server).rows[0].state == "complete"
 
 

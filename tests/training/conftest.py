@@ -56,7 +56,7 @@ class SmallSplit:
 def split(tmp_path_factory: pytest.TempPathFactory) -> SmallSplit:
     folder = tmp_path_factory.mktemp("set")
     videos = {"pretrain": 0, "train": 4, "dev": 0, "test": 0}
-    parameters = SyntheticParameters(1, videos, height=64, width=80, frames=6, diameter=(16.0, 24.0))
+    parameters = SyntheticParameters(seed=1, videos=videos, height=64, width=80, frames=6, diameter=(16.0, 24.0))
     path = make_split(parameters, "train", folder)
     return SmallSplit(read_annotations(path), folder / "train" / "JPEGImages")
 
@@ -68,7 +68,7 @@ def spec_of() -> Callable[[str], dict[str, Any]]:
     def of_method(method: str) -> dict[str, Any]:
         thin = {"thin": THIN_SEQFORMER if method == "seqformer" else THIN}
         composed = compose(method, "r50", "ytvis19", load_profile("smoke"), thin, num_classes=4)
-        return train_spec(composed, data="0" * 64, init=None, seed=5)
+        return train_spec(composed, data="0" * 64, init=None, seed=5).model_dump()
 
     return of_method
 

@@ -1,4 +1,7 @@
-"""What convert writes and says: right for each source, one file for both methods, refusals with what to do."""
+"""What convert writes and says: right for each source, one file for both methods, refusals with what to do.
+
+Also tests: ifrvis.training.renames.
+"""
 
 import json
 import pickle

@@ -18,7 +18,7 @@ from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import claim
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes
@@ -132,10 +132,24 @@ def test_killed_and_resumed_is_bitwise_the_same(train_together, spec, tmp_path, 
     assert sorted(path.name for path in tmp_path.glob("resumed/*/*.pth")) == ["iter_000012.pth"]
 
 
-def test_workers_change_nothing(train_together, spec):
-    spec["iterations"] = 4
-    weights = [train_together(spec, 2, f"workers{n}", workers=n)[1][0] for n in (0, 1, 2)]
-    assert [largest_difference(weights[0], each) for each in weights] == [0, 0, 0]
+@pytest.mark.parametrize("buffers", ["forward_sync_buffers", "broadcast_buffers"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_torch_is_asked_for_what_it_knows_and_what_the_device_needs(monkeypatch, device, buffers):
+    """Older torch has another name for the buffers, which every process makes for itself."""
+    asked = {}
+
+    def older(module, device_ids=None, broadcast_buffers=True, find_unused_parameters=False):
+        asked.update(devices=device_ids, broadcast_buffers=broadcast_buffers, finds=find_unused_parameters)
+
+    def newer(module, device_ids=None, broadcast_buffers=None, find_unused_parameters=False, forward_sync_buffers=None):
+        assert broadcast_buffers is None
+        asked.update(devices=device_ids, forward_sync_buffers=forward_sync_buffers, finds=find_unused_parameters)
+
+    known = older if buffers == "broadcast_buffers" else newer
+    monkeypatch.setattr("ifrvis.training.processes.DistributedDataParallel", known)
+    here = torch.device(device)
+    Processes(0, 2, here).summing_gradients(torch.nn.Linear(1, 1))
+    assert asked == {"devices": [here] if device == "cuda" else None, buffers: False, "finds": device == "cpu"}
 
 
 def test_the_first_process_tells_the_loss_of_all(run, together, spec):
@@ -226,11 +240,11 @@ def free_port() -> int:
 def test_of_two_workers_the_first_publishes(tmp_path):
     """Both are started as the tasks of one job on a cluster: the same command, another rank."""
     tables, rows, profile = (load_table("table1"),), ("mask2former-r50-ytvis19",), load_profile("smoke")
-    request = Request(tables, profile, rows, 1, data_root=tmp_path / "data", results=Results(tmp_path / "results"))
+    request = Request(tables, profile, rows, 1, data_root=tmp_path / "data", store=Store(tmp_path / "results"))
     pretraining = make_plan(request).trainings[0]
     for role in ("pretrain", "dev"):
         pretraining.dataset.make(role)
-    run = pretraining.run(request.results)
+    run = pretraining.run(request.store)
     run.write_spec(pretraining.spec)
     attempt = claim(run, submission(pretraining, request))
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}

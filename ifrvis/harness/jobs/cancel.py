@@ -11,7 +11,7 @@ from ifrvis.files import read_json
 from ifrvis.harness.jobs.scheduler import Job, cancel_jobs
 from ifrvis.harness.jobs.settle import settle
 from ifrvis.harness.store.attempts import HEARTBEAT_LIMIT_S, Attempt, age_s, claim, latest
-from ifrvis.harness.store.runs import Run
+from ifrvis.harness.store.paths import Run
 
 POLL_S = 0.2
 

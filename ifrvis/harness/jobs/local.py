@@ -55,7 +55,7 @@ class LocalQueue(Queue):
             executor = submitit.LocalExecutor(folder=item.attempt.folder / "submitit")
             executor.update_parameters(timeout_min=TIMEOUT_MIN, stderr_to_stdout=True)
             gpu = self._gpus[item.slot % len(self._gpus)] if self._gpus else ""
-            with job_environment(int(item.training.spec["threads"])), _out_of_the_terminals_reach():
+            with job_environment(item.training.spec.threads), _out_of_the_terminals_reach():
                 item.job = executor.submit(_run_on, gpu, self._run_attempt, str(item.attempt.folder))
 
     def _has_left(self, item: Item) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INHERITED = (
+    "CUDA_DEVICE_ORDER",
     "CUDA_HOME",
     "HOME",
     "LANG",
@@ -21,12 +22,14 @@ INHERITED = (
     "PATH",
     "PYTHONDONTWRITEBYTECODE",
     "PYTHONPATH",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
     "SLURM_CONF",
     "TMPDIR",
     "VIRTUAL_ENV",
     "XDG_CACHE_HOME",
 )
-PREFIXES = ("IFRVIS_", "NCCL_")
+PREFIXES = ("IFRVIS_", "NCCL_", "TORCH_NCCL_")
 ANSWER_LIMIT_S = 20.0  # of nvidia-smi: a driver that hangs is no reason to
 
 

@@ -60,11 +60,11 @@ def verdicts(plan: Plan) -> tuple[list[str], bool]:
 def _verdict(planned: PlannedRow, plan: Plan) -> tuple[str, bool] | None:
     bounds = plan.request.profile.learning
     records = [each.record for each in planned.evaluations.values() if each.record is not None]
-    if bounds is None or not all("0" in record.get("curve", {}) for record in records):
+    if bounds is None or not all("0" in record.curve for record in records):
         return None
-    curves = [sorted(record["curve"].items(), key=lambda point: int(point[0])) for record in records]
+    curves = [sorted(record.curve.items(), key=lambda point: int(point[0])) for record in records]
     before, after = (_mean(curve[place][1] for curve in curves) for place in (0, -1))
-    final = _mean(record["metrics"]["AP"] for record in records)
+    final = _mean(record.metrics["AP"] for record in records)
     watched = f"{100 * before:.1f} with the initial weights, {100 * after:.1f} after training"
     line = f"{planned.row.id}: AP {100 * final:.1f}; on {bounds.videos} watched videos {watched}"
     if bounds.gain is None or bounds.reach is None:

@@ -56,18 +56,19 @@ class Item:
 
 def submission(training: Training, request: Request, handling: Handling = Handling()) -> dict[str, Any]:
     """What a worker is asked for: the evaluations whose records are not there, and where things lie."""
-    init, learning = training.initial_weights(request.results), request.profile.learning
+    init, learning = training.initial_weights(request.store), request.profile.learning
     return {
         "name": training.name,
         "train_sig": training.sig,
         "profile": request.profile.name,
         "off_spec": request.off_spec,
         "data_root": str(request.data_root.resolve()),
-        "results": str(request.results.root.resolve()),
+        "results": str(request.store.root.resolve()),
         "dataset": training.dataset.source,
         "role": training.split.role,
         "init": str(init.resolve()) if init else None,
-        "stills": asdict(training.stills) if training.stills else None,
+        "init_name": training.init_name,
+        "stills": training.stills.model_dump() if training.stills else None,
         "publish_weights": training.is_pretraining,
         "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
         **asdict(handling),
@@ -165,7 +166,7 @@ class Queue(ABC):
             self._start(claimed)
 
     def _newest(self, item: Item) -> Attempt | None:
-        return latest(item.training.run(self._request.results))
+        return latest(item.training.run(self._request.store))
 
     def _job(self, attempt: Attempt | None) -> Job | None:
         """The living job of a cluster behind an attempt, as of the scheduler's last answer."""
@@ -185,7 +186,7 @@ class Queue(ABC):
 
     def _claim(self, item: Item) -> bool:
         """Claim the next attempt of an item; tells whether a job is to be started for it."""
-        run = item.training.run(self._request.results)
+        run = item.training.run(self._request.store)
         run.write_spec(item.training.spec)
         newest = latest(run)
         if newest is not None and newest.number > item.seen and newest.state() != "killed":
@@ -209,7 +210,7 @@ class Queue(ABC):
         item.message = str((item.attempt.ending() or {}).get("message", ""))
         if kind not in (*GOES_ON, OVERTAKEN):
             item.state = "complete" if state == "complete" else "stopped" if state == "stopped" else "failed"
-        elif why := gives_up(item.training.run(self._request.results), since=item.found):
+        elif why := gives_up(item.training.run(self._request.store), since=item.found):
             item.state, item.message = "failed", why
         else:  # ended from outside or overtaken, by whomever it was started: the next attempt goes on
             item.state, item.seen, item.attempt, item.job = "waiting", item.attempt.number, None, None
@@ -217,7 +218,7 @@ class Queue(ABC):
 
 def _newest_ended(training: Training, request: Request) -> int:
     """The number of a training's newest attempt if that has ended; else the one before."""
-    attempt = latest(training.run(request.results))
+    attempt = latest(training.run(request.store))
     if attempt is None:
         return 0
     return attempt.number - attempt.is_alive()

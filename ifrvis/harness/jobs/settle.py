@@ -7,16 +7,16 @@ from typing import Any
 
 from ifrvis.harness.jobs.scheduler import Job, Key, jobs_of, settings
 from ifrvis.harness.store.attempts import Attempt, age_s, names_a_command
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.recovery import kind_of
-from ifrvis.harness.store.runs import Results
 from ifrvis.harness.store.states import GOES_ON
 
 INTENT_LIMIT_S = 120.0  # from slurm.json to the job, where its launcher cannot be seen
 
 
-def array_folder(results: Results, name: str) -> Path:
+def array_folder(store: Store, name: str) -> Path:
     """Where an array's script, its list of attempts and the output of its jobs lie."""
-    return results.root.resolve() / "jobs" / name
+    return store.root.resolve() / "jobs" / name
 
 
 def key_of(place: dict[str, Any]) -> Key:
@@ -87,6 +87,6 @@ def _end(attempt: Attempt, job: Job | None) -> None:
 
 def _last_words(attempt: Attempt, job: Job) -> str:
     """The end of what a job has said outside the attempt's log."""
-    output = array_folder(attempt.run.results, attempt.place()["name"]) / f"{job.id}_0_log.out"
+    output = array_folder(attempt.run.store, attempt.place()["name"]) / f"{job.id}_0_log.out"
     lines = output.read_text(errors="replace").splitlines() if output.is_file() else []
     return f"; it last said: {lines[-1]}" if lines else ""

@@ -79,15 +79,15 @@ class SlurmQueue(Queue):
         self._here = (settings() or {}) if trainings else {}
         if trainings and not self._here:
             raise UserError("Start this where SLURM is, or again later: scontrol is not here, or does not answer.")
-        low = next((each for each in trainings if int(each.spec["threads"]) > cluster.cpus), None)
+        low = next((each for each in trainings if each.spec.threads > cluster.cpus), None)
         if low:
-            raise UserError(f"Raise 'cpus' of the cluster to {low.spec['threads']}, the threads of {low.name}.")
+            raise UserError(f"Raise 'cpus' of the cluster to {low.spec.threads}, the threads of {low.name}.")
         for processes in sorted({cluster.processes(each.spec) for each in trainings}):
-            check_accepted(cluster, array_folder(request.results, ""), processes)
+            check_accepted(cluster, array_folder(request.store, ""), processes)
 
     @functools.cached_property
     def _snapshot(self) -> Path:
-        return take_snapshot(self._request.results)
+        return take_snapshot(self._request.store)
 
     def launch(self) -> list[str]:
         """Submit what can be, and return; what was submitted, and what is there already, in lines for people."""
@@ -151,7 +151,7 @@ class SlurmQueue(Queue):
         groups: dict[tuple[int, int, int], list[Item]] = {}
         for item in items:
             spec, before = item.training.spec, self._unfinished_before(item)
-            key = (self.items.index(before) if before else -1, self._cluster.processes(spec), int(spec["threads"]))
+            key = (self.items.index(before) if before else -1, self._cluster.processes(spec), spec.threads)
             groups.setdefault(key, []).append(item)
         most = min(self._cluster.array_limit, int(self._here.get("MaxArraySize", "1001")))
         for key in sorted(groups):
@@ -171,7 +171,7 @@ class SlurmQueue(Queue):
                 raise UserError(f"Start the same command again: {before.training.name} could not be submitted.")
             more["dependency"] = f"afterok:{job}"
         name, spec = f"ifrvis-{uuid.uuid4().hex[:12]}", items[0].training.spec
-        folder, processes = array_folder(self._request.results, name), self._cluster.processes(spec)
+        folder, processes = array_folder(self._request.store, name), self._cluster.processes(spec)
         command = ["-m", "ifrvis.harness.jobs.node", str(folder)]
         attempts = [item.attempt for item in items if item.attempt is not None]
         array = {
@@ -185,7 +185,7 @@ class SlurmQueue(Queue):
         for index, attempt in enumerate(attempts):
             place = {"name": name, "index": index, "cluster": self._here["ClusterName"], "user": os.getuid()}
             write_atomically(attempt.folder / "slurm.json", json.dumps(place))
-        with job_environment(int(spec["threads"])):
+        with job_environment(spec.threads):
             job = submit(folder / "submit.sh")
         self._submitted[job] = len(items)
         for index, item in enumerate(items):

@@ -6,7 +6,6 @@ results/snapshots/<hash>/
 """
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -15,14 +14,14 @@ from pathlib import Path
 
 import ifrvis
 from ifrvis.errors import UserError
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.provenance import COPIED_FROM, provenance
-from ifrvis.harness.store.runs import Results
 from ifrvis.packed import packed
 
 FOLDERS = ("ifrvis", "experiments", "slurm")
 
 
-def take_snapshot(results: Results) -> Path:
+def take_snapshot(store: Store) -> Path:
     """Copy the code, once for each content; the copy's absolute path.
 
     Raises:
@@ -34,7 +33,7 @@ def take_snapshot(results: Results) -> Path:
     for path in files:
         content = (root / path).read_bytes()
         hasher.update(f"{path} {len(content)}\n".encode() + content)
-    target = results.root.resolve() / "snapshots" / hasher.hexdigest()[:12]
+    target = store.root.resolve() / "snapshots" / hasher.hexdigest()[:12]
     if target.is_dir():
         return target
     try:
@@ -43,7 +42,7 @@ def take_snapshot(results: Results) -> Path:
         for path in files:
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / path, temporary / path)
-        (temporary / COPIED_FROM).write_text(json.dumps(provenance()["code"]))
+        (temporary / COPIED_FROM).write_text(provenance().code.model_dump_json())
         temporary.chmod(0o755)
     except OSError as error:
         raise UserError(

@@ -16,8 +16,8 @@ from typing import Any
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, write_atomically
 from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, this_process
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.provenance import environment
-from ifrvis.harness.store.runs import Results
 from ifrvis.harness.store.states import OVERTAKEN
 
 HEARTBEAT_S = 2.0
@@ -64,12 +64,12 @@ def attempt_at(folder: Path) -> Attempt:
     """
     run_folder = folder.resolve().parents[1]
     name, _, digits = run_folder.name.rpartition("-")
-    run = Results(run_folder.parents[1]).run(name, digits)
+    run = Store(run_folder.parents[1]).run(name, digits)
     attempt = Attempt(run, int(folder.name))
     train_sig = attempt.submission().get("train_sig")
     if not isinstance(train_sig, str):
         raise UserError(f"Start the same command again: {folder}/submit.json does not say what is asked for.")
-    return Attempt(Results(run_folder.parents[1]).run(name, train_sig), attempt.number)
+    return Attempt(Store(run_folder.parents[1]).run(name, train_sig), attempt.number)
 
 
 def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:

@@ -12,8 +12,7 @@ from typing import Any
 
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.plan import Plan, Training
-from ifrvis.harness.store.runs import short
-from ifrvis.schema import is_number
+from ifrvis.harness.spec.signatures import TrainSpec
 
 # Backbones of full size: parameters in millions, and the width at which they have so many.
 BACKBONES = {"r50": (24, 64), "r101": (43, 64), "swin-t": (28, 96), "swin-s": (50, 96), "swin-b": (88, 128)}
@@ -23,7 +22,7 @@ CHECKPOINTS = 2  # that stay of a run
 BYTES_A_PARAMETER = 12  # of a checkpoint: the weight and two moments of AdamW
 BYTES_A_MASK, MASKS = 60, 20  # of predictions: both lists together, a frame
 VIDEOS, FRAMES = 400, 30  # of a real held-out split
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, int, int]
 
 
 @dataclass(frozen=True)
@@ -39,20 +38,20 @@ class Cost:
 
 def measure_siblings(plan: Plan) -> None:
     """Note on each training of a plan the hours that its siblings took, and the bytes that it needs."""
-    folders = plan.request.results.run_folders()
-    seen: dict[Key, tuple[list[float], list[int]]] = {}
+    hours, sizes = dict[Key, list[float]](), dict[Key, int]()
     for sig, record in plan.records.one_of_each_training().items():
-        spec = record["spec"].get("train")
-        hours, sizes = seen.setdefault(_key(record["method"], record["backbone"], spec), ([], []))
-        seconds: list[Any] = [each.get("seconds") for each in record["attempts"] if isinstance(each, dict)]
-        if seconds and all(map(is_number, seconds)):
-            hours.append(sum(seconds) / 3600)
-        if short(sig) in folders and not sizes:  # one is enough: equal models make equal checkpoints
-            sizes.append(_bytes_of(folders[short(sig)]))
+        if record.spec is None:
+            continue
+        key = _key(record.method, record.backbone, record.spec.train)
+        folder = plan.request.store.run(record.name, sig).folder
+        if record.attempts and all(each.seconds is not None for each in record.attempts):
+            hours.setdefault(key, []).append(record.hours)
+        if key not in sizes and folder.is_dir():  # one is enough: equal models make equal checkpoints
+            sizes[key] = _bytes_of(folder)
     for training in plan.trainings:
-        hours, sizes = seen.get(_key(training.method, training.backbone, training.spec), ([], []))
-        training.measured_hours = sum(hours) / len(hours) if hours else None
-        training.est_bytes = max(sizes, default=0) or _rough_bytes(training)
+        key = _key(training.method, training.backbone, training.spec)
+        training.measured_hours = sum(hours[key]) / len(hours[key]) if key in hours else None
+        training.est_bytes = sizes.get(key) or _rough_bytes(training)
 
 
 def cost_of(plan: Plan) -> Cost:
@@ -61,7 +60,7 @@ def cost_of(plan: Plan) -> Cost:
     measured = sum(training.measured_hours is not None for training in plan.to_run)
     return Cost(
         bytes=sum(training.est_bytes for training in plan.to_run),
-        free_bytes=_free_bytes(plan.request.results.root),
+        free_bytes=_free_bytes(plan.request.store.root),
         hours=None if None in hours else sum(each for each in hours if each is not None),
         measured=measured,
         estimated=len(hours) - measured,
@@ -77,7 +76,7 @@ def check_disk(plan: Plan) -> None:
     cost = cost_of(plan)
     if cost.bytes > cost.free_bytes:
         raise UserError(
-            f"Free {size_text(cost.bytes - cost.free_bytes)} where {plan.request.results.root} lies (`ifrvis prune` "
+            f"Free {size_text(cost.bytes - cost.free_bytes)} where {plan.request.store.root} lies (`ifrvis prune` "
             f"shows what can go), or choose fewer rows or --seeds: {len(plan.to_run)} trainings need about "
             f"{size_text(cost.bytes)}, the disk has {size_text(cost.free_bytes)}."
         )
@@ -102,10 +101,9 @@ def duration_text(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _key(method: str, backbone: str, spec: Any) -> Key:
-    """What siblings have in common; a record's specification may be anybody's."""
-    known = spec if isinstance(spec, dict) else {}
-    return method, backbone, str(known.get("iterations")), str(known.get("global_batch"))
+def _key(method: str, backbone: str, spec: TrainSpec) -> Key:
+    """What siblings have in common."""
+    return method, backbone, spec.iterations, spec.global_batch
 
 
 def _bytes_of(run: Path) -> int:
@@ -116,14 +114,14 @@ def _bytes_of(run: Path) -> int:
 
 
 def _rough_bytes(training: Training) -> int:
-    model = training.spec["model"]
+    model: dict[str, Any] = training.spec.model
     millions, full_width = BACKBONES.get(training.backbone, (100, 1))
     backbone = model.get("backbone", {})
     width = backbone.get("base_channels", backbone.get("embed_dims", full_width)) / full_width
     head = model["track_head"].get("feat_channels", HEAD_WIDTH) / HEAD_WIDTH
     parameters = 1_000_000 * (millions * width**2 + HEAD_MILLIONS * head**2)
     made = training.dataset.config.synthetic
-    videos, frames = (made["videos"]["test"], made["frames"]) if made else (VIDEOS, FRAMES)
+    videos, frames = (made.videos["test"], made.frames) if made else (VIDEOS, FRAMES)
     predictions = len(training.evaluations) * videos * frames * MASKS * BYTES_A_MASK
     return int(CHECKPOINTS * BYTES_A_PARAMETER * parameters + predictions)
 

@@ -4,19 +4,19 @@ Rows that train the same model with the same seed share the training. Nothing he
 """
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
-from ifrvis.errors import UserError
 from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
+from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.records import Records
-from ifrvis.harness.store.runs import Results, Run
+from ifrvis.harness.store.paths import Run, Store
+from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
-from ifrvis.schema import construct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,31 +24,8 @@ class Request(TableRequest):
     """What is asked for, and where data and results lie."""
 
     data_root: Path
-    results: Results
+    store: Store
     no_shipped_weights: bool = False
-
-
-@dataclass(frozen=True)
-class MixedIn:
-    """Pseudo-videos among the clips: of which stills, and their share."""
-
-    dataset: str
-    ratio: float
-
-    @classmethod
-    def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
-        """What a recipe's `train.stills` says.
-
-        Raises:
-            UserError: If it is neither null nor a dataset with a ratio between 0 and 1.
-        """
-        if given is None:
-            return None
-        mixed = construct(cls, given, "train.stills")
-        if not 0 < mixed.ratio < 1:
-            raise UserError(f"Set the ratio of train.stills between 0 and 1: it is {mixed.ratio:g}.")
-        is_path = mixed.dataset.endswith((".yaml", ".yml"))
-        return replace(mixed, dataset=str(Path(mixed.dataset).resolve())) if is_path else mixed
 
 
 @dataclass
@@ -62,7 +39,7 @@ class Evaluation:
     sig: str | None
     rows: list[str] = field(default_factory=list)
     state: PlanState = "not run"
-    record: dict[str, Any] | None = None
+    record: Record | None = None
     problem: str = ""
 
 
@@ -75,15 +52,16 @@ class Training:
     backbone: str
     dataset: Dataset
     split: Split
-    spec: dict[str, Any]
+    spec: TrainSpec
     sig: str | None
     est_hours: float | None
     init_path: Path | None = None
+    init_name: str | None = None  # what the recipe, or --init, calls it
     rows: list[str] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     state: PlanState = "not run"
     missing: list[str] = field(default_factory=list)  # what to put where, before it can run
-    stills: "MixedIn | None" = None
+    stills: MixedIn | None = None
     after: "Training | None" = None  # the pretraining whose weights this starts from
     shipped: Path | None = None  # its weights come with the program
     measured_hours: float | None = None  # that trainings like this one took
@@ -95,7 +73,7 @@ class Training:
     @property
     def seed(self) -> int:
         """The run's seed."""
-        return int(self.spec["seed"])
+        return self.spec.seed
 
     @property
     def est_gpu_hours(self) -> float | None:
@@ -107,20 +85,20 @@ class Training:
         """Whether other trainings start from its weights."""
         return self.split.role == "pretrain"
 
-    def run(self, results: Results) -> Run:
+    def run(self, store: Store) -> Run:
         """The run that this training is."""
         assert self.sig is not None
-        return results.run(self.name, self.sig)
+        return store.run(self.name, self.sig)
 
-    def has_weights(self, results: Results) -> bool:
+    def has_weights(self, store: Store) -> bool:
         """Whether those that start from its weights, if any do, find them."""
-        return not self.is_pretraining or self.shipped is not None or self.run(results).weights.is_file()
+        return not self.is_pretraining or self.shipped is not None or self.run(store).weights.is_file()
 
-    def initial_weights(self, results: Results) -> Path | None:
+    def initial_weights(self, store: Store) -> Path | None:
         """The file that the training starts from."""
         if self.after is None:
             return self.init_path
-        return self.after.shipped or self.after.run(results).weights
+        return self.after.shipped or self.after.run(store).weights
 
 
 @dataclass
@@ -153,7 +131,7 @@ class Plan:
     @functools.cached_property
     def records(self) -> Records:
         """The records of the profile, each read at most once."""
-        return Records(self.request.results.root / "records" / self.request.profile.name)
+        return Records(self.request.store.records(self.request.profile.name))
 
     @property
     def evaluations(self) -> list[Evaluation]:

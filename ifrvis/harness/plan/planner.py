@@ -6,17 +6,18 @@ from pathlib import Path
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, Training
-from ifrvis.harness.spec.compose import Composed, compose, compose_row, schedule_of
+from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
+from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
 from ifrvis.harness.spec.named_weights import named_weights
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.paths import short
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
-from ifrvis.harness.store.runs import short
 from ifrvis.harness.store.states import PlanState
 
 WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
@@ -99,6 +100,7 @@ class _Builder:
         hours = self.request.profile.est_hours.get(row.backbone)
         training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
         training.stills = stills
+        training.init_name = self.request.init.name if self.request.init else composed.train["init"]
         training.missing = missing_data + missing
         return self.trainings.setdefault(sig or name, training)
 
@@ -135,11 +137,8 @@ class _Builder:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
         if backbone not in self._pretrainings:
             dataset = self._dataset_named(declared.dataset)
-            composed = compose(
-                *("mask2former", backbone, schedule_of(declared.dataset), request.profile),
-                {f"'pretraining' of profile {request.profile.name!r}": declared.set},
-                num_classes=dataset.config.categories,
-            )
+            num_classes = dataset.config.categories
+            composed = compose_pretraining(declared, backbone, request.profile, num_classes=num_classes)
             split = self._split(dataset, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
             name = f"{PRETRAINING}-{backbone}-{dataset.name}"
@@ -187,7 +186,7 @@ def _given_weights(path: Path) -> tuple[Path, str | None, str]:
 
 def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    folders, needed = plan.request.results.run_folders(), set[int]()
+    folders, needed = plan.request.store.run_folders(), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
@@ -198,7 +197,7 @@ def _look_up(plan: Plan) -> None:
             needed.add(id(training.after))
     for training in plan.trainings:
         unfinished = [evaluation for evaluation in training.evaluations if evaluation.state == "not run"]
-        lacking = id(training) in needed and not training.has_weights(plan.request.results)
+        lacking = id(training) in needed and not training.has_weights(plan.request.store)
         if training.shipped or not (unfinished or lacking):
             missing = any(each.state == "data missing" for each in training.evaluations)
             training.state = "data missing" if missing and not training.shipped else "complete"
@@ -219,7 +218,7 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     evaluation.problem = records.problem(train_sig, sig)
     if record is not None:
         evaluation.record = record
-        evaluation.state = "complete" if record["protocol"] == evaluation.protocol else "other protocol"
+        evaluation.state = "complete" if record.protocol == evaluation.protocol else "other protocol"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
@@ -227,7 +226,7 @@ def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
     split = evaluation.split.fingerprint
     if evaluation.protocol != "server" or split is None:
         return False
-    return evaluation.training.run(request.results).predictions(evaluation.inference, split).is_file()
+    return evaluation.training.run(request.store).predictions(evaluation.inference, split).is_file()
 
 
 def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> PlanState:
@@ -237,7 +236,7 @@ def _unfinished_state(training: Training, request: Request, folders: dict[str, P
         training.waits_for = f"{training.after.name}, which it starts from, failed"
         return "failed"
     if short(training.sig) in folders:
-        run = training.run(request.results)
+        run = training.run(request.store)
         training.attempt, training.waits_for = latest(run), why_blocked(run)
         match training.attempt and training.attempt.state():
             case "pending" | "running" as alive:

@@ -10,6 +10,18 @@ from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.states import LIVE, PlanState
 
 
+def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
+    """The scale, why it, and how much there is to do: on this machine, `jobs` at once, or on a cluster, all at once."""
+    profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
+    line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
+    line += f" on cluster {cluster}" * bool(cluster)
+    if to_run and hours is not None:
+        rounds = 1 if cluster else -(-len(to_run) // jobs)
+        at_once = "each" if cluster else f"with {jobs} at once"
+        line += f", about {duration_text(hours * rounds / len(to_run) * 3600)} {at_once} (an estimate)"
+    return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
+
+
 def plan_lines(plan: Plan) -> list[str]:
     """A line a row: how many seeds are there, its state, and why it cannot run where it cannot."""
     lines = []

@@ -3,45 +3,50 @@
 A signature is the SHA-256 of canonical JSON. Paths, workers, jobs, cluster and code are not part of it.
 """
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.compose import Composed
+from ifrvis.schema import Model
 
 SCORING_VERSION = 2  # raised when the same predictions would be scored differently
-TRAIN_KEYS = (
-    "model",
-    "data",
-    "pipeline",
-    "sampler",
-    "optimizer",
-    "schedule",
-    "iterations",
-    "global_batch",
-    "precision",
-    "threads",
-    "init",
-    "seed",
-)
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: int) -> dict[str, Any]:
-    """Everything that decides the weights: the keys of `TRAIN_KEYS` and no others.
+class TrainSpec(Model):
+    """Everything that decides the weights, and nothing else.
 
-    Args:
-        composed: A row's recipe after composition.
+    Attributes:
         data: Fingerprint of the training split; None where the data are missing.
         init: SHA-256 of the initial weights or the `train_sig` of a pretraining; None for a random start.
         seed: The run's seed.
     """
+
+    model: dict[str, Any]
+    data: Sha256 | None
+    pipeline: dict[str, Any]
+    sampler: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    iterations: int
+    global_batch: int
+    precision: str
+    threads: int
+    init: Sha256 | None
+    seed: int
+
+
+def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: int) -> TrainSpec:
+    """What a row trains with one seed."""
     values = {**composed.train, "model": composed.model, "data": data, "init": init, "seed": seed}
-    return {key: values[key] for key in TRAIN_KEYS}
+    return TrainSpec(**{key: values[key] for key in TrainSpec.model_fields})
 
 
-def train_signature(spec: dict[str, Any]) -> str:
+def train_signature(spec: TrainSpec) -> str:
     """Identity of a training: 64 hex digits."""
-    assert set(spec) == set(TRAIN_KEYS)
-    return _signature(spec)
+    return _signature(dict(spec))
 
 
 def predictions_signature(train_sig: str, inference: dict[str, Any], split: str) -> str:

@@ -28,7 +28,7 @@ from typing import Any
 
 from ifrvis.errors import UserError, printable
 from ifrvis.files import canonical_json, publish_once, read_json, write_atomically
-from ifrvis.harness.store.runs import Run
+from ifrvis.harness.store.paths import Run
 from ifrvis.harness.store.states import ENDINGS, LIVE, STOPS, AttemptState, EndState
 from ifrvis.schema import is_number
 

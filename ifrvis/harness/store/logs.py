@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ifrvis.errors import UserError, printable
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
-from ifrvis.harness.store.runs import Run
+from ifrvis.harness.store.paths import Run
 
 POLL_S = 0.5
 

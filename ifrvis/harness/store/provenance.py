@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis import __version__
-from ifrvis.files import read_json, sha256_bytes
+from ifrvis.files import sha256_bytes
+from ifrvis.schema import Model, read_model
 
 COPIED_FROM = "code.json"  # in a copy of the code: what `_code` said of the original
 
@@ -17,31 +18,56 @@ PACKAGES = ("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy
 ALLOWED_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE")
 
 
-def provenance() -> dict[str, Any]:
-    """Commit, hash of uncommitted changes, versions and hardware."""
-    return {"code": _code(), "versions": _versions(), "hardware": _hardware()}
+class Code(Model):
+    """The state of the code: version, commit, and a hash of what was not committed."""
+
+    version: str
+    commit: str | None = None
+    uncommitted: str | None = None
+
+
+class Hardware(Model):
+    """The machine, by what its numbers may depend on."""
+
+    machine: str
+    processor: str
+    cores: int | None
+    system: str
+
+
+class Provenance(Model):
+    """Code, versions of the packages behind it (null: not installed), and hardware."""
+
+    code: Code
+    versions: dict[str, str | None]
+    hardware: Hardware
+
+
+def provenance() -> Provenance:
+    """What this process runs, and on what."""
+    return Provenance(code=_code(), versions=_versions(), hardware=_hardware())
 
 
 def environment() -> dict[str, Any]:
     """The machine as `env.json` keeps it: an allow-list, so that no secret of the environment is ever written."""
     variables = {name: os.environ[name] for name in ALLOWED_VARIABLES if name in os.environ}
-    return {**provenance(), "variables": variables}
+    return {**provenance().model_dump(), "variables": variables}
 
 
-def _code() -> dict[str, Any]:
+def _code() -> Code:
     """The commit of the checkout that this package lies in; without one, the version alone."""
     folder = Path(__file__).resolve().parents[3]
     if (folder / COPIED_FROM).is_file():
-        return dict(read_json(folder / COPIED_FROM, "where a copy of the code comes from"))
+        return read_model(Code, folder / COPIED_FROM, "where a copy of the code comes from")
     commit = _git(folder, "rev-parse", "HEAD") if (folder / ".git").exists() else None
     if commit is None:
-        return {"version": __version__, "commit": None, "uncommitted": None}
+        return Code(version=__version__)
     tracked = _git(folder, "diff", "HEAD", "--", "ifrvis", "experiments") or ""
     added = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "ifrvis", "experiments") or ""
     contents = [(folder / name).read_bytes() for name in added.splitlines() if (folder / name).is_file()]
     changes = b"\0".join([tracked.encode(), added.encode(), *contents])
     uncommitted = sha256_bytes(changes) if tracked or added else None
-    return {"version": __version__, "commit": commit.strip(), "uncommitted": uncommitted}
+    return Code(version=__version__, commit=commit.strip(), uncommitted=uncommitted)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -62,10 +88,10 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _hardware() -> dict[str, Any]:
+def _hardware() -> Hardware:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return {"machine": platform.machine(), "processor": model, "cores": os.cpu_count(), "system": sys.platform}
+    return Hardware(machine=platform.machine(), processor=model, cores=os.cpu_count(), system=sys.platform)

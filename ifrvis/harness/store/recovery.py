@@ -9,7 +9,7 @@ starts it until somebody has looked and asks for `retry`.
 from itertools import takewhile
 
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
-from ifrvis.harness.store.runs import Run
+from ifrvis.harness.store.paths import Run
 from ifrvis.harness.store.states import FAULTS, GOES_ON
 
 SETBACK_LIMIT = 3

@@ -10,17 +10,25 @@ from ifrvis.harness.jobs.machine import default_jobs, gpus, num_cores
 from ifrvis.harness.plan.cost import cost_of, size_text
 from ifrvis.harness.plan.plan import Plan
 
-# In a process of its own: operators that do not fit this torch can end the process that imports them.
+# In a process of its own: operators that do not fit this torch can end the process that imports them. What is compiled
+# for a CPU imports beside a GPU as well, so attention has to run on the device that training would take.
 PROBE = """
 import json
 said = {}
 try:
     import torch
     said = {"torch": torch.__version__, "cuda": torch.cuda.is_available()}
+    import mmdet.datasets
     from mmcv.ops import MultiScaleDeformableAttention
-    from mmcv.utils import ext_loader
-    ext_loader.load_ext("_ext", ["ms_deform_attn_forward"])
-    said["operators"] = True
+    device = torch.device("cuda" if said["cuda"] else "cpu")
+    attention = MultiScaleDeformableAttention(32, num_levels=1, num_heads=4, batch_first=True).to(device)
+    memory = torch.rand(1, 16, 32, device=device, requires_grad=True)
+    shapes, start = torch.tensor([[4, 4]], device=device), torch.tensor([0], device=device)
+    points = torch.rand(1, 16, 1, 2, device=device)
+    out = attention(memory, value=memory, reference_points=points, spatial_shapes=shapes, level_start_index=start)
+    out.sum().backward()
+    assert out.isfinite().all() and memory.grad.isfinite().all(), "attention gives no finite numbers"
+    said["attention"] = torch.cuda.get_device_name(device) if said["cuda"] else "cpu"
 except Exception as error:
     said["error"] = f"{type(error).__name__}: {error}"
 print(json.dumps(said))
@@ -40,11 +48,12 @@ class Check:
 
 def examine(plan: Plan) -> list[Check]:
     """Look at all that the runs of a plan need."""
-    said = _probe()
+    said = probe_host()
     return [_python(), *_host(said), _cuda(plan, said), _threads(plan), _disk(plan), _data(plan), _weights(plan)]
 
 
-def _probe() -> dict[str, Any]:
+def probe_host() -> dict[str, Any]:
+    """What a process that imports torch and the host, and runs attention, says: `error` if it could not."""
     try:
         done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_LIMIT_S)
         said = json.loads(done.stdout.splitlines()[-1])
@@ -64,14 +73,15 @@ def _python() -> Check:
 
 def _host(said: dict[str, Any]) -> list[Check]:
     error = str(said.get("error", "")).splitlines()[:1]
-    torch, operators = said.get("torch"), said.get("operators", False)
+    torch, device = said.get("torch"), said.get("attention")
+    runs = "not needed on a CPU" if device == "cpu" else f"attention runs on {device}"
     return [
         _check("torch", torch is not None, torch or "".join(error), "Run `make setup`, which installs it."),
         _check(
             "mmcv's operators",
-            operators,
-            "compiled for this torch" if operators else "".join(error),
-            "Run `make setup`, which compiles them once per machine; it needs a C++ compiler.",
+            device is not None,
+            runs if device is not None else "".join(error),
+            "Delete .venv/.ready and run `make setup` here, or elsewhere with TORCH_CUDA_ARCH_LIST=9.0 (for an H100).",
         ),
     ]
 
@@ -86,7 +96,7 @@ def _cuda(plan: Plan, said: dict[str, Any]) -> Check:
 
 
 def _threads(plan: Plan) -> Check:
-    threads = max((int(each.spec["threads"]) for each in plan.trainings), default=1)
+    threads = max((each.spec.threads for each in plan.trainings), default=1)
     found = f"{num_cores()} cores, {threads} threads a run, {default_jobs(threads)} runs at once"
     if threads <= num_cores():
         return Check("threads", "ok", found)
@@ -107,7 +117,7 @@ def _data(plan: Plan) -> Check:
 
 
 def _weights(plan: Plan) -> Check:
-    wanting = {each.init_path for each in plan.trainings if each.init_path is not None and each.spec["init"] is None}
+    wanting = {each.init_path for each in plan.trainings if each.init_path is not None and each.spec.init is None}
     missing = sorted(map(str, wanting))
     found = (
         f"{len(missing)} files are not here, or are not what recipes name"

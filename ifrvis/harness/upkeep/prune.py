@@ -10,36 +10,47 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Plan
+from ifrvis.harness.plan.plan import Plan, Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.spec.tables import load_tables
 from ifrvis.harness.store.attempts import latest
+from ifrvis.harness.store.paths import Run, Store, short
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import kind_of
-from ifrvis.harness.store.runs import Results, Run, short
 from ifrvis.harness.store.states import GOES_ON
+from ifrvis.packed import packed_names
 
 
-def prunable(results: Results, plans: Iterable[Plan], named: Iterable[Run] = ()) -> list[Path]:
+def known_plans(data_root: Path, store: Store) -> list[Plan]:
+    """The plans of all packed tables, under every packed profile."""
+    tables = tuple(load_tables(["all"]))
+    profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
+    return [make_plan(Request(tables, profile, data_root=data_root, store=store)) for profile in profiles]
+
+
+def prunable(store: Store, plans: Iterable[Plan], named: Iterable[Run] = ()) -> list[Path]:
     """The files and folders that can go.
 
     Args:
-        results: The folder of all results.
+        store: The folder of all results.
         plans: Those of all known tables under every profile.
         named: Runs that were asked for, complete or not.
     """
     done: dict[str, bool] = {}
     for training in (each for plan in plans for each in plan.trainings if each.sig is not None):
-        digits, complete = short(training.sig or ""), training.state == "complete" and training.has_weights(results)
+        digits, complete = short(training.sig or ""), training.state == "complete" and training.has_weights(store)
         done[digits] = complete and done.get(digits, True)
     asked = {run.folder for run in named}
-    kept = _predictions_of_records(results)
+    kept = _predictions_of_records(store)
     found: list[Path] = []
-    for digits, folder in sorted(results.run_folders().items()):
-        newest = latest(results.run(folder.name.rpartition("-")[0], digits))
+    for digits, folder in sorted(store.run_folders().items()):
+        newest = latest(store.run(folder.name.rpartition("-")[0], digits))
         if (folder in asked or done.get(digits)) and newest is not None and not newest.is_alive():
             found += sorted(folder.glob("attempts/*/checkpoints/*"))
             predictions = sorted(folder.glob("predictions/*/predictions.json.gz"))
             found += [path for path in predictions if sha256_file(path) not in kept]
-    return found + _left_by_jobs(results)
+    return found + _left_by_jobs(store)
 
 
 def size_of(path: Path) -> int:
@@ -58,17 +69,17 @@ def remove(paths: Iterable[Path]) -> None:
             path.parent.rmdir()
 
 
-def _predictions_of_records(results: Results) -> set[str]:
+def _predictions_of_records(store: Store) -> set[str]:
     """SHA-256 of all predictions that any record was made from."""
-    folder = results.root / "records"
+    folder = store.root / "records"
     records = [each for profile in sorted(folder.glob("*")) for each in Records(profile).all_verified()]
-    return {str(record["files"].get("predictions")) for record in records}
+    return {record.files["predictions"] for record in records if "predictions" in record.files}
 
 
-def _left_by_jobs(results: Results) -> list[Path]:
+def _left_by_jobs(store: Store) -> list[Path]:
     """Copies of the code and scripts of arrays, unless a job of a cluster lives or may be requeued."""
-    runs = [results.run(path.name.rpartition("-")[0], digits) for digits, path in results.run_folders().items()]
+    runs = [store.run(path.name.rpartition("-")[0], digits) for digits, path in store.run_folders().items()]
     newest = [each for each in map(latest, runs) if each is not None and each.place()]
     if any(each.is_alive() or kind_of(each) in GOES_ON for each in newest):
         return []
-    return sorted(path for folder in ("jobs", "snapshots") for path in (results.root / folder).glob("*"))
+    return sorted(path for folder in ("jobs", "snapshots") for path in (store.root / folder).glob("*"))

@@ -1,15 +1,16 @@
 """Records for a new scoring version, from predictions that were kept: no training, no torch."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.evaluation.scores import scores_of_file
+from ifrvis.evaluation.scores import Scores
+from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan
-from ifrvis.harness.spec.signatures import SCORING_VERSION
+from ifrvis.harness.spec import signatures
 from ifrvis.harness.store.provenance import provenance
-from ifrvis.harness.store.records import Records, publish_record
+from ifrvis.harness.store.records import Record, Records, ScoredAgain, publish_record
 
 
 @dataclass(frozen=True)
@@ -36,35 +37,30 @@ def rescore(plan: Plan, *, jobs: int = 1) -> list[Rescored]:
 
 
 def _rescore(evaluation: Evaluation, plan: Plan, records: Records, jobs: int) -> Rescored:
-    training, split, results = evaluation.training, evaluation.split, plan.request.results
+    training, split, store = evaluation.training, evaluation.split, plan.request.store
     if evaluation.state == "complete":
         return Rescored(training.name, "was there")
     older = _older_record(evaluation, records)
     if older is None or training.sig is None or split.fingerprint is None or evaluation.sig is None:
         return Rescored(training.name, "not kept")
-    path = training.run(results).predictions(evaluation.inference, split.fingerprint)
+    path = training.run(store).predictions(evaluation.inference, split.fingerprint)
     if not path.is_file():
         return Rescored(training.name, "not kept")
-    if sha256_file(path) != older["files"].get("predictions"):
+    if sha256_file(path) != older.files.get("predictions"):
         raise UserError(f"Remove {path} and run the row again: it is not what its record was made from.")
-    annotations = split.read()
-    record: dict[str, Any] = {
-        **older,
-        **scores_of_file(annotations, path, jobs=jobs),
-        "eval_sig": evaluation.sig,
-        "scoring": SCORING_VERSION,
-        "rescored": {"from": older["eval_sig"], "provenance": provenance()},
-    }
-    publish_record(results.record(plan.request.profile.name, training.name, training.sig, evaluation.sig), record)
+    scores = scores_of_file(split.read(), path, jobs=jobs)
+    changed = {name: getattr(scores, name) for name in Scores.model_fields}
+    changed |= {"eval_sig": evaluation.sig, "scoring": signatures.SCORING_VERSION}
+    changed |= {"rescored": ScoredAgain(of=older.eval_sig, provenance=provenance())}
+    publish_record(store, older.model_copy(update=changed))
     return Rescored(training.name, "scored")
 
 
-def _older_record(evaluation: Evaluation, records: Records) -> dict[str, Any] | None:
+def _older_record(evaluation: Evaluation, records: Records) -> Record | None:
     """The record of the same predictions with the highest other scoring version."""
     found = [
         record
         for record in records.of_training(evaluation.training.sig or "")
-        if record.get("inference") == evaluation.inference
-        and record["provenance"].get("data", {}).get("evaluation") == evaluation.split.fingerprint
+        if record.inference == evaluation.inference and record.data.evaluation == evaluation.split.fingerprint
     ]
-    return max(found, key=lambda record: record.get("scoring", 0), default=None)
+    return max(found, key=lambda record: record.scoring, default=None)

@@ -42,14 +42,14 @@ def launch():
 
 
 def runs_of(request):
-    return [each.run(request.results) for each in make_plan(request).trainings]
+    return [each.run(request.store) for each in make_plan(request).trainings]
 
 
 @pytest.mark.parametrize("now", [False, True])
 def test_a_cancelled_run_stops_and_neither_goes_on_by_itself_nor_fails(make_request, fake, launch, states, capsys, now):
     fake(slow_s=0.2)
     request = make_request(num_seeds=1, overrides={"train.iterations": 60})
-    arguments = ["cancel", "mask2former-r50", "--results", str(request.results.root), *["--now"] * now]
+    arguments = ["cancel", "mask2former-r50", "--results", str(request.store.root), *["--now"] * now]
     assert launch(request, 2, lambda: main(arguments)) == ["stopped"]
     (run,) = runs_of(request)
     assert latest(run).ending()["kind"] == "cancelled"
@@ -90,7 +90,7 @@ def test_retry_by_run_and_by_kind(make_request, fake, launch, states, capsys):
     fake(fail=[0, 1], error="MemoryError")
     request = make_request()
     launch(request, jobs=2)
-    results = ["--results", str(request.results.root)]
+    results = ["--results", str(request.store.root)]
     assert main(["retry", "mask2former", "--kind", "nan", *results]) == 0
     assert states(request) == ["failed", "failed"]
     assert main(["retry", "mask2former-r50-ytvis19-s1", *results]) == 0
@@ -107,7 +107,7 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
     with pytest.raises(UserError, match="has no log yet"):
         last_lines(run, 5)
     first.log.write_text("one\ntwo\nthree\n")
-    lines = follow_log(run.results.one_run_named("mask2former"), 2)
+    lines = follow_log(run.store.one_run_named("mask2former"), 2)
     assert [next(lines), next(lines)] == ["two", "three"]
 
     def go_on():
@@ -140,15 +140,15 @@ def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_re
             assert first.state() == "killed"
             assert launch(request) == ["complete"]
             count = (first.checkpoints / "count").read_text()
-            (record,) = request.results.root.glob("records/*/*")
-            digest = read_record(record)["digest"]
+            (record,) = request.store.root.glob("records/*/*")
+            digest = read_record(record).digest
         finally:
             os.kill(pid, signal.SIGCONT)
         while first.ending() is None:
             time.sleep(0.05)
         assert first.ending()["kind"] == "overtaken"
         assert (first.checkpoints / "count").read_text() == count
-        assert read_record(record)["digest"] == digest
+        assert read_record(record).digest == digest
         return Path(record)
 
     assert launch(request, 2, freeze_and_overtake) == ["complete"]

@@ -92,7 +92,7 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint_in_the_same_launch(mak
 
     assert launch(request, on_poll=kill_once)[0]
     assert states(request) == ["complete"]
-    first, second = attempts_of(make_plan(request).trainings[0].run(request.results))
+    first, second = attempts_of(make_plan(request).trainings[0].run(request.store))
     assert first.ending()["reason"] == first.ending()["kind"] == "killed"
     counts = [int((each.checkpoints / "count").read_text()) for each in (first, second)]
     assert 3 - 1 <= counts[0] < counts[1] == 16
@@ -113,7 +113,7 @@ def test_a_worker_outlives_what_submitit_watches_it_with(make_request, fake, sta
     assert launch(request, on_poll=kill_once)[0]
     assert killed
     assert states(request) == ["complete"]
-    assert len(attempts_of(make_plan(request).trainings[0].run(request.results))) == 1
+    assert len(attempts_of(make_plan(request).trainings[0].run(request.store))) == 1
 
 
 def test_interrupting_stops_at_a_safe_point_and_the_next_launch_goes_on(make_request, fake, states):
@@ -128,7 +128,7 @@ def test_interrupting_stops_at_a_safe_point_and_the_next_launch_goes_on(make_req
     with pytest.raises(KeyboardInterrupt):
         launch(request, on_poll=_once(interrupt))
     assert time.monotonic() - started < 15
-    attempt = latest(make_plan(request).trainings[0].run(request.results))
+    attempt = latest(make_plan(request).trainings[0].run(request.store))
     assert attempt.state() == "stopped"
     assert int((attempt.checkpoints / "count").read_text()) < 20
     fake()
@@ -150,9 +150,15 @@ def _once(callback):
     return call
 
 
+PASSED_TO_TORCH = ("CUDA_DEVICE_ORDER", "PYTORCH_CUDA_ALLOC_CONF", "TORCH_NCCL_ASYNC_ERROR_HANDLING", "NCCL_DEBUG")
+
+
 def test_jobs_inherit_named_variables_only(make_request, fake, tmp_path, monkeypatch):
     secret, environments = "s3cr3t-of-the-shell", []
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    passed = [f"{name}=7".encode() for name in PASSED_TO_TORCH]
+    for name in PASSED_TO_TORCH:
+        monkeypatch.setenv(name, "7")
     fake(slow_s=0.3)
 
     def look(items):
@@ -163,6 +169,7 @@ def test_jobs_inherit_named_variables_only(make_request, fake, tmp_path, monkeyp
 
     assert launch(make_request(num_seeds=1), jobs=1, on_poll=look)[0]
     assert any(b"IFRVIS_FAKE=" in each for each in environments)
+    assert any(set(passed) <= set(each.split(b"\0")) for each in environments)
     assert not any(secret.encode() in each for each in environments)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"env.json", "submit.json", "spec.json", "exit.json"} <= {path.name for path in written}

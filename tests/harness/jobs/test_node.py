@@ -14,13 +14,13 @@ from ifrvis.harness.jobs.scheduler import Job
 from ifrvis.harness.jobs.settle import settle as settled
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import claim, latest
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.recovery import kind_of
-from ifrvis.harness.store.runs import Results
 
 
 @pytest.fixture
 def run(tmp_path):
-    return Results(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
+    return Store(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
 
 
 def submitted(run, name="ifrvis-1"):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from made_records import made_record
 
 from ifrvis.harness.jobs.outcome import failure_lines, verdicts
 from ifrvis.harness.jobs.queue import Item
@@ -22,7 +23,7 @@ def judged(make_request):
         )
         (evaluation,) = plan.evaluations
         evaluation.state = "complete"
-        evaluation.record = {"metrics": {"AP": final}, "curve": {"10": last, "0": start, "5": 0.9}}
+        evaluation.record = made_record({"AP": final}, curve={"10": last, "0": start, "5": 0.9})
         return verdicts(plan)
 
     return make
@@ -49,7 +50,7 @@ def test_without_bounds_nothing_is_judged(judged):
 def test_a_failure_ends_with_its_log_and_the_cure(make_request):
     request = make_request(num_seeds=1)
     (training,) = make_plan(request).trainings
-    attempt = claim(training.run(request.results), {})
+    attempt = claim(training.run(request.store), {})
     attempt.log.write_text("".join(f"line {i}\n" for i in range(50)))
     attempt.end("failed", kind="memory", message="out of memory")
     lines = failure_lines([Item(training, "failed", attempt, message="out of memory")])

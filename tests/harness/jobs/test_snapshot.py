@@ -8,13 +8,13 @@ from pathlib import Path
 import ifrvis
 from ifrvis.harness.jobs import snapshot
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 from ifrvis.packed import packed
 
 
 def test_a_copy_runs_by_itself_and_knows_its_commit(tmp_path):
-    copy = take_snapshot(Results(tmp_path))
-    assert take_snapshot(Results(tmp_path)) == copy
+    copy = take_snapshot(Store(tmp_path))
+    assert take_snapshot(Store(tmp_path)) == copy
     assert [each.name for each in copy.parent.iterdir()] == [copy.name]
     code = (
         "import json, ifrvis, ifrvis.harness.spec.tables as t, ifrvis.harness.store.provenance as p;"
@@ -29,12 +29,12 @@ def test_a_copy_runs_by_itself_and_knows_its_commit(tmp_path):
 
 
 def test_a_change_of_the_code_is_another_copy(tmp_path, monkeypatch):
-    first = take_snapshot(Results(tmp_path))
+    first = take_snapshot(Store(tmp_path))
     monkeypatch.setattr(ifrvis, "__file__", str(first / "ifrvis" / "__init__.py"))
     monkeypatch.setattr(snapshot, "packed", lambda *parts: first.joinpath(*parts))
-    assert take_snapshot(Results(tmp_path / "other")).name == first.name
+    assert take_snapshot(Store(tmp_path / "other")).name == first.name
     (first / "ifrvis" / "errors.py").write_text("changed = 1\n")
-    assert take_snapshot(Results(tmp_path / "other")).name != first.name
+    assert take_snapshot(Store(tmp_path / "other")).name != first.name
 
 
 def test_what_belongs_to_the_code_is_found_in_the_copy_and_all_else_where_it_is(tmp_path):

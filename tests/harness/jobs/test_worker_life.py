@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from made_records import made_record, made_run
 
 from ifrvis.harness.store.attempts import (
     HEARTBEAT_LIMIT_S,
@@ -26,9 +27,9 @@ from ifrvis.harness.store.attempts import (
     machine,
     process_start,
 )
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import publish_record, read_record
 from ifrvis.harness.store.recovery import ask_for_retry, why_blocked
-from ifrvis.harness.store.runs import Results
 
 TOTAL = 3
 
@@ -55,7 +56,7 @@ class Worker:
             (self.attempt.checkpoints / "count").write_text(str(count))
             yield
         self.attempt.check_fence()
-        publish_record(record_path(self.run), record(self.run, self.attempt.number))
+        publish_record(self.run.store, record(self.run, self.attempt.number))
         yield
         self.attempt.end("complete")
 
@@ -65,13 +66,11 @@ def counted(run):
 
 
 def record_path(run):
-    return run.results.record("fake", run.name, run.train_sig, "b" * 64)
+    return run.store.records("mini") / record(run, 0).file_name
 
 
 def record(run, number):
-    texts = dict.fromkeys(("method", "backbone", "dataset", "protocol"), "x")
-    head = {"name": run.name, "profile": "fake", "train_sig": run.train_sig, "eval_sig": "b" * 64, "seed": 0, **texts}
-    return {**head, "metrics": {"AP": 0.5}, "files": {}, "spec": {}, "provenance": {"by": number}, "attempts": []}
+    return made_record(peak_memory_bytes=number)
 
 
 class Lives(RuleBasedStateMachine):
@@ -80,7 +79,7 @@ class Lives(RuleBasedStateMachine):
         self.patch = mock.patch("os.fsync")  # nothing here outlives the power, and it takes most of the time
         self.patch.start()
         self.folder = Path(tempfile.mkdtemp())
-        self.run = Results(self.folder).run("x-s0", "a" * 64)
+        self.run = made_run(Store(self.folder))
         self.workers, self.most, self.published = [], 0, None
 
     def lives(self):
@@ -156,7 +155,7 @@ class Lives(RuleBasedStateMachine):
         assert counted(self.run) >= self.most
         self.most = counted(self.run)
         if record_path(self.run).exists():
-            digest = read_record(record_path(self.run))["digest"]
+            digest = read_record(record_path(self.run)).digest
             assert self.published in (None, digest)
             self.published = digest
 
@@ -170,7 +169,7 @@ class Lives(RuleBasedStateMachine):
             for _ in (worker := Worker(self.run, claim(self.run, {}))).steps:
                 self.one_claim_and_nothing_undone()
             assert worker.attempt.state() == "complete"
-        assert read_record(record_path(self.run))["metrics"] == {"AP": 0.5}
+        assert read_record(record_path(self.run)).metrics == {"AP": 0.5}
         assert counted(self.run) == TOTAL
         shutil.rmtree(self.folder)
         self.patch.stop()
@@ -182,12 +181,12 @@ TestLives.settings = settings(max_examples=40, stateful_step_count=25, deadline=
 
 def test_a_worker_between_its_fence_and_its_record_changes_no_record(tmp_path):
     """It looked at its fence, slept, was overtaken, and wakes up: the record that is there stays."""
-    run = Results(tmp_path).run("x-s0", "a" * 64)
+    run = made_run(Store(tmp_path))
     first = claim(run, {})
     first.check_fence()
     first.end("stopped")
-    publish_record(record_path(run), record(run, claim(run, {}).number))
-    assert not publish_record(record_path(run), record(run, first.number))
-    assert read_record(record_path(run))["provenance"] == {"by": 2}
+    publish_record(run.store, record(run, claim(run, {}).number))
+    assert not publish_record(run.store, record(run, first.number))
+    assert read_record(record_path(run)).peak_memory_bytes == 2
     with pytest.raises(StaleAttemptError):
         first.check_fence()

@@ -45,7 +45,7 @@ def test_rows_that_start_from_one_pretraining_share_it_and_know_its_identity(mak
     request = make_request(pretraining=True, rows=("mask2former-r50-ytvis19", "mask2former-swin-t-ytvis19"))
     trainings = make_plan(request).trainings
     assert [each.name for each in trainings[:2]] == ["pretraining-r50-smoke19", "pretraining-swin-t-smoke19"]
-    assert [each.spec["init"] for each in trainings[2:]] == [trainings[0].sig] * 2 + [trainings[1].sig] * 2
+    assert [each.spec.init for each in trainings[2:]] == [trainings[0].sig] * 2 + [trainings[1].sig] * 2
     assert trainings[0].rows == ["table1/mask2former-r50-ytvis19"]
     shown = make_plan(request).as_json()["trainings"]
     assert shown[2]["after"] == [trainings[0].sig]

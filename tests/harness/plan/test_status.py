@@ -24,14 +24,14 @@ SMOKE = ["table1", "--profile", "smoke", "--rows", "mask2former-r50-ytvis19", "-
 )
 def test_a_last_attempt_that_died_says_why(make_request, ending, line):
     request = make_request(num_seeds=1)
-    attempt = claim(make_plan(request).trainings[0].run(request.results), {})
+    attempt = claim(make_plan(request).trainings[0].run(request.store), {})
     attempt.end(ending[0], kind=ending[1], message=ending[2])
     assert status_lines(make_plan(request))[0].endswith(line)
 
 
 def test_one_that_was_killed_with_its_launcher_says_that_much(make_request):
     request = make_request(num_seeds=1)
-    attempt = claim(make_plan(request).trainings[0].run(request.results), {})
+    attempt = claim(make_plan(request).trainings[0].run(request.store), {})
     (attempt.folder / "job.json").write_text(json.dumps(this_process() | {"started": "0"}))
     assert status_lines(make_plan(request))[0].endswith("pending         attempt 1 was killed: it left no word")
 
@@ -52,6 +52,6 @@ def test_watching_ends_when_nothing_runs_or_may_begin(make_request, monkeypatch,
         plans[-1].trainings[0].state = "running" if len(plans) < 3 else "not run"
         return plans[-1]
 
-    monkeypatch.setattr("ifrvis.commands.experiment.planned", planned)
+    monkeypatch.setattr("ifrvis.harness.jobs.launch.make_plan", planned)
     assert main(["status", *SMOKE, "--watch", "0.01"]) == 0
     assert len(plans) == 4  # twice quiet: a queue may be between two runs

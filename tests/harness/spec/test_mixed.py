@@ -43,7 +43,7 @@ def test_stills_change_the_identity_by_their_content_and_ratio_alone(make_reques
     def planned(**given):
         overrides = {"train.stills": {"dataset": stills, "ratio": 0.5, **given}} if given else {}
         (training,) = make_plan(make_request(num_seeds=1, overrides=overrides)).trainings
-        return training.sig, training.spec
+        return training.sig, training.spec.model_dump()
 
     (off, plain), (half, mixed), (more, _) = planned(), planned(ratio=0.5), planned(ratio=0.75)
     assert len({off, half, more}) == 3
@@ -62,7 +62,7 @@ def test_what_is_wrong_with_stills_is_said(make_request, stills, tmp_path):
         return make_plan(make_request(overrides={"train.stills": {"dataset": dataset, "ratio": ratio}}))
 
     for ratio in (0, 1, -0.5):
-        with pytest.raises(UserError, match=r"^Set the ratio of train\.stills between 0 and 1"):
+        with pytest.raises(UserError, match=r"^Correct 'ratio' in 'stills' in 'train' in profile"):
             plan(stills, ratio)
     with pytest.raises(UserError, match=r"^Add the categories of 'smoke19'"):
         plan("coco", 0.5)
@@ -90,7 +90,7 @@ def test_a_run_trains_on_them_and_its_record_says_so(make_request, stills, tmp_p
     assert "stills" in record["name"]
     (training,) = make_plan(make_request(num_seeds=1, overrides=overrides, init=weights)).trainings
     assert record["train_sig"] == training.sig
-    assert record["provenance"]["data"]["train"] == training.spec["data"]
+    assert record["data"]["train"] == training.spec.data
     assert str(tmp_path) not in path.read_text()
     assert record["initial_weights"] == said
     reasons = record["not_loaded"]["reasons"]

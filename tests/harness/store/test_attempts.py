@@ -14,12 +14,12 @@ from ifrvis.harness.jobs.worker_life import attempt_at, live
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import StaleAttemptError, attempts_of, claim, latest, machine, process_start
 from ifrvis.harness.store.logs import last_lines
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 
 
 @pytest.fixture
 def run(tmp_path):
-    return Results(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
+    return Store(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
 
 
 def write_process(attempt, pid, started):

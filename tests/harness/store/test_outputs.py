@@ -1,6 +1,7 @@
 """What `plan` and `status` print, in each state that a table can be in."""
 
 import pytest
+from made_records import record_of
 
 from ifrvis.errors import UserError
 from ifrvis.harness.plan import cost
@@ -8,34 +9,28 @@ from ifrvis.harness.plan.cost import check_disk, measure_siblings
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import cost_lines, plan_lines, status_lines
 from ifrvis.harness.store.attempts import claim
-from ifrvis.harness.store.records import publish_record
+from ifrvis.harness.store.records import Life, publish_record
 
 ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19", "seqformer-r50-coco-ytvis19")
 
 
 def complete(training, request):
-    run = training.run(request.results)
+    run = training.run(request.store)
     attempt = claim(run, {})
     attempt.checkpoints.mkdir()
     (attempt.checkpoints / "iter_000004.pth").write_bytes(bytes(1000))
     attempt.end("complete", seconds=7.2)
-    record = {
-        **{"name": training.name, "profile": "smoke", "dataset": "smoke19", "protocol": "heldout"},
-        **{key: getattr(training, key) for key in ("seed", "method", "backbone")},
-        **{"metrics": {"AP": 0.5}, "files": {}, "spec": {"train": training.spec}, "provenance": {}},
-        "attempts": [{"seconds": 7.2}],
-    }
+    lives = (Life(reason="complete", kind="", seconds=7.2),)
     for evaluation in training.evaluations:
-        sigs = {"train_sig": training.sig, "eval_sig": evaluation.sig}
-        publish_record(request.results.record("smoke", training.name, *sigs.values()), {**record, **sigs})
+        publish_record(request.store, record_of(training, evaluation, attempts=lives))
 
 
 def fail(training, request):
-    claim(training.run(request.results), {}).end("failed", kind="nan", message="loss is nan at iteration 3")
+    claim(training.run(request.store), {}).end("failed", kind="nan", message="loss is nan at iteration 3")
 
 
 def run(training, request):
-    attempt = claim(training.run(request.results), {})
+    attempt = claim(training.run(request.store), {})
     attempt.beat({"phase": "training", "iteration": 2, "iterations": 4, "loss": 1.5, "eta_s": 75.0})
 
 

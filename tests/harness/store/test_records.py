@@ -1,70 +1,73 @@
-"""Records: immutable, verified, first writer wins."""
+"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own."""
 
 import json
+import shutil
 
 import pytest
+from made_records import made_record, made_train
 
 from ifrvis.errors import UserError
-from ifrvis.harness.store.records import RECORD_SCHEMA, Records, publish_record, read_record
+from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.records import RECORD_SCHEMA, Records, digest_of, publish_record, read_record
+
+AP = 0.123456789012345678
 
 
-def made_record(**changes):
-    record = {
-        "name": "mask2former-r50-ytvis19-s0",
-        "profile": "mini",
-        "train_sig": "a" * 64,
-        "eval_sig": "b" * 64,
-        "seed": 0,
-        "method": "mask2former",
-        "backbone": "r50",
-        "dataset": "mini19",
-        "protocol": "heldout",
-        "metrics": {"AP": 0.123456789012345678, "AR1": None},
-        "files": {"predictions": "c" * 64},
-        "spec": {"schema": 1},
-        "provenance": {"code": None},
-        "attempts": [{"reason": "complete"}],
-    }
-    return record | changes
+@pytest.fixture
+def publish(tmp_path):
+    """Publish a record: its path."""
+
+    def write(metrics=None, **changes):
+        record, store = made_record({"AP": AP, "AR1": None} if metrics is None else metrics, **changes), Store(tmp_path)
+        publish_record(store, record)
+        return store.records("mini") / record.file_name
+
+    return write
 
 
-def publish(folder, **changes):
-    record = made_record(**changes)
-    path = folder / f"{record['name']}-{record['train_sig'][:12]}-{record['eval_sig'][:12]}.json"
-    publish_record(path, record)
-    return path
+def forge(path, **changes):
+    """Change fields (dotted ones of `spec` and `data`, too) and give the record a digest that fits."""
+    content = json.loads(path.read_text())
+    for dotted, value in changes.items():
+        *parents, last = dotted.split(".")
+        node = content
+        for part in parents:
+            node = node[part]
+        node[last] = value
+    path.write_text(json.dumps(content | {"digest": digest_of(content)}))
 
 
-def test_a_record_reads_back_at_full_precision(tmp_path):
-    record = read_record(publish(tmp_path))
-    assert record["metrics"] == {"AP": 0.123456789012345678, "AR1": None}
-    assert record["schema"] == RECORD_SCHEMA
+def test_a_record_reads_back_at_full_precision(publish):
+    record = read_record(publish())
+    assert record.metrics == {"AP": AP, "AR1": None}
+    assert record.spec.train == made_train()
 
 
-def test_the_first_writer_wins(tmp_path):
-    path = publish(tmp_path)
-    publish(tmp_path, metrics={"AP": 1.0})
-    assert read_record(path)["metrics"]["AP"] == 0.123456789012345678
+def test_the_first_writer_wins(publish):
+    path = publish()
+    publish({"AP": 1.0})
+    assert read_record(path).metrics["AP"] == AP
 
 
-def test_any_changed_value_is_found(tmp_path):
-    path = publish(tmp_path)
-    record = json.loads(path.read_text())
-    for key in [key for key in record if key not in ("digest", "schema")]:
-        changed = record | {key: 7 if isinstance(record[key], int) else type(record[key])()}
+def test_any_changed_value_is_found(publish):
+    path = publish()
+    content = json.loads(path.read_text())
+    for key in [key for key in content if key not in ("digest", "schema")]:
+        changed = content | {key: 7 if content[key] is None else None}
         path.write_text(json.dumps(changed))
         with pytest.raises(UserError, match="changed after it was written"):
             read_record(path)
 
 
-def test_a_newer_schema_is_refused(tmp_path):
-    path = publish(tmp_path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": RECORD_SCHEMA + 1}))
-    with pytest.raises(UserError, match="Update ifrvis"):
+@pytest.mark.parametrize("schema", [0, 1, RECORD_SCHEMA + 1])
+def test_another_schema_is_refused(publish, schema):
+    path = publish()
+    forge(path, schema=schema)
+    with pytest.raises(UserError, match=f"its schema is {schema}, known is {RECORD_SCHEMA}"):
         read_record(path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": "1"}', '{"schema": 1, "digest": null}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": "2"}', '{"schema": 2, "digest": null}'])
 def test_what_is_no_record_is_refused(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_text(content)
@@ -72,19 +75,74 @@ def test_what_is_no_record_is_refused(tmp_path, content):
         read_record(path)
 
 
-def test_a_broken_record_does_not_count_and_says_why(tmp_path):
-    path = publish(tmp_path)
-    records = Records(tmp_path)
-    assert records.find("a" * 64, "b" * 64) is not None
-    assert records.find("a" * 64, "b" * 63 + "c") is None  # equal in the 12 digits of the name only
-    path.write_text(path.read_text().replace("0.12345678901234568", "0.9"))
-    broken = Records(tmp_path)
-    assert broken.find("a" * 64, "b" * 64) is None
-    assert "changed after it was written" in broken.problem("a" * 64, "b" * 64)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": {"AP": 5.0}}, "AP"),
+        ({"metrics": {"AP": -0.1}}, "AP"),
+        ({"metrics": {"MOTA": 1.5}}, "MOTA"),
+        ({"metrics": {"IDs": 2.5}}, "IDs"),
+        ({"metrics": {"IDs": -1}}, "IDs"),
+        ({"metrics": {"AP": "0.3"}}, "AP"),
+        ({"metrics": {"AP": True}}, "AP"),
+        ({"metrics": {"AP": 10**400}}, "AP"),
+        ({"metrics": {"mAP": 0.5}}, "mAP"),
+        ({"scoring": 999}, "a newer version scored it"),
+        ({"scoring": 1}, "eval_sig is not that of"),
+        ({"seed": 1}, "seed is not that of its spec"),
+        ({"spec.train.seed": 1}, "does not match its signature"),
+        ({"spec.train.iterations": 5}, "does not match its signature"),
+        ({"train_sig": "a" * 64}, "train_sig is not that of its spec"),
+        ({"eval_sig": "b" * 64}, "eval_sig is not that of"),
+        ({"inference": {"mode": "clips"}}, "eval_sig is not that of"),
+        ({"data.evaluation": "c" * 64}, "eval_sig is not that of"),
+        ({"data.train": "c" * 64}, "data.train is not that of its spec"),
+        ({"method": "ours"}, "name is not that of its method and backbone"),
+        ({"backbone": "r101"}, "name is not that of its method and backbone"),
+        ({"protocol": "server"}, "protocol"),
+        ({"role": "server"}, "role"),
+        ({"origin": "external"}, "origin"),
+        ({"profile": "../mini"}, "profile"),
+        ({"name": "../mask2former-r50-ytvis19-s0"}, "name"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_record_with_a_fitting_digest_that_does_not_agree_is_refused(publish, changes, message):
+    path = publish()
+    forge(path, **changes)
+    with pytest.raises(UserError, match=message):
+        read_record(path)
 
 
-def test_every_changed_byte_of_a_record_is_found(tmp_path):
-    path = publish(tmp_path, spec={"rate": 1e-05, "name": "\u00e9"})
+def test_a_broken_record_does_not_count_and_says_why(publish):
+    path = publish()
+    record, records = read_record(path), Records(path.parent)
+    assert records.find(record.train_sig, record.eval_sig) == record
+    assert records.find(record.train_sig, record.eval_sig[:-1] + "x") is None  # equal in the digits of the name only
+    path.write_text(path.read_text().replace(str(AP), "0.9"))
+    broken = Records(path.parent)
+    assert broken.find(record.train_sig, record.eval_sig) is None
+    assert "changed after it was written" in broken.problem(record.train_sig, record.eval_sig)
+
+
+@pytest.mark.parametrize("name", ["Copy of {}", "a-{}", "zz-{}"])
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_second_file_under_another_name_neither_wins_nor_counts(publish, name, edited):
+    path = publish()
+    record, copy = read_record(path), path.with_name(name.format(path.name))
+    shutil.copy(path, copy)
+    if edited:
+        forge(copy, metrics={"AP": 0.9})
+    records = Records(path.parent)
+    assert records.find(record.train_sig, record.eval_sig).metrics["AP"] == AP
+    assert records.problem(record.train_sig, record.eval_sig) == ""
+    assert records.all_verified() == [record]
+    with pytest.raises(UserError, match="the name is not its own"):
+        read_record(copy)
+
+
+def test_every_changed_byte_of_a_record_is_found(publish):
+    path = publish(initial_weights={"rate": 1e-05, "name": "\u00e9"})
     data, good, passed = path.read_bytes(), read_record(path), []
     for position in range(len(data)):
         changed = data[position] ^ 1 << position % 8
@@ -97,14 +155,8 @@ def test_every_changed_byte_of_a_record_is_found(tmp_path):
     assert set(passed) <= set(b" \ne9")  # white space and the case of letters in numbers and escapes say nothing
 
 
-@pytest.mark.parametrize("metrics", [{"AP": "0.3"}, {"AP": True}, {"AP": 10**400}])
-def test_a_record_with_a_fitting_digest_still_shows_numbers_only(metrics, tmp_path):
-    with pytest.raises(UserError, match="it is not a record"):
-        read_record(publish(tmp_path, metrics=metrics))
-
-
-def test_not_a_number_in_a_record_is_found(tmp_path):
-    path = publish(tmp_path, attempts=[])
-    path.write_text(path.read_text().replace('"attempts": []', '"attempts": [NaN]'))
+def test_not_a_number_in_a_record_is_found(publish):
+    path = publish()
+    path.write_text(path.read_text().replace(str(AP), "NaN"))
     with pytest.raises(UserError, match="changed after it was written"):
         read_record(path)

@@ -12,13 +12,13 @@ from ifrvis.harness.jobs.outcome import waiting_lines
 from ifrvis.harness.jobs.worker_life import StoppedError, live
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.store.attempts import attempts_of, claim
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.recovery import ask_for_retry, gives_up, kind_of, why_blocked
-from ifrvis.harness.store.runs import Results
 
 
 @pytest.fixture
 def run(tmp_path):
-    return Results(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
+    return Store(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
 
 
 def launch(request, **options):
@@ -108,7 +108,7 @@ def test_a_run_that_dies_again_and_again_fails_and_the_others_complete(make_requ
     succeeded, queue = launch(request)
     assert not succeeded
     assert queue.items[0].message == "killed 3 times in a row before it had written a checkpoint"
-    assert len(attempts_of(make_plan(request).trainings[0].run(request.results))) == 3
+    assert len(attempts_of(make_plan(request).trainings[0].run(request.store))) == 3
     assert states(request) == ["pending", "complete"]  # another launch may go on
     fake()
     assert launch(request)[0]
@@ -125,7 +125,7 @@ def test_a_failed_run_is_started_by_no_launch_before_retry(make_request, fake, s
     assert "mask2former-r50-ytvis19-s0 failed before, memory: " in line
     assert "`ifrvis retry mask2former-r50-ytvis19-s0`" in line
     fake()
-    assert ask_for_retry(plan.failed[0].run(request.results))
+    assert ask_for_retry(plan.failed[0].run(request.store))
     assert states(request) == ["pending", "complete"]
     assert launch(request)[0]
     assert states(request) == ["complete"] * 2
@@ -154,7 +154,7 @@ def test_a_launcher_takes_the_failure_of_another_for_its_own(make_request, fake,
 
 def test_a_run_that_cannot_be_started_leaves_the_others_alone(make_request, fake, states):
     request = make_request()
-    broken = make_plan(request).trainings[0].run(request.results)
+    broken = make_plan(request).trainings[0].run(request.store)
     broken.folder.mkdir(parents=True)
     (broken.folder / "spec.json").write_text("{}")
     succeeded, queue = launch(request)

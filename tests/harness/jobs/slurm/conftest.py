@@ -16,7 +16,7 @@ import ifrvis.worker
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.store.attempts import Attempt, attempts_of
-from ifrvis.harness.store.runs import Results
+from ifrvis.harness.store.paths import Store
 
 ROOT = Path(__file__).parents[4]
 PATIENCE_S = 90.0
@@ -65,7 +65,7 @@ class Table:
     """One row of Table 1 in folders of its own; `rows` of it are runs, one a seed."""
 
     def __init__(self, folder, data_root):
-        self.folder, self.data_root, self.results = folder, data_root, Results(folder / "results")
+        self.folder, self.data_root, self.results = folder, data_root, Store(folder / "results")
         self.starts = folder / "starts"
         self.set_up()
 

@@ -5,17 +5,21 @@ results/runs/<name>-<train12>/
   attempts/0001/                                     see `attempts`
   predictions/<inference>-<split12>/predictions.json.gz
 results/records/<profile>/<name>-<train12>-<eval12>.json
+results/scenes/<profile>/                             see `playback`
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, read_json, sha256_bytes
-from ifrvis.harness.spec.signatures import train_signature
+from ifrvis.harness.spec.signatures import TrainSpec
+from ifrvis.harness.store.specs import Spec
+from ifrvis.schema import validated
 
-SPEC_SCHEMA = 1
+RECORD = re.compile(r".+-([0-9a-f]{12})-([0-9a-f]{12})\.json")
 
 
 def short(signature: str) -> str:
@@ -23,9 +27,23 @@ def short(signature: str) -> str:
     return signature[:12]
 
 
+def record_name(name: str, train_sig: str, eval_sig: str) -> str:
+    """The name of a record's file."""
+    return f"{name}-{short(train_sig)}-{short(eval_sig)}.json"
+
+
+def record_paths(folder: Path) -> dict[tuple[str, str], list[Path]]:
+    """The files of a folder whose names end as records' do, by the digits of both signatures."""
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        if match := RECORD.fullmatch(path.name):
+            found.setdefault((match[1], match[2]), []).append(path)
+    return found
+
+
 @dataclass(frozen=True)
-class Results:
-    """The folder of all results."""
+class Store:
+    """The folder of all results, whose every path and name come from here."""
 
     root: Path
 
@@ -35,7 +53,19 @@ class Results:
 
     def record(self, profile: str, name: str, train_sig: str, eval_sig: str) -> Path:
         """The only home of one record."""
-        return self.root / "records" / profile / f"{name}-{short(train_sig)}-{short(eval_sig)}.json"
+        return self.records(profile) / record_name(name, train_sig, eval_sig)
+
+    def records(self, profile: str) -> Path:
+        """The folder of a profile's records."""
+        return self.root / "records" / profile
+
+    def scenes(self, profile: str) -> Path:
+        """The folder of what the page of a profile plays."""
+        return self.root / "scenes" / profile
+
+    def profiles(self) -> list[str]:
+        """The profiles that have records."""
+        return sorted({path.parent.name for path in (self.root / "records").glob("*/*.json")})
 
     def run_folders(self) -> dict[str, Path]:
         """Every run's folder by the 12 digits of its identity, from one listing."""
@@ -76,14 +106,14 @@ class Results:
 class Run:
     """One training of one model with one seed."""
 
-    results: Results
+    store: Store
     name: str
     train_sig: str
 
     @property
     def folder(self) -> Path:
         """Everything of this run but its records."""
-        return self.results.root / "runs" / f"{self.name}-{short(self.train_sig)}"
+        return self.store.root / "runs" / f"{self.name}-{short(self.train_sig)}"
 
     @property
     def attempts(self) -> Path:
@@ -105,33 +135,30 @@ class Run:
         digest = sha256_bytes(canonical_json(inference))[:8]
         return self.folder / "predictions" / f"{inference['mode']}-{digest}-{short(split)}" / "predictions.json.gz"
 
-    def write_spec(self, train: dict[str, Any]) -> None:
+    def write_spec(self, train: TrainSpec) -> None:
         """Write `spec.json` once; a second writer must bring the same.
 
         Raises:
             UserError: If another configuration stands there already.
         """
-        spec, path = self._spec(train), self.folder / "spec.json"
-        if not publish_once(path, canonical_json(spec) + b"\n") and self.read_spec() != spec:
+        spec, path = Spec(name=self.name, train_sig=self.train_sig, train=train), self.folder / "spec.json"
+        if not publish_once(path, spec.text()) and self.read_spec() != spec:
             raise UserError(
                 f"Move {self.folder} away: its spec.json is not the configuration that its name stands for."
             )
 
-    def read_spec(self) -> dict[str, Any]:
+    def read_spec(self) -> Spec:
         """The content of `spec.json`, whose signature is checked.
 
         Raises:
             UserError: If the file is missing, broken, or not what its folder's name says.
         """
         path = self.folder / "spec.json"
-        spec = read_json(path, "the configuration of a run")
+        content = read_json(path, "the configuration of a run")
         try:
-            sound = spec == self._spec(spec["train"]) and self.train_sig == train_signature(spec["train"])
-        except (AssertionError, LookupError, RecursionError, TypeError, ValueError):  # nothing is known of it yet
-            sound = False
-        if not sound:
+            spec = validated(Spec, content, str(path))
+        except UserError as error:
+            raise UserError(f"Restore {path} or move {self.folder} away: {error}") from error
+        if (spec.name, spec.train_sig) != (self.name, self.train_sig):
             raise UserError(f"Restore {path} or move {self.folder} away: it does not match its signature.")
-        return dict(spec)
-
-    def _spec(self, train: dict[str, Any]) -> dict[str, Any]:
-        return {"schema": SPEC_SCHEMA, "name": self.name, "train_sig": self.train_sig, "train": train}
+        return spec

@@ -1,0 +1,66 @@
+"""What a specification may say at all: the keys and the types that packaged recipes name, each in its place.
+
+Building a model turns every `type` into a call, imports what has a dot in its name and loads what `init_cfg` points to:
+a table, a profile, `--set` or the folder of a run could run anything by it. So nothing is built before it went through
+`check_types`. An installed package that brings recipes of its own extends what may be said by `config_folders`.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from ifrvis.errors import UserError
+from ifrvis.harness.spec.recipes import KINDS, Config, names_of, packaged_config
+
+# Norms of thin backbones and of several GPUs, which no recipe of full size has.
+NORM, NORM_KEYS, NORM_TYPES = "model.backbone.norm_cfg", {"num_groups", "eps", "momentum"}, {"GN", "SyncBN"}
+
+
+def check_types(config: Config, where: str) -> None:
+    """Refuse every key and every type that no packaged recipe has at its place.
+
+    Args:
+        config: `model`, and `train` and `inference` where they are known.
+        where: Names the source in errors.
+
+    Raises:
+        UserError: If there is one.
+    """
+    keys, types = _known()
+    for path, node in _mappings(config, ""):
+        for key, value in node.items():
+            if key not in keys.get(path, ()):
+                raise UserError(f"Remove {key!r} from {path or 'the top'} of {where}: no recipe has it there.")
+            if key == "type" and not (isinstance(value, str) and value in types[path]):
+                named = ", ".join(sorted(types[path]))
+                raise UserError(f"Set {path}.type of {where} to one of {named}, which recipes name: it is {value!r}.")
+
+
+def check_training(spec: Config, where: str) -> None:
+    """`check_types` of the specification of a training, as `spec.json` holds it."""
+    other = ("model", "data", "seed")
+    check_types({"model": spec["model"], "train": {key: spec[key] for key in spec if key not in other}}, where)
+
+
+@functools.cache
+def _known() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """By dotted path: the keys of a mapping, and the types that recipes give it."""
+    keys: dict[str, set[str]] = {NORM: set(NORM_KEYS)}
+    types: dict[str, set[str]] = {NORM: set(NORM_TYPES)}
+    for config in (packaged_config(kind, name) for kind in KINDS for name in names_of(kind)):
+        for path, node in _mappings(config, ""):
+            keys.setdefault(path, set()).update(key for key in node if not key.startswith("_"))
+            types.setdefault(path, set()).update({node["type"]} if "type" in node else ())
+    keys["train.stills"] = {"dataset", "ratio"}
+    return keys, types
+
+
+def _mappings(value: Any, path: str) -> Iterator[tuple[str, Config]]:
+    """Every mapping within a value, in lists too, with its dotted path."""
+    if isinstance(value, dict):
+        yield path, value
+        for key, inner in value.items():
+            yield from _mappings(inner, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _mappings(inner, f"{path}[]")
