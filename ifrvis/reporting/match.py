@@ -17,7 +17,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import TableRequest
-from ifrvis.harness.spec.signatures import SCORING_VERSION, run_name, train_signature, train_spec
+from ifrvis.harness.spec.signatures import SCORING_VERSION, train_signature, train_spec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.report import Report, RowRecords
@@ -62,7 +62,7 @@ class _Matcher:
         found: dict[int, list[Record]] = {}
         elsewhere: list[Record] = []
         for seed in request.seeds(table) if not composed.not_implemented else ():
-            name = run_name(row.method, row.backbone, Path(request.dataset or row.dataset).stem, composed.changes, seed)
+            name = request.run_name(row, composed, seed)
             for record in self._named.get(name, ()):
                 if self._fits(record, row, composed, dataset, seed):
                     of_table = record.protocol == table.protocol

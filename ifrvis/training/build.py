@@ -130,8 +130,6 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: s
     Raises:
         UserError: If mixed precision is asked for without a GPU.
     """
-    if precision not in ("fp32", "amp"):
-        raise UserError(f"Set train.precision to fp32 or amp: got {precision!r}.")
     if precision == "amp" and pick_device().type == "cpu":
         raise UserError("Set train.precision=fp32, or run where a GPU is: amp needs one, and none is visible here.")
     rules = {key: config[key] for key in config if key not in ("betas", "eps", "clip_grad")}

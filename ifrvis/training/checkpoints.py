@@ -5,6 +5,7 @@ SHA-256. Each is written under a temporary name, flushed and renamed; one withou
 does not count. The last two of a folder stay.
 """
 
+import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,6 +51,19 @@ def save(folder: Path, iteration: int, state: State) -> Path:
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     return path
+
+
+def interval_s() -> float:
+    """Seconds from one checkpoint to the next, as the environment says.
+
+    Raises:
+        UserError: If it says anything else.
+    """
+    given = os.environ.get("IFRVIS_CHECKPOINT_INTERVAL_S", "120")
+    try:
+        return float(given)
+    except ValueError:
+        raise UserError(f"Set IFRVIS_CHECKPOINT_INTERVAL_S to seconds, or unset it: got {given!r}.") from None
 
 
 def newest_valid(folders: Iterable[Path], *, train_sig: str) -> Checkpoint | None:

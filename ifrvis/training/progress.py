@@ -32,6 +32,11 @@ class Progress:
     seconds_per_iteration: float
     eta_s: float
 
+    def line(self) -> str:
+        """The same for a log."""
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in self.loss_parts.items())
+        return f"iteration {self.iteration}/{self.iterations} loss {self.loss:.3f} ({parts})"
+
 
 class Clock:
     """A running mean of the time between ticks, in seconds; the latest tenth or so counts most."""

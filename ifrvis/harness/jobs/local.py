@@ -5,7 +5,6 @@ attempt is claimed, and its job is started so that neither Ctrl-C nor a lost ter
 asks each worker to stop at the next safe point, where it writes a checkpoint.
 """
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import submitit
 
-from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
+from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory, run_on
 from ifrvis.harness.jobs.queue import Handling, Item, Queue
 from ifrvis.harness.plan.plan import Request, Training
+from ifrvis.harness.store.alive import lives
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
 STOP_PATIENCE_S = 120.0
@@ -56,7 +56,7 @@ class LocalQueue(Queue):
             executor.update_parameters(timeout_min=TIMEOUT_MIN, stderr_to_stdout=True)
             gpu = self._gpus[item.slot % len(self._gpus)] if self._gpus else ""
             with job_environment(item.training.spec.threads), _out_of_the_terminals_reach():
-                item.job = executor.submit(_run_on, gpu, self._run_attempt, str(item.attempt.folder))
+                item.job = executor.submit(run_on, gpu, self._run_attempt, str(item.attempt.folder))
 
     def _has_left(self, item: Item) -> bool:
         """Whether its process is gone: it may have written its ending, but its slot is free only then."""
@@ -65,11 +65,11 @@ class LocalQueue(Queue):
             return True
         if not item.job.done():
             return False
-        if item.attempt.ending() is None and not item.attempt.process_lives():
+        if item.attempt.ending() is None and not lives(item.attempt.process()):
             if kills_for_memory() > item.memory_kills:
-                item.attempt.end("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
+                item.attempt.end_unless_ended("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
             else:
-                item.attempt.end("killed", kind="killed", message=_last_words(item))
+                item.attempt.end_unless_ended("killed", kind="killed", message=_last_words(item))
         return True
 
     def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
@@ -84,12 +84,6 @@ class LocalQueue(Queue):
                     self._follow(item)
             on_poll(self.items)
             time.sleep(self.poll_s)
-
-
-def _run_on(gpu: str, run_attempt: Callable[[str], None], folder: str) -> None:
-    """Live an attempt on one GPU, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    run_attempt(folder)
 
 
 def _last_words(item: Item) -> str:

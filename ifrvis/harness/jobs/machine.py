@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +102,10 @@ def _named(entry: str, prefix: str, listed: Sequence[Gpu] | None) -> str:
 @functools.cache
 def _listed(command: str | None) -> tuple[Gpu, ...] | None:
     """The GPUs of this machine, in order; None if nvidia-smi is not here, or does not answer."""
+    if command is None:
+        return None
     try:
-        done = subprocess.run([command or "", "-L"], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=True)
+        done = subprocess.run([command, "-L"], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     found: list[Gpu] = []
@@ -142,3 +144,9 @@ def job_environment(threads: int) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(whole)
+
+
+def run_on(gpu: str, run_attempt: Callable[[str], None], folder: str) -> None:
+    """Live an attempt on one GPU, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    run_attempt(folder)

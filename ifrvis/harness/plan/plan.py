@@ -12,8 +12,8 @@ from ifrvis.datasets.catalog import Dataset, Split
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
-from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import Attempt
+from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
@@ -107,17 +107,15 @@ class PlannedRow:
 
     table: Table
     row: Row
-    reason: str = ""  # why it cannot run, where it cannot
+    not_implemented: str = ""  # why it cannot run, where it cannot
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    unavailable: PlanState | None = None
 
     @property
     def state(self) -> PlanState:
         """Complete if every seed is; else the state that says most about what is missing."""
-        if self.unavailable:
-            return self.unavailable
-        states = {evaluation.state for evaluation in self.evaluations.values()}
-        return next((state for state in WORST_FIRST if state in states), "complete")
+        if self.not_implemented:
+            return "not implemented"
+        return min((evaluation.state for evaluation in self.evaluations.values()), key=WORST_FIRST.index)
 
 
 @dataclass
@@ -163,47 +161,31 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """The shape that `plan --json` prints."""
-        tables = [
-            {"name": table.name, "rows": [_row_json(planned) for planned in self.rows if planned.table is table]}
-            for table in self.request.tables
-        ]
+        tables = {
+            table.name: [_row_json(each) for each in self.rows if each.table is table] for table in self.request.tables
+        }
         return {
-            "tables": tables,
-            "trainings": [_training_json(training) for training in self.trainings],
-            "evaluations": [_evaluation_json(evaluation) for evaluation in self.evaluations],
+            "tables": [{"name": name, "rows": rows} for name, rows in tables.items()],
+            "trainings": [
+                _said(each, "sig", "name", "seed", "rows", "state", "est_gpu_hours")
+                | {"after": [each.after.sig] if each.after else []}
+                for each in self.trainings
+            ],
+            "evaluations": [
+                _said(each, "sig", "rows", "inference", "state") | {"train_sig": each.training.sig}
+                for each in self.evaluations
+            ],
         }
 
 
 def _row_json(planned: PlannedRow) -> dict[str, Any]:
-    row = planned.row
-    published = {metric: list(row.published.get(metric, (None, None))) for metric in planned.table.metrics}
+    published = planned.row.published
     return {
-        "id": row.id,
-        "method": row.method,
-        "backbone": row.backbone,
-        "dataset": row.dataset,
+        **_said(planned.row, "id", "method", "backbone", "dataset"),
         "state": planned.state,
-        "published": published,
+        "published": {metric: list(published.get(metric, (None, None))) for metric in planned.table.metrics},
     }
 
 
-def _training_json(training: Training) -> dict[str, Any]:
-    return {
-        "sig": training.sig,
-        "name": training.name,
-        "seed": training.seed,
-        "rows": training.rows,
-        "state": training.state,
-        "after": [training.after.sig] if training.after else [],
-        "est_gpu_hours": training.est_gpu_hours,
-    }
-
-
-def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "sig": evaluation.sig,
-        "train_sig": evaluation.training.sig,
-        "rows": evaluation.rows,
-        "inference": evaluation.inference,
-        "state": evaluation.state,
-    }
+def _said(of: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}

@@ -8,14 +8,12 @@ from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
 from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
-from ifrvis.harness.spec.named_weights import named_weights
 from ifrvis.harness.spec.profiles import PRETRAINING
-from ifrvis.harness.spec.shipped import shipped_weights
-from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
+from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
-from ifrvis.harness.spec.values import MixedIn
+from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
-from ifrvis.harness.store.paths import short
+from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
 from ifrvis.harness.store.states import PlanState
@@ -30,9 +28,11 @@ def make_plan(request: Request) -> Plan:
         UserError: If a row, an override or a dataset is wrong.
     """
     builder = _Builder(request)
-    rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table)]
+    rows = [
+        builder.planned(table, row) for table in request.tables for row in request.selected(table) if not row.quoted
+    ]
     if not rows:
-        raise UserError("Choose rows that one of the tables has: --rows matches none.")
+        raise UserError("Choose rows that one of the tables has and that are not quoted: --rows matches none.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
     _look_up(plan)
@@ -60,13 +60,11 @@ class _Builder:
 
     def planned(self, table: Table, row: Row) -> PlannedRow:
         """One row with its evaluations, one a seed."""
-        request, planned = self.request, PlannedRow(table, row)
+        request = self.request
         dataset = self._dataset(row)
         composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
-        if composed.not_implemented:
-            planned.unavailable, planned.reason = "not implemented", composed.not_implemented
-            return planned
-        for seed in request.seeds(table):
+        planned = PlannedRow(table, row, composed.not_implemented)
+        for seed in () if composed.not_implemented else request.seeds(table):
             role: Role = "full" if table.protocol == "server" else "train"
             training = self._training(row, composed, dataset, seed, role)
             training.rows.append(f"{table.name}/{row.id}")
@@ -95,8 +93,7 @@ class _Builder:
         spec = train_spec(composed, data=data, init=init, seed=seed)
         known = data is not None and not missing
         sig = train_signature(spec) if known else None
-        schedule = self.request.dataset or row.dataset
-        name = run_name(row.method, row.backbone, Path(schedule).stem, composed.changes, seed)
+        name = self.request.run_name(row, composed, seed)
         hours = self.request.profile.est_hours.get(row.backbone)
         training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
         training.stills = stills
@@ -186,7 +183,7 @@ def _given_weights(path: Path) -> tuple[Path, str | None, str]:
 
 def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    folders, needed = plan.request.store.run_folders(), set[int]()
+    folders, needed = set(plan.request.store.run_folders()), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
@@ -217,8 +214,7 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     record = records.find(train_sig, sig)
     evaluation.problem = records.problem(train_sig, sig)
     if record is not None:
-        evaluation.record = record
-        evaluation.state = "complete" if record.protocol == evaluation.protocol else "other protocol"
+        evaluation.record, evaluation.state = record, "complete"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
@@ -229,14 +225,14 @@ def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
     return evaluation.training.run(request.store).predictions(evaluation.inference, split).is_file()
 
 
-def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> PlanState:
+def _unfinished_state(training: Training, request: Request, folders: set[Path]) -> PlanState:
     """The state of a training some of whose records are not there."""
     assert training.sig is not None
     if training.after is not None and training.after.state == "failed":
         training.waits_for = f"{training.after.name}, which it starts from, failed"
         return "failed"
-    if short(training.sig) in folders:
-        run = training.run(request.store)
+    run = training.run(request.store)
+    if run.folder in folders:
         training.attempt, training.waits_for = latest(run), why_blocked(run)
         match training.attempt and training.attempt.state():
             case "pending" | "running" as alive:

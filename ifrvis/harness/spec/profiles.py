@@ -1,10 +1,10 @@
 """A profile as data: a scale at which every table can be run, and what its numbers can be taken for."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ifrvis.harness.spec.recipes import Config
+from ifrvis.harness.spec.recipes import Config, names_of
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
@@ -46,6 +46,7 @@ class Profile(Model):
         needs_gpu: Its models are too large for a CPU; estimates are hours of a GPU, not of a core.
         turn: Of the profiles that have one, the first whose data and GPU are here is used where none is asked for.
         alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
+        stills: Stills that rows mix in -> the split of the made set that stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
         est_hours: Backbone -> hours of one training, measured or guessed.
     """
@@ -63,8 +64,16 @@ class Profile(Model):
     backbones: dict[str, Config] = Field(default_factory=dict)
     pretraining: Pretraining | None = None
     learning: Learning | None = None
-    sides: dict[str, int] = Field(default_factory=dict)
+    stills: dict[str, str] = Field(default_factory=dict)
+    sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for kind, given in (("methods", self.methods), ("backbones", self.backbones)):
+            if unknown := sorted(given.keys() - set(names_of(kind))):
+                raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(names_of(kind))}.")
+        return self
 
     @property
     def est_unit(self) -> str:

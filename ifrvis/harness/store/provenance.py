@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from ifrvis import __version__
 from ifrvis.files import sha256_bytes
@@ -43,15 +42,21 @@ class Provenance(Model):
     hardware: Hardware
 
 
+class Environment(Provenance):
+    """`env.json`: an allow-list of variables, so that no secret of the environment is ever written."""
+
+    variables: dict[str, str]
+
+
 def provenance() -> Provenance:
     """What this process runs, and on what."""
     return Provenance(code=_code(), versions=_versions(), hardware=_hardware())
 
 
-def environment() -> dict[str, Any]:
-    """The machine as `env.json` keeps it: an allow-list, so that no secret of the environment is ever written."""
+def environment() -> Environment:
+    """This process."""
     variables = {name: os.environ[name] for name in ALLOWED_VARIABLES if name in os.environ}
-    return {**provenance().model_dump(), "variables": variables}
+    return Environment(code=_code(), versions=_versions(), hardware=_hardware(), variables=variables)
 
 
 def _code() -> Code:

@@ -7,23 +7,24 @@ is `ifrvis verify`'s matter.
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
 from ifrvis.datasets.catalog import Role
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Scores
-from ifrvis.files import canonical_json, publish_once, read_text, sha256_bytes
+from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
-from ifrvis.harness.store.paths import Store, record_name, record_paths, short
+from ifrvis.harness.store.lives import Life
+from ifrvis.harness.store.paths import RecordFiles, Store, record_name
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.harness.store.specs import RunName, Spec
-from ifrvis.harness.store.states import AttemptState
 from ifrvis.schema import Model, Name, validated
 
 RECORD_SCHEMA: Literal[2] = 2
@@ -32,21 +33,13 @@ Iteration = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,11})$")]
 Curve = dict[Iteration, Fraction | None]  # AP on the watched videos by iteration, from before the first
 
 
-class Life(Model):
-    """How an attempt of the run ended; the one that made the record, so far."""
-
-    reason: AttemptState
-    kind: str
-    seconds: float | None
-
-
 class NotLoaded(Model):
     """What the initial weights left out: names of parameters, and the reasons why some start at random."""
 
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = ()
-    reasons: dict[str, tuple[str, ...]] = Field(default={})
+    missing: list[str] = Field(default=[])
+    unexpected: list[str] = Field(default=[])
+    mismatched: list[str] = Field(default=[])
+    reasons: dict[str, list[str]] = Field(default={})
 
 
 class Data(Model):
@@ -203,48 +196,56 @@ def read_record(path: Path) -> Record:
     return record
 
 
+_CURVE = TypeAdapter(Curve, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def read_curve(path: Path) -> Curve:
+    """The curve of a run; empty if it is not there yet, or cannot be used: the quarters behind are lost, no more."""
+    try:
+        return _CURVE.validate_python(read_json(path))
+    except (UserError, ValidationError):
+        return {}
+
+
 class Records:
     """The records of one profile, listed once and read on demand."""
 
     def __init__(self, folder: Path) -> None:
-        self._paths = record_paths(folder)
+        self._files = RecordFiles.of(folder)
         self._read: dict[Path, Record | str] = {}
 
     def find(self, train_sig: str, eval_sig: str) -> Record | None:
         """The record of one evaluation; None if there is none that can be read."""
-        found = (each for each in self._named(short(train_sig), short(eval_sig)) if isinstance(each, Record))
+        found = self._records(self._files.of_evaluation(train_sig, eval_sig))
         return next((each for each in found if (each.train_sig, each.eval_sig) == (train_sig, eval_sig)), None)
 
     def problem(self, train_sig: str, eval_sig: str) -> str:
         """Why what lies there does not count; empty if nothing lies there, or a record that does."""
-        found = self._named(short(train_sig), short(eval_sig))
+        found = [self._load(path) for path in self._files.of_evaluation(train_sig, eval_sig)]
         problems = [each for each in found if isinstance(each, str)]
         return problems[0] if len(problems) == len(found) > 0 else ""
 
     def of_training(self, train_sig: str) -> list[Record]:
         """All records of one training."""
-        found = (each for key in self._paths if key[0] == short(train_sig) for each in self._named(*key))
-        return [each for each in found if isinstance(each, Record) and each.train_sig == train_sig]
+        return [each for each in self.all_verified() if each.train_sig == train_sig]
 
     def one_of_each_training(self) -> dict[str, Record]:
         """A record of each training that has one, by its `train_sig`."""
-        found: dict[str, Record] = {}
-        for train, evaluation in self._paths:
-            if train not in found:
-                records = (each for each in self._named(train, evaluation) if isinstance(each, Record))
-                found.update((train, each) for each in records)
-        return {each.train_sig: each for each in found.values()}
+        found = (next(self._records(paths), None) for paths in self._files.of_each_training())
+        return {each.train_sig: each for each in found if each is not None}
 
     def all_verified(self) -> list[Record]:
         """All records that can be read: unchanged, under their own names, and in agreement with themselves."""
-        return [each for key in self._paths for each in self._named(*key) if isinstance(each, Record)]
+        return [each for paths in self._files.of_each_training() for each in self._records(paths)]
 
-    def _named(self, train: str, evaluation: str) -> list[Record | str]:
-        """What lies under names with these digits: records, and why the others are none."""
-        for path in (paths := self._paths.get((train, evaluation), [])):
-            if path not in self._read:
-                try:
-                    self._read[path] = read_record(path)
-                except UserError as error:
-                    self._read[path] = str(error)
-        return [self._read[path] for path in paths]
+    def _records(self, paths: Iterable[Path]) -> Iterator[Record]:
+        return (each for each in map(self._load, paths) if isinstance(each, Record))
+
+    def _load(self, path: Path) -> Record | str:
+        """A record, or why it is none."""
+        if path not in self._read:
+            try:
+                self._read[path] = read_record(path)
+            except UserError as error:
+                self._read[path] = str(error)
+        return self._read[path]

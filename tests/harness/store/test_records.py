@@ -1,4 +1,7 @@
-"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own."""
+"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own.
+
+Also tests: ifrvis.harness.store.paths.
+"""
 
 import json
 import shutil
