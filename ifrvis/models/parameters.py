@@ -78,7 +78,7 @@ def parameter_groups(model: nn.Module, *, lr: float, **rules: Any) -> list[dict[
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ParameterRuleConstructor(DefaultOptimWrapperConstructor):
-    """The rule under the host's Runner: `optim_wrapper.constructor`, with `paramwise_cfg.backbone_lr_mult`."""
+    """The rule under the host's Runner: `optim_wrapper.constructor`, with the rest in `paramwise_cfg`."""
 
     def add_params(self, params: list[dict[str, Any]], module: nn.Module, **_: Any) -> None:
         """Add the parameter groups of the model; called once by the host."""
@@ -86,5 +86,5 @@ class ParameterRuleConstructor(DefaultOptimWrapperConstructor):
             module,
             lr=self.base_lr,
             weight_decay=self.base_wd,
-            backbone_lr_mult=self.paramwise_cfg["backbone_lr_mult"],
+            **self.paramwise_cfg,
         )

@@ -72,7 +72,7 @@ class FrameAttention(MultiScaleDeformableAttention):
     """
 
     def __init__(self, width: int, num_heads: int, num_levels: int, num_points: int) -> None:
-        super().__init__(width, num_heads, num_levels, num_points, dropout=0.0, batch_first=True)
+        super().__init__(width, num_heads, num_levels, num_points, im2col_step=1, dropout=0.0, batch_first=True)
         self.output_proj_box = nn.Linear(width, width)
 
     def forward(self, queries: Tensor, references: Tensor, memory: ClipMemory) -> Tensor:
@@ -125,8 +125,8 @@ class FrameAttention(MultiScaleDeformableAttention):
             return multi_scale_deformable_attn_pytorch(values, layout.shapes, places, weights)
         shapes = torch.tensor(layout.shapes, device=values.device)
         starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
-        step = min(len(values), self.im2col_step)
-        return MultiScaleDeformableAttnFunction.apply(values, shapes, starts, places, weights, step)
+        places, weights = places.contiguous(), weights.contiguous()  # the first layer's are the same in all frames
+        return MultiScaleDeformableAttnFunction.apply(values, shapes, starts, places, weights, self.im2col_step)
 
 
 class SelfAttention(nn.MultiheadAttention):

@@ -92,11 +92,12 @@ class PixelEncoder(nn.Module):
         groups = math.gcd(32, width // 2)  # of two channels at least: a thin model's last level may be one cell
         self.input_convs = nn.ModuleList(convs)
         self.input_norms = nn.ModuleList(nn.GroupNorm(groups, width) for _ in convs)
-        self.level_embed = nn.Parameter(torch.empty(len(convs), width))
+        self.level_embed = nn.Parameter(torch.zeros(len(convs), width))
         self.positions = SinePositionalEncoding(width // 2, normalize=True, offset=-0.5)
         attn = {"embed_dims": width, "num_heads": num_heads, "num_levels": len(convs), "num_points": num_points}
         layer = {
-            "self_attn_cfg": {**attn, "dropout": dropout, "batch_first": True},
+            # One frame at a time: on CUDA all must be a multiple of the step.
+            "self_attn_cfg": {**attn, "dropout": dropout, "batch_first": True, "im2col_step": 1},
             "ffn_cfg": {**ffn_cfg(width, feedforward_channels), "ffn_drop": dropout},
         }
         self.encoder = DeformableDetrTransformerEncoder(num_layers, ConfigDict(layer))
