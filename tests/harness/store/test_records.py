@@ -141,7 +141,7 @@ def test_a_second_file_under_another_name_neither_wins_nor_counts(publish, name,
     records = Records(path.parent)
     assert records.find(record.name, record.train_sig, record.eval_sig) == record
     assert records.all_readable() == [record]
-    with pytest.raises(UserError, match="the name is not its own"):
+    with pytest.raises(UserError, match="no other name or place stands for it"):
         read_record(copy)
 
 

@@ -1,6 +1,6 @@
 """What `plan` and `status` print, in each state that a table can be in.
 
-Also tests: ifrvis.harness.plan.cost.
+Also tests: ifrvis.harness.plan.status.
 """
 
 import pytest
