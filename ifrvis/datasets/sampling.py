@@ -6,8 +6,8 @@ from typing import Any
 
 from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, load_clip
 from ifrvis.datasets.coco import Stills
-from ifrvis.datasets.frame_clips import FrameDraw, FrameSampler, load_frame_clip
-from ifrvis.datasets.frame_stills import FrameStillDraw, FrameStillSampler, load_frame_still
+from ifrvis.datasets.frames.clips import FrameDraw, FrameSampler, load_frame_clip
+from ifrvis.datasets.frames.stills import FrameStillDraw, FrameStillSampler, load_frame_still
 from ifrvis.datasets.stills import MixedSampler, StillDraw, StillSampler, load_still
 from ifrvis.datasets.ytvis import Annotations
 

@@ -22,8 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import MaskDecoder, full_precision
-from ifrvis.models.video_head import VideoHead
+from ifrvis.models.decoding import MaskDecoder, VideoHead, full_precision
 
 FRAMES_TOGETHER = 80  # of the clips that are decoded together
 _Sum = tuple[Tensor, int]  # and of how many it is

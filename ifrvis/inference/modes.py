@@ -32,8 +32,7 @@ from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import MaskDecoder, full_precision
-from ifrvis.models.video_head import VideoHead
+from ifrvis.models.decoding import MaskDecoder, VideoHead, full_precision
 
 OnFrames = Callable[[int, int], None]
 

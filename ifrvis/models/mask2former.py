@@ -21,12 +21,11 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
-from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks, full_precision
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks, VideoHead, full_precision
 from ifrvis.models.host_configs import decoder_cfg, pixel_decoder_cfg
 from ifrvis.models.losses import PointSampling, SoftmaxClasses
 from ifrvis.models.supervision import Supervision
 from ifrvis.models.targets import batch_normalisers, clip_targets
-from ifrvis.models.video_head import VideoHead
 
 _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
 

@@ -19,7 +19,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import FrameFeatures, LayerOutput, full_precision
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, VideoHead, full_precision
 from ifrvis.models.losses import FocalClasses
 from ifrvis.models.seqformer import initial
 from ifrvis.models.seqformer.decoder import ClipMemory, Decoder, LayerState
@@ -27,7 +27,6 @@ from ifrvis.models.seqformer.encoder import Layout, PixelEncoder
 from ifrvis.models.seqformer.masks import DynamicMasks, MaskBranch, geometry, num_parameters, upsampled
 from ifrvis.models.seqformer.supervision import BoxSupervision, Predictions
 from ifrvis.models.targets import batch_normalisers, clip_targets
-from ifrvis.models.video_head import VideoHead
 
 _FRAMES_PER_CHUNK = 16  # of the encoder at test time; its deformable attention breaks above 128 on CUDA
 

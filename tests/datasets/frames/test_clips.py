@@ -10,8 +10,8 @@ import pytest
 
 from ifrvis.datasets.clips import padded_size
 from ifrvis.datasets.coco import Stills
-from ifrvis.datasets.frame_clips import FrameSampler, draw_frames, load_frame_clip
-from ifrvis.datasets.frame_stills import FrameStillSampler, load_frame_still
+from ifrvis.datasets.frames.clips import FrameSampler, draw_frames, load_frame_clip
+from ifrvis.datasets.frames.stills import FrameStillSampler, load_frame_still
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.sampling import load_draw, sampler_of
 from ifrvis.datasets.stills import MixedSampler

@@ -1,4 +1,4 @@
-"""Pseudo-videos beside the clips of `frame_clips`, as SeqFormer's published code makes them of COCO's images.
+"""Pseudo-videos beside the clips of `clips`, as SeqFormer's published code makes them of COCO's images.
 
 One frame shows the still as it is, the others under a motion and colours of their own, in any order; then all are
 mirrored, cropped and resized as a clip of a video is. In a copy that moves, an instance hides those before it.
@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ifrvis.datasets.augment import Colour, Windows, coloured, draw_still_colour
 from ifrvis.datasets.clips import Clip, permutation, read_frame
 from ifrvis.datasets.coco import Stills
-from ifrvis.datasets.frame_clips import MAX_REDRAWS, Frame, FrameDraw, is_seen, shown_clip
+from ifrvis.datasets.frames.augment import Colour, Windows, coloured, draw_still_colour
+from ifrvis.datasets.frames.clips import MAX_REDRAWS, Frame, FrameDraw, is_seen, shown_clip
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.stills import Matrix, draw_blur, draw_motion, of_pixels, streak
 from ifrvis.datasets.ytvis import Track, Video
@@ -91,7 +91,7 @@ class FrameStillSampler:
 
 
 def load_frame_still(stills: Stills, draw: FrameStillDraw, padded: tuple[int, int]) -> Clip:
-    """Read a still and move it and its masks through the frames of a draw; see `load_frame_clip`.
+    """Read a still and move it and its masks through the frames of a draw; see `clips.load_frame_clip`.
 
     Args:
         stills: What was drawn from.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ifrvis.datasets.augment import (
+from ifrvis.datasets.frames.augment import (
     Colour,
     Window,
     Windows,

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.augment import (
+from ifrvis.datasets.clips import Clip, ClipDraw, clip_of, permutation, read_frame, trained_tracks
+from ifrvis.datasets.frames.augment import (
     Colour,
     Window,
     Windows,
@@ -26,7 +27,6 @@ from ifrvis.datasets.augment import (
     resized_mask,
     shown_pixels,
 )
-from ifrvis.datasets.clips import Clip, ClipDraw, clip_of, permutation, read_frame, trained_tracks
 from ifrvis.datasets.rle import Rle, box, decode
 from ifrvis.datasets.ytvis import Annotations, Track, Video
 from ifrvis.errors import UserError
