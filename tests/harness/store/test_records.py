@@ -1,7 +1,4 @@
-"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own.
-
-Also tests: ifrvis.harness.store.paths.
-"""
+"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own."""
 
 import json
 import shutil
