@@ -29,7 +29,7 @@ OPTIONAL: dict[str, type] = {
     "inference.clip_frames": int,
     "inference.topk": int,
 }
-ANY_LENGTH = ("train.pipeline.sides", "train.schedule.milestones")
+ANY_LENGTH = ("train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,20 @@ def compose(
     if packaged is None:
         return Composed({}, {}, {}, {}, f"method {method!r} has no recipe yet")
     before = _plain_copy(packaged)
-    for layer in (profile.set, profile.methods.get(method, {}), profile.backbones.get(backbone, {})):
+    for layer in (
+        profile.alone.get(method, profile.set),
+        profile.methods.get(method, {}),
+        profile.backbones.get(backbone, {}),
+    ):
         _apply(before, layer, f"profile {profile.name!r}")
     config = _plain_copy(before)
     for where, layer in given.items():
         _apply(config, layer, where)
     where = ", ".join([f"profile {profile.name!r}", *(name for name, layer in given.items() if layer)])
     check_types(config, where)
+    if config["train"]["stills"]:
+        named = config["train"]["stills"]["dataset"]
+        config["train"]["stills"]["dataset"] = profile.stills.get(named, named)
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
     check_options(config, where)

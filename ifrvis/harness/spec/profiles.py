@@ -45,6 +45,8 @@ class Profile(Model):
         numbers: What they mean: what was measured, or nothing; nothing never stands beside published values.
         needs_gpu: Its models are too large for a CPU; estimates are hours of a GPU, not of a core.
         turn: Of the profiles that have one, the first whose data and GPU are here is used where none is asked for.
+        alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
+        stills: Stills that rows mix in -> the split of the made set that stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
         est_hours: Backbone -> hours of one training, measured or guessed.
     """
@@ -58,9 +60,11 @@ class Profile(Model):
     turn: int | None = None
     set: Config = Field(default_factory=dict)
     methods: dict[str, Config] = Field(default_factory=dict)
+    alone: dict[str, Config] = Field(default_factory=dict)
     backbones: dict[str, Config] = Field(default_factory=dict)
     pretraining: Pretraining | None = None
     learning: Learning | None = None
+    stills: dict[str, str] = Field(default_factory=dict)
     sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
 

@@ -49,6 +49,9 @@ def recipe(method: str, backbone: str, schedule: str) -> Config | None:
     merged: Config = {}
     for kind, name in zip(KINDS, (method, backbone, schedule)):
         _merge(merged, packaged_config(kind, name))
+    changes = merged.pop("changes", {})  # of a method to some backbones' and schedules' configs
+    for kind, name in (("backbones", backbone), ("schedules", schedule)):
+        _merge(merged, changes.get(kind, {}).get(name, {}))
     return merged
 
 
