@@ -18,19 +18,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.datasets.planned import planned_split, planned_training
 from ifrvis.evaluation.predictions import write_predictions
 from ifrvis.files import canonical_json, publish_once, write_atomically
 from ifrvis.harness.jobs.worker_life import Heart, StoppedError, live
 from ifrvis.harness.spec.allowed import check_training
-from ifrvis.harness.store.attempts import Attempt, attempt_at, attempts_of
+from ifrvis.harness.store.attempts import Attempt, attempt_at, checkpoint_folders
 from ifrvis.harness.store.lives import Asked
 from ifrvis.harness.store.making import trained_record
 from ifrvis.harness.store.records import Curve, NotLoaded, Record, publish_record, read_curve
 
 if TYPE_CHECKING:
-    from torch import nn
+    from mmdet.models.mot import BaseMOTModel
 
     from ifrvis.training.progress import Progress
     from ifrvis.training.watch import Watch
@@ -46,12 +46,6 @@ def run_attempt(folder: str) -> None:
         live(folder, lambda attempt, heart: _Worker(attempt, heart).work())
 
 
-def main(folder: str) -> int:
-    """Run one attempt from the command line; 0 if it is complete."""
-    run_attempt(folder)
-    return 0 if _rank() or attempt_at(Path(folder)).state() == "complete" else 1
-
-
 def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
@@ -61,10 +55,9 @@ class _Worker:
 
     def __init__(self, attempt: Attempt, heart: Heart) -> None:
         self._attempt, self._run, self._heart = attempt, attempt.run, heart
-        self._job, self._train_spec = attempt.submission(), attempt.run.read_spec().train
-        check_training(self._train_spec.model_dump(), f"{attempt.run.folder}/spec.json")
+        self._job, self._spec = attempt.submission(), attempt.run.read_spec().train
+        check_training(self._spec.model_dump(), str(attempt.run.spec))
         self._dataset = load_dataset(self._job.dataset, Path(self._job.data_root))
-        self._model: nn.Module | None = None
         self._started = time.monotonic()
 
     def work(self) -> None:
@@ -72,7 +65,7 @@ class _Worker:
         if self._wants_weights():
             from ifrvis.training.weights import packed_weights
 
-            weights = packed_weights(self._trained_model())
+            weights = packed_weights(self._model)
             self._attempt.check_fence()
             publish_once(self._run.weights, weights)
         for asked in missing:
@@ -87,7 +80,7 @@ class _Worker:
         predicted = [self._run.predictions(each.inference, each.split).exists() for each in self._missing()]
         if self._wants_weights() or not all(predicted):
             with contextlib.suppress(StoppedError):
-                self._train()
+                _ = self._model
 
     def _missing(self) -> list[Asked]:
         run, profile, asked = self._run, self._job.profile, self._job.evaluations
@@ -97,6 +90,9 @@ class _Worker:
     def _wants_weights(self) -> bool:
         return self._job.publish_weights and not self._run.weights.exists()
 
+    def _split(self, asked: Asked) -> Split:
+        return planned_split(self._dataset, asked.role, asked.split)
+
     def _record(self, asked: Asked, predictions: Path) -> Record:
         import torch
 
@@ -104,14 +100,11 @@ class _Worker:
 
         self._heart.say(phase="scoring")
         log.info("scoring %s", predictions)
-        scores = scores_of_file(planned_split(self._dataset, asked.role, asked.split).read(), predictions)
+        scores = scores_of_file(self._split(asked).read(), predictions)
         return trained_record(
-            self._attempt,
-            asked,
-            scores,
+            *(self._attempt, asked, scores, self._not_loaded),
             dataset=self._dataset.name,
             determinism="seeded" if torch.cuda.is_available() else "bitwise",
-            not_loaded=self._not_loaded,
             seconds=round(time.monotonic() - self._started, 3),
         )
 
@@ -119,10 +112,7 @@ class _Worker:
     def _not_loaded(self) -> NotLoaded:
         from ifrvis.training.convert import left_out
 
-        return NotLoaded(**left_out(self._checkpoint_folders(), train_sig=self._run.train_sig))
-
-    def _checkpoint_folders(self) -> list[Path]:
-        return [each.checkpoints for each in attempts_of(self._run)]
+        return NotLoaded(**left_out(checkpoint_folders(self._run), train_sig=self._run.train_sig))
 
     def _predictions(self, asked: Asked) -> Path:
         from ifrvis.inference.modes import predict_split
@@ -130,12 +120,10 @@ class _Worker:
         path = self._run.predictions(asked.inference, asked.split)
         if path.exists():
             return path
-        model = self._trained_model()
-        split = planned_split(self._dataset, asked.role, asked.split)
-        annotations = split.read()
+        model, split = self._model, self._split(asked)
+        annotations, videos = split.read(), []
         self._heart.say(phase="predicting", iteration=0, iterations=len(annotations.videos))
-        videos = []
-        for video in predict_split(model, annotations, split.frames, asked.inference, seed=self._train_spec.seed):
+        for video in predict_split(model, annotations, split.frames, asked.inference, seed=self._spec.seed):
             videos.append(video)
             self._heart.say(iteration=len(videos))
             if self._attempt.is_asked_to_stop():
@@ -144,35 +132,32 @@ class _Worker:
         write_predictions(path, videos)
         return path
 
-    def _trained_model(self) -> "nn.Module":
-        if self._model is None:
-            self._model = self._train()
-        return self._model
-
-    def _train(self) -> "nn.Module":
+    @functools.cached_property
+    def _model(self) -> "BaseMOTModel":
+        """The trained model; UserError if what it is trained on is not what was planned."""
         from ifrvis.training.checkpoints import interval_s
         from ifrvis.training.loop import train
         from ifrvis.training.processes import join_processes
         from ifrvis.training.progress import tensorboard_sink
 
-        job, spec = self._job, self._train_spec
-        mixed, ratio = (job.stills.dataset, job.stills.ratio) if job.stills else (None, 0.0)
-        split, stills = planned_training(self._dataset, job.role, spec.data, mixed, ratio)
-        self._heart.say(phase="training", iterations=spec.iterations)
-        writes_scalars = job.tensorboard and not _rank()
+        job = self._job
+        mixed = (job.stills.dataset, job.stills.ratio) if job.stills else None
+        split, stills = planned_training(self._dataset, job.role, self._spec.data, mixed)
+        self._heart.say(phase="training", iterations=self._spec.iterations)
+        scalars = self._attempt.folder / "tensorboard" if job.tensorboard and not _rank() else None
         with join_processes() as processes:
             trained = train(
-                spec.model_dump(),
+                self._spec.model_dump(),
                 train_sig=self._run.train_sig,
                 annotations=split.read(),
                 frames_root=split.frames,
-                stills=(stills, ratio) if stills else None,
+                stills=stills,
                 folder=self._attempt.checkpoints,
-                resume_from=self._checkpoint_folders(),
+                resume_from=checkpoint_folders(self._run),
                 init_weights=Path(job.init) if job.init else None,
                 workers=job.workers,
                 micro_batch=job.micro_batch,
-                sink=tensorboard_sink(self._attempt.folder / "tensorboard") if writes_scalars else None,
+                sink=tensorboard_sink(scalars) if scalars else None,
                 processes=processes,
                 checkpoint_interval_s=interval_s(),
                 should_stop=self._attempt.is_asked_to_stop,
@@ -190,8 +175,8 @@ class _Worker:
         wanted = next(iter(self._job.evaluations), None)
         if wanted is None or wanted.protocol == "server" or not self._job.watch_videos:  # a server alone could score
             return None
-        split, known = planned_split(self._dataset, wanted.role, wanted.split), read_curve(self._run.curve)
-        sizes = {"videos": self._job.watch_videos, "iterations": self._train_spec.iterations}
+        split, known = self._split(wanted), read_curve(self._run.curve)
+        sizes = {"videos": self._job.watch_videos, "iterations": self._spec.iterations}
         return Watch(split.read(), split.frames, wanted.inference, **sizes, curve=known, publish=self._on_curve)
 
     def _on_curve(self, curve: Curve) -> None:
@@ -205,4 +190,5 @@ class _Worker:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    run_attempt(sys.argv[1])
+    sys.exit(0 if _rank() or attempt_at(Path(sys.argv[1])).state() == "complete" else 1)

@@ -186,7 +186,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     from ifrvis.reporting.output import write_page, write_report
 
     store, profile = request.store, request.profile.name
-    reports, folder = make_reports(request, Records(store.records(profile)).all_verified()), arguments.reports / profile
+    reports, folder = make_reports(request, Records(store.records(profile)).all_readable()), arguments.reports / profile
     written: list[Path] = []
     for report in reports:
         if not arguments.json:

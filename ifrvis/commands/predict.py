@@ -102,10 +102,10 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
 
 
 def _newest_weights(run: "Run") -> Path:
-    from ifrvis.harness.store.attempts import attempts_of
+    from ifrvis.harness.store.attempts import checkpoint_folders
     from ifrvis.training.checkpoints import newest_valid
 
-    checkpoint = newest_valid([each.checkpoints for each in attempts_of(run)], train_sig=run.train_sig)
+    checkpoint = newest_valid(checkpoint_folders(run), train_sig=run.train_sig)
     path = checkpoint.path if checkpoint else run.weights
     if not path.exists():
         raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")

@@ -17,28 +17,27 @@ def planned_split(dataset: Dataset, role: Role, planned: str | None) -> Split:
 
 
 def planned_training(
-    dataset: Dataset, role: Role, planned: str | None, stills: str | None, ratio: float | None
-) -> tuple[Split, Stills | None]:
-    """The training split, and the stills that are mixed in, whose joint fingerprint is the one that was planned.
+    dataset: Dataset, role: Role, planned: str | None, mixed: tuple[str, float | None] | None
+) -> tuple[Split, tuple[Stills, float | None] | None]:
+    """The training split, and the stills that are mixed in with their share, as they were planned together.
 
     Args:
         dataset: The videos.
         role: Their split.
         planned: Fingerprint of all that is trained on.
-        stills: Which stills are mixed in; None for none.
-        ratio: Their share.
+        mixed: Which stills are mixed in, and their share.
 
     Raises:
         DataMissingError: If the stills are not here.
         UserError: If either is another one.
     """
-    if stills is None:
+    if mixed is None:
         return planned_split(dataset, role, planned), None
-    split, mixed = dataset.split(role), load_stills(stills, dataset)
-    if mixed.missing:
-        raise DataMissingError(mixed.missing)
-    _check(split, planned, mixed.joint_fingerprint(split.fingerprint or "", ratio), " with its stills")
-    return split, mixed.read(split.read().categories)
+    split, stills = dataset.split(role), load_stills(mixed[0], dataset)
+    if stills.missing:
+        raise DataMissingError(stills.missing)
+    _check(split, planned, stills.joint_fingerprint(split.fingerprint or "", mixed[1]), " with its stills")
+    return split, (stills.read(split.read().categories), mixed[1])
 
 
 def _check(split: Split, planned: str | None, found: str | None, more: str = "") -> None:

@@ -45,8 +45,8 @@ def test_quoted_row_shows_what_was_published_and_its_source(make_report):
     row = report.rows[0].row.model_copy(update={"quoted": True, "source": "Cheng et al., 2021", "protocol": "server"})
     quoted = replace(report, rows=(RowRecords(row, {}),))
     assert cell(quoted) == Cell(0, missing="quoted")
-    assert "| 46.4 ± 0.8 | quoted |" in markdown(quoted)
-    assert "quoted from Cheng et al., 2021 (protocol server)" in markdown(quoted)
+    assert "| ResNet-50 (server) | Y | 0 | 46.4 ± 0.8 | quoted |" in markdown(quoted)
+    assert "quoted from Cheng et al., 2021." in markdown(quoted)
 
 
 def test_metric_that_no_record_holds_is_not_scored(make_report):

@@ -13,7 +13,7 @@ from typing import Any
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.plan import Plan, Training
 from ifrvis.harness.spec.signatures import TrainSpec
-from ifrvis.harness.store.attempts import attempts_of
+from ifrvis.harness.store.attempts import checkpoint_folders
 from ifrvis.harness.store.paths import Run
 
 # Backbones of full size: parameters in millions, and the width at which they have so many.
@@ -41,7 +41,7 @@ class Cost:
 def measure_siblings(plan: Plan) -> None:
     """Note on each training of a plan the hours that its siblings took, and the bytes that it needs."""
     hours, sizes = dict[Key, list[float]](), dict[Key, int]()
-    for record in plan.records.one_of_each_training().values():
+    for record in {each.train_sig: each for each in plan.records.all_readable()}.values():
         if record.spec is None:
             continue
         key = _key(record.method, record.backbone, record.spec.train)
@@ -110,7 +110,7 @@ def _key(method: str, backbone: str, spec: TrainSpec) -> Key:
 
 def _bytes_of(run: Run) -> int:
     """What a run keeps: two checkpoints of the size of the largest, its weights and predictions."""
-    checkpoints = [path.stat().st_size for each in attempts_of(run) for path in each.checkpoints.glob("*")]
+    checkpoints = [path.stat().st_size for each in checkpoint_folders(run) for path in each.glob("*")]
     kept = [path.stat().st_size for path in (run.weights, *run.all_predictions()) if path.is_file()]
     return CHECKPOINTS * max(checkpoints, default=0) + sum(kept) if checkpoints else 0
 

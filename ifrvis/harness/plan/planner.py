@@ -211,10 +211,11 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     if sig is None or train_sig is None:
         evaluation.state = "data missing"
         return
-    record = records.find(train_sig, sig)
-    evaluation.problem = records.problem(train_sig, sig)
-    if record is not None:
-        evaluation.record, evaluation.state = record, "complete"
+    found = records.find(evaluation.training.name, train_sig, sig)
+    if isinstance(found, str):
+        evaluation.problem = found
+    else:
+        evaluation.record, evaluation.state = found, "complete"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:

@@ -222,6 +222,11 @@ def attempts_of(run: Run) -> list[Attempt]:
     return [Attempt(run, number) for number in numbers]
 
 
+def checkpoint_folders(run: Run) -> list[Path]:
+    """The folders of checkpoints of all attempts of a run, oldest first."""
+    return [attempt.checkpoints for attempt in attempts_of(run)]
+
+
 def asked_of(run: Run) -> list[tuple[Submission, Asked]]:
     """Every evaluation that any attempt of a run was asked for, and the last that was: the newest first.
 

@@ -19,10 +19,10 @@ def trained_record(
     attempt: Attempt,
     asked: Asked,
     scores: Scores,
+    not_loaded: NotLoaded,
     *,
     dataset: str,
     determinism: Literal["bitwise", "seeded"],
-    not_loaded: NotLoaded,
     seconds: float,
 ) -> Record:
     """The record of an evaluation that an attempt has come to.
@@ -31,9 +31,9 @@ def trained_record(
         attempt: The attempt that trained, predicted or scored last.
         asked: What was evaluated.
         scores: Of its predictions.
+        not_loaded: What the initial weights left out.
         dataset: The data set's name.
         determinism: Of this machine.
-        not_loaded: What the initial weights left out.
         seconds: Of the attempt, so far.
     """
     run, job = attempt.run, attempt.submission()

@@ -25,8 +25,6 @@ from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.store.specs import Spec
 from ifrvis.schema import read_model
 
-RECORD = re.compile(r".+-([0-9a-f]{12})-([0-9a-f]{12})\.json")
-
 SPEC = "spec.json"
 
 
@@ -37,33 +35,6 @@ def _short(signature: str) -> str:
 def record_name(name: str, train_sig: str, eval_sig: str) -> str:
     """The name of a record's file."""
     return f"{name}-{_short(train_sig)}-{_short(eval_sig)}.json"
-
-
-@dataclass(frozen=True)
-class RecordFiles:
-    """The files of a folder whose names end as records' do, by the digits of their signatures, from one listing."""
-
-    by_digits: dict[tuple[str, str], list[Path]]
-
-    @classmethod
-    def of(cls, folder: Path) -> "RecordFiles":
-        """Those of a folder, which need not exist."""
-        found: dict[tuple[str, str], list[Path]] = {}
-        for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-            if match := RECORD.fullmatch(path.name):
-                found.setdefault((match[1], match[2]), []).append(path)
-        return cls(found)
-
-    def of_evaluation(self, train_sig: str, eval_sig: str) -> list[Path]:
-        """What may be the record of one evaluation."""
-        return self.by_digits.get((_short(train_sig), _short(eval_sig)), [])
-
-    def of_each_training(self) -> list[list[Path]]:
-        """What may be records of one training, for each."""
-        found: dict[str, list[Path]] = {}
-        for (training, _), paths in self.by_digits.items():
-            found.setdefault(training, []).extend(paths)
-        return list(found.values())
 
 
 @dataclass(frozen=True)

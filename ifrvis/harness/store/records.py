@@ -7,7 +7,6 @@ is `ifrvis verify`'s matter.
 """
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,7 +21,7 @@ from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.lives import Life
-from ifrvis.harness.store.paths import RecordFiles, Store, record_name
+from ifrvis.harness.store.paths import Store, record_name
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.harness.store.specs import RunName, Spec
 from ifrvis.schema import Model, Name, validated
@@ -208,41 +207,24 @@ def read_curve(path: Path) -> Curve:
 
 
 class Records:
-    """The records of one profile, listed once and read on demand."""
+    """The records of one profile, listed once, and each read at most once."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = RecordFiles.of(folder)
-        self._read: dict[Path, Record | str] = {}
+        self._paths = dict.fromkeys(sorted(folder.glob("*.json")))
+        self._folder, self._read = folder, dict[Path, Record | str]()
 
-    def find(self, train_sig: str, eval_sig: str) -> Record | None:
-        """The record of one evaluation; None if there is none that can be read."""
-        found = self._records(self._files.of_evaluation(train_sig, eval_sig))
-        return next((each for each in found if (each.train_sig, each.eval_sig) == (train_sig, eval_sig)), None)
+    def find(self, name: str, train_sig: str, eval_sig: str) -> Record | str:
+        """The record of one evaluation of a run; else why what lies there does not count, or nothing."""
+        path = self._folder / record_name(name, train_sig, eval_sig)
+        found = self._load(path) if path in self._paths else ""
+        same = isinstance(found, str) or (found.train_sig, found.eval_sig) == (train_sig, eval_sig)
+        return found if same else f"Move {path} away: it is the record of another evaluation."
 
-    def problem(self, train_sig: str, eval_sig: str) -> str:
-        """Why what lies there does not count; empty if nothing lies there, or a record that does."""
-        found = [self._load(path) for path in self._files.of_evaluation(train_sig, eval_sig)]
-        problems = [each for each in found if isinstance(each, str)]
-        return problems[0] if len(problems) == len(found) > 0 else ""
-
-    def of_training(self, train_sig: str) -> list[Record]:
-        """All records of one training."""
-        return [each for each in self.all_verified() if each.train_sig == train_sig]
-
-    def one_of_each_training(self) -> dict[str, Record]:
-        """A record of each training that has one, by its `train_sig`."""
-        found = (next(self._records(paths), None) for paths in self._files.of_each_training())
-        return {each.train_sig: each for each in found if each is not None}
-
-    def all_verified(self) -> list[Record]:
+    def all_readable(self) -> list[Record]:
         """All records that can be read: unchanged, under their own names, and in agreement with themselves."""
-        return [each for paths in self._files.of_each_training() for each in self._records(paths)]
-
-    def _records(self, paths: Iterable[Path]) -> Iterator[Record]:
-        return (each for each in map(self._load, paths) if isinstance(each, Record))
+        return [each for each in map(self._load, self._paths) if isinstance(each, Record)]
 
     def _load(self, path: Path) -> Record | str:
-        """A record, or why it is none."""
         if path not in self._read:
             try:
                 self._read[path] = read_record(path)

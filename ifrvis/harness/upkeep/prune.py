@@ -14,7 +14,7 @@ from ifrvis.harness.plan.plan import Plan, Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
-from ifrvis.harness.store.attempts import attempts_of, latest
+from ifrvis.harness.store.attempts import checkpoint_folders, latest
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import kind_of
@@ -47,7 +47,7 @@ def prunable(store: Store, plans: Iterable[Plan], named: Iterable[Run] = ()) -> 
     for run in store.runs():
         newest = latest(run)
         if (run.folder in asked or done.get(run.train_sig)) and newest is not None and not newest.is_alive():
-            found += sorted(path for attempt in attempts_of(run) for path in attempt.checkpoints.glob("*"))
+            found += sorted(path for each in checkpoint_folders(run) for path in each.glob("*"))
             found += [path for path in run.all_predictions() if sha256_file(path) not in kept]
     return found + _left_by_jobs(store)
 
@@ -70,7 +70,7 @@ def remove(paths: Iterable[Path]) -> None:
 
 def _predictions_of_records(store: Store) -> set[str]:
     """SHA-256 of all predictions that any record was made from."""
-    records = [each for profile in store.profiles() for each in Records(store.records(profile)).all_verified()]
+    records = [each for profile in store.profiles() for each in Records(store.records(profile)).all_readable()]
     return {record.files["predictions"] for record in records if "predictions" in record.files}
 
 

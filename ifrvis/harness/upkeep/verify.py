@@ -19,7 +19,7 @@ from ifrvis.files import canonical_json, read_json, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
-from ifrvis.harness.store.attempts import attempts_of
+from ifrvis.harness.store.attempts import checkpoint_folders
 from ifrvis.harness.store.finding import Finding
 from ifrvis.harness.store.paths import SPEC, Run, Store, run_at
 from ifrvis.harness.store.records import Record, read_record, record_text
@@ -147,7 +147,7 @@ def verify_runs(store: Store) -> Iterator[Finding]:
             continue
         sound = spec.read_bytes() == run.read_spec().text()
         yield Finding("digest only", spec) if sound else Finding("wrong", spec, "it is not as it was written")
-        for checkpoint in sorted(path for each in attempts_of(run) for path in each.checkpoints.glob("*.pth")):
+        for checkpoint in sorted(path for each in checkpoint_folders(run) for path in each.glob("*.pth")):
             with contextlib.suppress(FileNotFoundError):  # a run that is alive replaces its checkpoints
                 yield from _verify_checkpoint(checkpoint)
     for description in sorted(packed("experiments", "weights").glob("*.json")):

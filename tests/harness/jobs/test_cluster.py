@@ -1,6 +1,6 @@
 """A cluster's file is checked before anything is submitted, and its script holds what was asked for.
 
-Also tests: ifrvis.harness.jobs.launch, ifrvis.harness.spec.profiles.
+Also tests: ifrvis.harness.jobs.launch.
 """
 
 import re
