@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifrvis.datasets.catalog import Dataset
+from ifrvis.datasets.catalog import Dataset, Role, Split
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations, Category, checked_annotations
@@ -18,6 +18,9 @@ from ifrvis.packed import packed_yaml
 from ifrvis.schema import Model, read_model
 
 MOTION_VERSION = 3  # raised when `stills` draws another pseudo-video for the same key
+
+
+MADE: Role = "pretrain"  # the split of a made set that is named where its own stills are meant
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,40 @@ def _as_track(entry: dict[str, Any], mapped: dict[str, Any]) -> dict[str, Any]:
     return {**ids, "segmentations": [shape]}
 
 
-def load_stills(name: str, dataset: Dataset) -> StillSet:
+@dataclass(frozen=True)
+class MadeStills:
+    """The split of one-frame videos that is made with a synthetic set; `missing` as of `StillSet`."""
+
+    split: Split
+    missing: str = ""
+
+    def joint_fingerprint(self, videos: str, ratio: float | None) -> str:
+        """See `StillSet`; the images need not be there."""
+        content = {"videos": videos, "stills": self.split.fingerprint, "motion": MOTION_VERSION, "ratio": ratio}
+        return sha256_bytes(canonical_json(content))
+
+    def read(self, categories: tuple[Category, ...]) -> Stills:
+        """The images; their categories are the set's own."""
+        return Stills(self.split.read(), self.split.frames)
+
+
+def load_stills(name: str, dataset: Dataset) -> StillSet | MadeStills:
     """The stills `name` of `experiments/stills/`, or of a YAML file, for the categories of a dataset.
+
+    Args:
+        name: Or "pretrain", the split that is made with a synthetic set.
+        dataset: The videos that they are mixed with.
 
     Raises:
         UserError: If there are none, or their YAML has no categories of this dataset.
     """
+    if name == MADE:
+        if dataset.config.synthetic is None:
+            raise UserError(
+                f"Leave out rows with stills, or name others as train.stills: {name!r} is a split of made sets, and "
+                f"{dataset.name} is none."
+            )
+        return MadeStills(dataset.split(MADE))
     path = packed_yaml("stills", name)
     config = read_model(Config, path, "the stills")
     if dataset.name not in config.categories:

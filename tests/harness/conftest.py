@@ -21,7 +21,9 @@ def make_request(tmp_path):
         chosen = {"rows": ("mask2former-r50-ytvis19",), "num_seeds": 2} | changes
         loaded = load_profile(profile)
         if not pretraining and loaded.pretraining:
-            loaded = loaded.model_copy(update={"pretraining": None, "set": loaded.set | {"train.init": None}})
+            alone = {method: of_method | {"train.init": None} for method, of_method in loaded.alone.items()}
+            changed = {"pretraining": None, "set": loaded.set | {"train.init": None}, "alone": alone}
+            loaded = loaded.model_copy(update=changed)
         return Request(
             tables=(load_table(table),),
             profile=loaded,

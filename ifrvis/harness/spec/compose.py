@@ -16,7 +16,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.spec.allowed import NORM, check_types
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
-from ifrvis.harness.spec.tables import Row, load_table
+from ifrvis.harness.spec.tables import Row, find_row
 from ifrvis.options import check_options
 from ifrvis.schema import is_number
 
@@ -29,7 +29,7 @@ OPTIONAL: dict[str, type] = {
     "inference.clip_frames": int,
     "inference.topk": int,
 }
-ANY_LENGTH = ("train.pipeline.sides", "train.schedule.milestones")
+ANY_LENGTH = ("train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,20 @@ def compose(
     if packaged is None:
         return Composed({}, {}, {}, {}, f"method {method!r} has no recipe yet")
     before = _plain_copy(packaged)
-    for layer in (profile.set, profile.methods.get(method, {}), profile.backbones.get(backbone, {})):
+    for layer in (
+        profile.alone.get(method, profile.set),
+        profile.methods.get(method, {}),
+        profile.backbones.get(backbone, {}),
+    ):
         _apply(before, layer, f"profile {profile.name!r}")
     config = _plain_copy(before)
     for where, layer in given.items():
         _apply(config, layer, where)
     where = ", ".join([f"profile {profile.name!r}", *(name for name, layer in given.items() if layer)])
     check_types(config, where)
+    if config["train"]["stills"]:
+        named = config["train"]["stills"]["dataset"]
+        config["train"]["stills"]["dataset"] = profile.stills.get(named, named)
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
     check_options(config, where)
@@ -95,20 +102,21 @@ def row_inference(name: str, profile: Profile) -> Config:
     Raises:
         UserError: If there is no such row.
     """
-    table, slash, row_id = name.rpartition("/")
-    if not slash:
-        raise UserError(f"Write --row table/row, as in --row table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
-    (row,) = load_table(table).selected([row_id])
-    return compose_row(row, profile, {}, num_classes=1).inference
+    return compose_row(find_row(name)[1], profile, {}, num_classes=1).inference
 
 
-def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
-    """What a profile's pretraining of a backbone trains; see `compose`."""
+def compose_pretraining(
+    declared: Pretraining, method: str, backbone: str, profile: Profile, *, num_classes: int
+) -> Composed:
+    """What a profile's pretraining of a method and a backbone trains; see `compose`."""
     given, schedule = (
         {f"'pretraining' of profile {profile.name!r}": declared.set},
         trained_on(declared.dataset).schedule,
     )
-    return compose("mask2former", backbone, schedule, profile, given, num_classes=num_classes)
+    composed = compose(method, backbone, schedule, profile, given, num_classes=num_classes)
+    if composed.not_implemented:
+        raise UserError(f"Correct 'of' in 'pretraining' of profile {profile.name!r}: {composed.not_implemented}.")
+    return composed
 
 
 def _inference(row: Row, profile: Profile) -> Config:

@@ -4,23 +4,44 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ifrvis.errors import UserError
+from ifrvis.harness.spec.methods import packages
 from ifrvis.harness.spec.recipes import Config, names_of
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
 PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
+BASELINE = "mask2former"
 
 
 class Pretraining(Model):
-    """An image-level Mask2Former on stills, whose weights the rows of a profile start from.
+    """A method trained on stills, whose weights the rows of a profile start from.
 
     It stands where COCO pretraining stands: a recipe whose `train.init` is "pretraining" starts from that of its
-    backbone.
+    method and backbone.
+
+    Attributes:
+        of: Method -> the method that is trained on stills for it; for those that are not named, Mask2Former is.
     """
 
     dataset: str
     set: Config
+    of: dict[str, Name] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
+
+    def method(self, method: str) -> str:
+        """The method that is trained on stills for another, or for itself."""
+        return self.of.get(method, BASELINE)
+
+
+def pretraining_name(method: str) -> str:
+    """What the pretraining of a method is called where others are called by their method."""
+    return PRETRAINING if method == BASELINE else f"{PRETRAINING}-{method}"
+
+
+def is_pretraining(method: str) -> bool:
+    """Whether what stands in the place of a method is the name of a pretraining."""
+    return method == PRETRAINING or method.startswith(f"{PRETRAINING}-")
 
 
 class Learning(Model):
@@ -45,6 +66,8 @@ class Profile(Model):
         numbers: What they mean: what was measured, or nothing; nothing never stands beside published values.
         needs_gpu: Its models are too large for a CPU; estimates are hours of a GPU, not of a core.
         turn: Of the profiles that have one, the first whose data and GPU are here is used where none is asked for.
+        alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
+        stills: Stills that rows mix in -> the split of the made set that stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
         est_hours: Backbone -> hours of one training, measured or guessed.
     """
@@ -58,9 +81,11 @@ class Profile(Model):
     turn: int | None = None
     set: Config = Field(default_factory=dict)
     methods: dict[str, Config] = Field(default_factory=dict)
+    alone: dict[str, Config] = Field(default_factory=dict)
     backbones: dict[str, Config] = Field(default_factory=dict)
     pretraining: Pretraining | None = None
     learning: Learning | None = None
+    stills: dict[str, Literal["pretrain"]] = Field(default_factory=dict)
     sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
 
@@ -77,9 +102,42 @@ class Profile(Model):
         return "GPU hours" if self.needs_gpu else "core hours"
 
 
+class Additions(Model):
+    """`profiles/<profile>.yaml` of a package from outside: what the profile sets for methods that the package brings.
+
+    Attributes:
+        methods: As in the profile.
+        alone: As in the profile.
+        pretrained_by: `of` of its pretraining.
+    """
+
+    methods: dict[str, Config] = Field(default_factory=dict)
+    alone: dict[str, Config] = Field(default_factory=dict)
+    pretrained_by: dict[str, Name] = Field(default_factory=dict)
+
+
 def load_profile(name: str) -> Profile:
-    """The profile `name` of `experiments/profiles/`, or of a YAML file."""
-    return read_model(Profile, packed_yaml("profiles", name), "the profile")
+    """The profile `name` of `experiments/profiles/`, or of a YAML file, with what packages from outside add to it.
+
+    Raises:
+        UserError: If one of them cannot be read, or speaks of methods that are not its own.
+    """
+    profile = read_model(Profile, packed_yaml("profiles", name), "the profile")
+    for package in packages()[1:]:
+        path = package.folder / "profiles" / f"{profile.name}.yaml"
+        if path.is_file():
+            added, own = read_model(Additions, path, "what is added to a profile"), package.names_of("methods")
+            if others := sorted({*added.methods, *added.alone, *added.pretrained_by} - own):
+                raise UserError(f"Remove {others[0]!r} from {path}: a package speaks of the methods that it brings.")
+            profile = _with(profile, added)
+    return profile
+
+
+def _with(profile: Profile, added: Additions) -> Profile:
+    before = profile.pretraining
+    pretraining = before and before.model_copy(update={"of": before.of | added.pretrained_by})
+    changed = {"methods": profile.methods | added.methods, "alone": profile.alone | added.alone}
+    return profile.model_copy(update={**changed, "pretraining": pretraining})
 
 
 def default_profiles() -> list[Profile]:
