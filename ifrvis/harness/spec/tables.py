@@ -207,22 +207,22 @@ def find_row(name: str) -> tuple[Table, Row]:
 
 
 def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
-    """The rows of other tables that a table's claims name, by `table/row`.
+    """The rows of other tables that a table's claims name, by `table/row`, if their numbers compare with its own.
+
+    A row that is quoted, or whose table has another protocol, other seeds or not the metrics, is left out: no claim on
+    it is judged.
 
     Raises:
-        UserError: If there is no such row, or it cannot be compared with the table's own.
+        UserError: If there is no such row.
     """
     found: dict[str, tuple[Table, Row]] = {}
     for claim in table.claims:
         metrics = {statement.metric for statement in claim.says}
         for name in (row for pair in claim.pairs for row in pair if "/" in row):
-            other, row = found[name] = found.get(name) or find_row(name)
+            other, row = found.get(name) or find_row(name)
             alike = (other.protocol, other.seeds) == (table.protocol, table.seeds) and metrics <= set(other.metrics)
-            if row.quoted or not alike:
-                raise UserError(
-                    f"Drop {name!r} from the claim {claim.text!r} of {table.name}: it is quoted, or its table has "
-                    "another protocol, other seeds or other metrics."
-                )
+            if alike and not row.quoted:
+                found[name] = other, row
     return found
 
 
