@@ -23,7 +23,7 @@ from ifrvis.datasets.planned import planned_split, planned_training
 from ifrvis.evaluation.predictions import write_predictions
 from ifrvis.files import canonical_json, publish_once, write_atomically
 from ifrvis.harness.jobs.worker_life import Heart, StoppedError, live
-from ifrvis.harness.spec.allowed import check_training
+from ifrvis.harness.spec.allowed import check_training, register_types
 from ifrvis.harness.store.attempts import Attempt, attempt_at, checkpoint_folders
 from ifrvis.harness.store.lives import Asked
 from ifrvis.harness.store.making import trained_record
@@ -141,6 +141,7 @@ class _Worker:
         from ifrvis.training.progress import tensorboard_sink
 
         job = self._job
+        register_types(self._spec.model)
         mixed = (job.stills.dataset, job.stills.ratio) if job.stills else None
         split, stills = planned_training(self._dataset, job.role, self._spec.data, mixed)
         self._heart.say(phase="training", iterations=self._spec.iterations)

@@ -153,6 +153,7 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
 def _model(recipe: _Recipe, num_classes: int) -> Any:
     import logging
 
+    from ifrvis.harness.spec.allowed import register_types
     from ifrvis.training.build import build_model
     from ifrvis.training.weights import load_trained
 
@@ -162,6 +163,7 @@ def _model(recipe: _Recipe, num_classes: int) -> Any:
             f"Give the data set whose categories the model knows with --dataset: it has {known} classes, "
             f"{recipe.dataset} has {num_classes}."
         )
+    register_types(recipe.model)
     logging.disable(logging.WARNING)  # of the host, that it starts from no weights
     try:
         model = build_model(recipe.model, seed=0)

@@ -32,10 +32,13 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.spec.allowed import register_types
     from ifrvis.training.convert import convert, model_shapes
 
     def shapes(backbone: str) -> Any:
-        return model_shapes(_model(arguments.method, backbone, arguments.queries))
+        model = _model(arguments.method, backbone, arguments.queries)
+        register_types(model)
+        return model_shapes(model)
 
     given = {"backbone": arguments.backbone, "queries": arguments.queries}
     report = convert(arguments.source, arguments.out, shapes=shapes, **given)

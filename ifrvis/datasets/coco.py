@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifrvis.datasets.catalog import Dataset, Split
+from ifrvis.datasets.catalog import Dataset, Role, Split
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations, Category, checked_annotations
@@ -18,6 +18,9 @@ from ifrvis.packed import packed_yaml
 from ifrvis.schema import Model, read_model
 
 MOTION_VERSION = 3  # raised when `stills` draws another pseudo-video for the same key
+
+
+MADE: Role = "pretrain"  # the split of a made set that is named where its own stills are meant
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,13 @@ def load_stills(name: str, dataset: Dataset) -> StillSet | MadeStills:
     Raises:
         UserError: If there are none, or their YAML has no categories of this dataset.
     """
-    if name == "pretrain" and dataset.config.synthetic is not None:
-        return MadeStills(dataset.split("pretrain"))
+    if name == MADE:
+        if dataset.config.synthetic is None:
+            raise UserError(
+                f"Leave out rows with stills, or name others as train.stills: {name!r} is a split of made sets, and "
+                f"{dataset.name} is none."
+            )
+        return MadeStills(dataset.split(MADE))
     path = packed_yaml("stills", name)
     config = read_model(Config, path, "the stills")
     if dataset.name not in config.categories:

@@ -2,10 +2,12 @@
 
 A claim is one or more statements on pairs of rows. A statement on a pair is supported, or contradicted, where the
 difference lies on the claimed, or the other, side and its p, corrected after Holm over all tests of the table, is below
-5 %. It takes the declared number of seeds; smoke runs and runs off the specification decide nothing.
+5 %. Rows on one data set are paired by seed. It takes the declared number of seeds; smoke runs and runs off the
+specification decide nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,12 +21,15 @@ HEADS = ("First row", "Second row", "Of", "Difference", "95 % interval", "p (Hol
 
 Cells = dict[tuple[str, str], Cell]  # by row id and metric
 Values = dict[tuple[str, str], dict[int, float | None]]  # the same, by seed; None is undefined
-Key = tuple[str, str, Statement]  # first row, second row
+Key = tuple[tuple[str, ...], Statement]  # the rows, two or four
 
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """One statement on one pair of rows; values are stored ones, the paper's difference is in its printed unit."""
+    """One statement on one pair of rows, or of what rows have more than others.
+
+    Values are stored ones, the paper's difference is in its printed unit.
+    """
 
     first: str
     second: str
@@ -53,28 +58,34 @@ class JudgedClaim:
     def to_json(self) -> dict[str, Any]:
         """The same as JSON has it."""
         shown = {"text": self.claim.text, "place": self.claim.place, "note": self.claim.note, "verdict": self.verdict}
-        return {**shown, "pairs": [asdict(each) | {"statement": each.statement.model_dump()} for each in self.pairs]}
+        return {
+            **shown,
+            "pairs": [
+                asdict(each) | {"statement": each.statement.model_dump(exclude_none=True)} for each in self.pairs
+            ],
+        }
 
 
 def judge(
-    claims: Iterable[Claim], rows: Sequence[Row], cells: Cells, values: Values, *, undecided: str, paper: bool
+    claims: Iterable[Claim], rows: Mapping[str, Row], cells: Cells, values: Values, *, undecided: str, paper: bool
 ) -> list[JudgedClaim]:
     """Judge every claim of which a pair of rows was asked for.
 
     Args:
         claims: A table's claims.
-        rows: The rows asked for.
+        rows: The rows asked for and, as `table/row`, those of other tables.
         cells: Of each row and metric.
         values: What the cells are made of.
         undecided: Why nothing may be decided; empty where it may.
         paper: Whether the paper's differences are shown.
     """
-    published = {row.id: row.published if paper else {} for row in rows}
+    published = {name: row.published if paper else {} for name, row in rows.items()}
     keys: dict[Claim, list[Key]] = {
-        claim: [(*pair, says) for says in claim.says for pair in claim.pairs if published.keys() >= set(pair)]
+        claim: [(pair, says) for says in claim.says for pair in claim.pairs if published.keys() >= set(pair)]
         for claim in claims
     }
-    found = {key: _difference(key, cells, values) for each in keys.values() for key in each}
+    keys = {claim: each for claim, each in keys.items() if any("/" not in row for pair, _ in each for row in pair)}
+    found = {key: _difference(key, rows, cells, values) for each in keys.values() for key in each}
     ps = {key: each.p for key, each in found.items() if each is not None and each.p is not None}
     corrected = dict(zip(ps, holm(ps.values())))
     judged = []
@@ -82,44 +93,63 @@ def judge(
         pairs = tuple(
             _judged(key, cells, found[key], corrected.get(key), undecided, _paper(key, published)) for key in wanted
         )
-        if pairs:
-            complete = len(pairs) == len(claim.says) * len(claim.pairs)
-            judged.append(JudgedClaim(claim, _overall([each.verdict for each in pairs], complete), pairs))
+        complete = len(pairs) == len(claim.says) * len(claim.pairs)
+        judged.append(JudgedClaim(claim, _overall([each.verdict for each in pairs], complete), pairs))
     return judged
 
 
-def _difference(key: Key, cells: Cells, values: Values) -> Difference | None:
-    """The difference between two rows; None unless both are numbers, and have a spread if that is the question."""
-    *pair, says = key
+def _difference(key: Key, rows: Mapping[str, Row], cells: Cells, values: Values) -> Difference | None:
+    """The difference between two rows; None unless all are numbers, and have a spread if that is the question."""
+    pair, says = key
     if any(getattr(cells[row, says.metric], says.of) is None for row in pair):
         return None
-    of_pair = (values[row, says.metric].items() for row in pair)
-    first, second = ({seed: value for seed, value in each if value is not None} for each in of_pair)
-    return mean_difference(first, second) if says.of == "mean" else std_difference(first, second)
+    of_rows = (values[row, says.metric].items() for row in pair)
+    first, second, *more = ({seed: value for seed, value in each if value is not None} for each in of_rows)
+    if more:  # a row and the one that it is set against are runs of the same seeds
+        first, second = _more(first, second), _more(*more)
+    if says.of == "std":
+        return std_difference(first, {seed: (says.times or 1) * value for seed, value in second.items()})
+    margin = None if says.margin is None else says.margin / scale(says.metric)
+    return mean_difference(first, second, paired=len({rows[row].dataset for row in pair}) == 1, margin=margin)
+
+
+def _more(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
+    return {seed: value - second[seed] for seed, value in first.items()}
 
 
 def _judged(
     key: Key, cells: Cells, difference: Difference | None, p: float | None, undecided: str, paper: float | None
 ) -> JudgedPair:
-    first, second, says = key
+    pair, says = key
     verdict: Verdict = "undecided"
     why = ""
-    of_pair = [cells[row, says.metric] for row in (first, second)]
+    of_pair = [cells[row, says.metric] for row in pair]
     if difference is None:
         verdict = "undecided" if all(cell.n for cell in of_pair) else "not run"
         why = next((cell.missing for cell in of_pair if cell.missing), "one seed").replace("not run", "")
     elif undecided or p is None:
         why = undecided or "no spread over seeds"
     elif p < 1 - LEVEL:
-        verdict = "supported" if (difference.value > 0) == (says.side == "higher") else "contradicted"
+        verdict = "supported" if _holds(says, difference.value * scale(says.metric)) else "contradicted"
+    first, second = (" minus ".join(pair[at : at + len(pair) // 2]) for at in (0, len(pair) // 2))
     return JudgedPair(first, second, says, verdict, why, difference, p, paper)
+
+
+def _holds(says: Statement, difference: float) -> bool:
+    """Whether a difference, in the printed unit, is as stated."""
+    if says.margin is not None:
+        return abs(difference) <= says.margin
+    signed = difference if says.side == "higher" else -difference
+    return signed >= 0 if says.times else signed > 0  # `at least double` holds of what is doubled
 
 
 def _paper(key: Key, published: Mapping[str, Mapping[str, Published]]) -> float | None:
     """The paper's difference, in its printed unit."""
-    *pair, says = key
-    one, other = (published[row].get(says.metric, (None, None))[says.of == "std"] for row in pair)
-    return None if one is None or other is None else round(one - other, 6)
+    pair, says = key
+    given = [published[row].get(says.metric, (None, None))[says.of == "std"] for row in pair]
+    known = [value for value in given if value is not None]
+    signs = (1, -1, -1, 1) if says.times is None else (1, -says.times)
+    return round(sum(map(operator.mul, signs, known)), 6) if len(known) == len(given) else None
 
 
 def _overall(verdicts: list[Verdict], complete: bool) -> Verdict:
@@ -142,8 +172,9 @@ def pair_texts(judged: JudgedPair) -> tuple[str, ...]:
         if found.interval:
             interval = " to ".join(difference_text(says.metric, end) for end in found.interval)
     if judged.paper is not None:
-        agrees = judged.paper > 0 if says.side == "higher" else judged.paper < 0
         paper = difference_text(says.metric, judged.paper / scale(says.metric), digits)
-        paper += "" if agrees else ", not as claimed"
+        paper += "" if _holds(says, judged.paper) else ", not as claimed"
     verdict = judged.verdict + f" ({judged.why})" * bool(judged.why)
-    return judged.first, judged.second, f"{says.metric} {says.of} {says.side}", value, interval, p, paper, verdict
+    stated = f"{says.metric} {says.of} {says.side}"
+    stated += f" within {says.margin:g}" if says.margin else f" than {says.times:g} x" if says.times else ""
+    return judged.first, judged.second, stated, value, interval, p, paper, verdict

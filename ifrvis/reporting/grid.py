@@ -164,6 +164,9 @@ def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
     row = each.row.id
     if each.row.quoted:
         yield f"{row}: quoted from {each.row.source}."
+    stills = (each.row.set.get("train.stills") or {}).get("dataset")
+    if stills in report.profile.stills:
+        yield f"{row}: the stills of its made set stand for {stills}."
     lost = [str(seed) for seed in report.seeds if seed not in each.found]
     if each.found and lost:
         yield f"{row}: no record of seed {', '.join(lost)}."

@@ -13,12 +13,14 @@ from functools import cache
 from pathlib import Path
 
 from ifrvis.datasets.catalog import Role, load_dataset
+from ifrvis.datasets.coco import MADE, load_stills
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import SCORING_VERSION, train_signature, train_spec
-from ifrvis.harness.spec.tables import Protocol, Row, Table
+from ifrvis.harness.spec.tables import Protocol, Row, Table, rows_elsewhere
+from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.report import Report, RowRecords
 
@@ -33,7 +35,7 @@ def make_reports(request: TableRequest, records: Iterable[Record]) -> list[Repor
     """
     matcher = _Matcher(request, records)
     chosen = [(table, request.selected(table)) for table in request.tables]
-    found = [Report(request, table, tuple(matcher.found(table, row) for row in rows)) for table, rows in chosen if rows]
+    found = [matcher.report(table, rows) for table, rows in chosen if rows]
     if not found:
         raise UserError("Choose rows that one of the tables has: --rows matches none.")
     return found
@@ -49,7 +51,12 @@ class _Matcher:
             self._named[record.name].append(record)
         self._dataset = cache(lambda name: load_dataset(name, Path()))
         self._fingerprint = cache(self._made)
-        self._pretraining = cache(self._pretrained)
+        self._pretrained = cache(self._pretrained_as)
+
+    def report(self, table: Table, rows: Iterable[Row]) -> Report:
+        """The report of some rows of a table."""
+        others = {name: self.found(*found) for name, found in rows_elsewhere(table).items()}
+        return Report(self._request, table, tuple(self.found(table, row) for row in rows), others)
 
     def found(self, table: Table, row: Row) -> RowRecords:
         """What there is of one row."""
@@ -77,26 +84,39 @@ class _Matcher:
         if (record.role, record.scoring, record.inference) != (scored_on, SCORING_VERSION, composed.inference):
             return False
         train, init = record.spec.train.data, record.spec.train.init
-        known = (  # without data; with stills among the clips it takes them
-            (train, None if composed.train["stills"] else self._fingerprint(dataset, trained_on)),
+        known = (  # without data
+            (train, self._trained_on(composed, dataset, trained_on)),
             (record.data.evaluation, self._fingerprint(dataset, scored_on)),
-            (init, self._pretraining(row.backbone) if record.init == PRETRAINING else None),
+            (init, self._pretraining(row) if record.init == PRETRAINING else None),
         )
         if any(made not in (None, of_record) for of_record, made in known):
             return False
         return train_signature(train_spec(composed, data=train, init=init, seed=seed)) == record.train_sig
+
+    def _trained_on(self, composed: Composed, dataset: str, role: Role) -> str | None:
+        """The fingerprint of all that a row is trained on; None where it takes the data to know it."""
+        videos, mixed = self._fingerprint(dataset, role), MixedIn.of(composed.train["stills"])
+        if mixed is None or videos is None:
+            return videos
+        if mixed.dataset != MADE:
+            return None
+        return load_stills(MADE, self._dataset(dataset)).joint_fingerprint(videos, mixed.ratio)
 
     def _made(self, dataset: str, role: Role) -> str | None:
         """The fingerprint of a made set's split; None where it takes the data to know it."""
         found = self._dataset(dataset)
         return found.split(role).fingerprint if found.config.synthetic is not None else None
 
-    def _pretrained(self, backbone: str) -> str | None:
-        """The signature of the profile's pretraining; None where it takes its data to know it."""
+    def _pretraining(self, row: Row) -> str | None:
+        """The signature of the pretraining that a row starts from; None where it takes its data to know it."""
+        declared = self._request.profile.pretraining
+        return self._pretrained(declared.method(row.method), row.backbone) if declared else None
+
+    def _pretrained_as(self, method: str, backbone: str) -> str | None:
         declared, profile = self._request.profile.pretraining, self._request.profile
         data = self._fingerprint(declared.dataset, "pretrain") if declared else None
         if declared is None or data is None:
             return None
         num_classes = self._dataset(declared.dataset).config.categories
-        composed = compose_pretraining(declared, backbone, profile, num_classes=num_classes)
+        composed = compose_pretraining(declared, method, backbone, profile, num_classes=num_classes)
         return train_signature(train_spec(composed, data=data, init=None, seed=0))

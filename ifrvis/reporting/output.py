@@ -142,7 +142,7 @@ def _entry(report: Report, outputs: dict[str, str], figures: dict[str, bytes]) -
         overrides=request.overrides,
         dataset=Path(request.dataset).name if request.dataset else None,
         init=request.init.name if request.init else None,
-        records={record.file_name: record.digest for each in report.rows for record in each.behind},
+        records={record.file_name: record.digest for record in report.behind},
         outputs={name: sha256_bytes(text.encode()) for name, text in outputs.items()},
         figures={name: sha256_bytes(data) for name, data in figures.items()},
     )

@@ -60,11 +60,13 @@ class Report:
         request: What was asked for.
         table: One of its tables.
         rows: The rows asked for.
+        others: Rows of other tables that its claims name, by `table/row`.
     """
 
     request: TableRequest
     table: Table
     rows: tuple[RowRecords, ...]
+    others: Mapping[str, RowRecords] = field(default_factory=dict)
     seeds: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,15 @@ class Report:
         """The records that numbers are made of, in the order of rows and seeds."""
         return [record for each in self.rows for record in each.counted]
 
+    @property
+    def behind(self) -> list[Record]:
+        """All records that the report is a function of."""
+        return [record for each in (*self.rows, *self.others.values()) for record in each.behind]
+
+    @property
+    def _named(self) -> dict[str, RowRecords]:
+        return {each.row.id: each for each in self.rows} | dict(self.others)
+
     @cached_property
     def frame(self) -> list[tuple[str | float | None, ...]]:
         """The tidy frame: a line of `COLUMNS` a record and metric, in the order of rows, seeds and metrics."""
@@ -132,19 +143,19 @@ class Report:
     def values(self) -> Values:
         """The values of each row id and metric, by seed."""
         return {
-            (each.row.id, metric): {
+            (name, metric): {
                 record.seed: None if (value := record.metrics[metric]) is None else float(value)
                 for record in each.counted
                 if metric in record.metrics
             }
-            for each in self.rows
+            for name, each in self._named.items()
             for metric in self.table.metrics
         }
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
         """The cell of each row id and metric."""
-        missing = {each.row.id: each.missing for each in self.rows}
+        missing = {name: each.missing for name, each in self._named.items()}
         return {
             (row, metric): make_cell(list(values.values()), len(self.seeds), missing[row])
             for (row, metric), values in self.values.items()
@@ -153,7 +164,7 @@ class Report:
     @cached_property
     def claims(self) -> list[JudgedClaim]:
         """Every claim of the table of which a pair of rows was asked for."""
-        rows = [each.row for each in self.rows]
+        rows = {name: each.row for name, each in self._named.items()}
         return judge(self.table.claims, rows, self.cells, self.values, undecided=self.undecided, paper=self.shows_paper)
 
     def compared(self, row: Row, metric: str) -> Compared | None:

@@ -65,15 +65,41 @@ def expected_interval(mean: float, std: float, *, runs: int, n: int, df: int, to
     return Interval(mean - half, mean + half)
 
 
-def mean_difference(first: Values, second: Values) -> Difference:
-    """Difference of means over the same seeds: the paired t-test."""
+def mean_difference(first: Values, second: Values, *, paired: bool = True, margin: float | None = None) -> Difference:
+    """Difference of means: the paired t-test over the same seeds, Welch's where a seed is not one thing in both.
+
+    Args:
+        first: Of the first row.
+        second: Of the second row.
+        paired: The seeds pair.
+        margin: Ask instead whether the means are equal within it: p is of two one-sided tests (TOST) where the
+            difference is smaller, else of its being no larger than the margin.
+    """
     one, other = _aligned(first, second)
-    value, differences, df = fmean(one) - fmean(other), np.subtract(one, other), len(one) - 1
-    if not _spread(differences):
-        return Difference(value, "paired t")
-    mean, error = float(np.mean(differences)), math.sqrt(np.var(differences, ddof=1) / len(one))
-    p, half = float(2 * special.stdtr(df, -abs(mean / error))), _t(df) * error
-    return Difference(value, "paired t", p, Interval(mean - half, mean + half))
+    mean, error, df = _paired_error(one, other) if paired else _welch_error(one, other)
+    test = ("paired t" if paired else "Welch's t") + (", TOST" if margin is not None else "")
+    value = fmean(one) - fmean(other)
+    if not error:
+        return Difference(value, test)
+    half, beyond = _t(df) * error, abs(mean) - (margin or 0.0)
+    sides = 1 if beyond < 0 else 2  # TOST's larger p is that of the nearer margin
+    p = float(sides * special.stdtr(df, -abs(beyond) / error))
+    return Difference(value, test, p, Interval(mean - half, mean + half))
+
+
+def _paired_error(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of the differences, its standard error (0: no spread) and degrees of freedom."""
+    differences = np.subtract(one, other)
+    error = math.sqrt(np.var(differences, ddof=1) / len(one)) if _spread(differences) else 0.0
+    return float(np.mean(differences)), error, len(one) - 1
+
+
+def _welch_error(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:
+    """The same of two samples that have nothing to do with each other (Welch and Satterthwaite)."""
+    parts = [_spread(np.asarray(each)) ** 2 / len(each) for each in (one, other)]
+    mean, whole = fmean(one) - fmean(other), sum(parts)
+    df = whole**2 / sum(part**2 / (len(one) - 1) for part in parts) if whole else 1.0
+    return mean, math.sqrt(whole), df
 
 
 def std_difference(first: Values, second: Values) -> Difference:
@@ -97,7 +123,7 @@ def holm(ps: Iterable[float]) -> list[float]:
     return adjusted
 
 
-def _t(df: int) -> float:
+def _t(df: float) -> float:
     return float(special.stdtrit(df, (1 + LEVEL) / 2))
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.request import TableRequest
-from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.spec.tables import load_table, rows_elsewhere
 from ifrvis.harness.store.provenance import Code, Hardware, Provenance
 from ifrvis.harness.store.records import Data, Life, Record
 from ifrvis.reporting.report import Report, RowRecords
@@ -38,17 +38,21 @@ def make_report():
     """A report of some rows of a packed table: `values[row id][seed]` is one value for every metric, or a dict."""
 
     def build(name, values, *, seeds=(0, 1), profile="mini", request=None, scored="heldout", **changes):
-        table, rows = load_table(name).model_copy(update=changes), []
-        for row in (row for row in table.rows if row.id in values):
+        table = load_table(name).model_copy(update=changes)
+
+        def records_of(row, of_row):
             found = {}
-            for seed, given in sorted(values[row.id].items()):
+            for seed, given in sorted(of_row.items()):
                 metrics = given if isinstance(given, dict) else dict.fromkeys(table.metrics, given)
                 if seed in seeds:
                     found[seed] = [record(row, seed, metrics, profile, scored)]
             elsewhere = [each for (each,) in found.values()] if scored != table.protocol else ()
-            rows.append(RowRecords(row, {} if elsewhere else found, elsewhere))
+            return RowRecords(row, {} if elsewhere else found, elsewhere)
+
+        rows = tuple(records_of(row, values[row.id]) for row in table.rows if row.id in values)
+        others = {each: records_of(row, values.get(each, {})) for each, (_, row) in rows_elsewhere(table).items()}
         request = TableRequest((table,), load_profile(profile), tuple(values), len(seeds), **(request or {}))
-        return Report(request, table, tuple(rows))
+        return Report(request, table, rows, others)
 
     return build
 
@@ -86,6 +90,6 @@ def hostile_copy():
             rows.append(RowRecords(row, found))
         claim = report.table.claims[0].model_copy(update=dict.fromkeys(("text", "note", "place"), text))
         changed = {"title": text, "place": text, "notes": (text,), "claims": (claim,)}
-        return replace(report, table=report.table.model_copy(update=changed), rows=tuple(rows))
+        return replace(report, table=report.table.model_copy(update=changed), rows=tuple(rows), others={})
 
     return copy

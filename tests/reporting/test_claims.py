@@ -5,15 +5,18 @@ from pathlib import Path
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.tables import Claim, Paper, Statement, load_table, load_tables
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.tables import Claim, Paper, Statement, load_table, load_tables, rows_elsewhere
 from ifrvis.reporting.claims import pair_texts
+from ifrvis.reporting.match import make_reports
 
 OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
 WOBBLE = (0.002, -0.001, 0.003, 0.0, 0.001)
 
 
-def statement(metric, of, side):
-    return Statement(metric=metric, of=of, side=side)
+def statement(metric, of, side, **more):
+    return Statement(metric=metric, of=of, side=side, **more)
 
 
 HIGHER = statement("AP", "mean", "higher")
@@ -83,6 +86,64 @@ def test_a_claim_on_two_statements_takes_both(claim_of):
     assert judged.verdict == "contradicted"
 
 
+@pytest.mark.parametrize(
+    ("baseline", "verdict"),
+    [(values(0.395), "supported"), (values(0.38), "contradicted"), (values(0.395, -5), "undecided")],
+)
+def test_equal_within_a_margin_is_a_test_of_its_own(claim_of, baseline, verdict):
+    """Differences of 0.5, 2 and 0.5 points, within 1, but that the last vary by a point and a half."""
+    judged = claim_of(values(0.40, 2), baseline, [statement("AP", "mean", "equal", margin=1.0)])
+    assert judged.verdict == verdict
+    _, _, stated, *_, p, paper, _ = pair_texts(judged.pairs[0])
+    assert (stated, paper) == ("AP mean equal within 1", "+0.1")
+    assert p.endswith(", paired t, TOST")
+
+
+@pytest.mark.parametrize(
+    ("spread", "verdict"), [(2.5, "supported"), (1.5, "contradicted"), (2.0, "undecided"), (-2.5, "supported")]
+)
+def test_at_least_double_is_against_twice_the_spread(claim_of, spread, verdict):
+    judged = claim_of(values(0.40, spread), values(0.35), [statement("AP", "std", "higher", times=2.0)])
+    assert judged.verdict == verdict
+    expected = (abs(spread) - 2) * (10 / 4 * 1e-6) ** 0.5  # WOBBLE's squares about its mean of 0.001 sum to 10e-6
+    assert judged.pairs[0].difference.value == pytest.approx(expected, abs=1e-12)
+    assert pair_texts(judged.pairs[0])[2] == "AP std higher than 2 x"
+    assert judged.pairs[0].paper == pytest.approx(0.8 - 2 * 0.8)
+
+
+def test_what_runs_gain_on_two_sets_is_compared_over_two_tables(make_report):
+    """Gains of 0.9 and 0.5 points, each run's own; the sets' seeds are no pairs."""
+    tta, alone = "ours-swin-l-tta-ytvis21", "ours-swin-l-ytvis21"
+    rows = {alone: values(0.5, 9), "table1/ours-swin-l-ytvis19": values(0.6, 9)}
+    rows[tta] = {seed: value + 0.009 + WOBBLE[seed] / 10 for seed, value in rows[alone].items()}
+    other = {seed: value + 0.005 - WOBBLE[seed] / 10 for seed, value in rows["table1/ours-swin-l-ytvis19"].items()}
+    report = make_report("table2", rows | {"table1/ours-swin-l-tta-ytvis19": other}, seeds=range(5))
+    judged = next(each for each in report.claims if each.claim.text.startswith("TTA gains more"))
+    (pair,) = judged.pairs
+    assert (judged.verdict, pair.difference.test) == ("supported", "Welch's t")
+    assert pair.difference.value == pytest.approx(0.004 + 0.0002)
+    assert pair.paper == pytest.approx(0.4)  # 0.9 - 0.5
+    assert pair.first == f"{tta} minus {alone}"
+    assert report.stem == "table2"
+    assert {line[1] for line in report.frame} == {tta, alone}, "rows of the other table are shown there"
+    assert len(report.behind) == 20
+    fewer = make_report("table2", {tta: rows[tta], alone: rows[alone]}, seeds=range(5))
+    assert next(each for each in fewer.claims if each.claim.text.startswith("TTA gains more")).verdict == "not run"
+
+
+def test_rows_of_another_table_have_to_be_there_and_count_where_they_compare():
+    def named(row, metric="AP", **changes):
+        claim = Claim(text="So.", place="", says=(statement(metric, "mean", "higher"),), pairs=((OURS, row),))
+        return load_table("table1").model_copy(update={"claims": (claim,), **changes})
+
+    assert set(rows_elsewhere(named("table2/ours-r50-ytvis21"))) == {"table2/ours-r50-ytvis21"}
+    assert not rows_elsewhere(named("table3/ours-r50-ytvis21")), "other metrics"
+    assert not rows_elsewhere(named("table2/ours-r50-ytvis21", protocol="server"))
+    assert not rows_elsewhere(named("table2/ours-r50-ytvis21", seeds=(0,)))
+    with pytest.raises(UserError, match=r"^Choose rows of table2"):
+        rows_elsewhere(named("table2/nobody"))
+
+
 def test_a_pair_that_was_not_asked_for_leaves_the_claim_open(claim_of):
     judged = claim_of(values(0.40, 2), values(0.35), pairs=((OURS, M2F), ("ours-r101-ytvis19", M2F)))
     assert (judged.verdict, judged.decided) == ("undecided", "1 of 2 tests decided")
@@ -109,21 +170,29 @@ def test_smaller_spread_is_claimed_and_the_papers_own_rows_can_say_otherwise(mak
     assert pair_texts(judged.pairs[0])[-2] == "+0.30, not as claimed"
 
 
-def test_the_papers_claims_are_packed_and_hold_of_its_own_numbers_but_for_one_spread():
-    texts, against = set(), set()
-    for table in load_tables(["all"]):
-        published = {row.id: row.published for row in table.rows}
-        for claim in table.claims:
-            texts.add(claim.text)
-            for says in claim.says:
-                for first, second in claim.pairs:
-                    one, other = (published[row][says.metric][says.of == "std"] for row in (first, second))
-                    if one is not None and other is not None and (one > other) != (says.side == "higher"):
-                        against.add((table.name, first, says.of))
-    for words in ("Fewer identity switches", "lambda_e = 0.3 beats 0", "TTA raises", "clips beats", "smaller standard"):
+def test_the_papers_claims_are_packed_and_hold_of_its_own_numbers_but_for_two_spreads():
+    request = TableRequest(tuple(load_tables(["all"])), load_profile("paper"))
+    pairs = [
+        (report.table.name, judged.claim.text, pair)
+        for report in make_reports(request, [])
+        for judged in report.claims
+        for pair in judged.pairs
+    ]
+    texts = {text for _, text, _ in pairs}
+    against = {(table, pair.first, pair.statement.of) for table, _, pair in pairs if "not as" in pair_texts(pair)[-2]}
+    for words in (
+        "Fewer identity switches",
+        "lambda_e = 0.3 beats 0",
+        "TTA raises",
+        "clips beats",
+        "smaller standard",
+        "TTA gains more",
+        "at least doubles",
+        "falls at the largest",
+    ):
         assert any(words in text for text in texts), words
     assert {"100 queries beat 200.", "IDR falls while IDP rises."} <= texts
-    assert against == {("table2", "ours-swin-t-ytvis21", "std")}
+    assert against == {("table1", "ours-r50-ytvis19", "std"), ("table2", "ours-swin-t-ytvis21", "std")}, "one is equal"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +203,12 @@ def test_the_papers_claims_are_packed_and_hold_of_its_own_numbers_but_for_one_sp
         ("protocol: server", "protocol: nobody"),
         ("runs: 5", "runs: 0"),
         ("of: std, side: lower", "of: std, side: smaller"),
+        ("of: std, side: lower", "of: std, side: equal, margin: 1.0"),
+        ("side: equal, margin: 1.0", "side: equal"),
+        ("side: equal, margin: 1.0", "side: higher, margin: 1.0"),
+        ("of: mean, side: equal, margin: 1.0", "of: mean, side: higher, times: 2"),
+        ("[ours-swin-l-tta-ytvis19, ours-swin-l-ytvis19]", "[ours-swin-l-tta-ytvis19, table2/ours-swin-l-ytvis21]"),
+        ("[ours-swin-l-tta-ytvis19, ours-swin-l-ytvis19]", "[a, b, c]"),
     ],
 )
 def test_a_broken_claim_is_refused_with_its_file(tmp_path, change, cure):

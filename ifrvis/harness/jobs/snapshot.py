@@ -2,10 +2,11 @@
 
 results/snapshots/<hash>/
   ifrvis/, experiments/, slurm/      as in a checkout; of a wheel, `ifrvis` alone, which holds the others
-  code.json                          the commit that it was copied from
+  her_vis/                           a package from outside that brings methods (`spec.methods`)
+  methods.json, code.json            the names of those; the commit that it was copied from
 """
 
-import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -14,11 +15,10 @@ from pathlib import Path
 
 import ifrvis
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.methods import COPIED, FOLDERS, digest_of, packages
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.provenance import COPIED_FROM, provenance
 from ifrvis.packed import packed
-
-FOLDERS = ("ifrvis", "experiments", "slurm")
 
 
 def take_snapshot(store: Store) -> Path:
@@ -28,20 +28,20 @@ def take_snapshot(store: Store) -> Path:
         UserError: If it cannot be written.
     """
     root = Path(ifrvis.__file__).resolve().parents[1]
-    files = sorted(_files(root))
-    hasher = hashlib.sha256()
-    for path in files:
-        content = (root / path).read_bytes()
-        hasher.update(f"{path} {len(content)}\n".encode() + content)
-    target = store.snapshot(hasher.hexdigest())
+    files = {path: root / path for path in sorted(_files(root))}
+    for package in packages()[1:]:
+        files |= {path: package.folder.parent / path for path in package.files()}
+    named = json.dumps({each.name: each.version for each in packages()[1:]})
+    target = store.snapshot(digest_of(files.items()))
     if target.is_dir():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        for path in files:
+        for path, source in files.items():
             (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / path, temporary / path)
+            shutil.copyfile(source, temporary / path)
+        (temporary / COPIED).write_text(named)
         (temporary / COPIED_FROM).write_text(provenance().code.model_dump_json())
         temporary.chmod(0o755)
     except OSError as error:

@@ -8,7 +8,7 @@ from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
 from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
-from ifrvis.harness.spec.profiles import PRETRAINING
+from ifrvis.harness.spec.profiles import PRETRAINING, pretraining_name
 from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
@@ -49,7 +49,7 @@ class _Builder:
         self._splits: dict[tuple[str, Role], Split] = {}  # by source of the dataset
         self._weights: dict[str | Path, tuple[Path | None, str | None, str]] = {}
         self._mixed: dict[tuple[str, str, MixedIn], str] = {}  # fingerprints of videos with stills
-        self._pretrainings: dict[str, Training] = {}
+        self._pretrainings: dict[tuple[str, str], Training] = {}  # by method and backbone
 
     def all_trainings(self) -> list[Training]:
         """Every training, a pretraining before those that start from it."""
@@ -87,7 +87,7 @@ class _Builder:
 
     def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int, role: Role) -> Training:
         split = self._split(dataset, role)
-        after, init_path, init, missing = self._start(row.backbone, composed.train["init"])
+        after, init_path, init, missing = self._start(row, composed.train["init"])
         stills = MixedIn.of(composed.train["stills"])
         data, missing_data = self._data(split, dataset, stills)
         spec = train_spec(composed, data=data, init=init, seed=seed)
@@ -119,34 +119,36 @@ class _Builder:
             return None, [str(error)]
         return self._mixed[key], []
 
-    def _start(self, backbone: str, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
+    def _start(self, row: Row, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
         """What a training starts from: a pretraining or a file, its identity, and what to do if it is not there."""
         if named == PRETRAINING and self.request.init is None:
-            after = self._pretraining(backbone)
+            after = self._pretraining(row)
             return after, None, after.sig, after.missing
         path, digest, missing = self._initial_weights(named)
         return None, path, digest, [missing] * bool(missing)
 
-    def _pretraining(self, backbone: str) -> Training:
-        """The profile's pretraining of one backbone, shared by all rows that start from it."""
+    def _pretraining(self, row: Row) -> Training:
+        """The profile's pretraining of one method and backbone, shared by all rows that start from it."""
         request, declared = self.request, self.request.profile.pretraining
         if declared is None:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
-        if backbone not in self._pretrainings:
+        method, backbone = declared.method(row.method), row.backbone
+        if (method, backbone) not in self._pretrainings:
             dataset = self._dataset_named(declared.dataset)
             num_classes = dataset.config.categories
-            composed = compose_pretraining(declared, backbone, request.profile, num_classes=num_classes)
+            composed = compose_pretraining(declared, method, backbone, request.profile, num_classes=num_classes)
             split = self._split(dataset, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
-            name = f"{PRETRAINING}-{backbone}-{dataset.name}"
+            called = pretraining_name(method)
+            name = f"{called}-{backbone}-{dataset.name}"
             hours = declared.est_hours.get(backbone)
-            training = Training(name, PRETRAINING, backbone, dataset, split, spec, train_signature(spec), hours)
+            training = Training(name, called, backbone, dataset, split, spec, train_signature(spec), hours)
             training.shipped = None if request.no_shipped_weights else shipped_weights(train_signature(spec))
             dev = self._split(dataset, "dev")
             sig = eval_signature(train_signature(spec), composed.inference, dev.fingerprint or "")
             training.evaluations.append(Evaluation(training, composed.inference, dev, "heldout", sig))
-            self._pretrainings[backbone] = training
-        return self._pretrainings[backbone]
+            self._pretrainings[method, backbone] = training
+        return self._pretrainings[method, backbone]
 
     def _initial_weights(self, named: str | None) -> tuple[Path | None, str | None, str]:
         """Path and SHA-256 of the weights that a training starts from, and what to do if they are not there."""

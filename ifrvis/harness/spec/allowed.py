@@ -2,7 +2,7 @@
 
 Building a model turns every `type` into a call, imports what has a dot in its name and loads what `init_cfg` points to:
 a table, a profile, `--set` or the folder of a run could run anything by it. So nothing is built before it went through
-`check_types`. An installed package that brings recipes of its own extends what may be said by `config_folders`.
+`check_types`. What may be said grows by the recipes of installed packages (`methods`), and by nothing else.
 """
 
 import functools
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.methods import Package, packages, register
 from ifrvis.harness.spec.recipes import KINDS, Config, names_of, packaged_config
 
 # Norms of thin backbones and of several GPUs, which no recipe of full size has.
@@ -40,6 +41,30 @@ def check_training(spec: Config, where: str) -> None:
     """`check_types` of the specification of a training, as `spec.json` holds it."""
     other = ("model", "data", "seed")
     check_types({"model": spec["model"], "train": {key: spec[key] for key in spec if key not in other}}, where)
+
+
+def brought_by(model: Config) -> list[Package]:
+    """The packages from outside whose recipes alone name a type of a model."""
+    types = {node["type"] for _, node in _mappings(model, "") if "type" in node}
+    own, *others = packages()
+    return [each for each in others if types & (_types_of(each) - _types_of(own))]
+
+
+def register_types(model: Config) -> None:
+    """Import what registers a model's types, before it is built.
+
+    Raises:
+        UserError: If it cannot be imported.
+    """
+    for package in (packages()[0], *brought_by(model)):
+        register(package)
+
+
+@functools.cache
+def _types_of(package: Package) -> set[str]:
+    """All types that a package's recipes name."""
+    found = [packaged_config(kind, name) for kind in KINDS for name in package.names_of(kind)]
+    return {node["type"] for config in found for _, node in _mappings(config, "") if "type" in node}
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.spec.allowed import NORM, check_types
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
-from ifrvis.harness.spec.tables import Row, load_table
+from ifrvis.harness.spec.tables import Row, find_row
 from ifrvis.options import check_options
 from ifrvis.schema import is_number
 
@@ -102,18 +102,21 @@ def row_inference(name: str, profile: Profile) -> Config:
     Raises:
         UserError: If there is no such row.
     """
-    table, slash, row_id = name.rpartition("/")
-    if not slash:
-        raise UserError(f"Write --row table/row, as in --row table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
-    (row,) = load_table(table).selected([row_id])
-    return compose_row(row, profile, {}, num_classes=1).inference
+    return compose_row(find_row(name)[1], profile, {}, num_classes=1).inference
 
 
-def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
-    """What a profile's pretraining of a backbone trains; see `compose`."""
-    given = {f"'pretraining' of profile {profile.name!r}": declared.set}
-    schedule = trained_on(declared.dataset).schedule
-    return compose("mask2former", backbone, schedule, profile, given, num_classes=num_classes)
+def compose_pretraining(
+    declared: Pretraining, method: str, backbone: str, profile: Profile, *, num_classes: int
+) -> Composed:
+    """What a profile's pretraining of a method and a backbone trains; see `compose`."""
+    given, schedule = (
+        {f"'pretraining' of profile {profile.name!r}": declared.set},
+        trained_on(declared.dataset).schedule,
+    )
+    composed = compose(method, backbone, schedule, profile, given, num_classes=num_classes)
+    if composed.not_implemented:
+        raise UserError(f"Correct 'of' in 'pretraining' of profile {profile.name!r}: {composed.not_implemented}.")
+    return composed
 
 
 def _inference(row: Row, profile: Profile) -> Config:

@@ -4,23 +4,44 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ifrvis.errors import UserError
+from ifrvis.harness.spec.methods import packages
 from ifrvis.harness.spec.recipes import Config, names_of
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
 PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
+BASELINE = "mask2former"
 
 
 class Pretraining(Model):
-    """An image-level Mask2Former on stills, whose weights the rows of a profile start from.
+    """A method trained on stills, whose weights the rows of a profile start from.
 
     It stands where COCO pretraining stands: a recipe whose `train.init` is "pretraining" starts from that of its
-    backbone.
+    method and backbone.
+
+    Attributes:
+        of: Method -> the method that is trained on stills for it; for those that are not named, Mask2Former is.
     """
 
     dataset: str
     set: Config
+    of: dict[str, Name] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
+
+    def method(self, method: str) -> str:
+        """The method that is trained on stills for another, or for itself."""
+        return self.of.get(method, BASELINE)
+
+
+def pretraining_name(method: str) -> str:
+    """What the pretraining of a method is called where others are called by their method."""
+    return PRETRAINING if method == BASELINE else f"{PRETRAINING}-{method}"
+
+
+def is_pretraining(method: str) -> bool:
+    """Whether what stands in the place of a method is the name of a pretraining."""
+    return method == PRETRAINING or method.startswith(f"{PRETRAINING}-")
 
 
 class Learning(Model):
@@ -64,7 +85,7 @@ class Profile(Model):
     backbones: dict[str, Config] = Field(default_factory=dict)
     pretraining: Pretraining | None = None
     learning: Learning | None = None
-    stills: dict[str, str] = Field(default_factory=dict)
+    stills: dict[str, Literal["pretrain"]] = Field(default_factory=dict)
     sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
 
@@ -81,9 +102,42 @@ class Profile(Model):
         return "GPU hours" if self.needs_gpu else "core hours"
 
 
+class Additions(Model):
+    """`profiles/<profile>.yaml` of a package from outside: what the profile sets for methods that the package brings.
+
+    Attributes:
+        methods: As in the profile.
+        alone: As in the profile.
+        pretrained_by: `of` of its pretraining.
+    """
+
+    methods: dict[str, Config] = Field(default_factory=dict)
+    alone: dict[str, Config] = Field(default_factory=dict)
+    pretrained_by: dict[str, Name] = Field(default_factory=dict)
+
+
 def load_profile(name: str) -> Profile:
-    """The profile `name` of `experiments/profiles/`, or of a YAML file."""
-    return read_model(Profile, packed_yaml("profiles", name), "the profile")
+    """The profile `name` of `experiments/profiles/`, or of a YAML file, with what packages from outside add to it.
+
+    Raises:
+        UserError: If one of them cannot be read, or speaks of methods that are not its own.
+    """
+    profile = read_model(Profile, packed_yaml("profiles", name), "the profile")
+    for package in packages()[1:]:
+        path = package.folder / "profiles" / f"{profile.name}.yaml"
+        if path.is_file():
+            added, own = read_model(Additions, path, "what is added to a profile"), package.names_of("methods")
+            if others := sorted({*added.methods, *added.alone, *added.pretrained_by} - own):
+                raise UserError(f"Remove {others[0]!r} from {path}: a package speaks of the methods that it brings.")
+            profile = _with(profile, added)
+    return profile
+
+
+def _with(profile: Profile, added: Additions) -> Profile:
+    before = profile.pretraining
+    pretraining = before and before.model_copy(update={"of": before.of | added.pretrained_by})
+    changed = {"methods": profile.methods | added.methods, "alone": profile.alone | added.alone}
+    return profile.model_copy(update={**changed, "pretraining": pretraining})
 
 
 def default_profiles() -> list[Profile]:

@@ -6,25 +6,27 @@ Configs are code: a table names packaged ones and no others.
 import ast
 import copy
 import functools
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.methods import packages
 
 Config = dict[str, Any]
 KINDS = ("methods", "backbones", "schedules")
 
 
-def config_folders() -> list[Path]:
-    """Where configs lie, in a folder of each kind."""
-    return [Path(str(files("ifrvis"))) / "configs"]
-
-
 def names_of(kind: str) -> list[str]:
-    """The packaged configs of a kind."""
-    return sorted(path.stem for folder in config_folders() for path in (folder / kind).glob("*.py"))
+    """The packaged configs of a kind.
+
+    Raises:
+        UserError: If two packages bring one of the same name.
+    """
+    names = sorted(name for package in packages() for name in package.names_of(kind))
+    if twice := next((each for each in names if names.count(each) > 1), None):
+        raise UserError(f"Rename one of the two {kind} {twice!r}, or uninstall its package: two packages bring it.")
+    return names
 
 
 class Trained(NamedTuple):
@@ -72,7 +74,7 @@ def trained_on(dataset: str) -> Trained:
 @functools.cache
 def packaged_config(kind: str, name: str) -> Config:
     """One packaged config as plain values."""
-    return _literals(next(path for folder in config_folders() if (path := folder / kind / f"{name}.py").is_file()))
+    return _literals(next(each.configs / kind / f"{name}.py" for each in packages() if name in each.names_of(kind)))
 
 
 def _literals(path: Path) -> Config:
@@ -84,9 +86,19 @@ def _literals(path: Path) -> Config:
     except (AttributeError, ValueError) as error:
         raise UserError(f"Write {path} in literals alone: {error}.") from error
     for base in values.pop("_base_", []):
-        _merge(merged, _literals(path.parent / base))
+        _merge(merged, _literals(_base(base, path)))
     _merge(merged, values)
     return merged
+
+
+def _base(base: str, path: Path) -> Path:
+    """The file that `_base_` names: beside the config or, as in `ifrvis::methods/ours.py`, among those of a package."""
+    package, scoped, inner = base.rpartition("::")
+    folders = {each.name: each.configs for each in packages()} if scoped else {package: path.parent}
+    found = folders.get(package, path.parent) / inner
+    if not found.is_file():
+        raise UserError(f"Correct '_base_' of {path}: {base!r} is no config here.")
+    return found
 
 
 def _merge(into: Config, layer: Config) -> None:

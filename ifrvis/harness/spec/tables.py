@@ -54,21 +54,49 @@ class Row(Model):
 
 
 class Statement(Model):
-    """The mean or the standard deviation of a metric is higher, or lower, in the first row of a pair."""
+    """The mean or the standard deviation of a metric is higher in the first row of a pair, lower, or equal.
+
+    Attributes:
+        margin: By less than this, in the printed unit, means that are `equal` differ.
+        times: The standard deviation lies on that side of so many times the second row's.
+    """
 
     metric: str
     of: Literal["mean", "std"]
-    side: Literal["higher", "lower"]
+    side: Literal["higher", "lower", "equal"]
+    margin: float | None = Field(default=None, gt=0)
+    times: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.side == "equal") != (self.margin is not None) or (self.side == "equal" and self.of == "std"):
+            raise ValueError("Give 'margin' to means that are claimed to be equal, and to nothing else.")
+        if self.times is not None and self.of != "std":
+            raise ValueError("Give 'times' to standard deviations alone.")
+        return self
+
+
+Compared = tuple[str, str] | tuple[str, str, str, str]
 
 
 class Claim(Model):
-    """What the paper claims: every statement, of every pair of rows."""
+    """What the paper claims: every statement, of every pair of rows.
+
+    Of four rows it is said of what the first has more than the second, beside what the third has more than the fourth.
+    A row of another table is called `table/row`.
+    """
 
     text: str
     place: str
     says: tuple[Statement, ...] = Field(min_length=1)
-    pairs: tuple[tuple[str, str], ...] = Field(min_length=1)
+    pairs: tuple[Compared, ...] = Field(min_length=1)
     note: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(len(pair) == 4 for pair in self.pairs) and any(statement.of == "std" for statement in self.says):
+            raise ValueError("Name two rows: what one has more than another has no standard deviation here.")
+        return self
 
 
 class Paper(Model):
@@ -127,12 +155,17 @@ class Table(Model):
 
     @model_validator(mode="after")
     def _check_claims(self) -> Self:
-        rows = {row.id for row in self.rows if not row.quoted}
+        rows = {row.id: row.dataset for row in self.rows if not row.quoted}
         for claim in self.claims:
-            named = {row for pair in claim.pairs for row in pair}
-            if not (named <= rows and {statement.metric for statement in claim.says} <= set(self.metrics)):
+            named = {row for pair in claim.pairs for row in pair if "/" not in row}
+            if not (named <= rows.keys() and {statement.metric for statement in claim.says} <= set(self.metrics)):
                 raise ValueError(
                     f"Make the claim {claim.text!r} one on the table's own metrics and pairs of rows that are run."
+                )
+            apart = any(len({rows.get(row) for row in pair}) > 1 for pair in claim.pairs)
+            if apart and any(statement.of == "std" for statement in claim.says):
+                raise ValueError(
+                    f"Make the claim {claim.text!r} one on rows of this table and one data set: seeds pair spreads."
                 )
         return self
 
@@ -158,6 +191,39 @@ def load_table(name: str) -> Table:
         UserError: If there is no such table or its YAML is wrong.
     """
     return read_model(Table, packed_yaml("tables", name), "the table")
+
+
+def find_row(name: str) -> tuple[Table, Row]:
+    """The table and the row that `table/row` names.
+
+    Raises:
+        UserError: If there is no such row.
+    """
+    table, slash, row_id = name.rpartition("/")
+    if not slash:
+        raise UserError(f"Write table/row, as in table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
+    found = load_table(table)
+    return found, found.selected([row_id])[0]
+
+
+def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
+    """The rows of other tables that a table's claims name, by `table/row`, if their numbers compare with its own.
+
+    A row that is quoted, or whose table has another protocol, other seeds or not the metrics, is left out: no claim on
+    it is judged.
+
+    Raises:
+        UserError: If there is no such row.
+    """
+    found: dict[str, tuple[Table, Row]] = {}
+    for claim in table.claims:
+        metrics = {statement.metric for statement in claim.says}
+        for name in (row for pair in claim.pairs for row in pair if "/" in row):
+            other, row = found.get(name) or find_row(name)
+            alike = (other.protocol, other.seeds) == (table.protocol, table.seeds) and metrics <= set(other.metrics)
+            if alike and not row.quoted:
+                found[name] = other, row
+    return found
 
 
 def load_tables(names: list[str]) -> list[Table]:

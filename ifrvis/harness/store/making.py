@@ -91,7 +91,7 @@ def _identity(run: Run, job: Submission, asked: Asked) -> dict[str, Any]:
         "scoring": signatures.SCORING_VERSION,
         "spec": spec,
         "data": Data(train=spec.train.data, evaluation=asked.split),
-        "provenance": provenance(),
+        "provenance": provenance(spec.train.model),
     }
 
 

@@ -136,6 +136,6 @@ def rows_to_play(request: TableRequest) -> Iterator[tuple[Row, Row]]:
     for table in sorted(request.tables, key=lambda table: table.kind != "tracking"):
         rows = {row.id: row for row in request.selected(table)}
         pairs = [pair for claim in table.claims for pair in claim.pairs if set(pair) <= rows.keys()]
-        for ours, other in reversed(dict.fromkeys(pairs)):
+        for ours, other, *_ in reversed(dict.fromkeys(pairs)):
             if rows[ours].method != rows[other].method:
                 yield rows[other], rows[ours]

@@ -1,14 +1,20 @@
 """Where a number came from: code, versions and hardware. No host, no user, no path."""
 
+import operator
 import os
 import platform
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field
 
 from ifrvis import __version__
 from ifrvis.files import sha256_bytes
+from ifrvis.harness.spec.allowed import brought_by
+from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.schema import Model, read_model
 
 COPIED_FROM = "code.json"  # in a copy of the code: what `_code` said of the original
@@ -17,12 +23,20 @@ PACKAGES = ("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy
 ALLOWED_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE")
 
 
+class Brought(Model):
+    """A package from outside: the version that was installed, and the hash of its files."""
+
+    version: str | None
+    sha256: Sha256
+
+
 class Code(Model):
-    """The state of the code: version, commit, and a hash of what was not committed."""
+    """The state of the code: version, commit, a hash of what was not committed, and the packages that it builds on."""
 
     version: str
     commit: str | None = None
     uncommitted: str | None = None
+    methods: dict[str, Brought] = Field(default={}, exclude_if=operator.not_)
 
 
 class Hardware(Model):
@@ -48,9 +62,12 @@ class Environment(Provenance):
     variables: dict[str, str]
 
 
-def provenance() -> Provenance:
-    """What this process runs, and on what."""
-    return Provenance(code=_code(), versions=_versions(), hardware=_hardware())
+def provenance(model: dict[str, Any] | None = None) -> Provenance:
+    """What this process runs, and on what; packages from outside are named where `model` is of one."""
+    packages = brought_by(model or {})
+    brought = {each.name: Brought(version=each.version, sha256=each.digest()) for each in packages}
+    code = _code().model_copy(update={"methods": brought})
+    return Provenance(code=code, versions=_versions(), hardware=_hardware())
 
 
 def environment() -> Environment:

@@ -121,5 +121,6 @@ def _provenance(records: Iterable[Record]) -> list[tuple[str, str, int]]:
         counts["processor", f"{hardware.processor}, {hardware.cores} cores"] += 1
         counts["determinism", str(record.determinism)] += 1
         counts[f"held-out split of {record.dataset}", record.data.evaluation] += 1
+        counts.update((name, f"{each.version}, files {each.sha256}") for name, each in code.methods.items())
         counts.update((name, str(version)) for name, version in record.provenance.versions.items())
     return [(*said, number) for said, number in sorted(counts.items())]

@@ -1,0 +1,115 @@
+"""Packages that bring methods: this one, and those installed with an entry point of the group `ifrvis.methods`.
+
+    [project.entry-points."ifrvis.methods"]
+    her-vis = "her_vis"                   importing it registers its models with MMDetection
+
+    her_vis/methods/<name>.py             recipes, as in ifrvis/configs; backbones/ and schedules/ too
+    her_vis/profiles/<profile>.yaml       what profiles of that name set for its methods (`profiles.Additions`)
+
+Nothing of it is imported before one of its models is built. Beside a copy of the code (`jobs.snapshot`) lie copies of
+such packages, and a file that names them: there they alone count, whatever is installed by then.
+"""
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NamedTuple
+
+import ifrvis
+from ifrvis.errors import UserError
+from ifrvis.files import read_json
+
+GROUP = "ifrvis.methods"
+COPIED = "methods.json"  # beside a copy of the code: package -> version
+FOLDERS = ("ifrvis", "experiments", "slurm")  # of the code of this program
+
+
+class Package(NamedTuple):
+    """A package that brings methods.
+
+    Attributes:
+        name: What is imported.
+        registers: The module whose import registers its models.
+        folder: Where its code lies.
+        configs: Where its configs lie, in a folder of each kind.
+        version: Of what was installed; None where that says none.
+    """
+
+    name: str
+    registers: str
+    folder: Path
+    configs: Path
+    version: str | None
+
+    def names_of(self, kind: str) -> set[str]:
+        """Its configs of a kind."""
+        return {path.stem for path in (self.configs / kind).glob("*.py")}
+
+    def files(self) -> list[Path]:
+        """Its files, relative to the folder that holds it, in order."""
+        found = []
+        for path, folders, names in os.walk(self.folder):
+            folders[:] = [each for each in folders if each != "__pycache__"]
+            found += [(Path(path) / name).relative_to(self.folder.parent) for name in names]
+        return sorted(found)
+
+    def digest(self) -> str:
+        """SHA-256 of its files, names and contents."""
+        return digest_of((path, self.folder.parent / path) for path in self.files())
+
+
+def digest_of(files: Iterable[tuple[Path, Path]]) -> str:
+    """SHA-256 of files as they are called, and as they lie."""
+    hasher = hashlib.sha256()
+    for name, path in files:
+        content = path.read_bytes()
+        hasher.update(f"{name} {len(content)}\n".encode() + content)
+    return hasher.hexdigest()
+
+
+@functools.cache
+def packages() -> tuple[Package, ...]:
+    """This package, then those from outside by name.
+
+    Raises:
+        UserError: If an entry point names what is no package here.
+    """
+    own = Path(ifrvis.__file__).resolve().parent
+    return Package("ifrvis", "ifrvis.models", own, own / "configs", ifrvis.__version__), *_outside(own.parent)
+
+
+def _outside(root: Path) -> list[Package]:
+    if (root / COPIED).is_file():
+        named = read_json(root / COPIED, "the packages beside a copy of the code")
+        return [Package(name, name, root / name, root / name, version) for name, version in named.items()]
+    found = {}
+    for each in entry_points(group=GROUP):
+        spec = importlib.util.find_spec(each.value) if each.value.isidentifier() else None  # imports nothing
+        if spec is None or spec.origin is None or not spec.submodule_search_locations or each.value in FOLDERS:
+            raise UserError(
+                f"Let the entry point {each.name!r} of {GROUP} name a package that lies on Python's path, or uninstall "
+                f"it: {each.value!r} is none, or takes a name of this program."
+            )
+        folder = Path(spec.origin).resolve().parent
+        found[each.value] = Package(each.value, each.value, folder, folder, each.dist.version if each.dist else None)
+    return [found[name] for name in sorted(found)]
+
+
+def register(package: Package) -> None:
+    """Import the module that registers a package's models.
+
+    Raises:
+        UserError: If it cannot be imported.
+    """
+    try:
+        importlib.import_module(package.registers)
+    except Exception as error:
+        raise UserError(
+            f"Repair {package.name}, or install it again: a model of this run is its, and importing it fails with "
+            f"{type(error).__name__}: {error}."
+        ) from error
