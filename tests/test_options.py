@@ -42,7 +42,7 @@ def composed(overrides, named=RESNET):
         ("inference.tta", []),
         ("inference.tta", [96, 0]),
         ("inference.tta", ["96"]),
-        ("inference.min_score", 1.5),
+        ("inference.min_class_score", 1.5),
         ("inference.min_overlap", -0.5),
         (f"{HEAD}.num_queries", 0),
         (f"{HEAD}.decoder.num_layers", 0),
