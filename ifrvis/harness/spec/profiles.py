@@ -11,7 +11,6 @@ from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
 PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
-BASELINE = "mask2former"
 
 
 class Pretraining(Model):
@@ -29,19 +28,10 @@ class Pretraining(Model):
     of: dict[str, Name] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
 
-    def method(self, method: str) -> str:
-        """The method that is trained on stills for another, or for itself."""
-        return self.of.get(method, BASELINE)
-
-
-def pretraining_name(method: str) -> str:
-    """What the pretraining of a method is called where others are called by their method."""
-    return PRETRAINING if method == BASELINE else f"{PRETRAINING}-{method}"
-
-
-def is_pretraining(method: str) -> bool:
-    """Whether what stands in the place of a method is the name of a pretraining."""
-    return method == PRETRAINING or method.startswith(f"{PRETRAINING}-")
+    def behind(self, method: str) -> tuple[str, str]:
+        """The method that is trained on stills for another, or itself, and how that training is called."""
+        trained = self.of.get(method, "mask2former")
+        return trained, PRETRAINING + f"-{trained}" * (trained != "mask2former")
 
 
 class Learning(Model):
@@ -91,7 +81,7 @@ class Profile(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for kind, given in (("methods", self.methods), ("backbones", self.backbones)):
+        for kind, given in (("methods", {**self.methods, **self.alone}), ("backbones", self.backbones)):
             if unknown := sorted(given.keys() - set(names_of(kind))):
                 raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(names_of(kind))}.")
         return self
@@ -105,10 +95,7 @@ class Profile(Model):
 class Additions(Model):
     """`profiles/<profile>.yaml` of a package from outside: what the profile sets for methods that the package brings.
 
-    Attributes:
-        methods: As in the profile.
-        alone: As in the profile.
-        pretrained_by: `of` of its pretraining.
+    `pretrained_by` is `of` of the profile's pretraining.
     """
 
     methods: dict[str, Config] = Field(default_factory=dict)
