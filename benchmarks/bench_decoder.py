@@ -125,13 +125,13 @@ def peak_memory_mib() -> float:
 
 
 def model_config(side: str, *, thin: bool, num_frames: int) -> dict[str, Any]:
-    """The recipe of `ours` at full size or thin, with the host's head in its place for `host`."""
+    """The recipe of a method at full size or thin; of the baseline, with the host's head in its place, for `host`."""
     from models.host import host_head_cfg
 
     from ifrvis.harness.spec.compose import compose
     from ifrvis.harness.spec.profiles import load_profile
 
-    method = "ours" if side == "ours" else "mask2former"
+    method = "mask2former" if side == "host" else side
     config = compose(method, "r50", "ytvis19", load_profile("mini" if thin else "paper"), num_classes=40).model
     if side == "host":
         config["track_head"] = host_head_cfg(config["track_head"], num_frames)

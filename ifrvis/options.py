@@ -12,6 +12,7 @@ RESIZES = ("pillow", "opencv")
 WORDS: dict[str, tuple[Any, ...]] = {
     "train.precision": ("fp32", "amp"),
     "inference.mode": ("whole", "clips"),
+    "train.sampler.around": ("videos", "frames"),
     "train.pipeline.resize": RESIZES,
     "inference.resize": RESIZES,
     "model.track_head.class_loss": ("softmax", "focal"),
@@ -34,17 +35,18 @@ INTERVALS = {
         model.track_head.decoder.num_heads model.track_head.decoder.feedforward_channels model.backbone.base_channels
         model.backbone.stem_channels model.backbone.embed_dims model.backbone.depths model.backbone.num_heads
         model.backbone.window_size model.backbone.pretrain_img_size model.backbone.norm_cfg.num_groups
-        model.data_preprocessor.pad_size_divisor""",
+        model.data_preprocessor.pad_size_divisor model.track_head.mask_channels model.track_head.decoder.num_points""",
     "[0, inf)": """train.sampler.frame_range train.optimizer.lr train.optimizer.weight_decay
         train.optimizer.backbone_lr_mult model.track_head.no_object_weight model.track_head.loss_weights.cls
         model.track_head.loss_weights.mask model.track_head.loss_weights.dice model.track_head.lambda_e
-        model.track_head.focal.gamma""",
+        model.track_head.focal.gamma model.track_head.loss_weights.box model.track_head.loss_weights.giou
+        train.optimizer.lr_mults.reference_points train.optimizer.lr_mults.sampling_offsets""",
     "(0, inf)": """train.optimizer.eps train.optimizer.clip_grad train.schedule.gamma model.backbone.mlp_ratio
         model.backbone.norm_cfg.eps model.data_preprocessor.std""",
     "[0, 1]": """train.pipeline.flip train.pipeline.crop.probability
         inference.min_class_score inference.min_overlap model.track_head.importance_ratio
         model.track_head.focal.alpha model.backbone.norm_cfg.momentum""",
-    "[0, 1)": "train.optimizer.betas model.backbone.drop_path_rate",
+    "[0, 1)": "train.optimizer.betas model.backbone.drop_path_rate model.track_head.dropout",
     "(0, 1)": "train.stills.ratio model.track_head.focal.prior",
     "[-1, 4]": "model.backbone.frozen_stages",
     "[4, 4]": "model.backbone.num_stages",

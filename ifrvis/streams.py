@@ -18,6 +18,9 @@ class Stream(IntEnum):
     DROP_PATH = 4
     STILL = 5  # crop, motion and blur of a pseudo-video
     STILL_EPOCH = 6  # the order of stills
+    DROPOUT = 7
+    FRAME_CLIP = 8  # frames, flip, colours and placement of a clip around a frame
+    FRAME_CLIP_EPOCH = 9  # the order of frames
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

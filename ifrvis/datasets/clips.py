@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ifrvis.datasets.frames import read_frame
 from ifrvis.datasets.placement import Placement, Placing, Size
 from ifrvis.datasets.rle import decode_columns, runs_of
+from ifrvis.datasets.sampling.colours import Colour, coloured
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import UserError
 from ifrvis.streams import Stream, generator
@@ -40,6 +41,7 @@ class ClipDraw:
         frames: T frame numbers, ascending; a frame may come twice in a video that is too short.
         flip: Whether the clip is mirrored left to right.
         placement: What of the frames is shown, and at what size.
+        colours: Of each frame; none for those of the file.
     """
 
     iteration: int
@@ -48,6 +50,7 @@ class ClipDraw:
     frames: tuple[int, ...]
     flip: bool
     placement: Placement
+    colours: tuple[Colour, ...] = ()
 
     @property
     def size(self) -> Size:
@@ -160,7 +163,7 @@ def permutation(stream: Stream, seed: int, epoch: int, count: int) -> NDArray[np
     return generator(stream, seed, epoch).permutation(count)
 
 
-def _trained(annotations: Annotations, video: Video) -> list[Track]:
+def trained_tracks(annotations: Annotations, video: Video) -> list[Track]:
     """A crowd has no outline of its own: nothing to learn from."""
     return [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
 
@@ -168,7 +171,7 @@ def _trained(annotations: Annotations, video: Video) -> list[Track]:
 def _visible_frames(annotations: Annotations, video: Video) -> NDArray[np.bool_]:
     """(number of frames,) bool: whether any instance has a mask there."""
     visible = np.zeros(len(video.file_names), bool)
-    for track in _trained(annotations, video):
+    for track in trained_tracks(annotations, video):
         visible |= [mask is not None for mask in track.masks]
     return visible
 
@@ -192,13 +195,16 @@ def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padde
     Raises:
         UserError: If a frame cannot be used.
     """
-    tracks = [track for track in _trained(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)]
+    tracks = [
+        track for track in trained_tracks(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)
+    ]
     height, width = draw.size
     images = np.zeros((len(draw.frames), 3, *padded), np.uint8)
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)
     visible = np.zeros(masks.shape[:2], bool)
     for t, frame in enumerate(draw.frames):
-        resized = draw.placement.frame(read_frame(frames_root, draw.video, frame))
+        image = read_frame(frames_root, draw.video, frame)
+        resized = draw.placement.frame(coloured(image, draw.colours[t]) if draw.colours else image)
         images[t, :, :height, :width] = resized[..., ::-1] if draw.flip else resized
     shown = [(n, t) for n, track in enumerate(tracks) for t, frame in enumerate(draw.frames) if track.masks[frame]]
     if shown:

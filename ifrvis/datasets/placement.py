@@ -52,6 +52,12 @@ class Placement:
         top, left, height, width = self.window
         return top * down, left * across, (top + height) * down, (left + width) * across
 
+    def shows(self, box: Sequence[float]) -> bool:
+        """Whether a part of a box, (left, top, width, height) in pixels of the file, lies in the window."""
+        top, left, bottom, right = self.window_in_file()
+        x, y, width, height = box
+        return x < right and y < bottom and x + width > left and y + height > top
+
 
 @dataclass(frozen=True)
 class Placing:

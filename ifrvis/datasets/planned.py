@@ -25,7 +25,7 @@ def planned_training(
         dataset: The videos.
         role: Their split.
         planned: Fingerprint of all that is trained on.
-        mixed: Which stills are mixed in, and their share.
+        mixed: Which stills are mixed in, and their share; None is that of the sets' sizes.
 
     Raises:
         DataMissingError: If the stills are not here.

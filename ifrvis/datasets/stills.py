@@ -12,7 +12,7 @@ Shape letters:
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,6 +25,9 @@ from ifrvis.datasets.placement import Placement, Placing
 from ifrvis.datasets.rle import box, decode
 from ifrvis.datasets.ytvis import Video
 from ifrvis.streams import Stream, generator
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.sampling.frame_clips import FrameSampler
 
 ROTATION = 20.0  # degrees to either side
 TRANSLATION = 0.1  # of the side, to either side, the same for both axes
@@ -55,7 +58,7 @@ class Change(NamedTuple):
 class StillDraw(ClipDraw):
     """A pseudo-video before anything is loaded; `video` is the still, `changes` are of its T frames."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[Change, ...] = ()
 
 
 class StillSampler:
@@ -81,14 +84,13 @@ class StillSampler:
             placement = self.placing.draw(rng, (still.height, still.width))
         flip, unmoved = bool(rng.random() < self.flip), int(rng.integers(self.num_frames))
         changes = [Change() if t == unmoved else _draw_change(rng, still) for t in range(self.num_frames)]
-        return StillDraw(iteration, position, still, (0,) * self.num_frames, flip, placement, tuple(changes))
+        return StillDraw(iteration, position, still, (0,) * self.num_frames, flip, placement, changes=tuple(changes))
 
     def _num_shown(self, still: Video, placement: Placement) -> int:
         """How many instances have a part of their box in the window of the still that is not changed."""
-        top, left, bottom, right = placement.window_in_file()
         masks = (track.masks[0] for track in self._annotations.tracks_of(still.id))
         boxes = (found for mask in masks if mask is not None and (found := box(mask)) is not None)
-        return sum(x < right and y < bottom and x + w > left and y + h > top for x, y, w, h in boxes)
+        return sum(map(placement.shows, boxes))
 
     @property
     def num_stills(self) -> int:
@@ -106,7 +108,7 @@ class MixedSampler:
             SeqFormer joins the two sets.
     """
 
-    def __init__(self, clips: ClipSampler, stills: StillSampler, ratio: float | None) -> None:
+    def __init__(self, clips: "ClipSampler | FrameSampler", stills: StillSampler, ratio: float | None) -> None:
         self.clips, self.stills = clips, stills
         self.ratio = stills.num_stills / (stills.num_stills + clips.num_frames_in_all) if ratio is None else ratio
         self.global_batch = clips.global_batch

@@ -1,9 +1,9 @@
 """Clip tracking: a video as overlapping clips whose instances are joined to tracks (Hwang et al., IFC, Sec. 3.3).
 
 An instance of a new clip continues the track whose masks of the last clips it overlaps most in the frames they share.
-A track's mask in a frame is the mean over clips of its logits, its class the mean of its probabilities. Logits are
-linear in embeddings, so a track keeps the sum of its embeddings in each frame, and the last clips alone keep masks:
-memory is linear in the video and does not depend on the overlap.
+A track's mask in a frame is the mean over clips of its logits, its class the mean of its probabilities. Where logits
+are linear in embeddings, a track keeps the sum of its embeddings in each frame, and memory does not depend on the
+overlap; elsewhere it keeps those of every clip. The last clips alone keep masks: memory is linear in the video.
 
 Shape letters:
     T  frames of a clip    I  instances of a clip    S  instances of a stored clip    N  tracks    K  classes
@@ -12,7 +12,7 @@ Shape letters:
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +22,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import full_precision
-from ifrvis.models.mask2former import Mask2FormerVISHead
+from ifrvis.models.decoding import MaskDecoder, VideoHead, full_precision
 
 FRAMES_TOGETHER = 80  # of the clips that are decoded together
+_Sum = tuple[Tensor, int]  # and of how many it is
 
 
 class _StoredClip(NamedTuple):
@@ -40,17 +40,20 @@ class ClipTracker:
     Args:
         num_frames: Of the video.
         num_classes: K.
-        width: C.
+        masks: What makes masks of embeddings and features.
         num_stored: How many clips a new one is compared with.
         min_overlap: A soft IoU above which an instance continues a track.
     """
 
-    def __init__(self, num_frames: int, num_classes: int, width: int, *, num_stored: int, min_overlap: float) -> None:
+    def __init__(
+        self, num_frames: int, num_classes: int, masks: MaskDecoder, *, num_stored: int, min_overlap: float
+    ) -> None:
+        self._masks = masks
         self._stored: deque[_StoredClip] = deque(maxlen=num_stored)
         self._min_overlap = min_overlap
-        self._probs: list[tuple[Tensor, int]] = []  # of each track: sum over its clips, and how many they are
-        self._embeds: list[dict[int, tuple[Tensor, int]]] = [{} for _ in range(num_frames)]  # the same, in each frame
-        self._no_probs, self._no_embed = torch.zeros(num_classes), torch.zeros(width)
+        self._probs: list[_Sum] = []  # of each track, over its clips
+        self._embeds: list[dict[int, list[_Sum]]] = [{} for _ in range(num_frames)]  # of each track in each frame
+        self._no_probs = torch.zeros(num_classes)
 
     def add(self, start: int, class_probs: Tensor, embeds: Tensor, features: Tensor) -> None:
         """The next clip.
@@ -61,9 +64,9 @@ class ClipTracker:
             embeds: (T, I, C) float.
             features: (T, C, h, w) float, mask features at stride 8.
         """
-        self._no_probs, self._no_embed = self._no_probs.to(class_probs), self._no_embed.to(class_probs)
+        self._no_probs = self._no_probs.to(class_probs)
         embeds = full_precision(embeds)
-        masks = (embeds @ features.flatten(2)).sigmoid_().transpose(0, 1)  # (I, T, L)
+        masks = self._masks.logits(embeds, features).flatten(2).sigmoid_().transpose(0, 1)  # (I, T, L)
         tracks = self._assign(self._overlaps(start, masks), len(masks))
         self._stored.append(_StoredClip(start, tracks, masks))
         for i, track in enumerate(tracks):
@@ -72,8 +75,11 @@ class ClipTracker:
             total, count = self._probs[track]
             self._probs[track] = total + class_probs[i], count + 1
             for t, embed in enumerate(embeds[:, i], start):
-                total, count = self._embeds[t].get(track, (self._no_embed, 0))
-                self._embeds[t][track] = total + embed, count + 1
+                kept = self._embeds[t].setdefault(track, [])
+                if self._masks.linear and kept:
+                    kept[0] = kept[0][0] + embed, kept[0][1] + 1
+                else:
+                    kept.append((embed.clone(), 1))  # not a view of the whole clip
 
     def _overlaps(self, start: int, masks: Tensor) -> NDArray[np.floating]:
         """Soft IoU of tracks (N) with instances, (N, I), averaged over the stored clips that share frames with both."""
@@ -105,12 +111,19 @@ class ClipTracker:
             return self._no_probs.new_zeros(0, len(self._no_probs))
         return torch.stack([total / count for total, count in self._probs])
 
-    def embeds(self, frame: int) -> Tensor:
-        """(N, C) float, the mean over the clips that have the track in that frame; zero without any."""
-        dense = self._no_embed.repeat(len(self._probs), 1)
-        for track, (total, count) in self._embeds[frame].items():
-            dense[track] = total / count
-        return dense
+    def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
+        """See `Tracks`: the mean over the clips that have the track in that frame."""
+        kept = [self._embeds[frame].get(track, []) for track in instances.tolist()]
+        total = features.new_zeros(len(kept), *features.shape[-2:])
+        for embeds in zip_longest(*(map(_mean, of_track) for of_track in kept)):  # one of each track at a time
+            found = next(embed for embed in embeds if embed is not None)
+            dense = torch.stack([torch.zeros_like(found) if embed is None else embed for embed in embeds])
+            total = total + self._masks.logits(dense, features)
+        return total / total.new_tensor([max(len(of_track), 1) for of_track in kept])[:, None, None]
+
+
+def _mean(of: _Sum) -> Tensor:
+    return of[0] / of[1]
 
 
 def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:
@@ -122,11 +135,7 @@ def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:
 
 
 def track_clips(
-    head: Mask2FormerVISHead,
-    levels: Sequence[Level],
-    inference: Mapping[str, Any],
-    *,
-    on_frames: Callable[[int], None],
+    head: VideoHead, levels: Sequence[Level], inference: Mapping[str, Any], *, on_frames: Callable[[int], None]
 ) -> ClipTracker:
     """Decode a video clip by clip and join what is found.
 
@@ -136,12 +145,9 @@ def track_clips(
         inference: `clip_frames` (T, or the video's length if that is less), `stride`, `min_overlap`.
         on_frames: Called with how many frames more are behind.
     """
-    num_frames, stride = len(levels[0].tokens), inference["stride"]
+    num_frames, stride, overlap = len(levels[0].tokens), inference["stride"], inference["min_overlap"]
     clip_frames = min(inference["clip_frames"], num_frames)
-    width = levels[-1].tokens.shape[2]
-    tracker = ClipTracker(
-        *(num_frames, head.num_classes, width), num_stored=clip_frames, min_overlap=inference["min_overlap"]
-    )
+    tracker = ClipTracker(num_frames, head.num_classes, head.masks, num_stored=clip_frames, min_overlap=overlap)
     features, behind = levels[-1].mask_features, 0
     for starts in _groups(clip_starts(num_frames, clip_frames, stride), stride, max(1, FRAMES_TOGETHER // clip_frames)):
         group = slice(starts[0], starts[-1] + clip_frames)

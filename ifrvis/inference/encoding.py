@@ -31,31 +31,39 @@ from ifrvis.models.decoding import FrameFeatures
 PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 20}
 MAX_FRAMES_AT_ONCE = 16  # the pixel decoder's deformable attention breaks above 128 on CUDA
 BYTES_PER_PIXEL = 2500  # of those while they compute, measured with a ResNet-50 of width 256
-DIVISOR = 32  # of padded sides
 GIB = 1 << 30
 
 
 @dataclass(frozen=True)
 class View:
-    """One look at a video: at what size, in pixels, whether mirrored left to right, and resized how."""
+    """One look at a video.
+
+    Attributes:
+        size: Height and width in pixels.
+        flip: Mirrored left to right.
+        resize: How frames are resized.
+        divisor: What padded sides are multiples of, in pixels.
+    """
 
     size: tuple[int, int]
     flip: bool = False
     resize: Resize = "pillow"
+    divisor: int = 32
 
     @property
     def padded(self) -> tuple[int, int]:
         """Height and width of the network's input."""
-        height, width = (-(-side // DIVISOR) * DIVISOR for side in self.size)
+        height, width = (-(-side // self.divisor) * self.divisor for side in self.size)
         return height, width
 
 
-def views_of(source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
+def views_of(model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
     """The views that are asked for: one size, or those of `tta`, each mirrored too under `flip`."""
+    divisor = model.data_preprocessor.pad_size_divisor
     sides = inference.get("tta") or [inference["side"]]
     flips = (False, True) if inference.get("tta") and inference.get("flip") else (False,)
     sizes = [resized_size(source.height, source.width, side=side, max_side=inference["max_side"]) for side in sides]
-    return [View(size, flip, inference["resize"]) for size in sizes for flip in flips]
+    return [View(size, flip, inference["resize"], divisor) for size in sizes for flip in flips]
 
 
 def mask_features_fit(model: BaseMOTModel, views: Sequence[View], num_frames: int, memory_gib: float | None) -> bool:
@@ -72,20 +80,18 @@ def mask_features_fit(model: BaseMOTModel, views: Sequence[View], num_frames: in
     """
     if memory_gib is None:
         return True
-    num_queries, width = model.track_head.query_feat.weight.shape
+    head = model.track_head
     pixels = [view.padded[0] * view.padded[1] for view in views]
-    per_pixel = 2 * 4 * width * (1 / 64 + 1 / 256 + 1 / 1024)  # two in float32 at strides 8, 16 and 32
-    per_pixel += (6 * num_queries + width) / 64  # a decoder's masks at stride 8, those of a pivot, one head's keys
-    kept = num_frames * per_pixel * max(pixels)
+    kept = num_frames * max(map(head.bytes_per_frame, pixels))
     at_once = max(_frames_at_once(model, view) * view.padded[0] * view.padded[1] for view in views)
-    floor = kept + at_once * BYTES_PER_PIXEL * width / 256
+    floor = kept + at_once * BYTES_PER_PIXEL * head.width / 256
     if floor > memory_gib * GIB:
         raise UserError(
             f"Raise --memory-gib to {np.ceil(floor / GIB * 10) / 10:.1f}, or make inference.side smaller: {num_frames} "
             f"frames of {views[0].size[1]} x {views[0].size[0]} pixels need {floor / GIB:.1f} GiB, {kept / GIB:.1f} of "
             f"them for features of every frame; the budget is {memory_gib:g}."
         )
-    return floor + num_frames * 4 * width * sum(pixels) / 16 <= memory_gib * GIB
+    return floor + num_frames * 4 * head.width * sum(pixels) / 16 <= memory_gib * GIB
 
 
 def encode(
@@ -141,7 +147,7 @@ def _chunks(model: BaseMOTModel, source: FrameSource, view: View) -> Iterator[tu
 
     for start, images in zip(starts, in_background(load, starts)):
         features = model.backbone(_network_input(model, images))
-        yield start, model.track_head.encode_frames(features)
+        yield start, model.track_head.encode_frames(features, [view.size])
 
 
 def _resized(frame: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:

@@ -32,8 +32,7 @@ from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import full_precision, mask_logits, output_logits
-from ifrvis.models.mask2former import Mask2FormerVISHead
+from ifrvis.models.decoding import MaskDecoder, VideoHead, full_precision
 
 OnFrames = Callable[[int, int], None]
 TRACKED = 10  # instances that tracking protocols choose from, where a result has any number
@@ -68,7 +67,7 @@ def check_memory(
     model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None
 ) -> bool:
     """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
-    return mask_features_fit(model, views_of(source, inference), source.length, memory_gib)
+    return mask_features_fit(model, views_of(model, source, inference), source.length, memory_gib)
 
 
 @torch.inference_mode()
@@ -100,7 +99,7 @@ def predict_video(
     """
     model.eval()
     device = next(model.parameters()).device
-    views = views_of(source, inference)
+    views = views_of(model, source, inference)
     first = pivot_position(len(views), seed=seed, video_id=source.video_id)
     views = [views[first], *views[:first], *views[first + 1 :]]
     keep = check_memory(model, source, inference, memory_gib)
@@ -155,6 +154,7 @@ class _DecodedView:
     view: View
     tracks: Any  # Tracks; MatchedTracks where there are several views
     mask_features: Callable[[], Iterator[Tensor]]
+    masks: MaskDecoder
 
 
 def _decoded_views(
@@ -178,15 +178,16 @@ def _decoded_views(
             pivot = pivot_of(tracks, levels[-1], view)
             tracks = MatchedTracks(tracks, torch.arange(len(pivot.labels), device=pivot.labels.device))
         del levels
-        yield _DecodedView(view, tracks, mask_features)
+        yield _DecodedView(view, tracks, mask_features, head.masks)
 
 
-def _decode(head: Mask2FormerVISHead, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
+def _decode(head: VideoHead, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
     if inference["mode"] == "clips":
         return track_clips(head, levels, inference, on_frames=steps.advance)
     output = head.decode_clips(levels, len(levels[0].tokens))
     steps.advance(len(levels[0].tokens))
-    return WholeTracks(head.class_probs(full_precision(output.cls_logits[0])), output.mask_embeds[0])
+    probs = head.class_probs(full_precision(output.cls_logits[0]))
+    return WholeTracks(probs, output.mask_embeds[0], head.masks)
 
 
 def _masks(
@@ -217,6 +218,7 @@ def _frame_masks(
 
 
 def _logits(each: _DecodedView, features: Tensor, t: int, queries: list[int], size: tuple[int, int]) -> Tensor:
-    embeds = each.tracks.embeds(t)[queries]
-    logits = output_logits(mask_logits(embeds, features.to(embeds.device)), each.view.padded, each.view.size, size)
+    device = each.tracks.class_probs.device
+    logits = each.tracks.mask_logits(t, features.to(device), torch.tensor(queries, device=device))
+    logits = each.masks.output(logits, each.view.padded, each.view.size, size)
     return logits.flip(-1) if each.view.flip else logits

@@ -1,7 +1,8 @@
-"""What every way of decoding a video gives: instances with class probabilities, and mask embeddings frame by frame.
+"""What every way of decoding a video gives: instances with class probabilities, and masks frame by frame.
 
 Shape letters:
-    T  frames of the video    N  queries or tracks    K  classes    C  channels
+    T  frames of the video    N  queries or tracks    I  some of them    K  classes    C  channels
+    h, w  size of a frame's mask features
 """
 
 from dataclasses import dataclass
@@ -9,16 +10,27 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ifrvis.models.decoding import MaskDecoder
+
 
 class Tracks(Protocol):
-    """Instances of a video. Masks are linear in embeddings, so a mean of embeddings gives the mean of mask logits."""
+    """Instances of a video."""
 
     @property
     def class_probs(self) -> Tensor:
         """(N, K) float in [0, 1]."""
 
-    def embeds(self, frame: int) -> Tensor:
-        """Mask embeddings in one frame, (N, C) float; zero, whose mask is empty, where an instance has none."""
+    def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
+        """Mask logits of some instances in one frame; zero, an empty mask, where an instance has none.
+
+        Args:
+            frame: Its number.
+            features: (C, h, w) float, its mask features.
+            instances: (I,) long.
+
+        Returns:
+            (I, h, w) float.
+        """
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,8 @@ class WholeTracks:
 
     class_probs: Tensor
     mask_embeds: Tensor
+    masks: MaskDecoder
 
-    def embeds(self, frame: int) -> Tensor:
+    def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
         """See `Tracks`."""
-        return self.mask_embeds[frame]
+        return self.masks.logits(self.mask_embeds[frame, instances], features)

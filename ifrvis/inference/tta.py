@@ -22,7 +22,6 @@ from ifrvis.errors import UserError
 from ifrvis.inference.encoding import View
 from ifrvis.inference.tracks import Tracks
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import full_precision
 from ifrvis.models.points import bce_cost, sample_points
 
 STRIDE = 8  # of the finest level
@@ -55,9 +54,13 @@ class MatchedTracks:
         """(M, K) float; zero without partner."""
         return _in_order(self.tracks.class_probs, self.index)
 
-    def embeds(self, frame: int) -> Tensor:
-        """(M, C) float; zero without partner."""
-        return _in_order(self.tracks.embeds(frame), self.index)
+    def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
+        """See `Tracks`; zero without partner."""
+        index = self.index[instances]
+        if not len(self.tracks.class_probs):
+            return features.new_zeros(len(index), *features.shape[-2:])
+        logits = self.tracks.mask_logits(frame, features, index.clamp(min=0))
+        return logits.masked_fill((index < 0)[:, None, None], 0.0)
 
 
 def pivot_position(num_views: int, *, seed: int, video_id: Id) -> int:
@@ -127,4 +130,5 @@ def _in_order(x: Tensor, index: Tensor) -> Tensor:
 
 def _mask_logits(tracks: Tracks, level: Level, frame: int) -> Tensor:
     """Mask logits in a frame at stride 8, (N, h, w) float."""
-    return torch.einsum("nc,chw->nhw", full_precision(tracks.embeds(frame)), level.mask_features[frame])
+    everything = torch.arange(len(tracks.class_probs), device=tracks.class_probs.device)
+    return tracks.mask_logits(frame, level.mask_features[frame], everything)

@@ -1,4 +1,4 @@
-"""What a decoder reads and what it gives: features of frames, predictions of a layer, masks.
+"""What a decoder reads and what it gives: features of frames, predictions of a layer, masks; and who asks for them.
 
 Shape letters:
     F  frames, of one or several clips    B  clips    T  frames of a clip
@@ -6,13 +6,20 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
+from mmdet.structures import TrackDataSample
+from mmdet.structures.mask import mask2bbox
+from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from ifrvis.models.attention import Level
+    from ifrvis.models.losses import FocalClasses, SoftmaxClasses
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -55,9 +62,36 @@ class LayerOutput(NamedTuple):
     mask_embeds: Tensor
 
 
-def mask_logits(embeds: Tensor, mask_features: Tensor) -> Tensor:
-    """Mask logits of one frame, (N, H, W) float, of embeddings (N, C) and the frame's mask features (C, H, W)."""
-    return full_precision(torch.einsum("nc,chw->nhw", embeds, mask_features))
+class MaskDecoder(Protocol):
+    """How a head's mask embeddings become masks; an embedding of zeros gives logits of zero, an empty mask."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether the mean of embeddings gives the mean of their mask logits."""
+
+    def logits(self, embeds: Tensor, features: Tensor) -> Tensor:
+        """(..., N, C) embeddings and (..., C', h, w) mask features of their frames to (..., N, h, w) float."""
+
+    def output(
+        self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
+    ) -> Tensor:
+        """Mask logits at the output size; arguments as those of `output_logits`."""
+
+
+class LinearMasks:
+    """Masks that are products of embeddings and features at stride 4, as Mask2Former's."""
+
+    linear = True
+
+    def logits(self, embeds: Tensor, features: Tensor) -> Tensor:
+        """See `MaskDecoder`."""
+        return full_precision(torch.einsum("...nc,...chw->...nhw", embeds, features))
+
+    def output(
+        self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
+    ) -> Tensor:
+        """See `MaskDecoder`."""
+        return output_logits(logits, padded_size, image_size, output_size)
 
 
 def output_logits(
@@ -77,3 +111,97 @@ def output_logits(
     logits = F.interpolate(mask_logits[:, None], tuple(padded_size), mode="bilinear", align_corners=False)
     logits = logits[..., : image_size[0], : image_size[1]]
     return F.interpolate(logits, tuple(output_size), mode="bilinear", align_corners=False)[:, 0]
+
+
+class Supervised(Protocol):
+    """How classes are scored, and the weights of cls, mask and dice by which views are matched, too."""
+
+    @property
+    def classes(self) -> "SoftmaxClasses | FocalClasses":
+        """How classes are scored."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of cls, mask and dice at least."""
+
+
+class VideoHead:
+    """A head that decodes clips and whole videos.
+
+    Attributes:
+        num_classes: K.
+        topk: Results of `predict` for a video, out of all pairs of query and class.
+        masks: What makes masks of embeddings and features.
+        supervision: How it is trained.
+    """
+
+    num_classes: int
+    topk: int
+    masks: MaskDecoder
+    supervision: Supervised
+
+    @property
+    def width(self) -> int:
+        """C."""
+        raise NotImplementedError
+
+    def bytes_per_frame(self, pixels: int) -> float:
+        """What inference keeps of each frame of so many pixels beside mask features at stride 4."""
+        raise NotImplementedError
+
+    def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> FrameFeatures:
+        """Features of frames, each independent of the others.
+
+        Args:
+            feats: Backbone features, four of (F, C_i, H_i, W_i).
+            sizes: Height and width of each clip's frames in pixels, before padding; one where all have the same.
+        """
+        raise NotImplementedError
+
+    def levels(self, frames: FrameFeatures) -> list["Level"]:
+        """What the decoder reads of frames, low resolution first; the last one's mask features are at stride 8."""
+        raise NotImplementedError
+
+    def decode_clips(self, levels: Sequence["Level"], num_frames: int, stride: int = 1) -> LayerOutput:
+        """The last prediction for clips that may share frames.
+
+        Args:
+            levels: Of F = (B - 1) stride + T frames.
+            num_frames: T.
+            stride: How many frames after one clip the next begins.
+        """
+        raise NotImplementedError
+
+    def class_probs(self, cls_logits: Tensor) -> Tensor:
+        """Class probabilities without no-object, (N, K) in [0, 1]."""
+        return self.supervision.classes.probs(cls_logits)[:, :-1]
+
+    def kept_queries(self, cls_logits: Tensor) -> Tensor:
+        """The queries of a clip that are objects, (N,) bool."""
+        return self.supervision.classes.kept(cls_logits)
+
+    @torch.no_grad()
+    def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
+        """The best pairs of query and class of a video in every frame, as the host returns them.
+
+        Args:
+            x: Backbone features, four of (T, C_i, H_i, W_i).
+            data_samples: The video's frames.
+            rescale: Masks at ori_shape, else at img_shape.
+
+        Returns:
+            Per frame masks (topk, height, width) bool, bboxes, labels, scores and instances_id.
+        """
+        metas = [frame.metainfo for frame in data_samples.video_data_samples]
+        frames = self.encode_frames(x, [metas[0]["img_shape"][:2]])
+        last = self.decode_clips(self.levels(frames), len(frames.mask_features))
+        probs = self.class_probs(full_precision(last.cls_logits[0]))
+        scores, index = probs.flatten().topk(min(self.topk, probs.numel()))
+        found = {"labels": index % self.num_classes, "scores": scores, "instances_id": torch.arange(len(scores))}
+        results = []
+        for meta, embeds, features in zip(metas, last.mask_embeds[0], frames.mask_features):
+            logits = self.masks.logits(embeds[index // self.num_classes], features)
+            size = meta["ori_shape" if rescale else "img_shape"][:2]
+            masks = self.masks.output(logits, meta["batch_input_shape"], meta["img_shape"][:2], size) > 0
+            results.append(InstanceData(masks=masks, bboxes=mask2bbox(masks), **found))
+        return results

@@ -5,32 +5,23 @@ Shape letters:
     Q  queries    L  levels    P  points of a head in a level
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Shapes = Sequence[Sequence[int]]  # height and width of each level
+FRAMES_OF_OPERATOR = 64  # the most it takes at once on CUDA; it insists on a multiple of what it is told
+
 
 class DeformableAttention(MultiScaleDeformableAttention):
-    """The host's module; without gradients on a CPU it samples by `sample_levels`, in a tenth of the time.
+    """The host's module, sampled by `sample`."""
 
-    On CUDA a batch goes through the operator in parts of at most `im2col_step` frames, which it insists on. In training
-    on a CPU it is the host's own form: there the gradient of `sample_levels` takes longer.
-    """
-
-    def forward(self, query: Tensor, **given: Any) -> Tensor:
-        """As the host's, with batch first: (B, Q, C) to (B, Q, C)."""
-        if not (torch.is_grad_enabled() or query.is_cuda):
-            return self._sampled(query, **given)
-        if not query.is_cuda or len(query) % min(len(query), self.im2col_step) == 0:
-            return super().forward(query, **given)
-        given, starts = {"query": query, **given}, range(0, len(query), self.im2col_step)
-        parts = [{name: _some(name, x, start, self.im2col_step) for name, x in given.items()} for start in starts]
-        return torch.cat([super(DeformableAttention, self).forward(**part) for part in parts])
-
-    def _sampled(
+    def forward(
         self,
         query: Tensor,
         *,
@@ -42,17 +33,18 @@ class DeformableAttention(MultiScaleDeformableAttention):
         key_padding_mask: Tensor | None = None,
         **unused: Any,
     ) -> Tensor:
+        """As the host's, with batch first: (B, Q, C) to (B, Q, C)."""
         placed = query if query_pos is None else query + query_pos
         values = self.value_proj(value)
         if key_padding_mask is not None:
             values = values.masked_fill(key_padding_mask[..., None], 0.0)
         grid = (self.num_heads, self.num_levels, self.num_points)
-        weights = self.attention_weights(placed).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         offsets = self.sampling_offsets(placed).unflatten(-1, (*grid, 2))
+        weights = self.attention_weights(placed).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         locations = reference_points[:, :, None, :, None] + offsets / spatial_shapes.flip(-1)[:, None]
         values = values.unflatten(-1, (self.num_heads, -1))
-        seen = sample_levels(values, spatial_shapes, locations, weights.unflatten(-1, grid[1:]))
-        return self.output_proj(seen) + (query if identity is None else identity)
+        seen = sample(values, spatial_shapes.tolist(), locations, weights.unflatten(-1, grid[1:]))
+        return self.dropout(self.output_proj(seen)) + (query if identity is None else identity)
 
 
 def adopt(model: nn.Module) -> None:
@@ -63,12 +55,32 @@ def adopt(model: nn.Module) -> None:
             module.__class__ = DeformableAttention
 
 
-def sample_levels(values: Tensor, spatial_shapes: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+def sample(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear samples of all levels; arguments and result as of `sample_levels`.
+
+    On CUDA by the host's operator. On a CPU by `sample_levels` without gradients, in a tenth of the time of the host's
+    form; by that form in training, where the gradient of `sample_levels` takes longer.
+    """
+    if values.is_cuda:
+        shapes = torch.tensor(spatial_shapes, device=values.device)
+        starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
+        parts = zip(*(x.contiguous().split(FRAMES_OF_OPERATOR) for x in (values, locations, weights)))
+        seen = [
+            MultiScaleDeformableAttnFunction.apply(some, shapes, starts, *of_some, FRAMES_OF_OPERATOR)
+            for some, *of_some in parts
+        ]
+        return torch.cat(seen) if len(seen) > 1 else seen[0]
+    if torch.is_grad_enabled():
+        return multi_scale_deformable_attn_pytorch(values, spatial_shapes, locations, weights)
+    return sample_levels(values, spatial_shapes, locations, weights)
+
+
+def sample_levels(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted bilinear samples of all levels, as one sum over weighted cells for each query and head.
 
     Args:
         values: (B, S, A, D) float, level after level.
-        spatial_shapes: (L, 2) long, height and width of each level; S cells in all.
+        spatial_shapes: Height and width of L levels; S cells in all.
         locations: (B, Q, A, L, P, 2) float, (x, y) in [0, 1]; a level is zero beyond its borders.
         weights: (B, Q, A, L, P) float.
 
@@ -124,9 +136,3 @@ def _share_out(weights: Tensor, x: Tensor, y: Tensor, out: Tensor) -> None:
     torch.sub(upper, out[..., 1], out=out[..., 0])
     torch.mul(lower, x, out=out[..., 3])
     torch.sub(lower, out[..., 3], out=out[..., 2])
-
-
-def _some(name: str, value: Any, start: int, number: int) -> Any:
-    """An argument of the host's module for some frames of a batch."""
-    of_frames = isinstance(value, Tensor) and name not in ("spatial_shapes", "level_start_index")
-    return value[start : start + number] if of_frames else value

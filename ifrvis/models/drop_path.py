@@ -1,10 +1,10 @@
-"""Drop path that a clip draws alike in whatever batch it comes.
+"""Drop path and dropout that a clip draws alike in whatever batch it comes.
 
 The host draws once for all samples of a forward pass, from torch's global generator: micro-batches and processes would
-change what is dropped. Here the frames of a clip draw from its own (seed, iteration, position).
+change what is dropped. Here a clip draws from its own (seed, iteration, position), whatever else is in the batch.
 
 Shape letters:
-    B  clips    F  frames of all clips, B times as many as a clip has
+    B  clips    F  frames or other rows of all clips, B times as many as a clip has, clip after clip
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,17 +42,44 @@ class ClipDropPath(DropPath):
         return x * torch.from_numpy(factors).to(x).view(-1, *[1] * (x.ndim - 1))
 
 
+class ClipDropout(nn.Dropout):
+    """Dropout whose draws come from those of the clips, on the device of its input.
+
+    Args:
+        p: Probability of dropping a number.
+        number: Which dropout of its model this is; each is called once in a forward pass.
+    """
+
+    def __init__(self, p: float, number: int) -> None:
+        super().__init__(p)
+        self.number = number
+        self.draw_keys: tuple[DrawKey, ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale or drop each number of (F, ...) float; without keys (the host's Runner) as torch draws."""
+        if not self.draw_keys or not self.training:
+            return super().forward(x)
+        noise = torch.empty(len(self.draw_keys), x.numel() // len(self.draw_keys), device=x.device)
+        for key, of_clip in zip(self.draw_keys, noise):
+            seed = int(generator(Stream.DROPOUT, *key, self.number).integers(1 << 63))
+            of_clip.uniform_(generator=torch.Generator(x.device).manual_seed(seed))
+        return (x * (1.0 / (1.0 - self.p))).masked_fill((noise < self.p).view(x.shape), 0.0)
+
+
 def replace_drop_path(model: nn.Module) -> None:
-    """Put `ClipDropPath` in the place of the host's modules; no parameter of the model changes its name."""
+    """Put `ClipDropPath` and `ClipDropout` in the place of the host's; no parameter of the model changes its name."""
     children = [(parent, *child) for parent in model.modules() for child in parent.named_children()]
     found: list[tuple[nn.Module, str, DropPath]] = [each for each in children if type(each[2]) is DropPath]
     for number, (parent, name, child) in enumerate(found):
         setattr(parent, name, ClipDropPath(child.drop_prob, number))
+    dropouts = [(parent, name, child) for parent, name, child in children if type(child) is nn.Dropout and child.p]
+    for number, (parent, name, dropout) in enumerate(dropouts):
+        setattr(parent, name, ClipDropout(dropout.p, number))
 
 
 def draw_drop_path_for(model: nn.Module, keys: Iterable[DrawKey]) -> None:
     """Say whose clips the next forward pass is given; it holds until the next call, so recomputation draws alike."""
     draw_keys = tuple(tuple(key) for key in keys)
     for module in model.modules():
-        if isinstance(module, ClipDropPath):
+        if isinstance(module, ClipDropPath | ClipDropout):
             module.draw_keys = draw_keys

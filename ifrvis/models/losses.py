@@ -80,12 +80,15 @@ class FocalClasses:
 
     def loss(self, cls_logits: Tensor, classes: Tensor) -> Tensor:
         """Focal loss, summed over queries and classes: logits (N, K), classes (N,) long, K for no-object."""
-        targets = F.one_hot(classes, cls_logits.shape[1] + 1)[:, :-1].to(cls_logits)
-        probs = cls_logits.sigmoid()
-        bce = F.binary_cross_entropy_with_logits(cls_logits, targets, reduction="none")
+        return self.terms(cls_logits, F.one_hot(classes, cls_logits.shape[1] + 1)[:, :-1].to(cls_logits)).sum()
+
+    def terms(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Focal loss of each of (...) logits, with targets (...) float in {0, 1}."""
+        probs = logits.sigmoid()
+        bce = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         wrong = probs + targets - 2.0 * probs * targets  # 1 - p_t
         weights = targets * self.alpha + (1.0 - targets) * (1.0 - self.alpha)
-        return (weights * wrong**self.gamma * bce).sum()
+        return weights * wrong**self.gamma * bce
 
     def divisor(self, norms: Normalisers) -> float:
         """The instances of the global batch."""

@@ -18,13 +18,11 @@ import torch
 from mmdet.models.tracking_heads import Mask2FormerTrackHead
 from mmdet.registry import MODELS
 from mmdet.structures import TrackDataSample
-from mmdet.structures.mask import mask2bbox
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
-from ifrvis.models.decoding import FrameFeatures, LayerOutput, full_precision, mask_logits, output_logits
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks, VideoHead, full_precision
 from ifrvis.models.deformable import adopt
 from ifrvis.models.host_configs import decoder_cfg, one_of, pixel_decoder_cfg
 from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses
@@ -35,7 +33,7 @@ _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable atte
 
 
 @MODELS.register_module()
-class Mask2FormerVISHead(Mask2FormerTrackHead):
+class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
     """The host's head with the official losses, draws that can be repeated, and inference in bounded memory.
 
     Args:
@@ -60,6 +58,9 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
             official code does.
         topk: Results of `predict` for a video, out of all pairs of query and class.
     """
+
+    supervision: Supervision
+    masks = LinearMasks()
 
     def __init__(
         self,
@@ -153,11 +154,12 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
         masks = [torch.einsum("btnc,btchw->bnthw", layer.mask_embeds, features) for layer in layers]
         return [layer.cls_logits for layer in layers], masks
 
-    def encode_frames(self, feats: Sequence[Tensor]) -> FrameFeatures:
+    def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]] = ()) -> FrameFeatures:
         """Pixel decoder features of frames; in chunks where no gradient is kept, since frames are independent.
 
         Args:
             feats: Backbone features, four of (F, C_i, H_i, W_i).
+            sizes: See `VideoHead`; this architecture does not look at them.
         """
         step = len(feats[0]) if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
         # The official pixel decoder leaves mixed precision.
@@ -249,35 +251,13 @@ class Mask2FormerVISHead(Mask2FormerTrackHead):
 
     # Testing
 
-    def class_probs(self, cls_logits: Tensor) -> Tensor:
-        """Class probabilities without no-object, (N, K) in [0, 1]."""
-        return self.supervision.classes.probs(cls_logits)[:, :-1]
+    @property
+    def width(self) -> int:
+        """C."""
+        return self.query_feat.embedding_dim
 
-    def kept_queries(self, cls_logits: Tensor) -> Tensor:
-        """The queries of a clip that are objects, (N,) bool."""
-        return self.supervision.classes.kept(cls_logits)
-
-    @torch.no_grad()
-    def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
-        """The best pairs of query and class of a video in every frame, as the host returns them.
-
-        Args:
-            x: Backbone features, four of (T, C_i, H_i, W_i).
-            data_samples: The video's frames.
-            rescale: Masks at ori_shape, else at img_shape.
-
-        Returns:
-            Per frame masks (topk, height, width) bool, bboxes, labels, scores and instances_id.
-        """
-        frames = self.encode_frames(x)
-        last = self.decode_clips(self.levels(frames), len(frames.mask_features))
-        probs = self.class_probs(full_precision(last.cls_logits[0]))
-        scores, index = probs.flatten().topk(min(self.topk, probs.numel()))
-        found = {"labels": index % self.num_classes, "scores": scores, "instances_id": torch.arange(len(scores))}
-        results = []
-        for frame, embeds, features in zip(data_samples.video_data_samples, last.mask_embeds[0], frames.mask_features):
-            meta, logits = frame.metainfo, mask_logits(embeds[index // self.num_classes], features)
-            size = meta["ori_shape" if rescale else "img_shape"][:2]
-            masks = output_logits(logits, meta["batch_input_shape"], meta["img_shape"][:2], size) > 0
-            results.append(InstanceData(masks=masks, bboxes=mask2bbox(masks), **found))
-        return results
+    def bytes_per_frame(self, pixels: int) -> float:
+        """See `VideoHead`."""
+        per_pixel = 2 * 4 * self.width * (1 / 64 + 1 / 256 + 1 / 1024)  # two in float32 at strides 8, 16 and 32
+        # A decoder's masks at stride 8, those of a pivot, one head's keys.
+        return pixels * (per_pixel + (6 * self.num_queries + self.width) / 64)

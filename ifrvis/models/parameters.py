@@ -1,10 +1,10 @@
-"""Learning rate and weight decay of each parameter, by the official Mask2Former rule.
+"""Learning rate and weight decay of each parameter, by the official rules of Mask2Former, and of SeqFormer.
 
 The rule looks at modules, not at names: MMEngine's `custom_keys={'backbone': ...}` bypasses `norm_decay_mult`, so
 that a Swin backbone's norms and bias tables would decay.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -26,17 +26,34 @@ class Rule(NamedTuple):
     weight_decay: float
 
 
-def parameter_rules(model: nn.Module, *, weight_decay: float, backbone_lr_mult: float) -> Iterator[Rule]:
-    """The rule of every parameter that is trained, each once, in the model's order."""
+def parameter_rules(
+    model: nn.Module,
+    *,
+    weight_decay: float,
+    backbone_lr_mult: float,
+    lr_mults: Mapping[str, float] | None = None,
+    decay_all: bool = False,
+) -> Iterator[Rule]:
+    """The rule of every parameter that is trained, each once, in the model's order.
+
+    Args:
+        model: The model.
+        weight_decay: Of what decays.
+        backbone_lr_mult: Of the backbone's learning rate.
+        lr_mults: Of others, by a part of their names; the first that is found holds.
+        decay_all: Let norms, embeddings and all else decay, too.
+    """
     seen = set()
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or parameter in seen:
                 continue
             seen.add(parameter)
-            lr_mult = backbone_lr_mult if "backbone" in module_name else 1.0
-            decays = _decays(module_name.rpartition(".")[2], module, name)
-            yield Rule(f"{module_name}.{name}".lstrip("."), parameter, lr_mult, weight_decay if decays else 0.0)
+            full_name = f"{module_name}.{name}".lstrip(".")
+            by_name = (mult for part, mult in (lr_mults or {}).items() if part in full_name)
+            lr_mult = backbone_lr_mult if "backbone" in module_name else next(by_name, 1.0)
+            decays = decay_all or _decays(module_name.rpartition(".")[2], module, name)
+            yield Rule(full_name, parameter, lr_mult, weight_decay if decays else 0.0)
 
 
 def _decays(module_name: str, module: nn.Module, name: str) -> bool:
@@ -45,19 +62,23 @@ def _decays(module_name: str, module: nn.Module, name: str) -> bool:
     return not isinstance(module, _NORMS) and name not in _UNDECAYED_NAMES
 
 
-def parameter_groups(
-    model: nn.Module, *, lr: float, weight_decay: float, backbone_lr_mult: float
-) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer, one for each pair of learning rate and weight decay."""
+def parameter_groups(model: nn.Module, *, lr: float, **rules: Any) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer, one for each pair of learning rate and weight decay.
+
+    Args:
+        model: The model.
+        lr: The learning rate.
+        **rules: As for `parameter_rules`.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for rule in parameter_rules(model, weight_decay=weight_decay, backbone_lr_mult=backbone_lr_mult):
+    for rule in parameter_rules(model, **rules):
         groups.setdefault((lr * rule.lr_mult, rule.weight_decay), []).append(rule.parameter)
     return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in groups.items()]
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ParameterRuleConstructor(DefaultOptimWrapperConstructor):
-    """The rule under the host's Runner: `optim_wrapper.constructor`, with `paramwise_cfg.backbone_lr_mult`."""
+    """The rule under the host's Runner: `optim_wrapper.constructor`, with the rest in `paramwise_cfg`."""
 
     def add_params(self, params: list[dict[str, Any]], module: nn.Module, **_: Any) -> None:
         """Add the parameter groups of the model; called once by the host."""
@@ -65,5 +86,5 @@ class ParameterRuleConstructor(DefaultOptimWrapperConstructor):
             module,
             lr=self.base_lr,
             weight_decay=self.base_wd,
-            backbone_lr_mult=self.paramwise_cfg["backbone_lr_mult"],
+            **self.paramwise_cfg,
         )

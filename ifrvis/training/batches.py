@@ -24,9 +24,10 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch.utils.data import DataLoader, Dataset
 
-from ifrvis.datasets.clips import Clip, ClipDraw, ClipSampler, load_clip, padded_size
+from ifrvis.datasets.clips import Clip, ClipDraw, load_clip, padded_size
 from ifrvis.datasets.coco import Stills
-from ifrvis.datasets.stills import MixedSampler, StillDraw, load_still
+from ifrvis.datasets.sampling.samplers import Sampler
+from ifrvis.datasets.stills import StillDraw, load_still
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.training.processes import Processes
@@ -57,7 +58,7 @@ class _Iterations(Dataset["GlobalBatch | UserError"]):
     Errors are returned: a worker that raises them wraps them in a traceback.
     """
 
-    sampler: ClipSampler | MixedSampler
+    sampler: Sampler
     annotations: Annotations
     frames_root: Path
     rank: int
@@ -83,7 +84,7 @@ class _Iterations(Dataset["GlobalBatch | UserError"]):
 
 
 def global_batches(
-    sampler: ClipSampler | MixedSampler,
+    sampler: Sampler,
     annotations: Annotations,
     frames_root: Path,
     *,

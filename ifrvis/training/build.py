@@ -132,8 +132,8 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: s
     """
     if precision == "amp" and pick_device().type == "cpu":
         raise UserError("Set train.precision=fp32, or run where a GPU is: amp needs one, and none is visible here.")
-    rule = {key: config[key] for key in ("lr", "weight_decay", "backbone_lr_mult")}
-    groups = parameter_groups(model, **rule)
+    rules = {key: config[key] for key in config if key not in ("betas", "eps", "clip_grad")}
+    groups = parameter_groups(model, **rules)
     # Fused: one pass over the weights in a quarter of the time of a loop over three hundred of them.
     adamw = torch.optim.AdamW(groups, lr=config["lr"], betas=tuple(config["betas"]), eps=config["eps"], fused=True)
     max_norm = float("inf") if config["clip_grad"] is None else config["clip_grad"]

@@ -116,7 +116,7 @@ def convert(
     if queries is not None:
         if count is None or not 1 <= queries <= count:
             raise UserError(f"Give --queries a number from 1 to {count or 0}: {source} has so many.")
-        tensors |= {key: tensors[key][:queries] for key in _QUERIES}
+        tensors |= {key: tensors[key][:queries] for key in _QUERIES if key in tensors}
         name += f"-q{queries}" * (queries < count)
     kept = {key: each for key, each in tensors.items() if not key.startswith(NEVER_LOADED)}
     where = {"file": source.name, "sha256": sha256_file(source), "names": renamed.source}
@@ -147,6 +147,9 @@ def _report(report: Report, tensors: Mapping[str, Tensor], changed: set[str], ta
 
 def _what_it_is(tensors: Mapping[str, Tensor], backbone: str) -> tuple[str, int | None]:
     """The name of the weights, and their number of queries."""
+    queries = tensors.get(_QUERIES[1])
+    if queries is not None and "track_head.controller.layers.0.weight" in tensors:
+        return f"seqformer_{backbone}_coco", len(queries)
     head = tensors.get("track_head.cls_embed.weight")
     if head is None or any(name not in tensors for name in _QUERIES):
         return f"imagenet_{backbone}", None

@@ -4,6 +4,7 @@
 `.pth` and `.bin` by torch's restricted reader. Sizes are bounded before anything is read.
 """
 
+import argparse
 import collections
 import pickle
 from pathlib import Path
@@ -31,7 +32,8 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise UserError(f"Choose another file than {path}: it has {size} bytes, weights have at most {MAX_BYTES}.")
-        content = _read_pickle(path) if path.suffix == ".pkl" else load_plain(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's heirs keep their options so: plain data
+            content = _read_pickle(path) if path.suffix == ".pkl" else load_plain(path)
     except FileNotFoundError as error:
         raise DataMissingError(f"Check the path of the weights: {path} does not exist.") from error
     except (OSError, pickle.UnpicklingError, MemoryError) as error:

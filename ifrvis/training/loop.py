@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ifrvis.datasets.clips import Clip, ClipSampler
+from ifrvis.datasets.clips import Clip
 from ifrvis.datasets.coco import Stills
-from ifrvis.datasets.stills import MixedSampler, StillSampler
+from ifrvis.datasets.sampling.samplers import sampler_of
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.models.drop_path import draw_drop_path_for
 from ifrvis.models.targets import NotFiniteLossError
@@ -117,7 +117,7 @@ def train(
         spec, train_sig=train_sig, init_weights=init_weights, resume_from=resume_from, processes=processes
     )
     batches = global_batches(
-        _sampler(spec, annotations, stills),
+        sampler_of(spec, annotations, stills),
         annotations,
         frames_root,
         stills=stills and stills[0],
@@ -151,17 +151,6 @@ def train(
             break
     seconds = time.monotonic() - started
     return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded)
-
-
-def _sampler(
-    spec: Mapping[str, Any], annotations: Annotations, stills: tuple[Stills, float | None] | None
-) -> ClipSampler | MixedSampler:
-    seed, pipeline = spec["seed"], spec["pipeline"]
-    clips = ClipSampler(annotations, seed=seed, global_batch=spec["global_batch"], **spec["sampler"], **pipeline)
-    if stills is None:
-        return clips
-    images = StillSampler(stills[0], seed=seed, num_frames=spec["sampler"]["num_frames"], **pipeline)
-    return MixedSampler(clips, images, stills[1])
 
 
 def _step(

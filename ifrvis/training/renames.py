@@ -1,7 +1,7 @@
 """Names of other programs' weights to the host's, and the entries whose order differs.
 
-Sources: Detectron2's Mask2Former (the original repository), MMDetection 2 and 3, torchvision, timm and the original
-Swin. The host names a video model's head `track_head`, an image model's `panoptic_head`.
+Sources: Detectron2's Mask2Former (the original repository), MMDetection 2 and 3, SeqFormer, torchvision, timm and the
+original Swin. The host names a video model's head `track_head`, an image model's `panoptic_head`.
 
 A Swin that merges patches by slicing orders the channels of four neighbours as (column, row, channel); the host unfolds
 them as (channel, row, column). The linear layer and the norm between stages are reordered, nothing else.
@@ -62,6 +62,31 @@ _HEAD_OF_ORIGINAL: Rules = (
     (r"^predictor\.mask_embed\.layers\.1\.", "track_head.mask_embed.2."),
     (r"^predictor\.mask_embed\.layers\.2\.", "track_head.mask_embed.4."),
 )
+_TRANSFORMER = r"^detr\.transformer\."
+_SEQFORMER: Rules = (
+    (r"^detr\.backbone\.0\.(body\.)?", "backbone."),
+    (rf"{_TRANSFORMER}level_embed$", "track_head.pixel_encoder.level_embed"),
+    (rf"{_TRANSFORMER}reference_points\.", "track_head.decoder.reference_points."),
+    (rf"{_TRANSFORMER}encoder\.layers\.", "track_head.pixel_encoder.encoder.layers."),
+    (rf"{_TRANSFORMER}decoder\.layers\.", "track_head.decoder.layers."),
+    # Norms lie in the order of the layer: those of an encoder by themselves, the cross-attention's after the other's.
+    (r"(encoder\.layers\.\d+)\.norm(\d)\.", lambda found: f"{found[1]}.norms.{int(found[2]) - 1}."),
+    (
+        r"(decoder\.layers\.\d+)\.norm(\d)(_box)?\.",
+        lambda found: f"{found[1]}.norms{found[3] or ''}.{(1, 0, 2)[int(found[2]) - 1]}.",
+    ),
+    (r"(layers\.\d+)\.linear1(_box|)\.", r"\1.ffn\2.layers.0.0."),
+    (r"(layers\.\d+)\.linear2(_box|)\.", r"\1.ffn\2.layers.1."),
+    (r"\.time_attention_weights\.", ".time_weight."),
+    (r"^detr\.bbox_embed\.", "track_head.decoder.box_mlps."),
+    (r"^detr\.class_embed\.", "track_head.cls_embed."),
+    (r"^detr\.query_embed\.", "track_head.query_embed."),
+    (r"^detr\.input_proj\.(\d)\.0\.", r"track_head.pixel_encoder.input_convs.\1."),
+    (r"^detr\.input_proj\.(\d)\.1\.", r"track_head.pixel_encoder.input_norms.\1."),
+    (r"^controller\.", "track_head.controller."),
+    (r"^mask_head\.dcn\.", "track_head.mask_branch.convs.2."),
+    (r"^mask_head\.lay(\d)\.", lambda found: f"track_head.mask_branch.convs.{(3, 4, 0, 1)[int(found[1]) - 1]}."),
+)
 _RESNET_OF_DETECTRON2: Rules = (
     (r"^stem\.", ""),
     (r"^res([2-5])\.", lambda found: f"layer{int(found[1]) - 1}."),
@@ -101,18 +126,23 @@ def to_host_names(given: Mapping[str, Tensor]) -> Renamed:
     Raises:
         UserError: If its names are of no program that is known here.
     """
+    originals = {_apply(name, _SEQFORMER): name for name in given} if "detr.query_embed.weight" in given else {}
+    given = {new: given[old] for new, old in originals.items()} or given
     inside = {name.removeprefix("backbone.") for name in given}
     source, rules, shift = _backbone_rules(inside, given)
     if any(name.startswith("sem_seg_head.") for name in given):
         source = "the original Mask2Former"
     elif any(name.startswith("panoptic_head.") for name in given):
         source = "MMDetection"
+    elif originals:
+        source = "SeqFormer"
     tensors, changed = {}, set()
     for old, tensor in given.items():
         new = _renamed(old, rules, shift)
         slices = ".downsample." in new and rules in (_SWIN, _SWIN_OF_TORCHVISION)
         tensors[new] = _unfolded(tensor) if slices else tensor
-        if slices or new.removeprefix("backbone.") != old.removeprefix("backbone.").replace(
+        before = originals.get(old, old)
+        if slices or new.removeprefix("backbone.") != before.removeprefix("backbone.").replace(
             "panoptic_head", "track_head"
         ):
             changed.add(new)
@@ -139,6 +169,8 @@ def _backbone_rules(inside: set[str], given: Mapping[str, Tensor]) -> tuple[str,
 
 
 def _renamed(name: str, rules: Rules, shift: int) -> str:
+    if name.startswith("track_head."):  # SeqFormer's, renamed before
+        return name
     if name.startswith(("panoptic_head.", "sem_seg_head.")):
         return _apply(name, _HEAD_OF_MMDETECTION_2 if name.startswith("panoptic_head.") else _HEAD_OF_ORIGINAL)
     name = name.removeprefix("backbone.")

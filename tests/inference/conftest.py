@@ -56,7 +56,7 @@ def thin_model(method):
     return model.eval()
 
 
-@pytest.fixture(params=["mask2former", "ours"])
+@pytest.fixture(params=["mask2former", "ours", "seqformer"])
 def model(request):
     return thin_model(request.param)
 

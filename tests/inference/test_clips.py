@@ -9,9 +9,18 @@ from inference import literal_clips
 
 from ifrvis.inference.clips import ClipTracker, clip_starts, track_clips
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import LayerOutput
+from ifrvis.models.decoding import LayerOutput, LinearMasks
 
 WIDTH, SIZE = 6, (3, 4)
+
+
+class CurvedMasks(LinearMasks):
+    """The mean of embeddings does not give the mean of these logits."""
+
+    linear = False
+
+    def logits(self, embeds, features):
+        return 9 * super().logits(embeds, features).tanh()
 
 
 @pytest.mark.parametrize(
@@ -23,12 +32,16 @@ def test_clips_cover_the_video_and_the_last_is_shifted_back(num_frames, clip_fra
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 5), st.integers(0, 12), st.sampled_from([0.05, 0.3]))
-def test_tracks_are_those_of_the_literal_reference(seed, clip_frames, stride, more_frames, min_overlap):
+@given(
+    st.integers(0, 10_000),
+    *(st.integers(1, 5), st.integers(1, 5), st.integers(0, 12)),
+    *(st.sampled_from([0.05, 0.3]), st.sampled_from([LinearMasks(), CurvedMasks()])),
+)
+def test_tracks_are_those_of_the_literal_reference(seed, clip_frames, stride, more_frames, min_overlap, masks):
     rng, num_frames, stride = np.random.default_rng(seed), clip_frames + more_frames, min(stride, clip_frames)
     features = rng.normal(size=(num_frames, WIDTH, *SIZE)).astype(np.float32)
     objects = rng.normal(scale=2.0, size=(5, WIDTH))  # seen again and again, so that tracks go on
-    tracker = ClipTracker(num_frames, 3, WIDTH, num_stored=clip_frames, min_overlap=min_overlap)
+    tracker = ClipTracker(num_frames, 3, masks, num_stored=clip_frames, min_overlap=min_overlap)
     clips = []
     for start in clip_starts(num_frames, clip_frames, stride):
         seen = rng.permutation(5)[: rng.integers(0, 6)]
@@ -36,37 +49,38 @@ def test_tracks_are_those_of_the_literal_reference(seed, clip_frames, stride, mo
         embeds, probs = embeds.astype(np.float32), rng.random((len(seen), 3)).astype(np.float32)
         maps = features[start : start + clip_frames]
         tracker.add(start, *(torch.from_numpy(x) for x in (probs, embeds, maps)))
-        clips.append((start, probs, np.einsum("tic,tchw->ithw", embeds, maps).astype(np.float64)))
+        found = masks.logits(*(torch.from_numpy(x) for x in (embeds, maps)))
+        clips.append((start, probs, found.transpose(0, 1).double().numpy()))
     probs, logits, support = literal_clips.track(clips, num_frames, min_overlap)
     np.testing.assert_allclose(tracker.class_probs.numpy(), probs, rtol=1e-5, atol=1e-6)
     for t in range(num_frames):
-        embeds = tracker.embeds(t).numpy()
-        assert np.array_equal(embeds.any(1), support[:, t])
-        np.testing.assert_allclose(np.einsum("nc,chw->nhw", embeds, features[t]), logits[:, t], rtol=1e-3, atol=1e-3)
+        found = tracker.mask_logits(t, torch.from_numpy(features[t]), torch.arange(len(probs))).numpy()
+        assert np.array_equal(found.any((1, 2)), support[:, t])
+        np.testing.assert_allclose(found, logits[:, t], rtol=1e-3, atol=1e-3)
 
 
 def test_there_is_no_limit_on_tracks_and_masks_of_few_clips_are_kept():
-    tracker = ClipTracker(100, 2, 1, num_stored=2, min_overlap=0.5)
+    tracker = ClipTracker(100, 2, LinearMasks(), num_stored=2, min_overlap=0.5)
     for start in range(99):  # each instance where no other was
         features = torch.full((2, 1, 1, 200), -9.0)
         features[..., start] = 9.0
         tracker.add(start, torch.rand(3, 2), torch.tensor([[[1.0], [0.5], [2.0]]] * 2), features)
     assert len(tracker.class_probs) > 99
     assert len(tracker._stored) == 2
-    assert sum(len(of_frame) for of_frame in tracker._embeds) <= 3 * 2 * 99
+    assert sum(len(kept) for of_frame in tracker._embeds for kept in of_frame.values()) <= 3 * 2 * 99
 
 
 def test_nothing_found_is_no_track():
-    tracker = ClipTracker(3, 2, 4, num_stored=2, min_overlap=0.05)
+    tracker = ClipTracker(3, 2, LinearMasks(), num_stored=2, min_overlap=0.05)
     tracker.add(0, torch.zeros(0, 2), torch.zeros(3, 0, 4), torch.zeros(3, 4, 1, 1))
     assert tracker.class_probs.shape == (0, 2)
-    assert tracker.embeds(1).shape == (0, 4)
+    assert tracker.mask_logits(1, torch.zeros(4, 5, 6), torch.arange(0)).shape == (0, 5, 6)
 
 
 class Head:
     """Two queries of which the second is no object."""
 
-    num_classes = 2
+    num_classes, masks = 2, LinearMasks()
 
     def __init__(self):
         self.asked = []

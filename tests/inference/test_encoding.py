@@ -46,7 +46,7 @@ def test_chunks_of_other_lengths_give_the_same_masks(model, make_video, monkeypa
 
 def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model, make_video, monkeypatch):
     seen, encode_frames = [], type(model.track_head).encode_frames
-    spy = lambda head, feats: seen.append(len(feats[0])) or encode_frames(head, feats)  # noqa: E731
+    spy = lambda head, *args: seen.append(len(args[0][0])) or encode_frames(head, *args)  # noqa: E731
     monkeypatch.setattr(type(model.track_head), "encode_frames", spy)
     steps = []
     found = predict_video(model, make_video(131), INFERENCE, [1, 2, 3], on_frames=lambda *each: steps.append(each))
@@ -57,7 +57,7 @@ def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model
     assert steps == sorted(steps)
 
 
-@pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", CLIPS)])
+@pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", CLIPS), ("seqformer", INFERENCE)])
 def test_a_thousand_frames_keep_what_the_decoder_reads_and_little_more(make_video, method, mode):
     video = make_video(1000, (16, 24))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

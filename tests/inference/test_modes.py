@@ -21,11 +21,11 @@ from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.inference import modes
 from ifrvis.inference.modes import best_pairs, best_queries, predict_split, predict_video
 from ifrvis.inference.tta import pivot_position
+from ifrvis.models import decoding
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import FrameFeatures, LayerOutput
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks
 from ifrvis.training.build import build_model
 
 HEIGHT, WIDTH, LENGTH = 40, 60, 3
@@ -49,28 +49,32 @@ def videos(tmp_path: Path) -> Annotations:
     return Annotations(Path("set.json"), (Category(9, "y"), Category(7, "x")), both, ())
 
 
-class KnownModel(torch.nn.Module):
-    """Query 0 is what is bright, query 1 what is dark, query 2 is seen in the first frame only, the rest nothing."""
+class Preprocessor:
+    pad_size_divisor = 32
 
-    num_classes = 2
-
-    def __init__(self, class_probs: torch.Tensor) -> None:
-        super().__init__()
-        self.query_feat = torch.nn.Embedding(len(class_probs), 1)
-        self.class_logits = class_probs.logit()
-
-    track_head = backbone = property(lambda self: self)
-
-    def data_preprocessor(self, data, training):
+    def __call__(self, data, training):
         assert not training
         images = data["inputs"][0].float() - 127.5
         assert images.shape[2:] == (80, 120)
         return {"inputs": F.pad(images, (0, 8, 0, 16))[None]}
 
+
+class KnownModel(torch.nn.Module):
+    """Query 0 is what is bright, query 1 what is dark, query 2 is seen in the first frame only, the rest nothing."""
+
+    num_classes, masks, data_preprocessor = 2, LinearMasks(), Preprocessor()
+
+    def __init__(self, class_probs: torch.Tensor) -> None:
+        super().__init__()
+        self.class_logits = torch.nn.Parameter(class_probs.logit(), requires_grad=False)
+
+    track_head = backbone = property(lambda self: self)
+
     def forward(self, images):
         return F.avg_pool2d(images[:, :1], 4)
 
-    def encode_frames(self, features):
+    def encode_frames(self, features, sizes):
+        assert sizes == [(80, 120)]
         return FrameFeatures(features, [F.avg_pool2d(features, 2)])
 
     def levels(self, frames):
@@ -112,8 +116,8 @@ def test_no_more_masks_than_one_frames_kept_queries_are_made_at_once(videos, tmp
         shapes.append(tuple(logits.shape))
         return output_logits(logits, *sizes)
 
-    output_logits = modes.output_logits
-    monkeypatch.setattr(modes, "output_logits", recorded)
+    output_logits = decoding.output_logits
+    monkeypatch.setattr(decoding, "output_logits", recorded)
     list(predict_split(KnownModel(PROBS), videos, tmp_path, {**SIDE_80, "topk": 2}))
     assert shapes == [(2, 24, 32)] * 2 * LENGTH
 

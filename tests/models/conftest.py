@@ -27,6 +27,15 @@ THIN = {
     "num_points": 64,
     "num_classes": 3,
 }
+_LAYERS = {"num_heads": 2, "num_points": 2, "feedforward_channels": 16}
+THIN_SEQFORMER = {
+    "feat_channels": 16,
+    "num_queries": 6,
+    "mask_channels": 4,
+    "encoder": {"num_layers": 1, **_LAYERS},
+    "decoder": {"num_layers": 3, **_LAYERS},
+    "num_classes": 3,
+}
 THIN_BACKBONES = {
     "r50": ({"base_channels": 4, "stem_channels": 4, "norm_cfg": {"type": "GN", "num_groups": 2}}, [16, 32, 64, 128]),
     "swin-t": ({"embed_dims": 8, "num_heads": [1, 1, 2, 2]}, [8, 16, 32, 64]),
@@ -40,14 +49,18 @@ def merged_recipe(method, backbone="r50", schedule="ytvis19"):
     merged = Config()
     for kind, name in names:
         merged.merge_from_dict(Config.fromfile(root / kind / f"{name}.py").to_dict())
-    return merged.to_dict()
+    changes = merged.to_dict().get("changes", {})
+    for kind, name in names[1:]:
+        merged.merge_from_dict(changes.get(kind, {}).get(name, {}))
+    return {key: value for key, value in merged.to_dict().items() if key != "changes"}
 
 
 def thin_config(method, backbone="r50", **head):
     config = copy.deepcopy(merged_recipe(method, backbone)["model"])
     thin, in_channels = THIN_BACKBONES[backbone]
     config["backbone"].update(copy.deepcopy(thin))
-    config["track_head"].update(copy.deepcopy(THIN), in_channels=in_channels, **head)
+    thin_head = THIN_SEQFORMER if method == "seqformer" else THIN
+    config["track_head"].update(copy.deepcopy(thin_head), in_channels=in_channels, **head)
     return config
 
 

@@ -1,10 +1,10 @@
-"""Drop path is drawn for each clip, whatever batch it comes in."""
+"""Drop path and dropout are drawn for each clip, whatever batch it comes in."""
 
 import pytest
 import torch
 from mmcv.cnn.bricks.drop import DropPath
 
-from ifrvis.models.drop_path import ClipDropPath, draw_drop_path_for, replace_drop_path
+from ifrvis.models.drop_path import ClipDropout, ClipDropPath, draw_drop_path_for, replace_drop_path
 
 KEYS = [(0, 5, 0), (0, 5, 1), (0, 5, 2)]
 
@@ -65,3 +65,44 @@ def test_evaluation_and_the_hosts_runner_are_as_in_the_host(model):
     assert torch.equal(ours, DropPath(0.5).train()(x))
     draw_drop_path_for(model, KEYS)
     assert torch.equal(model.eval()[0](x), x)
+
+
+@pytest.fixture
+def dropouts():
+    layers = torch.nn.Sequential(torch.nn.Dropout(0.1), torch.nn.Dropout(0.5), torch.nn.Dropout(0.0))
+    replace_drop_path(layers)
+    return layers.train()
+
+
+def test_dropout_is_replaced_where_it_drops(dropouts):
+    kinds = [(type(each), getattr(each, "number", None), each.p) for each in dropouts]
+    assert kinds == [(ClipDropout, 0, 0.1), (ClipDropout, 1, 0.5), (torch.nn.Dropout, None, 0.0)]
+
+
+def test_dropout_of_a_clip_is_alike_in_any_batch_and_at_any_time(dropouts):
+    whole = dropped(dropouts[1], KEYS)
+    torch.rand(3)
+    parts = [dropped(dropouts[1], keys) for keys in (KEYS[:2], KEYS[2:])]
+    assert torch.equal(whole, torch.cat(parts))
+    apart = [*whole.chunk(3), dropped(dropouts[1], [(1, 5, 0)]), dropped(dropouts[0], KEYS[:1]).bool() * 2.0]
+    assert all(not torch.equal(a, b) for i, a in enumerate(apart) for b in apart[:i])
+
+
+def test_dropout_keeps_numbers_at_the_rate_and_scales_them_to_the_same_mean(dropouts):
+    values = dropped(dropouts[0], KEYS, frames=20000)
+    assert sorted(set(values.flatten().tolist())) == [0.0, pytest.approx(1 / 0.9)]
+    assert float(values.mean()) == pytest.approx(1.0, abs=0.005)
+    x = torch.ones(30, 4, requires_grad=True)
+    kept = torch.utils.checkpoint.checkpoint(dropouts[0], x, use_reentrant=False)
+    kept.sum().backward()
+    assert torch.equal(x.grad, kept.detach())
+
+
+def test_dropout_in_evaluation_and_under_the_hosts_runner_is_torchs(dropouts):
+    x = torch.ones(50, 4)
+    torch.manual_seed(3)
+    ours = dropouts[0](x)
+    torch.manual_seed(3)
+    assert torch.equal(ours, torch.nn.Dropout(0.1).train()(x))
+    draw_drop_path_for(dropouts, KEYS)
+    assert torch.equal(dropouts.eval()(x), x)

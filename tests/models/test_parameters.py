@@ -47,3 +47,29 @@ def test_the_hosts_runner_uses_the_same_groups(build):
     for group, rule in zip(wrapper.optimizer.param_groups, expected):
         assert all(a is b for a, b in zip(group["params"], rule["params"]))
         assert (group["lr"], group["weight_decay"]) == (rule["lr"], rule["weight_decay"])
+
+
+def test_seqformers_rule_goes_by_parts_of_names_and_decays_everything(full_model):
+    rules = list(
+        parameter_rules(
+            full_model("seqformer", "r50", num_classes=42),
+            weight_decay=1e-4,
+            backbone_lr_mult=0.1,
+            lr_mults={"reference_points": 0.1, "sampling_offsets": 0.1},
+            decay_all=True,
+        )
+    )
+    assert {rule.weight_decay for rule in rules} == {1e-4}
+    slow = {rule.name for rule in rules if rule.lr_mult != 1.0}
+    assert {rule.lr_mult for rule in rules} == {0.1, 1.0}
+    assert slow == {
+        rule.name
+        for rule in rules
+        if rule.name.startswith("backbone.") or "reference_points" in rule.name or "sampling_offsets" in rule.name
+    }
+    of_head = [name for name in slow if name.startswith("track_head.")]
+    assert len(of_head) == 2 * (1 + 6 + 6)
+    # Stem and first stage are not trained.
+    assert not any(rule.name.startswith(("backbone.conv1", "backbone.layer1.")) for rule in rules)
+    unused = 394_752  # of the official encoder, where it is trained, too
+    assert round((sum(rule.parameter.numel() for rule in rules) + unused) / 1e6, 3) == 48.182

@@ -49,10 +49,24 @@ def model_of(cpu_linspace):
     return lambda name: on_meta(canonical_json(composed(name).model).decode())
 
 
-def test_all_other_rows_are_seqformers():
-    others = [row for name, row in ROWS.items() if name not in OURS_OR_BASELINE]
-    assert {row.method for row in others} == {"seqformer"}
+def test_all_other_rows_are_seqformers_and_have_its_official_settings():
+    others = {name: row for name, row in ROWS.items() if name not in OURS_OR_BASELINE}
+    assert {row.method for row in others.values()} == {"seqformer"}
     assert len(others) == 5
+    for name, row in others.items():
+        found = composed(name)
+        train, head = found.train, found.model["track_head"]
+        assert (train["global_batch"], train["precision"], train["stills"]["dataset"]) == (16, "fp32", "coco")
+        assert train["sampler"] == {"around": "frames", "num_frames": 5, "frame_range": 3}
+        assert (train["optimizer"]["lr"], train["optimizer"]["weight_decay"]) == (2e-4, 1e-4)
+        assert (train["optimizer"]["clip_grad"], train["optimizer"]["decay_all"]) == (0.1, True)
+        assert train["optimizer"]["lr_mults"] == {"reference_points": 0.1, "sampling_offsets": 0.1}
+        iterations, milestones = train["iterations"], train["schedule"]["milestones"]
+        assert milestones == [int(iterations / 6), int(iterations * 5 / 6)]
+        assert train["init"] == f"seqformer_{row.backbone}_coco"
+        assert found.model["backbone"]["frozen_stages"] == (1 if row.backbone.startswith("r") else -1)
+        assert (head["num_queries"], head["dropout"], found.inference["side"]) == (300, 0.1, 360)
+        assert head["loss_weights"] == {"cls": 2.0, "box": 5.0, "giou": 2.0, "mask": 2.0, "dice": 5.0}
 
 
 @pytest.mark.parametrize("name", OURS_OR_BASELINE)
@@ -100,7 +114,7 @@ def test_a_row_has_the_papers_settings(name):
 
 def distinct(profile):
     """One row of each model that a profile makes of the rows: those of both years train alike."""
-    return list({canonical_json(composed(name, profile).model): name for name in reversed(OURS_OR_BASELINE)}.values())
+    return list({canonical_json(composed(name, profile).model): name for name in reversed(ROWS)}.values())
 
 
 @pytest.mark.parametrize("name", distinct("smoke"))
@@ -137,7 +151,7 @@ class Clips(torch.utils.data.Dataset):
         return {"inputs": images, "data_samples": copy.deepcopy(self.clips[index])}
 
 
-@pytest.mark.parametrize("method", ["mask2former", "ours"])
+@pytest.mark.parametrize("method", ["mask2former", "ours", "seqformer"])
 def test_it_trains_under_the_hosts_runner(thin, make_clip, tmp_path, method):
     clips = Clips([make_clip([[1, 1]]), make_clip([[1, 0], [1, 1]])])
     loader = torch.utils.data.DataLoader(clips, batch_size=2, collate_fn=pseudo_collate)
@@ -159,5 +173,5 @@ def test_it_trains_under_the_hosts_runner(thin, make_clip, tmp_path, method):
     before = copy.deepcopy(runner.model.state_dict())
     model = runner.train()
     moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
-    assert any("transformer_decoder" in name for name in moved)
+    assert any(name.startswith("track_head") and "decoder.layers" in name.replace("ifr_", "") for name in moved)
     assert any("backbone" in name for name in moved)

@@ -33,6 +33,15 @@ THIN = {
     "train.iterations": 12,
     "train.global_batch": 3,
 }
+_LAYERS = {"num_layers": 2, "num_heads": 2, "num_points": 2, "feedforward_channels": 16}
+_CROP = {"probability": 0.5, "sides": [56, 72], "window": [40, 64]}
+THIN_SEQFORMER = {
+    **THIN,
+    "model.track_head.encoder": _LAYERS,
+    "model.track_head.decoder": _LAYERS,
+    "train.pipeline": {"sides": [48, 64], "max_side": 200, "flip": 0.5, "crop": _CROP, "colour": True},
+    "train.sampler": {"around": "frames", "num_frames": 3, "frame_range": 2},
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,8 @@ def spec_of() -> Callable[[str], dict[str, Any]]:
     """The specification of a method that trains in a moment: its recipe, but for what makes it thin."""
 
     def of_method(method: str) -> dict[str, Any]:
-        composed = compose(method, "r50", "ytvis19", load_profile("smoke"), {"thin": THIN}, num_classes=4)
+        thin = {"thin": THIN_SEQFORMER if method == "seqformer" else THIN}
+        composed = compose(method, "r50", "ytvis19", load_profile("smoke"), thin, num_classes=4)
         return train_spec(composed, data="0" * 64, init=None, seed=5).model_dump()
 
     return of_method

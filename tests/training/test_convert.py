@@ -3,6 +3,7 @@
 Also tests: ifrvis.commands.weights, ifrvis.training.renames.
 """
 
+import argparse
 import json
 import pickle
 import re
@@ -209,3 +210,76 @@ def test_the_command_finds_the_backbone_and_prints_the_report(tmp_path, capsys):
     assert (report["name"], report["unused"]) == ("imagenet_r50", ["backbone.fc.weight"])
     assert main([*out[:3], str(tmp_path / "y.pth"), "--method", "nothing"]) == 2
     assert "Choose another --method" in capsys.readouterr().err
+
+
+SEQFORMER = {
+    "in_channels": [32, 64, 128, 256],
+    "feat_channels": 16,
+    "mask_channels": 4,
+    "encoder": {"num_layers": 1, "num_heads": 2, "num_points": 2, "feedforward_channels": 16},
+    "decoder": {"num_layers": 2, "num_heads": 2, "num_points": 2, "feedforward_channels": 16},
+    "num_queries": 5,
+    "num_classes": 3,
+}
+
+
+def seqformer_model(num_classes=3):
+    """A thin SeqFormer with a ResNet-50 of an eighth of its width."""
+    merged = Config()
+    for kind, name in (("methods", "seqformer"), ("backbones", "r50")):
+        merged.merge_from_dict(Config.fromfile(ROOT / kind / f"{name}.py").to_dict())
+    model = merged.to_dict()["model"]
+    model["backbone"].update(base_channels=8, stem_channels=8)
+    model["track_head"].update(SEQFORMER, num_classes=num_classes)
+    return model
+
+
+def of_seqformer(name):
+    """The names of the official code."""
+    if name.startswith("backbone."):
+        return f"detr.backbone.0.body.{name.removeprefix('backbone.')}"
+    name = name.removeprefix("track_head.")
+    for number, layer in enumerate(["lay3", "lay4", "dcn", "lay1", "lay2"]):
+        name = name.replace(f"mask_branch.convs.{number}.", f"mask_head.{layer}.")
+    for old, new in (
+        (r"^pixel_encoder\.input_convs\.(\d)", r"detr.input_proj.\1.0"),
+        (r"^pixel_encoder\.input_norms\.(\d)", r"detr.input_proj.\1.1"),
+        (r"^pixel_encoder\.level_embed", "detr.transformer.level_embed"),
+        (r"^pixel_encoder\.encoder", "detr.transformer.encoder"),
+        (r"^decoder\.box_mlps", "detr.bbox_embed"),
+        (r"^decoder\.", "detr.transformer.decoder."),
+        (r"^detr\.transformer\.decoder\.reference_points", "detr.transformer.reference_points"),
+        (r"^cls_embed", "detr.class_embed"),
+        (r"^query_embed", "detr.query_embed"),
+        (r"(encoder\.layers\.\d)\.norms\.0", r"\1.norm1"),
+        (r"(encoder\.layers\.\d)\.norms\.1", r"\1.norm2"),
+        (r"(decoder\.layers\.\d)\.norms(_box)?\.0", r"\1.norm2\2"),  # of self-attention
+        (r"(decoder\.layers\.\d)\.norms(_box)?\.1", r"\1.norm1\2"),  # of cross-attention
+        (r"(decoder\.layers\.\d)\.norms(_box)?\.2", r"\1.norm3\2"),
+        (r"ffn(_box)?\.layers\.0\.0", r"linear1\1"),
+        (r"ffn(_box)?\.layers\.1", r"linear2\1"),
+        (r"time_weight", "time_attention_weights"),
+    ):
+        name = re.sub(old, new, name)
+    return name
+
+
+def test_seqformers_weights_fill_all_but_the_class_head(tmp_path):
+    torch.manual_seed(0)
+    trained = MODELS.build(ConfigDict(seqformer_model(num_classes=91)))
+    state = {of_seqformer(name): each for name, each in trained.state_dict().items() if "num_batches" not in name}
+    boxes = {f"detr.transformer.decoder.{name[5:]}": each for name, each in state.items() if "bbox_embed" in name}
+    unused = {"detr.transformer.encoder.layers.0.self_attn.output_proj_box.weight": torch.ones(16, 16)}
+    torch.save({"model": {**state, **boxes, **unused}, "args": argparse.Namespace(lr=2e-4)}, tmp_path / "s.pth")
+    shapes = lambda _: model_shapes(seqformer_model())  # noqa: E731
+    report = convert(tmp_path / "s.pth", tmp_path / "w.pth", shapes=shapes)
+    assert (report.name, report.queries, report.source["names"]) == ("seqformer_r50_coco", 5, "SeqFormer")
+    assert report.loaded == []
+    assert list(report.random) == ["class head: its classes are others"]
+    model = build_model(seqformer_model(), seed=1)
+    not_loaded = load_initial_weights(model, tmp_path / "w.pth")
+    assert not_loaded.missing == [f"track_head.cls_embed.{i}.{kind}" for i in (0, 1) for kind in ("bias", "weight")]
+    expected = trained.state_dict()
+    for name, value in model.state_dict().items():
+        if not name.startswith("track_head.cls_embed.") and "num_batches" not in name:
+            assert torch.equal(value, expected[name]), name

@@ -51,6 +51,22 @@ def whole(run, spec):
     return run(spec, on_progress=lambda progress: losses.append(progress.loss)), losses
 
 
+@pytest.fixture
+def seqformer(spec_of):
+    """Drops numbers at random, colours and crops."""
+    return spec_of("seqformer")
+
+
+def test_seqformer_stopped_and_resumed_is_bitwise_the_same_and_workers_change_nothing(run, seqformer, tmp_path):
+    seqformer["iterations"] = 6
+    whole = run(seqformer)
+    run(seqformer, folder=tmp_path / "first", should_stop=StopAfter(3))
+    resumed = run(seqformer, folder=tmp_path / "second", resume_from=[tmp_path / "first"], workers=2)
+    assert resumed.finished
+    assert differing(resumed.model, whole.model) == []
+    assert differing(run({**seqformer, "seed": 6}, folder=tmp_path / "other").model, whole.model)
+
+
 @pytest.mark.parametrize("stops", [[1], [5], [4, 3], [11]])
 def test_stopped_and_resumed_is_bitwise_the_same(run, spec, whole, split, tmp_path, stops):
     losses, folders = [], []

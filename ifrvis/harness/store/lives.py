@@ -25,10 +25,10 @@ class Asked(Model):
 
 
 class MixedIn(Model):
-    """Pseudo-videos among the clips: of which stills, and their share."""
+    """Pseudo-videos among the clips: of which stills, and their share; None is that of the sets' sizes."""
 
     dataset: str
-    ratio: float | None = Field(gt=0, lt=1)  # None: that of their numbers
+    ratio: float | None = Field(gt=0, lt=1)
 
     @classmethod
     def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":

@@ -30,12 +30,12 @@ def test_the_shape_that_json_has(make_request):
     by_id = {row["id"]: row for row in table["rows"]}
     assert by_id["mask2former-r50-ytvis19"]["published"]["AP"] == [46.4, 0.8]
     assert by_id["mask2former-r50-ytvis19"]["published"]["AR1"] == [None, None]
-    assert by_id["seqformer-r50-coco-ytvis19"]["state"] == "not implemented"
-    training = shown["trainings"][0]
+    assert by_id["seqformer-r50-coco-ytvis19"]["state"] == "pending"
+    training = next(each for each in shown["trainings"] if "table1/mask2former-r50-ytvis19" in each["rows"])
     assert set(training) == {"sig", "name", "seed", "rows", "state", "after", "est_gpu_hours"}
     assert training["rows"] == ["table1/mask2former-r50-ytvis19"]
     assert set(shown["evaluations"][0]) == {"sig", "train_sig", "rows", "inference", "state"}
-    assert shown["evaluations"][0]["train_sig"] == training["sig"]
+    assert training["sig"] in {each["train_sig"] for each in shown["evaluations"]}
 
 
 def test_synthetic_data_that_are_not_made_yet_are_pending_with_a_known_identity(make_request):

@@ -77,7 +77,7 @@ def test_an_empty_data_root_is_told_all_to_download_each_once_before_anything_st
     arguments = ["all", "--profile", "paper", "--data-root", str(root), "--results", str(tmp_path / "results")]
     assert main(["plan", *arguments]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == len(set(lines)) == 8
+    assert len(lines) == len(set(lines)) == 12
     for year, file in ((2019, "train.json"), (2021, "train/instances.json")):
         (line,) = (each for each in lines if f"YouTube-VIS {year}" in each)
         assert f"{root}/ytvis{year}/{file} does not exist" in line
@@ -85,6 +85,9 @@ def test_an_empty_data_root_is_told_all_to_download_each_once_before_anything_st
     for backbone in ("r50", "r101", "swin-t", "swin-s", "swin-b", "swin-l"):
         (line,) = (each for each in lines if f"mask2former_{backbone}_coco_instance.pth does not exist" in each)
         assert f"{root}/weights/mask2former_{backbone}_coco_instance.pth`." in line
+    for backbone in ("r50", "r101", "swin-l"):
+        assert any(f"{root}/weights/seqformer_{backbone}_coco.pth does not exist" in each for each in lines)
+    assert sum("Put COCO 2017 where it is expected" in each for each in lines) == 1
     assert main(["run", *arguments]) == 2
     assert not (tmp_path / "results").exists()
     assert not root.exists()

@@ -1,0 +1,140 @@
+"""From the backbone's features to tokens of four levels, each frame on its own (SeqFormer, Sec. 3.2).
+
+Shape letters:
+    B  clips    F  frames of all clips, clip after clip    V  levels    C  channels    L  tokens of a frame, all levels
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmdet.models.layers import DeformableDetrTransformerEncoder, SinePositionalEncoding
+from mmengine.config import ConfigDict
+from torch import Tensor, nn
+
+from ifrvis.models.deformable import adopt
+from ifrvis.models.host_configs import ffn_cfg
+
+FINEST_STRIDE = 8
+Shape = tuple[int, int]  # height and width
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the levels lie in a row of tokens, and what of them is no padding.
+
+    Attributes:
+        shapes: Of V levels, the finest first, in cells.
+        valid: B clips' V pairs of rows and columns that are no padding, in cells.
+    """
+
+    shapes: Sequence[Shape]
+    valid: Sequence[Sequence[Shape]]
+
+    @staticmethod
+    def of(shapes: Sequence[Shape], sizes: Sequence[Sequence[int]]) -> "Layout":
+        """The layout of clips whose frames have these sizes, in pixels, before padding."""
+        padded = [FINEST_STRIDE * side for side in shapes[0]]
+        return Layout(shapes, [[_valid_cells(shape, size[:2], padded) for shape in shapes] for size in sizes])
+
+    def ratios(self, like: Tensor) -> Tensor:
+        """The parts of width and height that are no padding: (B, V, 2)."""
+        return (like.new_tensor(self.valid) / like.new_tensor(self.shapes)).flip(-1)
+
+    def padding(self, device: torch.device) -> list[Tensor] | None:
+        """V of (B, h, w) bool, True in padding; None without any."""
+        if all(tuple(clip) == tuple(self.shapes) for clip in self.valid):
+            return None
+        return [self._level_padding(level, device) for level in range(len(self.shapes))]
+
+    def _level_padding(self, level: int, device: torch.device) -> Tensor:
+        rows, columns = (torch.arange(side, device=device) for side in self.shapes[level])
+        valid = torch.tensor([clip[level] for clip in self.valid], device=device)
+        return (rows >= valid[:, :1])[:, :, None] | (columns >= valid[:, 1:])[:, None]
+
+
+def _valid_cells(shape: Shape, size: Sequence[int], padded: Sequence[int]) -> Shape:
+    """Rows and columns whose first pixel is no padding, as nearest resizing of a padding mask finds them."""
+    rows, columns = (
+        sum(i * whole // cells < side for i in range(cells)) for cells, side, whole in zip(shape, size, padded)
+    )
+    return rows, columns
+
+
+class PixelEncoder(nn.Module):
+    """Projections, positions and deformable self-attention.
+
+    Args:
+        in_channels: Channels of the backbone's levels of strides 8, 16 and 32.
+        width: C.
+        num_layers: Encoder layers.
+        num_heads: Attention heads.
+        num_points: Sampling points of a head in a level.
+        feedforward_channels: Hidden width of the feed-forward networks.
+        dropout: Probability, of all dropouts.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        width: int,
+        *,
+        num_layers: int,
+        num_heads: int,
+        num_points: int,
+        feedforward_channels: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        last = in_channels[-1]
+        convs = [nn.Conv2d(channels, width, 1) for channels in in_channels]
+        convs.append(nn.Conv2d(last, width, 3, stride=2, padding=1))  # of the backbone's map, not of its projection
+        groups = math.gcd(32, width // 2)  # of two channels at least: a thin model's last level may be one cell
+        self.input_convs = nn.ModuleList(convs)
+        self.input_norms = nn.ModuleList(nn.GroupNorm(groups, width) for _ in convs)
+        self.level_embed = nn.Parameter(torch.zeros(len(convs), width))
+        self.positions = SinePositionalEncoding(width // 2, normalize=True, offset=-0.5)
+        attn = {"embed_dims": width, "num_heads": num_heads, "num_levels": len(convs), "num_points": num_points}
+        layer = {
+            "self_attn_cfg": {**attn, "dropout": dropout, "batch_first": True},
+            "ffn_cfg": {**ffn_cfg(width, feedforward_channels), "ffn_drop": dropout},
+        }
+        self.encoder = DeformableDetrTransformerEncoder(num_layers, ConfigDict(layer))
+        adopt(self.encoder)
+
+    def forward(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> tuple[Tensor, Layout]:
+        """Tokens (F, L, C) and their layout.
+
+        Args:
+            feats: The backbone's levels of strides 8, 16 and 32, (F, C_i, H_i, W_i) each.
+            sizes: Height and width of B clips' frames in pixels, before padding.
+        """
+        projections = zip(self.input_convs, self.input_norms, [*feats, feats[-1]])
+        maps = [norm(conv(level)) for conv, norm, level in projections]
+        layout = Layout.of([(level.shape[2], level.shape[3]) for level in maps], sizes)
+        tokens = torch.cat([level.flatten(2).transpose(1, 2) for level in maps], 1)
+        times = len(tokens) // len(sizes)
+        shapes = torch.tensor(layout.shapes, device=tokens.device)
+        padding = layout.padding(tokens.device)
+        positions = self._positions(layout, padding, tokens)
+        encoded = self.encoder(
+            query=tokens,
+            query_pos=positions.repeat_interleave(times, 0) if len(positions) > 1 else positions,
+            key_padding_mask=None if padding is None else flat(padding).repeat_interleave(times, 0),
+            spatial_shapes=shapes,
+            level_start_index=torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]]),
+            valid_ratios=layout.ratios(tokens).repeat_interleave(times, 0),
+        )
+        return encoded, layout
+
+    def _positions(self, layout: Layout, padding: Sequence[Tensor] | None, like: Tensor) -> Tensor:
+        """(B, L, C), or (1, L, C) where no clip has padding."""
+        masks = padding or [torch.zeros(1, *shape, dtype=torch.bool, device=like.device) for shape in layout.shapes]
+        codes = [self.positions(mask).flatten(2).transpose(1, 2).to(like) for mask in masks]
+        return torch.cat([code + level for code, level in zip(codes, self.level_embed)], 1)
+
+
+def flat(levels: Sequence[Tensor]) -> Tensor:
+    """V of (B, h, w) as one (B, L)."""
+    return torch.cat([level.flatten(1) for level in levels], 1)
