@@ -26,10 +26,7 @@ Key = tuple[tuple[str, ...], Statement]  # the rows, two or four
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """One statement on one pair of rows, or of what rows have more than others.
-
-    Values are stored ones, the paper's difference is in its printed unit.
-    """
+    """One statement on two rows, or four; values are stored ones, the paper's difference is in its printed unit."""
 
     first: str
     second: str
@@ -58,12 +55,8 @@ class JudgedClaim:
     def to_json(self) -> dict[str, Any]:
         """The same as JSON has it."""
         shown = {"text": self.claim.text, "place": self.claim.place, "note": self.claim.note, "verdict": self.verdict}
-        return {
-            **shown,
-            "pairs": [
-                asdict(each) | {"statement": each.statement.model_dump(exclude_none=True)} for each in self.pairs
-            ],
-        }
+        pairs = [asdict(each) | {"statement": each.statement.model_dump(exclude_none=True)} for each in self.pairs]
+        return {**shown, "pairs": pairs}
 
 
 def judge(

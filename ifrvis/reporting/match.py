@@ -110,7 +110,7 @@ class _Matcher:
     def _pretraining(self, row: Row) -> str | None:
         """The signature of the pretraining that a row starts from; None where it takes its data to know it."""
         declared = self._request.profile.pretraining
-        return self._pretrained(declared.method(row.method), row.backbone) if declared else None
+        return self._pretrained(declared.behind(row.method)[0], row.backbone) if declared else None
 
     def _pretrained_as(self, method: str, backbone: str) -> str | None:
         declared, profile = self._request.profile.pretraining, self._request.profile

@@ -83,6 +83,33 @@ def test_of_a_made_set_the_fingerprint_has_to_be_its_own(planned, split):
     assert found(plan.request, [record]) == {}
 
 
+def test_stills_of_a_made_set_stand_for_others_and_are_known_before_they_are_made(planned):
+    stills = {"train.stills": {"dataset": "coco", "ratio": None}}
+    plan, plain = (planned("table1", rows=(ROW,), num_seeds=1, overrides=each) for each in (stills, {}))
+    (training,) = (each for each in plan.trainings if not each.is_pretraining)
+    assert not plan.data_missing
+    assert {each.split.makeable for each in plan.trainings} == {True}
+    assert training.spec.data not in {each.spec.data for each in plain.trainings}
+    said = {"off_spec": True, "profile": "smoke"}
+    right = record_of(training, training.evaluations[0], **said)
+    training.spec = training.spec.model_copy(update={"data": "a" * 64})
+    assert found(plan.request, [right, record_of(training, training.evaluations[0], **said)]) == {
+        ("table1", ROW, 0): [right]
+    }
+
+
+def test_a_claim_finds_its_rows_of_another_table_and_the_report_is_a_function_of_their_records(planned):
+    plan = planned("table2", "table1", num_seeds=1)
+    kept = records_of(plan)
+    request = type(plan.request)(**{**vars(plan.request), "tables": plan.request.tables[:1]})
+    (report,) = make_reports(request, kept.values())
+    assert set(report.others) == {"table1/ours-swin-l-tta-ytvis19", "table1/ours-swin-l-ytvis19"}
+    for each in report.others.values():
+        (record,) = each.counted
+        assert record in report.behind
+        assert record not in report.records
+
+
 def test_records_of_data_and_weights_that_are_not_here_are_found_and_two_of_one_seed_are_kept_apart(planned):
     plan = planned("table1", profile="paper", rows=(ROW,), num_seeds=1)
     (training,) = plan.trainings

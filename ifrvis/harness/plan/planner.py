@@ -8,7 +8,7 @@ from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
 from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
-from ifrvis.harness.spec.profiles import PRETRAINING, pretraining_name
+from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
@@ -132,14 +132,13 @@ class _Builder:
         request, declared = self.request, self.request.profile.pretraining
         if declared is None:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
-        method, backbone = declared.method(row.method), row.backbone
+        (method, called), backbone = declared.behind(row.method), row.backbone
         if (method, backbone) not in self._pretrainings:
             dataset = self._dataset_named(declared.dataset)
             num_classes = dataset.config.categories
             composed = compose_pretraining(declared, method, backbone, request.profile, num_classes=num_classes)
             split = self._split(dataset, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
-            called = pretraining_name(method)
             name = f"{called}-{backbone}-{dataset.name}"
             hours = declared.est_hours.get(backbone)
             training = Training(name, called, backbone, dataset, split, spec, train_signature(spec), hours)

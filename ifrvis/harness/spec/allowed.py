@@ -6,11 +6,12 @@ a table, a profile, `--set` or the folder of a run could run anything by it. So 
 """
 
 import functools
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.methods import Package, packages, register
+from ifrvis.harness.spec.methods import Package, packages
 from ifrvis.harness.spec.recipes import KINDS, Config, names_of, packaged_config
 
 # Norms of thin backbones and of several GPUs, which no recipe of full size has.
@@ -57,7 +58,11 @@ def register_types(model: Config) -> None:
         UserError: If it cannot be imported.
     """
     for package in (packages()[0], *brought_by(model)):
-        register(package)
+        try:
+            importlib.import_module(package.registers)
+        except Exception as error:
+            text = f"Repair {package.name}, or install it again: this model is its, and importing it fails"
+            raise UserError(f"{text} ({type(error).__name__}: {error}).") from error
 
 
 @functools.cache

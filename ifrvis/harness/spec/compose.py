@@ -109,14 +109,9 @@ def compose_pretraining(
     declared: Pretraining, method: str, backbone: str, profile: Profile, *, num_classes: int
 ) -> Composed:
     """What a profile's pretraining of a method and a backbone trains; see `compose`."""
-    given, schedule = (
-        {f"'pretraining' of profile {profile.name!r}": declared.set},
-        trained_on(declared.dataset).schedule,
-    )
-    composed = compose(method, backbone, schedule, profile, given, num_classes=num_classes)
-    if composed.not_implemented:
-        raise UserError(f"Correct 'of' in 'pretraining' of profile {profile.name!r}: {composed.not_implemented}.")
-    return composed
+    given = {f"'pretraining' of profile {profile.name!r}": declared.set}
+    schedule = trained_on(declared.dataset).schedule
+    return compose(method, backbone, schedule, profile, given, num_classes=num_classes)
 
 
 def _inference(row: Row, profile: Profile) -> Config:

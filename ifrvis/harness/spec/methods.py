@@ -12,7 +12,6 @@ such packages, and a file that names them: there they alone count, whatever is i
 
 import functools
 import hashlib
-import importlib
 import importlib.util
 import os
 from collections.abc import Iterable
@@ -98,18 +97,3 @@ def _outside(root: Path) -> list[Package]:
         folder = Path(spec.origin).resolve().parent
         found[each.value] = Package(each.value, each.value, folder, folder, each.dist.version if each.dist else None)
     return [found[name] for name in sorted(found)]
-
-
-def register(package: Package) -> None:
-    """Import the module that registers a package's models.
-
-    Raises:
-        UserError: If it cannot be imported.
-    """
-    try:
-        importlib.import_module(package.registers)
-    except Exception as error:
-        raise UserError(
-            f"Repair {package.name}, or install it again: a model of this run is its, and importing it fails with "
-            f"{type(error).__name__}: {error}."
-        ) from error

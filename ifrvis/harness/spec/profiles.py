@@ -8,10 +8,9 @@ from ifrvis.errors import UserError
 from ifrvis.harness.spec.methods import packages
 from ifrvis.harness.spec.recipes import Config, names_of
 from ifrvis.packed import packed_names, packed_yaml
-from ifrvis.schema import Model, Name, read_model
+from ifrvis.schema import Model, Name, read_model, validated
 
 PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
-BASELINE = "mask2former"
 
 
 class Pretraining(Model):
@@ -29,19 +28,10 @@ class Pretraining(Model):
     of: dict[str, Name] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
 
-    def method(self, method: str) -> str:
-        """The method that is trained on stills for another, or for itself."""
-        return self.of.get(method, BASELINE)
-
-
-def pretraining_name(method: str) -> str:
-    """What the pretraining of a method is called where others are called by their method."""
-    return PRETRAINING if method == BASELINE else f"{PRETRAINING}-{method}"
-
-
-def is_pretraining(method: str) -> bool:
-    """Whether what stands in the place of a method is the name of a pretraining."""
-    return method == PRETRAINING or method.startswith(f"{PRETRAINING}-")
+    def behind(self, method: str) -> tuple[str, str]:
+        """The method that is trained on stills for another, or itself, and how that training is called."""
+        trained = self.of.get(method, "mask2former")
+        return trained, PRETRAINING + f"-{trained}" * (trained != "mask2former")
 
 
 class Learning(Model):
@@ -91,8 +81,10 @@ class Profile(Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for kind, given in (("methods", self.methods), ("backbones", self.backbones)):
-            if unknown := sorted(given.keys() - set(names_of(kind))):
+        of = self.pretraining.of if self.pretraining else {}
+        named = {"methods": {*self.methods, *self.alone, *of, *of.values()}, "backbones": {*self.backbones}}
+        for kind, given in named.items():
+            if unknown := sorted(given - set(names_of(kind))):
                 raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(names_of(kind))}.")
         return self
 
@@ -105,10 +97,7 @@ class Profile(Model):
 class Additions(Model):
     """`profiles/<profile>.yaml` of a package from outside: what the profile sets for methods that the package brings.
 
-    Attributes:
-        methods: As in the profile.
-        alone: As in the profile.
-        pretrained_by: `of` of its pretraining.
+    `pretrained_by` is `of` of the profile's pretraining.
     """
 
     methods: dict[str, Config] = Field(default_factory=dict)
@@ -129,15 +118,12 @@ def load_profile(name: str) -> Profile:
             added, own = read_model(Additions, path, "what is added to a profile"), package.names_of("methods")
             if others := sorted({*added.methods, *added.alone, *added.pretrained_by} - own):
                 raise UserError(f"Remove {others[0]!r} from {path}: a package speaks of the methods that it brings.")
-            profile = _with(profile, added)
+            content = profile.model_dump()
+            content |= {"methods": profile.methods | added.methods, "alone": profile.alone | added.alone}
+            if profile.pretraining:
+                content["pretraining"]["of"] |= added.pretrained_by
+            profile = validated(Profile, content, str(path))
     return profile
-
-
-def _with(profile: Profile, added: Additions) -> Profile:
-    before = profile.pretraining
-    pretraining = before and before.model_copy(update={"of": before.of | added.pretrained_by})
-    changed = {"methods": profile.methods | added.methods, "alone": profile.alone | added.alone}
-    return profile.model_copy(update={**changed, "pretraining": pretraining})
 
 
 def default_profiles() -> list[Profile]:

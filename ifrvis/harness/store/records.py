@@ -18,7 +18,7 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Scores
 from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes
 from ifrvis.harness.spec import signatures
-from ifrvis.harness.spec.profiles import is_pretraining
+from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.lives import Life
@@ -129,7 +129,7 @@ class Record(Scores):
         by_server = self.protocol == "server"
         scored_on = "server" if by_server else self.data.evaluation
         sig = eval_signature(self.train_sig, self.inference, scored_on, scoring=self.scoring)
-        ends = f"-s{self.seed}" if not is_pretraining(self.method) else ""
+        ends = f"-s{self.seed}" if not self.method.startswith(PRETRAINING) else ""
         return [
             ("a newer version scored it", self.scoring <= signatures.SCORING_VERSION),
             ("its origin and its spec do not fit", (self.origin == "external") == (spec is None)),

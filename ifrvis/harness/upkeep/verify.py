@@ -17,7 +17,7 @@ from ifrvis.evaluation.scores import Scores
 from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, read_json, sha256_file
 from ifrvis.harness.spec import signatures
-from ifrvis.harness.spec.profiles import is_pretraining, load_profile
+from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
 from ifrvis.harness.store.attempts import checkpoint_folders
 from ifrvis.harness.store.finding import Finding
@@ -63,7 +63,7 @@ def _wrong_dataset(record: Record) -> str:
     if record.off_spec or record.origin == "external" or record.profile not in packed_names("experiments", "profiles"):
         return ""  # it may be anybody's own
     profile, known = load_profile(record.profile), packed_names("experiments", "datasets")
-    if is_pretraining(record.method):
+    if record.method.startswith(PRETRAINING):
         given = {profile.pretraining.dataset} if profile.pretraining else set()
     else:
         rows = [name for name in {*known, *profile.datasets} if record.name.endswith(f"-{name}-s{record.seed}")]

@@ -8,6 +8,8 @@ import sys
 import pytest
 from outside_package import MODULE, ROW, install
 
+from ifrvis.harness.spec.methods import Package
+
 from .conftest import ROOT, squeue, wait_until
 
 pytestmark = pytest.mark.slurm
@@ -25,9 +27,10 @@ def test_what_is_edited_while_its_job_waits_runs_as_it_was(table, tmp_path):
     job = squeue(f"--name={array.name}", "-o", "%A").strip()
     subprocess.run(["scontrol", "update", f"jobid={job}", "starttime=now"], check=True)
     records = table.results.root / "records" / "smoke"
-    wait_until(lambda: list(records.glob(f"{ROW}-*.json")), "its record", 180)
+    wait_until(lambda: list(records.glob(f"{ROW}-*.json")), "its record", 300)
     (path,) = records.glob(f"{ROW}-*.json")
     brought = json.loads(path.read_text())["provenance"]["code"]["methods"][MODULE]
     copy = next((table.results.root / "snapshots").glob(f"*/{MODULE}/__init__.py"))
     assert "FrameClassHead" in copy.read_text()
-    assert brought["version"] == "0.1"
+    digest = Package(MODULE, MODULE, copy.parent, copy.parent, "0.1").digest()
+    assert brought == {"version": "0.1", "sha256": digest}
