@@ -14,9 +14,10 @@ from pathlib import Path
 import submitit
 
 from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory, run_on
-from ifrvis.harness.jobs.queue import Handling, Item, Queue
+from ifrvis.harness.jobs.queue import Item, Queue
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
+from ifrvis.harness.store.lives import PLAIN, Handling
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
 STOP_PATIENCE_S = 120.0
@@ -32,7 +33,7 @@ class LocalQueue(Queue):
         *,
         jobs: int,
         run_attempt: Callable[[str], None],
-        handling: Handling | None = None,
+        handling: Handling = PLAIN,
     ) -> None:
         super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
         self._jobs = jobs
@@ -43,9 +44,6 @@ class LocalQueue(Queue):
 
     def _taken(self) -> set[int]:
         return {item.slot for item in self.items if item.state == "running" and item.ours}
-
-    def _can_wait_for(self, before: Item) -> bool:
-        return False
 
     def _start(self, items: list[Item]) -> None:
         for item in items:
