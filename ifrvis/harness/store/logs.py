@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from ifrvis.errors import UserError, printable
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
@@ -33,6 +34,12 @@ def log_lines(run: Run, lines: int, *, follow: bool = False) -> Iterator[str]:
             time.sleep(POLL_S)
         else:
             return
+
+
+def last_said(path: Path) -> str:
+    """The last line of an output, as the end of a message; empty where there is none."""
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return f"; it last said: {lines[-1]}" if lines else ""
 
 
 def _read(attempt: Attempt, offset: int) -> tuple[list[str], int]:
