@@ -17,6 +17,7 @@ from pathlib import Path
 from made_records import made_record
 
 import ifrvis
+from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.worker_life import StoppedError, live
 from ifrvis.harness.store.records import publish_record
 
@@ -43,8 +44,7 @@ def count(attempt, heart):
             raise getattr(builtins, behaviour.get("error", "RuntimeError"))("made to fail")
         time.sleep(behaviour.get("slow_s", 0.0))
         attempt.check_fence()
-        attempt.checkpoints.mkdir(exist_ok=True)
-        (attempt.checkpoints / "count").write_text(str(iteration))
+        write_atomically(attempt.checkpoints / "count", str(iteration))  # it may be killed at any instant
         if attempt.is_asked_to_stop():
             raise StoppedError(f"stopped at {iteration}")
     if attempt.submission().publish_weights:
@@ -56,7 +56,7 @@ def count(attempt, heart):
 
 def _counted(attempt):
     counts = attempt.run.attempts.glob("*/checkpoints/count")
-    return max((int(path.read_text() or 0) for path in counts), default=0)
+    return max((int(path.read_text()) for path in counts), default=0)
 
 
 def _publish(attempt, seed):

@@ -92,7 +92,7 @@ FORGED = [
     (lambda old: {"metrics": old["metrics"] | {"AP": 5.0}}, "AP"),
     (lambda old: {"dataset": "smoke21"}, "profile smoke gives its row the data set smoke19"),
     (lambda old: {"dataset": "nowhere"}, "profile smoke gives its row the data set smoke19"),
-    (lambda old: {"profile": "mini", "dataset": "mini19"}, "its place is among the records of profile mini"),
+    (lambda old: {"profile": "mini", "dataset": "mini19"}, "or move it to mini/"),
     (renamed, "its run is mask2former-r50-ytvis19-s0"),
     (lambda old: {"seed": 1}, "seed is not that of its spec"),
     (lambda old: {"scoring": 999}, "a newer version scored it"),

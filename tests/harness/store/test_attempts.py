@@ -1,4 +1,7 @@
-"""Attempts: claimed once, fenced, and told alive from dead by their files."""
+"""Attempts: claimed once, fenced, and told alive from dead by their files.
+
+Also tests: ifrvis.harness.store.alive, ifrvis.harness.store.lives.
+"""
 
 import json
 import os

@@ -1,7 +1,4 @@
-"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own.
-
-Also tests: ifrvis.harness.store.paths.
-"""
+"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own."""
 
 import json
 import shutil
@@ -141,7 +138,7 @@ def test_a_second_file_under_another_name_neither_wins_nor_counts(publish, name,
     records = Records(path.parent)
     assert records.find(record.name, record.train_sig, record.eval_sig) == record
     assert records.all_readable() == [record]
-    with pytest.raises(UserError, match="the name is not its own"):
+    with pytest.raises(UserError, match="no other name or place stands for it"):
         read_record(copy)
 
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slurm
 
 def test_a_table_that_is_struck_five_times_ends_once(slurm, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    study = [sys.executable, ROOT / "benchmarks" / "slurm_kill_study.py", "--kills", "5", "--seed", "0"]
+    study = [sys.executable, ROOT / "studies" / "slurm_kill_study.py", "--kills", "5", "--seed", "0"]
     done = subprocess.run([*study, "--out", tmp_path / "kills.json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "kills.json").read_text())
