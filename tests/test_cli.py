@@ -40,7 +40,7 @@ def test_help_names_every_command(capsys):
         (["run", "table1", "--micro-batch", "0"], "Give --jobs and --micro-batch 1 or more"),
         (["run", "table1", "--workers", "-1"], "Give --workers 0 or more"),
         (["run", "table1", "--tensorboard"], "Install TensorBoard"),
-        (["logs", "nothing"], "Name one run"),
+        (["logs", "nothing"], "Correct the name"),
         (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
     ],
 )
