@@ -68,7 +68,7 @@ def cases(folder: Path) -> dict[str, tuple[str, str]]:
     from ifrvis.datasets.synthetic.making import make_split
     from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 
-    parameters = SyntheticParameters(1, {"pretrain": 0, "train": 9, "dev": 0, "test": 0}, **SYNTHETIC)
+    parameters = SyntheticParameters(seed=1, videos={"pretrain": 0, "train": 9, "dev": 0, "test": 0}, **SYNTHETIC)
     made = make_split(parameters, "train", folder)
     found = {"720p": (str(made), str(folder / "train" / "JPEGImages"))}
     given = os.environ.get("IFRVIS_TEST_DATA")

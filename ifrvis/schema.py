@@ -5,16 +5,12 @@ A `Model` says keys and types, bounds by `pydantic.Field`, and the rest by valid
 number a float, and text nothing but text. A validator with mode "before" would undo that: write it with "after".
 """
 
-import dataclasses
 import json
 import re
-import types
-import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ifrvis.errors import UserError
 from ifrvis.files import read_json, read_yaml
@@ -29,7 +25,6 @@ class Model(BaseModel):
 
 
 M = TypeVar("M", bound=Model)
-T = TypeVar("T")
 
 
 def read_model(cls: type[M], path: Path, what: str) -> M:
@@ -42,14 +37,14 @@ def read_model(cls: type[M], path: Path, what: str) -> M:
     return validated(cls, read(path, what), str(path))
 
 
-def validated(cls: type[M], value: Any, where: str) -> M:
-    """`value`, made of what JSON has, as a `cls`.
+def validated(cls: type[M], value: Any, where: str, *, text: str | None = None) -> M:
+    """`value`, made of what JSON has, as a `cls`; `text` is that as JSON, where it is at hand.
 
     Raises:
         UserError: If it is not what `cls` says: what is wrong, where (the key in `where`), what came, and the cure.
     """
     try:
-        return cls.model_validate_json(json.dumps(value))
+        return cls.model_validate_json(json.dumps(value) if text is None else text)
     except ValidationError as error:
         raise UserError(_told(cls, value, where, error.errors(include_url=False))) from error
 
@@ -79,6 +74,7 @@ def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Name = Annotated[str, AfterValidator(_named)]  # can be a part of every path
+Share = Annotated[float, Field(ge=0, le=1)]
 Distinct = AfterValidator(_distinct)  # of a tuple
 
 
@@ -148,92 +144,6 @@ def _wanted(error: Any) -> str:
     known = {"model_type": "be keys and values", "dict_type": "be keys and values", "tuple_type": "be a list"}
     known["missing"] = "be a list with one item more"
     return known.get(error["type"], re.sub("^[A-Z][a-z]* should ", "", error["msg"]))
-
-
-def construct(cls: type[T], value: Any, where: str) -> T:
-    """Build the dataclass `cls` from a mapping; lists become tuples where the field is a tuple.
-
-    Raises:
-        UserError: If a key is unknown or missing or a value has another type; the message opens with `where`.
-    """
-    if not isinstance(value, Mapping):
-        raise UserError(f"Correct {where}: expected keys and values, got {_shown(value)}.")
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
-    unknown = [key for key in value if key not in fields]
-    if unknown:
-        raise UserError(f"Remove or rename {unknown[0]!r} in {where}: known keys are {', '.join(fields)}.")
-    missing = [name for name, field in fields.items() if _required(field) and name not in value]
-    if missing:
-        raise UserError(f"Add {missing[0]!r} to {where}: it is required.")
-    hints = typing.get_type_hints(cls)
-    return cls(**{key: _converted(hints[key], item, f"{key!r} in {where}") for key, item in value.items()})
-
-
-def _required(field: "dataclasses.Field[Any]") -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _converted(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (types.UnionType, typing.Union):
-        return _one_of(arguments, value, where)
-    if origin is typing.Literal:
-        return _literal(arguments, value, where)
-    if dataclasses.is_dataclass(hint):
-        return construct(typing.cast(type, hint), value, where)
-    if origin is tuple:
-        return _tuple(arguments, value, where)
-    if origin in (dict, Mapping):
-        return _mapping(arguments, value, where)
-    return _scalar(hint, value, where)
-
-
-def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
-    if value is None and type(None) in hints:
-        return None
-    last: UserError | None = None
-    for hint in hints:
-        if hint is not type(None):
-            try:
-                return _converted(hint, value, where)
-            except UserError as error:
-                last = error
-    assert last is not None
-    raise last
-
-
-def _literal(choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    if not isinstance(value, str) or value not in choices:
-        raise UserError(f"Change {where} to one of {', '.join(choices)}; it is {_shown(value)}.")
-    return value
-
-
-def _tuple(hints: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise UserError(f"Make {where} a list; it is {_shown(value)}.")
-    if hints[-1] is not Ellipsis:
-        if len(value) != len(hints):
-            raise UserError(f"Give {where} {len(hints)} items; it has {len(value)}.")
-        return tuple(_converted(hint, item, where) for hint, item in zip(hints, value))
-    return tuple(_converted(hints[0], item, f"item {index} of {where}") for index, item in enumerate(value))
-
-
-def _mapping(hints: tuple[Any, ...], value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(f"Make {where} keys and values; it is {_shown(value)}.")
-    return {key: _converted(hints[1], item, f"{key!r} of {where}") for key, item in value.items()}
-
-
-def _scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
-        return value
-    if hint in (int, float) and isinstance(value, str):
-        raise UserError(f"Write {where} as a plain number, such as 0.0001: YAML reads {_shown(value)} as text.")
-    raise UserError(f"Make {where} of type {hint.__name__}; it is {_shown(value)}.")
 
 
 def _shown(value: Any) -> str:

@@ -168,7 +168,7 @@ class _Worker:
         return [each.checkpoints for each in attempts_of(self._attempt.run)]
 
     def _scores(self, predictions: Path, evaluation: dict[str, Any]) -> Scores:
-        from ifrvis.evaluation.scores import scores_of_file
+        from ifrvis.evaluation.scoring import scores_of_file
 
         self._progress["phase"] = "scoring"
         annotations = self._split(evaluation["role"], evaluation["split"]).read()

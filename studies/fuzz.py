@@ -34,7 +34,6 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Never
 from unittest import mock
@@ -106,20 +105,20 @@ def run_case(world: World, kind: str, seed: int) -> tuple[str, str]:
 
 def on_table(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     status = world.run(rng.choice(["plan", "status", "report"]), *world.table, *world.roots)[0]
-    return "refused" if status else _yaml_outcome(world, asdict(load_table(str(path))), data, path)
+    return "refused" if status else _yaml_outcome(world, load_table(str(path)).model_dump(), data, path)
 
 
 def on_profile(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     arguments = [world.table[0], "--profile", str(path), *world.roots]
     status = world.run(rng.choice(["plan", "status", "report"]), *arguments)[0]
-    return "refused" if status else _yaml_outcome(world, asdict(load_profile(str(path))), data, path)
+    return "refused" if status else _yaml_outcome(world, load_profile(str(path)).model_dump(), data, path)
 
 
 def on_dataset(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     status = world.run(rng.choice(["plan", "status"]), *world.table, "--dataset", str(path), *world.roots)[0]
     if status:
         return "refused"
-    return _yaml_outcome(world, asdict(load_dataset(str(path), world.data).config), data, path)
+    return _yaml_outcome(world, load_dataset(str(path), world.data).config.model_dump(), data, path)
 
 
 def _yaml_outcome(world: World, built: dict[str, Any], data: bytes, path: Path) -> str:

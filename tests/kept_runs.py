@@ -3,7 +3,7 @@
 from made_records import record_of
 
 from ifrvis.evaluation.predictions import Scored, VideoPredictions, write_predictions
-from ifrvis.evaluation.scores import scores_of_file
+from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, sha256_file
 from ifrvis.harness.jobs.queue import submission
 from ifrvis.harness.store.attempts import claim

@@ -47,7 +47,7 @@ def dataset(tmp_path):
     [
         (["plan", "all", *SMOKE, "--dataset", "{dataset}"], 0),
         (["status", "table1", *SMOKE], 0),
-        (["report", "table1", *SMOKE], 0),
+        (["report", "all", *SMOKE], 0),
         (["verify"], 0),
         (["doctor", "table1", *SMOKE], 0),
         (["data", "stats", "{dataset}"], 0),

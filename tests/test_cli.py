@@ -62,10 +62,10 @@ def test_an_unfit_table_file_names_the_file_and_the_cure(capsys, tmp_path):
     text = (Path(__file__).parents[1] / "experiments" / "tables" / "table1.yaml").read_text()
     for old, new, message in [
         ("backbone: r101", "backbne: r101", "Remove or rename 'backbne'"),
-        ("dataset: ytvis19", "dataset: ytvis22", "to one of ytvis19, ytvis21"),
+        ("dataset: ytvis19", "dataset: ytvis22", "no dataset 'ytvis22' (in item "),
         ("id: mask2former-r101-ytvis19", "id: mask2former-r50-ytvis19", "one of the two rows"),
-        ("seeds: [0, 1, 2, 3, 4]", "seeds: [0, 0]", "distinct 'seeds'"),
-        ("seeds: [0, 1, 2, 3, 4]", "seeds: 5", "Make 'seeds'"),
+        ("seeds: [0, 1, 2, 3, 4]", "seeds: [0, 0]", "Remove one of the two 0: each comes once"),
+        ("seeds: [0, 1, 2, 3, 4]", "seeds: 5", "Correct 'seeds'"),
     ]:
         path.write_text(text.replace(old, new, 1))
         assert main(["plan", str(path), "--profile", "smoke"]) == 2

@@ -69,11 +69,11 @@ def test_a_changed_file_is_refused_or_says_something_sound(world, kind):
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "x" * 101, "", ".", "..", "A b", "a\\nb"])
 def test_names_of_files_never_lead_out_of_their_folders(name, copied, capsys, roots, tmp_path):
     table = copied("tables/table1", "name: table1", f'name: "{name}"')
-    assert "the table's name" in refusal(capsys, "report", table, "--profile", "smoke", *roots)
+    assert f"(in 'name' in {table})" in refusal(capsys, "report", table, "--profile", "smoke", *roots)
     profile = copied("profiles/smoke", "name: smoke", f'name: "{name}"')
-    assert "the profile's name" in refusal(capsys, "report", "table1", "--profile", profile, *roots)
+    assert f"(in 'name' in {profile})" in refusal(capsys, "report", "table1", "--profile", profile, *roots)
     dataset = copied("datasets/smoke19", "name: smoke19", f'name: "{name}"')
-    assert "the dataset's name" in refusal(capsys, "data", "make-mini", dataset, *roots)
+    assert f"(in 'name' in {dataset})" in refusal(capsys, "data", "make-mini", dataset, *roots)
     arguments = ["--profile", "smoke", "--set", f"train.init={name}", *roots]
     assert "initial weights" in refusal(capsys, "plan", "table1", *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
@@ -84,7 +84,7 @@ def test_names_of_files_never_lead_out_of_their_folders(name, copied, capsys, ro
 def test_tables_name_packaged_configs_only(key, name, copied, capsys):
     old = {"method": "method: mask2former", "backbone": "backbone: r50"}[key]
     table = copied("tables/table1", old, f"{key}: {name}")
-    assert f"the {key} of row" in refusal(capsys, "plan", table, "--profile", "smoke")
+    assert f"(in {key!r} in item " in refusal(capsys, "plan", table, "--profile", "smoke")
 
 
 @pytest.mark.parametrize("metrics", ["[]", "[AP, AP]", "[per_category]", '["A P"]'])

@@ -56,7 +56,6 @@ def _split_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _split(arguments: argparse.Namespace) -> int:
     import json
-    from dataclasses import asdict
 
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.files import publish_once
@@ -66,7 +65,7 @@ def _split(arguments: argparse.Namespace) -> int:
     if split.heldout is None:
         raise UserError(f"Choose a dataset with a rule 'heldout': {dataset.name} has none to draw by.")
     videos = [{"id": video.id, "name": video.name} for video in split.read().videos]
-    content = {"dataset": dataset.name, "rule": asdict(split.heldout), "fingerprint": split.fingerprint}
+    content = {"dataset": dataset.name, "rule": split.heldout.model_dump(), "fingerprint": split.fingerprint}
     path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
     data = json.dumps({**content, "videos": videos}, indent=1).encode() + b"\n"
     if not publish_once(path, data) and path.read_bytes() != data:

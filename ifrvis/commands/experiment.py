@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.jobs.queue import Handling
     from ifrvis.harness.jobs.slurm import SlurmQueue
-    from ifrvis.harness.plan.plan import Plan
+    from ifrvis.harness.plan.plan import Plan, Request
 
 
 def add_commands(commands: Any) -> None:
@@ -102,11 +102,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.cluster import load_cluster
     from ifrvis.harness.jobs.launch import settled_plan, splits_to_make
     from ifrvis.harness.jobs.machine import default_jobs
-    from ifrvis.harness.jobs.outcome import failure_lines, verdicts, waiting_lines
-    from ifrvis.harness.jobs.view import LiveView
+    from ifrvis.harness.jobs.view import LiveView, failure_lines
     from ifrvis.harness.plan.cost import check_disk, measure_siblings
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.plan.status import headline, plan_lines
+    from ifrvis.harness.plan.status import headline, plan_lines, verdicts, waiting_lines
+    from ifrvis.harness.upkeep.footage import write_scenes
 
     console = Console(stderr=arguments.json)
     _check_run_arguments(arguments)
@@ -134,7 +134,8 @@ def _run(arguments: argparse.Namespace) -> int:
         succeeded = queue.run(view.update)
     _say(console, [*failure_lines(queue.items), *waiting])
     plan = make_plan(request)
-    _write_reports(plan, arguments)
+    write_scenes(plan)
+    _write_reports(request, arguments)
     lines, learned = verdicts(plan)
     _say(console, lines)
     return 0 if succeeded and learned and not waiting else 1
@@ -185,25 +186,34 @@ def _handling(arguments: argparse.Namespace) -> "Handling":
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.store.paths import Store
 
-    _write_reports(make_plan(request_of(arguments)[0]), arguments)
+    kept = Store(arguments.results).profiles()
+    if len(kept) == 1 and arguments.profile is None:  # whatever data and GPUs are here
+        (arguments.profile,) = kept
+    _write_reports(request_of(arguments)[0], arguments)
     return 0
 
 
-def _write_reports(plan: "Plan", arguments: argparse.Namespace) -> None:
-    from ifrvis.reporting.formats import render_terminal
-    from ifrvis.reporting.frame import table_states
-    from ifrvis.reporting.report import write_page, write_report
+def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
+    """Write the reports of tables, from records alone, and show them; of `all`, the page too."""
+    from rich.console import Console
 
+    from ifrvis.harness.store.playback import read_scenes
+    from ifrvis.harness.store.records import Records
+    from ifrvis.reporting.formats import terminal
+    from ifrvis.reporting.match import make_reports
+    from ifrvis.reporting.output import write_page, write_report
+
+    store, profile = request.store, request.profile.name
+    reports, folder = make_reports(request, Records(store.records(profile)).all_verified()), arguments.reports / profile
     written: list[Path] = []
-    states, folder = table_states(plan), arguments.reports / plan.request.profile.name
-    for state in states:
+    for report in reports:
         if not arguments.json:
-            print(render_terminal(state))
-        written += write_report(state, folder)
+            Console().print(terminal(report))
+        written += write_report(report, folder)
     if "all" in arguments.tables:
-        written += write_page(states, plan, folder)
+        written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
 

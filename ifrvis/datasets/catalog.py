@@ -10,15 +10,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
 
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
-from ifrvis.datasets.synthetic import parameters as synthetic
+from ifrvis.datasets.synthetic.parameters import SyntheticParameters, split_fingerprint
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
-from ifrvis.schema import check_name, construct
+from ifrvis.schema import Model, Name, read_model
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -28,8 +29,7 @@ SYNTHETIC_SPLITS: dict[Role, str] = {"train": "train", "heldout": "test", "pretr
 SYNTHETIC_SPLITS |= {"full": "train", "server": "test"}  # nothing is held out of a synthetic training split
 
 
-@dataclass(frozen=True)
-class ServerSplit:
+class ServerSplit(Model):
     """The split whose ground truth only a server has; paths are relative to the data root."""
 
     annotation: str
@@ -37,14 +37,13 @@ class ServerSplit:
     videos: int | None = None  # as published
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Model):
     """The content of a dataset's YAML; paths are relative to the data root."""
 
-    name: str
+    name: Name
     title: str
-    categories: int
-    synthetic: dict[str, Any] | None = None
+    categories: int = Field(ge=1, le=10_000)
+    synthetic: SyntheticParameters | None = None
     root_variable: str | None = None
     annotation: str | None = None
     frames: str | None = None
@@ -54,6 +53,17 @@ class Config:
     videos: int | None = None  # of the training split, as published
     names: tuple[str, ...] = ()  # of the categories, in the order of their ids
     schedule: str | None = None  # of the recipes that are trained on it; without one it stands in no row
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.root_variable is not None and not self.root_variable.startswith("IFRVIS_"):
+            raise ValueError("Begin 'root_variable' with IFRVIS_: jobs inherit no other, and it may be a secret.")
+        if (self.synthetic is None) != (self.annotation is not None and self.frames is not None):
+            raise ValueError("Give either 'synthetic', or 'annotation' and 'frames'.")
+        if self.synthetic and self.synthetic.num_classes != self.categories:
+            raise ValueError(f"Set 'categories' to its num_classes, {self.synthetic.num_classes}.")
+        heldout_rule(self.heldout)  # a name that does not exist is found now
+        return self
 
 
 @dataclass(frozen=True)
@@ -120,20 +130,15 @@ class Dataset:
                 make_split,  # it draws; a plan, which needs fingerprints alone, does without
             )
 
-            make_split(self._parameters(), SYNTHETIC_SPLITS[role], self._folder(), progress=progress)
-
-    def _parameters(self) -> synthetic.SyntheticParameters:
-        assert self.config.synthetic is not None
-        parameters = synthetic.SyntheticParameters.from_mapping(self.config.synthetic)
-        if parameters.num_classes != self.config.categories:
-            raise UserError(f"Set 'categories' of dataset {self.name!r} to its num_classes, {parameters.num_classes}.")
-        return parameters
+            make_split(self.config.synthetic, SYNTHETIC_SPLITS[role], self._folder(), progress=progress)
 
     def _folder(self) -> Path:
-        fingerprint = synthetic.split_fingerprint(self._parameters(), "all")
+        assert self.config.synthetic is not None
+        fingerprint = split_fingerprint(self.config.synthetic, "all")
         return self.data_root / f"{self.name}-{fingerprint[:12]}"
 
     def _synthetic_split(self, role: Role) -> Split:
+        assert self.config.synthetic is not None
         name = SYNTHETIC_SPLITS[role]
         annotation = self._folder() / f"{name}.json"
         return Split(
@@ -141,7 +146,7 @@ class Dataset:
             role=role,
             annotation=annotation,
             frames=self._folder() / name / "JPEGImages",
-            fingerprint=synthetic.split_fingerprint(self._parameters(), name),
+            fingerprint=split_fingerprint(self.config.synthetic, name),
             missing=f"Run `ifrvis data make-mini {self.name}`: {annotation} has not been made yet.",
             makeable=not annotation.is_file(),
         )
@@ -211,14 +216,4 @@ def load_config(name: str) -> tuple[Config, Path]:
         UserError: If there is no such dataset or its YAML is wrong.
     """
     path = packed_yaml("datasets", name)
-    config = construct(Config, read_yaml(path, "the dataset"), str(path))
-    check_name(config.name, f"the dataset's name in {path}")
-    if not 1 <= config.categories <= 10_000:
-        raise UserError(f"Set 'categories' in {path} to the number of categories: it is {config.categories}.")
-    if config.root_variable is not None and not config.root_variable.startswith("IFRVIS_"):
-        raise UserError(f"Begin 'root_variable' in {path} with IFRVIS_: jobs inherit no other, and it may be a secret.")
-    files_given = config.annotation is not None and config.frames is not None
-    if (config.synthetic is None) != files_given:
-        raise UserError(f"Give {path} either 'synthetic', or 'annotation' and 'frames'.")
-    heldout_rule(config.heldout)  # a name that does not exist is found now
-    return config, path
+    return read_model(Config, path, "the dataset"), path

@@ -13,9 +13,9 @@ from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations, Category, checked_annotations
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, read_json, read_yaml, sha256_bytes
+from ifrvis.files import canonical_json, read_json, sha256_bytes
 from ifrvis.packed import packed_yaml
-from ifrvis.schema import construct
+from ifrvis.schema import Model, read_model
 
 MOTION_VERSION = 2  # raised when `stills` draws another pseudo-video for the same key
 
@@ -28,8 +28,7 @@ class Stills:
     root: Path
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Model):
     """The content of a YAML in `experiments/stills/`; paths are relative to the data root."""
 
     name: str
@@ -110,7 +109,7 @@ def load_stills(name: str, dataset: Dataset) -> StillSet:
         UserError: If there are none, or their YAML has no categories of this dataset.
     """
     path = packed_yaml("stills", name)
-    config = construct(Config, read_yaml(path, "the stills"), str(path))
+    config = read_model(Config, path, "the stills")
     if dataset.name not in config.categories:
         raise UserError(f"Add the categories of {dataset.name!r} to 'categories' in {path}: it has none yet.")
     annotation, images = dataset.data_root / config.annotation, dataset.data_root / config.images

@@ -3,26 +3,25 @@
 import fnmatch
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.files import read_yaml
+from pydantic import Field
+
 from ifrvis.packed import packed_yaml
-from ifrvis.schema import construct
+from ifrvis.schema import Model, read_model
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Id, Video
 
 
-@dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Model):
     """Which training videos are kept for scoring: named ones (globs of names), or a seeded draw.
 
     Videos whose names match one of `groups` (globs) are drawn together or not at all.
     """
 
     videos: tuple[str, ...] = ()
-    draw: int = 0
+    draw: int = Field(default=0, ge=0)
     seed: int = 0
     groups: tuple[str, ...] = ()
 
@@ -31,8 +30,7 @@ def heldout_rule(given: str | HeldOut | None) -> HeldOut | None:
     """The rule itself, or the one that has this name in `experiments/splits/`; UserError if none has."""
     if not isinstance(given, str):
         return given
-    path = packed_yaml("splits", given)
-    return construct(HeldOut, read_yaml(path, "the rule of the split"), str(path))
+    return read_model(HeldOut, packed_yaml("splits", given), "the rule of the split")
 
 
 def heldout_videos(videos: Iterable["Video"], rule: HeldOut) -> set["Id"]:

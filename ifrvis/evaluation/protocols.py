@@ -4,20 +4,18 @@ The paper does not say how its Table 3 chooses them, and the choice moves every 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from ifrvis.datasets.splits import in_seeded_order
 from ifrvis.datasets.ytvis import Id
-from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Prediction
-from ifrvis.files import read_yaml
 from ifrvis.packed import packed_yaml
-from ifrvis.schema import construct
+from ifrvis.schema import Model, Share, read_model
 
 
-@dataclass(frozen=True)
-class TrackingProtocol:
+class TrackingProtocol(Model):
     """How predictions become tracks.
 
     Args:
@@ -34,11 +32,19 @@ class TrackingProtocol:
     name: str
     title: str
     tracks: Literal["queries", "entries"]
-    most: int | None = None
-    threshold: float | Literal["matched"] | None = None
-    thresholds: tuple[float, ...] = ()
+    most: int | None = Field(default=None, ge=1)
+    threshold: Share | Literal["matched"] | None = None
+    thresholds: tuple[Share, ...] = ()
     seed: int = 0
-    least_iou: float = 0.5
+    least_iou: float = Field(default=0.5, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if list(self.thresholds) != sorted(set(self.thresholds)):
+            raise ValueError(f"Let 'thresholds' rise: they are {list(self.thresholds)}.")
+        if self.threshold == "matched" and not self.thresholds:
+            raise ValueError("Add 'thresholds': the matched one is chosen among them.")
+        return self
 
     @property
     def levels(self) -> tuple[float | None, ...]:
@@ -58,17 +64,7 @@ def load_protocol(name: str) -> TrackingProtocol:
     Raises:
         UserError: If there is no such protocol or its YAML is wrong.
     """
-    path = packed_yaml("protocols", name)
-    protocol = construct(TrackingProtocol, read_yaml(path, "the tracking protocol"), str(path))
-    if protocol.most is not None and protocol.most < 1:
-        raise UserError(f"Set 'most' in {path} to 1 or more: it is {protocol.most}.")
-    if not 0 < protocol.least_iou <= 1:
-        raise UserError(f"Set 'least_iou' in {path} to a number above 0, up to 1: it is {protocol.least_iou}.")
-    if list(protocol.thresholds) != sorted(set(protocol.thresholds)):
-        raise UserError(f"Let 'thresholds' in {path} rise: they are {list(protocol.thresholds)}.")
-    if protocol.threshold == "matched" and not protocol.thresholds:
-        raise UserError(f"Add 'thresholds' to {path}: the matched one is chosen among them.")
-    return protocol
+    return read_model(TrackingProtocol, packed_yaml("protocols", name), "the tracking protocol")
 
 
 def halves(video_ids: Iterable[Id], seed: int) -> dict[Id, int]:

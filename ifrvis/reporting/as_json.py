@@ -4,48 +4,39 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ifrvis.harness.store.records import Record
-from ifrvis.reporting.comparison import compare
-from ifrvis.reporting.figure import figure_json
-from ifrvis.reporting.frame import RowState, TableState, tidy_frame
-from ifrvis.reporting.grid import make_grid
-from ifrvis.reporting.summary import Cell, summarise
+from ifrvis.reporting.report import Report, RowRecords
 
 
-def table_json(state: TableState) -> str:
+def table_json(report: Report) -> str:
     """`table_data` as text."""
-    return json.dumps(table_data(state), indent=1, allow_nan=False) + "\n"
+    return json.dumps(table_data(report), indent=1, allow_nan=False) + "\n"
 
 
-def table_data(state: TableState) -> dict[str, Any]:
+def table_data(report: Report) -> dict[str, Any]:
     """A table with all that stands behind it; values as stored, those of the paper as printed."""
-    table, cells = state.table, summarise(state, tidy_frame([state]))
+    table = report.table
     return {
-        **{"table": table.name, "title": table.title, "place": table.place, "profile": state.profile},
-        **{"off_spec": state.off_spec, "protocol": table.protocol, "declared_seeds": table.seeds, "seeds": state.seeds},
-        **{"metrics": table.metrics, "rows": [_row(state, each, cells) for each in state.rows]},
-        "claims": [each.to_json() for each in make_grid(state).claims],
-        **({"figure": figure_json(state)} if table.axis else {}),
+        **{"table": table.name, "title": table.title, "place": table.place, "profile": report.profile.name},
+        **{"off_spec": report.off_spec, "protocol": table.protocol, "declared_seeds": table.seeds},
+        **{"seeds": report.seeds, "metrics": table.metrics, "rows": [_row(report, each) for each in report.rows]},
+        "claims": [each.to_json() for each in report.claims],
     }
 
 
-def _row(state: TableState, each: RowState, cells: dict[tuple[str, str], Cell]) -> dict[str, Any]:
-    row, records = each.row, {record.seed: record for other, record in state.counted() if other is each}
+def _row(report: Report, each: RowRecords) -> dict[str, Any]:
+    shown = ("id", "group", "label", "data", "method", "backbone", "dataset", "note")
     return {
-        **{key: getattr(row, key) for key in ("id", "group", "label", "data", "method", "backbone", "dataset", "note")},
-        **{
-            "state": each.state,
-            "records": {seed: found.file_name for seed, found in records.items()},
-        },
-        "cells": {metric: _cell(state, each, metric, cells[row.id, metric], records) for metric in state.table.metrics},
+        **{key: getattr(each.row, key) for key in shown},
+        "records": {record.seed: record.file_name for record in each.counted},
+        "cells": {metric: _cell(report, each, metric) for metric in report.table.metrics},
     }
 
 
-def _cell(state: TableState, each: RowState, metric: str, cell: Cell, records: dict[int, Record]) -> dict[str, Any]:
-    compared = compare(state, each.row, metric, cell)
+def _cell(report: Report, each: RowRecords, metric: str) -> dict[str, Any]:
+    compared = report.compared(each.row, metric)
     return {
-        **asdict(cell),
-        "seeds": {seed: record.metrics.get(metric) for seed, record in records.items()},
-        **({"paper": each.row.published.get(metric, (None, None))} if state.shows_paper else {}),
+        **asdict(report.cells[each.row.id, metric]),
+        "seeds": {record.seed: record.metrics[metric] for record in each.counted if metric in record.metrics},
+        **({"paper": each.row.published.get(metric, (None, None))} if report.shows_paper else {}),
         **({"against_paper": asdict(compared)} if compared else {}),
     }

@@ -1,98 +1,94 @@
-"""Whether reports are what their manifest and records say: each is made again and compared."""
+"""Whether reports are what their manifest and records say: each is made again, from its records alone, and compared."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_json, sha256_bytes, sha256_file
-from ifrvis.harness.spec.tables import Table, load_table
+from ifrvis.files import sha256_bytes, sha256_file
+from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.finding import Finding
 from ifrvis.harness.store.paths import Store
-from ifrvis.harness.store.records import read_record
-from ifrvis.harness.upkeep.verify import Finding
-from ifrvis.reporting.frame import RowState, TableState
-from ifrvis.reporting.report import figure_digest, manifest_text, outputs_of, shows_of
+from ifrvis.harness.store.records import Record, read_record
+from ifrvis.reporting.match import make_reports
+from ifrvis.reporting.output import MANIFEST, Entry, Manifest, outputs_of
+from ifrvis.reporting.report import Report
+from ifrvis.schema import read_model
 
 
 def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
     """Check the reports of one profile's folder, whose `manifest.json` names them."""
-    path = folder / "manifest.json"
+    path, profile = folder / MANIFEST, folder.name
     if not path.is_file():
         return
     try:
-        manifest = read_json(path)
-        sound = path.read_text(encoding="utf-8") == manifest_text(manifest)
-        entries, pages = sorted(manifest["reports"].items()), sorted(manifest.get("pages", {}).items())
-    except (AttributeError, LookupError, TypeError, ValueError):
-        sound, entries, pages = False, [], []
+        manifest = read_model(Manifest, path, "the manifest of the reports")
+        sound = path.read_text(encoding="utf-8") == manifest.text()
+    except UserError:
+        sound = False
     if not sound:
         yield Finding("CHANGED", path, "it is not as `ifrvis report` wrote it")
         return
     yield Finding("verified", path)
-    for _, entry in entries:
-        yield from _verify_report(entry, folder, store)
-    for name, page in pages:
-        (found,) = _verify_files({name: page["sha256"]}, folder)
-        if found.outcome == "verified" and page["shows"] != shows_of(manifest, list(page["shows"])):
+    for _, entry in sorted(manifest.reports.items()):
+        yield from _verify_report(entry, folder, store.records(profile))
+    for name, page in sorted(manifest.pages.items()):
+        found = _verify_file(folder / name, page.sha256)
+        if found.outcome == "verified" and page.shows != manifest.shown(list(page.shows)):
             found = Finding("CHANGED", found.path, "what it shows was made again; `ifrvis report all` writes it")
         yield found
+        yield from (_verify_file(store.scenes(profile) / scene, digest) for scene, digest in page.scenes.items())
 
 
-def _verify_files(digests: dict[str, str], folder: Path) -> list[Finding]:
-    """Compare files with their digests."""
-    found = []
-    for name, digest in digests.items():
-        path = folder / name
-        if not path.is_file():
-            found.append(Finding("not kept", path))
-        elif sha256_file(path) != digest:
-            found.append(Finding("CHANGED", path, "it is not as `ifrvis report` wrote it"))
-        else:
-            found.append(Finding("verified", path))
-    return found
+def _verify_file(path: Path, digest: str) -> Finding:
+    if not path.is_file():
+        return Finding("not kept", path)
+    same = sha256_file(path) == digest
+    return Finding("verified", path) if same else Finding("CHANGED", path, "it is not as it was written")
 
 
-def _verify_report(entry: dict[str, Any], folder: Path, store: Store) -> Iterator[Finding]:
+def _verify_report(entry: Entry, folder: Path, home: Path) -> Iterator[Finding]:
     """Check the files of one report against the manifest, then against what its records give now."""
-    figure = entry.get("figure", {"files": {}})
-    found = _verify_files({**entry["outputs"], **figure["files"]}, folder)
+    outcome: Literal["CHANGED", "not kept"] = "CHANGED"
+    why, same = "its records and table give another; `ifrvis report` writes it", set[str]()
     try:
-        state = _state(entry, load_table(entry["table"]), store)
+        again = {name: sha256_bytes(text.encode()) for name, text in outputs_of(_made_again(entry, home)).items()}
+        same = {name for name, digest in entry.outputs.items() if again.get(name) == digest}
+        same |= entry.figures.keys() if same == entry.outputs.keys() else set()
     except _RecordError as error:
-        found = [Finding("CHANGED", each.path, str(error)) if each.outcome == "verified" else each for each in found]
-        yield from found
-        return
-    except UserError as error:  # a table that is not packed, or a row that it has no more
-        yield from (Finding("not kept", each.path, f"not made again: {error}") for each in found)
-        return
-    outputs = {name: sha256_bytes(text.encode()) for name, text in outputs_of(state).items()}
-    drawn = figure_digest(state) if figure["files"] else ""
-    for each in found:
-        name = each.path.name
-        same = figure["data"] == drawn if name in figure["files"] else outputs.get(name) == entry["outputs"][name]
-        why = "its records and table give another; `ifrvis report` writes it"
-        yield each if same or each.outcome != "verified" else Finding("CHANGED", each.path, why)
+        why = str(error)
+    except UserError as error:  # it was made of a table or a data set that are not packed, or lack a row
+        why, outcome = f"not made again: {error}", "not kept"
+    for name, digest in {**entry.outputs, **entry.figures}.items():
+        found = _verify_file(folder / name, digest)
+        yield found if found.outcome != "verified" or name in same else Finding(outcome, found.path, why)
 
 
 class _RecordError(Exception):
     """A record behind a report is missing, broken or another."""
 
 
-def _state(entry: dict[str, Any], table: Table, store: Store) -> TableState:
-    """The state that a report was made from.
+def _made_again(entry: Entry, home: Path) -> Report:
+    """The report of the records that the manifest lists.
 
     Raises:
-        _RecordError: If a record is missing, broken or another.
+        _RecordError: If one of them is missing, broken or another.
+        UserError: If the table or the data set are not packed here, or lack a row.
     """
-    home, rows = store.records(entry["profile"]), []
-    for row in table.selected(list(entry["rows"])):
-        said = entry["rows"][row.id]
-        try:
-            records = {int(seed): read_record(home / name) for seed, name in said["records"].items()}
-        except UserError as error:
-            raise _RecordError(f"a record behind it is gone or was changed: {error}") from error
-        for name, record in zip(said["records"].values(), records.values()):
-            if entry["records"].get(name, record.digest) != record.digest:
-                raise _RecordError(f"{home / name} is not the record that it was made from")
-        rows.append(RowState(row, said["state"], records))
-    return TableState(table, entry["profile"], tuple(entry["seeds"]), tuple(rows), entry["off_spec"])
+    asked = entry.asked
+    init = Path(asked.init) if asked.init else None
+    options = asked.rows, asked.num_seeds, asked.overrides, asked.dataset, init
+    request = TableRequest((load_table(asked.table),), asked.profile, *options)
+    (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()])
+    return report
+
+
+def _record(path: Path, digest: str) -> Record:
+    try:
+        record = read_record(path)
+    except UserError as error:
+        raise _RecordError(f"a record behind it is gone or was changed: {error}") from error
+    if record.digest != digest:
+        raise _RecordError(f"{path} is not the record that it was made from")
+    return record

@@ -5,16 +5,16 @@ difference lies on the claimed, or the other, side and its p, corrected after Ho
 5 %. It takes the declared number of seeds; smoke runs and runs off the specification decide nothing.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import pandas as pd
 
-from ifrvis.harness.spec.tables import Claim, Statement
-from ifrvis.reporting.frame import TableState
+from ifrvis.harness.spec.tables import Claim, Published, Row, Statement
+from ifrvis.reporting.cells import Cell
 from ifrvis.reporting.statistics import LEVEL, Difference, holm, mean_difference, std_difference
 from ifrvis.reporting.style import UNDEFINED, difference_text, p_text, scale
-from ifrvis.reporting.summary import Cell, summarise
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 HEADS = ("First row", "Second row", "Of", "Difference", "95 % interval", "p (Holm)", "Paper's difference", "Verdict")
@@ -57,19 +57,32 @@ class JudgedClaim:
         return {**shown, "pairs": [asdict(each) | {"statement": each.statement.model_dump()} for each in self.pairs]}
 
 
-def judge(state: TableState, frame: pd.DataFrame) -> list[JudgedClaim]:
-    """Judge every claim of a table of which a pair of rows was asked for."""
-    asked, cells = {each.row.id for each in state.rows}, summarise(state, frame)
+def judge(
+    claims: Iterable[Claim], rows: Sequence[Row], cells: Cells, frame: pd.DataFrame, *, undecided: str, paper: bool
+) -> list[JudgedClaim]:
+    """Judge every claim of which a pair of rows was asked for.
+
+    Args:
+        claims: A table's claims.
+        rows: The rows asked for.
+        cells: Of each row and metric.
+        frame: The tidy frame that the cells are made of.
+        undecided: Why nothing may be decided; empty where it may.
+        paper: Whether the paper's differences are shown.
+    """
+    published = {row.id: row.published if paper else {} for row in rows}
     keys: dict[Claim, list[Key]] = {
-        claim: [(*pair, says) for says in claim.says for pair in claim.pairs if asked.issuperset(pair)]
-        for claim in state.table.claims
+        claim: [(*pair, says) for says in claim.says for pair in claim.pairs if published.keys() >= set(pair)]
+        for claim in claims
     }
     found = {key: _difference(key, cells, frame) for each in keys.values() for key in each}
     ps = {key: each.p for key, each in found.items() if each is not None and each.p is not None}
     corrected = dict(zip(ps, holm(ps.values())))
     judged = []
     for claim, wanted in keys.items():
-        pairs = tuple(_judged(state, key, cells, found[key], corrected.get(key)) for key in wanted)
+        pairs = tuple(
+            _judged(key, cells, found[key], corrected.get(key), undecided, _paper(key, published)) for key in wanted
+        )
         if pairs:
             complete = len(pairs) == len(claim.says) * len(claim.pairs)
             judged.append(JudgedClaim(claim, _overall([each.verdict for each in pairs], complete), pairs))
@@ -89,26 +102,28 @@ def _difference(key: Key, cells: Cells, frame: pd.DataFrame) -> Difference | Non
     return mean_difference(first, second) if says.of == "mean" else std_difference(first, second)
 
 
-def _judged(state: TableState, key: Key, cells: Cells, difference: Difference | None, p: float | None) -> JudgedPair:
+def _judged(
+    key: Key, cells: Cells, difference: Difference | None, p: float | None, undecided: str, paper: float | None
+) -> JudgedPair:
     first, second, says = key
     verdict: Verdict = "undecided"
     why = ""
     of_pair = [cells[row, says.metric] for row in (first, second)]
     if difference is None:
         verdict = "undecided" if all(cell.n for cell in of_pair) else "not run"
-        why = next((cell.missing for cell in of_pair if cell.missing), "one seed")
-    elif state.is_smoke or state.off_spec:
-        why = "smoke" if state.is_smoke else "off-spec"
-    elif len(state.seeds) < len(state.table.seeds):
-        why = f"{len(state.seeds)} of {len(state.table.seeds)} seeds"
-    elif p is None:
-        why = "no spread over seeds"
+        why = next((cell.missing for cell in of_pair if cell.missing), "one seed").replace("not run", "")
+    elif undecided or p is None:
+        why = undecided or "no spread over seeds"
     elif p < 1 - LEVEL:
         verdict = "supported" if (difference.value > 0) == (says.side == "higher") else "contradicted"
-    published = {each.row.id: each.row.published.get(says.metric, (None, None)) for each in state.rows}
-    one, other = (None if state.is_smoke else published[row][says.of == "std"] for row in (first, second))
-    paper = None if one is None or other is None else round(one - other, 6)
     return JudgedPair(first, second, says, verdict, why, difference, p, paper)
+
+
+def _paper(key: Key, published: Mapping[str, Mapping[str, Published]]) -> float | None:
+    """The paper's difference, in its printed unit."""
+    *pair, says = key
+    one, other = (published[row].get(says.metric, (None, None))[says.of == "std"] for row in pair)
+    return None if one is None or other is None else round(one - other, 6)
 
 
 def _overall(verdicts: list[Verdict], complete: bool) -> Verdict:

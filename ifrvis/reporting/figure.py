@@ -5,12 +5,11 @@
 
 import io
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.reporting.frame import TableState, tidy_frame
+from ifrvis.reporting.report import Report
 from ifrvis.reporting.style import COLUMN_IN, FONT_PT, MEAN_COLOUR, SEED_COLOUR, headline, scale
-from ifrvis.reporting.summary import summarise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,48 +42,42 @@ class Panel:
     std: tuple[float | None, ...]
 
 
-def figure_data(state: TableState) -> list[Panel]:
-    """What the figure shows, a panel for each metric; a pure function of the state."""
-    axis, frame = state.table.axis, tidy_frame([state])
+def figure_data(report: Report) -> list[Panel]:
+    """What the figure shows, a panel for each metric; a pure function of the report."""
+    axis, panels = report.table.axis, []
     assert axis is not None
-    rows = sorted((each.row for each in state.rows), key=lambda row: float(row.set[axis.key]))
-    cells, panels = summarise(state, frame), []
-    for metric in state.table.metrics:
-        unit, of_metric = scale(metric), frame[frame["metric"] == metric].dropna(subset="value")
+    rows = sorted((each.row for each in report.rows), key=lambda row: float(row.set[axis.key]))
+    for metric in report.table.metrics:
+        unit, of_metric = scale(metric), report.frame[report.frame["metric"] == metric].dropna(subset="value")
         seeds = tuple(tuple(of_metric[of_metric["row"] == row.id]["value"] * unit) for row in rows)
-        of_rows = [cells[row.id, metric] for row in rows]
-        means = tuple(None if cell.mean is None else cell.mean * unit for cell in of_rows)
-        stds = tuple(None if cell.std is None else cell.std * unit for cell in of_rows)
+        cells = [report.cells[row.id, metric] for row in rows]
+        means = tuple(None if cell.mean is None else cell.mean * unit for cell in cells)
+        stds = tuple(None if cell.std is None else cell.std * unit for cell in cells)
         panels.append(Panel(metric, tuple(float(row.set[axis.key]) for row in rows), seeds, means, stds))
     return panels
 
 
-def figure_json(state: TableState) -> list[dict[str, Any]]:
-    """The same as JSON has it."""
-    return [asdict(panel) for panel in figure_data(state)]
-
-
-def figure_files(state: TableState) -> dict[str, bytes]:
+def figure_files(report: Report) -> dict[str, bytes]:
     """The figure by file name, as PDF, PNG and SVG."""
     import matplotlib as mpl
 
     files = {}
     fonts: dict[str, Any] = {"font.size": FONT_PT, "pdf.fonttype": 42}
     fonts |= {"axes.linewidth": 0.6, "lines.linewidth": 0.8, "lines.markersize": 2.5, "errorbar.capsize": 2}
-    with mpl.rc_context({**fonts, "svg.hashsalt": state.stem, "savefig.dpi": 300}):
-        figure = make_figure(state)
+    with mpl.rc_context({**fonts, "svg.hashsalt": report.stem, "savefig.dpi": 300}):
+        figure = make_figure(report)
         for name, undated in UNDATED.items():
             stream = io.BytesIO()
             figure.savefig(stream, format=name, metadata=undated)
-            files[f"{state.stem}.{name}"] = stream.getvalue()
+            files[f"{report.stem}.{name}"] = stream.getvalue()
     return files
 
 
-def make_figure(state: TableState) -> "Figure":
+def make_figure(report: Report) -> "Figure":
     """The figure, as wide as a column of a paper; the place behind the last panel holds the legend."""
     from matplotlib.figure import Figure
 
-    panels, axis = figure_data(state), state.table.axis
+    panels, axis = figure_data(report), report.table.axis
     assert axis is not None
     figure = Figure(figsize=COLUMN_IN, layout="constrained")
     places = figure.subplots(-(-(len(panels) + 1) // COLUMNS), COLUMNS, squeeze=False).ravel()
@@ -93,7 +86,7 @@ def make_figure(state: TableState) -> "Figure":
         draw(panel, axes, label)
     for axes in places[len(panels) :]:
         axes.set_axis_off()
-    title = f"{state.profile}{', off-spec' * bool(state.off_spec)}\n{state.table.protocol}, percent"
+    title = f"{report.profile.name}{', off-spec' * bool(report.off_spec)}\n{report.table.protocol}, percent"
     places[len(panels)].legend(*places[0].get_legend_handles_labels(), loc="center", frameon=False, title=title)
     return figure
 

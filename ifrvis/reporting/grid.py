@@ -1,14 +1,15 @@
 """A table's cells, heads and notes as text, once, for Markdown, LaTeX, HTML and the terminal alike."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.spec.tables import Row
-from ifrvis.reporting.claims import JudgedClaim, judge
-from ifrvis.reporting.comparison import Compared, compare
-from ifrvis.reporting.frame import RowState, TableState, tidy_frame
+from ifrvis.reporting.cells import Cell, Compared
+from ifrvis.reporting.report import Report, RowRecords
 from ifrvis.reporting.style import UNDEFINED, difference_text, headline, is_count, measured_text, published_text
-from ifrvis.reporting.summary import Cell, summarise
 
 DIFFERENCE = "difference"
 CLAIM_NOTE = (
@@ -41,77 +42,74 @@ class Grid:
     sources: tuple[str, ...]  # whose values, under which protocol
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
-    claims: tuple[JudgedClaim, ...]
 
 
 @functools.lru_cache(maxsize=16)
-def make_grid(state: TableState) -> Grid:
-    """Everything that a report of one table shows; a pure function of its state."""
-    frame = tidy_frame([state])
-    cells = summarise(state, frame)
+def make_grid(report: Report) -> Grid:
+    """Everything that a report of one table shows but its claims; a pure function of the report."""
+    table, flags = report.table, _flags(report)
     return Grid(
-        flags=_flags(state),
-        title=f"{_flags(state)}{state.table.place}: {state.table.title}",
-        caption=f"{_flags(state)}{state.table.title.rstrip('.')} ({state.table.place} of the paper).",
-        head=" · ".join(_head(state)),
-        row_heads=tuple(state.table.heads.values()),
-        metrics=tuple(headline(metric) for metric in state.table.metrics),
-        sources=_sources(state),
-        lines=tuple(_line(state, index, cells) for index in range(len(state.rows))),
-        notes=tuple(_notes(state, cells)),
-        claims=tuple(judge(state, frame)),
+        flags=flags,
+        title=f"{flags}{table.place}: {table.title}",
+        caption=f"{flags}{table.title.rstrip('.')} ({table.place} of the paper).",
+        head=" · ".join(_head(report)),
+        row_heads=tuple(table.heads.values()),
+        metrics=tuple(headline(metric) for metric in table.metrics),
+        sources=_sources(report),
+        lines=tuple(_line(report, index) for index in range(len(report.rows))),
+        notes=tuple(_notes(report)),
     )
 
 
-def _sources(state: TableState) -> tuple[str, ...]:
-    if not state.shows_paper:
-        return (state.table.protocol,)
-    return (_paper_source(state), state.table.protocol, *([DIFFERENCE] if state.compares else []))
+def _sources(report: Report) -> tuple[str, ...]:
+    if not report.shows_paper:
+        return (report.table.protocol,)
+    return (_paper_source(report), report.table.protocol, *([DIFFERENCE] if report.compares else []))
 
 
-def _flags(state: TableState) -> str:
-    flags = ["smoke"] if state.is_smoke else []
-    flags += [f"off-spec ({state.off_spec})"] if state.off_spec else []
+def _flags(report: Report) -> str:
+    flags = [] if report.means_something else [report.profile.name]
+    flags += [f"off-spec ({report.off_spec})"] if report.off_spec else []
     return ", ".join(flags) + (" · " if flags else "")
 
 
-def _head(state: TableState) -> list[str]:
-    declared, seeds = len(state.table.seeds), len(state.seeds)
+def _head(report: Report) -> list[str]:
+    declared, seeds = len(report.table.seeds), len(report.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
-    measured_on = sorted({record.dataset for _, record in state.counted()})
+    measured_on = sorted({record.dataset for record in report.records})
     return [
-        f"profile {state.profile}" + (", off-spec" if state.off_spec else ""),
+        f"profile {report.profile.name}" + (", off-spec" if report.off_spec else ""),
         *([f"measured on {', '.join(measured_on)}"] if measured_on else []),
-        f"protocol {state.table.protocol}",
-        f"{share} ({', '.join(map(str, state.seeds))})",
+        f"protocol {report.table.protocol}",
+        f"{share} ({', '.join(map(str, report.seeds))})",
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
-        "percent" + ", IDs a count" * any(is_count(metric) for metric in state.table.metrics),
+        "percent" + ", IDs a count" * any(is_count(metric) for metric in report.table.metrics),
     ]
 
 
-def _paper_source(state: TableState) -> str:
-    protocol = "held-out" if state.table.paper.protocol == "heldout" else "server"
-    return f"paper ({protocol})" if state.profile == "paper" else f"paper ({_paper_data(state)}, {protocol})"
+def _paper_source(report: Report) -> str:
+    protocol = "held-out" if report.table.paper.protocol == "heldout" else "server"
+    return f"paper ({protocol})" if report.profile.compares else f"paper ({_paper_data(report)}, {protocol})"
 
 
-def _paper_data(state: TableState) -> str:
-    years = sorted({each.row.dataset.removeprefix("ytvis") for each in state.rows})
-    return "YouTube-VIS " + "/".join(f"20{year}" for year in years)
+def _paper_data(report: Report) -> str:
+    names = dict.fromkeys(each.row.dataset for each in report.rows)
+    return ", ".join(load_dataset(name, Path()).config.title for name in names)
 
 
-def _line(state: TableState, index: int, cells: dict[tuple[str, str], Cell]) -> Line:
-    row, before = state.rows[index].row, state.rows[index - 1].row
+def _line(report: Report, index: int) -> Line:
+    row, before = report.rows[index].row, report.rows[index - 1].row
     texts: list[str] = []
-    for metric in state.table.metrics:
-        if state.shows_paper:
+    for metric in report.table.metrics:
+        if report.shows_paper:
             texts.append(published_text(metric, *row.published.get(metric, (None, None))))
-        texts.append(_cell_text(metric, cells[row.id, metric]))
-        if state.shows_paper and state.compares:
-            texts.append(_compared_text(metric, compare(state, row, metric, cells[row.id, metric])))
-    n = max(cells[row.id, metric].n for metric in state.table.metrics)
-    first = next(iter(state.table.heads))
+        texts.append(_cell_text(metric, report.cells[row.id, metric]))
+        if report.shows_paper and report.compares:
+            texts.append(_compared_text(metric, report.compared(row, metric)))
+    n = max(report.cells[row.id, metric].n for metric in report.table.metrics)
+    first = next(iter(report.table.heads))
     opens = index == 0 or (getattr(row, first), row.dataset) != (getattr(before, first), before.dataset)
-    return Line(row, n, tuple(getattr(row, name) for name in state.table.heads), tuple(texts), opens)
+    return Line(row, n, tuple(getattr(row, name) for name in report.table.heads), tuple(texts), opens)
 
 
 def _compared_text(metric: str, compared: Compared | None) -> str:
@@ -125,32 +123,32 @@ def _cell_text(metric: str, cell: Cell) -> str:
     return cell.missing if cell.mean is None else measured_text(metric, cell.mean, cell.std)
 
 
-def _notes(state: TableState, cells: dict[tuple[str, str], Cell]) -> list[str]:
-    gaps = [note for each in state.rows for note in _gaps(state, each, cells)]
-    if state.is_smoke:
-        return ["A smoke run shows that everything works; its numbers mean nothing.", *gaps]
-    rows = [f"{each.row.id}: {each.row.note}" for each in state.rows if each.row.note]
-    return [*_comparison(state), *state.table.notes, *rows, *gaps]
+def _notes(report: Report) -> list[str]:
+    gaps = [note for each in report.rows for note in _gaps(report, each)]
+    if not report.means_something:
+        return [f"Profile {report.profile.name}: {report.profile.title}.", *gaps]
+    rows = [f"{each.row.id}: {each.row.note}" for each in report.rows if each.row.note]
+    return [*_comparison(report), *report.table.notes, *rows, *gaps]
 
 
-def _comparison(state: TableState) -> list[str]:
+def _comparison(report: Report) -> list[str]:
     """What the paper's values beside the measured ones can be taken for."""
-    if not state.shows_paper:
+    if not report.shows_paper:
         return []
-    if state.profile != "paper":
-        return [f"The paper's values are for {_paper_data(state)} and models of full size: not a comparison."]
-    if not state.compares:
+    if not report.profile.compares:
+        return [f"The paper's values are for {_paper_data(report)} and models of full size: not a comparison."]
+    if not report.compares:
         return [
             "The paper's values come from the official server on the validation split, the measured ones from held-out"
             " training videos: only differences between rows can be set beside the paper's."
         ]
-    notes = ["The paper's 400 held-out videos are another random draw."] if state.table.protocol == "heldout" else []
-    if len(state.seeds) < len(state.table.seeds):
+    notes = ["The paper's 400 held-out videos are another random draw."] if report.table.protocol == "heldout" else []
+    if len(report.seeds) < len(report.table.seeds):
         return [
             *notes,
             "Difference: measured minus paper. With fewer seeds than declared none is called consistent, or not.",
         ]
-    tolerance = ", ".join(f"{metric} {value:g}" for metric, value in state.table.paper.tolerance.items())
+    tolerance = ", ".join(f"{metric} {value:g}" for metric, value in report.table.paper.tolerance.items())
     return [
         *notes,
         "Difference: measured minus paper. *: outside the interval in which 95 % of such means are expected after the"
@@ -158,11 +156,20 @@ def _comparison(state: TableState) -> list[str]:
     ]
 
 
-def _gaps(state: TableState, each: RowState, cells: dict[tuple[str, str], Cell]) -> list[str]:
-    found = {record.seed for other, record in state.counted() if other is each}
-    lost = [str(seed) for seed in state.seeds if seed not in found]
-    undefined = [metric for metric in state.table.metrics if cells[each.row.id, metric].missing == UNDEFINED]
-    codes = {record.provenance.code for other, record in state.counted() if other is each}
-    notes = [f"{each.row.id}: no record of seed {', '.join(lost)} ({each.state})."] if found and lost else []
-    notes += [f"{each.row.id}: mixed, its records come from {len(codes)} states of the code."] if len(codes) > 1 else []
-    return notes + ([f"{each.row.id}: {', '.join(undefined)} undefined in at least one seed."] if undefined else [])
+def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
+    """What a row's numbers lack, or would not tell."""
+    row = each.row.id
+    if each.row.quoted:
+        yield f"{row}: quoted from {each.row.source} (protocol {each.row.protocol})."
+    lost = [str(seed) for seed in report.seeds if seed not in each.found]
+    if each.found and lost:
+        yield f"{row}: no record of seed {', '.join(lost)}."
+    for seed, records in each.found.items():
+        if len(records) > 1:
+            yield f"{row}: seed {seed} has {' and '.join(record.file_name for record in records)}; one may stay."
+    codes = {str(record.provenance.code) for record in each.counted}
+    if len(codes) > 1:
+        yield f"{row}: mixed, its records come from {len(codes)} states of the code."
+    undefined = [metric for metric in report.table.metrics if report.cells[row, metric].missing == UNDEFINED]
+    if undefined:
+        yield f"{row}: {', '.join(undefined)} undefined in at least one seed."

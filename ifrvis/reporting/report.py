@@ -1,124 +1,156 @@
-"""The files of a report, and the manifest of the records behind them."""
+"""What a report shows of one table: tidy frame, cells and claims, each made once from the records that belong to it."""
 
-import json
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, read_json, sha256_bytes, write_atomically
-from ifrvis.harness.plan.plan import Plan
-from ifrvis.reporting.as_json import table_json
-from ifrvis.reporting.figure import figure_files, figure_json
-from ifrvis.reporting.formats import claims_latex, figure_latex, latex, markdown, seeds_csv, summary_csv
-from ifrvis.reporting.frame import RowState, TableState
-from ifrvis.reporting.grid import make_grid
+import pandas as pd
 
-MANIFEST_SCHEMA = 1
+from ifrvis.harness.spec.profiles import Profile
+from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.store.records import Record
+from ifrvis.reporting.cells import Cell, Compared, compare, make_cell
+from ifrvis.reporting.claims import JudgedClaim, judge
+
+COLUMNS = (
+    *("table", "row", "group", "label", "method", "backbone", "dataset", "profile", "protocol", "seed", "metric"),
+    *("value", "published_mean", "published_std", "train_sig", "eval_sig"),
+)
 
 
-def write_report(state: TableState, folder: Path) -> list[Path]:
-    """Write a table in every form, its figure if it has one, and its entry in `manifest.json`.
+@dataclass(frozen=True)
+class RowRecords:
+    """A row and the records that belong to it.
 
-    The files are a pure function of the state; what the manifest says of other reports stays.
-
-    Returns:
-        The paths written, the manifest's last.
-
-    Raises:
-        UserError: If the folder cannot be written or the manifest there is not one.
+    Args:
+        row: The row as declared.
+        found: Of each seed asked for that has any, the records of the table's protocol; one of several counts for none.
+        elsewhere: The records of another protocol.
     """
-    outputs, figures = outputs_of(state), figure_files(state) if state.table.axis else {}
-    manifest = folder / "manifest.json"
-    content = _read_manifest(manifest)
-    content["reports"][state.stem] = _entry(state, outputs, figures)
-    for name, text in outputs.items():
-        write_atomically(folder / name, text)
-    for name, data in figures.items():
-        write_atomically(folder / name, data)
-    write_atomically(manifest, manifest_text(content))
-    return [*(folder / name for name in [*outputs, *figures]), manifest]
+
+    row: Row
+    found: Mapping[int, Sequence[Record]]
+    elsewhere: Sequence[Record] = ()
+
+    @property
+    def counted(self) -> list[Record]:
+        """The records that numbers are made of, in the order of the seeds."""
+        return [records[0] for records in self.found.values() if len(records) == 1]
+
+    @property
+    def behind(self) -> list[Record]:
+        """All records that the report is a function of."""
+        return [*(record for records in self.found.values() for record in records), *self.elsewhere]
+
+    @property
+    def missing(self) -> str:
+        """Why the row has no number, whatever the metric; empty where a record counts and none stands against it."""
+        if self.row.quoted:
+            return "quoted"
+        most = max(map(len, self.found.values()), default=0)
+        return "" if most == 1 else f"{most} records" if most else "other protocol" if self.elsewhere else "not run"
 
 
-def outputs_of(state: TableState) -> dict[str, str]:
-    """The files of a report that are text, by their names: a pure function of the state."""
-    from ifrvis.reporting.web.page import table_html
+@dataclass(frozen=True, eq=False)  # each is itself, so that what is made of it can be remembered
+class Report:
+    """One table with the records that belong to its rows: all that a report is a function of.
 
-    return {
-        f"{state.stem}.md": markdown(state),
-        f"{state.stem}.tex": latex(state),
-        f"{state.stem}.html": table_html(state),
-        f"{state.stem}.csv": seeds_csv(state),
-        f"{state.stem}-summary.csv": summary_csv(state),
-        f"{state.stem}.json": table_json(state),
-        **({f"{state.stem}-claims.tex": claims_latex(state)} if make_grid(state).claims else {}),
-        **({f"{state.stem}-figure.tex": figure_latex(state)} if state.table.axis else {}),
-    }
+    Args:
+        request: What was asked for.
+        table: One of its tables.
+        rows: The rows asked for.
+    """
 
+    request: TableRequest
+    table: Table
+    rows: tuple[RowRecords, ...]
+    seeds: tuple[int, ...] = field(init=False)
 
-def figure_digest(state: TableState) -> str:
-    """SHA-256 of what a figure shows: its files depend on the version of matplotlib, too."""
-    return sha256_bytes(canonical_json(figure_json(state)))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", self.request.seeds(self.table))
 
+    @property
+    def profile(self) -> Profile:
+        """The scale at which it was run."""
+        return self.request.profile
 
-def write_page(states: list[TableState], plan: Plan, folder: Path) -> list[Path]:
-    """Write `index.html` of tables whose reports are written already, and say in the manifest what it shows."""
-    from ifrvis.reporting.web.page import make_page
-    from ifrvis.reporting.web.viewer import scenes
+    @property
+    def off_spec(self) -> str:
+        """The options that make these other runs than the table's; empty where none do."""
+        return self.request.changes
 
-    figures = {path.name: path.read_bytes() for state in states for path in folder.glob(f"{state.stem}.png")}
-    name = "index-off-spec.html" if states[0].off_spec else "index.html"
-    page = make_page(states, figures, scenes(plan))
-    content = _read_manifest(folder / "manifest.json")
-    shows = shows_of(content, [state.stem for state in states])
-    content.setdefault("pages", {})[name] = {"sha256": sha256_bytes(page.encode()), "shows": shows}
-    write_atomically(folder / name, page)
-    write_atomically(folder / "manifest.json", manifest_text(content))
-    return [folder / name]
+    @property
+    def stem(self) -> str:
+        """The files' name without ending; an off-spec report never takes the place of the table's own."""
+        return self.table.name + ("-off-spec" if self.off_spec else "")
 
+    @property
+    def means_something(self) -> bool:
+        """Whether these numbers do."""
+        return self.profile.numbers != "nothing"
 
-def shows_of(content: dict[str, Any], stems: list[str]) -> dict[str, str]:
-    """A digest of each report's entry: a page that shows an older one is out of date."""
-    return {stem: sha256_bytes(canonical_json(content["reports"].get(stem))) for stem in stems}
+    @property
+    def shows_paper(self) -> bool:
+        """Whether the paper's values have columns: never beside numbers that mean nothing, nor where it prints none."""
+        means = (mean for each in self.rows for mean, _ in each.row.published.values())
+        return self.means_something and any(mean is not None for mean in means)
 
+    @property
+    def compares(self) -> bool:
+        """Whether measured values may be set against the paper's: same data, same protocol, same runs."""
+        return self.profile.compares and not self.off_spec and self.table.protocol == self.table.paper.protocol
 
-def manifest_text(content: dict[str, Any]) -> str:
-    """A manifest as it is written, with its own digest."""
-    rest = {key: value for key, value in content.items() if key != "digest"}
-    digest = sha256_bytes(canonical_json(rest))
-    return json.dumps({**rest, "digest": digest}, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    @property
+    def undecided(self) -> str:
+        """Why no claim is decided; empty where claims are."""
+        if not self.means_something or self.off_spec:
+            return "off-spec" if self.means_something else self.profile.name
+        declared = len(self.table.seeds)
+        return f"{len(self.seeds)} of {declared} seeds" if len(self.seeds) < declared else ""
 
+    @property
+    def records(self) -> list[Record]:
+        """The records that numbers are made of, in the order of rows and seeds."""
+        return [record for each in self.rows for record in each.counted]
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {"schema": MANIFEST_SCHEMA, "reports": {}}
-    content = read_json(path, "the manifest of the reports")
-    try:
-        canonical_json(content)  # what cannot be written again is not ours
-        sound = isinstance(content, dict) and isinstance(content.get("reports"), dict)
-    except (RecursionError, ValueError):
-        sound = False
-    if not sound or content.get("schema") != MANIFEST_SCHEMA:
-        raise UserError(f"Remove {path} and report again: it is not a manifest of reports that this version knows.")
-    return dict(content)
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per record and metric, in the order of rows, seeds and metrics.
 
+        `value` is a fraction (a count for IDs; NaN where undefined); `published_mean` and `published_std` are as
+        printed, in percent (IDs a count), NaN where the paper prints none.
+        """
+        lines = [line for each in self.rows for record in each.counted for line in self._lines(each.row, record)]
+        frame = pd.DataFrame(lines, columns=list(COLUMNS))
+        return frame.astype({"value": float, "published_mean": float, "published_std": float})
 
-def _entry(state: TableState, outputs: dict[str, str], figures: dict[str, bytes]) -> dict[str, Any]:
-    records = {record.file_name: record.digest for _, record in state.counted()}
-    files = {name: sha256_bytes(data) for name, data in figures.items()}
-    return {
-        "table": state.table.name,
-        "profile": state.profile,
-        "off_spec": state.off_spec,
-        "protocol": state.table.protocol,
-        "seeds": list(state.seeds),
-        "rows": {each.row.id: _row_entry(state, each) for each in state.rows},
-        "records": records,
-        "outputs": {name: sha256_bytes(text.encode()) for name, text in outputs.items()},
-        **({"figure": {"data": figure_digest(state), "files": files}} if figures else {}),
-    }
+    def _lines(self, row: Row, record: Record) -> Iterator[tuple[Any, ...]]:
+        profile = f"{self.profile.name} off-spec" if self.off_spec else self.profile.name
+        named = (self.table.name, row.id, row.group, row.label, row.method, row.backbone, record.dataset, profile)
+        for metric in self.table.metrics:
+            if metric in record.metrics:
+                published = row.published.get(metric, (None, None)) if self.shows_paper else (None, None)
+                measured = (record.protocol, record.seed, metric, record.metrics[metric])
+                yield (*named, *measured, *published, record.train_sig, record.eval_sig)
 
+    @cached_property
+    def cells(self) -> dict[tuple[str, str], Cell]:
+        """The cell of each row id and metric."""
+        values = {key: group.tolist() for key, group in self.frame.groupby(["row", "metric"], sort=False)["value"]}
+        return {
+            (each.row.id, metric): make_cell(values.get((each.row.id, metric), ()), len(self.seeds), each.missing)
+            for each in self.rows
+            for metric in self.table.metrics
+        }
 
-def _row_entry(state: TableState, each: RowState) -> dict[str, Any]:
-    """What the report knew of a row: its state, and the file of the record of each seed, of any protocol."""
-    files = {str(seed): record.file_name for seed, record in sorted(each.records.items())}
-    return {"state": each.state, "records": files}
+    @cached_property
+    def claims(self) -> list[JudgedClaim]:
+        """Every claim of the table of which a pair of rows was asked for."""
+        rows = [each.row for each in self.rows]
+        return judge(self.table.claims, rows, self.cells, self.frame, undecided=self.undecided, paper=self.shows_paper)
+
+    def compared(self, row: Row, metric: str) -> Compared | None:
+        """A cell against the paper's value; None where there is nothing to compare, or no leave to."""
+        return compare(self.table, row, metric, self.cells[row.id, metric]) if self.compares else None

@@ -64,36 +64,22 @@ def expected_interval(mean: float, std: float, *, runs: int, n: int, df: int, to
 
 
 def mean_difference(first: Values, second: Values) -> Difference:
-    """Difference of means: the paired t-test where both have the same seeds, else Welch's."""
-    value = fmean(first.values()) - fmean(second.values())
-    if first.keys() == second.keys():
-        one, other = _aligned(first, second)
-        if not _spread([a - b for a, b in zip(one, other)]):
-            return Difference(value, "paired t")
-        test, found = "paired t", stats.ttest_rel(one, other)
-    else:
-        one, other = list(first.values()), list(second.values())
-        if not (_spread(one) and _spread(other)):
-            return Difference(value, "Welch")
-        test, found = "Welch", stats.ttest_ind(one, other, equal_var=False)
-    return Difference(value, test, float(found.pvalue), Interval(*map(float, found.confidence_interval(LEVEL))))
+    """Difference of means over the same seeds: the paired t-test."""
+    one, other = _aligned(first, second)
+    value = fmean(one) - fmean(other)
+    if not _spread([a - b for a, b in zip(one, other)]):
+        return Difference(value, "paired t")
+    found = stats.ttest_rel(one, other)
+    return Difference(value, "paired t", float(found.pvalue), Interval(*map(float, found.confidence_interval(LEVEL))))
 
 
 def std_difference(first: Values, second: Values) -> Difference:
-    """Difference of standard deviations: Pitman and Morgan's test where both have the same seeds, else the F test."""
-    if min(len(first), len(second)) < 2:
-        return Difference(math.nan, "none")
-    one, other = stdev(first.values()), stdev(second.values())
-    if first.keys() == second.keys():
-        pairs = list(zip(*_aligned(first, second)))
-        sums, differences = [a + b for a, b in pairs], [a - b for a, b in pairs]
-        tested = len(pairs) > 2 and _spread(sums) and _spread(differences)
-        p = float(stats.pearsonr(sums, differences).pvalue) if tested else None
-        return Difference(one - other, "Pitman-Morgan", p)
-    if not min(_spread(list(first.values())), _spread(list(second.values()))):
-        return Difference(one - other, "F")
-    law, ratio = stats.f(len(first) - 1, len(second) - 1), (one / other) ** 2
-    return Difference(one - other, "F", float(min(1.0, 2 * min(law.cdf(ratio), law.sf(ratio)))))
+    """Difference of standard deviations over the same seeds: Pitman and Morgan's test."""
+    one, other = _aligned(first, second)
+    sums, differences = [a + b for a, b in zip(one, other)], [a - b for a, b in zip(one, other)]
+    tested = len(one) > 2 and _spread(sums) and _spread(differences)
+    p = float(stats.pearsonr(sums, differences).pvalue) if tested else None
+    return Difference(stdev(one) - stdev(other), "Pitman-Morgan", p)
 
 
 def holm(ps: Iterable[float]) -> list[float]:
@@ -111,6 +97,7 @@ def _t(df: int) -> float:
 
 
 def _aligned(first: Values, second: Values) -> tuple[list[float], list[float]]:
+    assert first.keys() == second.keys(), "cells are numbers of the seeds asked for"
     return [first[seed] for seed in sorted(first)], [second[seed] for seed in sorted(first)]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ifrvis.harness.store.records import digest_of
 from ifrvis.harness.upkeep.verify import Finding
-from ifrvis.reporting.report import manifest_text
+from ifrvis.reporting.output import Manifest
 
 ROW, LAMBDA = "mask2former-r50-ytvis19", "ours-r50-lambda0.3-ytvis19"
 
@@ -23,8 +23,6 @@ KINDS = {
     "Markdown": "reports/smoke/table1.md",
     "LaTeX": "reports/smoke/table1.tex",
     "CSV": "reports/smoke/table1.csv",
-    "summary": "reports/smoke/table1-summary.csv",
-    "HTML": "reports/smoke/table1.html",
     "JSON": "reports/smoke/table1.json",
 }
 
@@ -111,11 +109,12 @@ def test_a_figure_is_verified_by_its_data_and_a_page_by_what_it_shows(kept, caps
     assert {found[name] for name in ("figure4.pdf", "figure4.png", "figure4.svg", "index.html")} == {"verified"}
     manifest = one(kept, KINDS["manifest"])
     content = json.loads(manifest.read_text())
-    content["reports"]["figure4"]["figure"]["data"] = "0" * 64
-    manifest.write_text(manifest_text(content))
+    content["reports"]["figure4"]["outputs"]["figure4.json"] = "0" * 64
+    manifest.write_text(Manifest.model_validate_json(json.dumps(content)).text())
     assert kept.run("verify") == 1
     lines = [line.split("/")[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("CHANGED")]
-    assert {line.split(" ")[0] for line in lines} == {"figure4.pdf", "figure4.png", "figure4.svg", "index.html"}
+    made_of_it = {"figure4.json", "figure4.pdf", "figure4.png", "figure4.svg", "index.html"}
+    assert {line.split(" ")[0] for line in lines} == made_of_it
     assert kept.run(*report, "all", "--seeds", "2") == 0
     assert kept.run(*report, "table1", "--seeds", "1", "--rows", ROW) == 0
     assert kept.run("verify") == 1

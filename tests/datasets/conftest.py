@@ -1,13 +1,10 @@
 """Datasets that are small enough to be made by a test."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
-from ifrvis.datasets.synthetic.parameters import SyntheticParameters
-from ifrvis.files import read_yaml
-from ifrvis.packed import packed
+from ifrvis.datasets.catalog import load_config
 
 
 @pytest.fixture(scope="session")
@@ -15,8 +12,7 @@ def parameters_of():
     """The parameters of a packed synthetic set, some of them changed."""
 
     def load(name, **changes):
-        content = read_yaml(packed("experiments", "datasets", f"{name}.yaml"))
-        return replace(SyntheticParameters.from_mapping(content["synthetic"]), **changes)
+        return load_config(name)[0].synthetic.model_copy(update=changes)
 
     return load
 

@@ -15,7 +15,7 @@ from ifrvis.packed import packed
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
-        ("ytvis19", "categories: 40", "categories: 0", "Set 'categories'"),
+        ("ytvis19", "categories: 40", "categories: 0", "Correct 'categories'"),
         ("ytvis19", "name: ytvis19", "name: ytvis19\nroot_variable: AWS_SECRET", "Begin 'root_variable'"),
         ("smoke19", "categories: 4", "categories: 5", "to its num_classes, 4"),
     ],

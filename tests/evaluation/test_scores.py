@@ -6,7 +6,8 @@ from ifrvis.datasets.rle import encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 from ifrvis.evaluation.ap import average_precision
 from ifrvis.evaluation.predictions import Scored, VideoPredictions, results_of, write_predictions
-from ifrvis.evaluation.scores import Scores, scores_of_file
+from ifrvis.evaluation.scores import Scores
+from ifrvis.evaluation.scoring import scores_of_file
 
 
 def test_a_record_carries_ap_three_protocols_a_curve_and_identity_errors(tmp_path):

@@ -4,7 +4,6 @@ Also tests: ifrvis.evaluation.hota, ifrvis.evaluation.protocols.
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import motmetrics
@@ -131,7 +130,7 @@ def test_matched_takes_the_best_threshold_of_the_other_half(rng):
         assert found["threshold"][half] == best
         kept += [p for p in predictions if half_of[p.video_id] == half and p.score >= best]
     ours = {name: value for name, value in found.items() if name != "threshold"}
-    expected = tracking_scores(annotations, kept, [replace(ALL, most=None)])["all"]
+    expected = tracking_scores(annotations, kept, [ALL.model_copy(update={"most": None})])["all"]
     assert ours == {name: value for name, value in expected.items() if name != "threshold"}
     assert kept_tracks(annotations, predictions, matched) == sorted(kept, key=lambda pred: pred.video_id)
 
@@ -178,15 +177,15 @@ def test_entries_of_one_query_become_one_track_under_its_best_class(tmp_path):
 
 def test_only_the_best_tracks_of_a_video_count_in_the_order_of_the_file():
     tracks = [Prediction(0, 1, score, ()) for score in (0.1, 0.9, 0.5, 0.9)]
-    assert replace(ALL, most=3).select(tracks) == [tracks[1], tracks[2], tracks[3]]
+    assert ALL.model_copy(update={"most": 3}).select(tracks) == [tracks[1], tracks[2], tracks[3]]
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("tracks: boxes", "to one of queries, entries"),
-        ("tracks: queries\nmost: 0", "Set 'most'"),
-        ("tracks: queries\nleast_iou: 0.0", "Set 'least_iou'"),
+        ("tracks: boxes", "it should be 'queries' or 'entries', and is 'boxes'"),
+        ("tracks: queries\nmost: 0", "Correct 'most'"),
+        ("tracks: queries\nleast_iou: 0.0", "Correct 'least_iou'"),
         ("tracks: queries\nthreshold: matched", "Add 'thresholds'"),
         ("tracks: queries\nthresholds: [0.5, 0.5]", "Let 'thresholds'"),
         ("tracks: queries\nthreshold: best", "'threshold'"),

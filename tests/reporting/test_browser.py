@@ -18,6 +18,7 @@ from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.paths import Store
+from ifrvis.harness.upkeep.footage import write_scenes
 from ifrvis.packed import packed
 from ifrvis.reporting.web.page import make_page
 
@@ -55,6 +56,7 @@ def report(tmp_path_factory):
     for training in make_plan(request).trainings:
         finish(training, request, swapped if training.method == "mask2former" else perfect)
     roots = ["--data-root", str(folder), "--results", str(folder / "results"), "--reports", str(folder / "reports")]
+    assert len(write_scenes(make_plan(request))) == 1
     rows = ",".join([*ROWS, "ours-r50-lambda0.3-ytvis19"])
     assert main(["report", "all", "--profile", str(profile), "--rows", rows, "--seeds", "2", *roots]) == 0
     return folder / "reports" / "smoke" / "index.html"
@@ -238,28 +240,11 @@ def test_axe_finds_nothing(browser, report, size, scheme):
             assert found["passes"] > 10
 
 
-def test_hostile_text_in_every_field_changes_nothing(browser, make_state, tmp_path):
-    from dataclasses import replace
-
-    pages = []
+def test_hostile_text_in_every_field_changes_nothing(browser, make_report, hostile_copy, tmp_path):
+    report, pages = make_report("table1", {ROWS[0]: {0: 0.2, 1: 0.4}, ROWS[1]: {0: 0.3, 1: 0.5}}), []
     for text in ("plain", HOSTILE):
-        state = make_state("table1", {ROWS[0]: {0: 0.2, 1: 0.4}, ROWS[1]: {0: 0.3, 1: 0.5}})
-        rows = []
-        for each in state.rows:
-            row = each.row.model_copy(update={"label": text, "group": text, "data": text, "note": text})
-            records = {}
-            for seed, record in each.records.items():
-                hostile = {key: text for key, value in record if isinstance(value, str) and key != "protocol"}
-                code = record.provenance.code.model_copy(update={"commit": text})
-                hostile["provenance"] = record.provenance.model_copy(update={"code": code, "versions": {text: text}})
-                records[seed] = record.model_copy(update=hostile)
-            rows.append(replace(each, row=row, records=records))
         path = tmp_path / f"{len(pages)}.html"
-        claim = state.table.claims[0].model_copy(update={"text": text, "note": text})
-        state = replace(
-            state, table=state.table.model_copy(update={"title": text, "claims": (claim,)}), rows=tuple(rows)
-        )
-        path.write_text(make_page([state], {}, []), encoding="utf-8")
+        path.write_text(make_page([hostile_copy(report, text)], {}, []), encoding="utf-8")
         with opened(browser, path) as page:
             page.locator("td.measured button").first.click()
             assert text in page.inner_text("dialog")

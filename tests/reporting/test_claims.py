@@ -1,13 +1,12 @@
 """Claims: what decides one, what decides nothing, and what the packed tables claim."""
 
+from pathlib import Path
+
 import pytest
 
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.tables import Claim, Paper, Statement, load_table, load_tables
-from ifrvis.reporting.claims import judge, pair_texts
-from ifrvis.reporting.comparison import compare
-from ifrvis.reporting.frame import tidy_frame
-from ifrvis.reporting.summary import summarise
+from ifrvis.reporting.claims import pair_texts
 
 OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
 WOBBLE = (0.002, -0.001, 0.003, 0.0, 0.001)
@@ -25,13 +24,13 @@ def values(level, spread=1.0, n=5):
 
 
 @pytest.fixture
-def claim_of(make_state):
+def claim_of(make_report):
     """The one claim that Ours is as said, judged from values of Ours and Mask2Former."""
 
     def build(ours, baseline, says=(HIGHER,), *, seeds=range(5), pairs=((OURS, M2F),), **changes):
         claim = Claim(text="It is so.", place="Sec. 4", says=tuple(says), pairs=pairs)
-        state = make_state("table1", {M2F: baseline, OURS: ours}, seeds=seeds, claims=(claim,), **changes)
-        (judged,) = judge(state, tidy_frame([state]))
+        rows = {M2F: baseline, OURS: ours}
+        (judged,) = make_report("table1", rows, seeds=seeds, claims=(claim,), **changes).claims
         return judged
 
     return build
@@ -61,7 +60,7 @@ def test_a_difference_within_the_noise_decides_nothing(claim_of):
     [
         ({"seeds": range(4)}, "4 of 5 seeds"),
         ({"profile": "smoke"}, "smoke"),
-        ({"off_spec": "--set train.iterations=1"}, "off-spec"),
+        ({"request": {"overrides": {"train.iterations": 1}}}, "off-spec"),
     ],
 )
 def test_fewer_seeds_smoke_and_off_spec_decide_nothing(claim_of, options, why):
@@ -71,8 +70,8 @@ def test_fewer_seeds_smoke_and_off_spec_decide_nothing(claim_of, options, why):
 
 
 def test_missing_records_say_so(claim_of):
-    assert claim_of({}, {}, states={OURS: "failed", M2F: "failed"}).verdict == "not run"
-    partial = claim_of(values(0.4, n=3), values(0.3), states={OURS: "running"})
+    assert claim_of({}, {}).verdict == "not run"
+    partial = claim_of(values(0.4, n=3), values(0.3))
     assert (partial.verdict, partial.pairs[0].why) == ("undecided", "3/5")
     assert claim_of({0: 0.4}, {0: 0.3}, [statement("AP", "std", "lower")], seeds=[0]).pairs[0].why == "one seed"
 
@@ -89,22 +88,22 @@ def test_a_pair_that_was_not_asked_for_leaves_the_claim_open(claim_of):
     assert (judged.verdict, judged.decided) == ("undecided", "1 of 2 tests decided")
 
 
-def test_p_values_are_corrected_over_all_tests_of_the_table(make_state):
+def test_p_values_are_corrected_over_all_tests_of_the_table(make_report):
     claims = [
         Claim(text=metric, place="", says=(statement(metric, "mean", "higher"),), pairs=((OURS, M2F),))
         for metric in ("AP", "AP50")
     ]
-    known = make_state("table1", {M2F: values(0.35), OURS: values(0.4, 2)}, seeds=range(5), claims=tuple(claims))
-    alone = make_state("table1", {M2F: values(0.35), OURS: values(0.4, 2)}, seeds=range(5), claims=tuple(claims[:1]))
-    both = [each.pairs[0].p for each in judge(known, tidy_frame([known]))]
-    (single,) = (each.pairs[0].p for each in judge(alone, tidy_frame([alone])))
+    known = make_report("table1", {M2F: values(0.35), OURS: values(0.4, 2)}, seeds=range(5), claims=tuple(claims))
+    alone = make_report("table1", {M2F: values(0.35), OURS: values(0.4, 2)}, seeds=range(5), claims=tuple(claims[:1]))
+    both = [each.pairs[0].p for each in known.claims]
+    (single,) = (each.pairs[0].p for each in alone.claims)
     assert both == [pytest.approx(2 * single)] * 2
 
 
-def test_smaller_spread_is_claimed_and_the_papers_own_rows_can_say_otherwise(make_state):
+def test_smaller_spread_is_claimed_and_the_papers_own_rows_can_say_otherwise(make_report):
     rows = {"ours-swin-t-ytvis21": values(0.4), "mask2former-swin-t-ytvis21": values(0.3, -20)}
-    state = make_state("table2", rows, seeds=range(5))
-    judged = next(each for each in judge(state, tidy_frame([state])) if "smaller" in each.claim.text)
+    report = make_report("table2", rows, seeds=range(5))
+    judged = next(each for each in report.claims if "smaller" in each.claim.text)
     assert judged.pairs[0].verdict == "supported"
     assert judged.pairs[0].difference.test == "Pitman-Morgan"
     assert pair_texts(judged.pairs[0])[-2] == "+0.30, not as claimed"
@@ -151,37 +150,36 @@ def test_a_broken_claim_is_refused_with_its_file(tmp_path, change, cure):
 # Against the paper.
 
 
-def compared(state, row=M2F, metric="AP"):
-    each = next(each for each in state.rows if each.row.id == row)
-    return compare(state, each.row, metric, summarise(state, tidy_frame([state]))[row, metric])
+def compared(report, row=M2F, metric="AP"):
+    return report.compared(next(each.row for each in report.rows if each.row.id == row), metric)
 
 
 @pytest.mark.parametrize(
     ("level", "verdict"), [(0.464, "consistent"), (0.48, "consistent"), (0.49, "above"), (0.44, "below")]
 )
-def test_measured_values_are_set_against_the_papers_under_its_own_protocol(make_state, level, verdict):
+def test_measured_values_are_set_against_the_papers_under_its_own_protocol(make_report, level, verdict):
     options = {"profile": "paper", "protocol": "server", "scored": "server"}
-    state = make_state("table1", {M2F: dict.fromkeys(range(5), level)}, seeds=range(5), **options)
-    found = compared(state)  # 46.4 +- (2.776 x 0.8 x sqrt(2 / 5) + 0.5) = 44.495 to 48.305
+    report = make_report("table1", {M2F: dict.fromkeys(range(5), level)}, seeds=range(5), **options)
+    found = compared(report)  # 46.4 +- (2.776 x 0.8 x sqrt(2 / 5) + 0.5) = 44.495 to 48.305
     assert found.verdict == verdict
     assert found.expected == (pytest.approx(0.444952, abs=1e-6), pytest.approx(0.483048, abs=1e-6))
     assert found.difference == pytest.approx(level - 0.464)
 
 
-def test_the_measured_spread_serves_where_the_paper_prints_none(make_state):
+def test_the_measured_spread_serves_where_the_paper_prints_none(make_report):
     counts = {seed: {"IDs": 100 + 20 * seed} for seed in range(5)}
     paper = Paper(protocol="heldout", runs=1, tolerance={"IDs": 30.0})
-    state = make_state("table3", {M2F: counts}, seeds=range(5), profile="paper", metrics=("IDs",), paper=paper)
-    found = compared(state, metric="IDs")  # std 31.6, four degrees of freedom, one run of the paper's
+    report = make_report("table3", {M2F: counts}, seeds=range(5), profile="paper", metrics=("IDs",), paper=paper)
+    found = compared(report, metric="IDs")  # std 31.6, four degrees of freedom, one run of the paper's
     half = 2.7764451 * 31.6227766 * (1 + 1 / 5) ** 0.5 + 30
     assert found.expected == (pytest.approx(202 - half), pytest.approx(202 + half))
     assert found.verdict == "consistent"
 
 
-def test_below_the_declared_seeds_nothing_is_called_consistent(make_state):
+def test_below_the_declared_seeds_nothing_is_called_consistent(make_report):
     for seeds in ([0], [0, 1], range(4)):
-        state = make_state("table3", {M2F: values(0.62, n=5)}, seeds=seeds, profile="paper")
-        assert compared(state, metric="IDF1").verdict == "too few seeds"
+        report = make_report("table3", {M2F: values(0.62, n=5)}, seeds=seeds, profile="paper")
+        assert compared(report, metric="IDF1").verdict == "too few seeds"
 
 
 @pytest.mark.parametrize(
@@ -190,10 +188,10 @@ def test_below_the_declared_seeds_nothing_is_called_consistent(make_state):
         ("table1", {"profile": "paper"}),
         ("table1", {"profile": "mini"}),
         ("table3", {"profile": "smoke"}),
-        ("table3", {"profile": "paper", "off_spec": "--init x"}),
+        ("table3", {"profile": "paper", "request": {"init": Path("x")}}),
         ("table3", {"profile": "paper", "protocol": "server", "scored": "server"}),
     ],
 )
-def test_no_other_numbers_are_set_against_the_papers(make_state, name, options):
-    state = make_state(name, {M2F: values(0.4)}, seeds=range(5), **options)
-    assert all(compared(state, metric=metric) is None for metric in state.table.metrics)
+def test_no_other_numbers_are_set_against_the_papers(make_report, name, options):
+    report = make_report(name, {M2F: values(0.4)}, seeds=range(5), **options)
+    assert all(compared(report, metric=metric) is None for metric in report.table.metrics)

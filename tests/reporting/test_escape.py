@@ -7,18 +7,18 @@ from dataclasses import replace
 import pytest
 
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
-from ifrvis.reporting.formats import latex, markdown, render_terminal, seeds_csv
+from ifrvis.reporting.formats import latex, markdown, seeds_csv, terminal
 
 ROW = "mask2former-r50-ytvis19"
 HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd}\n\n<script>|\x1b[31m"
 
 
 @pytest.fixture
-def hostile(make_state):
-    state = make_state("table1", {ROW: {0: 0.2, 1: 0.4}}, title=HOSTILE, notes=(HOSTILE,))
-    each = state.rows[0]
+def hostile(make_report):
+    report = make_report("table1", {ROW: {0: 0.2, 1: 0.4}}, title=HOSTILE, notes=(HOSTILE,))
+    each = report.rows[0]
     row = each.row.model_copy(update={"label": HOSTILE, "group": "=1+1", "data": "@SUM(A1)", "note": HOSTILE})
-    return replace(state, rows=(replace(each, row=row),))
+    return replace(report, rows=(replace(each, row=row),))
 
 
 def test_latex_special_characters_are_escaped():
@@ -51,13 +51,13 @@ def test_csv_text_is_never_a_formula(text):
     assert csv_text(text) == f"'{text}"
 
 
-def test_csv_quotes_formulas_in_text_and_leaves_negative_numbers(hostile, make_state):
+def test_csv_quotes_formulas_in_text_and_leaves_negative_numbers(hostile, make_report):
     line = next(csv.DictReader(io.StringIO(seeds_csv(hostile))))
     assert line["group"] == "'=1+1"
-    tracking = make_state("table3", {ROW: {0: {"MOTA": -0.5}}}, seeds=[0])
+    tracking = make_report("table3", {ROW: {0: {"MOTA": -0.5}}}, seeds=[0])
     assert next(csv.DictReader(io.StringIO(seeds_csv(tracking))))["value"] == "-0.5"
 
 
-def test_terminal_prints_no_control_sequence(hostile):
-    assert "\x1b" not in render_terminal(hostile, 80)
+def test_terminal_prints_no_control_sequence(hostile, shown):
+    assert "\x1b" not in shown(terminal(hostile))
     assert plain_text("a\x1b[31m\nb") == "a [31m b"

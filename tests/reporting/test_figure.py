@@ -10,18 +10,18 @@ LAMBDAS = ("0", "0.1", "0.3", "0.5", "1.0")
 
 
 @pytest.fixture
-def state(make_state):
+def report(make_report):
     """Five values of lambda_e; that of 0.5 has two of three records."""
     rows = {
         f"ours-r50-lambda{name}-ytvis19": {seed: 0.2 + 0.01 * place + 0.001 * seed for seed in range(3)}
         for place, name in enumerate(LAMBDAS)
     }
     del rows["ours-r50-lambda0.5-ytvis19"][1]
-    return make_state("figure4", rows, seeds=range(3), states={"ours-r50-lambda0.5-ytvis19": "running"})
+    return make_report("figure4", rows, seeds=range(3))
 
 
-def test_panels_hold_every_seed_and_numbers_of_complete_rows_alone(state):
-    panels = figure_data(state)
+def test_panels_hold_every_seed_and_numbers_of_complete_rows_alone(report):
+    panels = figure_data(report)
     assert [panel.metric for panel in panels] == ["AP", "AP50", "AP75", "AR1", "AR10"]
     panel = panels[0]
     assert panel.x == (0.0, 0.1, 0.3, 0.5, 1.0)
@@ -30,9 +30,9 @@ def test_panels_hold_every_seed_and_numbers_of_complete_rows_alone(state):
     assert (panel.mean[3], panel.std[3], len(panel.seeds[3])) == (None, None, 2)
 
 
-def test_artists_are_the_panels(state):
-    figure = make_figure(state)
-    for panel, axes in zip(figure_data(state), figure.axes):
+def test_artists_are_the_panels(report):
+    figure = make_figure(report)
+    for panel, axes in zip(figure_data(report), figure.axes):
         assert axes.get_title() == f"{panel.metric}↑"
         assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.1", "0.3", "0.5", "1"]
         (bars,) = axes.containers
@@ -47,28 +47,28 @@ def test_artists_are_the_panels(state):
         assert cloud.get_offsets().tolist() == [pytest.approx(list(each)) for each in seeds]
 
 
-def test_it_fits_a_column_and_says_profile_and_protocol(state):
-    figure = make_figure(state)
+def test_it_fits_a_column_and_says_profile_and_protocol(report):
+    figure = make_figure(report)
     assert figure.get_size_inches()[0] <= 3.3
     legend = figure.axes[5].get_legend()
     assert legend.get_title().get_text() == "mini\nheldout, percent"
     assert [text.get_text() for text in legend.get_texts()] == ["a seed", "mean ± std"]
 
 
-def test_files_are_the_same_bytes_again(state):
-    files = figure_files(state)
+def test_files_are_the_same_bytes_again(report):
+    files = figure_files(report)
     assert list(files) == ["figure4.pdf", "figure4.png", "figure4.svg"]
-    assert figure_files(state) == files
+    assert figure_files(report) == files
 
 
-def test_caption_has_the_papers_reading(state):
-    text = figure_latex(state)
+def test_caption_has_the_papers_reading(report):
+    text = figure_latex(report)
     assert r"\includegraphics{figure4.pdf}" in text
     assert "that 0.3 is best" in text
 
 
-def test_without_records_the_panels_say_so(make_state):
-    state = make_state("figure4", {"ours-r50-lambda0.3-ytvis19": {}}, states={"ours-r50-lambda0.3-ytvis19": "not run"})
-    figure = make_figure(state)
+def test_without_records_the_panels_say_so(make_report):
+    report = make_report("figure4", {"ours-r50-lambda0.3-ytvis19": {}})
+    figure = make_figure(report)
     assert [text.get_text() for text in figure.axes[0].texts] == ["no records"]
-    assert figure_files(state)
+    assert figure_files(report)

@@ -11,7 +11,6 @@ from ifrvis.reporting.statistics import std_difference as std_diff
 
 FIRST = dict(enumerate([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]))
 SECOND = dict(enumerate([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]))
-ELSEWHERE = {seed + 100: value for seed, value in SECOND.items()}  # the same values of other seeds
 
 
 def test_interval_of_a_mean_is_that_of_r():
@@ -35,21 +34,6 @@ def test_rows_with_the_same_seeds_are_paired_as_r_does():
 
 def test_pairs_go_by_seed_whatever_the_order():
     assert mean_difference(dict(reversed(FIRST.items())), SECOND).p == mean_difference(FIRST, SECOND).p
-
-
-def test_rows_with_other_seeds_are_compared_after_welch_as_r_does():
-    found = mean_difference(FIRST, ELSEWHERE)  # t.test(extra ~ group)
-    assert (found.test, found.value) == ("Welch", pytest.approx(-1.58))
-    assert found.p == pytest.approx(0.07939, abs=5e-6)
-    assert found.interval == (pytest.approx(-3.3654832, abs=1e-7), pytest.approx(0.2054832, abs=1e-7))
-
-
-def test_spreads_of_other_seeds_are_compared_by_the_f_test_as_r_does():
-    found = std_diff(FIRST, ELSEWHERE)  # var.test(extra ~ group): F = 0.79834
-    assert found.test == "F"
-    assert found.p == pytest.approx(0.7427, abs=5e-5)
-    assert std_diff(ELSEWHERE, FIRST).p == pytest.approx(found.p)
-    assert found.value == pytest.approx(1.789010 - 2.002249, abs=1e-6)
 
 
 def test_spreads_of_the_same_seeds_are_compared_after_pitman_and_morgan():
@@ -79,8 +63,7 @@ def test_what_has_no_spread_is_not_tested(difference):
     same = {0: 0.1, 1: 0.2, 2: 0.4}
     above = {seed: value + 0.1 for seed, value in same.items()}  # but for rounding
     assert difference(above, same).p is None
-    assert difference({0: 0.1}, {0: 0.2}).p is None
-    assert difference({0: 0.1, 1: 0.1}, {5: 0.2, 6: 0.3}).p is None
+    assert difference({0: 0.1, 1: 0.1}, {0: 0.1, 1: 0.1}).p is None
 
 
 def test_two_pairs_say_nothing_of_spreads():

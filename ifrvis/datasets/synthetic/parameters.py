@@ -3,20 +3,18 @@
 A video depends on nothing but the parameters, its split and its index. `pretrain` holds stills: videos of one frame.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Self
 
-from ifrvis.errors import UserError
+from pydantic import Field, model_validator
+
 from ifrvis.files import canonical_json, sha256_bytes
-from ifrvis.schema import construct
+from ifrvis.schema import Model, Share
 
 GENERATOR_VERSION = 2  # raise it with any change that moves a pixel or a mask
 SPLITS = ("pretrain", "train", "dev", "test")
 
 
-@dataclass(frozen=True)
-class SyntheticParameters:
+class SyntheticParameters(Model):
     """What a synthetic set is made from.
 
     Args:
@@ -34,47 +32,29 @@ class SyntheticParameters:
         reentry: Share of videos in which an object leaves the frame and comes back.
     """
 
-    seed: int
-    videos: dict[str, int]
-    height: int = 96
-    width: int = 128
-    frames: int = 36
-    num_classes: int = 4
+    seed: int = Field(ge=0)
+    videos: dict[str, Annotated[int, Field(ge=0)]]
+    height: int = Field(default=96, ge=32, le=1024)
+    width: int = Field(default=128, ge=32, le=1024)
+    frames: int = Field(default=36, ge=2, le=1000)
+    num_classes: int = Field(default=4, ge=4, le=6)
     objects: tuple[int, int] = (3, 5)
     diameter: tuple[float, float] = (20.0, 34.0)
     speed: tuple[float, float] = (0.1, 0.17)
-    crossing: float = 0.6
-    occlusion: float = 0.5
-    reentry: float = 0.1
+    crossing: Share = 0.6
+    occlusion: Share = 0.5
+    reentry: Share = 0.1
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> "SyntheticParameters":
-        """The parameters in a dataset's YAML.
-
-        Raises:
-            UserError: If a key is unknown or missing, or a value has a wrong type or lies outside its bounds.
-        """
-        parameters = construct(cls, mapping, "'synthetic' of the dataset")
-        for holds, advice in parameters._bounds():
-            if not holds:
-                raise UserError(f"Correct 'synthetic' of the dataset: {advice}.")
-        return parameters
-
-    def _bounds(self) -> list[tuple[bool, str]]:
-        side = min(self.height, self.width)
-        shares = (self.crossing, self.occlusion, self.reentry)
-        return [
-            (self.seed >= 0, f"seed must be 0 or more, got {self.seed}"),
-            (set(self.videos) == set(SPLITS), f"videos needs {', '.join(SPLITS)}, got {', '.join(self.videos)}"),
-            (min(self.videos.values(), default=0) >= 0, "no split can have fewer than 0 videos"),
-            (32 <= side <= max(self.height, self.width) <= 1024, "height and width must lie between 32 and 1024"),
-            (2 <= self.frames <= 1000, f"frames must lie between 2 and 1000, got {self.frames}"),
-            (4 <= self.num_classes <= 6, f"num_classes must lie between 4 and 6, got {self.num_classes}"),
-            (3 <= self.objects[0] <= self.objects[1] <= 10, "objects must be an interval within 3 to 10"),
-            (8 <= self.diameter[0] <= self.diameter[1] <= side / 2, "diameter must lie within 8 and half a side"),
-            (0 < self.speed[0] <= self.speed[1] <= 1, "speed must be an interval above 0, up to 1"),
-            (all(0 <= share <= 1 for share in shares), "crossing, occlusion and reentry must lie within 0 and 1"),
-        ]
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.videos.keys() != set(SPLITS):
+            raise ValueError(f"Give 'videos' the keys {', '.join(SPLITS)}: it has {', '.join(self.videos)}.")
+        side = min(self.height, self.width) / 2
+        for key, least, most in (("objects", 3, 10), ("diameter", 8, side), ("speed", 0.001, 1)):
+            low, high = getattr(self, key)
+            if not least <= low <= high <= most:
+                raise ValueError(f"Make {key!r} an interval within {least} and {most:g}: it is {low:g} to {high:g}.")
+        return self
 
 
 def split_fingerprint(parameters: SyntheticParameters, split: str) -> str:
@@ -82,7 +62,7 @@ def split_fingerprint(parameters: SyntheticParameters, split: str) -> str:
 
     The size of one split does not enter the fingerprint of another.
     """
-    known = asdict(parameters)
+    known = parameters.model_dump()
     if split != "all":
         known["videos"] = parameters.videos[split]
     return sha256_bytes(canonical_json({"generator": GENERATOR_VERSION, "parameters": known, "split": split}))

@@ -3,41 +3,52 @@
 import math
 import os
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_yaml
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.packed import packed, packed_names
-from ifrvis.schema import check_name, construct
+from ifrvis.schema import Model, Name, read_model
 
-WORD = re.compile(r"[A-Za-z0-9_.,:;&|*@+=/\[\]()%-]{1,200}")  # what follows a flag of sbatch
-OPTION = re.compile(r"[a-z][a-z-]{1,40}")
 OURS = {"array", "chdir", "dependency", "error", "export", "job-name", "kill-on-invalid-dep", "no-requeue", "nodes"}
 OURS |= {"ntasks", "ntasks-per-node", "open-mode", "output", "requeue", "signal"}
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:;&|*@+=/\[\]()%-]{1,200}$")]  # what follows a flag of sbatch
+Count = Annotated[int, Field(ge=1, le=10**7)]
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(Model):
     """How jobs are asked for (`slurm/README.md`)."""
 
-    name: str
-    time_min: int  # limit of one job; a run that needs more goes on in the same job, requeued
-    memory_gb: float  # of one run
-    cpus: int  # of each process of a run
-    gpus: int = 0  # of one run, one process each; 0: one process, on the CPU
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    array_limit: int = 1000  # most jobs of one array; the scheduler's own limit holds too
-    signal_delay_s: int = 120  # a job is told so long before its end: time for an iteration and the checkpoint
-    poll_s: float = 40.0  # how often `--wait` asks the scheduler
+    name: Name
+    time_min: Count  # limit of one job; a run that needs more goes on in the same job, requeued
+    memory_gb: float = Field(ge=0.01, le=10**7)  # of one run
+    cpus: Count  # of each process of a run
+    gpus: int = Field(default=0, ge=0, le=10**7)  # of one run, one process each; 0: one process, on the CPU
+    partition: Word | None = None
+    account: Word | None = None
+    qos: Word | None = None
+    constraint: Word | None = None
+    array_limit: Count = 1000  # most jobs of one array; the scheduler's own limit holds too
+    signal_delay_s: Count = 120  # a job is told so long before its end: time for an iteration and the checkpoint
+    poll_s: float = Field(default=40.0, ge=1, le=10**7)  # how often `--wait` asks the scheduler
     setup: tuple[str, ...] = ()  # lines of shell that each job runs first
-    environment: dict[str, str] = field(default_factory=dict)  # beside the named variables that all jobs get
-    options: dict[str, str | int] = field(default_factory=dict)  # further flags of sbatch, without the dashes
+    environment: dict[str, str] = Field(default_factory=dict)  # beside the named variables that all jobs get
+    options: dict[str, Word | int] = Field(default_factory=dict)  # further flags of sbatch, without the dashes
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.signal_delay_s >= 60 * self.time_min:
+            raise ValueError(f"Set 'signal_delay_s' to less than the {self.time_min} minutes of 'time_min'.")
+        for key in self.options:
+            if not re.fullmatch("[a-z][a-z-]{1,40}", key) or key in OURS:
+                raise ValueError(f"Remove option {key!r}: the program sets it, or sbatch has no such flag.")
+        for key, text in self.environment.items():
+            if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", key) or "\0" in text:
+                raise ValueError(f"Rename the variable {key!r} of 'environment': letters, digits and '_' only.")
+        return self
 
     def processes(self, spec: TrainSpec) -> int:
         """Processes that train one run: one a GPU, and no more than its global batch has clips."""
@@ -75,26 +86,4 @@ def load_cluster(name: str) -> Cluster:
         path = packed("slurm", "clusters", f"{name}.yaml")
     else:
         raise UserError(f"Give --cluster the path of a YAML file, or one of {', '.join(names)}: no cluster {name!r}.")
-    cluster = construct(Cluster, read_yaml(path, "the cluster"), str(path))
-    check_name(cluster.name, f"the cluster's name in {path}")
-    _check(cluster, str(path))
-    return cluster
-
-
-def _check(cluster: Cluster, where: str) -> None:
-    least = {"time_min": 1, "cpus": 1, "gpus": 0, "array_limit": 1, "signal_delay_s": 1, "poll_s": 1, "memory_gb": 0.01}
-    for key, bound in least.items():
-        if not bound <= getattr(cluster, key) <= 10**7:
-            raise UserError(f"Set {key!r} in {where} to {bound} or more; it is {getattr(cluster, key)}.")
-    if cluster.signal_delay_s >= 60 * cluster.time_min:
-        raise UserError(f"Set 'signal_delay_s' in {where} to less than the {cluster.time_min} minutes of 'time_min'.")
-    flags = {key: getattr(cluster, key) for key in ("partition", "account", "qos", "constraint")}
-    for key, value in {**flags, **cluster.options}.items():
-        if value is not None and not WORD.fullmatch(str(value)):
-            raise UserError(f"Correct {key!r} in {where}: {value!r} is not what sbatch takes.")
-    for key in cluster.options:
-        if not OPTION.fullmatch(key) or key in OURS:
-            raise UserError(f"Remove option {key!r} from {where}: the program sets it, or sbatch has no such flag.")
-    for key, text in cluster.environment.items():
-        if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", str(key)) or "\0" in text:
-            raise UserError(f"Rename the variable {key!r} of 'environment' in {where}: letters, digits and '_' only.")
+    return read_model(Cluster, path, "the cluster")

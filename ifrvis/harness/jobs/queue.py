@@ -68,7 +68,7 @@ def submission(training: Training, request: Request, handling: Handling = Handli
         "role": training.split.role,
         "init": str(init.resolve()) if init else None,
         "init_name": training.init_name,
-        "stills": asdict(training.stills) if training.stills else None,
+        "stills": training.stills.model_dump() if training.stills else None,
         "publish_weights": training.is_pretraining,
         "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
         **asdict(handling),

@@ -1,4 +1,4 @@
-"""The live view of a queue: one line a run on a terminal, a line a change elsewhere."""
+"""What a queue shows: live, one line a run on a terminal, a line a change elsewhere; and at its end, what failed."""
 
 import time
 from types import TracebackType
@@ -11,8 +11,19 @@ from rich.text import Text
 
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.cost import duration_text
+from ifrvis.harness.store.recovery import kind_of
 
 REPEAT_S = 30.0  # without a terminal: how often a line about what runs
+LOG_LINES = 20
+CURES = {
+    "killed": "It was killed, by the system or a person: start the same command again and it goes on.",
+    "preempted": "Others took its place: start the same command again and it goes on.",
+    "timeout": "Its time was over: start the same command again and it goes on.",
+    "memory": "Choose fewer --jobs, then `ifrvis retry {run}` and the same command again.",
+    "nan": "Lower train.optimizer.lr, or look at the data that the message names; `ifrvis retry {run}` tries it again.",
+    "input": "Put right what the message names, then `ifrvis retry {run}` and the same command again.",
+    "error": "This is a mistake in the program, the log has the traceback; `ifrvis retry {run}` tries it again.",
+}
 
 
 class LiveView:
@@ -93,3 +104,21 @@ def _cells(item: Item) -> tuple[str, str, str, str]:
     left = duration_text(progress.get("eta_s")) if progress.get("phase") == "training" else ""
     ap = f"{100 * progress['ap']:.1f}" if progress.get("ap") is not None else ""
     return f"{progress['phase']} {steps}".strip(), loss, ap, left
+
+
+def failure_lines(items: list[Item]) -> list[str]:
+    """For each run that failed: why, the end of its log, and the cure."""
+    lines: list[str] = []
+    for item in items:
+        if item.state == "failed":
+            lines.append(f"{item.training.name} failed: {item.message}")
+            lines += _log_and_cure(item) if item.attempt else []
+    return lines
+
+
+def _log_and_cure(item: Item) -> list[str]:
+    assert item.attempt is not None
+    log = item.attempt.log
+    tail = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
+    cure = CURES.get(kind_of(item.attempt), CURES["error"]).format(run=item.training.name)
+    return [*(f"  | {line}" for line in tail), f"  log: {log}", f"  {cure}"]

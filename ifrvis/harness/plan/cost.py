@@ -13,7 +13,6 @@ from typing import Any
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.plan import Plan, Training
 from ifrvis.harness.spec.signatures import TrainSpec
-from ifrvis.harness.store.paths import short
 
 # Backbones of full size: parameters in millions, and the width at which they have so many.
 BACKBONES = {"r50": (24, 64), "r101": (43, 64), "swin-t": (28, 96), "swin-s": (50, 96), "swin-b": (88, 128)}
@@ -39,20 +38,20 @@ class Cost:
 
 def measure_siblings(plan: Plan) -> None:
     """Note on each training of a plan the hours that its siblings took, and the bytes that it needs."""
-    folders = plan.request.store.run_folders()
-    seen: dict[Key, tuple[list[float], list[int]]] = {}
+    hours, sizes = dict[Key, list[float]](), dict[Key, int]()
     for sig, record in plan.records.one_of_each_training().items():
         if record.spec is None:
             continue
-        hours, sizes = seen.setdefault(_key(record.method, record.backbone, record.spec.train), ([], []))
+        key = _key(record.method, record.backbone, record.spec.train)
+        folder = plan.request.store.run(record.name, sig).folder
         if record.attempts and all(each.seconds is not None for each in record.attempts):
-            hours.append(record.hours)
-        if short(sig) in folders and not sizes:  # one is enough: equal models make equal checkpoints
-            sizes.append(_bytes_of(folders[short(sig)]))
+            hours.setdefault(key, []).append(record.hours)
+        if key not in sizes and folder.is_dir():  # one is enough: equal models make equal checkpoints
+            sizes[key] = _bytes_of(folder)
     for training in plan.trainings:
-        hours, sizes = seen.get(_key(training.method, training.backbone, training.spec), ([], []))
-        training.measured_hours = sum(hours) / len(hours) if hours else None
-        training.est_bytes = max(sizes, default=0) or _rough_bytes(training)
+        key = _key(training.method, training.backbone, training.spec)
+        training.measured_hours = sum(hours[key]) / len(hours[key]) if key in hours else None
+        training.est_bytes = sizes.get(key) or _rough_bytes(training)
 
 
 def cost_of(plan: Plan) -> Cost:
@@ -122,7 +121,7 @@ def _rough_bytes(training: Training) -> int:
     head = model["track_head"].get("feat_channels", HEAD_WIDTH) / HEAD_WIDTH
     parameters = 1_000_000 * (millions * width**2 + HEAD_MILLIONS * head**2)
     made = training.dataset.config.synthetic
-    videos, frames = (made["videos"]["test"], made["frames"]) if made else (VIDEOS, FRAMES)
+    videos, frames = (made.videos["test"], made.frames) if made else (VIDEOS, FRAMES)
     predictions = len(training.evaluations) * videos * frames * MASKS * BYTES_A_MASK
     return int(CHECKPOINTS * BYTES_A_PARAMETER * parameters + predictions)
 

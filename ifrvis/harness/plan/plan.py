@@ -4,20 +4,19 @@ Rows that train the same model with the same seed share the training. Nothing he
 """
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
-from ifrvis.errors import UserError
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
+from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
-from ifrvis.schema import construct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,29 +26,6 @@ class Request(TableRequest):
     data_root: Path
     store: Store
     no_shipped_weights: bool = False
-
-
-@dataclass(frozen=True)
-class MixedIn:
-    """Pseudo-videos among the clips: of which stills, and their share."""
-
-    dataset: str
-    ratio: float
-
-    @classmethod
-    def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
-        """What a recipe's `train.stills` says.
-
-        Raises:
-            UserError: If it is neither null nor a dataset with a ratio between 0 and 1.
-        """
-        if given is None:
-            return None
-        mixed = construct(cls, given, "train.stills")
-        if not 0 < mixed.ratio < 1:
-            raise UserError(f"Set the ratio of train.stills between 0 and 1: it is {mixed.ratio:g}.")
-        is_path = mixed.dataset.endswith((".yaml", ".yml"))
-        return replace(mixed, dataset=str(Path(mixed.dataset).resolve())) if is_path else mixed
 
 
 @dataclass
@@ -85,7 +61,7 @@ class Training:
     evaluations: list[Evaluation] = field(default_factory=list)
     state: PlanState = "not run"
     missing: list[str] = field(default_factory=list)  # what to put where, before it can run
-    stills: "MixedIn | None" = None
+    stills: MixedIn | None = None
     after: "Training | None" = None  # the pretraining whose weights this starts from
     shipped: Path | None = None  # its weights come with the program
     measured_hours: float | None = None  # that trainings like this one took
@@ -131,17 +107,15 @@ class PlannedRow:
 
     table: Table
     row: Row
-    reason: str = ""  # why it cannot run, where it cannot
+    not_implemented: str = ""  # why it cannot run, where it cannot
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    unavailable: PlanState | None = None
 
     @property
     def state(self) -> PlanState:
         """Complete if every seed is; else the state that says most about what is missing."""
-        if self.unavailable:
-            return self.unavailable
-        states = {evaluation.state for evaluation in self.evaluations.values()}
-        return next((state for state in WORST_FIRST if state in states), "complete")
+        if self.not_implemented:
+            return "not implemented"
+        return min((evaluation.state for evaluation in self.evaluations.values()), key=WORST_FIRST.index)
 
 
 @dataclass
@@ -187,47 +161,31 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """The shape that `plan --json` prints."""
-        tables = [
-            {"name": table.name, "rows": [_row_json(planned) for planned in self.rows if planned.table is table]}
-            for table in self.request.tables
-        ]
+        tables = {
+            table.name: [_row_json(each) for each in self.rows if each.table is table] for table in self.request.tables
+        }
         return {
-            "tables": tables,
-            "trainings": [_training_json(training) for training in self.trainings],
-            "evaluations": [_evaluation_json(evaluation) for evaluation in self.evaluations],
+            "tables": [{"name": name, "rows": rows} for name, rows in tables.items()],
+            "trainings": [
+                _said(each, "sig", "name", "seed", "rows", "state", "est_gpu_hours")
+                | {"after": [each.after.sig] if each.after else []}
+                for each in self.trainings
+            ],
+            "evaluations": [
+                _said(each, "sig", "rows", "inference", "state") | {"train_sig": each.training.sig}
+                for each in self.evaluations
+            ],
         }
 
 
 def _row_json(planned: PlannedRow) -> dict[str, Any]:
-    row = planned.row
-    published = {metric: list(row.published.get(metric, (None, None))) for metric in planned.table.metrics}
+    published = planned.row.published
     return {
-        "id": row.id,
-        "method": row.method,
-        "backbone": row.backbone,
-        "dataset": row.dataset,
+        **_said(planned.row, "id", "method", "backbone", "dataset"),
         "state": planned.state,
-        "published": published,
+        "published": {metric: list(published.get(metric, (None, None))) for metric in planned.table.metrics},
     }
 
 
-def _training_json(training: Training) -> dict[str, Any]:
-    return {
-        "sig": training.sig,
-        "name": training.name,
-        "seed": training.seed,
-        "rows": training.rows,
-        "state": training.state,
-        "after": [training.after.sig] if training.after else [],
-        "est_gpu_hours": training.est_gpu_hours,
-    }
-
-
-def _evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "sig": evaluation.sig,
-        "train_sig": evaluation.training.sig,
-        "rows": evaluation.rows,
-        "inference": evaluation.inference,
-        "state": evaluation.state,
-    }
+def _said(of: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(of, name) for name in names}

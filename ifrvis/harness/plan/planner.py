@@ -6,13 +6,13 @@ from pathlib import Path
 from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
-from ifrvis.harness.plan.plan import Evaluation, MixedIn, Plan, PlannedRow, Request, Training
-from ifrvis.harness.spec.compose import Composed, compose, compose_row, schedule_of
-from ifrvis.harness.spec.named_weights import named_weights
+from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
+from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
 from ifrvis.harness.spec.profiles import PRETRAINING
-from ifrvis.harness.spec.shipped import shipped_weights
-from ifrvis.harness.spec.signatures import eval_signature, run_name, train_signature, train_spec
+from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.spec.values import MixedIn
+from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
 from ifrvis.harness.store.paths import short
 from ifrvis.harness.store.records import Records
@@ -29,9 +29,11 @@ def make_plan(request: Request) -> Plan:
         UserError: If a row, an override or a dataset is wrong.
     """
     builder = _Builder(request)
-    rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table)]
+    rows = [
+        builder.planned(table, row) for table in request.tables for row in request.selected(table) if not row.quoted
+    ]
     if not rows:
-        raise UserError("Choose rows that one of the tables has: --rows matches none.")
+        raise UserError("Choose rows that one of the tables has and that are not quoted: --rows matches none.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
     _look_up(plan)
@@ -59,13 +61,11 @@ class _Builder:
 
     def planned(self, table: Table, row: Row) -> PlannedRow:
         """One row with its evaluations, one a seed."""
-        request, planned = self.request, PlannedRow(table, row)
+        request = self.request
         dataset = self._dataset(row)
         composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
-        if composed.not_implemented:
-            planned.unavailable, planned.reason = "not implemented", composed.not_implemented
-            return planned
-        for seed in request.seeds(table):
+        planned = PlannedRow(table, row, composed.not_implemented)
+        for seed in () if composed.not_implemented else request.seeds(table):
             role: Role = "full" if table.protocol == "server" else "train"
             training = self._training(row, composed, dataset, seed, role)
             training.rows.append(f"{table.name}/{row.id}")
@@ -94,8 +94,7 @@ class _Builder:
         spec = train_spec(composed, data=data, init=init, seed=seed)
         known = data is not None and not missing
         sig = train_signature(spec) if known else None
-        schedule = self.request.dataset or row.dataset
-        name = run_name(row.method, row.backbone, Path(schedule).stem, composed.changes, seed)
+        name = self.request.run_name(row, composed, seed)
         hours = self.request.profile.est_hours.get(row.backbone)
         training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
         training.stills = stills
@@ -136,11 +135,8 @@ class _Builder:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
         if backbone not in self._pretrainings:
             dataset = self._dataset_named(declared.dataset)
-            composed = compose(
-                *("mask2former", backbone, schedule_of(declared.dataset), request.profile),
-                {f"'pretraining' of profile {request.profile.name!r}": declared.set},
-                num_classes=dataset.config.categories,
-            )
+            num_classes = dataset.config.categories
+            composed = compose_pretraining(declared, backbone, request.profile, num_classes=num_classes)
             split = self._split(dataset, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
             name = f"{PRETRAINING}-{backbone}-{dataset.name}"
@@ -219,8 +215,7 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     record = records.find(train_sig, sig)
     evaluation.problem = records.problem(train_sig, sig)
     if record is not None:
-        evaluation.record = record
-        evaluation.state = "complete" if record.protocol == evaluation.protocol else "other protocol"
+        evaluation.record, evaluation.state = record, "complete"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:

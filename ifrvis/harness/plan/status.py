@@ -1,4 +1,4 @@
-"""What a plan looks like to a person: lines of the plan, of what it costs, and of the status."""
+"""What a plan looks like to a person: what is to do, what it costs, how far it is, and whether rows have learned."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ def _plan_line(planned: PlannedRow) -> str:
     counts = f"{done}/{len(planned.evaluations)}" if planned.evaluations else "-"
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
     problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
-    why = f"  ({planned.reason})" if planned.reason else ""
+    why = f"  ({planned.not_implemented})" * bool(planned.not_implemented)
     return "\n".join(
         [f"  {planned.row.id:34} {counts:>5}  {planned.state}{why}", *(f"    {each}" for each in sorted(problems))]
     )
@@ -73,26 +73,16 @@ def _counted(items: Iterable[Training | Evaluation]) -> str:
 
 def status_rows(plan: Plan) -> list[dict[str, Any]]:
     """Table, row, seed, state, and how far a running one is."""
-    rows = []
+    shown, rows = ("phase", "iteration", "iterations", "loss", "eta_s", "message"), []
     for planned in plan.rows:
+        row: dict[str, Any] = {"table": planned.table.name, "row": planned.row.id}
+        if not planned.evaluations:
+            rows.append({**row, "seed": None, "state": planned.state})
         for seed, evaluation in planned.evaluations.items():
             training = evaluation.training
-            progress = _last_words(training.attempt, evaluation.state) if training.attempt else {}
-            rows.append(
-                {
-                    "table": planned.table.name,
-                    "row": planned.row.id,
-                    "seed": seed,
-                    "state": evaluation.state,
-                    "run": training.name,
-                    **{
-                        key: progress.get(key)
-                        for key in ("phase", "iteration", "iterations", "loss", "eta_s", "message")
-                    },
-                }
-            )
-        if not planned.evaluations:
-            rows.append({"table": planned.table.name, "row": planned.row.id, "seed": None, "state": planned.state})
+            words = _last_words(training.attempt, evaluation.state) if training.attempt else {}
+            progress = {key: words.get(key) for key in shown}
+            rows.append({**row, "seed": seed, "state": evaluation.state, "run": training.name, **progress})
     return rows
 
 
@@ -120,3 +110,47 @@ def status_lines(plan: Plan) -> list[str]:
         lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
     counts = Counter(row["state"] for row in rows)
     return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]
+
+
+def waiting_lines(plan: Plan) -> list[str]:
+    """A line for each run that failed before this launch and is not started again."""
+    lines = []
+    for training in plan.failed:
+        after = training.after
+        name = after.name if after is not None and after.state == "failed" else training.name
+        lines.append(f"{training.name} failed before, {training.waits_for}; `ifrvis retry {name}` lets it start again")
+    return lines
+
+
+def verdicts(plan: Plan) -> tuple[list[str], bool]:
+    """A line a complete row, with what it has learned; and whether every row has learned that the profile judges.
+
+    A row has learned if its mean AP on the watched videos exceeds that of its initial weights there by the profile's
+    gain, and its mean AP reaches what the profile says. A profile without such bounds judges nothing.
+    """
+    judged = [_verdict(planned, plan) for planned in plan.rows if planned.state == "complete"]
+    known = [verdict for verdict in judged if verdict is not None]
+    return [line for line, _ in known], all(learned for _, learned in known)
+
+
+def _verdict(planned: PlannedRow, plan: Plan) -> tuple[str, bool] | None:
+    bounds = plan.request.profile.learning
+    records = [each.record for each in planned.evaluations.values() if each.record is not None]
+    if bounds is None or not all("0" in record.curve for record in records):
+        return None
+    curves = [sorted(record.curve.items(), key=lambda point: int(point[0])) for record in records]
+    before, after = (_mean(curve[place][1] for curve in curves) for place in (0, -1))
+    final = _mean(record.metrics["AP"] for record in records)
+    watched = f"{100 * before:.1f} with the initial weights, {100 * after:.1f} after training"
+    line = f"{planned.row.id}: AP {100 * final:.1f}; on {bounds.videos} watched videos {watched}"
+    if bounds.gain is None or bounds.reach is None:
+        return line, True
+    learned = after - before >= bounds.gain and final >= bounds.reach
+    asked = f"asked for are {100 * bounds.reach:.0f}, and {100 * bounds.gain:.0f} more on the watched"
+    return f"{line}: {'learned' if learned else 'not learned'} ({asked})", learned
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    """The mean, in which an undefined AP counts as none."""
+    given = [value or 0.0 for value in values]
+    return sum(given) / len(given)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.allowed import check_types
-from ifrvis.harness.spec.profiles import Profile
-from ifrvis.harness.spec.recipes import Config, names_of, packaged_config, recipe
+from ifrvis.harness.spec.profiles import Pretraining, Profile
+from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
 from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.spec.values import check_inference, check_values
 from ifrvis.schema import is_number
 
 # Keys that may be null, and what they are where they are not.
@@ -29,7 +29,6 @@ OPTIONAL: dict[str, type] = {
     "inference.clip_frames": int,
     "inference.min_score": float,
 }
-POSITIVE = ("train.iterations", "train.global_batch", "train.threads", "inference.side", "inference.topk")
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ def compose(
         num_classes: Of the data set.
 
     Raises:
-        UserError: If an override names a key that does not exist, a type that no recipe names, or gives a value of
-            another type.
+        UserError: If an override names a key that does not exist, a type that no recipe names, or gives a value that
+            cannot be.
     """
     packaged, given = recipe(method, backbone, schedule), overrides or {}
     if packaged is None:
@@ -75,29 +74,27 @@ def compose(
     config = _plain_copy(before)
     for where, layer in given.items():
         _apply(config, layer, where)
-    check_types(config, ", ".join([f"profile {profile.name!r}", *given]))
+    where = ", ".join([f"profile {profile.name!r}", *(name for name, layer in given.items() if layer)])
+    check_types(config, where)
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
+    check_values(config, where)
     return Composed(config["model"], config["train"], _what_matters(config["inference"]), changes)
 
 
 def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: int) -> Composed:
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
     given = {f"row {row.id!r}": {**row.set, **_inference(row, profile)}, "--set": overrides}
-    return compose(row.method, row.backbone, schedule_of(row.dataset), profile, given, num_classes=num_classes)
+    return compose(row.method, row.backbone, trained_on(row.dataset).schedule, profile, given, num_classes=num_classes)
 
 
-@functools.cache
-def schedule_of(dataset: str) -> str:
-    """The schedule of the recipes that are trained on a data set.
-
-    Raises:
-        UserError: If its YAML names none.
-    """
-    config, path = load_config(dataset)
-    if config.schedule is None:
-        raise UserError(f"Add 'schedule', one of {', '.join(names_of('schedules'))}, to {path}: rows train on it.")
-    return config.schedule
+def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
+    """What a profile's pretraining of a backbone trains; see `compose`."""
+    given, schedule = (
+        {f"'pretraining' of profile {profile.name!r}": declared.set},
+        trained_on(declared.dataset).schedule,
+    )
+    return compose("mask2former", backbone, schedule, profile, given, num_classes=num_classes)
 
 
 def _inference(row: Row, profile: Profile) -> Config:
@@ -148,8 +145,6 @@ def _apply(config: Config, overrides: Config, where: str) -> None:
         if not isinstance(node, dict) or last not in node or not parents:
             raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key.")
         node[last] = _retyped(node[last], value, dotted, where)
-        if dotted in POSITIVE and node[last] < 1:
-            raise UserError(f"Make {dotted!r} of {where} 1 or more: got {node[last]}.")
 
 
 def _retyped(old: Any, new: Any, dotted: str, where: str) -> Any:
@@ -189,12 +184,12 @@ def choose_inference(kept: Config, overrides: Config) -> Config:
     """
     config = {"inference": {**packaged_config("methods", "mask2former")["inference"], **kept}}
     _apply(config, overrides, "--set")
+    check_inference(config["inference"], "--set")
     return _what_matters(config["inference"])
 
 
 def _what_matters(inference: Config) -> Config:
     """Inference without the options that its mode does not read, so that they change no identity."""
-    _check_inference(inference)
     if inference["mode"] == "whole":
         unread = {"min_score", "min_overlap"}
         inference = {**inference, "clip_frames": None, "stride": 1}
@@ -203,16 +198,3 @@ def _what_matters(inference: Config) -> Config:
     if not inference["tta"]:
         unread.add("flip")
     return {key: value for key, value in inference.items() if key not in unread}
-
-
-def _check_inference(inference: Config) -> None:
-    mode, clip_frames, stride, sides = (inference[key] for key in ("mode", "clip_frames", "stride", "tta"))
-    if mode not in ("whole", "clips"):
-        raise UserError(f"Set inference.mode to whole or clips: got {mode!r}.")
-    if mode == "clips" and not (clip_frames and 1 <= stride <= clip_frames):
-        raise UserError(
-            f"Set inference.clip_frames to the length of a clip and inference.stride from 1 to that: got {clip_frames} "
-            f"and {stride}."
-        )
-    if sides is not None and not (sides and all(type(side) is int and side > 0 for side in sides)):
-        raise UserError(f"Set inference.tta to sizes in pixels, such as [360, 480], or to null: got {sides!r}.")

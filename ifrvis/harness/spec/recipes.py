@@ -8,8 +8,9 @@ import copy
 import functools
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError
 
 Config = dict[str, Any]
@@ -24,6 +25,13 @@ def config_folders() -> list[Path]:
 def names_of(kind: str) -> list[str]:
     """The packaged configs of a kind."""
     return sorted(path.stem for folder in config_folders() for path in (folder / kind).glob("*.py"))
+
+
+class Trained(NamedTuple):
+    """What a data set's YAML says of the recipes that are trained on it."""
+
+    name: str
+    schedule: str
 
 
 @functools.cache
@@ -42,6 +50,20 @@ def recipe(method: str, backbone: str, schedule: str) -> Config | None:
     for kind, name in zip(KINDS, (method, backbone, schedule)):
         _merge(merged, packaged_config(kind, name))
     return merged
+
+
+@functools.cache
+def trained_on(dataset: str) -> Trained:
+    """What a recipe has to know of the data set that it is trained on.
+
+    Raises:
+        UserError: If its YAML names none.
+    """
+    config, path = load_config(dataset)
+    if config.schedule not in names_of("schedules"):
+        known = ", ".join(names_of("schedules"))
+        raise UserError(f"Set 'schedule' in {path} to one of {known}: rows train on it, and it is {config.schedule!r}.")
+    return Trained(config.name, config.schedule)
 
 
 @functools.cache

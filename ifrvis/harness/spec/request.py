@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.compose import Composed
 from ifrvis.harness.spec.profiles import Profile
+from ifrvis.harness.spec.recipes import trained_on
+from ifrvis.harness.spec.signatures import run_name
 from ifrvis.harness.spec.tables import Row, Table
 
 
@@ -32,6 +35,11 @@ class TableRequest:
         options = [f"--dataset {Path(self.dataset).stem}"] if self.dataset else []
         options += [f"--init {self.init.name}"] if self.init else []
         return " ".join(options + [f"--set {key}={value}" for key, value in self.overrides.items()])
+
+    def run_name(self, row: Row, composed: Composed, seed: int) -> str:
+        """The name of what trains a row with one seed."""
+        data = Path(self.dataset).stem if self.dataset else trained_on(row.dataset).name
+        return run_name(row.method, row.backbone, data, composed.changes, seed)
 
     def seeds(self, table: Table) -> tuple[int, ...]:
         """The first N declared seeds of a table.

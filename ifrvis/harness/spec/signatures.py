@@ -5,7 +5,7 @@ A signature is the SHA-256 of canonical JSON. Paths, workers, jobs, cluster and 
 
 from typing import Annotated, Any
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.compose import Composed
@@ -24,12 +24,12 @@ class TrainSpec(Model):
         seed: The run's seed.
     """
 
-    model: dict[str, JsonValue]
+    model: dict[str, Any]
     data: Sha256 | None
-    pipeline: dict[str, JsonValue]
-    sampler: dict[str, JsonValue]
-    optimizer: dict[str, JsonValue]
-    schedule: dict[str, JsonValue]
+    pipeline: dict[str, Any]
+    sampler: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
     iterations: int
     global_batch: int
     precision: str
@@ -46,7 +46,7 @@ def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: 
 
 def train_signature(spec: TrainSpec) -> str:
     """Identity of a training: 64 hex digits."""
-    return _signature(spec.model_dump())
+    return _signature(dict(spec))
 
 
 def predictions_signature(train_sig: str, inference: dict[str, Any], split: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Distinct, Model, Name, is_number, read_model
 
@@ -41,14 +42,14 @@ class Row(Model):
     def _check(self) -> Self:
         if not ROW_ID.fullmatch(self.id):
             raise ValueError(f"Rename row {self.id!r}: ids are lower-case letters, digits, '.' and '-'.")
-        if self.quoted and not (self.published and self.source and self.protocol):
+        if not self.quoted:
+            trained_on(self.dataset)  # one that no recipe trains on is found now
+            if self.source or self.protocol:
+                raise ValueError("Add 'quoted: true', or remove 'source' and 'protocol': they are of quoted values.")
+        elif not (self.published and self.source and self.protocol):
             raise ValueError("Give a quoted row 'published' values, their 'source' and 'protocol'.")
-        if self.quoted and (self.set or self.inference):
+        elif self.set or self.inference:
             raise ValueError("Remove 'set' and 'inference', or 'quoted': a quoted row is not run.")
-        if not self.quoted and (self.source or self.protocol):
-            raise ValueError(
-                "Add 'quoted: true', or remove 'source' and 'protocol': a row that is run has its table's."
-            )
         return self
 
 

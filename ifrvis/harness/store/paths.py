@@ -5,6 +5,7 @@ results/runs/<name>-<train12>/
   attempts/0001/                                     see `attempts`
   predictions/<inference>-<split12>/predictions.json.gz
 results/records/<profile>/<name>-<train12>-<eval12>.json
+results/scenes/<profile>/                             see `playback`
 """
 
 import re
@@ -57,6 +58,14 @@ class Store:
     def records(self, profile: str) -> Path:
         """The folder of a profile's records."""
         return self.root / "records" / profile
+
+    def scenes(self, profile: str) -> Path:
+        """The folder of what the page of a profile plays."""
+        return self.root / "scenes" / profile
+
+    def profiles(self) -> list[str]:
+        """The profiles that have records."""
+        return sorted({path.parent.name for path in (self.root / "records").glob("*/*.json")})
 
     def run_folders(self) -> dict[str, Path]:
         """Every run's folder by the 12 digits of its identity, from one listing."""

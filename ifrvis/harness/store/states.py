@@ -1,17 +1,15 @@
 """The words for how rows, attempts and items of a queue are, and why attempts end: one vocabulary, in one place."""
 
-from typing import Literal
+from typing import Literal, get_args
 
-# Of a training, an evaluation or a row, as `plan` and `status` show it.
-PlanState = Literal[
-    "not implemented", "data missing", "failed", "running", "pending", "not run", "other protocol", "complete"
-]
-WORST_FIRST: tuple[PlanState, ...] = ("not implemented", "data missing", "failed", "running", "pending", "not run")
+# Of a training, an evaluation or a row, as `plan` and `status` show it; a row is what the worst of its seeds is.
+PlanState = Literal["not implemented", "data missing", "failed", "running", "pending", "not run", "complete"]
+WORST_FIRST: tuple[PlanState, ...] = get_args(PlanState)
 
 # Of an attempt, as its files tell it.
 EndState = Literal["complete", "stopped", "failed", "killed"]
-AttemptState = Literal["pending", "running", "complete", "stopped", "failed", "killed"]
-ENDINGS: tuple[EndState, ...] = ("complete", "stopped", "failed", "killed")
+AttemptState = Literal["pending", "running"] | EndState
+ENDINGS: tuple[EndState, ...] = get_args(EndState)
 LIVE: tuple[Literal["pending", "running"], ...] = ("pending", "running")
 
 # Why an attempt ended: what a launch goes on from by itself, what waits for `retry`, what somebody asked for.

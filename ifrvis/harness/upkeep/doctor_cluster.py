@@ -4,7 +4,6 @@ The tiny job runs `ifrvis doctor` itself on a node, from a snapshot of the code:
 data and weights as a node sees them, written to the folder of the results.
 """
 
-import dataclasses
 import json
 import time
 import uuid
@@ -61,7 +60,7 @@ def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) 
     try:
         said = check_accepted(cluster, folder, most)
         yield Check("sbatch", "ok", " ".join(said.split()).removeprefix("sbatch: "))
-        small = dataclasses.replace(cluster, time_min=10, signal_delay_s=60)
+        small = cluster.model_copy(update={"time_min": 10, "signal_delay_s": 60})
         command, snapshot = ["-m", "ifrvis", "doctor", *doctor, "--json"], take_snapshot(plan.request.store)
         text = script_text(small, command, folder, snapshot, job_name=folder.name, map_count=1)
         write_atomically(folder / "submit.sh", text)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.evaluation.scores import Scores, scores_of_file
+from ifrvis.evaluation.scores import Scores
+from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan
 from ifrvis.harness.spec import signatures

@@ -7,28 +7,19 @@ A finding is `verified`, `not kept` (a file that a record speaks of, or what sco
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.errors import UserError
-from ifrvis.evaluation.scores import scores_of_file
+from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, read_json, sha256_file
-from ifrvis.harness.spec.shipped import shipped_weights
 from ifrvis.harness.spec.signatures import SCORING_VERSION
+from ifrvis.harness.spec.weights import shipped_weights
+from ifrvis.harness.store.finding import Finding
 from ifrvis.harness.store.paths import Run, Store, short
 from ifrvis.harness.store.records import Record, read_record, record_text
 from ifrvis.packed import packed
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one file."""
-
-    outcome: Literal["verified", "not kept", "CHANGED"]
-    path: Path
-    why: str = ""
 
 
 def verify_records(store: Store, data_root: Path, *, profile: str = "*", jobs: int = 1) -> Iterator[Finding]:

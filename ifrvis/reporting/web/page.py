@@ -7,17 +7,18 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 
+from ifrvis.harness.store.playback import Scene, rows_to_play
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import HEADS, pair_texts
-from ifrvis.reporting.frame import TableState
 from ifrvis.reporting.grid import CLAIM_NOTE, make_grid
+from ifrvis.reporting.report import Report
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS
 
 
@@ -32,24 +33,30 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values) + "\n"
 
 
-def table_html(state: TableState) -> str:
-    """One table as an HTML `<table>`, to put into any page."""
-    return _render("table.html", grid=make_grid(state), stem=state.stem)
+def played(reports: Sequence[Report], scenes: Sequence[Scene]) -> list[Scene]:
+    """The scenes that a page plays: of each data set the best whose records stand behind these reports."""
+    behind = {record.digest for report in reports for record in report.records}
+    found: dict[str, Scene] = {}
+    for one, other in rows_to_play(reports[0].request):
+        fit = [each for each in scenes if each.rows == (one.id, other.id) and behind.issuperset(each.records)]
+        if fit:
+            found.setdefault(one.dataset, min(fit, key=lambda scene: scene.seed))
+    return [found[name] for name in sorted(found)]
 
 
-def make_page(states: list[TableState], figures: dict[str, bytes], scenes: list[dict[str, Any]]) -> str:
+def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: Sequence[Scene]) -> str:
     """The page.
 
     Args:
-        states: The tables of one profile.
+        reports: The tables of one profile.
         figures: Drawn figures by file name; the PNG of a table's stem is shown.
         scenes: What the viewer plays.
     """
-    found = {record.file_name: record for state in states for _, record in state.counted()}
+    found = {record.file_name: record for report in reports for record in report.records}
     data = {
-        "tables": {state.stem: table_data(state) for state in states},
+        "tables": {report.stem: table_data(report) for report in reports},
         "records": {name: _record(record) for name, record in found.items()},
-        "scenes": scenes,
+        "scenes": [scene.model_dump(exclude_none=True) for scene in scenes],
         "colours": {"identity": IDENTITY_COLOURS, "error": ERROR_COLOURS},
     }
     colours = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())
@@ -59,8 +66,8 @@ def make_page(states: list[TableState], figures: dict[str, bytes], scenes: list[
         "index.html",
         **{"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)},
         data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
-        tables=[_shown(state, figures) for state in sorted(states, key=lambda state: state.table.axis is not None)],
-        **{"state": states[0], "scenes": scenes, "claim_heads": HEADS, "claim_note": CLAIM_NOTE},
+        tables=[_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)],
+        **{"report": reports[0], "scenes": scenes, "claim_heads": HEADS, "claim_note": CLAIM_NOTE},
         **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
     )
 
@@ -69,16 +76,15 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _shown(state: TableState, figures: dict[str, bytes]) -> dict[str, Any]:
+def _shown(report: Report, figures: Mapping[str, bytes]) -> dict[str, Any]:
     """What the template needs of one table."""
-    grid = make_grid(state)
     return {
-        **{"state": state, "table": state.table, "grid": grid, "stem": state.stem},
-        "counts": Counter(each.state for each in state.rows),
-        "claims": [(judged, [pair_texts(pair) for pair in judged.pairs]) for judged in grid.claims],
-        "verdicts": Counter(judged.verdict for judged in grid.claims),
-        "num_records": sum(1 for _ in state.counted()),
-        "picture": base64.b64encode(figures.get(f"{state.stem}.png", b"")).decode(),
+        **{"table": report.table, "grid": make_grid(report), "stem": report.stem},
+        "counts": Counter(each.missing or f"{len(each.found)} of {len(report.seeds)} seeds" for each in report.rows),
+        "claims": [(judged, [pair_texts(pair) for pair in judged.pairs]) for judged in report.claims],
+        "verdicts": Counter(judged.verdict for judged in report.claims),
+        "num_records": len(report.records),
+        "picture": base64.b64encode(figures.get(f"{report.stem}.png", b"")).decode(),
     }
 
 

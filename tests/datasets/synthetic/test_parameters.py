@@ -1,13 +1,12 @@
 """What the fingerprints of the synthetic sets know, and which parameters are refused."""
 
-import dataclasses
-
 import pytest
 
 from ifrvis.datasets.synthetic import parameters as synthetic
 from ifrvis.errors import UserError
 from ifrvis.files import read_yaml
 from ifrvis.packed import packed
+from ifrvis.schema import validated
 
 CHANGES = {
     "seed": 7,
@@ -25,7 +24,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(synthetic.SyntheticParameters)])
+@pytest.mark.parametrize("field", synthetic.SyntheticParameters.model_fields)
 def test_each_parameter_changes_the_fingerprint(field, parameters_of):
     before, after = parameters_of("smoke19"), parameters_of("smoke19", **{field: CHANGES[field]})
     assert synthetic.split_fingerprint(before, "train") != synthetic.split_fingerprint(after, "train")
@@ -59,21 +58,24 @@ def test_each_yaml_is_read(name, parameters_of):
     [
         ({"colour": 1}, "colour"),
         ({"seed": "1"}, "seed"),
-        ({"seed": -1}, "seed must be 0 or more"),
-        ({"frames": 1}, "frames must lie between"),
+        ({"seed": -1}, "'seed' in the set: it should be greater than or equal to 0"),
+        ({"frames": 1}, "'frames' in the set: it should be greater"),
         ({"frames": True}, "frames"),
-        ({"objects": [2, 4]}, "objects must be an interval"),
-        ({"objects": [5, 4]}, "objects must be an interval"),
-        ({"num_classes": 3}, "num_classes must lie"),
-        ({"diameter": [20, 60]}, "diameter must lie"),
-        ({"height": 8}, "height and width"),
-        ({"speed": [0, 0.1]}, "speed must be"),
-        ({"crossing": 1.5}, "crossing, occlusion and reentry"),
-        ({"videos": {"train": 4}}, "videos needs pretrain, train, dev, test"),
-        ({"videos": {"pretrain": 1, "train": -1, "dev": 1, "test": 1}}, "fewer than 0"),
+        ({"objects": [2, 4]}, "Make 'objects' an interval within 3 and 10: it is 2 to 4"),
+        ({"objects": [5, 4]}, "Make 'objects' an interval"),
+        ({"num_classes": 3}, "'num_classes' in the set: it should be greater"),
+        ({"diameter": [20, 60]}, "Make 'diameter' an interval within 8 and 32"),
+        ({"height": 8}, "'height' in the set: it should be greater"),
+        ({"speed": [0, 0.1]}, "Make 'speed' an interval"),
+        ({"crossing": 1.5}, "'crossing' in the set: it should be less"),
+        ({"videos": {"train": 4}}, "Give 'videos' the keys pretrain, train, dev, test: it has train"),
+        (
+            {"videos": {"pretrain": 1, "train": -1, "dev": 1, "test": 1}},
+            "Correct 'train' in 'videos' in the set",
+        ),
     ],
 )
 def test_wrong_parameters_are_refused(change, message):
     mapping = read_yaml(packed("experiments", "datasets", "smoke19.yaml"))["synthetic"] | change
     with pytest.raises(UserError, match=message):
-        synthetic.SyntheticParameters.from_mapping(mapping)
+        validated(synthetic.SyntheticParameters, mapping, "the set")

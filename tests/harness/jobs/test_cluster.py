@@ -1,17 +1,17 @@
 """A cluster's file is checked before anything is submitted, and its script holds what was asked for."""
 
 import re
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from ifrvis.cli import main
-from ifrvis.commands.selection import _profile
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.cluster import load_cluster
+from ifrvis.harness.jobs.launch import choose_profile
 from ifrvis.harness.jobs.slurm import script_text
+from ifrvis.harness.spec.signatures import TrainSpec
 
 GOOD = {"name": "mine", "time_min": 60, "memory_gb": 1.5, "cpus": 2}
 
@@ -35,16 +35,16 @@ def test_packed_clusters_are_sound(name):
     ("changes", "message"),
     [
         ({"time": 60}, "Remove or rename 'time'"),
-        ({"time_min": 0}, "Set 'time_min'"),
+        ({"time_min": 0}, "Correct 'time_min'"),
         ({"time_min": "1-00:00"}, "Write 'time_min'"),
-        ({"memory_gb": float(10**8)}, "Set 'memory_gb'"),
-        ({"gpus": -1}, "Set 'gpus'"),
+        ({"memory_gb": float(10**8)}, "Correct 'memory_gb'"),
+        ({"gpus": -1}, "Correct 'gpus'"),
         ({"signal_delay_s": 3600}, "Set 'signal_delay_s'"),
         ({"partition": "main\n#SBATCH --uid=0"}, "Correct 'partition'"),
         ({"options": {"output": "/etc/x"}}, "Remove option 'output'"),
         ({"options": {"exclude": "n[1-3] n4"}}, "Correct 'exclude'"),
         ({"environment": {"A B": "x"}}, "Rename the variable 'A B'"),
-        ({"setup": "module load cuda"}, "Make 'setup'"),
+        ({"setup": "module load cuda"}, "Correct 'setup'"),
         ({"name": "../mine"}, "Rename '../mine'"),
     ],
 )
@@ -64,16 +64,21 @@ def test_options_that_contradict_each_other_are_refused(capsys, more):
     assert capsys.readouterr().err.startswith("ifrvis: Leave out")
 
 
-@pytest.mark.parametrize(("cluster", "why"), [(None, "no GPU here"), ("local", "the data of profile paper are not")])
+@pytest.mark.parametrize(("cluster", "why"), [(False, "no GPU here"), (True, "the data of profile paper are not")])
 def test_a_cluster_stands_for_a_gpu_when_the_profile_is_chosen(monkeypatch, tmp_path, cluster, why):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    profile, said = _profile(Namespace(profile=None, data_root=tmp_path, cluster=cluster))
+    profile, said = choose_profile(tmp_path, on_cluster=cluster)
     assert profile.name == "mini"
     assert said.startswith(why)
 
 
 def test_a_run_has_a_process_a_gpu_and_never_more_than_clips(load):
-    assert [load(gpus=gpus).processes({"global_batch": 4}) for gpus in (0, 1, 4, 8)] == [1, 1, 4, 4]
+    assert [load(gpus=gpus).processes(TrainSpec.model_construct(global_batch=4)) for gpus in (0, 1, 4, 8)] == [
+        1,
+        1,
+        4,
+        4,
+    ]
 
 
 def test_the_script_asks_for_what_the_file_says(load):

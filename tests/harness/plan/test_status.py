@@ -1,12 +1,15 @@
-"""What `status` shows of each row and seed, and when watching it ends."""
+"""What `status` shows of each row and seed, when watching it ends, and which rows have learned."""
 
+import dataclasses
 import json
 
 import pytest
+from made_records import made_record
 
 from ifrvis.cli import main
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.plan.status import status_lines
+from ifrvis.harness.plan.status import status_lines, verdicts
+from ifrvis.harness.spec.profiles import Learning
 from ifrvis.harness.store.attempts import claim, this_process
 
 SMOKE = ["table1", "--profile", "smoke", "--rows", "mask2former-r50-ytvis19", "--seeds", "1"]
@@ -55,3 +58,38 @@ def test_watching_ends_when_nothing_runs_or_may_begin(make_request, monkeypatch,
     monkeypatch.setattr("ifrvis.harness.jobs.launch.make_plan", planned)
     assert main(["status", *SMOKE, "--watch", "0.01"]) == 0
     assert len(plans) == 4  # twice quiet: a queue may be between two runs
+
+
+@pytest.fixture
+def judged(make_request):
+    """A plan whose one row is complete: `judged(Learning(...), start, last, final)`."""
+
+    def make(learning, start, last, final):
+        request = make_request(num_seeds=1)
+        plan = make_plan(
+            dataclasses.replace(request, profile=request.profile.model_copy(update={"learning": learning}))
+        )
+        (evaluation,) = plan.evaluations
+        evaluation.state = "complete"
+        evaluation.record = made_record({"AP": final}, curve={"10": last, "0": start, "5": 0.9})
+        return verdicts(plan)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("start", "last", "final", "learned"),
+    [(0.02, 0.19, 0.16, True), (0.02, 0.19, 0.14, False), (0.1, 0.19, 0.16, False), (0.02, 0.11, 0.16, False)],
+)
+def test_a_row_has_learned_if_it_gains_and_reaches_enough(judged, start, last, final, learned):
+    (line,), all_learned = judged(Learning(videos=15, gain=0.10, reach=0.15), start, last, final)
+    assert all_learned is learned
+    assert (": learned (" in line) is learned
+    watched = f"{100 * start:.1f} with the initial weights, {100 * last:.1f} after training"
+    assert f"AP {100 * final:.1f}; on 15 watched videos {watched}" in line
+
+
+def test_without_bounds_nothing_is_judged(judged):
+    (line,), all_learned = judged(Learning(videos=15), 0.5, 0.0, 0.0)
+    assert all_learned
+    assert "learned" not in line

@@ -8,9 +8,9 @@ import pytest
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.local import LocalQueue
-from ifrvis.harness.jobs.outcome import waiting_lines
 from ifrvis.harness.jobs.worker_life import StoppedError, live
 from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.plan.status import waiting_lines
 from ifrvis.harness.store.attempts import attempts_of, claim
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.recovery import ask_for_retry, gives_up, kind_of, why_blocked

@@ -4,13 +4,12 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from pydantic import BaseModel
 
-from ifrvis.reporting.web.page import make_page, table_html
+from ifrvis.harness.store.playback import Scene
+from ifrvis.reporting.web.page import make_page, played
 
 ROW, OURS = "mask2former-r50-ytvis19", "ours-r50-ytvis19"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'`${1}&amp;{{ 1 + 1 }}"
@@ -37,36 +36,17 @@ def data_of(page):
 
 
 @pytest.fixture
-def state(make_state):
-    return make_state("table1", {ROW: {0: 0.2, 1: 0.4}, OURS: {0: 0.3}}, states={OURS: "running"})
-
-
-def hostile_copy(value, but=()):
-    """The same with hostile text in the place of every text, but in some fields."""
-    if isinstance(value, BaseModel):
-        return value.model_copy(update={key: hostile_copy(each) for key, each in value if key not in but})
-    if isinstance(value, dict):
-        return {key: hostile_copy(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [hostile_copy(each) for each in value]
-    return HOSTILE if isinstance(value, str) else value
+def report(make_report):
+    return make_report("table1", {ROW: {0: 0.2, 1: 0.4}, OURS: {0: 0.3}})
 
 
 @pytest.fixture
-def hostile(state):
-    """Records and table with hostile text everywhere but in the protocol, without which no record counts."""
-    rows = []
-    for each in state.rows:
-        row = each.row.model_copy(update=dict.fromkeys(("label", "group", "data", "note"), HOSTILE))
-        records = {seed: hostile_copy(record, ("protocol",)) for seed, record in each.records.items()}
-        rows.append(replace(each, row=row, records=records))
-    claim = state.table.claims[0].model_copy(update=dict.fromkeys(("text", "note", "place"), HOSTILE))
-    table = state.table.model_copy(update={"title": HOSTILE, "place": HOSTILE, "notes": (HOSTILE,), "claims": (claim,)})
-    return replace(state, table=table, rows=tuple(rows))
+def hostile(report, hostile_copy):
+    return hostile_copy(report, HOSTILE)
 
 
-def test_policy_lets_nothing_in_but_its_own_style_and_script(state):
-    page = make_page([state], {}, [])
+def test_policy_lets_nothing_in_but_its_own_style_and_script(report):
+    page = make_page([report], {}, [])
     seen = Seen(page)
     (policy,) = (attributes["content"] for tag, attributes in seen.elements if "http-equiv" in attributes)
     assert policy.startswith("default-src 'none'; img-src data:; ")
@@ -76,47 +56,58 @@ def test_policy_lets_nothing_in_but_its_own_style_and_script(state):
             assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
-def test_page_names_no_other_place(state, make_state):
-    figure = make_state("figure4", {"ours-r50-lambda0.3-ytvis19": {0: 0.2, 1: 0.3}})
-    seen = Seen(make_page([figure, state], {"figure4.png": b"png"}, []))
+def test_page_names_no_other_place(report, make_report):
+    figure = make_report("figure4", {"ours-r50-lambda0.3-ytvis19": {0: 0.2, 1: 0.3}})
+    seen = Seen(make_page([figure, report], {"figure4.png": b"png"}, []))
     assert sum(tag == "img" for tag, _ in seen.elements) == 1
     places = [value for _, attributes in seen.elements for key, value in attributes.items() if key in ("src", "href")]
     assert all(re.match(r"#|data:image/|(table1|figure4)\.(md|tex|csv|json)$", place) for place in places)
     assert not [attributes for _, attributes in seen.elements if any(key.startswith("on") for key in attributes)]
 
 
-def test_hostile_text_adds_no_element_and_stays_text(state, hostile):
-    plain, page = make_page([state], {}, []), make_page([hostile], {}, [])
+def test_hostile_text_adds_no_element_and_stays_text(report, hostile):
+    plain, page = make_page([report], {}, []), make_page([hostile], {}, [])
     names = {"script", "img", "style", "iframe", "a", "form"}
     counts = [[tag for tag, _ in Seen(text).elements if tag in names] for text in (plain, page)]
     assert counts[0] == counts[1]
     assert "{{ 1 + 1 }}" in page
     assert data_of(page)["tables"]["table1"]["title"] == HOSTILE
-    assert [tag for tag, _ in Seen(table_html(hostile)).elements if tag in names] == []
 
 
-def test_hostile_scenes_cannot_leave_their_block(state):
-    scene = {"dataset": HOSTILE, "seed": 0, "rows": [HOSTILE], "videos": [{"name": HOSTILE}]}
-    page = make_page([state], {}, [scene])
-    assert data_of(page)["scenes"] == [scene]
+def test_hostile_scenes_cannot_leave_their_block(report):
+    scene = Scene.model_construct(dataset=HOSTILE, seed=0, rows=(HOSTILE, HOSTILE), records=("", ""), videos=())
+    page = make_page([report], {}, [scene])
+    assert data_of(page)["scenes"][0]["rows"] == [HOSTILE, HOSTILE]
     assert page.count("<script") == 2
 
 
-def test_every_cell_leads_to_its_records(state):
-    data = data_of(make_page([state], {}, []))
+def test_every_cell_leads_to_its_records(report):
+    data = data_of(make_page([report], {}, []))
     row = next(row for row in data["tables"]["table1"]["rows"] if row["id"] == ROW)
     assert row["cells"]["AP"]["seeds"] == {"0": 0.2, "1": 0.4}
     assert [data["records"][row["records"][seed]]["digest"] for seed in ("0", "1")] == [f"{0:064x}", f"{1:064x}"]
 
 
-def test_cells_without_complete_records_say_what_is_missing(state):
-    assert table_html(state).count(">1/2<") == 5
+def test_cells_without_complete_records_say_what_is_missing(report):
+    assert make_page([report], {}, []).count(">1/2<") == 5
 
 
-def test_overview_cost_and_provenance_are_of_the_records(state):
-    page = make_page([state], {}, [])
-    assert "1 complete</span>" in page
-    assert "1 running</span>" in page
+def test_scenes_are_played_whose_records_are_behind_the_page_the_best_rows_and_the_first_seed_first(make_report):
+    report = make_report("table1", {ROW: {0: 0.2, 1: 0.4}, OURS: {0: 0.3, 1: 0.3}})
+    one, other = (
+        Scene.model_construct(dataset="mini19", seed=seed, rows=(ROW, OURS), records=(f"{seed:064x}",) * 2, videos=())
+        for seed in (0, 1)
+    )
+    lost = one.model_copy(update={"records": ("f" * 64, f"{0:064x}")})
+    assert played([report], [other, lost, one]) == [one]
+    assert played([report], [other, lost]) == [other]
+    assert played([report], [lost]) == []
+
+
+def test_overview_cost_and_provenance_are_of_the_records(report):
+    page = make_page([report], {}, [])
+    assert "1 × 2 of 2 seeds</span>" in page
+    assert "1 × 1 of 2 seeds</span>" in page
     cells = re.findall(r"<tr><td>mask2former</td>(.*?)</tr>", page)
     assert re.findall(r">([^<]*)</td>", cells[0]) == ["r50", "mini19", "2", "0.40", "0.200", "2", "3.00"]
     assert f"commit {'c' * 40}" in page

@@ -52,7 +52,7 @@ const openCell = (table, row, metric) => {
   }
   const wide = element("div", "", { class: "wide", tabindex: "0", role: "region", "aria-label": "Records" });
   wide.append(list);
-  body.replaceChildren(...said.map((text) => element("p", text)), element("p", `Row ${row.id}, ${row.state}. ${row.note}`), wide);
+  body.replaceChildren(...said.map((text) => element("p", text)), element("p", `Row ${row.id}. ${row.note}`), wide);
   byId("cell").showModal();
 };
 

@@ -7,9 +7,9 @@ import pytest
 from ifrvis.cli import main
 from ifrvis.files import read_yaml, sha256_file
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.named_weights import named_weights
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
+from ifrvis.harness.spec.weights import named_weights
 from ifrvis.packed import packed
 
 NAME = "mask2former_r50_coco_instance"

@@ -1,4 +1,9 @@
-"""The weights that a recipe's `train.init` names: where they are expected, what they must be, how to get them."""
+"""Weights by name: those that a recipe's `train.init` names, and those of pretrainings that come with the program.
+
+data/weights/<name>.pth                what `ifrvis weights convert` made; a .json beside it says what it is
+experiments/weights/<name>.pth, .json  half-precision tensors as a pretraining publishes them; its train_sig, their
+                                       sha256, and the command that makes them again
+"""
 
 import os
 from pathlib import Path
@@ -38,3 +43,19 @@ def _how(name: str, path: Path) -> str:
     if name not in sources:
         return ""
     return f" Download {sources[name]} and run `ifrvis weights convert {sources[name].rpartition('/')[2]} {path}`."
+
+
+def shipped_weights(train_sig: str) -> Path | None:
+    """The shipped weights of one pretraining; None if they are not shipped.
+
+    Raises:
+        UserError: If the file is not the one that its description names.
+    """
+    for description in sorted(packed("experiments", "weights").glob("*.json")):
+        said = read_json(description, "the description of shipped weights")
+        if isinstance(said, dict) and said.get("train_sig") == train_sig:
+            weights = description.with_suffix(".pth")
+            if not weights.is_file() or sha256_file(weights) != said.get("sha256"):
+                raise UserError(f"Restore {weights}, or add --no-shipped-weights to make it again: it was changed.")
+            return weights
+    return None

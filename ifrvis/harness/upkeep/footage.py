@@ -1,0 +1,179 @@
+"""The scenes that the page plays (Figures 1 and 5): held-out videos with ground truth and two methods side by side.
+
+Of each data set the pair of rows of the claims is shown that Table 3 names last (its largest backbone) and whose
+predictions are kept; of its videos those with the most identity errors of both methods together. The tracks are those
+of Table 3's cells: of protocol `matched`, with the thresholds that the record says. Frames and masks are made small.
+"""
+
+import base64
+import string
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from scipy.optimize import linear_sum_assignment
+
+from ifrvis.datasets.rle import Rle, decode, encode
+from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
+from ifrvis.errors import UserError
+from ifrvis.evaluation.identity import IdentityError, VideoErrors, identity_errors
+from ifrvis.evaluation.predictions import Prediction, queries_of, read_predictions
+from ifrvis.evaluation.protocols import halves, load_protocol
+from ifrvis.evaluation.tubes import overlaps
+from ifrvis.files import publish_once, sha256_file
+from ifrvis.harness.plan.plan import Evaluation, Plan
+from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.store.playback import Pane, PlayedError, PlayedTrack, PlayedVideo, Scene, rows_to_play, scene_name
+from ifrvis.harness.store.records import Record
+
+VIDEOS = 3  # of each dataset
+HEIGHT = 256  # pixels of a frame, at most
+QUALITY = 70  # of JPEG
+Masks = Sequence[Rle | None]
+
+
+class _Kept(NamedTuple):
+    """A row, one evaluation of it, its record, and the predictions that it was made from."""
+
+    row: Row
+    evaluation: Evaluation
+    record: Record
+    predictions: Path
+
+
+class _Side(NamedTuple):
+    """One method: its row, its tracks and their errors by video."""
+
+    row: Row
+    tracks: dict[Id, list[Prediction]]
+    errors: dict[Id, VideoErrors]
+
+
+def write_scenes(plan: Plan) -> list[Path]:
+    """Write a scene for each data set of which predictions of two methods and the frames are here, unless it is there.
+
+    Returns:
+        The paths written.
+    """
+    done: set[str] = set()
+    written = []
+    for one, other in _pairs(plan):
+        if one.row.dataset in done:
+            continue
+        records = one.record.digest, other.record.digest
+        path = plan.request.store.scenes(one.record.profile) / scene_name(one.record.dataset, records)
+        scene = None if path.is_file() else _scene((one, other), records)
+        if scene is not None:
+            written += [path] * publish_once(path, scene.text())
+        if path.is_file():
+            done.add(one.row.dataset)
+    return written
+
+
+def _pairs(plan: Plan) -> Iterator[tuple[_Kept, _Kept]]:
+    evaluations = {each.row.id: each.evaluations for each in plan.rows if each.table.protocol == "heldout"}
+    for rows in rows_to_play(plan.request):
+        for seed in sorted(set.intersection(*(set(evaluations.get(row.id, ())) for row in rows))):
+            one, other = (_kept(plan, row, evaluations[row.id][seed]) for row in rows)
+            if one and other:
+                yield one, other
+
+
+def _kept(plan: Plan, row: Row, evaluation: Evaluation) -> _Kept | None:
+    """An evaluation whose predictions are here as its record knows them."""
+    record, split = evaluation.record, evaluation.split.fingerprint
+    if record is None or split is None:
+        return None
+    path = evaluation.training.run(plan.request.store).predictions(evaluation.inference, split)
+    sound = path.is_file() and sha256_file(path) == record.files.get("predictions")
+    return _Kept(row, evaluation, record, path) if sound else None
+
+
+def _scene(pair: tuple[_Kept, _Kept], records: tuple[str, str]) -> Scene | None:
+    """The scene of one pair; None where a frame is lost or a file broken, which `verify` says."""
+    split, (one, other) = pair[0].evaluation.split, pair
+    try:
+        annotations = split.read()
+        sides = [_side(each, annotations) for each in pair]
+        worst = sorted(annotations.videos, key=lambda video: -sum(len(side.errors[video.id].errors) for side in sides))
+        videos = tuple(_video(annotations, split.frames, video, sides) for video in worst[:VIDEOS])
+    except UserError:
+        return None
+    rows = one.row.id, other.row.id
+    return Scene(dataset=split.dataset, seed=one.record.seed, rows=rows, records=records, videos=videos)
+
+
+def _side(kept: _Kept, annotations: Annotations) -> _Side:
+    """The tracks of one method that count, and their errors."""
+    protocol = load_protocol("matched")
+    tracked = kept.record.tracking.get("matched")
+    thresholds = tracked.threshold if tracked and isinstance(tracked.threshold, tuple) else (0.5, 0.5)
+    half_of = halves(annotations.video_by_id, protocol.seed)
+    tracks: dict[Id, list[Prediction]] = {video.id: [] for video in annotations.videos}
+    for track in queries_of(read_predictions(kept.predictions, annotations)):
+        tracks[track.video_id].append(track)
+    for video_id, found in tracks.items():
+        tracks[video_id] = [track for track in protocol.select(found) if track.score >= thresholds[half_of[video_id]]]
+    errors = identity_errors(annotations, [track for found in tracks.values() for track in found])
+    return _Side(kept.row, tracks, {each.video_id: each for each in errors})
+
+
+def _video(annotations: Annotations, folder: Path, video: Video, sides: list[_Side]) -> PlayedVideo:
+    step = -(-video.height // HEIGHT)
+    width, height = -(-video.width // step), -(-video.height // step)
+    gts = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
+    categories = {category.id: category.name for category in annotations.categories}
+
+    def played(identity: int, found: Track | Prediction) -> PlayedTrack:
+        masks = tuple(mask and _small(mask, step)["counts"] for mask in found.masks)
+        score = found.score if isinstance(found, Prediction) else None
+        name = str(identity + 1) if identity < len(gts) else string.ascii_lowercase[(identity - len(gts)) % 26]
+        category = categories[found.category_id]
+        return PlayedTrack(identity=identity, name=name, category=category, masks=masks, score=score)
+
+    panes = [Pane(title="Ground truth", tracks=tuple(played(index, gt) for index, gt in enumerate(gts)))]
+    numbers = {gt.id: index + 1 for index, gt in enumerate(gts)}
+    for side in sides:
+        tracks, wrong = side.tracks[video.id], side.errors[video.id]
+        shown = tuple(map(played, _identities(video, tracks, [gt.masks for gt in gts]), tracks))
+        names = {found.number: each.name for found, each in zip(tracks, shown)}
+        errors = tuple(_error(each, numbers, names) for each in wrong.errors)
+        title = f"{'Ours' if side.row.method == 'ours' else side.row.group} {side.row.label}"
+        panes.append(Pane(title=title, tracks=shown, row=side.row.id, errors=errors, lost=len(wrong.never_found)))
+    frames = tuple(_jpeg(folder / name, width, height) for name in video.file_names)
+    return PlayedVideo(name=video.name, width=width, height=height, frames=frames, panes=tuple(panes))
+
+
+def _small(mask: Rle, step: int) -> Rle:
+    return mask if step == 1 else encode(decode(mask)[::step, ::step])
+
+
+def _identities(video: Video, tracks: list[Prediction], gts: list[Masks]) -> list[int]:
+    """The number of the object that each track stands for, so that all share most; further numbers for the others."""
+    shared = overlaps(video, [track.masks for track in tracks], gts).shared.sum(axis=0)
+    rows, columns = linear_sum_assignment(shared, maximize=True)
+    found = {int(row): int(column) for row, column in zip(rows, columns) if shared[row, column]}
+    rest = iter(range(len(gts), len(gts) + len(tracks)))
+    return [found[index] if index in found else next(rest) for index in range(len(tracks))]
+
+
+def _error(error: IdentityError, numbers: dict[Id, int], names: dict[int, str]) -> PlayedError:
+    objects, tracks = " and ".join(str(numbers[gt]) for gt in error.gt_ids), [names[each] for each in error.predictions]
+    text = {
+        "change": f"object {objects}: track {' becomes '.join(tracks)}",
+        "switch": f"objects {objects}: tracks {' and '.join(sorted(tracks))} swap",
+        "merged": f"objects {objects}: one track, {''.join(tracks)}",
+        "lost": f"object {objects}: no track",
+        "duplicate": f"object {objects}: one more track, {''.join(tracks)}",
+    }[error.kind]
+    return PlayedError(kind=error.kind, frames=tuple(map(int, error.frames)), text=text)
+
+
+def _jpeg(path: Path, width: int, height: int) -> str:
+    import cv2  # the one place here that opens frames
+
+    image = cv2.imread(str(path))
+    if image is None:
+        raise UserError(f"Restore {path}: the frame cannot be read.")
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()).decode()

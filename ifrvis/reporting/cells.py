@@ -1,0 +1,77 @@
+"""One row and metric over the seeds: a number only if every record behind it exists, and what it is to the paper's."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.reporting.statistics import Interval, expected_interval, mean_interval
+from ifrvis.reporting.style import UNDEFINED, scale
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row and metric over the seeds asked for.
+
+    Args:
+        n: Records there are.
+        mean: Mean over all seeds asked for, as a fraction (IDs a count); None where the cell is no number.
+        std: Standard deviation (ddof 1); None where the cell is no number or of one seed.
+        missing: What stands in the place of a number; empty where there is one.
+        interval: The t-interval of the mean; None where there is no std.
+    """
+
+    n: int
+    mean: float | None = None
+    std: float | None = None
+    missing: str = ""
+    interval: Interval | None = None
+
+
+def make_cell(values: Sequence[float], num_seeds: int, missing: str) -> Cell:
+    """The cell of some values; NaN is undefined, and `missing` says why the row has no number, whatever the metric."""
+    n = len(values)
+    if missing or n < num_seeds:
+        return Cell(n, missing=missing or (f"{n}/{num_seeds}" if n else "not scored"))
+    if any(math.isnan(value) for value in values):
+        return Cell(n, missing=UNDEFINED)
+    return Cell(n, fmean(values), stdev(values) if n > 1 else None, interval=mean_interval(values))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A cell against the paper's value; in stored units.
+
+    Args:
+        difference: Measured minus the paper's.
+        expected: Where the measured mean was to be expected, tolerance included; None after a single seed.
+        verdict: `consistent` if it lies there, else on which side it does not; nothing below the declared seeds.
+    """
+
+    difference: float
+    expected: Interval | None
+    verdict: Literal["consistent", "above", "below", "too few seeds"]
+
+
+def compare(table: Table, row: Row, metric: str, cell: Cell) -> Compared | None:
+    """Compare a cell, measured as the paper did, with its value; None where there is nothing to compare.
+
+    The spread of single runs is the paper's where it prints one, else the measured one.
+    """
+    published, printed_std = row.published.get(metric, (None, None))
+    if cell.mean is None or published is None:
+        return None
+    paper, unit = table.paper, scale(metric)
+    difference = cell.mean - published / unit
+    if cell.std is None:
+        return Compared(difference, None, "too few seeds")
+    std, runs_of_std = (cell.std, cell.n) if printed_std is None else (printed_std / unit, paper.runs)
+    tolerance = paper.tolerance.get(metric, 0.0) / unit
+    df = max(1, runs_of_std - 1)
+    expected = expected_interval(published / unit, std, runs=paper.runs, n=cell.n, df=df, tolerance=tolerance)
+    if cell.n < len(table.seeds):
+        return Compared(difference, expected, "too few seeds")
+    inside = expected.low <= cell.mean <= expected.high
+    return Compared(difference, expected, "consistent" if inside else "above" if difference > 0 else "below")

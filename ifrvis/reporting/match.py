@@ -1,0 +1,102 @@
+"""Which records belong to which row and seed: from tables, a profile and records alone, with no data at hand.
+
+A record belongs to a row and a seed if its name is theirs, its data set is the one that the profile (or `--dataset`)
+gives to the row, and its protocol and evaluation split are the table's; if it is off-spec exactly if the report is; if
+its initial weights have the name that the recipe gives; and if what the row trains and how it predicts, with the
+record's own fingerprints of data and weights put in, has the record's signature. Where a fingerprint is known without
+data, as that of a made set is, it has to be this one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from ifrvis.datasets.catalog import Role, load_dataset
+from ifrvis.errors import UserError
+from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
+from ifrvis.harness.spec.profiles import PRETRAINING
+from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.signatures import SCORING_VERSION, train_signature, train_spec
+from ifrvis.harness.spec.tables import Protocol, Row, Table
+from ifrvis.harness.store.records import Record
+from ifrvis.reporting.report import Report, RowRecords
+
+ROLES: dict[Protocol, tuple[Role, Role]] = {"heldout": ("train", "heldout"), "server": ("full", "server")}
+
+
+def make_reports(request: TableRequest, records: Iterable[Record]) -> list[Report]:
+    """The report of each table that has a row of those asked for.
+
+    Raises:
+        UserError: If a row, a seed, an override or a dataset is wrong, or no table has such rows.
+    """
+    matcher = _Matcher(request, records)
+    chosen = [(table, request.selected(table)) for table in request.tables]
+    found = [Report(request, table, tuple(matcher.found(table, row) for row in rows)) for table, rows in chosen if rows]
+    if not found:
+        raise UserError("Choose rows that one of the tables has: --rows matches none.")
+    return found
+
+
+class _Matcher:
+    """Composes each row once, and looks for its records among those of its name."""
+
+    def __init__(self, request: TableRequest, records: Iterable[Record]) -> None:
+        self._request = request
+        self._named: dict[str, list[Record]] = defaultdict(list)
+        for record in sorted(records, key=lambda record: record.file_name):
+            self._named[record.name].append(record)
+        self._dataset = cache(lambda name: load_dataset(name, Path()))
+        self._fingerprint = cache(self._made)
+        self._pretraining = cache(self._pretrained)
+
+    def found(self, table: Table, row: Row) -> RowRecords:
+        """What there is of one row."""
+        if row.quoted:
+            return RowRecords(row, {})
+        request = self._request
+        dataset = request.dataset or request.profile.datasets.get(row.dataset, row.dataset)
+        num_classes = self._dataset(dataset).config.categories
+        composed = compose_row(row, request.profile, request.overrides, num_classes=num_classes)
+        found: dict[int, list[Record]] = {}
+        elsewhere: list[Record] = []
+        for seed in request.seeds(table) if not composed.not_implemented else ():
+            name = request.run_name(row, composed, seed)
+            for record in self._named.get(name, ()):
+                if self._fits(record, row, composed, dataset, seed):
+                    of_table = record.protocol == table.protocol
+                    (found.setdefault(seed, []) if of_table else elsewhere).append(record)
+        return RowRecords(row, found, elsewhere)
+
+    def _fits(self, record: Record, row: Row, composed: Composed, dataset: str, seed: int) -> bool:
+        given, (trained_on, scored_on) = self._request.init, ROLES[record.protocol]
+        wanted = self._dataset(dataset).name, self._request.off_spec, given.name if given else composed.train["init"]
+        if record.spec is None or (record.dataset, record.off_spec, record.init) != wanted:
+            return False
+        if (record.role, record.scoring, record.inference) != (scored_on, SCORING_VERSION, composed.inference):
+            return False
+        train, init = record.spec.train.data, record.spec.train.init
+        known = (  # without data; with stills among the clips it takes them
+            (train, None if composed.train["stills"] else self._fingerprint(dataset, trained_on)),
+            (record.data.evaluation, self._fingerprint(dataset, scored_on)),
+            (init, self._pretraining(row.backbone) if record.init == PRETRAINING else None),
+        )
+        if any(made not in (None, of_record) for of_record, made in known):
+            return False
+        return train_signature(train_spec(composed, data=train, init=init, seed=seed)) == record.train_sig
+
+    def _made(self, dataset: str, role: Role) -> str | None:
+        """The fingerprint of a made set's split; None where it takes the data to know it."""
+        found = self._dataset(dataset)
+        return found.split(role).fingerprint if found.config.synthetic is not None else None
+
+    def _pretrained(self, backbone: str) -> str | None:
+        """The signature of the profile's pretraining; None where it takes its data to know it."""
+        declared, profile = self._request.profile.pretraining, self._request.profile
+        data = self._fingerprint(declared.dataset, "pretrain") if declared else None
+        if declared is None or data is None:
+            return None
+        num_classes = self._dataset(declared.dataset).config.categories
+        composed = compose_pretraining(declared, backbone, profile, num_classes=num_classes)
+        return train_signature(train_spec(composed, data=data, init=None, seed=0))

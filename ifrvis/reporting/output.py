@@ -1,0 +1,154 @@
+"""The files of reports, and the manifest of what they were made from."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from ifrvis.errors import UserError
+from ifrvis.files import canonical_json, sha256_bytes, write_atomically
+from ifrvis.harness.spec.profiles import Profile
+from ifrvis.harness.spec.signatures import Sha256
+from ifrvis.harness.store.playback import Scene
+from ifrvis.reporting.as_json import table_json
+from ifrvis.reporting.figure import figure_files
+from ifrvis.reporting.formats import claims_latex, figure_latex, latex, markdown, seeds_csv
+from ifrvis.reporting.report import Report
+from ifrvis.schema import Model, Name, read_model
+
+MANIFEST = "manifest.json"
+FileName = Annotated[str, Field(pattern=r"^[^/.\x00-\x1f][^/\x00-\x1f]*$")]
+Digests = dict[FileName, Sha256]
+
+
+class Asked(Model):
+    """What a report was asked for: the profile as it was, of other files from elsewhere their names alone."""
+
+    table: Name
+    rows: tuple[str, ...]
+    num_seeds: int
+    profile: Profile
+    overrides: dict[str, JsonValue]
+    dataset: str | None
+    init: str | None
+
+
+class Entry(Model):
+    """One report: its records, its files, and those of its figure, which depend on the version of matplotlib, too."""
+
+    asked: Asked
+    records: Digests
+    outputs: Digests
+    figures: Digests
+
+
+class PageEntry(Model):
+    """A page: the reports that it shows, as digests of their entries, and the scenes that it plays."""
+
+    sha256: Sha256
+    shows: Digests
+    scenes: Digests
+
+
+class Manifest(Model):
+    """`manifest.json` of a profile's folder."""
+
+    schema_: Literal[2] = Field(default=2, alias="schema")
+    digest: str = ""
+    reports: dict[Name, Entry] = Field(default_factory=dict)
+    pages: dict[Name, PageEntry] = Field(default_factory=dict)
+
+    def text(self) -> str:
+        """The manifest as it is written, with its own digest."""
+        rest = self.model_dump(by_alias=True, exclude={"digest"})
+        return json.dumps({**rest, "digest": _digest(rest)}, indent=1, sort_keys=True) + "\n"
+
+    def shown(self, stems: list[str]) -> Digests:
+        """A digest of each report's entry: a page that shows an older one is out of date."""
+        return {stem: _digest(self.reports[stem].model_dump()) for stem in stems if stem in self.reports}
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write a table in every form, its figure if it has one, and its entry in `manifest.json`.
+
+    The files are a pure function of the report; what the manifest says of other reports stays.
+
+    Returns:
+        The paths written, the manifest's last.
+
+    Raises:
+        UserError: If the folder cannot be written or the manifest there is not one.
+    """
+    manifest, path = _read(folder), folder / MANIFEST
+    outputs, figures = outputs_of(report), figure_files(report) if report.table.axis else {}
+    entry = _entry(report, outputs, figures)
+    for name, text in outputs.items():
+        write_atomically(folder / name, text)
+    for name, data in figures.items():
+        write_atomically(folder / name, data)
+    write_atomically(path, Manifest(reports={**manifest.reports, report.stem: entry}, pages=manifest.pages).text())
+    return [*(folder / name for name in [*outputs, *figures]), path]
+
+
+def outputs_of(report: Report) -> dict[str, str]:
+    """The files of a report that are text, by their names: a pure function of the report."""
+    stem = report.stem
+    return {
+        f"{stem}.md": markdown(report),
+        f"{stem}.tex": latex(report),
+        f"{stem}.csv": seeds_csv(report),
+        f"{stem}.json": table_json(report),
+        **({f"{stem}-claims.tex": claims_latex(report)} if report.claims else {}),
+        **({f"{stem}-figure.tex": figure_latex(report)} if report.table.axis else {}),
+    }
+
+
+def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list[Path]:
+    """Write `index.html` of reports that are written already, and say in the manifest what it shows."""
+    from ifrvis.reporting.web.page import make_page, played
+
+    manifest, shown = _read(folder), played(reports, scenes)
+    figures = {path.name: path.read_bytes() for report in reports for path in folder.glob(f"{report.stem}.png")}
+    name = "index-off-spec.html" if reports[0].off_spec else "index.html"
+    page = make_page(reports, figures, shown)
+    digests = {scene.file_name: sha256_bytes(scene.text()) for scene in shown}
+    shows = manifest.shown([report.stem for report in reports])
+    entry = PageEntry(sha256=sha256_bytes(page.encode()), shows=shows, scenes=digests)
+    manifest = Manifest(reports=manifest.reports, pages={**manifest.pages, name: entry})
+    write_atomically(folder / name, page)
+    write_atomically(folder / MANIFEST, manifest.text())
+    return [folder / name]
+
+
+def _digest(content: Any) -> str:
+    return sha256_bytes(canonical_json(content))
+
+
+def _read(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if not path.exists():
+        return Manifest()
+    try:
+        return read_model(Manifest, path, "the manifest of the reports")
+    except UserError as error:
+        raise UserError(f"Remove {path} and report again: {error}") from error
+
+
+def _entry(report: Report, outputs: dict[str, str], figures: dict[str, bytes]) -> Entry:
+    request = report.request
+    asked = Asked(
+        table=report.table.name,
+        rows=tuple(each.row.id for each in report.rows),
+        num_seeds=len(report.seeds),
+        profile=report.profile,
+        overrides=request.overrides,
+        dataset=Path(request.dataset).name if request.dataset else None,
+        init=request.init.name if request.init else None,
+    )
+    return Entry(
+        asked=asked,
+        records={record.file_name: record.digest for each in report.rows for record in each.behind},
+        outputs={name: sha256_bytes(text.encode()) for name, text in outputs.items()},
+        figures={name: sha256_bytes(data) for name, data in figures.items()},
+    )

@@ -1,0 +1,96 @@
+"""What a table may say: rows on any data set with a schedule, quoted rows, and nothing that contradicts itself."""
+
+import dataclasses
+import re
+
+import pytest
+import yaml
+
+from ifrvis.errors import UserError
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.packed import packed
+
+QUOTED = {
+    "id": "theirs-r50-ovis",
+    "method": "theirs",
+    "backbone": "r50",
+    "dataset": "ovis",  # no YAML is needed of what is not run
+    "published": {"AP": [16.5, None]},
+    "quoted": True,
+    "source": "Table 3 of their paper",
+    "protocol": "server",
+}
+RUN = {"id": "ours-r50-mine", "method": "ours", "backbone": "r50", "dataset": "ytvis19"}
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load a small table: `load(rows, **changes)`."""
+
+    def write_and_load(rows, **changes):
+        table = {"name": "mine", "title": "Mine.", "place": "nowhere", "kind": "ap", "protocol": "heldout"}
+        table |= {"seeds": [0, 1], "metrics": ["AP"], "rows": rows} | changes
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(table))
+        return load_table(str(tmp_path / "mine.yaml"))
+
+    return write_and_load
+
+
+@pytest.mark.parametrize(
+    ("rows", "changes", "message"),
+    [
+        ([RUN | {"id": "ours_r50"}], {}, "Rename row 'ours_r50'"),
+        ([RUN | {"method": "../x"}], {}, "Rename '../x'"),
+        ([RUN | {"dataset": "ovis"}], {}, "no dataset 'ovis' (in item 0 ('ours-r50-mine') in 'rows' in "),
+        ([RUN | {"dataset": "real_vis"}], {}, "real_vis.yaml to one of ytvis19, ytvis21: rows train on it"),
+        ([RUN, {**RUN}], {}, "Remove or rename one of the two rows 'ours-r50-mine'"),
+        ([RUN | {"published": {"AR1": [1.0, None]}}], {}, "Add 'AR1' to 'metrics'"),
+        ([RUN | {"published": {"AP": [1.0]}}], {}, "in 'published' in item 0 ('ours-r50-mine')"),
+        ([RUN | {"source": "x"}], {}, "Add 'quoted: true'"),
+        ([QUOTED | {"source": ""}], {}, "Give a quoted row 'published' values"),
+        ([QUOTED | {"protocol": None}], {}, "Give a quoted row 'published' values"),
+        ([QUOTED | {"set": {"train.iterations": 1}}], {}, "a quoted row is not run"),
+        ([RUN], {"seeds": [0, 0]}, "Remove one of the two 0"),
+        ([RUN], {"seeds": []}, "'seeds'"),
+        ([RUN], {"seeds": [-1]}, "item 0 in 'seeds'"),
+        ([RUN], {"metrics": ["A P"]}, "item 0 in 'metrics'"),
+        ([RUN], {"heads": {"colour": "Colour"}}, "'heads'"),
+        ([RUN], {"axis": {"key": "model.x", "label": "x", "reading": ""}}, "Set 'model.x' of row 'ours-r50-mine'"),
+        ([RUN], {"paper": {"tolerance": {"AP": -1}}}, "'AP' in 'tolerance' in 'paper'"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(load, rows, changes, message):
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        load(rows, **changes)
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_a_claim_is_on_rows_that_are_run(load):
+    claim = {"text": "Ours is better.", "place": "", "pairs": [["ours-r50-mine", "theirs-r50-ovis"]]}
+    claim["says"] = [{"metric": "AP", "of": "mean", "side": "higher"}]
+    with pytest.raises(UserError, match=r"^Make the claim 'Ours is better"):
+        load([RUN, QUOTED], claims=[claim])
+
+
+def test_a_quoted_row_is_never_planned(load, make_request):
+    request = dataclasses.replace(make_request(rows=None), tables=(load([RUN, QUOTED]),))
+    plan = make_plan(request)
+    assert [planned.row.id for planned in plan.rows] == ["ours-r50-mine"]
+    assert len(plan.trainings) == 2
+    with pytest.raises(UserError, match="not quoted: --rows matches none"):
+        make_plan(dataclasses.replace(request, rows=("theirs-r50-ovis",)))
+
+
+def test_a_row_on_an_imported_data_set_is_a_row_like_another(load, make_request, tmp_path):
+    text = packed("experiments", "datasets", "smoke19.yaml").read_text()
+    path = tmp_path / "my data.yaml"
+    path.write_text(text.replace("name: smoke19", "name: mine").replace("schedule: ytvis19", "schedule: ytvis21"))
+    table = load([RUN | {"dataset": str(path)}])
+    request = dataclasses.replace(make_request(profile="paper", rows=None, num_seeds=1), tables=(table,))
+    (training,) = make_plan(request).trainings
+    assert not request.off_spec
+    assert training.name == "ours-r50-mine-s0"
+    assert training.dataset.name == "mine"
+    assert training.split.fingerprint
+    assert training.spec.iterations == 8000  # of the schedule that its YAML names

@@ -1,0 +1,123 @@
+"""The scenes that the page plays: which videos, which tracks, which identities, and where the errors are."""
+
+import base64
+
+import cv2
+import numpy as np
+import pytest
+from kept_runs import finish, perfect, swapped
+
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.rle import decode
+from ifrvis.harness.plan.plan import Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.playback import read_scenes
+from ifrvis.harness.upkeep import footage
+from ifrvis.harness.upkeep.footage import write_scenes
+from ifrvis.packed import packed
+
+M2F, OURS = "mask2former-r50-ytvis19", "ours-r50-ytvis19"
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """Two finished runs: Ours as the ground truth, of Mask2Former two tracks swap and one is lost."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    profile = tmp_path / "smoke.yaml"
+    text = packed("experiments", "profiles", "smoke.yaml").read_text()
+    profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
+    load_dataset("smoke19", tmp_path).make("heldout")
+    roots = {"data_root": tmp_path, "store": Store(tmp_path / "results")}
+    request = Request((load_table("table1"),), load_profile(str(profile)), (M2F, OURS), 1, **roots)
+    for training in make_plan(request).trainings:
+        finish(training, request, swapped if training.method == "mask2former" else perfect)
+    return make_plan(request)
+
+
+@pytest.fixture
+def scene(plan):
+    """The scene of both, as it is read again."""
+
+    def write(plan=plan):
+        (path,) = write_scenes(plan)
+        (found,) = read_scenes(path.parent)
+        path.unlink()
+        return found
+
+    return write
+
+
+def test_the_videos_with_the_most_errors_are_played_with_both_methods(scene, plan):
+    found = scene()
+    assert (found.dataset, found.seed, found.rows) == ("smoke19", 0, (M2F, OURS))
+    assert found.records == tuple(training.evaluations[0].record.digest for training in plan.trainings)
+    assert len(found.videos) == footage.VIDEOS
+    counts = [len(video.panes[1].errors) for video in found.videos]
+    assert counts == sorted(counts, reverse=True)
+    titles = ["Ground truth", "Mask2Former ResNet-50", "Ours ResNet-50"]
+    assert [pane.title for pane in found.videos[0].panes] == titles
+
+
+def test_a_scene_is_written_once(plan):
+    (path,) = write_scenes(plan)
+    before = path.stat()
+    assert write_scenes(plan) == []
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_errors_say_frames_objects_and_tracks(scene):
+    switches = []
+    for video in scene().videos:
+        truth, baseline, ours = video.panes
+        assert truth.errors == ours.errors == ()
+        assert "lost" in {error.kind for error in baseline.errors} or truth.tracks[2].masks[-1] is None
+        assert all("object" in error.text for error in baseline.errors)
+        switches += [error for error in baseline.errors if error.kind == "switch"]
+    assert {error.frames for error in switches} == {(3,)}
+    assert all(error.text == "objects 1 and 2: tracks 1 and 2 swap" for error in switches)
+
+
+def test_a_track_has_the_identity_of_the_object_that_it_shares_most_with(scene):
+    for video in scene().videos:
+        truth, _, ours = video.panes
+        assert [track.name for track in truth.tracks] == [str(n + 1) for n in range(len(truth.tracks))]
+        assert [(t.identity, t.masks) for t in ours.tracks] == [(t.identity, t.masks) for t in truth.tracks]
+        assert [t.score for t in ours.tracks] == sorted((t.score for t in ours.tracks), reverse=True)
+
+
+def test_frames_and_masks_are_made_small_together(scene, monkeypatch):
+    big = scene().videos[0]
+    monkeypatch.setattr(footage, "HEIGHT", 32)
+    small = scene().videos[0]
+    assert (big.height, big.width, small.height, small.width) == (64, 96, 32, 48)
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(small.frames[0]), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (32, 48, 3)
+    one, other = ({"size": [v.height, v.width], "counts": v.panes[0].tracks[0].masks[0]} for v in (big, small))
+    assert np.array_equal(decode(one)[::2, ::2], decode(other))
+
+
+@pytest.mark.parametrize(("threshold", "one_track"), [((0.85, 0.85), True), (0.1, False)])
+def test_tracks_are_those_of_the_thresholds_that_the_record_says(scene, plan, threshold, one_track):
+    for training in plan.trainings:
+        record = training.evaluations[0].record
+        tracked = record.tracking["matched"].model_copy(update={"threshold": threshold})
+        changed = {"tracking": {"matched": tracked}}
+        training.evaluations[0].record = record.model_copy(update=changed)
+    panes = [pane for video in scene(plan).videos for pane in video.panes[1:]]
+    assert all((len(pane.tracks) == 1) == one_track for pane in panes)
+
+
+@pytest.mark.parametrize("lost", ["predictions", "changed predictions", "frame"])
+def test_without_what_it_takes_nothing_is_written(plan, lost, tmp_path):
+    path = next(tmp_path.glob("results/runs/*/predictions/*/predictions.json.gz"))
+    if lost == "frame":
+        for frame in tmp_path.glob("smoke19-*/test/JPEGImages/*/00003.*"):
+            frame.unlink()
+    elif lost == "predictions":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + b"x")
+    assert write_scenes(plan) == []

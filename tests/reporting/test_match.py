@@ -1,0 +1,122 @@
+"""Which records belong to which row and seed: each to its own, whatever else is kept beside it."""
+
+import pytest
+from made_records import made_record, record_of
+
+from ifrvis.errors import UserError
+from ifrvis.harness.plan.plan import Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.spec.tables import load_tables
+from ifrvis.harness.store.paths import Store
+from ifrvis.reporting.match import make_reports
+
+ROW = "mask2former-r50-ytvis19"
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """The plan of some tables, of which no data are there."""
+
+    def make(*tables, profile="smoke", **changes):
+        roots = {"data_root": tmp_path / "data", "store": Store(tmp_path / "results")}
+        return make_plan(Request(tuple(load_tables(tables)), load_profile(profile), **changes, **roots))
+
+    return make
+
+
+def records_of(plan, **changes):
+    """A record of every evaluation but those of pretrainings, by the id of the evaluation."""
+    said = {"profile": plan.request.profile.name, "off_spec": plan.request.off_spec} | changes
+    trainings = [each for each in plan.trainings if not each.is_pretraining]
+    return {id(each): record_of(training, each, **said) for training in trainings for each in training.evaluations}
+
+
+def found(request, records):
+    """The records of each row and seed that has any."""
+    rows = [(report.table.name, each) for report in make_reports(request, records) for each in report.rows]
+    return {(table, each.row.id, seed): records for table, each in rows for seed, records in each.found.items()}
+
+
+@pytest.mark.parametrize("profile", ["mini", "smoke"])
+def test_every_record_belongs_to_its_own_rows_and_seeds_alone(planned, profile):
+    plan = planned("all", profile=profile, num_seeds=2)
+    records = records_of(plan)
+    own = {
+        (each.table.name, each.row.id, seed): [records[id(evaluation)]]
+        for each in plan.rows
+        for seed, evaluation in each.evaluations.items()
+    }
+    assert found(plan.request, reversed(records.values())) == own
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "smoke21"},
+        {"off_spec": True},
+        {"init": "another"},
+        {"scoring": 1},
+        {"name": "mask2former-r50-stills-ytvis19-s0"},  # trained on stills, too, which no other key tells
+        {"inference": {"mode": "whole", "side": 48}},
+        {"role": "dev"},
+        {"spec": None},
+    ],
+)
+def test_a_record_of_something_else_belongs_to_no_row(planned, change):
+    plan = planned("table1", rows=(ROW,), num_seeds=1)
+    (record,) = records_of(plan).values()
+    assert found(plan.request, [record]) == {("table1", ROW, 0): [record]}
+    assert found(plan.request, [record.model_copy(update=change)]) == {}
+
+
+@pytest.mark.parametrize("split", ["train", "evaluation", "pretraining"])
+def test_of_a_made_set_the_fingerprint_has_to_be_its_own(planned, split):
+    plan = planned("table1", rows=(ROW,), num_seeds=1)
+    (training,) = (each for each in plan.trainings if not each.is_pretraining)
+    (evaluation,) = training.evaluations
+    key = {"train": "data", "pretraining": "init"}.get(split)
+    training.spec = training.spec.model_copy(update={key: "a" * 64} if key else {})
+    record = record_of(training, evaluation)
+    if not key:
+        record = record.model_copy(update={"data": record.data.model_copy(update={"evaluation": "a" * 64})})
+    assert found(plan.request, [record]) == {}
+
+
+def test_records_of_data_and_weights_that_are_not_here_are_found_and_two_of_one_seed_are_kept_apart(planned):
+    plan = planned("table1", profile="paper", rows=(ROW,), num_seeds=1)
+    (training,) = plan.trainings
+    assert training.sig is None
+    said = {"profile": "paper", "dataset": "ytvis19", "name": training.name, "init": training.init_name}
+    said |= {"inference": training.evaluations[0].inference}
+    one, other = (
+        made_record(train=training.spec.model_copy(update={"data": digit * 64, "init": "b" * 64}), **said)
+        for digit in "ac"
+    )
+    assert found(plan.request, [one]) == {("table1", ROW, 0): [one]}
+    ((row,),) = ((report.rows) for report in make_reports(plan.request, [one, other]))
+    assert (row.missing, row.counted) == ("2 records", [])
+    assert row.behind == sorted([one, other], key=lambda record: record.file_name)
+
+
+def test_a_record_of_another_protocol_is_no_number_and_is_told(planned):
+    plan = planned("table1", rows=(ROW,), num_seeds=1)
+    (record,) = records_of(plan).values()
+    table = plan.request.tables[0].model_copy(update={"protocol": "server"})
+    (report,) = make_reports(type(plan.request)(**{**vars(plan.request), "tables": (table,)}), [record])
+    assert (report.rows[0].found, report.rows[0].missing) == ({}, "other protocol")
+
+
+@pytest.mark.parametrize("change", [{"overrides": {"train.iterations": 3}}, {"dataset": "mini19"}])
+def test_runs_off_the_specification_belong_to_reports_that_are_so_alike(planned, change):
+    plain, plan = (planned("table1", rows=(ROW,), num_seeds=1, **each) for each in ({}, change))
+    records = [*records_of(plan).values(), *records_of(plain).values()]
+    assert found(plan.request, records) == {("table1", ROW, 0): records[:1]}
+    assert found(plain.request, records) == {("table1", ROW, 0): records[1:]}
+
+
+def test_rows_that_no_table_has_are_refused(planned):
+    request = planned("table1").request
+    other = type(request)(**{**vars(request), "rows": ("nobody",), "tables": tuple(load_tables(["table1", "table3"]))})
+    with pytest.raises(UserError, match="--rows matches none"):
+        make_reports(other, [])

@@ -1,0 +1,129 @@
+"""Cells over seeds: hand values, and what stands where there is no number. The module `cells` is tested here, too."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from ifrvis.reporting.cells import Cell
+from ifrvis.reporting.formats import markdown
+from ifrvis.reporting.report import RowRecords
+from ifrvis.reporting.style import measured_text, published_text
+
+ROW = "mask2former-r50-ytvis19"
+
+
+def cell(report, metric="AP"):
+    return report.cells[ROW, metric]
+
+
+def test_mean_and_std_equal_hand_values(make_report):
+    found = cell(make_report("table1", {ROW: {0: 0.2, 1: 0.4, 2: 0.6, 3: 0.8}}, seeds=range(4)))
+    assert found.n == 4
+    assert found.mean == pytest.approx(0.5, abs=1e-15)
+    assert found.std == pytest.approx(math.sqrt(0.2 / 3), abs=1e-15)  # squares .09 .01 .01 .09 over n - 1
+
+
+def test_one_seed_prints_no_plus_minus(make_report):
+    report = make_report("table1", {ROW: {0: 0.271}}, seeds=[0])
+    assert cell(report) == Cell(1, mean=0.271)
+    assert "| 27.1 |" in markdown(report)
+    assert "1 of 5 seeds (0) · one seed, no std" in markdown(report)
+
+
+def test_partial_cell_says_how_many_and_the_note_which(make_report):
+    report = make_report("table1", {ROW: {0: 0.2, 3: 0.4}}, seeds=range(5))
+    assert cell(report) == Cell(2, missing="2/5")
+    assert "no record of seed 1, 2, 4." in markdown(report)
+
+
+def test_cell_without_records_is_not_run(make_report):
+    assert cell(make_report("table1", {ROW: {}})) == Cell(0, missing="not run")
+
+
+def test_record_of_another_protocol_makes_no_number(make_report):
+    report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}}, protocol="server")
+    assert cell(report) == Cell(0, missing="other protocol")
+
+
+def test_of_two_records_of_one_seed_none_counts_and_both_are_named(make_report):
+    report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}})
+    (each,), (other,) = report.rows, make_report("table1", {ROW: {1: 0.9}}).rows
+    twice = replace(report, rows=(RowRecords(each.row, {**each.found, 1: [*each.found[1], *other.found[1]]}),))
+    assert cell(twice) == Cell(1, missing="2 records")
+    assert f"seed 1 has {each.found[1][0].file_name} and".replace("_", "\\_") in markdown(twice)
+
+
+def test_quoted_row_shows_what_was_published_and_its_source(make_report):
+    report = make_report("table1", {ROW: {}})
+    row = report.rows[0].row.model_copy(update={"quoted": True, "source": "Cheng et al., 2021", "protocol": "server"})
+    quoted = replace(report, rows=(RowRecords(row, {}),))
+    assert cell(quoted) == Cell(0, missing="quoted")
+    assert "| 46.4 ± 0.8 | quoted |" in markdown(quoted)
+    assert "quoted from Cheng et al., 2021 (protocol server)" in markdown(quoted)
+
+
+def test_metric_that_no_record_holds_is_not_scored(make_report):
+    report = make_report("table1", {ROW: {0: {"AP": 0.2}, 1: {"AP": 0.3}}})
+    assert cell(report, "AR10") == Cell(0, missing="not scored")
+
+
+def test_undefined_metric_of_any_seed_is_a_dash_with_a_note(make_report):
+    values = dict.fromkeys(("AP50", "AP75", "AR1", "AR10"), 0.5)
+    report = make_report("table1", {ROW: {0: {"AP": None, **values}, 1: {"AP": 0.3, **values}}})
+    assert cell(report) == Cell(2, missing="–")
+    assert "AP undefined in at least one seed" in markdown(report)
+
+
+def test_records_of_several_states_of_the_code_are_called_mixed(make_report):
+    report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}})
+    assert "mixed" not in markdown(report)
+    (each,) = report.rows
+    made_by = each.found[1][0].provenance
+    changed = made_by.model_copy(update={"code": made_by.code.model_copy(update={"commit": "d" * 40})})
+    found = {**each.found, 1: [each.found[1][0].model_copy(update={"provenance": changed})]}
+    mixed = replace(report, rows=(RowRecords(each.row, found),))
+    assert f"{ROW}: mixed, its records come from 2 states of the code" in markdown(mixed)
+
+
+def test_tidy_frame_has_a_row_for_each_record_and_metric(make_report):
+    frame = make_report("table1", {ROW: {0: 0.2, 1: None}}).frame
+    assert len(frame) == 10
+    assert frame["value"].isna().sum() == 5
+    assert frame["published_mean"].isna().sum() == 4  # the paper's AR1 and AR10, once a seed
+    empty = make_report("table1", {ROW: {}}).frame
+    assert (len(empty), empty["value"].dtype) == (0, float)
+
+
+def test_smoke_frame_holds_no_value_of_the_paper(make_report):
+    assert make_report("table1", {ROW: {0: 0.2}}, profile="smoke").frame["published_mean"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "std", "text"),
+    [
+        ("AP", 0.4644, 0.0081, "46.4 ± 0.8"),
+        ("AP", 0.4644, None, "46.4"),
+        ("AP", 0.556, 0.0004, "55.6 ± 0.04"),
+        ("AP", 0.5, 0.0, "50.0 ± 0.00"),
+        ("MOTA", -0.0161, None, "-1.6"),
+        ("MOTA", -0.0001, None, "0.0"),
+        ("IDs", 110, None, "110"),
+        ("IDs", 108.5, 2.12, "108.5 ± 2.1"),
+    ],
+)
+def test_measured_numbers_are_percent_and_counts_counts(metric, mean, std, text):
+    assert measured_text(metric, mean, std) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "std", "text"),
+    [
+        ("AP", 55.6, 0.05, "55.6 ± 0.05"),
+        ("AP", 68, None, "68.0"),
+        ("IDs", 202.0, None, "202"),
+        ("AR1", None, None, "–"),
+    ],
+)
+def test_published_numbers_stay_as_printed(metric, mean, std, text):
+    assert published_text(metric, mean, std) == text
