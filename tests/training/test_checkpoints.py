@@ -3,14 +3,17 @@
 import errno
 import os
 import pickle
+import threading
+import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 from ifrvis.errors import UserError
 from ifrvis.training import checkpoints
-from ifrvis.training.checkpoints import newest_valid, save
+from ifrvis.training.checkpoints import Writer, newest_valid, save
 
 SIG = "a" * 64
 
@@ -114,3 +117,74 @@ def test_a_real_full_device_is_reported_the_same_way(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open("/dev/full", os.O_WRONLY), str(tmp_path / "x")))
     with pytest.raises(UserError, match=r"^Free some disk space"):
         save(tmp_path, 20, state(2))
+
+
+class Slow:
+    """`torch.save` on a disk that is slow until it is told to go on, and may break then."""
+
+    def __init__(self, monkeypatch):
+        self.goes_on, self.error, self.save = threading.Event(), None, torch.save
+        monkeypatch.setattr("torch.save", self)
+
+    def __call__(self, content, stream):
+        assert self.goes_on.wait(30)
+        if self.error:
+            raise self.error
+        self.save(content, stream)
+
+
+def test_a_slow_disk_holds_up_nothing_and_what_is_written_is_as_it_was_asked_for(tmp_path, monkeypatch):
+    disk, changing, asked = Slow(monkeypatch), state(1.0), []
+    writer = Writer(tmp_path, 1e-9, lambda: asked.append(newest(tmp_path)))
+    assert writer.is_due()
+    writer.write(10, {**changing, "nested": [{"moment": (changing["model"]["weight"],)}]})
+    changing["model"]["weight"] += 1  # as an optimizer does, in place
+    assert not writer.is_due(), "one at a time"
+    writer.check()
+    disk.goes_on.set()
+    writer.finish()
+    checkpoint = newest_valid([tmp_path], train_sig=SIG)
+    for weight in (checkpoint.state["model"]["weight"], checkpoint.state["nested"][0]["moment"][0]):
+        assert torch.equal(weight, torch.full((1000,), 1.0))
+    assert asked == [None, None], "the fence is looked at before the copy, and again before it is published"
+
+
+def test_who_is_overtaken_while_writing_publishes_nothing(tmp_path, monkeypatch):
+    disk, fence = Slow(monkeypatch), mock.Mock()
+    writer = Writer(tmp_path, 60, fence)
+    writer.write(10, state(1))
+    fence.side_effect = RuntimeError("overtaken")
+    disk.goes_on.set()
+    with pytest.raises(RuntimeError, match="overtaken"):
+        writer.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_is_raised_at_the_next_safe_point_and_once(tmp_path, monkeypatch):
+    disk, writer = Slow(monkeypatch), Writer(tmp_path, 60, lambda: None)
+    writer.write(10, state(1))
+    disk.error = OSError(errno.ENOSPC, "No space left on device")
+    disk.goes_on.set()
+    with pytest.raises(UserError, match=r"^Free some disk space"):
+        for _ in range(3000):
+            writer.check()
+            time.sleep(0.01)
+    writer.check()
+    writer.close()
+
+
+def test_checkpoints_take_three_percent_of_the_time_at_most(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(checkpoints, "_copied", lambda value: clock.__setitem__(0, clock[0] + 9.0) or value)
+    for interval_s, due_s in ((120.0, 300.0), (600.0, 600.0)):
+        writer = Writer(tmp_path, interval_s, lambda: None)
+        clock[0] += interval_s
+        assert writer.is_due()
+        began = clock[0]
+        writer.write(10, state(1))
+        writer.finish()
+        clock[0] = began + due_s - 1
+        assert not writer.is_due()
+        clock[0] += 1
+        assert writer.is_due()

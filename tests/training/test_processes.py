@@ -7,12 +7,16 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from made_records import made_record, made_run
+from torch import Tensor
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.queue import submission
+from ifrvis.harness.jobs.worker_life import live
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
@@ -202,6 +206,33 @@ def test_what_fails_in_one_process_fails_in_all(run, together, spec):
             run(spec, processes=processes, on_progress=lambda progress: 1 / 0)
 
     assert together(2, work) == [0, 0]
+
+
+@pytest.mark.parametrize("sick", [0, 1])
+def test_out_of_memory_in_one_backward_pass_ends_all_as_memory(run, tmp_path, spec, sick):
+    """The others wait for its gradients meanwhile. Each process is a worker's, with an attempt to say how it ended."""
+    attempts = [claim(made_run(Store(tmp_path / str(rank))), {"train_sig": made_record().train_sig}) for rank in (0, 1)]
+
+    def work(attempt, progress) -> None:
+        with join_processes(f"file://{tmp_path}/meeting") as processes:
+            if processes.rank == sick:
+                Tensor.backward = mock.Mock(side_effect=torch.OutOfMemoryError("CUDA has none left"))
+            run(spec, processes=processes)
+
+    children = []
+    for rank, attempt in enumerate(attempts):
+        children.append(os.fork())
+        if not children[-1]:
+            os.environ.update(RANK=str(rank), WORLD_SIZE="2")
+            live(str(attempt.folder), work)
+            os._exit(0)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    for rank, attempt in enumerate(attempts):
+        ending = attempt.ending()
+        assert (ending["reason"], ending["kind"]) == ("failed", "memory")
+        told = "" if rank == sick else f" in process {sick}"
+        assert ending["message"].endswith(f"OutOfMemoryError{told}: CUDA has none left")
+        assert ending["seconds"] < 60
 
 
 def test_a_frame_that_one_process_cannot_read_is_named_by_all(run, together, spec, split):

@@ -41,8 +41,9 @@ def script_text(
     exports = {**cluster.environment, "PYTHONSAFEPATH": "1"}
     asked["setup"] += [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     asked["setup"] += [f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}"]
-    # Since 22.05 srun forgets what sbatch was told of cores; one process that dies must not take the first along.
-    asked["srun_args"] = [f"--cpus-per-task={cluster.cpus}", "--kill-on-bad-exit=0"]
+    # Since 22.05 srun forgets what sbatch was told of cores. A process that dies must not take the first along, nor
+    # may those that are done (--wait=0): they only train, and the first goes on to predict and score for hours.
+    asked["srun_args"] = [f"--cpus-per-task={cluster.cpus}", "--kill-on-bad-exit=0", "--wait=0"]
     return str(_make_sbatch_string(shlex.join([sys.executable, "-u", *command]), folder, **asked, **more))
 
 
