@@ -28,7 +28,7 @@ from ifrvis.harness.jobs.worker_life import StoppedError, attempt_at, live
 from ifrvis.harness.spec.allowed import check_training
 from ifrvis.harness.spec.signatures import SCORING_VERSION
 from ifrvis.harness.store.attempts import Attempt, attempts_of
-from ifrvis.harness.store.provenance import provenance
+from ifrvis.harness.store.provenance import Gpus, provenance
 from ifrvis.harness.store.records import Data, FileKind, Life, NotLoaded, Record, publish_record
 from ifrvis.schema import is_number
 
@@ -68,6 +68,8 @@ class _Worker:
         check_training(self._spec.train.model_dump(), f"{attempt.run.folder}/spec.json")
         self._dataset = load_dataset(self._job["dataset"], Path(self._job["data_root"]))
         self._not_loaded: dict[str, Any] | None = None
+        self._cost: dict[str, Any] = {}
+        self._gpus: Gpus | None = None
         self._model: Any = None
         self._started = time.monotonic()
 
@@ -130,12 +132,13 @@ class _Worker:
             spec=spec,
             data=Data(train=spec.train.data, evaluation=evaluation["split"]),
             files=files,
-            provenance=provenance(),
+            provenance=provenance(self._gpus),
             determinism="seeded" if torch.cuda.is_available() else "bitwise",
             not_loaded=self._what_was_not_loaded(),
             initial_weights=self._initial_weights(),
             curve=self._curve(),
             attempts=tuple(self._life(each) for each in attempts_of(run)),
+            **self._cost,
             peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
 
@@ -227,6 +230,7 @@ class _Worker:
                 init_weights=Path(self._job["init"]) if self._job["init"] else None,
                 workers=self._job["workers"],
                 micro_batch=self._job["micro_batch"],
+                checkpoint_backbone=self._job["checkpoint_backbone"],
                 sink=tensorboard_sink(self._attempt.folder / "tensorboard") if writes_scalars else None,
                 processes=processes,
                 checkpoint_interval_s=_checkpoint_interval_s(),
@@ -236,6 +240,8 @@ class _Worker:
                 watch=self._watch if self._job["watch_videos"] else None,
             )
         self._not_loaded = dataclasses.asdict(trained.not_loaded)
+        self._gpus = Gpus(**trained.gpus) if trained.gpus else None
+        self._cost = {key: getattr(trained, key) for key in ("waiting_for_data", "peak_gpu_memory_bytes")}
         if not trained.finished:
             raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")
         return trained.model

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,9 +42,14 @@ def add_commands(commands: Any) -> None:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser)
     parser.add_argument("--jobs", type=int, help="runs at once on this machine (default: what its cores or GPUs carry)")
-    parser.add_argument("--workers", type=int, default=0, help="data loading processes a run; changes no number")
+    text = "GPUs of one run on this machine (default: 1), or processes where it has none"
+    parser.add_argument("--gpus-per-run", type=int, default=1, metavar="N", help=text)
+    text = "data loading processes of each process of a run (default: 4 on a GPU, else 0); changes no number"
+    parser.add_argument("--workers", type=int, help=text)
     text = "clips of one forward pass, where memory is short; changes numbers by rounding alone"
     parser.add_argument("--micro-batch", type=int, metavar="N", help=text)
+    text = "compute activations of the backbone again where memory is short: slower, changes no number"
+    parser.add_argument("--checkpoint-backbone", action="store_true", help=text)
     parser.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard beside each log")
     text = "submit to SLURM as this YAML file says (or a packed one by name), and return"
     parser.add_argument("--cluster", metavar="FILE", help=text)
@@ -114,7 +120,8 @@ def _run(arguments: argparse.Namespace) -> int:
     request, why = request_of(arguments)
     plan = settled_plan(request)
     measure_siblings(plan)
-    jobs = arguments.jobs or default_jobs(max((each.spec.threads for each in plan.to_run), default=1))
+    threads = max((each.spec.threads for each in plan.to_run), default=1)
+    jobs = arguments.jobs or default_jobs(threads, arguments.gpus_per_run)
     _say(console, [headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan)])
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
@@ -147,14 +154,17 @@ def _say(console: Any, lines: list[str]) -> None:
 
 
 def _check_run_arguments(arguments: argparse.Namespace) -> None:
-    if min(arguments.jobs or 1, arguments.micro_batch or 1) < 1 or 0 in (arguments.jobs, arguments.micro_batch):
-        raise UserError("Give --jobs and --micro-batch 1 or more.")
-    if arguments.workers < 0:
+    given = (arguments.jobs, arguments.micro_batch, arguments.gpus_per_run)
+    if any(each is not None and each < 1 for each in given):
+        raise UserError("Give --jobs, --micro-batch and --gpus-per-run 1 or more.")
+    if arguments.workers is not None and arguments.workers < 0:
         raise UserError("Give --workers 0 or more.")
     if arguments.tensorboard and find_spec("tensorboard") is None:
         raise UserError("Install TensorBoard (`pip install tensorboard`), or leave out --tensorboard: it is not here.")
     if arguments.jobs is not None and arguments.cluster:
         raise UserError("Leave out --jobs: on a cluster the scheduler says how many runs go on at once.")
+    if arguments.gpus_per_run > 1 and arguments.cluster:
+        raise UserError("Leave out --gpus-per-run: 'gpus' of the cluster says it.")
     if arguments.wait and not arguments.cluster:
         raise UserError("Leave out --wait: without --cluster the command always stays.")
 
@@ -163,7 +173,8 @@ def _local_queue(plan: "Plan", arguments: argparse.Namespace, jobs: int) -> "Loc
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.worker import run_attempt
 
-    return LocalQueue(plan.to_run, plan.request, jobs=jobs, run_attempt=run_attempt, handling=_handling(arguments))
+    more = {"handling": _handling(arguments), "gpus_per_run": arguments.gpus_per_run}
+    return LocalQueue(plan.to_run, plan.request, jobs=jobs, run_attempt=run_attempt, **more)
 
 
 def _cluster_queue(plan: "Plan", arguments: argparse.Namespace, cluster: "Cluster", console: Any) -> "SlurmQueue":
@@ -182,7 +193,7 @@ def _cluster_queue(plan: "Plan", arguments: argparse.Namespace, cluster: "Cluste
 def _handling(arguments: argparse.Namespace) -> "Handling":
     from ifrvis.harness.jobs.queue import Handling
 
-    return Handling(arguments.workers, arguments.micro_batch, arguments.tensorboard)
+    return Handling(*(getattr(arguments, each.name) for each in fields(Handling)))
 
 
 def _report(arguments: argparse.Namespace) -> int:

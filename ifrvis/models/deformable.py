@@ -5,10 +5,14 @@ Shape letters:
     Q  queries    L  levels    P  points of a head in a level
 """
 
+import functools
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,13 +20,14 @@ from torch.nn import functional as F
 class DeformableAttention(MultiScaleDeformableAttention):
     """The host's module; without gradients on a CPU it samples by `sample_levels`, in a tenth of the time.
 
-    On CUDA a batch goes through the operator in parts of at most `im2col_step` frames, which it insists on. In training
-    on a CPU it is the host's own form: there the gradient of `sample_levels` takes longer.
+    On CUDA a batch goes through the operator in parts of at most `im2col_step` frames, which it insists on; where none
+    is compiled, through torch's operations. In training on a CPU it is the host's own form: there the gradient of
+    `sample_levels` takes longer.
     """
 
     def forward(self, query: Tensor, **given: Any) -> Tensor:
         """As the host's, with batch first: (B, Q, C) to (B, Q, C)."""
-        if not (torch.is_grad_enabled() or query.is_cuda):
+        if not (operator_runs(query.device) if query.is_cuda else torch.is_grad_enabled()):
             return self._sampled(query, **given)
         if not query.is_cuda or len(query) % min(len(query), self.im2col_step) == 0:
             return super().forward(query, **given)
@@ -51,8 +56,27 @@ class DeformableAttention(MultiScaleDeformableAttention):
         offsets = self.sampling_offsets(placed).unflatten(-1, (*grid, 2))
         locations = reference_points[:, :, None, :, None] + offsets / spatial_shapes.flip(-1)[:, None]
         values = values.unflatten(-1, (self.num_heads, -1))
-        seen = sample_levels(values, spatial_shapes, locations, weights.unflatten(-1, grid[1:]))
-        return self.output_proj(seen) + (query if identity is None else identity)
+        sample = multi_scale_deformable_attn_pytorch if query.is_cuda else sample_levels
+        seen = sample(values, spatial_shapes.tolist(), locations, weights.unflatten(-1, grid[1:]))
+        return self.dropout(self.output_proj(seen)) + (query if identity is None else identity)
+
+
+@functools.cache
+def operator_runs(device: torch.device) -> bool:
+    """Whether mmcv's compiled operator computes on a CUDA device: it may be absent, or compiled for other GPUs.
+
+    It says so by an exception, or by a line on the standard output and a result of zeros.
+    """
+    shapes, start = torch.tensor([[4, 4]], device=device), torch.zeros(1, dtype=torch.long, device=device)
+    points = torch.full((1, 16, 1, 1, 1, 2), 0.5, device=device)
+    try:
+        ones = torch.ones(1, 16, 1, 8, device=device)
+        seen = MultiScaleDeformableAttnFunction.apply(ones, shapes, start, points, torch.ones_like(points[..., 0]), 1)
+        runs = bool((seen == 1).all())
+    except RuntimeError as error:  # NotImplementedError, too
+        logging.getLogger("ifrvis").warning("attention runs without its compiled operator, slowly: %s", error)
+        return False
+    return runs
 
 
 def adopt(model: nn.Module) -> None:
@@ -63,12 +87,12 @@ def adopt(model: nn.Module) -> None:
             module.__class__ = DeformableAttention
 
 
-def sample_levels(values: Tensor, spatial_shapes: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+def sample_levels(values: Tensor, sizes: Sequence[Sequence[int]], locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted bilinear samples of all levels, as one sum over weighted cells for each query and head.
 
     Args:
         values: (B, S, A, D) float, level after level.
-        spatial_shapes: (L, 2) long, height and width of each level; S cells in all.
+        sizes: Height and width of each level; S cells in all.
         locations: (B, Q, A, L, P, 2) float, (x, y) in [0, 1]; a level is zero beyond its borders.
         weights: (B, Q, A, L, P) float.
 
@@ -76,7 +100,6 @@ def sample_levels(values: Tensor, spatial_shapes: Tensor, locations: Tensor, wei
         (B, Q, A D) float.
     """
     num_heads, num_queries = values.shape[2], locations.shape[1]
-    sizes = [(int(height), int(width)) for height, width in spatial_shapes]
     padded = _with_borders(values, sizes)
     cells = torch.empty(*weights.shape, 4, dtype=torch.int32)
     shares = weights.new_empty(*weights.shape, 4)
@@ -104,7 +127,7 @@ def sample_levels(values: Tensor, spatial_shapes: Tensor, locations: Tensor, wei
     return seen.view(len(values), num_queries, -1)
 
 
-def _with_borders(values: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+def _with_borders(values: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor:
     """Every level with a border of zeros, (B, cells, A, D), and room for the corners that lie below the last one."""
     num_cells = [(height + 2) * (width + 2) for height, width in sizes]
     padded = values.new_zeros(len(values), sum(num_cells) + sizes[-1][1] + 3, *values.shape[2:])

@@ -26,7 +26,7 @@ from ifrvis.models.drop_path import draw_drop_path_for
 from ifrvis.models.targets import NotFiniteLossError
 from ifrvis.streams import Stream
 from ifrvis.training.batches import GlobalBatch, global_batches, model_inputs
-from ifrvis.training.build import NotLoaded, settle_torch
+from ifrvis.training.build import NotLoaded, gpu_facts, recompute_blocks, settle_torch
 from ifrvis.training.checkpoints import Writer
 from ifrvis.training.processes import Processes
 from ifrvis.training.progress import Clock, Progress, Sink
@@ -52,6 +52,9 @@ class Trained:
         seconds: Wall clock of this attempt.
         finished: Whether that was all of them; else it was asked to stop, and the next attempt goes on.
         not_loaded: What the initial weights left out.
+        waiting_for_data: Share of the time; None without an iteration.
+        gpus: What a record says of the GPUs; None on a CPU.
+        peak_gpu_memory_bytes: Of this process's.
     """
 
     model: nn.Module
@@ -59,6 +62,9 @@ class Trained:
     seconds: float
     finished: bool
     not_loaded: NotLoaded
+    waiting_for_data: float | None
+    gpus: dict[str, Any] | None
+    peak_gpu_memory_bytes: int | None
 
 
 def train(
@@ -71,8 +77,9 @@ def train(
     resume_from: Sequence[Path] = (),
     init_weights: Path | None = None,
     stills: tuple[Stills, float] | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     micro_batch: int | None = None,
+    checkpoint_backbone: bool = False,
     processes: Processes | None = None,
     checkpoint_interval_s: float = 600.0,
     should_stop: Callable[[], bool] = lambda: False,
@@ -92,8 +99,9 @@ def train(
         resume_from: Checkpoint folders of earlier attempts, oldest first.
         init_weights: The file behind the specification's `init`.
         stills: What pseudo-videos are made of, and their share of the clips; the specification's `data` covers both.
-        workers: Processes that load clips.
+        workers: Processes that load clips; by default some where a GPU trains, else none.
         micro_batch: Clips of one forward pass; all of a process by default. The gradient is the same but for rounding.
+        checkpoint_backbone: Compute activations of the backbone again in the backward pass, to the same numbers.
         processes: Those that share the global batch, whatever their number; this one alone by default. Ended by one,
             all end at the same iteration.
         checkpoint_interval_s: Seconds from one checkpoint to the next (`checkpoints.Writer`); one is also written at
@@ -112,10 +120,12 @@ def train(
     """
     started = time.monotonic()
     processes = processes or Processes()
-    settle_torch(spec["threads"])
+    settle_torch(spec["threads"], spec["precision"])
     state = start_or_resume(
         spec, train_sig=train_sig, init_weights=init_weights, resume_from=resume_from, processes=processes
     )
+    if checkpoint_backbone:
+        recompute_blocks(state.model.backbone)
     batches = global_batches(
         _sampler(spec, annotations, stills),
         annotations,
@@ -132,7 +142,7 @@ def train(
             watch(state.model, state.iteration)
     clock, writer = Clock(), Writer(folder, checkpoint_interval_s, before_checkpoint)
     with contextlib.closing(writer):
-        for batch in batches:
+        for batch in clock.waits(batches):
             parts, grad_norm = _step(state, batch, spec["seed"], micro_batch or len(batch.clips), processes)
             progress = _progress(state, last, parts, grad_norm, clock.tick())
             stopping = due = False
@@ -152,8 +162,11 @@ def train(
                         writer.finish()
             if stopping:
                 break
-    seconds = time.monotonic() - started
-    return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded)
+    seconds, on_gpu = time.monotonic() - started, processes.device.type == "cuda"
+    gpus = gpu_facts(processes.of_all(torch.cuda.get_device_name(processes.device))) if on_gpu else None
+    peak = torch.cuda.max_memory_allocated(processes.device) if on_gpu else None
+    finished = state.iteration == last
+    return Trained(state.model, state.iteration, seconds, finished, state.not_loaded, clock.waiting, gpus, peak)
 
 
 def _sampler(

@@ -18,11 +18,14 @@ from typing import Any, NoReturn
 
 import torch
 from torch import distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore, _abort_process_group
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ifrvis.errors import UserError
 from ifrvis.training.build import pick_device
 
+MEETING_LIMIT = timedelta(minutes=10)
 LIMIT = timedelta(minutes=30)  # of a wait for another process: the first predicts and writes while the others wait
 LOOKS_EVERY_S = 0.5
 _FAILED = "failed"  # what the first process to fail tells: its rank and its error
@@ -60,6 +63,13 @@ class Processes:
             distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    def of_all(self, value: Any) -> list[Any]:
+        """What each process gives, by rank."""
+        values = [value] * self.world_size
+        if self.world_size > 1:
+            distributed.all_gather_object(values, value)
+        return values
+
     @contextlib.contextmanager
     def agreeing(self) -> Iterator[None]:
         """What one process raises inside the block, which asks the others nothing, all raise at its end."""
@@ -71,8 +81,7 @@ class Processes:
                 raise
             error = raised
         if self.total([error is not None])[0]:
-            raised_by: list[Any] = [None] * self.world_size
-            distributed.all_gather_object(raised_by, self._for_others(error))
+            raised_by = self.of_all(self._for_others(error))
             raise error or next(each for each in raised_by if each is not None)
 
     @contextlib.contextmanager
@@ -133,9 +142,9 @@ def join_processes(init_method: str = "env://") -> Iterator[Processes]:
         device = torch.device("cuda", local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    store, _, _ = next(distributed.rendezvous(init_method, rank, world_size, timeout=LIMIT))
-    own = {"rank": rank, "world_size": world_size, "timeout": LIMIT}
-    distributed.init_process_group(backend, store=distributed.PrefixStore("group", store), **own)
+    store, _, _ = next(rendezvous(init_method, rank, world_size, timeout=MEETING_LIMIT))
+    group = PrefixStore("group", store)
+    distributed.init_process_group(backend, store=group, rank=rank, world_size=world_size, timeout=LIMIT)
     # Where another process was killed, what torch keeps for its gradients would be the last to let go of the group,
     # and would wait for its threads while they wait for Python's lock: now and then this process would hang.
     _KEPT.append(distributed.group.WORLD)
@@ -164,5 +173,5 @@ def _leave_when_told(store: Any, over: threading.Event) -> None:
             told = True
         if told:
             with contextlib.suppress(AssertionError, ValueError):  # the group has been left already
-                distributed.distributed_c10d._abort_process_group()
+                _abort_process_group()
             return

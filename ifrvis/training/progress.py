@@ -1,9 +1,10 @@
 """What a training tells while it runs: progress for the live view, scalars for TensorBoard."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ifrvis.errors import UserError
 
@@ -33,12 +34,32 @@ class Progress:
     eta_s: float
 
 
+Item = TypeVar("Item")
+
+
 class Clock:
     """A running mean of the time between ticks, in seconds; the latest tenth or so counts most."""
 
     def __init__(self) -> None:
-        self._last = time.monotonic()
+        self._start = self._last = time.monotonic()
+        self._waited_s = 0.0
         self.mean_s: float | None = None
+
+    def waits(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items; what one is waited for counts as waiting."""
+        items = iter(items)
+        while True:
+            began = time.monotonic()
+            item = next(items, None)
+            self._waited_s += time.monotonic() - began
+            if item is None:
+                return
+            yield item
+
+    @property
+    def waiting(self) -> float | None:
+        """Share of the time to the last tick that was spent waiting; None before the first."""
+        return None if self.mean_s is None else min(self._waited_s / max(self._last - self._start, 1e-9), 1.0)
 
     def tick(self) -> float:
         """The mean after one more iteration."""

@@ -165,10 +165,10 @@ def test_a_failed_write_is_raised_at_the_next_safe_point_and_once(tmp_path, monk
     writer.write(10, state(1))
     disk.error = OSError(errno.ENOSPC, "No space left on device")
     disk.goes_on.set()
+    while writer._writing.running():
+        time.sleep(0.01)
     with pytest.raises(UserError, match=r"^Free some disk space"):
-        for _ in range(3000):
-            writer.check()
-            time.sleep(0.01)
+        writer.check()
     writer.check()
     writer.close()
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import submitit
 
+from ifrvis.errors import UserError
 from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
 from ifrvis.harness.jobs.queue import Handling, Item, Queue
+from ifrvis.harness.jobs.together import helped
 from ifrvis.harness.plan.plan import Request, Training
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
@@ -23,7 +25,7 @@ STOP_PATIENCE_S = 120.0
 
 
 class LocalQueue(Queue):
-    """Runs trainings on this machine, at most `jobs` at once."""
+    """Runs trainings on this machine, at most `jobs` at once, each with so many GPUs (or processes, without any)."""
 
     def __init__(
         self,
@@ -33,10 +35,13 @@ class LocalQueue(Queue):
         jobs: int,
         run_attempt: Callable[[str], None],
         handling: Handling | None = None,
+        gpus_per_run: int = 1,
     ) -> None:
         super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
-        self._jobs = jobs
+        self._jobs, self._gpus_per_run = jobs, gpus_per_run
         self._gpus = gpus()
+        if 0 < len(self._gpus) < gpus_per_run:
+            raise UserError(f"Give --gpus-per-run at most {len(self._gpus)}: so many GPUs are visible here.")
 
     def _has_room(self, items: list[Item]) -> bool:
         return len(self._taken()) + len(items) < self._jobs
@@ -54,9 +59,12 @@ class LocalQueue(Queue):
             item.memory_kills = kills_for_memory()
             executor = submitit.LocalExecutor(folder=item.attempt.folder / "submitit")
             executor.update_parameters(timeout_min=TIMEOUT_MIN, stderr_to_stdout=True)
-            gpu = self._gpus[item.slot % len(self._gpus)] if self._gpus else ""
-            with job_environment(item.training.spec.threads), _out_of_the_terminals_reach():
-                item.job = executor.submit(_run_on, gpu, self._run_attempt, str(item.attempt.folder))
+            spec = item.training.spec
+            processes = min(self._gpus_per_run, spec.global_batch)
+            first = item.slot * self._gpus_per_run
+            gpus = [self._gpus[(first + rank) % len(self._gpus)] for rank in range(processes) if self._gpus]
+            with job_environment(spec.threads), _out_of_the_terminals_reach():
+                item.job = executor.submit(_run_on, gpus, processes, self._run_attempt, str(item.attempt.folder))
 
     def _has_left(self, item: Item) -> bool:
         """Whether its process is gone: it may have written its ending, but its slot is free only then."""
@@ -86,10 +94,11 @@ class LocalQueue(Queue):
             time.sleep(self.poll_s)
 
 
-def _run_on(gpu: str, run_attempt: Callable[[str], None], folder: str) -> None:
-    """Live an attempt on one GPU, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    run_attempt(folder)
+def _run_on(gpus: list[str], processes: int, run_attempt: Callable[[str], None], folder: str) -> None:
+    """Live an attempt on some GPUs, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    with helped(processes, run_attempt, folder):
+        run_attempt(folder)
 
 
 def _last_words(item: Item) -> str:

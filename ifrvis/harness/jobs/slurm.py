@@ -27,6 +27,7 @@ from ifrvis.harness.jobs.queue import Handling, Item, Queue
 from ifrvis.harness.jobs.scheduler import settings, submit
 from ifrvis.harness.jobs.settle import array_folder, is_ours
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
+from ifrvis.harness.jobs.together import name_of
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.recovery import kind_of
@@ -177,7 +178,7 @@ class SlurmQueue(Queue):
         attempts = [item.attempt for item in items if item.attempt is not None]
         array = {
             "attempts": [str(each.folder.resolve()) for each in attempts],
-            "run_attempt": f"{self._run_attempt.__module__}:{self._run_attempt.__qualname__}",
+            "run_attempt": name_of(self._run_attempt),
             "told_after_s": 60 * self._cluster.time_min - self._cluster.signal_delay_s,
         }
         write_atomically(folder / "array.json", json.dumps(array, indent=1))

@@ -35,17 +35,36 @@ class Hardware(Model):
     system: str
 
 
+class Gpus(Model):
+    """The GPUs of a run's processes, and what else its numbers depend on there.
+
+    Attributes:
+        names: One for each process.
+        cuda: Version that torch was built for; `cudnn` and `nccl` likewise.
+        tf32: Whether products and convolutions of float32 may be rounded to TF32.
+        attention: Whether deformable attention is mmcv's compiled operator; else it is torch's operations.
+    """
+
+    names: tuple[str, ...]
+    cuda: str | None
+    cudnn: str | None
+    nccl: str | None
+    tf32: bool
+    attention: bool
+
+
 class Provenance(Model):
-    """Code, versions of the packages behind it (null: not installed), and hardware."""
+    """Code, versions of the packages behind it (null: not installed), and hardware; `gpus` where a run used some."""
 
     code: Code
     versions: dict[str, str | None]
     hardware: Hardware
+    gpus: Gpus | None = None
 
 
-def provenance() -> Provenance:
+def provenance(gpus: Gpus | None = None) -> Provenance:
     """What this process runs, and on what."""
-    return Provenance(code=_code(), versions=_versions(), hardware=_hardware())
+    return Provenance(code=_code(), versions=_versions(), hardware=_hardware(), gpus=gpus)
 
 
 def environment() -> dict[str, Any]:

@@ -81,6 +81,8 @@ class Record(Scores):
         inference: How the videos were predicted.
         files: SHA-256 of the files behind the record, kept or not.
         determinism: Whether the same command gives the same bits again, or the same draws alone; null: not known.
+        peak_memory_bytes: Of the first process, as `peak_gpu_memory_bytes` is of its GPU.
+        waiting_for_data: Share of the last attempt's training time; null where it did not train.
         initial_weights: What `ifrvis weights convert` says of the file that training started from.
     """
 
@@ -111,6 +113,8 @@ class Record(Scores):
     curve: Curve = Field(default={})
     attempts: tuple[Life, ...] = ()
     peak_memory_bytes: Count | None = None
+    peak_gpu_memory_bytes: Count | None = None
+    waiting_for_data: Fraction | None = None
     server: Server | None = None
     rescored: ScoredAgain | None = None
 
