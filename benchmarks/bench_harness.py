@@ -98,7 +98,7 @@ def finish_runs(table: Path, folder: Path) -> None:
     """Give every run of the table an attempt that completed and a record of the size of a real one."""
     from unittest import mock
 
-    from made_records import record_of
+    from made_records import asked, record_of
 
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.plan.planner import make_plan
@@ -114,7 +114,7 @@ def finish_runs(table: Path, folder: Path) -> None:
         for training in make_plan(request).trainings:
             run = training.run(request.store)
             run.write_spec(training.spec)
-            attempt = claim(run, {"name": training.name, "train_sig": training.sig})
+            attempt = claim(run, asked())
             assert attempt is not None
             attempt.end("complete", seconds=4.0)
             (evaluation,) = training.evaluations

@@ -1,187 +1,122 @@
-"""What the options of packaged models may be, for the models and for specifications, which know no torch."""
+"""What options may be, by dotted key, for the models and for specifications, which know no torch.
 
-from typing import Annotated, Any, Literal, Self
+Types are the recipe's; here is what a value of the right type can still be known to be wrong in, before hours of queue.
+"""
 
-from pydantic import Field, model_validator
+from collections.abc import Iterator
+from typing import Any
 
 from ifrvis.errors import UserError
-from ifrvis.schema import Model, Share, validated
 
-CrossFrameSum = Literal["sum", "mean"]
-Count = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
-Four = tuple[Count, Count, Count, Count]  # one for each level
-
-
-class _Transformer(Model):
-    num_layers: Count
-    num_heads: Count
-    feedforward_channels: Count
-
-
-class _Encoder(_Transformer):
-    num_points: Count
-
-
-class _Losses(Model):
-    cls: Weight
-    mask: Weight
-    dice: Weight
-
-
-class HeadOptions(Model):
-    """Of `Mask2FormerVISHead`."""
-
-    type: str
-    in_channels: Four
-    num_classes: Count
-    feat_channels: Count
-    num_queries: Count
-    encoder: _Encoder
-    decoder: _Transformer
-    loss_weights: _Losses
-    no_object_weight: Weight
-    num_points: Count
-    oversample_ratio: float = Field(ge=1)
-    importance_ratio: Share
-    host_mask_loss: bool
-    class_target_from_last_frame: bool
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for divisor, why in (
-            (4, "its codes of place are sines and cosines of two directions"),
-            (self.encoder.num_heads, "the encoder has so many heads"),
-            (self.decoder.num_heads, "the decoder has so many heads"),
-        ):
-            if self.feat_channels % divisor:
-                raise ValueError(f"Make 'feat_channels' a multiple of {divisor}, {why}: it is {self.feat_channels}.")
-        return self
-
-
-class _Focal(Model):
-    alpha: Share
-    gamma: Weight
-    prior: float = Field(gt=0, lt=1)
-
-
-class IFRHeadOptions(HeadOptions):
-    """Of `IFRHead`."""
-
-    lambda_e: Weight
-    cross_frame_sum: CrossFrameSum
-    focal: _Focal | None
-    copy_image_decoder: bool
-
-
-class _Norm(Model):
-    type: Literal["BN", "SyncBN", "GN"]
-    requires_grad: bool = True
-    num_groups: Count | None = None
-    eps: float = Field(default=1e-5, gt=0)
-    momentum: Share = 0.1
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.type == "GN") != (self.num_groups is not None):
-            raise ValueError("Give norms of type GN their 'num_groups', and no others.")
-        return self
-
-
-class ResNetOptions(Model):
-    """Of the host's `ResNet`."""
-
-    type: str
-    depth: Literal[18, 34, 50, 101, 152]
-    base_channels: Count
-    stem_channels: Count
-    num_stages: Literal[4]
-    out_indices: tuple[Literal[0], Literal[1], Literal[2], Literal[3]]
-    frozen_stages: int = Field(ge=-1, le=4)
-    norm_cfg: _Norm
-    norm_eval: bool
-    style: Literal["pytorch", "caffe"]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        groups = self.norm_cfg.num_groups or 1
-        if self.base_channels % groups or self.stem_channels % groups:
-            raise ValueError(f"Make 'base_channels' and 'stem_channels' multiples of the {groups} groups of the norm.")
-        return self
-
-    @property
-    def widths(self) -> list[int]:
-        """Channels of its four levels."""
-        return [self.base_channels * (4 if self.depth >= 50 else 1) * 2**level for level in range(4)]
-
-
-class SwinOptions(Model):
-    """Of the host's `SwinTransformer`."""
-
-    type: str
-    pretrain_img_size: Count
-    embed_dims: Count
-    depths: Four
-    num_heads: Four
-    window_size: Count
-    mlp_ratio: float = Field(gt=0)
-    qkv_bias: bool
-    drop_path_rate: float = Field(ge=0, lt=1)
-    patch_norm: bool
-    out_indices: tuple[Literal[0], Literal[1], Literal[2], Literal[3]]
-    convert_weights: bool
-    frozen_stages: int = Field(ge=-1, le=4)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for width, heads in zip(self.widths, self.num_heads):
-            if width % heads:
-                raise ValueError(f"Let 'num_heads' divide the channels of each level: {width} has {heads} heads.")
-        return self
-
-    @property
-    def widths(self) -> list[int]:
-        """Channels of its four levels."""
-        return [self.embed_dims * 2**level for level in range(4)]
-
-
-class PreprocessorOptions(Model):
-    """Of the host's `TrackDataPreprocessor`."""
-
-    type: str
-    mean: tuple[float, float, float]
-    std: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-    bgr_to_rgb: bool
-    pad_mask: bool
-    pad_size_divisor: Count
-
-
-OPTIONS: dict[str, type[Model]] = {
-    "Mask2FormerVISHead": HeadOptions,
-    "IFRHead": IFRHeadOptions,
-    "ResNet": ResNetOptions,
-    "SwinTransformer": SwinOptions,
-    "TrackDataPreprocessor": PreprocessorOptions,
+CROSS_FRAME_SUMS = ("sum", "mean")
+WORDS: dict[str, tuple[Any, ...]] = {
+    "train.precision": ("fp32", "amp"),
+    "inference.mode": ("whole", "clips"),
+    "model.track_head.cross_frame_sum": CROSS_FRAME_SUMS,
+    "model.backbone.depth": (18, 34, 50, 101, 152),
+    "model.backbone.style": ("pytorch", "caffe"),
+    "model.backbone.out_indices": ([0, 1, 2, 3],),  # heads take four levels
 }
+# Intervals, and the keys whose numbers lie in them: each number of a list, null aside.
+INTERVALS = {
+    "[1, inf)": """train.iterations train.global_batch train.threads train.sampler.num_frames train.pipeline.sides
+        train.pipeline.max_side train.schedule.milestones inference.side inference.max_side inference.topk
+        inference.clip_frames inference.stride inference.tta model.track_head.feat_channels model.track_head.num_queries
+        model.track_head.num_points model.track_head.oversample_ratio model.track_head.in_channels
+        model.track_head.encoder.num_layers model.track_head.encoder.num_heads model.track_head.encoder.num_points
+        model.track_head.encoder.feedforward_channels model.track_head.decoder.num_layers
+        model.track_head.decoder.num_heads model.track_head.decoder.feedforward_channels model.backbone.base_channels
+        model.backbone.stem_channels model.backbone.embed_dims model.backbone.depths model.backbone.num_heads
+        model.backbone.window_size model.backbone.pretrain_img_size model.backbone.norm_cfg.num_groups
+        model.data_preprocessor.pad_size_divisor""",
+    "[0, inf)": """train.sampler.frame_range train.optimizer.lr train.optimizer.weight_decay
+        train.optimizer.backbone_lr_mult model.track_head.no_object_weight model.track_head.loss_weights.cls
+        model.track_head.loss_weights.mask model.track_head.loss_weights.dice model.track_head.lambda_e
+        model.track_head.focal.gamma""",
+    "(0, inf)": """train.optimizer.eps train.optimizer.clip_grad train.schedule.gamma model.backbone.mlp_ratio
+        model.backbone.norm_cfg.eps model.data_preprocessor.std""",
+    "[0, 1]": """train.pipeline.flip inference.min_score inference.min_overlap model.track_head.importance_ratio
+        model.track_head.focal.alpha model.backbone.norm_cfg.momentum""",
+    "[0, 1)": "train.optimizer.betas model.backbone.drop_path_rate",
+    "(0, 1)": "train.stills.ratio model.track_head.focal.prior",
+    "[-1, 4]": "model.backbone.frozen_stages",
+    "[4, 4]": "model.backbone.num_stages",
+}
+INTERVAL_OF = {key: interval for interval, keys in INTERVALS.items() for key in keys.split()}
 
 
-def check_model(model: dict[str, Any], where: str) -> None:
-    """Refuse a model that cannot be built, as far as the options of its parts are known here.
+def check_options(config: dict[str, Any], where: str) -> None:
+    """Refuse the first value of a composed recipe that cannot be; `where` names what it is composed of.
 
     Raises:
-        UserError: If an option is wrong, or two do not fit.
+        UserError: If there is one, or values do not fit together.
     """
-    parts = {key: part for key, part in model.items() if isinstance(part, dict)}
-    known = {
-        key: validated(OPTIONS[part["type"]], part, f"{key!r} in 'model' in {where}")
-        for key, part in parts.items()
-        if part.get("type") in OPTIONS
-    }
-    backbone, head = known.get("backbone"), known.get("track_head")
-    if not (isinstance(backbone, ResNetOptions | SwinOptions) and isinstance(head, HeadOptions)):
-        return
-    if list(head.in_channels) != backbone.widths:
-        raise UserError(
-            f"Set 'in_channels' in 'track_head' in 'model' in {where} to {backbone.widths}, the channels of the "
-            f"backbone: it is {list(head.in_channels)}."
-        )
+    for key, value in _leaves(config, ""):
+        if key in WORDS and value not in WORDS[key]:
+            raise UserError(f"Set {key} in {where} to one of {', '.join(map(str, WORDS[key]))}: it is {value!r}.")
+        interval = INTERVAL_OF.get(key)
+        if interval and not _lies_in(value, interval):
+            raise UserError(f"Set {key} in {where} to what lies in {interval}: it is {value!r}.")
+    for holds, advice in (*_lengths(**config), *_widths(**config)):
+        if not holds:
+            raise UserError(f"{advice} (in {where}).")
+
+
+def _leaves(config: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _lies_in(value: Any, interval: str) -> bool:
+    """Whether a number, or each of a list that is not empty, lies in an interval; null always does."""
+    if isinstance(value, list):
+        return bool(value) and all(_lies_in(each, interval) for each in value)
+    if type(value) not in (int, float):
+        return value is None
+    low, high = map(float, interval[1:-1].split(","))
+    above = value >= low if interval[0] == "[" else value > low
+    return bool(above and (value <= high if interval[-1] == "]" else value < high))
+
+
+def _lengths(inference: dict[str, Any], train: dict[str, Any] | None = None, **_: Any) -> Iterator[tuple[bool, str]]:
+    milestones = train["schedule"]["milestones"] if train else []
+    yield milestones == sorted(set(milestones)), f"Let train.schedule.milestones rise: they are {milestones}"
+    sizes = inference["tta"] or []
+    yield (
+        all(type(each) is int for each in sizes),
+        f"Set inference.tta to whole pixels, such as [360, 480]: got {sizes}",
+    )
+    clip, stride = inference["clip_frames"], inference["stride"]
+    advice = "Set inference.clip_frames to the length of a clip and inference.stride from 1 to that"
+    yield inference["mode"] == "whole" or stride <= (clip or 0), f"{advice}: got {clip} and {stride}"
+
+
+def _widths(model: dict[str, Any] | None = None, **_: Any) -> Iterator[tuple[bool, str]]:
+    """What parts of the packaged models ask of each other; heads and backbones of other packages are let alone."""
+    head, backbone = (model or {}).get("track_head", {}), (model or {}).get("backbone", {})
+    width, widths = head.get("feat_channels", 0), []
+    for heads in (4, *(head.get(part, {}).get("num_heads", 1) for part in ("encoder", "decoder"))):  # 4: codes of place
+        yield width % heads == 0, f"Make model.track_head.feat_channels a multiple of {heads}: it is {width}"
+    if backbone.get("type") == "ResNet":
+        base, stem, norm = backbone["base_channels"], backbone["stem_channels"], backbone["norm_cfg"]
+        groups = norm.get("num_groups", 1)
+        grouped = (norm.get("type") == "GN") == ("num_groups" in norm)
+        yield grouped, "Give model.backbone.norm_cfg num_groups if it is of type GN, else none"
+        advice = f"Make base_channels and stem_channels of model.backbone multiples of the {groups} groups of its norm"
+        yield base % groups == stem % groups == 0, advice
+        widths = [base * (4 if backbone["depth"] >= 50 else 1) * 2**level for level in range(4)]
+    if backbone.get("type") == "SwinTransformer":
+        widths = [backbone["embed_dims"] * 2**level for level in range(4)]
+        for channels, heads in zip(widths, backbone["num_heads"]):
+            yield (
+                channels % heads == 0,
+                f"Let model.backbone.num_heads divide its channels: {channels} has {heads} heads",
+            )
+    given = head.get("in_channels")
+    yield (
+        not widths or given == widths,
+        f"Set model.track_head.in_channels to {widths}, those of the backbone: got {given}",
+    )

@@ -15,15 +15,18 @@ import yaml
 from ifrvis.cli import main as ifrvis
 from ifrvis.datasets import rle
 from ifrvis.evaluation.scores import Scores
+from ifrvis.files import publish_once
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of, claim
+from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.playback import Scene
 from ifrvis.harness.store.records import publish_record
 from ifrvis.training.checkpoints import save
-from tests.made_records import record_of
+from tests.made_records import asked, record_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -126,12 +129,19 @@ class World:
         self.record = store.record("smoke", record.name, record.train_sig, record.eval_sig)
         self.training, self.living = living, living.run(store)
         self.living.write_spec(living.spec)
-        asked = {"name": living.name, "train_sig": living.sig, "evaluations": []}
-        claim(self.living, asked).end("stopped", message="stopped at 2", seconds=3.5)
-        attempt = claim(self.living, asked)
-        attempt.beat({"phase": "training", "iteration": 2, "iterations": 4, "loss": 1.5, "eta_s": 3.0, "ap": 0.1})
+        claim(self.living, asked()).end("stopped", message="stopped at 2", seconds=3.5)
+        attempt = claim(self.living, asked())
+        attempt.beat(Progress(phase="training", iteration=2, iterations=4, loss=1.5, eta_s=3.0, ap=0.1))
         (attempt.folder / "job.json").write_text('{"machine": "other", "pid": 1, "started": "5"}')
         attempt.log.write_text("starting\niteration 2\n")
+        mask = rle.encode(np.arange(48).reshape(6, 8) % 5 == 1)["counts"]
+        tracks = [{"identity": 0, "name": "1", "category": "é", "masks": [mask, None], "score": 0.5}]
+        error = {"kind": "lost", "frames": [1], "text": "object 1: no track"}
+        pane = {"title": "Ours", "row": self.training.name, "tracks": tracks, "errors": [error], "lost": 1}
+        video = {"name": "a", "width": 8, "height": 6, "frames": ["/9j/4AA="] * 2, "panes": [pane]}
+        sides = {"dataset": "smoke19", "seed": 0, "rows": ["a", "b"], "records": ["a" * 64, "b" * 64]}
+        scene = Scene.model_validate_json(json.dumps({"schema": 1, **sides, "videos": [video]}))
+        publish_once(store.scenes("smoke") / scene.file_name, scene.text())
         self.run("report", *self.table, *self.roots)
 
     def _by_kind(self) -> dict[str, list[tuple[Path, str]]]:
@@ -150,5 +160,6 @@ class World:
             "run": [(self.living.folder / "spec.json", "json")],
             "checkpoint": [(path, "bytes") for path in self.given.glob("iter_*")],
             "weights": [(self.given / "weights.pth", "bytes")],
+            "scene": [(path, "json") for path in self.root.glob("results/scenes/smoke/*")],
             "manifest": [(self.reports / "manifest.json", "json")],
         }

@@ -25,7 +25,7 @@ def run_attempt(folder):
     live(folder, count)
 
 
-def count(attempt, progress):
+def count(attempt, heart):
     behaviour = json.loads(os.environ.get("IFRVIS_FAKE", "{}"))
     if "log" in behaviour:
         with Path(behaviour["log"]).open("a") as stream:
@@ -38,7 +38,7 @@ def count(attempt, progress):
         os.kill(os.getpid(), signal.SIGKILL)
     logging.getLogger("ifrvis").info("counting from %d", _counted(attempt))
     for iteration in range(_counted(attempt) + 1, total + 1):
-        progress.update(phase="training", iteration=iteration, iterations=total, loss=1.0, eta_s=1.0)
+        heart.say(phase="training", iteration=iteration, iterations=total, loss=1.0, eta_s=1.0)
         if seed in behaviour.get("fail", []) and iteration == total:
             raise getattr(builtins, behaviour.get("error", "RuntimeError"))("made to fail")
         time.sleep(behaviour.get("slow_s", 0.0))
@@ -47,9 +47,9 @@ def count(attempt, progress):
         (attempt.checkpoints / "count").write_text(str(iteration))
         if attempt.is_asked_to_stop():
             raise StoppedError(f"stopped at {iteration}")
-    if attempt.submission()["publish_weights"]:
+    if attempt.submission().publish_weights:
         attempt.run.weights.write_text("weights")
-    if init := attempt.submission()["init"]:
+    if init := attempt.submission().init:
         assert Path(init).read_text() == "weights"
     _publish(attempt, seed)
 
@@ -61,9 +61,9 @@ def _counted(attempt):
 
 def _publish(attempt, seed):
     job, spec = attempt.submission(), attempt.run.read_spec()
-    for evaluation in job["evaluations"]:
-        said = {key: job[key] for key in ("profile", "off_spec", "method", "backbone")}
-        said |= {key: evaluation[key] for key in ("protocol", "role", "inference")}
+    for evaluation in job.evaluations:
+        said = {key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")}
+        said |= {key: getattr(evaluation, key) for key in ("protocol", "role", "inference")}
         metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + seed / 100)
-        record = made_record(metrics, name=spec.name, train=spec.train, split=evaluation["split"], **said)
+        record = made_record(metrics, name=spec.name, train=spec.train, split=evaluation.split, **said)
         publish_record(attempt.run.store, record.model_copy(update={"dataset": "fake"}))

@@ -1,7 +1,9 @@
 """Records and runs made up, which say nothing that does not agree."""
 
 from ifrvis.evaluation.scores import Scores
+from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.signatures import SCORING_VERSION, TrainSpec, eval_signature, train_signature
+from ifrvis.harness.store.lives import Asked, Submission
 from ifrvis.harness.store.provenance import Code, Hardware, Provenance
 from ifrvis.harness.store.records import Data, Record, Server
 from ifrvis.harness.store.specs import Spec
@@ -27,6 +29,24 @@ def made_run(store, seed=0):
     run = store.run(f"mask2former-r50-ytvis19-s{seed}", train_signature(train))
     run.write_spec(train)
     return run
+
+
+def asked(**changes):
+    """What an attempt may be asked for."""
+    said = {"profile": "mini", "off_spec": False, "method": "mask2former", "backbone": "r50", "dataset": "mini19"}
+    return Submission(**{**said, "data_root": "data", "role": "train", "evaluations": (), **changes})
+
+
+def evaluation(inference=WHOLE, split="e" * 64, protocol="heldout"):
+    """One of the evaluations that an attempt may be asked for."""
+    parts = {"inference": inference, "split": split, "protocol": protocol, "role": protocol}
+    return Asked(eval_sig=sha256_bytes(canonical_json(parts)), **parts)
+
+
+def iteration(attempt):
+    """How far an attempt is, if it has come to its training."""
+    said = attempt.progress() if attempt else None
+    return (said.iteration if said else None) or 0
 
 
 def made_record(metrics=None, *, name=None, train=None, split="e" * 64, scores=None, **changes):

@@ -1,4 +1,8 @@
-"""The command line as a person meets it: what it prints, where, and its exit status."""
+"""The command line as a person meets it: what it prints, where, and its exit status.
+
+Also tests: ifrvis.commands.evaluate, ifrvis.commands.experiment, ifrvis.harness.spec.request,
+ifrvis.harness.upkeep.rescore, ifrvis.worker.
+"""
 
 import json
 import shutil
@@ -55,23 +59,6 @@ def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeyp
     assert captured.err.startswith("ifrvis: ")
     assert message in captured.err
     assert "Traceback" not in captured.err
-
-
-def test_an_unfit_table_file_names_the_file_and_the_cure(capsys, tmp_path):
-    path = tmp_path / "mine.yaml"
-    text = (Path(__file__).parents[1] / "experiments" / "tables" / "table1.yaml").read_text()
-    for old, new, message in [
-        ("backbone: r101", "backbne: r101", "Remove or rename 'backbne'"),
-        ("dataset: ytvis19", "dataset: ytvis22", "no dataset 'ytvis22' (in item "),
-        ("id: mask2former-r101-ytvis19", "id: mask2former-r50-ytvis19", "one of the two rows"),
-        ("seeds: [0, 1, 2, 3, 4]", "seeds: [0, 0]", "Remove one of the two 0: each comes once"),
-        ("seeds: [0, 1, 2, 3, 4]", "seeds: 5", "Correct 'seeds'"),
-    ]:
-        path.write_text(text.replace(old, new, 1))
-        assert main(["plan", str(path), "--profile", "smoke"]) == 2
-        error = capsys.readouterr().err
-        assert message in error
-        assert "mine.yaml" in error
 
 
 def test_missing_data_are_planned_and_exit_2_and_nothing_starts(capsys, roots, tmp_path):

@@ -1,4 +1,7 @@
-"""Files from elsewhere, and broken ones of our own: refused with what to do, or what they say and nothing else."""
+"""Files from elsewhere, and broken ones of our own: refused with what to do, or what they say and nothing else.
+
+Also tests: ifrvis.__main__, ifrvis.errors.
+"""
 
 import errno
 import os
@@ -7,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_records import asked
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
@@ -79,20 +83,6 @@ def test_names_of_files_never_lead_out_of_their_folders(name, copied, capsys, ro
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
 
 
-@pytest.mark.parametrize("key", ["method", "backbone"])
-@pytest.mark.parametrize("name", ["../../../tmp/evil", "/tmp/evil", "evil.py/../x", "Evil"])
-def test_tables_name_packaged_configs_only(key, name, copied, capsys):
-    old = {"method": "method: mask2former", "backbone": "backbone: r50"}[key]
-    table = copied("tables/table1", old, f"{key}: {name}")
-    assert f"(in {key!r} in item " in refusal(capsys, "plan", table, "--profile", "smoke")
-
-
-@pytest.mark.parametrize("metrics", ["[]", "[AP, AP]", "[per_category]", '["A P"]'])
-def test_metrics_are_distinct_words(metrics, copied, capsys):
-    table = copied("tables/table1", "metrics: [AP, AP50, AP75, AR1, AR10]", f"metrics: {metrics}")
-    assert "'metrics'" in refusal(capsys, "plan", table, "--profile", "smoke")
-
-
 def test_paths_that_no_system_takes_are_only_missing(capsys, roots, copied):
     long = "x" * 300
     assert "no table" in refusal(capsys, "plan", f"{long}.yaml")
@@ -130,12 +120,12 @@ def test_results_that_cannot_be_written_are_one_message(world, tmp_path, capsys)
     assert "Make " in refusal(capsys, "report", *world.table, *world.roots[:2], *reports)
     run = Store(tmp_path / "file").run("name-s0", "a" * 64)
     with pytest.raises(UserError, match=r"^Make .*writable"):
-        claim(run, {})
+        claim(run, asked())
     (tmp_path / "runs" / "name-s0-aaaaaaaaaaaa").mkdir(parents=True)
     run = Store(tmp_path).run("name-s0", "a" * 64)
     run.attempts.touch()  # a file where a folder should be is no other launcher's claim
     with pytest.raises(UserError, match=r"^Make .*writable"):
-        claim(run, {})
+        claim(run, asked())
 
 
 def test_a_manifest_that_cannot_be_written_again_is_refused(world, tmp_path, capsys):

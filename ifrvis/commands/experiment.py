@@ -14,11 +14,7 @@ from ifrvis.commands.selection import add_command, request_of, selection_argumen
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
-    from ifrvis.harness.jobs.cluster import Cluster
-    from ifrvis.harness.jobs.local import LocalQueue
-    from ifrvis.harness.jobs.queue import Handling
-    from ifrvis.harness.jobs.slurm import SlurmQueue
-    from ifrvis.harness.plan.plan import Plan, Request
+    from ifrvis.harness.plan.plan import Request
 
 
 def add_commands(commands: Any) -> None:
@@ -107,12 +103,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from ifrvis.harness.jobs.cluster import load_cluster
     from ifrvis.harness.jobs.launch import settled_plan, splits_to_make
+    from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.jobs.machine import default_jobs
+    from ifrvis.harness.jobs.queue import Handling
+    from ifrvis.harness.jobs.slurm import SlurmQueue
     from ifrvis.harness.jobs.view import LiveView, failure_lines
     from ifrvis.harness.plan.cost import check_disk, measure_siblings
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.plan.status import headline, plan_lines, verdicts, waiting_lines
     from ifrvis.harness.upkeep.footage import write_scenes
+    from ifrvis.worker import run_attempt
 
     console = Console(stderr=arguments.json)
     _check_run_arguments(arguments)
@@ -126,8 +126,14 @@ def _run(arguments: argparse.Namespace) -> int:
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
-    slurm = _cluster_queue(plan, arguments, cluster, console) if cluster else None
-    queue = slurm or _local_queue(plan, arguments, jobs)
+    handling = Handling(*(getattr(arguments, each.name) for each in fields(Handling)))
+    how: Any = {"run_attempt": run_attempt, "handling": handling}
+    if cluster and cluster.setup:
+        _say(
+            console, [f"each job first runs, as cluster {cluster.name} says:", *(f"  {line}" for line in cluster.setup)]
+        )
+    slurm = SlurmQueue(plan.to_run, request, cluster=cluster, **how) if cluster else None
+    queue = slurm or LocalQueue(plan.to_run, request, jobs=jobs, gpus_per_run=arguments.gpus_per_run, **how)
     for dataset, role in splits_to_make(plan):
         make_split(dataset, role, console)
     waiting = waiting_lines(plan)
@@ -169,33 +175,6 @@ def _check_run_arguments(arguments: argparse.Namespace) -> None:
         raise UserError("Leave out --wait: without --cluster the command always stays.")
 
 
-def _local_queue(plan: "Plan", arguments: argparse.Namespace, jobs: int) -> "LocalQueue":
-    from ifrvis.harness.jobs.local import LocalQueue
-    from ifrvis.worker import run_attempt
-
-    more = {"handling": _handling(arguments), "gpus_per_run": arguments.gpus_per_run}
-    return LocalQueue(plan.to_run, plan.request, jobs=jobs, run_attempt=run_attempt, **more)
-
-
-def _cluster_queue(plan: "Plan", arguments: argparse.Namespace, cluster: "Cluster", console: Any) -> "SlurmQueue":
-    """The queue, once the scheduler has said that it takes such jobs; the shell of their set-up is shown."""
-    from ifrvis.harness.jobs.slurm import SlurmQueue
-    from ifrvis.worker import run_attempt
-
-    if cluster.setup:
-        _say(
-            console, [f"each job first runs, as cluster {cluster.name} says:", *(f"  {each}" for each in cluster.setup)]
-        )
-    handling = _handling(arguments)
-    return SlurmQueue(plan.to_run, plan.request, cluster=cluster, run_attempt=run_attempt, handling=handling)
-
-
-def _handling(arguments: argparse.Namespace) -> "Handling":
-    from ifrvis.harness.jobs.queue import Handling
-
-    return Handling(*(getattr(arguments, each.name) for each in fields(Handling)))
-
-
 def _report(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.paths import Store
 
@@ -217,7 +196,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     from ifrvis.reporting.output import write_page, write_report
 
     store, profile = request.store, request.profile.name
-    reports, folder = make_reports(request, Records(store.records(profile)).all_verified()), arguments.reports / profile
+    reports, folder = make_reports(request, Records(store.records(profile)).all_readable()), arguments.reports / profile
     written: list[Path] = []
     for report in reports:
         if not arguments.json:

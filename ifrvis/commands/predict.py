@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from ifrvis.datasets.ytvis import Id
+    from ifrvis.harness.store.paths import Run
     from ifrvis.inference.sources import FrameSource
 
 
@@ -28,6 +29,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
     parser.add_argument("--draw-above", type=float, default=0.3, help="score of what is drawn (default: 0.3)")
+    text = "predict as this row does (default: each video as a whole, without test-time augmentation)"
+    parser.add_argument("--row", metavar="TABLE/ROW", help=text)
     parser.add_argument("--set", action="append", default=[], metavar="inference.KEY=VALUE", help="another inference")
     parser.add_argument("--memory-gib", type=float, help="bound on the memory beside the model; may take longer")
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
@@ -35,7 +38,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
-    group.add_argument("--profile", help="paper, mini, smoke, or a YAML file (default: paper)")
+    group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: first in turn)")
     root_arguments(parser)
 
 
@@ -89,42 +92,42 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace) -> _Recipe:
     from ifrvis.harness.spec.compose import parse_override
-    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.paths import Store, run_holding
 
     overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
     if not path.is_file():
-        folder = Store(arguments.results).one_run_named(arguments.model).folder
-        return _recipe_of_run(folder, None, overrides, arguments.dataset)
-    for folder in path.resolve().parents:
-        if (folder / "spec.json").is_file():
-            return _recipe_of_run(folder, path, overrides, arguments.dataset)
-    return _recipe_of_file(arguments, path, overrides)
+        run = Store(arguments.results).one_run_named(arguments.model)
+        return _recipe_of_run(run, None, overrides, arguments)
+    holder = run_holding(path)
+    return _recipe_of_run(holder, path, overrides, arguments) if holder else _recipe_of_file(arguments, path, overrides)
 
 
-def _recipe_of_run(folder: Path, path: Path | None, overrides: dict[str, Any], dataset: str | None) -> _Recipe:
-    """What a run was trained as and asked for; its newest checkpoint if `path` is None."""
-    from ifrvis.files import read_json
-    from ifrvis.harness.spec.allowed import check_training
-    from ifrvis.harness.spec.compose import choose_inference
-    from ifrvis.harness.store.attempts import attempts_of
-    from ifrvis.harness.store.paths import Store
+def _newest_weights(run: "Run") -> Path:
+    from ifrvis.harness.store.attempts import checkpoint_folders
     from ifrvis.training.checkpoints import newest_valid
 
-    spec = read_json(folder / "spec.json", "the configuration of a run")
-    signature = str(spec.get("train_sig")) if isinstance(spec, dict) else ""
-    run = Store(folder.parents[1]).run(folder.name.rpartition("-")[0], signature)
-    train, attempts = run.read_spec().train, attempts_of(run)
-    check_training(train.model_dump(), f"{folder}/spec.json")
-    if not attempts:
-        raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
-    job = attempts[-1].submission()
-    if path is None:
-        checkpoint = newest_valid([each.checkpoints for each in attempts], train_sig=signature)
-        path = checkpoint.path if checkpoint else run.weights
-        if not path.exists():
-            raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
-    inference = choose_inference(job["evaluations"][0]["inference"], overrides)
-    return _Recipe(path, train.model, inference, dataset or job["dataset"], train.seed)
+    checkpoint = newest_valid(checkpoint_folders(run), train_sig=run.train_sig)
+    path = checkpoint.path if checkpoint else run.weights
+    if not path.exists():
+        raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
+    return path
+
+
+def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arguments: argparse.Namespace) -> _Recipe:
+    """What a run was trained as, and how a row predicts with it; without one, whole videos without augmentation."""
+    from ifrvis.harness.spec.allowed import check_training
+    from ifrvis.harness.spec.compose import choose_inference, row_inference
+    from ifrvis.harness.spec.profiles import load_profile
+    from ifrvis.harness.store.attempts import asked_of
+
+    train = run.read_spec().train
+    check_training(train.model_dump(), str(run.spec))
+    weights, (job, asked) = path or _newest_weights(run), asked_of(run)[0]
+    if arguments.row:
+        own = row_inference(arguments.row, load_profile(job.profile))
+    else:
+        own = choose_inference(asked.inference, {"inference.mode": "whole", "inference.tta": None})
+    return _Recipe(weights, train.model, choose_inference(own, overrides), arguments.dataset or job.dataset, train.seed)
 
 
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:

@@ -62,7 +62,7 @@ def _cancel(arguments: argparse.Namespace) -> int:
         print(f"{attempt.run.name} left the queue of the cluster")
     if tables and alive:
         plan = make_plan(request_of(arguments)[0])
-        cancel_waiting(each.run(plan.request.store) for each in plan.to_run if each.state != "running")
+        cancel_waiting([each for each in plan.to_run if each.state != "running"], plan.request)
     stopped = cancel(runs, now=arguments.now, patience_s=arguments.wait, say=lambda line: print(line, flush=True))
     if not (alive or left):
         print("nothing of it runs")

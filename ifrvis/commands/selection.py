@@ -14,7 +14,7 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     """Add the options that say which runs are meant."""
     runs = "; or the name of a run, or its beginning" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
-    parser.add_argument("--profile", help="paper, mini, smoke, or a YAML file")
+    parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")
     parser.add_argument("--seeds", type=int, help="the first N declared seeds (default: all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe (off-spec)")

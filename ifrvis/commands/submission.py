@@ -2,13 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import add_command, root_arguments
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
+    from ifrvis.harness.store.lives import Asked, Submission
     from ifrvis.harness.store.paths import Run
 
 
@@ -16,7 +17,7 @@ def add_commands(commands: Any) -> None:
     """Add the commands about an evaluation server."""
     text = "write the zip that a YouTube-VIS server takes, or check one"
     add_command(commands, "submission", _submission, text, _submission_arguments)
-    text = "keep the scores that a server gave to a run's zip, as a record marked external"
+    text = "keep the scores that a server gave to a run's zip, as a record of its own"
     add_command(commands, "ingest", _ingest, text, _ingest_arguments)
 
 
@@ -50,26 +51,74 @@ def _submission(arguments: argparse.Namespace) -> int:
         tracks = read_submission(arguments.check, annotations)
         print(f"{arguments.check} is sound: {len(tracks)} tracks in {len(annotations.videos)} videos")
         return 0
-    run = None if Path(arguments.run).is_file() else _run_named(arguments.results, arguments.run)
-    path = _predictions(run, arguments.row) if run else Path(arguments.run)
-    tracks = read_tracks(path, _annotations(arguments, run), "entries")
-    write_submission(arguments.out, tracks, comment=path.parent.name if run else "")
+    path, packed = Path(arguments.run), None
+    if not path.is_file():
+        packed = _packed(arguments)
+        path = packed.path
+    tracks = read_tracks(path, _annotations(arguments, packed), "entries")
+    write_submission(arguments.out, tracks, comment=packed.signature if packed else "")
     print(f"wrote {arguments.out}: {len(tracks)} tracks, SHA-256 {sha256_file(arguments.out)}")
     return 0
 
 
-def _annotations(arguments: argparse.Namespace, run: "Run | None") -> "Annotations":
-    """The annotations asked for, or those of the split that the run predicted."""
+class _Packed(NamedTuple):
+    """Predictions of a run, and what was asked for."""
+
+    run: "Run"
+    job: "Submission"
+    asked: "Asked"
+
+    @property
+    def path(self) -> Path:
+        return self.run.predictions(self.asked.inference, self.asked.split)
+
+    @property
+    def signature(self) -> str:
+        """The identity of the predictions, which a zip of them carries as its comment."""
+        from ifrvis.harness.spec.signatures import predictions_signature
+
+        return predictions_signature(self.run.train_sig, self.asked.inference, self.asked.split)
+
+
+def _predicted(arguments: argparse.Namespace) -> list[_Packed]:
+    """Everything that the run was asked to predict, and has."""
+    from ifrvis.harness.store.attempts import asked_of
+    from ifrvis.harness.store.paths import Store
+
+    run = Store(arguments.results).one_run_named(arguments.run)
+    found = {each.path: each for each in (_Packed(run, *pair) for pair in asked_of(run))}
+    return [each for path, each in found.items() if path.is_file()]
+
+
+def _packed(arguments: argparse.Namespace) -> _Packed:
+    """The predictions of a run; of several, those of a row's inference."""
+    from ifrvis.harness.spec.compose import row_inference
+    from ifrvis.harness.spec.profiles import load_profile
+
+    found = _predicted(arguments)
+    if arguments.row is not None:
+        rows = {each.job.profile: row_inference(arguments.row, load_profile(each.job.profile)) for each in found}
+        found = [each for each in found if each.asked.inference == rows[each.job.profile]]
+    if len(found) != 1:
+        known = ", ".join(str(each.path) for each in found) or "none"
+        raise UserError(
+            f"Name one row with --row table/row, or give the predictions file itself and --annotation: those of "
+            f"{arguments.run}{' under this row' if arguments.row else ''} are {known}."
+        )
+    return found[0]
+
+
+def _annotations(arguments: argparse.Namespace, packed: _Packed | None) -> "Annotations":
+    """The annotations asked for, or those of the split that was predicted."""
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.ytvis import read_annotations
 
     if arguments.annotation:
         return read_annotations(arguments.annotation, tracks_required=False)
-    if run is None:
+    if packed is None:
         raise UserError("Give --annotation, the JSON of the split that the file is about.")
-    job, evaluation = _evaluation(run, _predictions(run, arguments.row).parent.name)
-    split = load_dataset(job["dataset"], arguments.data_root).split(evaluation["role"])
-    if split.fingerprint != evaluation["split"]:
+    split = load_dataset(packed.job.dataset, arguments.data_root).split(packed.asked.role)
+    if split.fingerprint != packed.asked.split:
         raise UserError(
             f"Give --annotation: the {split.role} split of {split.dataset} is no longer what was predicted."
         )
@@ -80,89 +129,25 @@ def _ingest(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.evaluation.submission import comment_of, read_server_scores
     from ifrvis.files import sha256_file
-    from ifrvis.harness.spec.signatures import SCORING_VERSION, eval_signature
-    from ifrvis.harness.store.provenance import provenance
-    from ifrvis.harness.store.records import Data, Record, Server, publish_record
+    from ifrvis.harness.store.making import server_record
+    from ifrvis.harness.store.records import Server, publish_record
 
-    run = _run_named(arguments.results, arguments.run)
-    job, evaluation = _evaluation(run, comment_of(arguments.zip))
-    metrics, raw = read_server_scores(arguments.scores, percent=arguments.percent)
-    eval_sig, spec = eval_signature(run.train_sig, evaluation["inference"], "server"), run.read_spec()
-    record = Record(
-        **{key: job[key] for key in ("profile", "off_spec", "method", "backbone")},
-        origin="server",
-        name=run.name,
-        train_sig=run.train_sig,
-        eval_sig=eval_sig,
-        seed=spec.train.seed,
-        dataset=load_dataset(job["dataset"], arguments.data_root).name,
-        role=evaluation["role"],
-        protocol="server",
-        init=job["init_name"],
-        inference=evaluation["inference"],
-        scoring=SCORING_VERSION,
-        spec=spec,
-        data=Data(train=spec.train.data, evaluation=evaluation["split"]),
-        metrics=metrics,
-        server=Server(address=arguments.server, said=raw),
+    comment = comment_of(arguments.zip)
+    packed = next((each for each in _predicted(arguments) if each.signature == comment), None)
+    if packed is None:
+        raise UserError(f"Use a zip that `ifrvis submission {arguments.run}` wrote: this is of no predictions of it.")
+    metrics, said = read_server_scores(arguments.scores, percent=arguments.percent)
+    record = server_record(
+        packed.run,
+        packed.job,
+        packed.asked,
+        metrics,
+        dataset=load_dataset(packed.job.dataset, arguments.data_root).name,
+        server=Server(address=arguments.server, said=said),
         files={"submission": sha256_file(arguments.zip), "scores": sha256_file(arguments.scores)},
-        provenance=provenance(),
     )
-    path = run.store.record(job["profile"], run.name, run.train_sig, eval_sig)
-    if not publish_record(run.store, record):
+    path = packed.run.store.record(record.profile, record.name, record.train_sig, record.eval_sig)
+    if not publish_record(packed.run.store, record):
         raise UserError(f"Remove {path} if these scores shall take its place: the run has scores of a server already.")
     print(f"wrote {path}")
     return 0
-
-
-def _run_named(root: Path, name: str) -> "Run":
-    from ifrvis.harness.store.attempts import latest
-    from ifrvis.harness.store.paths import Store
-
-    run = Store(root).one_run_named(name)
-    attempt = latest(run)
-    if attempt is None:
-        raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
-    return Store(root).run(run.name, str(attempt.submission()["train_sig"]))
-
-
-def _predictions(run: "Run", row: str | None) -> Path:
-    """The predictions of a run; of several, those of a row's inference."""
-    found = sorted(run.folder.glob("predictions/*/predictions.json.gz"))
-    if row is not None:
-        wanted = _inference_of(run, row)
-        found = [path for path in found if _evaluation(run, path.parent.name)[1]["inference"] == wanted]
-    if len(found) != 1:
-        known = ", ".join(str(path) for path in found) or "none"
-        raise UserError(
-            f"Name one row with --row table/row, or give the predictions file itself and --annotation: those of "
-            f"{run.name}{' under this row' if row else ''} are {known}."
-        )
-    return found[0]
-
-
-def _inference_of(run: "Run", name: str) -> dict[str, Any]:
-    """How a row is evaluated, under the profile that the run was asked for in."""
-    from ifrvis.harness.spec.compose import compose_row
-    from ifrvis.harness.spec.profiles import load_profile
-    from ifrvis.harness.spec.tables import load_table
-    from ifrvis.harness.store.attempts import attempts_of
-
-    table, slash, row_id = name.rpartition("/")
-    if not slash:
-        raise UserError(f"Write --row table/row, as in --row table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
-    (row,) = load_table(table).selected([row_id])
-    profile = load_profile(attempts_of(run)[-1].submission()["profile"])
-    return compose_row(row, profile, {}, num_classes=1).inference
-
-
-def _evaluation(run: "Run", folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What an attempt of the run was asked for, and of that the evaluation whose predictions lie in `folder`."""
-    from ifrvis.harness.store.attempts import attempts_of
-
-    for attempt in reversed(attempts_of(run)):
-        job = attempt.submission()
-        for evaluation in job["evaluations"]:
-            if run.predictions(evaluation["inference"], evaluation["split"]).parent.name == folder:
-                return job, evaluation
-    raise UserError(f"Use a zip that `ifrvis submission {run.name}` wrote: this is of no predictions of that run.")

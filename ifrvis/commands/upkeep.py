@@ -2,13 +2,14 @@
 
 import argparse
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_again, selection_arguments
+from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan
+    from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.doctor import Check
 
 
@@ -23,7 +24,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="*", help="records and reports of this profile alone (default: all)")
+    parser.add_argument("--profile", help="records and reports of this profile alone (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="processes that score (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
@@ -43,23 +44,39 @@ def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.store.finding import OUTCOMES
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.verify import verify_records, verify_runs
     from ifrvis.reporting.audit import verify_reports
 
-    store, profile = Store(arguments.results), arguments.profile
-    found = [*verify_records(store, arguments.data_root, profile=profile, jobs=arguments.jobs), *verify_runs(store)]
-    for folder in sorted(arguments.reports.glob(profile)):
-        found += verify_reports(folder, store)
-    changed = any(each.outcome == "CHANGED" for each in found)
+    if arguments.jobs < 1:
+        raise UserError("Give --jobs 1 or more.")
+    store = Store(arguments.results)
+    profiles = _profiles(arguments, store)
+    found = [*verify_records(store, arguments.data_root, profiles=profiles, jobs=arguments.jobs), *verify_runs(store)]
+    for profile in profiles:
+        found += verify_reports(arguments.reports / profile, store)
+    counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in OUTCOMES}
     if arguments.json:
-        print(json.dumps([{**vars(each), "path": str(each.path)} for each in found], indent=1))
+        findings = [{**vars(each), "path": str(each.path)} for each in found]
+        print(json.dumps({"counts": counts, "findings": findings}, indent=1))
     else:
         for each in found:
-            print(f"{each.outcome:10} {each.path}" + f" ({each.why})" * bool(each.why))
-        counts = Counter(each.outcome for each in found)
-        print(", ".join(f"{number} {outcome}" for outcome, number in counts.items()) or "there is nothing to verify")
-    return 1 if changed else 0
+            print(f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why))
+        print(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    return 1 if counts["wrong"] else 0
+
+
+def _profiles(arguments: argparse.Namespace, store: "Store") -> list[str]:
+    """The profiles that have records or reports; of them the one asked for."""
+    reports = [path.parent.name for path in arguments.reports.glob("*/manifest.json")]
+    known = sorted({*store.profiles(), *reports})
+    if arguments.profile is None:
+        return known
+    if arguments.profile not in known:
+        names = ", ".join(known) or "those that are run first"
+        raise UserError(f"Give --profile one of {names}: nothing is kept of {arguments.profile!r}.")
+    return [arguments.profile]
 
 
 def _prune(arguments: argparse.Namespace) -> int:

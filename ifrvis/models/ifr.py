@@ -8,7 +8,7 @@ Shape letters:
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 from mmdet.registry import MODELS
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from ifrvis.models.attention import Memory
 from ifrvis.models.ifr_layers import IFRDecoder
 from ifrvis.models.losses import FocalClasses, SoftmaxClasses
 from ifrvis.models.mask2former import Mask2FormerVISHead
-from ifrvis.options import CrossFrameSum
+from ifrvis.options import CROSS_FRAME_SUMS
 
 
 @MODELS.register_module()
@@ -45,7 +45,7 @@ class IFRHead(Mask2FormerVISHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if cross_frame_sum not in get_args(CrossFrameSum):
+        if cross_frame_sum not in CROSS_FRAME_SUMS:
             raise ValueError(
                 f"cross_frame_sum must be 'sum' or 'mean', got {cross_frame_sum!r}; set it in model.track_head."
             )

@@ -1,6 +1,5 @@
 """One row and metric over the seeds: a number only if every record behind it exists, and what it is to the paper's."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -30,14 +29,15 @@ class Cell:
     interval: Interval | None = None
 
 
-def make_cell(values: Sequence[float], num_seeds: int, missing: str) -> Cell:
-    """The cell of some values; NaN is undefined, and `missing` says why the row has no number, whatever the metric."""
+def make_cell(values: Sequence[float | None], num_seeds: int, missing: str) -> Cell:
+    """The cell of some values; None is undefined, and `missing` says why the row has no number, whatever the metric."""
     n = len(values)
     if missing or n < num_seeds:
         return Cell(n, missing=missing or (f"{n}/{num_seeds}" if n else "not scored"))
-    if any(math.isnan(value) for value in values):
+    known = [value for value in values if value is not None]
+    if len(known) < n:
         return Cell(n, missing=UNDEFINED)
-    return Cell(n, fmean(values), stdev(values) if n > 1 else None, interval=mean_interval(values))
+    return Cell(n, fmean(known), stdev(known) if n > 1 else None, interval=mean_interval(known))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import pandas as pd
-
 from ifrvis.harness.spec.tables import Claim, Published, Row, Statement
 from ifrvis.reporting.cells import Cell
 from ifrvis.reporting.statistics import LEVEL, Difference, holm, mean_difference, std_difference
@@ -19,7 +17,8 @@ from ifrvis.reporting.style import UNDEFINED, difference_text, p_text, scale
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 HEADS = ("First row", "Second row", "Of", "Difference", "95 % interval", "p (Holm)", "Paper's difference", "Verdict")
 
-Cells = dict[tuple[str, str], Cell]
+Cells = dict[tuple[str, str], Cell]  # by row id and metric
+Values = dict[tuple[str, str], dict[int, float | None]]  # the same, by seed; None is undefined
 Key = tuple[str, str, Statement]  # first row, second row
 
 
@@ -58,7 +57,7 @@ class JudgedClaim:
 
 
 def judge(
-    claims: Iterable[Claim], rows: Sequence[Row], cells: Cells, frame: pd.DataFrame, *, undecided: str, paper: bool
+    claims: Iterable[Claim], rows: Sequence[Row], cells: Cells, values: Values, *, undecided: str, paper: bool
 ) -> list[JudgedClaim]:
     """Judge every claim of which a pair of rows was asked for.
 
@@ -66,7 +65,7 @@ def judge(
         claims: A table's claims.
         rows: The rows asked for.
         cells: Of each row and metric.
-        frame: The tidy frame that the cells are made of.
+        values: What the cells are made of.
         undecided: Why nothing may be decided; empty where it may.
         paper: Whether the paper's differences are shown.
     """
@@ -75,7 +74,7 @@ def judge(
         claim: [(*pair, says) for says in claim.says for pair in claim.pairs if published.keys() >= set(pair)]
         for claim in claims
     }
-    found = {key: _difference(key, cells, frame) for each in keys.values() for key in each}
+    found = {key: _difference(key, cells, values) for each in keys.values() for key in each}
     ps = {key: each.p for key, each in found.items() if each is not None and each.p is not None}
     corrected = dict(zip(ps, holm(ps.values())))
     judged = []
@@ -89,16 +88,13 @@ def judge(
     return judged
 
 
-def _difference(key: Key, cells: Cells, frame: pd.DataFrame) -> Difference | None:
+def _difference(key: Key, cells: Cells, values: Values) -> Difference | None:
     """The difference between two rows; None unless both are numbers, and have a spread if that is the question."""
     *pair, says = key
-    if any(cells[row, says.metric].mean is None for row in pair):
+    if any(getattr(cells[row, says.metric], says.of) is None for row in pair):
         return None
-    if says.of == "std" and any(cells[row, says.metric].std is None for row in pair):
-        return None
-    of_metric = frame[frame["metric"] == says.metric]
-    rows = [of_metric[of_metric["row"] == row] for row in pair]
-    first, second = (dict(zip(row["seed"].tolist(), row["value"].tolist())) for row in rows)
+    of_pair = (values[row, says.metric].items() for row in pair)
+    first, second = ({seed: value for seed, value in each if value is not None} for each in of_pair)
     return mean_difference(first, second) if says.of == "mean" else std_difference(first, second)
 
 

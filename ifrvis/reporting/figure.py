@@ -1,11 +1,10 @@
 """Figure 4 of the paper: mean and std of each metric over a recipe's value, with every seed's point.
 
-`figure_data` computes, `draw` draws. Files are the same bytes for the same data and version of matplotlib.
+What is drawn are the report's cells and values. Files are the same bytes for the same data and version of matplotlib.
 """
 
 import io
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.reporting.report import Report
@@ -21,40 +20,6 @@ UNDATED: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None},
 }
 COLUMNS = 3
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One metric, in percent (IDs a count), at each value of the axis.
-
-    Args:
-        metric: Its name.
-        x: The rows' values on the axis, rising.
-        seeds: Of each row the values that there are, in the order of the seeds.
-        mean: Of each row; None where it is not complete.
-        std: Of each row; None where it is not complete, or of one seed.
-    """
-
-    metric: str
-    x: tuple[float, ...]
-    seeds: tuple[tuple[float, ...], ...]
-    mean: tuple[float | None, ...]
-    std: tuple[float | None, ...]
-
-
-def figure_data(report: Report) -> list[Panel]:
-    """What the figure shows, a panel for each metric; a pure function of the report."""
-    axis, panels = report.table.axis, []
-    assert axis is not None
-    rows = sorted((each.row for each in report.rows), key=lambda row: float(row.set[axis.key]))
-    for metric in report.table.metrics:
-        unit, of_metric = scale(metric), report.frame[report.frame["metric"] == metric].dropna(subset="value")
-        seeds = tuple(tuple(of_metric[of_metric["row"] == row.id]["value"] * unit) for row in rows)
-        cells = [report.cells[row.id, metric] for row in rows]
-        means = tuple(None if cell.mean is None else cell.mean * unit for cell in cells)
-        stds = tuple(None if cell.std is None else cell.std * unit for cell in cells)
-        panels.append(Panel(metric, tuple(float(row.set[axis.key]) for row in rows), seeds, means, stds))
-    return panels
 
 
 def figure_files(report: Report) -> dict[str, bytes]:
@@ -77,32 +42,37 @@ def make_figure(report: Report) -> "Figure":
     """The figure, as wide as a column of a paper; the place behind the last panel holds the legend."""
     from matplotlib.figure import Figure
 
-    panels, axis = figure_data(report), report.table.axis
+    metrics, axis = report.table.metrics, report.table.axis
     assert axis is not None
     figure = Figure(figsize=COLUMN_IN, layout="constrained")
-    places = figure.subplots(-(-(len(panels) + 1) // COLUMNS), COLUMNS, squeeze=False).ravel()
+    places = figure.subplots(-(-(len(metrics) + 1) // COLUMNS), COLUMNS, squeeze=False).ravel()
     label = f"$\\{axis.label}$" if axis.label.startswith("lambda") else axis.label
-    for panel, axes in zip(panels, places):
-        draw(panel, axes, label)
-    for axes in places[len(panels) :]:
+    for metric, axes in zip(metrics, places):
+        draw(report, metric, axes, label)
+    for axes in places[len(metrics) :]:
         axes.set_axis_off()
     title = f"{report.profile.name}{', off-spec' * bool(report.off_spec)}\n{report.table.protocol}, percent"
-    places[len(panels)].legend(*places[0].get_legend_handles_labels(), loc="center", frameon=False, title=title)
+    places[len(metrics)].legend(*places[0].get_legend_handles_labels(), loc="center", frameon=False, title=title)
     return figure
 
 
-def draw(panel: Panel, axes: "Axes", label: str) -> None:
-    """Draw one panel: error bars of complete rows, broken where one is not, and every seed."""
-    places = list(range(len(panel.x)))  # evenly spaced, so that every value can be read
-    seeds = [(place, value) for place in places for value in panel.seeds[place]]
+def draw(report: Report, metric: str, axes: "Axes", label: str) -> None:
+    """Draw one metric: error bars of complete rows, broken where one is not, and every seed."""
+    axis, unit = report.table.axis, scale(metric)
+    assert axis is not None
+    rows = {float(each.row.set[axis.key]): each.row.id for each in report.rows if not each.row.quoted}
+    at = dict(enumerate(sorted(rows)))  # evenly spaced, so that every value can be read
+    values = [(place, value) for place, x in at.items() for value in report.values[rows[x], metric].values()]
+    seeds = [(place, value * unit) for place, value in values if value is not None]
     x, y = zip(*seeds) if seeds else ((), ())
     axes.scatter(x, y, s=5, color=SEED_COLOUR, linewidths=0, label="a seed", zorder=3)
-    means = [math.nan if mean is None else mean for mean in panel.mean]
-    bars = axes.errorbar(places, means, [std or 0.0 for std in panel.std], color=MEAN_COLOUR, fmt="o-")
+    cells = [report.cells[rows[x], metric] for x in at.values()]
+    means = [math.nan if cell.mean is None else cell.mean * unit for cell in cells]
+    bars = axes.errorbar([*at], means, [(cell.std or 0.0) * unit for cell in cells], color=MEAN_COLOUR, fmt="o-")
     bars.set_label("mean ± std")
-    axes.set_title(headline(panel.metric), fontsize="medium", pad=3)
+    axes.set_title(headline(metric), fontsize="medium", pad=3)
     axes.set_xlabel(label, labelpad=1)
-    axes.set_xticks(places, [f"{value:g}" for value in panel.x])
+    axes.set_xticks([*at], [f"{value:g}" for value in at.values()])
     axes.tick_params(length=2, pad=1.5, labelsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     if not seeds:

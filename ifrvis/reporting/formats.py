@@ -1,5 +1,7 @@
 """One table, and the claims on it, as Markdown, LaTeX, CSV and in the terminal."""
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +13,7 @@ from rich.text import Text
 from ifrvis.reporting.claims import HEADS, JudgedClaim, pair_texts
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
 from ifrvis.reporting.grid import CLAIM_NOTE, Grid, Line, make_grid
-from ifrvis.reporting.report import Report
+from ifrvis.reporting.report import COLUMNS, Report
 
 LINE_BREAK = r"\\"
 # A file is a document by itself, and a float where another document inputs it: there \documentclass is spent.
@@ -130,11 +132,14 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 def seeds_csv(report: Report) -> str:
     """The tidy frame of one table: a line per row, seed and metric at full precision."""
-    frame = report.frame.rename(columns=AS_PRINTED)
-    frame = frame.drop(columns=list(AS_PRINTED.values())) if not report.shows_paper else frame
-    texts = frame.select_dtypes(include="object").columns
-    frame[texts] = frame[texts].map(csv_text)
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    shown = [place for place, name in enumerate(COLUMNS) if report.shows_paper or name not in AS_PRINTED]
+    writer.writerow(AS_PRINTED.get(COLUMNS[place], COLUMNS[place]) for place in shown)
+    for line in report.frame:
+        values = (line[place] for place in shown)
+        writer.writerow(csv_text(value) if isinstance(value, str) else value for value in values)
+    return stream.getvalue()
 
 
 def terminal(report: Report) -> Group:
@@ -146,7 +151,7 @@ def terminal(report: Report) -> Group:
     for line in grid.lines:
         of_metric = [line.cells[left : left + span] for left in range(0, len(line.cells), span)]
         cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in of_metric]
-        table.add_row(_plain(" ".join(line.heads)), _plain(str(line.n)), *map(Text, cells))
+        table.add_row(_plain(" ".join(line.heads).strip() or line.row.id), _plain(str(line.n)), *map(Text, cells))
     notes = [f"(in brackets: {grid.sources[0]})"] if span > 1 else []
     notes += [f"{each.verdict}: {each.claim.text}" for each in report.claims if each.verdict != "not run"]
     return Group(_plain(grid.title), _plain(grid.head), table, *map(_plain, notes))

@@ -109,7 +109,10 @@ def _line(report: Report, index: int) -> Line:
     n = max(report.cells[row.id, metric].n for metric in report.table.metrics)
     first = next(iter(report.table.heads))
     opens = index == 0 or (getattr(row, first), row.dataset) != (getattr(before, first), before.dataset)
-    return Line(row, n, tuple(getattr(row, name) for name in report.table.heads), tuple(texts), opens)
+    heads = [
+        getattr(row, name) + f" ({row.protocol})" * (row.quoted and name == "label") for name in report.table.heads
+    ]
+    return Line(row, n, tuple(heads), tuple(texts), opens)
 
 
 def _compared_text(metric: str, compared: Compared | None) -> str:
@@ -160,7 +163,7 @@ def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
     """What a row's numbers lack, or would not tell."""
     row = each.row.id
     if each.row.quoted:
-        yield f"{row}: quoted from {each.row.source} (protocol {each.row.protocol})."
+        yield f"{row}: quoted from {each.row.source}."
     lost = [str(seed) for seed in report.seeds if seed not in each.found]
     if each.found and lost:
         yield f"{row}: no record of seed {', '.join(lost)}."

@@ -22,22 +22,19 @@ FileName = Annotated[str, Field(pattern=r"^[^/.\x00-\x1f][^/\x00-\x1f]*$")]
 Digests = dict[FileName, Sha256]
 
 
-class Asked(Model):
-    """What a report was asked for: the profile as it was, of other files from elsewhere their names alone."""
+class Entry(Model):
+    """One report: what was asked for (the profile as it was, of other files their names alone), records and files.
+
+    Those of a figure depend on the version of matplotlib, too.
+    """
 
     table: Name
     rows: tuple[str, ...]
     num_seeds: int
     profile: Profile
     overrides: dict[str, JsonValue]
-    dataset: str | None
-    init: str | None
-
-
-class Entry(Model):
-    """One report: its records, its files, and those of its figure, which depend on the version of matplotlib, too."""
-
-    asked: Asked
+    dataset: FileName | None
+    init: FileName | None
     records: Digests
     outputs: Digests
     figures: Digests
@@ -137,7 +134,7 @@ def _read(folder: Path) -> Manifest:
 
 def _entry(report: Report, outputs: dict[str, str], figures: dict[str, bytes]) -> Entry:
     request = report.request
-    asked = Asked(
+    return Entry(
         table=report.table.name,
         rows=tuple(each.row.id for each in report.rows),
         num_seeds=len(report.seeds),
@@ -145,9 +142,6 @@ def _entry(report: Report, outputs: dict[str, str], figures: dict[str, bytes]) -
         overrides=request.overrides,
         dataset=Path(request.dataset).name if request.dataset else None,
         init=request.init.name if request.init else None,
-    )
-    return Entry(
-        asked=asked,
         records={record.file_name: record.digest for each in report.rows for record in each.behind},
         outputs={name: sha256_bytes(text.encode()) for name, text in outputs.items()},
         figures={name: sha256_bytes(data) for name, data in figures.items()},

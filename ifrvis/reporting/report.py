@@ -3,17 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-
-import pandas as pd
 
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.cells import Cell, Compared, compare, make_cell
-from ifrvis.reporting.claims import JudgedClaim, judge
+from ifrvis.reporting.claims import JudgedClaim, Values, judge
 
+# Of a line of the tidy frame. `value` is a fraction (a count for IDs), None where undefined; those published are as
+# printed, in percent (IDs a count), None where the paper prints none.
 COLUMNS = (
     *("table", "row", "group", "label", "method", "backbone", "dataset", "profile", "protocol", "seed", "metric"),
     *("value", "published_mean", "published_std", "train_sig", "eval_sig"),
@@ -116,40 +115,46 @@ class Report:
         return [record for each in self.rows for record in each.counted]
 
     @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row per record and metric, in the order of rows, seeds and metrics.
+    def frame(self) -> list[tuple[str | float | None, ...]]:
+        """The tidy frame: a line of `COLUMNS` a record and metric, in the order of rows, seeds and metrics."""
+        return [line for each in self.rows for record in each.counted for line in self._lines(each.row, record)]
 
-        `value` is a fraction (a count for IDs; NaN where undefined); `published_mean` and `published_std` are as
-        printed, in percent (IDs a count), NaN where the paper prints none.
-        """
-        lines = [line for each in self.rows for record in each.counted for line in self._lines(each.row, record)]
-        frame = pd.DataFrame(lines, columns=list(COLUMNS))
-        return frame.astype({"value": float, "published_mean": float, "published_std": float})
-
-    def _lines(self, row: Row, record: Record) -> Iterator[tuple[Any, ...]]:
+    def _lines(self, row: Row, record: Record) -> Iterator[tuple[str | float | None, ...]]:
         profile = f"{self.profile.name} off-spec" if self.off_spec else self.profile.name
         named = (self.table.name, row.id, row.group, row.label, row.method, row.backbone, record.dataset, profile)
         for metric in self.table.metrics:
-            if metric in record.metrics:
+            if record.seed in self.values[row.id, metric]:
                 published = row.published.get(metric, (None, None)) if self.shows_paper else (None, None)
-                measured = (record.protocol, record.seed, metric, record.metrics[metric])
+                measured = (record.protocol, record.seed, metric, self.values[row.id, metric][record.seed])
                 yield (*named, *measured, *published, record.train_sig, record.eval_sig)
+
+    @cached_property
+    def values(self) -> Values:
+        """The values of each row id and metric, by seed."""
+        return {
+            (each.row.id, metric): {
+                record.seed: None if (value := record.metrics[metric]) is None else float(value)
+                for record in each.counted
+                if metric in record.metrics
+            }
+            for each in self.rows
+            for metric in self.table.metrics
+        }
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
         """The cell of each row id and metric."""
-        values = {key: group.tolist() for key, group in self.frame.groupby(["row", "metric"], sort=False)["value"]}
+        missing = {each.row.id: each.missing for each in self.rows}
         return {
-            (each.row.id, metric): make_cell(values.get((each.row.id, metric), ()), len(self.seeds), each.missing)
-            for each in self.rows
-            for metric in self.table.metrics
+            (row, metric): make_cell(list(values.values()), len(self.seeds), missing[row])
+            for (row, metric), values in self.values.items()
         }
 
     @cached_property
     def claims(self) -> list[JudgedClaim]:
         """Every claim of the table of which a pair of rows was asked for."""
         rows = [each.row for each in self.rows]
-        return judge(self.table.claims, rows, self.cells, self.frame, undecided=self.undecided, paper=self.shows_paper)
+        return judge(self.table.claims, rows, self.cells, self.values, undecided=self.undecided, paper=self.shows_paper)
 
     def compared(self, row: Row, metric: str) -> Compared | None:
         """A cell against the paper's value; None where there is nothing to compare, or no leave to."""

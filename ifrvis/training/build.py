@@ -69,10 +69,8 @@ def settle_torch(threads: int, precision: str) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def gpu_facts(names: Sequence[str]) -> dict[str, Any] | None:
-    """What a record says of the GPUs that train, given their names; None without any."""
-    if not names:
-        return None
+def gpu_facts(names: Sequence[str]) -> dict[str, Any]:
+    """What a record says of the GPUs that train, given their names."""
     cudnn = torch.backends.cudnn.version()
     return {
         "names": tuple(names),
@@ -165,8 +163,6 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: s
     Raises:
         UserError: If mixed precision is asked for without a GPU.
     """
-    if precision not in ("fp32", "amp"):
-        raise UserError(f"Set train.precision to fp32 or amp: got {precision!r}.")
     if precision == "amp" and pick_device().type == "cpu":
         raise UserError("Set train.precision=fp32, or run where a GPU is: amp needs one, and none is visible here.")
     rule = {key: config[key] for key in ("lr", "weight_decay", "backbone_lr_mult")}

@@ -5,6 +5,7 @@ SHA-256. Each is written under a temporary name, flushed and renamed; one withou
 does not count. The last two of a folder stay. While a run trains they are written from a copy, on a thread.
 """
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -122,6 +123,19 @@ def _copied(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_copied, value))
     return value
+
+
+def interval_s() -> float:
+    """Seconds from one checkpoint to the next, as the environment says.
+
+    Raises:
+        UserError: If it says anything else.
+    """
+    given = os.environ.get("IFRVIS_CHECKPOINT_INTERVAL_S", "120")
+    try:
+        return float(given)
+    except ValueError:
+        raise UserError(f"Set IFRVIS_CHECKPOINT_INTERVAL_S to seconds, or unset it: got {given!r}.") from None
 
 
 def newest_valid(folders: Iterable[Path], *, train_sig: str) -> Checkpoint | None:

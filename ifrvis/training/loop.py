@@ -52,9 +52,7 @@ class Trained:
         seconds: Wall clock of this attempt.
         finished: Whether that was all of them; else it was asked to stop, and the next attempt goes on.
         not_loaded: What the initial weights left out.
-        waiting_for_data: Share of the time; None without an iteration.
-        gpus: What a record says of the GPUs; None on a CPU.
-        peak_gpu_memory_bytes: Of this process's.
+        measured: What a record says of this attempt's time and GPUs.
     """
 
     model: nn.Module
@@ -62,9 +60,7 @@ class Trained:
     seconds: float
     finished: bool
     not_loaded: NotLoaded
-    waiting_for_data: float | None
-    gpus: dict[str, Any] | None
-    peak_gpu_memory_bytes: int | None
+    measured: dict[str, Any]
 
 
 def train(
@@ -162,11 +158,12 @@ def train(
                         writer.finish()
             if stopping:
                 break
-    seconds, on_gpu = time.monotonic() - started, processes.device.type == "cuda"
-    gpus = gpu_facts(processes.of_all(torch.cuda.get_device_name(processes.device))) if on_gpu else None
-    peak = torch.cuda.max_memory_allocated(processes.device) if on_gpu else None
-    finished = state.iteration == last
-    return Trained(state.model, state.iteration, seconds, finished, state.not_loaded, clock.waiting, gpus, peak)
+    seconds, measured = time.monotonic() - started, {"waiting_for_data": clock.waiting}
+    if processes.device.type == "cuda":
+        names = processes.of_all(torch.cuda.get_device_name(processes.device))
+        peak = torch.cuda.max_memory_allocated(processes.device)
+        measured |= {"gpus": gpu_facts(names), "peak_gpu_memory_bytes": peak}
+    return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded, measured)
 
 
 def _sampler(

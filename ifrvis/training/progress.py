@@ -33,6 +33,11 @@ class Progress:
     seconds_per_iteration: float
     eta_s: float
 
+    def line(self) -> str:
+        """The same for a log."""
+        parts = ", ".join(f"{name} {value:.3f}" for name, value in self.loss_parts.items())
+        return f"iteration {self.iteration}/{self.iterations} loss {self.loss:.3f} ({parts})"
+
 
 Item = TypeVar("Item")
 

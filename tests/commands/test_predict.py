@@ -1,4 +1,7 @@
-"""`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names."""
+"""`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names.
+
+Also tests: ifrvis.training.weights.
+"""
 
 import json
 
@@ -6,14 +9,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from made_records import asked, evaluation
 
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
+from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_results
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature, train_spec
-from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.attempts import asked_of, claim, latest
 from ifrvis.harness.store.paths import Store
 from ifrvis.training.build import build_model
 from ifrvis.training.checkpoints import save
@@ -31,8 +36,7 @@ def place(tmp_path_factory):
     spec = train_spec(composed, data=dataset.split("train").fingerprint, init=None, seed=3)
     run = Store(place / "results").run("ours-r50-ytvis19-s3", train_signature(spec))
     run.write_spec(spec)
-    job = {"dataset": "smoke19", "evaluations": [{"inference": composed.inference}]}
-    attempt = claim(run, job)
+    attempt = claim(run, asked(dataset="smoke19", evaluations=(evaluation(composed.inference),)))
     model = build_model(spec.model, seed=1)
     save(attempt.checkpoints, 4, {"train_sig": run.train_sig, "model": dict(model.state_dict())})
     (place / "weights.pth").write_bytes(packed_weights(model))
@@ -86,6 +90,28 @@ def test_a_checkpoint_of_a_run_is_that_run_and_a_data_sets_video_has_its_id(pred
     results = read_results(tmp_path / "a" / "results.json", annotations)
     assert {result.video_id for result in results} == {video.id}
     assert (tmp_path / "a" / "results.json").read_bytes() == (tmp_path / "b" / "results.json").read_bytes()
+
+
+def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(predict, place, monkeypatch, tmp_path):
+    """What an attempt happened to lack, such as the clips of another row, decides nothing."""
+    chosen = []
+
+    def look(model, source, inference, *rest, **options):
+        chosen.append(inference)
+        raise UserError("It was seen.")
+
+    monkeypatch.setattr("ifrvis.inference.modes.predict_video", look)
+    (run,) = Store(place / "results").runs()
+    ((_, first),) = asked_of(run)
+    clips = {**first.inference, "mode": "clips", "clip_frames": 3, "tta": [48, 64]}
+    latest(run).end("complete")
+    claim(run, asked(profile="smoke", dataset="smoke19", evaluations=(evaluation(clips),)))
+    for options in ((), ("--row", "table4/ours-swin-l-clip2-ytvis19"), ("--set", "inference.topk=3")):
+        assert "It was seen." in predict("ours-r50", "frames", "--out", str(tmp_path), *options)[1]
+    whole, row, changed = chosen
+    assert whole == first.inference
+    assert (row["mode"], row["clip_frames"], row["tta"]) == ("clips", 2, None)
+    assert changed == whole | {"topk": 3}
 
 
 @pytest.mark.parametrize(

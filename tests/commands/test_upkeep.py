@@ -1,10 +1,15 @@
-"""`prune` and `doctor`."""
+"""`prune` and `doctor`.
+
+Also tests: ifrvis.harness.upkeep.doctor, ifrvis.harness.upkeep.prune.
+"""
 
 import json
 
 import pytest
+from made_records import asked
 
 from ifrvis.harness.store.attempts import claim, latest
+from ifrvis.harness.store.lives import Place
 from ifrvis.harness.upkeep import doctor
 from ifrvis.harness.upkeep.prune import prunable, remove
 
@@ -36,7 +41,7 @@ def test_predictions_that_no_record_was_made_from_can_go(kept):
 
 def test_runs_that_live_and_runs_whose_data_are_not_here_stay(kept):
     live = kept.plan().trainings[0]
-    assert claim(live.run(kept.request.store), {"profile": "smoke"}) is not None
+    assert claim(live.run(kept.request.store), asked()) is not None
     plan = kept.plan()
     assert all("-s1-" in str(path) for path in prunable(kept.request.store, [plan]))
     plan.trainings[1].sig = None
@@ -67,8 +72,7 @@ def test_copies_of_the_code_stay_while_a_job_may_be_requeued(kept, kind, goes):
         path.parent.mkdir(parents=True)
         path.write_text("code")
     attempt = latest(kept.plan().trainings[0].run(kept.request.store))
-    place = {"name": "ifrvis-0a", "index": 0, "cluster": "mine", "user": 0}
-    (attempt.folder / "slurm.json").write_text(json.dumps(place))
+    attempt.put(Place(name="ifrvis-0a", index=0, cluster="mine", user=0))
     attempt.end("stopped" if kind else "complete", kind=kind)
     found = [path for path in prunable(kept.request.store, [kept.plan()]) if path.is_dir()]
     assert found == ([root / "jobs" / "ifrvis-0a", root / "snapshots" / "0b"] if goes else [])

@@ -1,14 +1,19 @@
-"""`verify`: everything that is kept is as it was written, and a single flipped byte is found and named."""
+"""`verify`: everything that is kept is as it was written, and a single flipped byte is found and named.
+
+Also tests: ifrvis.harness.store.finding, ifrvis.harness.upkeep.verify, ifrvis.reporting.audit.
+"""
 
 import json
 
 import numpy as np
 import pytest
 
+from ifrvis.harness.store.finding import Finding
+from ifrvis.harness.store.paths import record_name
 from ifrvis.harness.store.records import digest_of
-from ifrvis.harness.upkeep.verify import Finding
 from ifrvis.reporting.output import Manifest
 
+RECOMPUTED = ("record", "Markdown", "LaTeX", "CSV", "JSON")
 ROW, LAMBDA = "mask2former-r50-ytvis19", "ours-r50-lambda0.3-ytvis19"
 
 KINDS = {
@@ -32,19 +37,25 @@ def one(kept, pattern):
     return path
 
 
-def test_what_was_written_verifies_and_is_scored_again(kept, capsys):
+def named(said, outcome):
+    """The paths and reasons of an outcome, as verify printed them."""
+    return [line.removeprefix(outcome).strip() for line in said.splitlines() if line.startswith(f"{outcome} ")]
+
+
+def test_what_was_written_verifies_and_says_what_was_recomputed(kept, capsys):
     assert kept.run("verify", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert {each["outcome"] for each in found} == {"verified"}
-    assert sum(each["why"] == "scored again" for each in found) == 2
-    paths = {each["path"] for each in found}
-    assert all(str(one(kept, pattern)) in paths for kind, pattern in KINDS.items() if kind != "seal")
+    said = json.loads(capsys.readouterr().out)
+    outcomes = {each["path"]: each["outcome"] for each in said["findings"]}
+    assert said["counts"] == {each: list(outcomes.values()).count(each) for each in said["counts"]}
+    assert (said["counts"]["wrong"], said["counts"]["not kept"]) == (0, 0)
+    expected = {str(one(kept, pattern)): kind in RECOMPUTED for kind, pattern in KINDS.items() if kind != "seal"}
+    assert {path: outcomes[path] == "recomputed" for path in expected} == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_flipped_byte_is_found_and_its_file_named(kept, kind, capsys, monkeypatch, rng: np.random.Generator):
     monkeypatch.setattr(
-        "ifrvis.harness.upkeep.verify._verify_scores", lambda record, path, *_: Finding("verified", path)
+        "ifrvis.harness.upkeep.verify._verify_scores", lambda record, path, *_: Finding("recomputed", path)
     )
     path = one(kept, KINDS[kind])
     sound = path.read_bytes()
@@ -52,33 +63,87 @@ def test_a_flipped_byte_is_found_and_its_file_named(kept, kind, capsys, monkeypa
         for bits in (0x2A, 0xFF):  # 0x2A makes a blank of a line end
             path.write_bytes(sound[:position] + bytes([sound[position] ^ bits]) + sound[position + 1 :])
             assert kept.run("verify") == 1, (position, bits)
-            named = [line for line in capsys.readouterr().out.splitlines() if line.startswith("CHANGED")]
-            assert any(str(path) in line for line in named), (position, bits, named)
+            wrong = named(capsys.readouterr().out, "wrong")
+            assert any(str(path) in line for line in wrong), (position, bits, wrong)
     path.write_bytes(sound)
     assert kept.run("verify") == 0
 
 
-def test_a_record_whose_digest_was_made_again_does_not_pass_for_its_predictions(kept, capsys):
+def forge(path, **changes):
+    """Change a record, give it a digest that fits, and the name that fits."""
+    content = json.loads(path.read_text()) | changes
+    path.unlink()
+    content["digest"] = digest_of(content)
+    forged = path.with_name(record_name(content["name"], content["train_sig"], content["eval_sig"]))
+    forged.write_text(json.dumps(content, sort_keys=True, indent=1) + "\n")
+    return forged
+
+
+def renamed(content):
+    name = "mask2former-r50-other-ytvis19-s0"
+    return {"name": name, "spec": content["spec"] | {"name": name}}
+
+
+FORGED = [
+    (lambda old: {"metrics": old["metrics"] | {"AP": 0.99}}, "its predictions give other metrics"),
+    (lambda old: {"metrics": old["metrics"] | {"AP": 0.99}, "files": {}}, "its predictions give other metrics"),
+    (lambda old: {"identity": old["identity"] | {"change": 7}, "files": {}}, "its predictions give other identity"),
+    (lambda old: {"files": {"predictions": "0" * 64}}, "it was made from others than"),
+    (lambda old: {"metrics": old["metrics"] | {"AP": 5.0}}, "AP"),
+    (lambda old: {"dataset": "smoke21"}, "profile smoke gives its row the data set smoke19"),
+    (lambda old: {"dataset": "nowhere"}, "profile smoke gives its row the data set smoke19"),
+    (lambda old: {"profile": "mini", "dataset": "mini19"}, "its place is among the records of profile mini"),
+    (renamed, "its run is mask2former-r50-ytvis19-s0"),
+    (lambda old: {"seed": 1}, "seed is not that of its spec"),
+    (lambda old: {"scoring": 999}, "a newer version scored it"),
+    (lambda old: {"schema": 0}, "its schema is 0"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), FORGED, ids=[why for _, why in FORGED])
+def test_a_forged_record_with_a_fitting_digest_is_named(kept, change, why, capsys):
     path = one(kept, KINDS["record"])
-    record = json.loads(path.read_text())
-    record["metrics"]["AP"] = 0.99
-    path.write_text(json.dumps({**record, "digest": digest_of(record)}, sort_keys=True, indent=1) + "\n")
+    forged = forge(path, **change(json.loads(path.read_text())))
     assert kept.run("verify") == 1
-    assert "its predictions give other metrics" in capsys.readouterr().out
+    assert any(line.startswith(str(forged)) and why in line for line in named(capsys.readouterr().out, "wrong"))
 
 
-def test_what_is_not_kept_is_said_and_is_no_change(kept, capsys):
+def test_a_copy_under_another_name_is_named(kept, capsys):
+    path = one(kept, KINDS["record"])
+    copy = path.with_name(f"Copy of {path.name}")
+    copy.write_bytes(path.read_bytes())
+    assert kept.run("verify") == 1
+    (line,) = named(capsys.readouterr().out, "wrong")
+    assert line.startswith(str(copy))
+
+
+def test_what_is_not_kept_is_said_and_a_record_without_predictions_was_not_recomputed(kept, capsys):
     one(kept, KINDS["predictions"]).unlink()
     one(kept, KINDS["LaTeX"]).unlink()
     assert kept.run("verify") == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("not kept")]
-    assert len(lines) == 2
+    said = capsys.readouterr().out
+    assert len(named(said, "not kept")) == 2
+    assert f"{one(kept, KINDS['record'])} (its predictions are not here)" in named(said, "digest only")
 
 
-def test_without_ground_truth_nothing_is_scored_again(kept, capsys, tmp_path):
+@pytest.mark.parametrize("lost", ["the ground truth", "the runs"])
+def test_without_what_it_takes_nothing_is_recomputed(kept, lost, capsys, tmp_path):
+    if lost == "the runs":
+        (tmp_path / "results" / "runs").rename(tmp_path / "purged")
     kept.roots[1] = str(tmp_path / "nothing")
     assert kept.run("verify") == 0
-    assert capsys.readouterr().out.count("its ground truth is not here") == 2
+    said = capsys.readouterr().out
+    why = "its ground truth is" if lost == "the ground truth" else "its predictions are"
+    assert sum(f"({why} not here)" in line for line in named(said, "digest only")) == 2
+    assert not any("/records/" in line for line in named(said, "recomputed"))
+
+
+@pytest.mark.parametrize("options", [["--jobs", "0"], ["--profile", "smok"], ["--profile", ""]])
+def test_a_mistyped_option_verifies_nothing(kept, options, capsys):
+    assert kept.run("verify", *options) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert ("Give --profile one of smoke: " in said.err) == ("--profile" in options)
 
 
 def test_a_deleted_or_changed_record_demotes_its_cells_and_fails_verify(kept, capsys):
@@ -90,7 +155,7 @@ def test_a_deleted_or_changed_record_demotes_its_cells_and_fails_verify(kept, ca
         path.unlink() if broken is None else path.write_text(broken)
         assert kept.run("verify") == 1
         lines = capsys.readouterr().out.splitlines()
-        assert any(line.startswith("CHANGED") and "table1.md" in line and "record" in line for line in lines)
+        assert any(line.startswith("wrong") and "table1.md" in line and "record" in line for line in lines)
         written = one(kept, KINDS["Markdown"]).read_text()
         assert kept.run(*report) == 0
         assert "| 1/2 |" in one(kept, KINDS["Markdown"]).read_text()
@@ -105,14 +170,15 @@ def test_a_figure_is_verified_by_its_data_and_a_page_by_what_it_shows(kept, caps
     assert kept.run(*report, "all", "--seeds", "2") == 0
     capsys.readouterr()
     assert kept.run("verify", "--json") == 0
-    found = {each["path"].rpartition("/")[2]: each["outcome"] for each in json.loads(capsys.readouterr().out)}
-    assert {found[name] for name in ("figure4.pdf", "figure4.png", "figure4.svg", "index.html")} == {"verified"}
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    found = {each["path"].rpartition("/")[2]: each["outcome"] for each in findings}
+    assert {found[name] for name in ("figure4.pdf", "figure4.png", "figure4.svg", "index.html")} == {"digest only"}
     manifest = one(kept, KINDS["manifest"])
     content = json.loads(manifest.read_text())
     content["reports"]["figure4"]["outputs"]["figure4.json"] = "0" * 64
     manifest.write_text(Manifest.model_validate_json(json.dumps(content)).text())
     assert kept.run("verify") == 1
-    lines = [line.split("/")[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("CHANGED")]
+    lines = [line.split("/")[-1] for line in named(capsys.readouterr().out, "wrong")]
     made_of_it = {"figure4.json", "figure4.pdf", "figure4.png", "figure4.svg", "index.html"}
     assert {line.split(" ")[0] for line in lines} == made_of_it
     assert kept.run(*report, "all", "--seeds", "2") == 0

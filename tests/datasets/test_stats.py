@@ -1,4 +1,7 @@
-"""Counts of a set that can be counted by hand, and the command that prints and draws them."""
+"""Counts of a set that can be counted by hand, and the command that prints and draws them.
+
+Also tests: ifrvis.commands.data.
+"""
 
 import json
 from pathlib import Path

@@ -1,3 +1,8 @@
+"""What a record may hold of numbers, and how they are made of predictions.
+
+Also tests: ifrvis.evaluation.scoring.
+"""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,9 +1,14 @@
+"""Zips for a server and the scores that it gives back, as files and by the commands.
+
+Also tests: ifrvis.commands.submission.
+"""
+
 import json
 import zipfile
 from pathlib import Path
 
 import pytest
-from made_records import made_run
+from made_records import asked, evaluation, made_run
 
 from ifrvis.cli import main
 from ifrvis.datasets.ytvis import Annotations, Category, Video
@@ -141,16 +146,14 @@ def test_scores_that_are_none_are_refused(tmp_path, text, message):
 def run(tmp_path):
     """A run that has predicted, and what the commands need to find it."""
     run = made_run(Store(tmp_path / "results"), seed=3)
-    evaluation = {"inference": {"mode": "whole"}, "split": "ab" * 32, "role": "server", "protocol": "server"}
-    job = {"train_sig": run.train_sig, "profile": "smoke", "off_spec": False, "method": "mask2former"}
-    job |= {"backbone": "r50", "init_name": None}
-    claim(run, {**job, "dataset": "smoke19", "evaluations": [evaluation]})
+    predicted = evaluation({"mode": "whole"}, "ab" * 32, "server")
+    claim(run, asked(profile="smoke", dataset="smoke19", evaluations=(predicted,)))
     masks = {4: (RLE, None)}, {4: (RLE,)}
     videos = [
         VideoPredictions(v.id, 4, 5, v.length, m, (Scored(4, 1, 0.5),), (Scored(4, 1, 0.5),))
         for v, m in zip(VIDEOS, masks)
     ]
-    write_predictions(run.predictions(evaluation["inference"], evaluation["split"]), videos)
+    write_predictions(run.predictions(predicted.inference, predicted.split), videos)
     content = {"categories": [{"id": 1, "name": "cat"}]}
     content["videos"] = [{"id": v.id, "width": 5, "height": 4, "file_names": list(v.file_names)} for v in VIDEOS]
     (tmp_path / "valid.json").write_text(json.dumps(content))
@@ -164,17 +167,8 @@ def test_from_a_run_to_a_zip_to_a_record_of_a_server(run, tmp_path, capsys):
     assert main(["submission", "--check", str(out), *roots, *valid]) == 0
     assert capsys.readouterr().out.endswith("out.zip is sound: 2 tracks in 2 videos\n")
     (tmp_path / "scores.txt").write_text("mAP: 0.25\n")
-    ingest = [
-        "ingest",
-        "mask2",
-        *roots,
-        "--zip",
-        str(out),
-        "--scores",
-        f"{tmp_path}/scores.txt",
-        "--server",
-        "a server",
-    ]
+    given = ["--zip", str(out), "--scores", f"{tmp_path}/scores.txt", "--server", "a server"]
+    ingest = ["ingest", "mask2", *roots, *given]
     assert main(ingest) == 0
     (path,) = (tmp_path / "results/records/smoke").iterdir()
     record = read_record(path)
@@ -187,16 +181,15 @@ def test_from_a_run_to_a_zip_to_a_record_of_a_server(run, tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"ifrvis: Remove {path} if these scores shall take its place")
     packed(out, {"results.json": []})
     assert main(ingest) == 2
-    assert "Use a zip that `ifrvis submission mask2former-r50-ytvis19-s3` wrote" in capsys.readouterr().err
+    assert "Use a zip that `ifrvis submission mask2` wrote" in capsys.readouterr().err
 
 
 def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsys):
     row = next(row for row in load_table("table4").rows if row.id == "ours-swin-l-clip2-ytvis19")
     inference = compose_row(row, load_profile("smoke"), {}, num_classes=1).inference
-    job = latest(run).submission()
-    job["evaluations"] += [{**job["evaluations"][0], "inference": inference}]
     latest(run).end("complete")
-    claim(run, job)
+    more = evaluation(inference, "ab" * 32, "server")
+    claim(run, asked(profile="smoke", dataset="smoke19", evaluations=(more,)))
     videos = [VideoPredictions(v.id, 4, 5, v.length, {}, (), ()) for v in VIDEOS]
     write_predictions(run.predictions(inference, "ab" * 32), videos)
     roots, out = ["--results", f"{tmp_path}/results", "--annotation", f"{tmp_path}/valid.json"], tmp_path / "out.zip"

@@ -21,8 +21,8 @@ def request_of_server(make_request):
 def test_a_run_is_asked_for_predictions_and_complete_once_its_scores_are_ingested(request_of_server):
     plan = make_plan(request_of_server)
     (training,), (evaluation,) = plan.trainings, plan.evaluations
-    (asked,) = submission(training, request_of_server)["evaluations"]
-    assert (asked["protocol"], asked["role"]) == ("server", "server")
+    (asked,) = submission(training, request_of_server).evaluations
+    assert (asked.protocol, asked.role) == ("server", "server")
     assert plan.to_run == [training]
 
     run = training.run(request_of_server.store)

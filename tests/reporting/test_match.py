@@ -120,3 +120,12 @@ def test_rows_that_no_table_has_are_refused(planned):
     other = type(request)(**{**vars(request), "rows": ("nobody",), "tables": tuple(load_tables(["table1", "table3"]))})
     with pytest.raises(UserError, match="--rows matches none"):
         make_reports(other, [])
+
+
+def test_a_quoted_row_needs_no_recipe_and_has_no_records(planned):
+    request = planned("table1", rows=(ROW,), num_seeds=1).request
+    (row,) = request.selected(request.tables[0])
+    quoted = row.model_copy(update={"method": "theirs", "quoted": True, "source": "Them", "protocol": "server"})
+    table = request.tables[0].model_copy(update={"rows": (quoted,), "claims": ()})
+    (report,) = make_reports(type(request)(**{**vars(request), "tables": (table,)}), [])
+    assert (report.rows[0].found, report.rows[0].missing) == ({}, "quoted")

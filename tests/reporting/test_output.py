@@ -1,4 +1,7 @@
-"""Whole reports against golden files, one for each report that a table can be in."""
+"""Whole reports against golden files, one for each report that a table can be in.
+
+Also tests: ifrvis.reporting.as_json, ifrvis.reporting.formats, ifrvis.reporting.grid.
+"""
 
 import csv
 import hashlib

@@ -1,6 +1,6 @@
 """What convert writes and says: right for each source, one file for both methods, refusals with what to do.
 
-Also tests: ifrvis.training.renames.
+Also tests: ifrvis.commands.weights, ifrvis.training.renames.
 """
 
 import json

@@ -7,19 +7,23 @@ import time
 from collections.abc import Callable, Iterable
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_json
+from ifrvis.harness.jobs.queue import submission
 from ifrvis.harness.jobs.scheduler import Job, cancel_jobs
 from ifrvis.harness.jobs.settle import settle
-from ifrvis.harness.store.attempts import HEARTBEAT_LIMIT_S, Attempt, age_s, claim, latest
+from ifrvis.harness.plan.plan import Request, Training
+from ifrvis.harness.store.alive import lives
+from ifrvis.harness.store.attempts import Attempt, claim, latest
 from ifrvis.harness.store.paths import Run
 
 POLL_S = 0.2
 
 
-def cancel_waiting(runs: Iterable[Run]) -> None:
+def cancel_waiting(trainings: Iterable[Training], request: Request) -> None:
     """Take runs out of the queues of living launchers: they find an attempt that was cancelled before it began."""
-    for run in runs:
-        attempt = claim(run, {"name": run.name, "train_sig": run.train_sig, "evaluations": []})
+    for training in trainings:
+        run = training.run(request.store)
+        run.write_spec(training.spec)
+        attempt = claim(run, submission(training, request))
         if attempt is not None:
             attempt.end("stopped", kind="cancelled", message="cancelled before it began")
 
@@ -71,19 +75,12 @@ def _living_jobs(attempts: Iterable[Attempt]) -> dict[Attempt, Job]:
 
 def _kill(attempt: Attempt) -> None:
     """End an attempt before its process, so that no launcher takes it for one that was killed and goes on."""
-    here, jobs = attempt.process_lives() is not None, _living_jobs([attempt]).values()
-    if not (here or jobs or _is_silent(attempt)):
+    process, jobs = attempt.process(), _living_jobs([attempt]).values()
+    here = lives(process) is not None
+    if not (here or jobs or (attempt.place() and attempt.is_silent())):  # a person may end what cannot be asked
         raise UserError(f"Cancel {attempt.run.name} without --now: its process is not on this machine, or not yet.")
     attempt.end("stopped", kind="cancelled", message="cancelled; the next attempt goes on from the last checkpoint")
     cancel_jobs(jobs)
-    if here:
-        pid = read_json(attempt.folder / "job.json", "the process of an attempt")["pid"]
+    if process is not None and lives(process):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _is_silent(attempt: Attempt) -> bool:
-    """Whether an attempt on a cluster that cannot be asked has shown no sign of life for long: a person may end it."""
-    return bool(attempt.place()) and (
-        not attempt.has_begun() or age_s(attempt.folder / "heartbeat") > HEARTBEAT_LIMIT_S
-    )
+            os.kill(process.pid, signal.SIGKILL)

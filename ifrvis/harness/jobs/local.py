@@ -5,7 +5,6 @@ attempt is claimed, and its job is started so that neither Ctrl-C nor a lost ter
 asks each worker to stop at the next safe point, where it writes a checkpoint.
 """
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +16,9 @@ import submitit
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
 from ifrvis.harness.jobs.queue import Handling, Item, Queue
-from ifrvis.harness.jobs.together import helped
+from ifrvis.harness.jobs.together import run_on
 from ifrvis.harness.plan.plan import Request, Training
+from ifrvis.harness.store.alive import lives
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
 STOP_PATIENCE_S = 120.0
@@ -38,8 +38,7 @@ class LocalQueue(Queue):
         gpus_per_run: int = 1,
     ) -> None:
         super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
-        self._jobs, self._gpus_per_run = jobs, gpus_per_run
-        self._gpus = gpus()
+        self._jobs, self._gpus, self._gpus_per_run = jobs, gpus(), gpus_per_run
         if 0 < len(self._gpus) < gpus_per_run:
             raise UserError(f"Give --gpus-per-run at most {len(self._gpus)}: so many GPUs are visible here.")
 
@@ -59,12 +58,11 @@ class LocalQueue(Queue):
             item.memory_kills = kills_for_memory()
             executor = submitit.LocalExecutor(folder=item.attempt.folder / "submitit")
             executor.update_parameters(timeout_min=TIMEOUT_MIN, stderr_to_stdout=True)
-            spec = item.training.spec
+            spec, first = item.training.spec, item.slot * self._gpus_per_run
             processes = min(self._gpus_per_run, spec.global_batch)
-            first = item.slot * self._gpus_per_run
             gpus = [self._gpus[(first + rank) % len(self._gpus)] for rank in range(processes) if self._gpus]
             with job_environment(spec.threads), _out_of_the_terminals_reach():
-                item.job = executor.submit(_run_on, gpus, processes, self._run_attempt, str(item.attempt.folder))
+                item.job = executor.submit(run_on, gpus, processes, self._run_attempt, str(item.attempt.folder))
 
     def _has_left(self, item: Item) -> bool:
         """Whether its process is gone: it may have written its ending, but its slot is free only then."""
@@ -73,11 +71,11 @@ class LocalQueue(Queue):
             return True
         if not item.job.done():
             return False
-        if item.attempt.ending() is None and not item.attempt.process_lives():
+        if item.attempt.ending() is None and not lives(item.attempt.process()):
             if kills_for_memory() > item.memory_kills:
-                item.attempt.end("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
+                item.attempt.end_unless_ended("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
             else:
-                item.attempt.end("killed", kind="killed", message=_last_words(item))
+                item.attempt.end_unless_ended("killed", kind="killed", message=_last_words(item))
         return True
 
     def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
@@ -92,13 +90,6 @@ class LocalQueue(Queue):
                     self._follow(item)
             on_poll(self.items)
             time.sleep(self.poll_s)
-
-
-def _run_on(gpus: list[str], processes: int, run_attempt: Callable[[str], None], folder: str) -> None:
-    """Live an attempt on some GPUs, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    with helped(processes, run_attempt, folder):
-        run_attempt(folder)
 
 
 def _last_words(item: Item) -> str:

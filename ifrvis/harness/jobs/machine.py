@@ -102,8 +102,10 @@ def _named(entry: str, prefix: str, listed: Sequence[Gpu] | None) -> str:
 @functools.cache
 def _listed(command: str | None) -> tuple[Gpu, ...] | None:
     """The GPUs of this machine, in order; None if nvidia-smi is not here, or does not answer."""
+    if command is None:
+        return None
     try:
-        done = subprocess.run([command or "", "-L"], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=True)
+        done = subprocess.run([command, "-L"], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     found: list[Gpu] = []

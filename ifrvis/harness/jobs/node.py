@@ -21,9 +21,9 @@ import submitit
 from ifrvis.files import read_json, write_atomically
 from ifrvis.harness.jobs.scheduler import ask
 from ifrvis.harness.jobs.together import free_port, named, say_who_trains
-from ifrvis.harness.jobs.worker_life import SIGNALS, attempt_at, signals_ask
-from ifrvis.harness.store.attempts import Attempt, claim, latest
-from ifrvis.harness.store.recovery import gives_up, kind_of
+from ifrvis.harness.jobs.worker_life import SIGNALS, signals_ask
+from ifrvis.harness.store.attempts import Attempt, attempt_at, claim, latest
+from ifrvis.harness.store.recovery import gives_up, kind_of, kind_of_ending
 from ifrvis.harness.store.states import GOES_ON
 
 MEETING_LIMIT_S = 300.0  # for the first process to say which attempt it is
@@ -64,7 +64,8 @@ def next_attempt(first: Attempt) -> Attempt | None:
     """
     newest = latest(first.run)
     assert newest is not None
-    if newest.place() != first.place():  # somebody has gone on while this job waited
+    place = first.place()
+    if place is None or newest.place() != place:  # somebody has gone on while this job waited
         return None
     if newest == first and newest.ending() is None and not newest.has_begun():
         return first
@@ -74,7 +75,7 @@ def next_attempt(first: Attempt) -> Attempt | None:
         return None
     attempt = claim(first.run, newest.submission(), after=newest.number)
     if attempt is not None:
-        write_atomically(attempt.folder / "slurm.json", json.dumps(first.place()))
+        attempt.put(place)
     return attempt
 
 
@@ -97,13 +98,15 @@ def _help(run_attempt: Callable[[str], None], meeting: Path, environment: submit
 
 def _afterwards(attempt: Attempt, first: Attempt, job: str, array: dict[str, Any], seconds: float) -> int:
     """Have the job requeued where it was told to stop, or a process beside it was killed; its exit code."""
-    ending, kind = attempt.ending() or {}, kind_of(attempt)
+    ending = attempt.ended()
+    kind = kind_of_ending(ending)
     # SIGTERM says `preempted`: then the scheduler ends the job, and requeues it if it means to.
     if kind in ("timeout", "killed") and not gives_up(first.run, since=first.number - 1):
         if kind == "timeout" and seconds < array["told_after_s"] - CHECKED_EVERY_S:  # one signal for two reasons
-            attempt.end("stopped", kind="preempted", message=ending["message"], seconds=ending["seconds"])
+            seconds_of = (ending.seconds or 0.0) if ending else 0.0
+            attempt.end("stopped", kind="preempted", message=ending.message if ending else "", seconds=seconds_of)
         _requeue(job)
-    return 0 if ending.get("reason") == "complete" else 1
+    return 0 if ending is not None and ending.reason == "complete" else 1
 
 
 def _requeue(job: str) -> None:

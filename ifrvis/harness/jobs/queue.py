@@ -15,8 +15,9 @@ from ifrvis.harness.jobs.scheduler import Job
 from ifrvis.harness.jobs.settle import settle
 from ifrvis.harness.plan.plan import Evaluation, Request, Training
 from ifrvis.harness.store.attempts import Attempt, claim, latest
-from ifrvis.harness.store.recovery import gives_up, kind_of
-from ifrvis.harness.store.states import DONE, GOES_ON, LIVE, OVERTAKEN, ItemState
+from ifrvis.harness.store.lives import Asked, Submission
+from ifrvis.harness.store.recovery import gives_up, kind_of_ending
+from ifrvis.harness.store.states import DONE, GOES_ON, OVERTAKEN, ItemState
 
 
 @dataclass(frozen=True)
@@ -56,38 +57,38 @@ class Item:
         return self.job is not None
 
 
-def submission(training: Training, request: Request, handling: Handling = Handling()) -> dict[str, Any]:
+def submission(training: Training, request: Request, handling: Handling = Handling()) -> Submission:
     """What a worker is asked for: the evaluations whose records are not there, and where things lie."""
     init, learning = training.initial_weights(request.store), request.profile.learning
-    return {
-        "name": training.name,
-        "train_sig": training.sig,
-        "profile": request.profile.name,
-        "off_spec": request.off_spec,
-        "data_root": str(request.data_root.resolve()),
-        "results": str(request.store.root.resolve()),
-        "dataset": training.dataset.source,
-        "role": training.split.role,
-        "init": str(init.resolve()) if init else None,
-        "init_name": training.init_name,
-        "stills": training.stills.model_dump() if training.stills else None,
-        "publish_weights": training.is_pretraining,
-        "watch_videos": 0 if learning is None or training.is_pretraining else learning.videos,
+    return Submission(
+        profile=request.profile.name,
+        off_spec=request.off_spec,
+        method=training.method,
+        backbone=training.backbone,
+        dataset=training.dataset.source,
+        data_root=str(request.data_root.resolve()),
+        role=training.split.role,
+        init=str(init.resolve()) if init else None,
+        init_name=training.init_name,
+        stills=training.stills,
+        publish_weights=training.is_pretraining,
+        watch_videos=0 if learning is None or training.is_pretraining else learning.videos,
         **asdict(handling),
-        "method": training.method,
-        "backbone": training.backbone,
-        "evaluations": [_evaluation(each) for each in training.evaluations if each.state != "complete"],
-    }
+        evaluations=tuple(_asked(each) for each in training.evaluations if each.state != "complete"),
+    )
 
 
-def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "eval_sig": evaluation.sig,
-        "inference": evaluation.inference,
-        "split": evaluation.split.fingerprint,
-        "role": evaluation.split.role,
-        "protocol": evaluation.protocol,
-    }
+def _asked(evaluation: Evaluation) -> Asked:
+    split, sig = evaluation.split, evaluation.sig
+    assert sig is not None
+    assert split.fingerprint is not None
+    return Asked(
+        eval_sig=sig,
+        inference=evaluation.inference,
+        split=split.fingerprint,
+        role=split.role,
+        protocol=evaluation.protocol,
+    )
 
 
 class Queue(ABC):
@@ -199,19 +200,19 @@ class Queue(ABC):
             item.state, item.attempt = "running", attempt
         return attempt is not None
 
-    def _submission(self, training: Training) -> dict[str, Any]:
+    def _submission(self, training: Training) -> Submission:
         return submission(training, self._request, self._handling)
 
     def _follow(self, item: Item) -> None:
         assert item.attempt is not None
         if not self._has_left(item):
             return
-        state, kind = item.attempt.state(), kind_of(item.attempt)
-        if state in LIVE:
+        ending = item.attempt.ended()
+        if ending is None:
             return
-        item.message = str((item.attempt.ending() or {}).get("message", ""))
-        if kind not in (*GOES_ON, OVERTAKEN):
-            item.state = "complete" if state == "complete" else "stopped" if state == "stopped" else "failed"
+        item.message = ending.message
+        if kind_of_ending(ending) not in (*GOES_ON, OVERTAKEN):
+            item.state = ending.reason if ending.reason in ("complete", "stopped") else "failed"
         elif why := gives_up(item.training.run(self._request.store), since=item.found):
             item.state, item.message = "failed", why
         else:  # ended from outside or overtaken, by whomever it was started: the next attempt goes on

@@ -2,31 +2,26 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 from ifrvis.harness.jobs.scheduler import Job, Key, jobs_of, settings
-from ifrvis.harness.store.attempts import Attempt, age_s, names_a_command
-from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.alive import names_a_command
+from ifrvis.harness.store.attempts import Attempt
+from ifrvis.harness.store.lives import Place
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import GOES_ON
 
 INTENT_LIMIT_S = 120.0  # from slurm.json to the job, where its launcher cannot be seen
 
 
-def array_folder(store: Store, name: str) -> Path:
-    """Where an array's script, its list of attempts and the output of its jobs lie."""
-    return store.root.resolve() / "jobs" / name
-
-
-def key_of(place: dict[str, Any]) -> Key:
+def key_of(place: Place) -> Key:
     """What the scheduler knows the job behind an attempt by."""
-    return place["name"], place["index"]
+    return place.name, place.index
 
 
-def is_ours(attempt: Attempt) -> bool:
-    """Whether a job of this user stands, or stood, behind an attempt: others' may be hidden from us."""
-    return attempt.place().get("user") == os.getuid()
+def our_place(attempt: Attempt) -> Place | None:
+    """The job behind an attempt, if it is this user's: others' may be hidden from us."""
+    place = attempt.place()
+    return place if place is not None and place.user == os.getuid() else None
 
 
 def settle(attempts: Iterable[Attempt]) -> dict[Attempt, Job | None] | None:
@@ -39,22 +34,22 @@ def settle(attempts: Iterable[Attempt]) -> dict[Attempt, Job | None] | None:
         The job behind each of the others. None for a job that the scheduler does not know; a living job behind an
         attempt that has ended makes the next one itself. Without an answer, nothing is ended and nothing returned.
     """
-    asked = {each: each.place() for each in attempts if is_ours(each) and _is_open(each)}
+    asked = {each: place for each in attempts if (place := our_place(each)) and _is_open(each)}
     here = settings() if asked else None
     if here is None:
         return None if asked else {}
-    asked = {each: place for each, place in asked.items() if place["cluster"] == here["ClusterName"]}
+    asked = {each: place for each, place in asked.items() if place.cluster == here["ClusterName"]}
     jobs = jobs_of({key_of(place) for place in asked.values()})
     if jobs is None:
         return None
     found = {}
     for attempt, place in asked.items():
         job = jobs.get(key_of(place))
-        if job is None and attempt.ending() is None and _may_be_submitted_yet(attempt, place["name"]):
+        if job is None and attempt.ending() is None and _may_be_submitted_yet(attempt, place.name):
             continue
         found[attempt] = job
         if job is None or job.is_over:
-            _end(attempt, job)
+            _end(attempt, place, job)
     return found
 
 
@@ -65,10 +60,10 @@ def _is_open(attempt: Attempt) -> bool:
 def _may_be_submitted_yet(attempt: Attempt, name: str) -> bool:
     if attempt.launcher_lives() is False:  # its sbatch may outlive it
         return names_a_command(name)
-    return age_s(attempt.folder / "slurm.json") < INTENT_LIMIT_S
+    return attempt.placed_s() < INTENT_LIMIT_S
 
 
-def _end(attempt: Attempt, job: Job | None) -> None:
+def _end(attempt: Attempt, place: Place, job: Job | None) -> None:
     """Say how an attempt ended that could not say so itself."""
     state = job.state if job else ""
     if attempt.ending() is not None:
@@ -82,11 +77,11 @@ def _end(attempt: Attempt, job: Job | None) -> None:
         attempt.end_unless_ended("failed", kind="memory", message="Raise memory_gb of the cluster: out of memory.")
     else:
         kind = {"TIMEOUT": "timeout", "DEADLINE": "timeout", "PREEMPTED": "preempted"}.get(state, "killed")
-        attempt.end_unless_ended("killed", kind=kind, message=f"SLURM says {state}{_last_words(attempt, job)}")
+        attempt.end_unless_ended("killed", kind=kind, message=f"SLURM says {state}{_last_words(attempt, place, job)}")
 
 
-def _last_words(attempt: Attempt, job: Job) -> str:
+def _last_words(attempt: Attempt, place: Place, job: Job) -> str:
     """The end of what a job has said outside the attempt's log."""
-    output = array_folder(attempt.run.store, attempt.place()["name"]) / f"{job.id}_0_log.out"
+    output = attempt.run.store.jobs / place.name / f"{job.id}_0_log.out"
     lines = output.read_text(errors="replace").splitlines() if output.is_file() else []
     return f"; it last said: {lines[-1]}" if lines else ""

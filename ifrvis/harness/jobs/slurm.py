@@ -25,11 +25,12 @@ from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
 from ifrvis.harness.jobs.queue import Handling, Item, Queue
 from ifrvis.harness.jobs.scheduler import settings, submit
-from ifrvis.harness.jobs.settle import array_folder, is_ours
+from ifrvis.harness.jobs.settle import our_place
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
 from ifrvis.harness.jobs.together import name_of
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.attempts import Attempt
+from ifrvis.harness.store.lives import Place, Submission
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import GOES_ON
 
@@ -85,7 +86,7 @@ class SlurmQueue(Queue):
         if low:
             raise UserError(f"Raise 'cpus' of the cluster to {low.spec.threads}, the threads of {low.name}.")
         for processes in sorted({cluster.processes(each.spec) for each in trainings}):
-            check_accepted(cluster, array_folder(request.store, ""), processes)
+            check_accepted(cluster, request.store.jobs, processes)
 
     @functools.cached_property
     def _snapshot(self) -> Path:
@@ -118,15 +119,17 @@ class SlurmQueue(Queue):
         item.job = "" if claimed else None
         return claimed
 
-    def _submission(self, training: Training) -> dict[str, Any]:
+    def _submission(self, training: Training) -> Submission:
         asked = super()._submission(training)
-        init = asked["init"] and in_snapshot(Path(asked["init"]), self._snapshot)  # shipped weights are code, too
-        return {**asked, "init": init and str(init)}
+        if asked.init is None:
+            return asked
+        init = in_snapshot(Path(asked.init), self._snapshot)  # shipped weights are code, too
+        return asked.model_copy(update={"init": str(init)})
 
     def _is_followed_by_its_job(self, attempt: Attempt) -> bool:
         """Whether the job behind an attempt makes, or may make, the next one itself."""
-        here = is_ours(attempt) and attempt.place()["cluster"] == self._here["ClusterName"]
-        if not here or kind_of(attempt) not in GOES_ON:
+        place = our_place(attempt)
+        if place is None or place.cluster != self._here["ClusterName"] or kind_of(attempt) not in GOES_ON:
             return False
         return self._scheduled is None or attempt not in self._scheduled or self._job(attempt) is not None
 
@@ -173,7 +176,7 @@ class SlurmQueue(Queue):
                 raise UserError(f"Start the same command again: {before.training.name} could not be submitted.")
             more["dependency"] = f"afterok:{job}"
         name, spec = f"ifrvis-{uuid.uuid4().hex[:12]}", items[0].training.spec
-        folder, processes = array_folder(self._request.store, name), self._cluster.processes(spec)
+        folder, processes = self._request.store.jobs / name, self._cluster.processes(spec)
         command = ["-m", "ifrvis.harness.jobs.node", str(folder)]
         attempts = [item.attempt for item in items if item.attempt is not None]
         array = {
@@ -185,8 +188,7 @@ class SlurmQueue(Queue):
         text = script_text(self._cluster, command, folder, self._snapshot, processes=processes, job_name=name, **more)
         write_atomically(folder / "submit.sh", text)
         for index, attempt in enumerate(attempts):
-            place = {"name": name, "index": index, "cluster": self._here["ClusterName"], "user": os.getuid()}
-            write_atomically(attempt.folder / "slurm.json", json.dumps(place))
+            attempt.put(Place(name=name, index=index, cluster=self._here["ClusterName"], user=os.getuid()))
         with job_environment(spec.threads):
             job = submit(folder / "submit.sh")
         self._submitted[job] = len(items)

@@ -33,7 +33,7 @@ def take_snapshot(store: Store) -> Path:
     for path in files:
         content = (root / path).read_bytes()
         hasher.update(f"{path} {len(content)}\n".encode() + content)
-    target = store.root.resolve() / "snapshots" / hasher.hexdigest()[:12]
+    target = store.snapshot(hasher.hexdigest())
     if target.is_dir():
         return target
     try:

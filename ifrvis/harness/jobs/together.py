@@ -64,6 +64,13 @@ def helped(processes: int, run_attempt: Callable[[str], Any], folder: str) -> It
             helper.communicate()
 
 
+def run_on(gpus: list[str], processes: int, run_attempt: Callable[[str], None], folder: str) -> None:
+    """Live an attempt on some GPUs, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    with helped(processes, run_attempt, folder):
+        run_attempt(folder)
+
+
 def _leave_with_the_first() -> None:
     """Wherever this process waits just then: its standard input ends when the first is gone."""
     sys.stdin.buffer.read()

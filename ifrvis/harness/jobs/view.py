@@ -2,7 +2,6 @@
 
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -96,14 +95,14 @@ def _cells(item: Item) -> tuple[str, str, str, str]:
     """Step, loss, AP so far (percent, on the watched videos) and time left of a running item; why one is queued."""
     if _state(item) == "queued":
         return item.message, "", "", ""
-    progress: dict[str, Any] = item.attempt.progress() if item.attempt and item.state == "running" else {}
-    if not progress:
+    said = item.attempt.progress() if item.attempt and item.state == "running" else None
+    if said is None:
         return "", "", "", ""
-    steps = f"{progress['iteration']}/{progress['iterations']}" if "iteration" in progress else ""
-    loss = f"{progress['loss']:.2f}" if progress.get("phase") == "training" and "loss" in progress else ""
-    left = duration_text(progress.get("eta_s")) if progress.get("phase") == "training" else ""
-    ap = f"{100 * progress['ap']:.1f}" if progress.get("ap") is not None else ""
-    return f"{progress['phase']} {steps}".strip(), loss, ap, left
+    steps = f" {said.iteration}/{said.iterations}" if None not in (said.iteration, said.iterations) else ""
+    trains = said.phase == "training"
+    loss = f"{said.loss:.2f}" if trains and said.loss is not None else ""
+    ap = f"{100 * said.ap:.1f}" if said.ap is not None else ""
+    return said.phase + steps, loss, ap, duration_text(said.eta_s) if trains else ""
 
 
 def failure_lines(items: list[Item]) -> list[str]:

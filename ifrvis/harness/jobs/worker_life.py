@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, write_atomically
-from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, this_process
-from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, attempt_at
+from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.provenance import environment
 from ifrvis.harness.store.states import OVERTAKEN
 
@@ -38,39 +37,34 @@ class StoppedError(Exception):
     """Somebody asked this attempt to stop, and it has: the next attempt goes on."""
 
 
-def live(folder: str, work: Callable[[Attempt, dict[str, Any]], None]) -> None:
+class Heart:
+    """What each heartbeat of this process says."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(phase="starting")
+
+    def say(self, **changes: Any) -> None:
+        """Change fields of the progress."""
+        self.progress = self.progress.model_copy(update=changes)
+
+
+def live(folder: str, work: Callable[[Attempt, Heart], None]) -> None:
     """Live one attempt; how it ended is in its `exit.json`.
 
     Args:
         folder: The attempt's folder.
-        work: What is done, given the attempt and the dictionary that each heartbeat says.
+        work: What is done, given the attempt and its heart, which is told how far it is.
     """
     attempt = attempt_at(Path(folder))
     if attempt.ending() is not None:  # its launcher gave it up before it began: a later one may be at work already
         return
-    with _output_to(attempt.log), _heart(attempt) as progress, signals_ask(attempt):
+    with _output_to(attempt.log), _heart(attempt) as heart, signals_ask(attempt):
         started = time.monotonic()
-        reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, progress))
+        reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, heart))
         if reason == "stopped":
             kind = kind or attempt.why_asked_to_stop()
         attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
         log.info("%s %s", reason, message)
-
-
-def attempt_at(folder: Path) -> Attempt:
-    """The attempt whose folder this is.
-
-    Raises:
-        UserError: If its submit.json cannot be used.
-    """
-    run_folder = folder.resolve().parents[1]
-    name, _, digits = run_folder.name.rpartition("-")
-    run = Store(run_folder.parents[1]).run(name, digits)
-    attempt = Attempt(run, int(folder.name))
-    train_sig = attempt.submission().get("train_sig")
-    if not isinstance(train_sig, str):
-        raise UserError(f"Start the same command again: {folder}/submit.json does not say what is asked for.")
-    return Attempt(Store(run_folder.parents[1]).run(name, train_sig), attempt.number)
 
 
 def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
@@ -147,23 +141,22 @@ def _output_to(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _heart(attempt: Attempt) -> Iterator[dict[str, Any]]:
-    """Beat until the block ends; the dictionary it gives is what each beat says."""
-    write_atomically(attempt.folder / "job.json", canonical_json(this_process()))
-    write_atomically(attempt.folder / "env.json", canonical_json(environment()))
-    progress: dict[str, Any] = {"phase": "starting"}
-    attempt.beat(progress)
+def _heart(attempt: Attempt) -> Iterator[Heart]:
+    """Beat until the block ends."""
+    attempt.begin(environment())
+    heart = Heart()
+    attempt.beat(heart.progress)
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_S):
             with contextlib.suppress(UserError):  # a full disk for a moment is no reason to die
-                attempt.beat(dict(progress))
+                attempt.beat(heart.progress)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield progress
+        yield heart
     finally:
         over.set()
         thread.join()

@@ -13,6 +13,8 @@ from typing import Any
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.plan import Plan, Training
 from ifrvis.harness.spec.signatures import TrainSpec
+from ifrvis.harness.store.attempts import checkpoint_folders
+from ifrvis.harness.store.paths import Run
 
 # Backbones of full size: parameters in millions, and the width at which they have so many.
 BACKBONES = {"r50": (24, 64), "r101": (43, 64), "swin-t": (28, 96), "swin-s": (50, 96), "swin-b": (88, 128)}
@@ -39,15 +41,15 @@ class Cost:
 def measure_siblings(plan: Plan) -> None:
     """Note on each training of a plan the hours that its siblings took, and the bytes that it needs."""
     hours, sizes = dict[Key, list[float]](), dict[Key, int]()
-    for sig, record in plan.records.one_of_each_training().items():
+    for record in {each.train_sig: each for each in plan.records.all_readable()}.values():
         if record.spec is None:
             continue
         key = _key(record.method, record.backbone, record.spec.train)
-        folder = plan.request.store.run(record.name, sig).folder
+        run = plan.request.store.run(record.name, record.train_sig)
         if record.attempts and all(each.seconds is not None for each in record.attempts):
             hours.setdefault(key, []).append(record.hours)
-        if key not in sizes and folder.is_dir():  # one is enough: equal models make equal checkpoints
-            sizes[key] = _bytes_of(folder)
+        if key not in sizes and run.folder.is_dir():  # one is enough: equal models make equal checkpoints
+            sizes[key] = _bytes_of(run)
     for training in plan.trainings:
         key = _key(training.method, training.backbone, training.spec)
         training.measured_hours = sum(hours[key]) / len(hours[key]) if key in hours else None
@@ -106,10 +108,10 @@ def _key(method: str, backbone: str, spec: TrainSpec) -> Key:
     return method, backbone, spec.iterations, spec.global_batch
 
 
-def _bytes_of(run: Path) -> int:
+def _bytes_of(run: Run) -> int:
     """What a run keeps: two checkpoints of the size of the largest, its weights and predictions."""
-    checkpoints = [path.stat().st_size for path in run.glob("attempts/*/checkpoints/*")]
-    kept = [path.stat().st_size for pattern in ("weights.pth", "predictions/*/*") for path in run.glob(pattern)]
+    checkpoints = [path.stat().st_size for each in checkpoint_folders(run) for path in each.glob("*")]
+    kept = [path.stat().st_size for path in (run.weights, *run.all_predictions()) if path.is_file()]
     return CHECKPOINTS * max(checkpoints, default=0) + sum(kept) if checkpoints else 0
 
 

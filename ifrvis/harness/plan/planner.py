@@ -11,10 +11,9 @@ from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_r
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
-from ifrvis.harness.spec.values import MixedIn
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
-from ifrvis.harness.store.paths import short
+from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
 from ifrvis.harness.store.states import PlanState
@@ -184,7 +183,7 @@ def _given_weights(path: Path) -> tuple[Path, str | None, str]:
 
 def _look_up(plan: Plan) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
-    folders, needed = plan.request.store.run_folders(), set[int]()
+    folders, needed = set(plan.request.store.run_folders()), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
@@ -212,10 +211,11 @@ def _look_up_record(evaluation: Evaluation, records: Records) -> None:
     if sig is None or train_sig is None:
         evaluation.state = "data missing"
         return
-    record = records.find(train_sig, sig)
-    evaluation.problem = records.problem(train_sig, sig)
-    if record is not None:
-        evaluation.record, evaluation.state = record, "complete"
+    found = records.find(evaluation.training.name, train_sig, sig)
+    if isinstance(found, str):
+        evaluation.problem = found
+    else:
+        evaluation.record, evaluation.state = found, "complete"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
@@ -226,14 +226,14 @@ def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
     return evaluation.training.run(request.store).predictions(evaluation.inference, split).is_file()
 
 
-def _unfinished_state(training: Training, request: Request, folders: dict[str, Path]) -> PlanState:
+def _unfinished_state(training: Training, request: Request, folders: set[Path]) -> PlanState:
     """The state of a training some of whose records are not there."""
     assert training.sig is not None
     if training.after is not None and training.after.state == "failed":
         training.waits_for = f"{training.after.name}, which it starts from, failed"
         return "failed"
-    if short(training.sig) in folders:
-        run = training.run(request.store)
+    run = training.run(request.store)
+    if run.folder in folders:
         training.attempt, training.waits_for = latest(run), why_blocked(run)
         match training.attempt and training.attempt.state():
             case "pending" | "running" as alive:

@@ -6,8 +6,7 @@ from typing import Any
 
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
-from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.states import LIVE, PlanState
+from ifrvis.harness.store.states import PlanState
 
 
 def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
@@ -80,22 +79,31 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
             rows.append({**row, "seed": None, "state": planned.state})
         for seed, evaluation in planned.evaluations.items():
             training = evaluation.training
-            words = _last_words(training.attempt, evaluation.state) if training.attempt else {}
+            words = _last_words(training, evaluation.state)
             progress = {key: words.get(key) for key in shown}
             rows.append({**row, "seed": seed, "state": evaluation.state, "run": training.name, **progress})
     return rows
 
 
-def _last_words(attempt: Attempt, state: PlanState) -> dict[str, Any]:
-    """How far a training is or came; of what the next launch goes on from, how the last attempt ended."""
-    ending = attempt.ending() or {}
-    if state in ("running", "failed"):
-        return attempt.progress() | ending
-    ended = attempt.state()
-    if state == "complete" or ended in (*LIVE, "complete"):
+def _last_words(training: Training, state: PlanState) -> dict[str, Any]:
+    """How far a training is or came; of what the next launch goes on from, how the last attempt ended.
+
+    A training that has none yet may wait for a pretraining whose last attempt has died.
+    """
+    attempt, after = training.attempt, training.after
+    if state == "complete":
         return {}
-    how = "was killed" if ended == "killed" else ended
-    return {"message": f"attempt {attempt.number} {how}: {ending.get('message') or 'it left no word'}"}
+    if attempt is None:
+        words = _last_words(after, after.state).get("message") if after else ""
+        return {"message": f"{after.name}: {words}"} if after and words else {}
+    ending, progress = attempt.ended(), attempt.progress()
+    if state in ("running", "failed"):
+        said = progress.model_dump() if progress else {}
+        return said | ({"message": ending.message} if ending else {})
+    if ending is None or ending.reason == "complete":
+        return {}
+    how = "was killed" if ending.reason == "killed" else ending.reason
+    return {"message": f"attempt {attempt.number} {how}: {ending.message or 'it left no word'}"}
 
 
 def status_lines(plan: Plan) -> list[str]:

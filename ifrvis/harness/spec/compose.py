@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.allowed import check_types
+from ifrvis.harness.spec.allowed import NORM, check_types
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
-from ifrvis.harness.spec.tables import Row
-from ifrvis.harness.spec.values import check_inference, check_values
+from ifrvis.harness.spec.tables import Row, load_table
+from ifrvis.options import check_options
 from ifrvis.schema import is_number
 
 # Keys that may be null, and what they are where they are not.
@@ -29,6 +29,7 @@ OPTIONAL: dict[str, type] = {
     "inference.clip_frames": int,
     "inference.min_score": float,
 }
+ANY_LENGTH = ("train.pipeline.sides", "train.schedule.milestones")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def compose(
     check_types(config, where)
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
-    check_values(config, where)
+    check_options(config, where)
     return Composed(config["model"], config["train"], _what_matters(config["inference"]), changes)
 
 
@@ -86,6 +87,19 @@ def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: i
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
     given = {f"row {row.id!r}": {**row.set, **_inference(row, profile)}, "--set": overrides}
     return compose(row.method, row.backbone, trained_on(row.dataset).schedule, profile, given, num_classes=num_classes)
+
+
+def row_inference(name: str, profile: Profile) -> Config:
+    """How a row, named `table/row`, predicts under a profile.
+
+    Raises:
+        UserError: If there is no such row.
+    """
+    table, slash, row_id = name.rpartition("/")
+    if not slash:
+        raise UserError(f"Write --row table/row, as in --row table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
+    (row,) = load_table(table).selected([row_id])
+    return compose_row(row, profile, {}, num_classes=1).inference
 
 
 def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
@@ -158,13 +172,24 @@ def _retyped(old: Any, new: Any, dotted: str, where: str) -> Any:
         raise UserError(f"Write {dotted!r} of {where} as a plain number, such as 0.0001: {new!r} is text.")
     if type(new) is not kind and (old is not None or dotted in OPTIONAL):
         raise UserError(f"Make {dotted!r} of {where} of type {kind.__name__}, as in the recipe: got {new!r}.")
-    if isinstance(old, dict) and isinstance(new, dict) and old.get("type") == new.get("type"):
+    wanted, given = _named_type(old, dotted), _named_type(new, dotted)
+    if wanted != given and not dotted.startswith(NORM):
+        raise UserError(
+            f"Let the type of {dotted!r} of {where} be {wanted}, or choose another method or backbone: got {given!r}."
+        )
+    if isinstance(old, dict) and wanted == given:
         if old.keys() != new.keys():
             raise UserError(f"Give {dotted!r} of {where} the recipe's keys, {', '.join(old)}: got {', '.join(new)}.")
         return {key: _retyped(old[key], value, f"{dotted}.{key}", where) for key, value in new.items()}
-    if isinstance(old, list) and isinstance(new, list) and old:
+    if isinstance(old, list) and len(old) != len(new) and dotted not in ANY_LENGTH:
+        raise UserError(f"Give {dotted!r} of {where} {len(old)} items, as the recipe does: got {new!r}.")
+    if isinstance(old, list) and old:
         return [_retyped(old[0], value, f"{dotted}[{index}]", where) for index, value in enumerate(new)]
     return copy.deepcopy(new)
+
+
+def _named_type(value: Any, dotted: str) -> Any:
+    return value.get("type") if isinstance(value, dict) else value if dotted.endswith(".type") else None
 
 
 def _changes(before: Config, after: Config, keys: Iterable[str]) -> Config:
@@ -177,14 +202,14 @@ def _value(config: Config, dotted: str) -> Any:
 
 
 def choose_inference(kept: Config, overrides: Config) -> Config:
-    """An inference that a run was asked for, changed from the command line.
+    """An inference of a run, changed from the command line.
 
     Raises:
         UserError: If an override is no option of inference, or of another type.
     """
     config = {"inference": {**packaged_config("methods", "mask2former")["inference"], **kept}}
     _apply(config, overrides, "--set")
-    check_inference(config["inference"], "--set")
+    check_options(config, "--set")
     return _what_matters(config["inference"])
 
 

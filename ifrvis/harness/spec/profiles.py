@@ -1,10 +1,10 @@
 """A profile as data: a scale at which every table can be run, and what its numbers can be taken for."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ifrvis.harness.spec.recipes import Config
+from ifrvis.harness.spec.recipes import Config, names_of
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
@@ -61,8 +61,15 @@ class Profile(Model):
     backbones: dict[str, Config] = Field(default_factory=dict)
     pretraining: Pretraining | None = None
     learning: Learning | None = None
-    sides: dict[str, int] = Field(default_factory=dict)
+    sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for kind, given in (("methods", self.methods), ("backbones", self.backbones)):
+            if unknown := sorted(given.keys() - set(names_of(kind))):
+                raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(names_of(kind))}.")
+        return self
 
     @property
     def est_unit(self) -> str:

@@ -16,27 +16,25 @@ fencing token: a worker that is no longer the highest attempt of its run stops b
       checkpoints/
 """
 
-import contextlib
-import json
-import os
 import re
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeVar
 
 from ifrvis.errors import UserError, printable
-from ifrvis.files import canonical_json, publish_once, read_json, write_atomically
-from ifrvis.harness.store.paths import Run
-from ifrvis.harness.store.states import ENDINGS, LIVE, STOPS, AttemptState, EndState
-from ifrvis.schema import is_number
+from ifrvis.files import publish_once, read_json, write_atomically
+from ifrvis.harness.store.alive import Process, age_s, lives, names_a_command, this_process
+from ifrvis.harness.store.lives import Asked, Ending, Place, Progress, Submission
+from ifrvis.harness.store.paths import Run, run_at
+from ifrvis.harness.store.provenance import Environment
+from ifrvis.harness.store.states import LIVE, STOPS, AttemptState, EndState
+from ifrvis.schema import Model, read_model, validated
 
 HEARTBEAT_LIMIT_S = 90.0  # a worker beats every 2 s, also while it builds its model
 PENDING_LIMIT_S = 90.0  # from the claim to the first heartbeat, on this machine
 CLAIM_LIMIT_S = 5.0  # from the folder to its submit.json, which the launcher writes at once
-ARRAY = re.compile("ifrvis-[0-9a-f]{1,12}")
 FOLDER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,8}")
+M = TypeVar("M", bound=Model)
 
 
 class StaleAttemptError(RuntimeError):
@@ -65,71 +63,95 @@ class Attempt:
         """All output of the worker."""
         return self.folder / "log.txt"
 
+    @property
+    def _heartbeat(self) -> Path:
+        return self.folder / "heartbeat"
+
     def state(self) -> AttemptState:
         """The state as the files tell it."""
-        ending = self.ending()
-        if ending is not None:
-            reason: EndState = ending["reason"]
-            return reason
-        if self.process_lives() is False:
-            return "killed"
-        heartbeat = self.folder / "heartbeat"
+        found = self._look()
+        return found.reason if isinstance(found, Ending) else found
+
+    def ended(self) -> Ending | None:
+        """How it ended, also where it is gone without a word; None while it lives."""
+        found = self._look()
+        return found if isinstance(found, Ending) else None
+
+    def _look(self) -> Ending | Literal["pending", "running"]:
+        if ending := self.ending():
+            return ending
+        # It may end after this first look: one that is gone gets a last one.
+        return self._seen_alive() or self.ending() or Ending(reason="killed", kind="killed")
+
+    def _seen_alive(self) -> Literal["pending", "running"] | None:
+        if lives(self.process()) is False:
+            return None
+        begun = self.has_begun()
         if self.place():  # it may wait for days, or be suspended: only the scheduler knows that it is gone
-            return "running" if heartbeat.exists() else "pending"
-        age = age_s(heartbeat if heartbeat.exists() else self.folder)
-        if heartbeat.exists():
-            return "running" if age < HEARTBEAT_LIMIT_S else "killed"
-        return "killed" if age > PENDING_LIMIT_S or self._is_abandoned(age) else "pending"
+            return "running" if begun else "pending"
+        age = age_s(self._heartbeat if begun else self.folder)
+        if begun:
+            return "running" if age < HEARTBEAT_LIMIT_S else None
+        return None if age > PENDING_LIMIT_S or self._is_abandoned(age) else "pending"
 
     def is_alive(self) -> bool:
         """Whether it runs, or is about to."""
         return self.state() in LIVE
 
-    def ending(self) -> dict[str, Any] | None:
+    def ending(self) -> Ending | None:
         """How the attempt ended, or None; one whose file cannot be used was killed, so that the next goes on."""
         path = self.folder / "exit.json"
         if not path.exists():
             return None
-        ending = _object(path)
-        texts = all(isinstance(ending.get(key), str) for key in ("reason", "kind", "message"))
-        if texts and ending["reason"] in ENDINGS and is_number(ending.get("seconds")):
-            return {**ending, "message": printable(ending["message"])}
-        return {"reason": "killed", "kind": "killed", "message": f"{path} cannot be used", "seconds": None}
+        ending = _said(Ending, path) or Ending(reason="killed", kind="killed", message=f"{path} cannot be used")
+        return ending.model_copy(update={"message": printable(ending.message)})
 
     def end(self, reason: EndState, *, kind: str = "", message: str = "", seconds: float = 0.0) -> None:
         """Write `exit.json`."""
-        ending = {"reason": reason, "kind": kind, "message": message, "seconds": round(seconds, 3)}
-        write_atomically(self.folder / "exit.json", json.dumps(ending, indent=1) + "\n")
+        ending = Ending(reason=reason, kind=kind, message=message, seconds=round(seconds, 3))
+        write_atomically(self.folder / "exit.json", _text(ending))
 
     def end_unless_ended(self, reason: EndState, *, kind: str, message: str) -> None:
         """Write `exit.json` for a worker that is gone; what it wrote itself stays, also if it cannot be seen yet."""
-        ending = {"reason": reason, "kind": kind, "message": message, "seconds": 0.0}
-        publish_once(self.folder / "exit.json", json.dumps(ending, indent=1) + "\n")
+        ending = Ending(reason=reason, kind=kind, message=message, seconds=0.0)
+        publish_once(self.folder / "exit.json", _text(ending))
 
-    def place(self) -> dict[str, Any]:
-        """The SLURM job behind the attempt: `name` and `index` of its array, `cluster`, `user`; empty without one."""
-        place = _object(self.folder / "slurm.json") if (self.folder / "slurm.json").exists() else {}
-        kinds = {"name": str, "index": int, "cluster": str, "user": int}
-        sound = all(type(place.get(key)) is kind for key, kind in kinds.items()) and ARRAY.fullmatch(place["name"])
-        return place if sound else {}
+    def place(self) -> Place | None:
+        """The SLURM job behind the attempt, if there is one."""
+        return _said(Place, self.folder / "slurm.json")
+
+    def put(self, place: Place) -> None:
+        """Write `slurm.json`."""
+        write_atomically(self.folder / "slurm.json", _text(place))
+
+    def placed_s(self) -> float:
+        """Age of `slurm.json`, in seconds."""
+        return age_s(self.folder / "slurm.json")
 
     def has_begun(self) -> bool:
         """Whether its worker has shown a sign of life."""
-        return (self.folder / "heartbeat").exists()
+        return self._heartbeat.exists()
 
-    def progress(self) -> dict[str, Any]:
-        """Phase and numbers of the last heartbeat; empty before the first, and where it cannot be used."""
-        said = _object(self.folder / "heartbeat")
-        phase, numbers = said.get("phase"), {key: value for key, value in said.items() if is_number(value)}
-        if not isinstance(phase, str) or not re.fullmatch("[a-z ]+", phase):
-            return {}
-        if "iterations" not in numbers:
-            numbers.pop("iteration", None)
-        return {**numbers, "phase": phase}
+    def is_silent(self) -> bool:
+        """Whether its worker has shown no sign of life for long, or none yet."""
+        return not self.has_begun() or age_s(self._heartbeat) > HEARTBEAT_LIMIT_S
 
-    def beat(self, progress: dict[str, Any]) -> None:
+    def progress(self) -> Progress | None:
+        """The last heartbeat; None before the first, and where it cannot be used."""
+        return _said(Progress, self._heartbeat)
+
+    def beat(self, progress: Progress) -> None:
         """Say that the worker lives, and how far it is."""
-        write_atomically(self.folder / "heartbeat", json.dumps(progress))
+        write_atomically(self._heartbeat, _text(progress))
+
+    def begin(self, environment: Environment) -> None:
+        """Say which process lives this attempt: this one, and on what machine."""
+        write_atomically(self.folder / "job.json", _text(this_process()))
+        write_atomically(self.folder / "env.json", _text(environment))
+
+    def process(self) -> Process | None:
+        """The job's process; None if it has not begun."""
+        return _said(Process, self.folder / "job.json")
 
     def ask_to_stop(self, kind: str) -> None:
         """Ask the worker to stop at the next safe point: `interrupted`, `cancelled`, `preempted` or `timeout`."""
@@ -147,17 +169,25 @@ class Attempt:
             return "interrupted"
         return said if said in STOPS else "interrupted"
 
-    def submission(self) -> dict[str, Any]:
-        """The content of `submit.json`.
+    def let_retry(self) -> None:
+        """Say that somebody has looked at the failure."""
+        (self.folder / "retry").touch()
+
+    def may_be_retried(self) -> bool:
+        """Whether somebody has."""
+        return (self.folder / "retry").exists()
+
+    def submission(self) -> Submission:
+        """What the worker is asked for.
 
         Raises:
-            UserError: If it is missing or broken.
+            UserError: If `submit.json` is missing or broken.
         """
         path = self.folder / "submit.json"
-        submission = read_json(path, "what an attempt is asked for")
-        if not isinstance(submission, dict):
-            raise UserError(f"Start the same command again: {path} is not what an attempt is asked for.")
-        return submission
+        try:
+            return read_model(Submission, path, "what an attempt is asked for")
+        except UserError as error:
+            raise UserError(f"Start the same command again: {error}") from error
 
     def check_fence(self) -> None:
         """Pass only for the highest attempt of the run.
@@ -171,22 +201,17 @@ class Attempt:
                 f"attempt {self.number} of {self.run.name} was overtaken by attempt {newest.number}"
             )
 
-    def process_lives(self) -> bool | None:
-        """Whether the job's process lives; None if it has not begun, or cannot be seen from here."""
-        return _lives(_object(self.folder / "job.json"))
-
-    def _is_abandoned(self, age_s: float) -> bool:
-        """Whether the launcher died, here, before it had started the job: nobody will."""
-        path = self.folder / "submit.json"
-        if not path.exists():
-            return age_s > CLAIM_LIMIT_S
-        # Without the root, which may be written in several ways.
-        return self.launcher_lives() is False and not names_a_command("/".join(self.folder.parts[-4:]))
-
     def launcher_lives(self) -> bool | None:
         """Whether the process that claimed the attempt lives; None if it cannot be seen from here."""
-        launcher = _object(self.folder / "submit.json").get("launcher")
-        return _lives(launcher) if isinstance(launcher, dict) else None
+        submission = _said(Submission, self.folder / "submit.json")
+        return lives(submission.launcher) if submission else None
+
+    def _is_abandoned(self, age: float) -> bool:
+        """Whether the launcher died, here, before it had started the job: nobody will."""
+        if not (self.folder / "submit.json").exists():
+            return age > CLAIM_LIMIT_S
+        # Without the root, which may be written in several ways.
+        return self.launcher_lives() is False and not names_a_command("/".join(self.folder.parts[-4:]))
 
 
 def attempts_of(run: Run) -> list[Attempt]:
@@ -197,16 +222,43 @@ def attempts_of(run: Run) -> list[Attempt]:
     return [Attempt(run, number) for number in numbers]
 
 
+def checkpoint_folders(run: Run) -> list[Path]:
+    """The folders of checkpoints of all attempts of a run, oldest first."""
+    return [attempt.checkpoints for attempt in attempts_of(run)]
+
+
+def asked_of(run: Run) -> list[tuple[Submission, Asked]]:
+    """Every evaluation that any attempt of a run was asked for, and the last that was: the newest first.
+
+    Raises:
+        UserError: If a `submit.json` is broken, or nothing was ever asked.
+    """
+    jobs = [attempt.submission() for attempt in reversed(attempts_of(run))]
+    found = {asked.eval_sig: (job, asked) for job in reversed(jobs) for asked in job.evaluations}
+    if not found:
+        raise UserError(f"Start {run.folder.name} first: nothing was ever asked of it.")
+    return list(reversed(found.values()))
+
+
+def attempt_at(folder: Path) -> Attempt:
+    """The attempt whose folder this is.
+
+    Raises:
+        UserError: If its run has no `spec.json` that can be used.
+    """
+    return Attempt(run_at(folder.resolve().parents[1]), int(folder.name))
+
+
 def latest(run: Run) -> Attempt | None:
     """The highest attempt of a run."""
     return max(attempts_of(run), key=lambda attempt: attempt.number, default=None)
 
 
-def claim(run: Run, submission: dict[str, Any], *, after: int | None = None) -> Attempt | None:
+def claim(run: Run, submission: Submission, *, after: int | None = None) -> Attempt | None:
     """Make the next attempt of a run unless one is alive; None if another launcher has it.
 
     Args:
-        run: The run.
+        run: The run, whose `spec.json` is there.
         submission: What the worker is asked for.
         after: The number that the launcher knows as the newest: it gets no other than the next.
     """
@@ -223,64 +275,18 @@ def claim(run: Run, submission: dict[str, Any], *, after: int | None = None) -> 
         if isinstance(error, FileExistsError) and attempt.folder.is_dir():
             return None
         raise UserError(f"Make {run.attempts} writable: no attempt can be started there ({error.strerror}).") from error
-    submission = {**submission, "launcher": this_process()}
-    write_atomically(attempt.folder / "submit.json", canonical_json(submission) + b"\n")
+    asked = submission.model_copy(update={"launcher": this_process()})
+    write_atomically(attempt.folder / "submit.json", _text(asked))
     return attempt
 
 
-def machine() -> str:
-    """What process ids refer to: this machine since its last boot, and in a container, that container."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + " " + str(Path("/proc/self/ns/pid").readlink())
+def _text(model: Model) -> str:
+    return model.model_dump_json(indent=1) + "\n"
 
 
-def this_process() -> dict[str, Any]:
-    """This process, as `_lives` looks for it."""
-    return {"machine": machine(), "pid": os.getpid(), "started": process_start(os.getpid())}
-
-
-def process_start(pid: int) -> str | None:
-    """When a process started, in the kernel's ticks: with its id it names the process for good."""
+def _said(cls: type[M], path: Path) -> M | None:
+    """What a file of ours says; None where it is missing or broken: no such file stops a plan."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
-
-
-def _lives(process: dict[str, Any]) -> bool | None:
-    """Whether a process lives; None if it cannot be seen from here."""
-    if process.get("machine") != machine():
-        return None
-    pid, started = process.get("pid"), process.get("started")
-    return isinstance(pid, int) and isinstance(started, str) and process_start(pid) == started
-
-
-def names_a_command(name: str) -> bool:
-    """Whether the command of any process here has a name in it: a job that is about to begin, or to be submitted."""
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if name.encode() in command.read_bytes():
-                return True
-    return False
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """The object in a file of ours; empty where it is missing or broken: no such file stops a plan."""
-    try:
-        content = read_json(path)
+        return validated(cls, read_json(path), str(path))
     except UserError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def age_s(path: Path) -> float:
-    """Age of a file by the file server's own clock, where we may write beside it."""
-    try:
-        with tempfile.TemporaryFile(dir=path.parent) as probe:
-            now = os.fstat(probe.fileno()).st_mtime
-    except OSError:
-        now = time.time()
-    try:
-        return now - path.stat().st_mtime
-    except OSError:
-        return 0.0
+        return None

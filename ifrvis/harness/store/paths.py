@@ -1,11 +1,17 @@
-"""Where everything of a run lies. One class derives every path.
+"""Where everything that is kept lies: no other module knows the name of a folder, or how names are made of signatures.
 
-results/runs/<name>-<train12>/
-  spec.json                                          written once: the whole resolved configuration
-  attempts/0001/                                     see `attempts`
-  predictions/<inference>-<split12>/predictions.json.gz
-results/records/<profile>/<name>-<train12>-<eval12>.json
-results/scenes/<profile>/                             see `playback`
+results/
+  runs/<name>-<train12>/
+    spec.json                  written once: the whole resolved configuration
+    attempts/0001/             see `attempts`
+    predictions/<inference>-<split12>/predictions.json.gz
+    curve.json, weights.pth    of a run that is watched, and of a pretraining
+  records/<profile>/<name>-<train12>-<eval12>.json
+  scenes/<profile>/            what the page's viewer plays
+  jobs/<array>/                what was submitted to a cluster
+  snapshots/<code12>/          copies of the code
+
+Names carry 12 hex digits of a signature; everywhere else signatures are whole.
 """
 
 import re
@@ -14,69 +20,84 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, publish_once, read_json, sha256_bytes
+from ifrvis.files import canonical_json, publish_once, sha256_bytes
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.store.specs import Spec
-from ifrvis.schema import validated
+from ifrvis.schema import read_model
 
-RECORD = re.compile(r".+-([0-9a-f]{12})-([0-9a-f]{12})\.json")
+SPEC = "spec.json"
 
 
-def short(signature: str) -> str:
-    """The 12 hex digits of a signature that names carry."""
+def _short(signature: str) -> str:
     return signature[:12]
 
 
 def record_name(name: str, train_sig: str, eval_sig: str) -> str:
     """The name of a record's file."""
-    return f"{name}-{short(train_sig)}-{short(eval_sig)}.json"
-
-
-def record_paths(folder: Path) -> dict[tuple[str, str], list[Path]]:
-    """The files of a folder whose names end as records' do, by the digits of both signatures."""
-    found: dict[tuple[str, str], list[Path]] = {}
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        if match := RECORD.fullmatch(path.name):
-            found.setdefault((match[1], match[2]), []).append(path)
-    return found
+    return f"{name}-{_short(train_sig)}-{_short(eval_sig)}.json"
 
 
 @dataclass(frozen=True)
 class Store:
-    """The folder of all results, whose every path and name come from here."""
+    """The folder of all results."""
 
     root: Path
 
-    def run(self, name: str, train_sig: str) -> "Run":
-        """The run with this identity; its folder need not exist."""
-        return Run(self, name, train_sig)
+    @property
+    def jobs(self) -> Path:
+        """The folder of what was submitted to a cluster: absolute, because jobs begin elsewhere."""
+        return self.root.resolve() / "jobs"
 
-    def record(self, profile: str, name: str, train_sig: str, eval_sig: str) -> Path:
-        """The only home of one record."""
-        return self.records(profile) / record_name(name, train_sig, eval_sig)
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the copies of the code, absolute too."""
+        return self.root.resolve() / "snapshots"
+
+    def snapshot(self, digest: str) -> Path:
+        """The copy of the code with this SHA-256."""
+        return self.snapshots / _short(digest)
+
+    def scenes(self, profile: str) -> Path:
+        """The folder of what a profile's page plays."""
+        return self.root / "scenes" / profile
 
     def records(self, profile: str) -> Path:
         """The folder of a profile's records."""
         return self.root / "records" / profile
 
-    def scenes(self, profile: str) -> Path:
-        """The folder of what the page of a profile plays."""
-        return self.root / "scenes" / profile
+    def record(self, profile: str, name: str, train_sig: str, eval_sig: str) -> Path:
+        """The only home of one record."""
+        return self.records(profile) / record_name(name, train_sig, eval_sig)
 
     def profiles(self) -> list[str]:
-        """The profiles that have records."""
-        return sorted({path.parent.name for path in (self.root / "records").glob("*/*.json")})
+        """The profiles of which there are records."""
+        folder = self.records("")
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
-    def run_folders(self) -> dict[str, Path]:
-        """Every run's folder by the 12 digits of its identity, from one listing."""
+    def run(self, name: str, train_sig: str) -> "Run":
+        """The run with this identity; its folder need not exist."""
+        return Run(self, name, train_sig)
+
+    def run_folders(self) -> list[Path]:
+        """The folders of all runs, from one listing."""
         folder = self.root / "runs"
-        return {path.name[-12:]: path for path in folder.iterdir()} if folder.is_dir() else {}
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
+    def runs(self) -> list["Run"]:
+        """All runs whose `spec.json` can be used."""
+        found = []
+        for folder in self.run_folders():
+            try:
+                found.append(run_at(folder))
+            except UserError:
+                continue
+        return found
 
     def runs_named(self, name: str) -> list["Run"]:
         """The runs of this name, which differ in what is not in a name; else those whose names begin with it."""
-        found = sorted(path.name for path in self.run_folders().values() if path.name.startswith(name))
-        exact = [each for each in found if each.rpartition("-")[0] == name]
-        return [self.run(each.rpartition("-")[0], each.rpartition("-")[2]) for each in exact or found]
+        found = [each for each in self.run_folders() if each.name.startswith(name)]
+        exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.name.removeprefix(name))]
+        return [run_at(each) for each in exact or found]
 
     def runs_beginning(self, name: str) -> list["Run"]:
         """The same; there must be one.
@@ -113,12 +134,17 @@ class Run:
     @property
     def folder(self) -> Path:
         """Everything of this run but its records."""
-        return self.store.root / "runs" / f"{self.name}-{short(self.train_sig)}"
+        return self.store.root / "runs" / f"{self.name}-{_short(self.train_sig)}"
 
     @property
     def attempts(self) -> Path:
         """The folder of the attempts."""
         return self.folder / "attempts"
+
+    @property
+    def spec(self) -> Path:
+        """The specification's file."""
+        return self.folder / SPEC
 
     @property
     def curve(self) -> Path:
@@ -133,7 +159,11 @@ class Run:
     def predictions(self, inference: dict[str, Any], split: str) -> Path:
         """The predictions of this run under one inference on one split (a fingerprint)."""
         digest = sha256_bytes(canonical_json(inference))[:8]
-        return self.folder / "predictions" / f"{inference['mode']}-{digest}-{short(split)}" / "predictions.json.gz"
+        return self.folder / "predictions" / f"{inference['mode']}-{digest}-{_short(split)}" / "predictions.json.gz"
+
+    def all_predictions(self) -> list[Path]:
+        """The predictions that are here."""
+        return sorted(self.folder.glob("predictions/*/predictions.json.gz"))
 
     def write_spec(self, train: TrainSpec) -> None:
         """Write `spec.json` once; a second writer must bring the same.
@@ -141,8 +171,8 @@ class Run:
         Raises:
             UserError: If another configuration stands there already.
         """
-        spec, path = Spec(name=self.name, train_sig=self.train_sig, train=train), self.folder / "spec.json"
-        if not publish_once(path, spec.text()) and self.read_spec() != spec:
+        spec = Spec(name=self.name, train_sig=self.train_sig, train=train)
+        if not publish_once(self.spec, spec.text()) and self.read_spec() != spec:
             raise UserError(
                 f"Move {self.folder} away: its spec.json is not the configuration that its name stands for."
             )
@@ -153,12 +183,32 @@ class Run:
         Raises:
             UserError: If the file is missing, broken, or not what its folder's name says.
         """
-        path = self.folder / "spec.json"
-        content = read_json(path, "the configuration of a run")
         try:
-            spec = validated(Spec, content, str(path))
+            spec = read_model(Spec, self.spec, "the configuration of a run")
         except UserError as error:
-            raise UserError(f"Restore {path} or move {self.folder} away: {error}") from error
-        if (spec.name, spec.train_sig) != (self.name, self.train_sig):
-            raise UserError(f"Restore {path} or move {self.folder} away: it does not match its signature.")
+            raise UserError(f"Restore {self.spec} or move {self.folder} away: {error}") from error
+        if Run(self.store, spec.name, spec.train_sig).folder != self.folder:
+            raise UserError(f"Restore {self.spec} or move {self.folder} away: it is not what the name stands for.")
         return spec
+
+
+def run_holding(path: Path) -> Run | None:
+    """The run in whose folder a file lies, if it does in any.
+
+    Raises:
+        UserError: As `run_at`.
+    """
+    return next((run_at(each) for each in path.resolve().parents if (each / SPEC).is_file()), None)
+
+
+def run_at(folder: Path) -> Run:
+    """The run whose folder this is.
+
+    Raises:
+        UserError: If its `spec.json` is missing, broken, or not what the folder's name says.
+    """
+    run = Run(Store(folder.parents[1]), *folder.name.rsplit("-", 1)) if "-" in folder.name else None
+    if run is None:
+        raise UserError(f"Move {folder} away: it is no run's.")
+    spec = run.read_spec()
+    return Run(run.store, spec.name, spec.train_sig)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from ifrvis import __version__
 from ifrvis.files import sha256_bytes
@@ -35,42 +34,29 @@ class Hardware(Model):
     system: str
 
 
-class Gpus(Model):
-    """The GPUs of a run's processes, and what else its numbers depend on there.
-
-    Attributes:
-        names: One for each process.
-        cuda: Version that torch was built for; `cudnn` and `nccl` likewise.
-        tf32: Whether products and convolutions of float32 may be rounded to TF32.
-        attention: Whether deformable attention is mmcv's compiled operator; else it is torch's operations.
-    """
-
-    names: tuple[str, ...]
-    cuda: str | None
-    cudnn: str | None
-    nccl: str | None
-    tf32: bool
-    attention: bool
-
-
 class Provenance(Model):
-    """Code, versions of the packages behind it (null: not installed), and hardware; `gpus` where a run used some."""
+    """Code, versions of the packages behind it (null: not installed), and hardware."""
 
     code: Code
     versions: dict[str, str | None]
     hardware: Hardware
-    gpus: Gpus | None = None
 
 
-def provenance(gpus: Gpus | None = None) -> Provenance:
+class Environment(Provenance):
+    """`env.json`: an allow-list of variables, so that no secret of the environment is ever written."""
+
+    variables: dict[str, str]
+
+
+def provenance() -> Provenance:
     """What this process runs, and on what."""
-    return Provenance(code=_code(), versions=_versions(), hardware=_hardware(), gpus=gpus)
+    return Provenance(code=_code(), versions=_versions(), hardware=_hardware())
 
 
-def environment() -> dict[str, Any]:
-    """The machine as `env.json` keeps it: an allow-list, so that no secret of the environment is ever written."""
+def environment() -> Environment:
+    """This process."""
     variables = {name: os.environ[name] for name in ALLOWED_VARIABLES if name in os.environ}
-    return {**provenance().model_dump(), "variables": variables}
+    return Environment(code=_code(), versions=_versions(), hardware=_hardware(), variables=variables)
 
 
 def _code() -> Code:

@@ -10,20 +10,20 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
 from ifrvis.datasets.catalog import Role
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Scores
-from ifrvis.files import canonical_json, publish_once, read_text, sha256_bytes
+from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
-from ifrvis.harness.store.paths import Store, record_name, record_paths, short
+from ifrvis.harness.store.lives import Life
+from ifrvis.harness.store.paths import Store, record_name
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.harness.store.specs import RunName, Spec
-from ifrvis.harness.store.states import AttemptState
 from ifrvis.schema import Model, Name, validated
 
 RECORD_SCHEMA: Literal[2] = 2
@@ -32,21 +32,13 @@ Iteration = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,11})$")]
 Curve = dict[Iteration, Fraction | None]  # AP on the watched videos by iteration, from before the first
 
 
-class Life(Model):
-    """How an attempt of the run ended; the one that made the record, so far."""
-
-    reason: AttemptState
-    kind: str
-    seconds: float | None
-
-
 class NotLoaded(Model):
     """What the initial weights left out: names of parameters, and the reasons why some start at random."""
 
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = ()
-    reasons: dict[str, tuple[str, ...]] = Field(default={})
+    missing: list[str] = Field(default=[])
+    unexpected: list[str] = Field(default=[])
+    mismatched: list[str] = Field(default=[])
+    reasons: dict[str, list[str]] = Field(default={})
 
 
 class Data(Model):
@@ -70,6 +62,38 @@ class ScoredAgain(Model):
     provenance: Provenance
 
 
+class Gpus(Model):
+    """The GPUs of a run, and what else its numbers depend on there.
+
+    Attributes:
+        names: One for each process.
+        cuda: Version that torch was built for; `cudnn` and `nccl` likewise.
+        tf32: Whether products and convolutions of float32 may be rounded to TF32.
+        attention: Whether deformable attention is mmcv's compiled operator, and not torch's operations.
+    """
+
+    names: tuple[str, ...]
+    cuda: str | None
+    cudnn: str | None
+    nccl: str | None
+    tf32: bool
+    attention: bool
+
+
+class Measured(Model):
+    """What the first process saw while it trained, in the attempt that made the record; null where it did not train.
+
+    Attributes:
+        gpus: Null on a CPU.
+        peak_gpu_memory_bytes: Of its GPU.
+        waiting_for_data: Share of the time.
+    """
+
+    gpus: Gpus | None = None
+    peak_gpu_memory_bytes: Count | None = None
+    waiting_for_data: Fraction | None = None
+
+
 class Record(Scores):
     """One record.
 
@@ -81,8 +105,7 @@ class Record(Scores):
         inference: How the videos were predicted.
         files: SHA-256 of the files behind the record, kept or not.
         determinism: Whether the same command gives the same bits again, or the same draws alone; null: not known.
-        peak_memory_bytes: Of the first process, as `peak_gpu_memory_bytes` is of its GPU.
-        waiting_for_data: Share of the last attempt's training time; null where it did not train.
+        peak_memory_bytes: Of the first process.
         initial_weights: What `ifrvis weights convert` says of the file that training started from.
     """
 
@@ -113,8 +136,7 @@ class Record(Scores):
     curve: Curve = Field(default={})
     attempts: tuple[Life, ...] = ()
     peak_memory_bytes: Count | None = None
-    peak_gpu_memory_bytes: Count | None = None
-    waiting_for_data: Fraction | None = None
+    measured: Measured = Measured()
     server: Server | None = None
     rescored: ScoredAgain | None = None
 
@@ -207,48 +229,39 @@ def read_record(path: Path) -> Record:
     return record
 
 
+_CURVE = TypeAdapter(Curve, config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def read_curve(path: Path) -> Curve:
+    """The curve of a run; empty if it is not there yet, or cannot be used: the quarters behind are lost, no more."""
+    try:
+        return _CURVE.validate_python(read_json(path))
+    except (UserError, ValidationError):
+        return {}
+
+
 class Records:
-    """The records of one profile, listed once and read on demand."""
+    """The records of one profile, listed once, and each read at most once."""
 
     def __init__(self, folder: Path) -> None:
-        self._paths = record_paths(folder)
-        self._read: dict[Path, Record | str] = {}
+        self._paths = dict.fromkeys(sorted(folder.glob("*.json")))
+        self._folder, self._read = folder, dict[Path, Record | str]()
 
-    def find(self, train_sig: str, eval_sig: str) -> Record | None:
-        """The record of one evaluation; None if there is none that can be read."""
-        found = (each for each in self._named(short(train_sig), short(eval_sig)) if isinstance(each, Record))
-        return next((each for each in found if (each.train_sig, each.eval_sig) == (train_sig, eval_sig)), None)
+    def find(self, name: str, train_sig: str, eval_sig: str) -> Record | str:
+        """The record of one evaluation of a run; else why what lies there does not count, or nothing."""
+        path = self._folder / record_name(name, train_sig, eval_sig)
+        found = self._load(path) if path in self._paths else ""
+        same = isinstance(found, str) or (found.train_sig, found.eval_sig) == (train_sig, eval_sig)
+        return found if same else f"Move {path} away: it is the record of another evaluation."
 
-    def problem(self, train_sig: str, eval_sig: str) -> str:
-        """Why what lies there does not count; empty if nothing lies there, or a record that does."""
-        found = self._named(short(train_sig), short(eval_sig))
-        problems = [each for each in found if isinstance(each, str)]
-        return problems[0] if len(problems) == len(found) > 0 else ""
-
-    def of_training(self, train_sig: str) -> list[Record]:
-        """All records of one training."""
-        found = (each for key in self._paths if key[0] == short(train_sig) for each in self._named(*key))
-        return [each for each in found if isinstance(each, Record) and each.train_sig == train_sig]
-
-    def one_of_each_training(self) -> dict[str, Record]:
-        """A record of each training that has one, by its `train_sig`."""
-        found: dict[str, Record] = {}
-        for train, evaluation in self._paths:
-            if train not in found:
-                records = (each for each in self._named(train, evaluation) if isinstance(each, Record))
-                found.update((train, each) for each in records)
-        return {each.train_sig: each for each in found.values()}
-
-    def all_verified(self) -> list[Record]:
+    def all_readable(self) -> list[Record]:
         """All records that can be read: unchanged, under their own names, and in agreement with themselves."""
-        return [each for key in self._paths for each in self._named(*key) if isinstance(each, Record)]
+        return [each for each in map(self._load, self._paths) if isinstance(each, Record)]
 
-    def _named(self, train: str, evaluation: str) -> list[Record | str]:
-        """What lies under names with these digits: records, and why the others are none."""
-        for path in (paths := self._paths.get((train, evaluation), [])):
-            if path not in self._read:
-                try:
-                    self._read[path] = read_record(path)
-                except UserError as error:
-                    self._read[path] = str(error)
-        return [self._read[path] for path in paths]
+    def _load(self, path: Path) -> Record | str:
+        if path not in self._read:
+            try:
+                self._read[path] = read_record(path)
+            except UserError as error:
+                self._read[path] = str(error)
+        return self._read[path]

@@ -9,6 +9,7 @@ starts it until somebody has looked and asks for `retry`.
 from itertools import takewhile
 
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
+from ifrvis.harness.store.lives import Ending
 from ifrvis.harness.store.paths import Run
 from ifrvis.harness.store.states import FAULTS, GOES_ON
 
@@ -17,21 +18,26 @@ SETBACK_LIMIT = 3
 
 def kind_of(attempt: Attempt) -> str:
     """Why an attempt ended: of `FAULTS`, `GOES_ON` or `STOPS`, or `OVERTAKEN`; empty where it lives or is complete."""
-    state, ending = attempt.state(), attempt.ending()
-    if ending is None:
-        return "killed" if state == "killed" else ""
-    if state == "failed" and ending["kind"] not in (*FAULTS, *GOES_ON):
+    return kind_of_ending(attempt.ended())
+
+
+def kind_of_ending(ending: Ending | None) -> str:
+    """The same of what one look at an attempt has found."""
+    if ending is None or ending.reason == "complete":
+        return ""
+    if ending.reason == "failed" and ending.kind not in (*FAULTS, *GOES_ON):
         return "error"
-    return str(ending["kind"]) if state != "complete" else ""
+    return ending.kind
 
 
 def why_blocked(run: Run) -> str:
     """Why a run waits for `retry`; empty where the next launch may start it or go on with it."""
     newest = latest(run)
-    if newest is None or newest.state() != "failed" or (newest.folder / "retry").exists():
+    ending = newest.ended() if newest else None
+    if newest is None or ending is None or ending.reason != "failed" or newest.may_be_retried():
         return ""
-    kind, message = kind_of(newest), (newest.ending() or {}).get("message", "")
-    return "" if kind in GOES_ON else f"{kind}: {message}"
+    kind = kind_of_ending(ending)
+    return "" if kind in GOES_ON else f"{kind}: {ending.message}"
 
 
 def gives_up(run: Run, *, since: int) -> str:
@@ -49,7 +55,7 @@ def ask_for_retry(run: Run) -> bool:
         return False
     newest = latest(run)
     assert newest is not None
-    (newest.folder / "retry").touch()
+    newest.let_retry()
     return True
 
 

@@ -92,7 +92,9 @@ def _cuda(plan: Plan, said: dict[str, Any]) -> Check:
         return Check("CUDA", "ok", f"{len(gpus())} GPUs")
     if not profile.needs_gpu:
         return Check("CUDA", "note", f"no GPU; profile {profile.name} needs none")
-    return Check("CUDA", "no", "no GPU that torch can use", "Choose --profile mini, or a machine with GPUs.")
+    return Check(
+        "CUDA", "no", "no GPU that torch can use", "Choose a --profile that needs none, or a machine with GPUs."
+    )
 
 
 def _threads(plan: Plan) -> Check:

@@ -15,7 +15,6 @@ from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
 from ifrvis.harness.jobs.scheduler import Job, ask, cancel_jobs, jobs_of, settings, submit
-from ifrvis.harness.jobs.settle import array_folder
 from ifrvis.harness.jobs.slurm import check_accepted, script_text
 from ifrvis.harness.jobs.snapshot import take_snapshot
 from ifrvis.harness.plan.plan import Plan
@@ -55,7 +54,7 @@ def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) 
     cure = "" if said else "Correct 'partition' of the cluster file."
     yield Check("partition", "ok" if said else "no", said or f"sinfo shows no {cluster.partition}", cure)
 
-    folder = array_folder(plan.request.store, f"doctor-{uuid.uuid4().hex[:12]}")
+    folder = plan.request.store.jobs / f"doctor-{uuid.uuid4().hex[:12]}"
     most = max((cluster.processes(each.spec) for each in plan.trainings), default=1)
     try:
         said = check_accepted(cluster, folder, most)

@@ -14,8 +14,8 @@ from ifrvis.harness.plan.plan import Plan, Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
-from ifrvis.harness.store.attempts import latest
-from ifrvis.harness.store.paths import Run, Store, short
+from ifrvis.harness.store.attempts import checkpoint_folders, latest
+from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import GOES_ON
@@ -39,17 +39,16 @@ def prunable(store: Store, plans: Iterable[Plan], named: Iterable[Run] = ()) -> 
     """
     done: dict[str, bool] = {}
     for training in (each for plan in plans for each in plan.trainings if each.sig is not None):
-        digits, complete = short(training.sig or ""), training.state == "complete" and training.has_weights(store)
-        done[digits] = complete and done.get(digits, True)
+        sig, complete = training.sig or "", training.state == "complete" and training.has_weights(store)
+        done[sig] = complete and done.get(sig, True)
     asked = {run.folder for run in named}
     kept = _predictions_of_records(store)
     found: list[Path] = []
-    for digits, folder in sorted(store.run_folders().items()):
-        newest = latest(store.run(folder.name.rpartition("-")[0], digits))
-        if (folder in asked or done.get(digits)) and newest is not None and not newest.is_alive():
-            found += sorted(folder.glob("attempts/*/checkpoints/*"))
-            predictions = sorted(folder.glob("predictions/*/predictions.json.gz"))
-            found += [path for path in predictions if sha256_file(path) not in kept]
+    for run in store.runs():
+        newest = latest(run)
+        if (run.folder in asked or done.get(run.train_sig)) and newest is not None and not newest.is_alive():
+            found += sorted(path for each in checkpoint_folders(run) for path in each.glob("*"))
+            found += [path for path in run.all_predictions() if sha256_file(path) not in kept]
     return found + _left_by_jobs(store)
 
 
@@ -71,15 +70,13 @@ def remove(paths: Iterable[Path]) -> None:
 
 def _predictions_of_records(store: Store) -> set[str]:
     """SHA-256 of all predictions that any record was made from."""
-    folder = store.root / "records"
-    records = [each for profile in sorted(folder.glob("*")) for each in Records(profile).all_verified()]
+    records = [each for profile in store.profiles() for each in Records(store.records(profile)).all_readable()]
     return {record.files["predictions"] for record in records if "predictions" in record.files}
 
 
 def _left_by_jobs(store: Store) -> list[Path]:
     """Copies of the code and scripts of arrays, unless a job of a cluster lives or may be requeued."""
-    runs = [store.run(path.name.rpartition("-")[0], digits) for digits, path in store.run_folders().items()]
-    newest = [each for each in map(latest, runs) if each is not None and each.place()]
+    newest = [each for each in map(latest, store.runs()) if each is not None and each.place()]
     if any(each.is_alive() or kind_of(each) in GOES_ON for each in newest):
         return []
-    return sorted(path for folder in ("jobs", "snapshots") for path in (store.root / folder).glob("*"))
+    return sorted(path for folder in (store.jobs, store.snapshots) for path in folder.glob("*"))

@@ -60,7 +60,9 @@ def _older_record(evaluation: Evaluation, records: Records) -> Record | None:
     """The record of the same predictions with the highest other scoring version."""
     found = [
         record
-        for record in records.of_training(evaluation.training.sig or "")
-        if record.inference == evaluation.inference and record.data.evaluation == evaluation.split.fingerprint
+        for record in records.all_readable()
+        if record.train_sig == evaluation.training.sig
+        and record.inference == evaluation.inference
+        and record.data.evaluation == evaluation.split.fingerprint
     ]
     return max(found, key=lambda record: record.scoring, default=None)

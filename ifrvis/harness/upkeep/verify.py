@@ -1,7 +1,8 @@
 """Whether records, and the files that are kept of their runs, are what was written.
 
-A finding is `verified`, `not kept` (a file that a record speaks of, or what scoring it again takes, is not here) or
-`CHANGED`. Predictions that are here are scored again. Reports are `reporting.verify`'s matter.
+Predictions are found by their identity, whatever a record lists, and scored again where their ground truth is here:
+only then is a record `recomputed`. Anybody can write a digest, so `digest only` says no more than that nothing
+contradicts it. Reports are `reporting.audit`'s matter.
 """
 
 import contextlib
@@ -10,75 +11,100 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ifrvis.datasets.catalog import Split, load_dataset
+from ifrvis.datasets.catalog import Split, load_config, load_dataset
 from ifrvis.errors import UserError
+from ifrvis.evaluation.scores import Scores
 from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, read_json, sha256_file
-from ifrvis.harness.spec.signatures import SCORING_VERSION
+from ifrvis.harness.spec import signatures
+from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
+from ifrvis.harness.store.attempts import checkpoint_folders
 from ifrvis.harness.store.finding import Finding
-from ifrvis.harness.store.paths import Run, Store, short
+from ifrvis.harness.store.paths import SPEC, Run, Store, run_at
 from ifrvis.harness.store.records import Record, read_record, record_text
-from ifrvis.packed import packed
+from ifrvis.packed import packed, packed_names
 
 
-def verify_records(store: Store, data_root: Path, *, profile: str = "*", jobs: int = 1) -> Iterator[Finding]:
-    """Check every record, the files that it names, and its scores.
+def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: int = 1) -> Iterator[Finding]:
+    """Check every record, its scores, and the files that it names.
 
     Args:
-        store: The folder of all store.
+        store: The folder of all results.
         data_root: Where the ground truth lies, without which nothing is scored again.
-        profile: Check the records of this profile only.
+        profiles: Check the records of these profiles.
         jobs: Processes that share the videos of a split when it is scored.
     """
-    for path in sorted((store.root / "records").glob(f"{profile}/*.json")):
-        try:
-            record = read_record(path)
-        except UserError as error:
-            yield Finding("CHANGED", path, str(error))
-            continue
-        home = store.record(record.profile, record.name, record.train_sig, record.eval_sig)
-        if path.read_text(encoding="utf-8") != record_text(record) or path != home:
-            yield Finding("CHANGED", path, "it is not as it was written, or not where")
-            continue
-        yield Finding("verified", path)
-        yield from _verify_files(record, path, store, data_root, jobs)
+    runs = {run.train_sig: run for run in store.runs()}
+    for profile in profiles:
+        for path in sorted(store.records(profile).glob("*.json")):
+            try:
+                record = read_record(path)
+            except UserError as error:
+                yield Finding("wrong", path, str(error))
+                continue
+            run = runs.get(record.train_sig, store.run(record.name, record.train_sig))
+            why = _what_is_wrong(record, path, profile, run)
+            yield Finding("wrong", path, why) if why else _verify_scores(record, path, run, data_root, jobs)
+            yield from _verify_files(record, path, run)
 
 
-def _verify_files(record: Record, path: Path, store: Store, data_root: Path, jobs: int) -> Iterator[Finding]:
-    run, split = store.run(record.name, record.train_sig), record.data.evaluation
-    places: dict[str, Path] = {"weights": run.weights, "predictions": run.predictions(record.inference, split)}
-    for name, digest in record.files.items():
-        place = places.get(name)
-        if place is None or not place.is_file():
-            yield Finding("not kept", place or path, f"the {name} of {path.name}")
-        elif sha256_file(place) != digest:
-            yield Finding("CHANGED", place, f"it is not what {path.name} was made from")
-        else:
-            yield Finding("verified", place)
-            if name == "predictions":
-                yield _verify_scores(record, path, place, _split(record.dataset, split, data_root), jobs)
-    if run.curve.is_file() and record.curve:
-        same = run.curve.read_bytes() == canonical_json(record.curve)
-        yield Finding("verified", run.curve) if same else Finding("CHANGED", run.curve, f"{path.name} has another")
+def _what_is_wrong(record: Record, path: Path, profile: str, run: Run) -> str:
+    """What contradicts a record without its predictions; empty where nothing does."""
+    if path.read_text(encoding="utf-8") != record_text(record):
+        return "it is not as it was written"
+    if record.profile != profile:
+        return f"its place is among the records of profile {record.profile}"
+    if record.name != run.name:
+        return f"its run is {run.name}"
+    return _wrong_dataset(record)
 
 
-def _verify_scores(record: Record, path: Path, predictions: Path, split: Split | None, jobs: int) -> Finding:
-    if split is None or record.scoring != SCORING_VERSION:
-        why = "its ground truth is not here" if split is None else "another version scored it"
-        return Finding("not kept", path, f"not scored again: {why}")
-    annotations = split.read()
-    scores = scores_of_file(annotations, predictions, jobs=jobs).model_dump()
-    other = [name for name, value in scores.items() if not _same(record.model_dump(include={name})[name], value)]
+def _wrong_dataset(record: Record) -> str:
+    """Whether a record's data set is not the one that its profile gives to the rows of its name."""
+    if record.off_spec or record.origin == "external" or record.profile not in packed_names("experiments", "profiles"):
+        return ""  # it may be anybody's own
+    profile, known = load_profile(record.profile), packed_names("experiments", "datasets")
+    if record.method == PRETRAINING:
+        given = {profile.pretraining.dataset} if profile.pretraining else set()
+    else:
+        rows = [name for name in {*known, *profile.datasets} if record.name.endswith(f"-{name}-s{record.seed}")]
+        given = {profile.datasets.get(name, name) for name in rows}
+    names = {load_config(name)[0].name for name in given}
+    if not names or record.dataset in names:  # none: a row on a data set of its own YAML
+        return ""
+    return f"profile {record.profile} gives its row the data set {' or '.join(sorted(names))}"
+
+
+def _verify_scores(record: Record, path: Path, run: Run, data_root: Path, jobs: int) -> Finding:
+    """Score the predictions of a record again, if all that it takes is here."""
+    predictions = run.predictions(record.inference, record.data.evaluation)
+    if not predictions.is_file():
+        return Finding("digest only", path, "its predictions are not here")
+    if sha256_file(predictions) != record.files.get("predictions", sha256_file(predictions)):
+        return Finding("wrong", path, f"it was made from others than {predictions}")
+    if record.protocol == "server":
+        return Finding("digest only", path, "a server scored it")
+    if record.scoring != signatures.SCORING_VERSION:
+        return Finding("digest only", path, "another version scored it")
+    split = _split(record, data_root)
+    if split is None:
+        return Finding("digest only", path, "its ground truth is not here")
+    said = record.model_dump(include=set(Scores.model_fields))
+    try:
+        scores = scores_of_file(split.read(), predictions, jobs=jobs)
+    except UserError as error:
+        return Finding("wrong", path, f"its predictions cannot be scored: {error}")
+    other = [name for name, value in scores.model_dump().items() if not _same(said[name], value)]
     if other:
-        return Finding("CHANGED", path, f"its predictions give other {', '.join(other)}")
-    return Finding("verified", path, "scored again")
+        return Finding("wrong", path, f"its predictions give other {', '.join(other)}")
+    return Finding("recomputed", path)
 
 
 def _same(one: Any, other: Any) -> bool:
     """Equal, floats to rounding: another version of numpy may sum in another order."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return all(_same(one[key], other[key]) for key in one.keys() & other.keys())  # an extra may not be installed
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, tuple) and isinstance(other, tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, float) and isinstance(other, float):
@@ -86,41 +112,49 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _split(dataset: str, fingerprint: str, data_root: Path) -> Split | None:
-    """The split with this fingerprint, if its ground truth is here."""
+def _split(record: Record, data_root: Path) -> Split | None:
+    """The split that was predicted, if its ground truth is here."""
     with contextlib.suppress(UserError):
-        found = load_dataset(dataset, data_root)
-        for split in (found.split("heldout"), found.split("dev")):
-            if split.fingerprint == fingerprint and not split.makeable:
-                return split
+        split = load_dataset(record.dataset, data_root).split(record.role)
+        if split.fingerprint == record.data.evaluation and not split.makeable:
+            return split
     return None
+
+
+def _verify_files(record: Record, path: Path, run: Run) -> Iterator[Finding]:
+    """Check the files that a record names."""
+    places = {"weights": run.weights, "predictions": run.predictions(record.inference, record.data.evaluation)}
+    for name, digest in record.files.items():
+        place = places.get(name)
+        if place is None or not place.is_file():
+            yield Finding("not kept", place or path, f"the {name} of {path.name}")
+        elif sha256_file(place) != digest:
+            yield Finding("wrong", place, f"it is not what {path.name} was made from")
+        else:
+            yield Finding("digest only", place)
+    if run.curve.is_file() and record.curve:
+        same = run.curve.read_bytes() == canonical_json(record.curve)
+        yield Finding("digest only", run.curve) if same else Finding("wrong", run.curve, f"{path.name} has another")
 
 
 def verify_runs(store: Store) -> Iterator[Finding]:
     """Check what vouches for itself: each run's specification, its checkpoints, and the weights that are shipped."""
-    for digits, folder in sorted(store.run_folders().items()):
-        yield from _verify_spec(store, folder.name.rpartition("-")[0], digits)
-        for checkpoint in sorted(folder.glob("attempts/*/checkpoints/*.pth")):
+    for spec in (folder / SPEC for folder in store.run_folders()):
+        try:
+            run = run_at(spec.parent)
+        except UserError as error:
+            yield Finding("wrong" if spec.exists() else "not kept", spec, str(error))
+            continue
+        sound = spec.read_bytes() == run.read_spec().text()
+        yield Finding("digest only", spec) if sound else Finding("wrong", spec, "it is not as it was written")
+        for checkpoint in sorted(path for each in checkpoint_folders(run) for path in each.glob("*.pth")):
             with contextlib.suppress(FileNotFoundError):  # a run that is alive replaces its checkpoints
                 yield from _verify_checkpoint(checkpoint)
     for description in sorted(packed("experiments", "weights").glob("*.json")):
         try:
             shipped_weights(read_json(description)["train_sig"])
         except UserError as error:
-            yield Finding("CHANGED", description.with_suffix(".pth"), str(error))
-
-
-def _verify_spec(store: Store, name: str, digits: str) -> Iterator[Finding]:
-    path = Run(store, name, digits).folder / "spec.json"
-    if not path.is_file():
-        return
-    try:
-        sig = str(read_json(path)["train_sig"])
-        spec = Run(store, name, sig).read_spec() if short(sig) == digits else None
-    except (LookupError, TypeError, UserError):
-        spec = None
-    sound = spec is not None and path.read_bytes() == spec.text()
-    yield Finding("verified", path) if sound else Finding("CHANGED", path, "it does not match its signature")
+            yield Finding("wrong", description.with_suffix(".pth"), str(error))
 
 
 def _verify_checkpoint(path: Path) -> Iterator[Finding]:
@@ -133,8 +167,8 @@ def _verify_checkpoint(path: Path) -> Iterator[Finding]:
     except (UserError, ValueError):
         sound = False
     if not sound:
-        yield Finding("CHANGED", sealed, "it is no seal of a checkpoint")
+        yield Finding("wrong", sealed, "it is no seal of a checkpoint")
     elif seal == {"bytes": path.stat().st_size, "sha256": sha256_file(path)}:
-        yield Finding("verified", path)
+        yield Finding("digest only", path)
     else:
-        yield Finding("CHANGED", path, f"it does not match {sealed}")
+        yield Finding("wrong", path, f"it does not match {sealed}")

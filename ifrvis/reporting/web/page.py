@@ -56,7 +56,7 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
     data = {
         "tables": {report.stem: table_data(report) for report in reports},
         "records": {name: _record(record) for name, record in found.items()},
-        "scenes": [scene.model_dump(exclude_none=True) for scene in scenes],
+        "scenes": [scene.model_dump(by_alias=True, exclude_none=True) for scene in scenes],
         "colours": {"identity": IDENTITY_COLOURS, "error": ERROR_COLOURS},
     }
     colours = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())

@@ -1,4 +1,7 @@
-"""`cancel`, `retry` and `logs` on living runs of the fake worker, and a worker that everybody thought dead."""
+"""`cancel`, `retry` and `logs` on living runs of the fake worker, and a worker that everybody thought dead.
+
+Also tests: ifrvis.commands.runs, ifrvis.harness.store.logs.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import fake_worker
 import pytest
+from made_records import asked, iteration
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
@@ -17,6 +21,7 @@ from ifrvis.harness.jobs.local import LocalQueue
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import attempts_of, claim, latest
+from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.logs import follow_log, last_lines
 from ifrvis.harness.store.records import read_record
 
@@ -30,7 +35,7 @@ def launch():
 
         def on_poll(items):
             attempt = items[0].attempt
-            if do and not done and attempt and attempt.progress().get("iteration", 0) >= step:
+            if do and not done and iteration(attempt) >= step:
                 done.append(do())
 
         queue = LocalQueue(make_plan(request).to_run, request, jobs=jobs, run_attempt=fake_worker.run_attempt)
@@ -52,7 +57,7 @@ def test_a_cancelled_run_stops_and_neither_goes_on_by_itself_nor_fails(make_requ
     arguments = ["cancel", "mask2former-r50", "--results", str(request.store.root), *["--now"] * now]
     assert launch(request, 2, lambda: main(arguments)) == ["stopped"]
     (run,) = runs_of(request)
-    assert latest(run).ending()["kind"] == "cancelled"
+    assert latest(run).ending().kind == "cancelled"
     assert f"{run.name} stopped" in capsys.readouterr().out
     assert states(request) == ["pending"]
     fake()
@@ -66,10 +71,11 @@ def test_what_waits_in_a_queue_is_cancelled_before_it_begins(make_request, fake,
     first, second = runs_of(request)
 
     def do():
-        cancel_waiting([second])
+        cancel_waiting(make_plan(request).trainings[1:], request)
         return cancel([first, second], now=False, patience_s=30, say=lambda line: None)
 
     assert launch(request, 2, do) == ["stopped", "stopped"]
+    assert second.read_spec().train.seed == 1  # what reads folders of runs finds one that is whole
     assert len((tmp_path / "starts").read_text().splitlines()) == 1
     fake()
     assert launch(request) == ["complete", "complete"]
@@ -77,9 +83,9 @@ def test_what_waits_in_a_queue_is_cancelled_before_it_begins(make_request, fake,
 
 def test_a_run_of_another_machine_is_not_killed_from_here(make_request):
     (run,) = runs_of(make_request(num_seeds=1))
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     (attempt.folder / "job.json").write_text(json.dumps({"machine": "elsewhere", "pid": 1, "started": "1"}))
-    attempt.beat({"phase": "training"})
+    attempt.beat(Progress(phase="training"))
     with pytest.raises(UserError, match="without --now"):
         cancel([run], now=True, patience_s=0, say=lambda line: None)
     assert not cancel([run], now=False, patience_s=0, say=lambda line: None)
@@ -102,8 +108,10 @@ def test_retry_by_run_and_by_kind(make_request, fake, launch, states, capsys):
 
 
 def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_request):
-    (run,) = runs_of(make_request(num_seeds=1))
-    first = claim(run, {})
+    (training,) = make_plan(request := make_request(num_seeds=1)).trainings
+    run = training.run(request.store)
+    run.write_spec(training.spec)
+    first = claim(run, asked())
     with pytest.raises(UserError, match="has no log yet"):
         last_lines(run, 5)
     first.log.write_text("one\ntwo\nthree\n")
@@ -113,7 +121,7 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
     def go_on():
         time.sleep(0.2)
         first.end("killed", kind="killed")
-        second = claim(run, {})
+        second = claim(run, asked())
         second.log.write_text("four\n")
         second.end("complete")
 
@@ -146,7 +154,7 @@ def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_re
             os.kill(pid, signal.SIGCONT)
         while first.ending() is None:
             time.sleep(0.05)
-        assert first.ending()["kind"] == "overtaken"
+        assert first.ending().kind == "overtaken"
         assert (first.checkpoints / "count").read_text() == count
         assert read_record(record).digest == digest
         return Path(record)

@@ -1,4 +1,7 @@
-"""A cluster's file is checked before anything is submitted, and its script holds what was asked for."""
+"""A cluster's file is checked before anything is submitted, and its script holds what was asked for.
+
+Also tests: ifrvis.harness.jobs.launch.
+"""
 
 import re
 from pathlib import Path

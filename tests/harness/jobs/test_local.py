@@ -1,4 +1,7 @@
-"""The local queue with real processes and the fake worker."""
+"""The local queue with real processes and the fake worker.
+
+Also tests: ifrvis.harness.jobs.queue.
+"""
 
 import contextlib
 import json
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import fake_worker
 import pytest
+from made_records import iteration
 
 from ifrvis.harness.jobs.local import LocalQueue
 from ifrvis.harness.plan.planner import make_plan
@@ -85,7 +89,7 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint_in_the_same_launch(mak
 
     def kill_once(items):
         attempt = items[0].attempt
-        if not killed and attempt and attempt.progress().get("iteration", 0) >= 3:
+        if not killed and iteration(attempt) >= 3:
             job = (attempt.folder / "job.json").read_text()
             killed.append(int(job.split('"pid":')[1].split(",")[0]))
             os.kill(killed[0], signal.SIGKILL)
@@ -93,7 +97,7 @@ def test_a_killed_worker_goes_on_from_its_last_checkpoint_in_the_same_launch(mak
     assert launch(request, on_poll=kill_once)[0]
     assert states(request) == ["complete"]
     first, second = attempts_of(make_plan(request).trainings[0].run(request.store))
-    assert first.ending()["reason"] == first.ending()["kind"] == "killed"
+    assert first.ending().reason == first.ending().kind == "killed"
     counts = [int((each.checkpoints / "count").read_text()) for each in (first, second)]
     assert 3 - 1 <= counts[0] < counts[1] == 16
     assert second.log.read_text().splitlines()[0].endswith(f"from {counts[0]}")
@@ -106,7 +110,7 @@ def test_a_worker_outlives_what_submitit_watches_it_with(make_request, fake, sta
 
     def kill_once(items):
         attempt = items[0].attempt
-        if not killed and attempt and attempt.progress().get("iteration", 0) >= 2:
+        if not killed and iteration(attempt) >= 2:
             killed.append(items[0].job.job_id)
             os.kill(int(killed[0]), signal.SIGKILL)
 
@@ -122,7 +126,7 @@ def test_interrupting_stops_at_a_safe_point_and_the_next_launch_goes_on(make_req
     started = time.monotonic()
 
     def interrupt(items):
-        if items[0].attempt and items[0].attempt.progress().get("iteration", 0) >= 2:
+        if iteration(items[0].attempt) >= 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

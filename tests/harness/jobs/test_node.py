@@ -1,10 +1,14 @@
-"""Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word."""
+"""Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word.
+
+Also tests: ifrvis.harness.jobs.settle.
+"""
 
 import contextlib
 import json
 import os
 
 import pytest
+from made_records import asked, made_run
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs import settle
@@ -14,19 +18,19 @@ from ifrvis.harness.jobs.scheduler import Job
 from ifrvis.harness.jobs.settle import settle as settled
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import claim, latest
+from ifrvis.harness.store.lives import Place, Progress
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.recovery import kind_of
 
 
 @pytest.fixture
 def run(tmp_path):
-    return Store(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
+    return made_run(Store(tmp_path))
 
 
 def submitted(run, name="ifrvis-1"):
-    attempt = claim(run, {"train_sig": run.train_sig})
-    place = {"name": name, "index": 0, "cluster": "here", "user": os.getuid()}
-    (attempt.folder / "slurm.json").write_text(json.dumps(place))
+    attempt = claim(run, asked())
+    attempt.put(Place(name=name, index=0, cluster="here", user=os.getuid()))
     return attempt
 
 
@@ -38,15 +42,15 @@ def test_a_job_lives_the_attempt_that_it_was_submitted_for(run):
 @pytest.mark.parametrize("kind", ["preempted", "timeout", "killed"])
 def test_a_requeued_job_makes_the_next_attempt(run, kind):
     first = submitted(run)
-    first.beat({})
+    first.beat(Progress(phase="training"))
     if kind != "killed":
         first.end("stopped", kind=kind)
     second = next_attempt(first)
     assert second.number == 2
     assert second.place() == first.place()
-    assert second.submission()["train_sig"] == run.train_sig
+    assert second.submission() == first.submission()
     assert kind_of(first) == kind
-    second.beat({})
+    second.beat(Progress(phase="training"))
     assert next_attempt(first).number == 3
 
 
@@ -70,7 +74,7 @@ def test_a_job_gives_up_after_three_lives_without_a_checkpoint(run):
     first = submitted(run)
     lives = [first]
     while len(lives) < 9 and (attempt := next_attempt(first)) is not None:
-        attempt.beat({})
+        attempt.beat(Progress(phase="training"))
         lives.append(attempt)
     assert latest(run).number == 3
 
@@ -125,8 +129,7 @@ def test_no_answer_or_another_cluster_or_another_user_is_no_verdict(run, schedul
     assert settled([attempt]) is None
     scheduler({}, cluster="elsewhere")
     assert settled([attempt]) == {}
-    place = attempt.place() | {"user": os.getuid() + 1}
-    (attempt.folder / "slurm.json").write_text(json.dumps(place))
+    attempt.put(attempt.place().model_copy(update={"user": os.getuid() + 1}))
     scheduler({})
     assert settled([attempt]) == {}
     assert attempt.state() == "pending"
@@ -136,7 +139,7 @@ def test_an_intent_is_given_time_while_its_launcher_or_its_sbatch_may_live(run, 
     attempt = submitted(run)
     scheduler({})
     assert settled([attempt]) == {}  # this process is its launcher
-    monkeypatch.setattr(attempts, "_lives", lambda process: False)
+    monkeypatch.setattr(attempts, "lives", lambda process: False)
     monkeypatch.setattr(settle, "names_a_command", lambda name: name == "ifrvis-1")
     assert settled([attempt]) == {}  # its sbatch is still on its way
     monkeypatch.setattr(settle, "names_a_command", lambda name: False)
@@ -148,23 +151,24 @@ def test_on_a_cluster_an_old_heartbeat_proves_nothing(run):
     attempt = submitted(run)
     os.utime(attempt.folder, (0, 0))
     assert attempt.state() == "pending"
-    attempt.beat({})
+    attempt.beat(Progress(phase="training"))
     os.utime(attempt.folder / "heartbeat", (0, 0))
     assert attempt.state() == "running"
-    assert claim(run, {}) is None
+    assert claim(run, asked()) is None
 
 
 def test_a_place_that_no_launcher_wrote_is_none(run):
     attempt = submitted(run)
+    sound = attempt.place().model_dump()
     for name in ("../../elsewhere", "ifrvis-1,ifrvis-2", 7):
-        (attempt.folder / "slurm.json").write_text(json.dumps(attempt.place() | {"name": name}))
-        assert attempt.place() == {}
+        (attempt.folder / "slurm.json").write_text(json.dumps(sound | {"name": name}))
+        assert attempt.place() is None
 
 
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_person_may_end_what_is_silent_on_a_cluster_that_cannot_be_asked(run, scheduler, silent):
     attempt = submitted(run)
-    attempt.beat({})
+    attempt.beat(Progress(phase="training"))
     if silent:
         os.utime(attempt.folder / "heartbeat", (0, 0))
     scheduler(None)

@@ -1,4 +1,7 @@
-"""Jobs run from a copy of the code, one for each content."""
+"""Jobs run from a copy of the code, one for each content.
+
+Also tests: ifrvis.harness.store.provenance.
+"""
 
 import json
 import subprocess
@@ -18,7 +21,7 @@ def test_a_copy_runs_by_itself_and_knows_its_commit(tmp_path):
     assert [each.name for each in copy.parent.iterdir()] == [copy.name]
     code = (
         "import json, ifrvis, ifrvis.harness.spec.tables as t, ifrvis.harness.store.provenance as p;"
-        "print(json.dumps([ifrvis.__file__, t.load_table('table1').name, p.provenance()['code']]))"
+        "print(json.dumps([ifrvis.__file__, t.load_table('table1').name, p.provenance().code.model_dump()]))"
     )
     run = [sys.executable, "-P", "-c", code]
     done = subprocess.run(run, env={"PYTHONPATH": str(copy)}, cwd=tmp_path, capture_output=True, text=True, check=True)

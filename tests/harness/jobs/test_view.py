@@ -1,5 +1,7 @@
 """The end of a launch: what failed and what to do."""
 
+from made_records import asked
+
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.jobs.view import failure_lines
 from ifrvis.harness.plan.planner import make_plan
@@ -9,7 +11,7 @@ from ifrvis.harness.store.attempts import claim
 def test_a_failure_ends_with_its_log_and_the_cure(make_request):
     request = make_request(num_seeds=1)
     (training,) = make_plan(request).trainings
-    attempt = claim(training.run(request.store), {})
+    attempt = claim(training.run(request.store), asked())
     attempt.log.write_text("".join(f"line {i}\n" for i in range(50)))
     attempt.end("failed", kind="memory", message="out of memory")
     lines = failure_lines([Item(training, "failed", attempt, message="out of memory")])

@@ -16,17 +16,11 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from made_records import made_record, made_run
+from made_records import asked, made_record, made_run
 
-from ifrvis.harness.store.attempts import (
-    HEARTBEAT_LIMIT_S,
-    StaleAttemptError,
-    attempts_of,
-    claim,
-    latest,
-    machine,
-    process_start,
-)
+from ifrvis.harness.store.alive import machine, process_start
+from ifrvis.harness.store.attempts import HEARTBEAT_LIMIT_S, StaleAttemptError, attempts_of, claim, latest
+from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import publish_record, read_record
 from ifrvis.harness.store.recovery import ask_for_retry, why_blocked
@@ -48,7 +42,7 @@ class Worker:
 
     def _steps(self):
         self.appears(alive=True)
-        self.attempt.beat({"phase": "training"})
+        self.attempt.beat(Progress(phase="training"))
         yield
         for count in range(counted(self.run) + 1, TOTAL + 1):
             self.attempt.check_fence()
@@ -92,11 +86,11 @@ class Lives(RuleBasedStateMachine):
         """As many launchers as like may look at once: who knows an older newest attempt gets nothing."""
         newest, alive = latest(self.run), self.lives()
         known = newest.number if newest else 0
-        got = None if why_blocked(self.run) or record_path(self.run).exists() else claim(self.run, {}, after=known)
-        assert claim(self.run, {}, after=known - 1) is None
+        got = None if why_blocked(self.run) or record_path(self.run).exists() else claim(self.run, asked(), after=known)
+        assert claim(self.run, asked(), after=known - 1) is None
         assert got is None or not alive
         if got is not None:
-            assert claim(self.run, {}, after=known) is None
+            assert claim(self.run, asked(), after=known) is None
             self.workers.append(Worker(self.run, got))
 
     @precondition(lambda self: self.workers)
@@ -127,7 +121,7 @@ class Lives(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(self.workers))
         if worker.attempt.ending() is None:
             worker.appears(alive=True, here=False)
-            worker.attempt.beat({})
+            worker.attempt.beat(Progress(phase="training"))
             old = time.time() - HEARTBEAT_LIMIT_S - 1
             os.utime(worker.attempt.folder / "heartbeat", (old, old))
 
@@ -166,7 +160,7 @@ class Lives(RuleBasedStateMachine):
             worker.appears(alive=False)
         ask_for_retry(self.run)
         if not record_path(self.run).exists():
-            for _ in (worker := Worker(self.run, claim(self.run, {}))).steps:
+            for _ in (worker := Worker(self.run, claim(self.run, asked()))).steps:
                 self.one_claim_and_nothing_undone()
             assert worker.attempt.state() == "complete"
         assert read_record(record_path(self.run)).metrics == {"AP": 0.5}
@@ -182,10 +176,10 @@ TestLives.settings = settings(max_examples=40, stateful_step_count=25, deadline=
 def test_a_worker_between_its_fence_and_its_record_changes_no_record(tmp_path):
     """It looked at its fence, slept, was overtaken, and wakes up: the record that is there stays."""
     run = made_run(Store(tmp_path))
-    first = claim(run, {})
+    first = claim(run, asked())
     first.check_fence()
     first.end("stopped")
-    publish_record(run.store, record(run, claim(run, {}).number))
+    publish_record(run.store, record(run, claim(run, asked()).number))
     assert not publish_record(run.store, record(run, first.number))
     assert read_record(record_path(run)).peak_memory_bytes == 2
     with pytest.raises(StaleAttemptError):

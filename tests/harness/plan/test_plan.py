@@ -1,4 +1,7 @@
-"""The plan: what is shared, what exists, what is missing."""
+"""The plan: what is shared, what exists, what is missing.
+
+Also tests: ifrvis.harness.plan.planner.
+"""
 
 import dataclasses
 import json
@@ -84,7 +87,7 @@ def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
     before, after = make_plan(request), make_plan(moved)
     assert [each.sig for each in before.evaluations] == [each.sig for each in after.evaluations]
     asked = [submission(before.trainings[0], request, Handling(workers)) for workers in (0, 4)]
-    assert asked[0] | {"workers": 4} == asked[1]
+    assert asked[0].model_copy(update={"workers": 4}) == asked[1]
 
 
 def test_seeds_and_overrides_change_every_signature(make_request):

@@ -1,16 +1,19 @@
-"""What `status` shows of each row and seed, when watching it ends, and which rows have learned."""
+"""What `status` shows of each row and seed, when watching it ends, and which rows have learned.
+
+Also tests: ifrvis.harness.store.states.
+"""
 
 import dataclasses
-import json
 
 import pytest
-from made_records import made_record
+from made_records import asked, made_record
 
 from ifrvis.cli import main
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import status_lines, verdicts
 from ifrvis.harness.spec.profiles import Learning
-from ifrvis.harness.store.attempts import claim, this_process
+from ifrvis.harness.store.alive import this_process
+from ifrvis.harness.store.attempts import claim
 
 SMOKE = ["table1", "--profile", "smoke", "--rows", "mask2former-r50-ytvis19", "--seeds", "1"]
 
@@ -27,16 +30,25 @@ SMOKE = ["table1", "--profile", "smoke", "--rows", "mask2former-r50-ytvis19", "-
 )
 def test_a_last_attempt_that_died_says_why(make_request, ending, line):
     request = make_request(num_seeds=1)
-    attempt = claim(make_plan(request).trainings[0].run(request.store), {})
+    attempt = claim(make_plan(request).trainings[0].run(request.store), asked())
     attempt.end(ending[0], kind=ending[1], message=ending[2])
     assert status_lines(make_plan(request))[0].endswith(line)
 
 
 def test_one_that_was_killed_with_its_launcher_says_that_much(make_request):
     request = make_request(num_seeds=1)
-    attempt = claim(make_plan(request).trainings[0].run(request.store), {})
-    (attempt.folder / "job.json").write_text(json.dumps(this_process() | {"started": "0"}))
+    attempt = claim(make_plan(request).trainings[0].run(request.store), asked())
+    process = this_process().model_copy(update={"started": "0"})
+    (attempt.folder / "job.json").write_text(process.model_dump_json())
     assert status_lines(make_plan(request))[0].endswith("pending         attempt 1 was killed: it left no word")
+
+
+def test_a_row_that_waits_for_a_pretraining_says_how_that_died(make_request):
+    request = make_request(num_seeds=1, pretraining=True)
+    attempt = claim(make_plan(request).trainings[0].run(request.store), asked())
+    attempt.end("killed", kind="killed", message="SLURM says NODE_FAIL")
+    died = "pending         pretraining-r50-smoke19: attempt 1 was killed: SLURM says NODE_FAIL"
+    assert status_lines(make_plan(request))[0].endswith(died)
 
 
 @pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1", "1e9"])

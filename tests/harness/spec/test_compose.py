@@ -92,11 +92,11 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"inference.mode": "parts"}, "it should be 'whole' or 'clips', and is 'parts'"),
+        ({"inference.mode": "parts"}, "to one of whole, clips: it is 'parts'"),
         ({"inference.mode": "clips"}, "Set inference.clip_frames to the length of a clip"),
         ({"inference.mode": "clips", "inference.clip_frames": 2, "inference.stride": 3}, "stride from 1 to that"),
-        ({"inference.tta": []}, "Correct 'tta' in 'inference'"),
-        ({"inference.tta": [0]}, "Correct item 0 in 'tta'"),
+        ({"inference.tta": []}, r"to what lies in \[1, inf\): it is \[\]"),
+        ({"inference.tta": [0]}, r"to what lies in \[1, inf\): it is \[0\]"),
         ({"inference.min_score": "much"}, "plain number"),
     ],
 )

@@ -62,7 +62,7 @@ def test_what_is_wrong_with_stills_is_said(make_request, stills, tmp_path):
         return make_plan(make_request(overrides={"train.stills": {"dataset": dataset, "ratio": ratio}}))
 
     for ratio in (0, 1, -0.5):
-        with pytest.raises(UserError, match=r"^Correct 'ratio' in 'stills' in 'train' in profile"):
+        with pytest.raises(UserError, match=r"^Set train\.stills\.ratio in profile"):
             plan(stills, ratio)
     with pytest.raises(UserError, match=r"^Add the categories of 'smoke19'"):
         plan("coco", 0.5)

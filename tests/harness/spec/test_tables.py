@@ -1,4 +1,7 @@
-"""What a table may say: rows on any data set with a schedule, quoted rows, and nothing that contradicts itself."""
+"""What a table may say: rows on any data set with a schedule, quoted rows, and nothing that contradicts itself.
+
+Also tests: ifrvis.packed.
+"""
 
 import dataclasses
 import re
@@ -42,6 +45,8 @@ def load(tmp_path):
     [
         ([RUN | {"id": "ours_r50"}], {}, "Rename row 'ours_r50'"),
         ([RUN | {"method": "../x"}], {}, "Rename '../x'"),
+        ([RUN | {"backbone": "/tmp/x"}], {}, "Rename '/tmp/x'"),
+        ([RUN | {"backbne": "r50"}], {}, "Remove or rename 'backbne' in item 0 ('ours-r50-mine') in 'rows' in "),
         ([RUN | {"dataset": "ovis"}], {}, "no dataset 'ovis' (in item 0 ('ours-r50-mine') in 'rows' in "),
         ([RUN | {"dataset": "real_vis"}], {}, "real_vis.yaml to one of ytvis19, ytvis21: rows train on it"),
         ([RUN, {**RUN}], {}, "Remove or rename one of the two rows 'ours-r50-mine'"),
@@ -54,7 +59,9 @@ def load(tmp_path):
         ([RUN], {"seeds": [0, 0]}, "Remove one of the two 0"),
         ([RUN], {"seeds": []}, "'seeds'"),
         ([RUN], {"seeds": [-1]}, "item 0 in 'seeds'"),
+        ([RUN], {"seeds": 5}, "Correct 'seeds' in "),
         ([RUN], {"metrics": ["A P"]}, "item 0 in 'metrics'"),
+        ([RUN], {"metrics": ["AP", "AP"]}, "Remove one of the two 'AP'"),
         ([RUN], {"heads": {"colour": "Colour"}}, "'heads'"),
         ([RUN], {"axis": {"key": "model.x", "label": "x", "reading": ""}}, "Set 'model.x' of row 'ours-r50-mine'"),
         ([RUN], {"paper": {"tolerance": {"AP": -1}}}, "'AP' in 'tolerance' in 'paper'"),

@@ -8,22 +8,43 @@ import threading
 import time
 
 import pytest
+from made_records import asked, made_run
 
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs.worker_life import attempt_at, live
+from ifrvis.harness.jobs.worker_life import live
 from ifrvis.harness.store import attempts
-from ifrvis.harness.store.attempts import StaleAttemptError, attempts_of, claim, latest, machine, process_start
+from ifrvis.harness.store.alive import machine, process_start
+from ifrvis.harness.store.attempts import StaleAttemptError, attempt_at, attempts_of, claim, latest
+from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.logs import last_lines
 from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.recovery import kind_of
 
 
 @pytest.fixture
 def run(tmp_path):
-    return Store(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
+    return made_run(Store(tmp_path))
 
 
 def write_process(attempt, pid, started):
     (attempt.folder / "job.json").write_text(json.dumps({"machine": machine(), "pid": pid, "started": started}))
+
+
+def test_an_ending_that_is_written_between_two_looks_is_seen(run, monkeypatch):
+    """The worker writes its ending and goes while it is looked at: complete, and neither killed nor failed."""
+    attempt = claim(run, asked())
+    attempt.beat(Progress(phase="training"))
+    look = attempts.lives
+
+    def goes(process):
+        attempt.end("complete")
+        return look(process)
+
+    write_process(attempt, os.getpid(), "1")  # gone
+    monkeypatch.setattr(attempts, "lives", goes)
+    for said in (attempt.state, lambda: attempt.ended().reason, lambda: kind_of(attempt)):
+        (attempt.folder / "exit.json").unlink(missing_ok=True)
+        assert said() in ("complete", "")
 
 
 def test_of_many_racing_launchers_one_gets_the_attempt(run):
@@ -31,7 +52,7 @@ def test_of_many_racing_launchers_one_gets_the_attempt(run):
 
     def launch():
         barrier.wait()
-        got.append(claim(run, {"name": "x"}))
+        got.append(claim(run, asked()))
 
     threads = [threading.Thread(target=launch) for _ in range(8)]
     for thread in threads:
@@ -42,31 +63,31 @@ def test_of_many_racing_launchers_one_gets_the_attempt(run):
 
 
 def test_a_living_attempt_is_not_claimed_again(run):
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     write_process(attempt, os.getpid(), process_start(os.getpid()))
-    attempt.beat({})
+    attempt.beat(Progress(phase="training"))
     assert attempt.state() == "running"
-    assert claim(run, {}) is None
+    assert claim(run, asked()) is None
 
 
 def test_a_process_that_is_gone_is_killed_whatever_its_heartbeat(run):
-    attempt = claim(run, {})
-    attempt.beat({})
+    attempt = claim(run, asked())
+    attempt.beat(Progress(phase="training"))
     write_process(attempt, os.getpid(), "1")  # the same id, but another process: it started at another time
     assert attempt.state() == "killed"
-    assert claim(run, {}).number == 2
+    assert claim(run, asked()).number == 2
 
 
 def test_an_old_heartbeat_from_elsewhere_is_killed(run):
-    attempt = claim(run, {})
-    attempt.beat({})
+    attempt = claim(run, asked())
+    attempt.beat(Progress(phase="training"))
     old = time.time() - attempts.HEARTBEAT_LIMIT_S - 1
     os.utime(attempt.folder / "heartbeat", (old, old))
     assert attempt.state() == "killed"
 
 
 def test_a_claim_that_never_started_expires(run):
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     assert attempt.state() == "pending"
     old = time.time() - attempts.PENDING_LIMIT_S - 1
     os.utime(attempt.folder, (old, old))
@@ -80,14 +101,14 @@ def as_if_its_launcher_had_died(attempt):
 
 
 def test_a_claim_whose_launcher_died_is_taken_up_at_once(run):
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     as_if_its_launcher_had_died(attempt)
     assert attempt.state() == "killed"
-    assert claim(run, {}).number == 2
+    assert claim(run, asked()).number == 2
 
 
 def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     as_if_its_launcher_had_died(attempt)
     command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", attempt.folder / "submitit"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
@@ -98,7 +119,7 @@ def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
 
 
 def test_a_claim_without_a_submission_expires_soon(run):
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     (attempt.folder / "submit.json").unlink()
     assert attempt.state() == "pending"
     old = time.time() - attempts.CLAIM_LIMIT_S - 1
@@ -107,7 +128,7 @@ def test_a_claim_without_a_submission_expires_soon(run):
 
 
 def test_a_worker_that_was_given_up_before_it_began_does_nothing(run):
-    attempt = claim(run, {"train_sig": run.train_sig})
+    attempt = claim(run, asked())
     attempt.end("failed", kind="killed")
     live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
     assert not attempt.log.exists()
@@ -115,17 +136,17 @@ def test_a_worker_that_was_given_up_before_it_began_does_nothing(run):
 
 
 def test_a_worker_that_was_overtaken_before_it_began_stops(run):
-    attempt = claim(run, {"train_sig": run.train_sig})
+    attempt = claim(run, asked())
     (run.attempts / "0002").mkdir()
     live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
     assert attempt.state() == "stopped"
 
 
 def test_an_overtaken_attempt_is_stale(run):
-    first = claim(run, {})
+    first = claim(run, asked())
     first.end("stopped")
     first.check_fence()
-    second = claim(run, {})
+    second = claim(run, asked())
     second.check_fence()
     with pytest.raises(StaleAttemptError, match="overtaken by attempt 2"):
         first.check_fence()
@@ -133,10 +154,10 @@ def test_an_overtaken_attempt_is_stale(run):
 
 
 def test_how_it_ended_is_what_the_state_says(run):
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     attempt.end("failed", kind="nan", message="loss is not finite")
     assert attempt.state() == "failed"
-    assert attempt.ending()["message"] == "loss is not finite"
+    assert attempt.ending().message == "loss is not finite"
 
 
 BREAKS = ["", "{", "[]", "5", "null", '{"reason": []}', "[" * 100_000, '{"reason": "dancing"}', "\udcff", "[[1, 2]]"]
@@ -145,33 +166,35 @@ BREAKS = ["", "{", "[]", "5", "null", '{"reason": []}', "[" * 100_000, '{"reason
 @pytest.mark.parametrize("text", BREAKS)
 @pytest.mark.parametrize("name", ["exit.json", "heartbeat", "job.json"])
 def test_a_broken_file_of_an_attempt_stops_no_command(name, text, run):
-    attempt = claim(run, {"name": "x"})
+    attempt = claim(run, asked())
     (attempt.folder / name).write_bytes(text.encode(errors="surrogateescape"))
     assert attempt.state() == {"exit.json": "killed", "heartbeat": "running", "job.json": "pending"}[name]
-    assert attempt.progress() == {}
-    assert claim(attempt.run, {}) is None or name == "exit.json"  # the next attempt goes on
+    assert attempt.progress() is None
+    assert claim(attempt.run, asked()) is None or name == "exit.json"  # the next attempt goes on
 
 
 def test_foreign_names_among_the_attempts_do_not_count(run):
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     for name in ("\u00b2", "2", "00003", "9" * 100, "0004x"):
         (attempt.run.attempts / name).mkdir()
     assert attempts_of(attempt.run) == [attempt]
     (attempt.folder / "submit.json").write_text("[")
-    with pytest.raises(UserError, match=r"^Replace .*submit\.json"):
+    with pytest.raises(UserError, match=r"^Start the same command again: .*submit\.json"):
         attempt.submission()
 
 
-def test_an_attempt_that_says_nothing_is_refused(run):
-    attempt = claim(run, {})
-    with pytest.raises(UserError, match=r"^Start the same command again: .*submit\.json does not say"):
+def test_an_attempt_is_found_by_its_folder_and_only_with_its_specification(run):
+    attempt = claim(run, asked())
+    assert attempt_at(attempt.folder) == attempt
+    run.spec.unlink()
+    with pytest.raises(UserError, match=r"^Restore .*spec\.json or move"):
         attempt_at(attempt.folder)
 
 
 def test_what_a_worker_said_cannot_control_the_terminal(run):
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     attempt.end("failed", message="\x1b[2Jgone")
     attempt.log.write_bytes(b"first\n\x1b[31mred\x07\xff\tend\n")
-    assert attempt.ending()["message"] == "?[2Jgone"
+    assert attempt.ending().message == "?[2Jgone"
     assert last_lines(run, 5) == ["first", "?[31mred?\ufffd\tend"]
     assert str(UserError("Check \x1b]0;x\x07 \udcff.")) == "Check ?]0;x? ?."

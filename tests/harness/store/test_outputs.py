@@ -1,7 +1,10 @@
-"""What `plan` and `status` print, in each state that a table can be in."""
+"""What `plan` and `status` print, in each state that a table can be in.
+
+Also tests: ifrvis.harness.plan.cost.
+"""
 
 import pytest
-from made_records import record_of
+from made_records import asked, record_of
 
 from ifrvis.errors import UserError
 from ifrvis.harness.plan import cost
@@ -9,6 +12,7 @@ from ifrvis.harness.plan.cost import check_disk, measure_siblings
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import cost_lines, plan_lines, status_lines
 from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.records import Life, publish_record
 
 ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19", "seqformer-r50-coco-ytvis19")
@@ -16,7 +20,7 @@ ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19", "seqformer-r50-coco-ytvis
 
 def complete(training, request):
     run = training.run(request.store)
-    attempt = claim(run, {})
+    attempt = claim(run, asked())
     attempt.checkpoints.mkdir()
     (attempt.checkpoints / "iter_000004.pth").write_bytes(bytes(1000))
     attempt.end("complete", seconds=7.2)
@@ -26,12 +30,12 @@ def complete(training, request):
 
 
 def fail(training, request):
-    claim(training.run(request.store), {}).end("failed", kind="nan", message="loss is nan at iteration 3")
+    claim(training.run(request.store), asked()).end("failed", kind="nan", message="loss is nan at iteration 3")
 
 
 def run(training, request):
-    attempt = claim(training.run(request.store), {})
-    attempt.beat({"phase": "training", "iteration": 2, "iterations": 4, "loss": 1.5, "eta_s": 75.0})
+    attempt = claim(training.run(request.store), asked())
+    attempt.beat(Progress(phase="training", iteration=2, iterations=4, loss=1.5, eta_s=75.0))
 
 
 STATES = {

@@ -1,4 +1,7 @@
-"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own."""
+"""Records: immutable, in agreement with themselves, first writer wins, under no name but their own.
+
+Also tests: ifrvis.harness.store.paths.
+"""
 
 import json
 import shutil
@@ -117,12 +120,14 @@ def test_a_record_with_a_fitting_digest_that_does_not_agree_is_refused(publish, 
 def test_a_broken_record_does_not_count_and_says_why(publish):
     path = publish()
     record, records = read_record(path), Records(path.parent)
-    assert records.find(record.train_sig, record.eval_sig) == record
-    assert records.find(record.train_sig, record.eval_sig[:-1] + "x") is None  # equal in the digits of the name only
+    identity = record.name, record.train_sig, record.eval_sig
+    assert records.find(*identity) == record
+    other = records.find(*identity[:2], record.eval_sig[:-1] + "x")  # equal in the digits of the name only
+    assert "it is the record of another evaluation" in other
     path.write_text(path.read_text().replace(str(AP), "0.9"))
-    broken = Records(path.parent)
-    assert broken.find(record.train_sig, record.eval_sig) is None
-    assert "changed after it was written" in broken.problem(record.train_sig, record.eval_sig)
+    assert "changed after it was written" in Records(path.parent).find(*identity)
+    path.unlink()
+    assert Records(path.parent).find(*identity) == ""
 
 
 @pytest.mark.parametrize("name", ["Copy of {}", "a-{}", "zz-{}"])
@@ -134,9 +139,8 @@ def test_a_second_file_under_another_name_neither_wins_nor_counts(publish, name,
     if edited:
         forge(copy, metrics={"AP": 0.9})
     records = Records(path.parent)
-    assert records.find(record.train_sig, record.eval_sig).metrics["AP"] == AP
-    assert records.problem(record.train_sig, record.eval_sig) == ""
-    assert records.all_verified() == [record]
+    assert records.find(record.name, record.train_sig, record.eval_sig) == record
+    assert records.all_readable() == [record]
     with pytest.raises(UserError, match="the name is not its own"):
         read_record(copy)
 

@@ -1,10 +1,14 @@
-"""Attempts that did not complete: what goes on by itself, and what waits for `retry`."""
+"""Attempts that did not complete: what goes on by itself, and what waits for `retry`.
+
+Also tests: ifrvis.harness.store.specs.
+"""
 
 import os
 import signal
 
 import fake_worker
 import pytest
+from made_records import asked, made_run
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.local import LocalQueue
@@ -18,7 +22,7 @@ from ifrvis.harness.store.recovery import ask_for_retry, gives_up, kind_of, why_
 
 @pytest.fixture
 def run(tmp_path):
-    return Store(tmp_path).run("mask2former-r50-ytvis19-s0", "a" * 64)
+    return made_run(Store(tmp_path))
 
 
 def launch(request, **options):
@@ -53,7 +57,7 @@ def raising(error):
     ],
 )
 def test_kinds_of_failure_are_told_apart_and_wait_for_retry(run, error, kind):
-    attempt = claim(run, {"train_sig": run.train_sig})
+    attempt = claim(run, asked())
     live(str(attempt.folder), raising(error))
     assert kind_of(attempt) == kind
     assert why_blocked(run).startswith(f"{kind}: ")
@@ -69,7 +73,7 @@ def test_a_killed_loader_goes_on_wherever_its_run_just_was(run):
         except RuntimeError as error:  # it was about to write a checkpoint
             raise UserError("Free some disk space.") from error
 
-    attempt = claim(run, {"train_sig": run.train_sig})
+    attempt = claim(run, asked())
     live(str(attempt.folder), work)
     assert kind_of(attempt) == "killed"
     assert why_blocked(run) == ""
@@ -83,7 +87,7 @@ def test_a_signal_asks_for_a_stop_at_the_next_safe_point(run, sent, kind):
         raise StoppedError("stopped at 3")
 
     before = signal.getsignal(sent)
-    attempt = claim(run, {"train_sig": run.train_sig})
+    attempt = claim(run, asked())
     live(str(attempt.folder), work)
     assert attempt.state() == "stopped"
     assert kind_of(attempt) == kind
@@ -93,7 +97,7 @@ def test_a_signal_asks_for_a_stop_at_the_next_safe_point(run, sent, kind):
 
 def test_a_launch_gives_up_after_three_attempts_in_a_row_that_wrote_no_checkpoint(run):
     for number in range(1, 5):
-        attempt = claim(run, {})
+        attempt = claim(run, asked())
         if number == 1:
             attempt.checkpoints.mkdir()
             (attempt.checkpoints / "count").touch()

@@ -106,7 +106,7 @@ class Table:
         return attempts_of(runs[0]) if runs else []
 
     def kinds(self, seed=0):
-        return [(each.ending() or {}).get("kind") for each in self.attempts(seed)]
+        return [each.ended() and each.ended().kind for each in self.attempts(seed)]
 
     def counted(self, seed=0, attempt=-1):
         path = self.attempts(seed)[attempt].checkpoints / "count"
@@ -121,8 +121,8 @@ class Table:
     def job(self, seed=0):
         """The id of the job behind the last attempt, once it has one."""
         place = self.attempts(seed)[-1].place()
-        said = squeue("-r", f"--name={place['name']}", "-o", "%K %i")
-        return next(line.split()[1] for line in said.splitlines() if line.split()[0] == str(place["index"]))
+        said = squeue("-r", f"--name={place.name}", "-o", "%K %i")
+        return next(line.split()[1] for line in said.splitlines() if line.split()[0] == str(place.index))
 
     def all_starts(self):
         return sorted(self.starts.read_text().splitlines()) if self.starts.exists() else []

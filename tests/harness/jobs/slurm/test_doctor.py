@@ -1,4 +1,7 @@
-"""`doctor --cluster` on a real SLURM."""
+"""`doctor --cluster` on a real SLURM.
+
+Also tests: ifrvis.harness.upkeep.doctor_cluster.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""Launches on a real SLURM: what is submitted, once, and what is found to be there already."""
+"""Launches on a real SLURM: what is submitted, once, and what is found to be there already.
+
+Also tests: ifrvis.harness.jobs.slurm.
+"""
 
 import json
 import os

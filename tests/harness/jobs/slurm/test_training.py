@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import made_records
 import pytest
 import torch
 
@@ -37,7 +38,7 @@ def kill_second_process(table):
 
 
 def trains(table, iteration):
-    wait_until(lambda: table.attempts()[-1].progress().get("iteration", 0) >= iteration, "it trains", 180)
+    wait_until(lambda: made_records.iteration(table.attempts()[-1]) >= iteration, "it trains", 180)
 
 
 def test_preempted_once_and_half_killed_once_they_end_bitwise_as_those_left_alone(

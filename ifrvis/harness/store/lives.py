@@ -1,0 +1,111 @@
+"""What the files of an attempt say: what is asked for, where it waits, how far it is, and how it ended."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ifrvis.datasets.catalog import Role
+from ifrvis.evaluation.scores import Count, Fraction
+from ifrvis.harness.spec.signatures import Sha256
+from ifrvis.harness.spec.tables import Protocol
+from ifrvis.harness.store.alive import Process
+from ifrvis.harness.store.states import AttemptState, EndState
+from ifrvis.schema import Model, Name, validated
+
+
+class Asked(Model):
+    """An evaluation that an attempt is asked for; `split` is a fingerprint."""
+
+    eval_sig: Sha256
+    inference: dict[str, Any]
+    split: Sha256
+    role: Role
+    protocol: Protocol
+
+
+class MixedIn(Model):
+    """Pseudo-videos among the clips: of which stills, and their share."""
+
+    dataset: str
+    ratio: float = Field(gt=0, lt=1)
+
+    @classmethod
+    def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
+        """What a recipe's `train.stills` says, for whoever works in another folder."""
+        if given is None:
+            return None
+        mixed = validated(cls, given, "train.stills")
+        is_path = mixed.dataset.endswith((".yaml", ".yml"))
+        return mixed.model_copy(update={"dataset": str(Path(mixed.dataset).resolve())}) if is_path else mixed
+
+
+class Submission(Model):
+    """`submit.json`: what a worker is asked for, and where things lie.
+
+    Attributes:
+        dataset: How `load_dataset` finds the data set: its name, or the path of its YAML.
+        role: The training split's.
+        init: Path of the initial weights; None for a random start.
+        init_name: What the recipe calls them.
+        publish_weights: Other runs start from this one's weights.
+        watch_videos: Held-out videos that are watched while it trains.
+        workers: See `Handling` of the queue, as for what follows until `checkpoint_backbone`.
+        launcher: The process that claimed the attempt.
+    """
+
+    profile: Name
+    off_spec: bool
+    method: Name
+    backbone: Name
+    dataset: str
+    data_root: str
+    role: Role
+    init: str | None = None
+    init_name: str | None = None
+    stills: MixedIn | None = None
+    publish_weights: bool = False
+    watch_videos: Count = 0
+    workers: Count | None = None
+    micro_batch: Count | None = None
+    tensorboard: bool = False
+    checkpoint_backbone: bool = False
+    evaluations: tuple[Asked, ...]
+    launcher: Process | None = None
+
+
+class Place(Model):
+    """`slurm.json`: the job behind an attempt, by its array and its place there."""
+
+    name: Annotated[str, Field(pattern="^ifrvis-[0-9a-f]{1,12}$")]
+    index: Count
+    cluster: str
+    user: Count
+
+
+class Progress(Model):
+    """`heartbeat`: how far the worker is; `ap` is the last of the watched videos."""
+
+    phase: Annotated[str, Field(pattern="^[a-z ]+$")]
+    iteration: Count | None = None
+    iterations: Count | None = None
+    loss: float | None = None
+    eta_s: float | None = None
+    ap: Fraction | None = None
+
+
+class Ending(Model):
+    """`exit.json`: how an attempt ended; `kind` is why (`states`), `message` for people."""
+
+    reason: EndState
+    kind: str = ""
+    message: str = ""
+    seconds: float | None = None
+
+
+class Life(Model):
+    """An attempt as a record has it; the one that made the record, so far."""
+
+    reason: AttemptState
+    kind: str
+    seconds: float | None

@@ -1,0 +1,113 @@
+"""A record, put together from what a run has kept."""
+
+import resource
+from pathlib import Path
+from typing import Any, Literal
+
+from ifrvis.errors import UserError
+from ifrvis.evaluation.scores import Metrics, Scores
+from ifrvis.files import read_json, sha256_file
+from ifrvis.harness.spec import signatures
+from ifrvis.harness.store.attempts import Attempt, attempts_of
+from ifrvis.harness.store.lives import Asked, Life, Submission
+from ifrvis.harness.store.paths import Run
+from ifrvis.harness.store.provenance import provenance
+from ifrvis.harness.store.records import Data, FileKind, Measured, NotLoaded, Record, Server, read_curve
+
+
+def trained_record(
+    attempt: Attempt,
+    asked: Asked,
+    scores: Scores,
+    not_loaded: NotLoaded,
+    measured: Measured,
+    *,
+    dataset: str,
+    determinism: Literal["bitwise", "seeded"],
+    seconds: float,
+) -> Record:
+    """The record of an evaluation that an attempt has come to.
+
+    Args:
+        attempt: The attempt that trained, predicted or scored last.
+        asked: What was evaluated.
+        scores: Of its predictions.
+        not_loaded: What the initial weights left out.
+        measured: While it trained, if it did.
+        dataset: The data set's name.
+        determinism: Of this machine.
+        seconds: Of the attempt, so far.
+    """
+    run, job = attempt.run, attempt.submission()
+    files: dict[FileKind, str] = {"predictions": sha256_file(run.predictions(asked.inference, asked.split))}
+    if run.weights.exists():
+        files["weights"] = sha256_file(run.weights)
+    return Record(
+        **{name: getattr(scores, name) for name in Scores.model_fields},
+        **_identity(run, job, asked),
+        origin="trained",
+        dataset=dataset,
+        files=files,
+        determinism=determinism,
+        not_loaded=not_loaded,
+        measured=measured,
+        initial_weights=_said_of(job.init),
+        curve=read_curve(run.curve),
+        attempts=tuple(_life(each, seconds if each == attempt else None) for each in attempts_of(run)),
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def server_record(
+    run: Run,
+    job: Submission,
+    asked: Asked,
+    metrics: Metrics,
+    *,
+    dataset: str,
+    server: Server,
+    files: dict[FileKind, str],
+) -> Record:
+    """The record of the scores that a server gave to predictions that an attempt was asked for."""
+    return Record(
+        **_identity(run, job, asked.model_copy(update={"protocol": "server"})),
+        origin="server",
+        dataset=dataset,
+        files=files,
+        metrics=metrics,
+        server=server,
+    )
+
+
+def _identity(run: Run, job: Submission, asked: Asked) -> dict[str, Any]:
+    """Which run was evaluated how, and by what."""
+    spec, by_server = run.read_spec(), asked.protocol == "server"
+    scored_on = "server" if by_server else asked.split
+    return {
+        **{key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")},
+        **{key: getattr(asked, key) for key in ("inference", "role", "protocol")},
+        "name": run.name,
+        "train_sig": run.train_sig,
+        "eval_sig": signatures.eval_signature(run.train_sig, asked.inference, scored_on),
+        "seed": spec.train.seed,
+        "init": job.init_name,
+        "scoring": signatures.SCORING_VERSION,
+        "spec": spec,
+        "data": Data(train=spec.train.data, evaluation=asked.split),
+        "provenance": provenance(),
+    }
+
+
+def _life(attempt: Attempt, seconds: float | None) -> Life:
+    ending = attempt.ended()
+    if ending is None:
+        return Life(reason=attempt.state(), kind="", seconds=seconds)
+    return Life(reason=ending.reason, kind=ending.kind, seconds=ending.seconds)
+
+
+def _said_of(init: str | None) -> Any:
+    """What `ifrvis weights convert` says of the file that training started from; None if it says nothing."""
+    try:
+        return read_json(Path(init).with_suffix(".json")) if init else None
+    except UserError:
+        return None

@@ -1,0 +1,53 @@
+"""A run that is watched: AP on a few held-out videos before its first iteration and after each quarter."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ifrvis.datasets.ytvis import Annotations
+from ifrvis.evaluation.ap import average_precision
+from ifrvis.evaluation.predictions import results_of
+from ifrvis.inference.modes import predict_split
+
+QUARTERS = 4
+
+
+class Watch:
+    """What `train` calls with the model and the iterations behind it.
+
+    Args:
+        annotations: The held-out split; the watched videos are evenly spaced in it.
+        frames: Folder that the file names of frames are relative to.
+        inference: How videos are predicted.
+        videos: How many are watched.
+        iterations: Of the whole training.
+        curve: AP by iteration, as far as it is known: nothing is measured twice.
+        publish: Given the whole curve after each measurement.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        frames: Path,
+        inference: Mapping[str, Any],
+        *,
+        videos: int,
+        iterations: int,
+        curve: Mapping[str, float | None],
+        publish: Callable[[dict[str, float | None]], None],
+    ) -> None:
+        step = max(1, len(annotations.videos) // videos)
+        self._watched = annotations.subset({video.id for video in annotations.videos[::step]})
+        self._frames, self._inference, self._iterations = frames, inference, iterations
+        self._curve, self._publish = dict(curve), publish
+
+    def __call__(self, model: nn.Module, iteration: int) -> None:
+        """Measure if this is the time."""
+        due = iteration == self._iterations or iteration % -(-self._iterations // QUARTERS) == 0
+        if not due or str(iteration) in self._curve:
+            return
+        results = results_of(predict_split(model, self._watched, self._frames, self._inference))
+        self._curve[str(iteration)] = average_precision(self._watched, results)["AP"]
+        self._publish(dict(self._curve))
