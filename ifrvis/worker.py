@@ -6,7 +6,8 @@ It goes on from the newest valid checkpoint of any earlier attempt, predicts and
 for, and publishes the records. What exists already is not made again. Where the environment sets RANK and WORLD_SIZE
 (see `training.processes`), several processes train together, and the first alone does all the rest.
 
-IFRVIS_CHECKPOINT_INTERVAL_S, in seconds, is what a run that is killed loses at most (default: 120).
+IFRVIS_CHECKPOINT_INTERVAL_S, in seconds, is what a run that is killed loses at most (default: 120), beside the time
+that a checkpoint takes to write; it is longer where training would stand still for more than 3 % of the time.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What all tests share: one thread, a seeded generator, the real clips, and no silent skips in CI."""
+"""What all tests share: one thread, no GPU, a seeded generator, the real clips, and no silent skips in CI."""
 
 import os
 from pathlib import Path
@@ -49,6 +49,8 @@ class SkipGuard:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("markexpr") != "gpu":  # `pytest -m gpu` runs the tests that need one, and nothing else
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if config.getoption("--fail-on-skip"):
         config.pluginmanager.register(SkipGuard(), "skip-guard")
 

@@ -158,12 +158,13 @@ def train(
                         writer.finish()
             if stopping:
                 break
-    seconds, measured = time.monotonic() - started, {"waiting_for_data": clock.waiting}
+    measured: dict[str, Any] = {"waiting_for_data": clock.waiting}
     if processes.device.type == "cuda":
         names = processes.of_all(torch.cuda.get_device_name(processes.device))
         peak = torch.cuda.max_memory_allocated(processes.device)
         measured |= {"gpus": gpu_facts(names), "peak_gpu_memory_bytes": peak}
-    return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded, measured)
+    seconds, finished = time.monotonic() - started, state.iteration == last
+    return Trained(state.model, state.iteration, seconds, finished, state.not_loaded, measured)
 
 
 def _sampler(

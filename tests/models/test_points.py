@@ -3,6 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from ifrvis.models.points import bce_and_dice, bce_cost, dice_cost, sample_points, uncertain_points, uniform_points
+from ifrvis.models.targets import ClipTargets
 
 
 def generator(seed=0):
@@ -59,3 +60,16 @@ def test_costs_are_the_losses_of_every_pair():
             torch.testing.assert_close(bce[q, m], F.binary_cross_entropy_with_logits(logits[q], gt[m]))
             overlap = (2 * (p * gt[m]).sum() + 1) / (p.sum() + gt[m].sum() + 1)
             torch.testing.assert_close(dice[q, m], 1 - overlap)
+
+
+@pytest.mark.gpu
+def test_a_gpu_draws_its_points_from_their_key_and_where_they_are_used():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    drawn = []
+    for key in ((0, 1, 2), (0, 1, 2), (0, 1, 3)):
+        target = ClipTargets(torch.zeros(1), torch.zeros(1, 2, 8, 8, device="cuda"), "v", key)
+        drawn.append(uniform_points(5, like=target.gt_masks, generator=target.generator(0)))
+    assert drawn[0].is_cuda
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

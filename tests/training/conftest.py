@@ -33,6 +33,15 @@ THIN = {
     "train.iterations": 12,
     "train.global_batch": 3,
 }
+SWIN = {
+    "type": "SwinTransformer",
+    "embed_dims": 8,
+    "depths": [1, 1, 2, 1],
+    "num_heads": [1, 2, 2, 2],
+    "window_size": 4,
+    "drop_path_rate": 0.5,
+    "out_indices": [0, 1, 2, 3],
+}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from ifrvis.datasets.coco import Stills
 from ifrvis.datasets.stills import MixedSampler, StillDraw, StillSampler
 from ifrvis.errors import UserError
 from ifrvis.models.targets import clip_targets
-from ifrvis.training.batches import GlobalBatch, global_batches, model_inputs
+from ifrvis.training.batches import GPU_WORKERS, GlobalBatch, global_batches, model_inputs
+from ifrvis.training.processes import Processes
 
 
 @pytest.fixture
@@ -120,3 +121,25 @@ def test_workers_end_where_the_main_process_was_killed(split):
     while time.monotonic() < limit and worker.exists():
         time.sleep(0.2)
     assert not worker.exists()
+
+
+def test_on_a_gpu_batches_are_loaded_ahead_and_pinned(split, spec, monkeypatch):
+    asked, batches = {}, []
+
+    def loader(iterations, *, sampler, **given):
+        asked.update(given)
+        batches.extend(iterations[i] for i in sampler)
+        return [batch.pin_memory() for batch in batches]
+
+    monkeypatch.setattr("ifrvis.training.batches.DataLoader", loader)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda images: images.clone())
+    sampler = ClipSampler(split.annotations, seed=5, global_batch=2, **spec["sampler"], **spec["pipeline"])
+    on_gpu = Processes(device=torch.device("cuda"))
+    pinned = list(global_batches(sampler, split.annotations, split.frames_root, start=0, stop=2, processes=on_gpu))
+    assert (asked["num_workers"], asked["pin_memory"]) == (GPU_WORKERS, True)
+    for one, other in zip(pinned, batches, strict=True):
+        assert equal(one, replace(other, counts=one.counts))
+        for found, before in zip(*(model_inputs(each, each.clips, 5)["inputs"] for each in (one, other)), strict=True):
+            assert torch.equal(found, before)
+        images, (given, *_) = one.clips[0].images, model_inputs(one, one.clips, 5)["inputs"]
+        assert np.shares_memory(given.numpy(), images), "the pinned memory itself"

@@ -3,14 +3,17 @@
 Also tests: ifrvis.training.progress, ifrvis.training.state.
 """
 
+import errno
 import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from training.conftest import SWIN
 
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
@@ -201,3 +204,33 @@ def test_without_tensorboard_the_cure_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match=r"^Install TensorBoard"):
         tensorboard_sink(tmp_path)
+
+
+def test_a_disk_that_fills_up_ends_the_training_at_a_safe_point(run, spec, monkeypatch):
+    monkeypatch.setattr("torch.save", mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(UserError, match=r"^Free some disk space"):
+        run(spec, checkpoint_interval_s=1e-9)
+
+
+@pytest.mark.parametrize("backbone", ["resnet", "swin with drop path"])
+def test_a_recomputed_backbone_changes_no_bit(run, spec, tmp_path, backbone):
+    if backbone != "resnet":
+        spec["model"]["backbone"] = SWIN
+    spec["iterations"], told = 3, {}
+    for again in (False, True):
+        settings = {"folder": tmp_path / str(again), "checkpoint_backbone": again}
+        told[again] = []
+        told[again, "model"] = run(spec, on_progress=told[again].append, **settings).model
+    assert [each.loss_parts for each in told[True]] == [each.loss_parts for each in told[False]]
+    assert differing(told[True, "model"], told[False, "model"]) == []
+    assert torch.utils.checkpoint.checkpoint in [
+        getattr(each.__dict__.get("forward"), "func", None) for each in told[True, "model"].backbone.modules()
+    ]
+
+
+def test_what_a_record_says_of_the_training_on_a_cpu(run, spec, tmp_path):
+    measured = run({**spec, "iterations": 2}).measured
+    assert 0 < measured["waiting_for_data"] < 1
+    assert measured.keys() == {"waiting_for_data"}
+    again = run({**spec, "iterations": 2}, folder=tmp_path / "b", resume_from=[tmp_path / "checkpoints"])
+    assert again.measured == {"waiting_for_data": None}

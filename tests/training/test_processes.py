@@ -2,20 +2,18 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import traceback
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
-from made_records import made_record, made_run
+from made_records import asked, made_run
 from torch import Tensor
+from training.conftest import SWIN
 
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs.queue import submission
+from ifrvis.harness.jobs.local import LocalQueue
 from ifrvis.harness.jobs.worker_life import live
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
@@ -26,16 +24,7 @@ from ifrvis.harness.store.paths import Store
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes
-
-SWIN = {
-    "type": "SwinTransformer",
-    "embed_dims": 8,
-    "depths": [1, 1, 2, 1],
-    "num_heads": [1, 2, 2, 2],
-    "window_size": 4,
-    "drop_path_rate": 0.5,
-    "out_indices": [0, 1, 2, 3],
-}
+from ifrvis.worker import run_attempt
 
 
 @pytest.fixture
@@ -211,7 +200,7 @@ def test_what_fails_in_one_process_fails_in_all(run, together, spec):
 @pytest.mark.parametrize("sick", [0, 1])
 def test_out_of_memory_in_one_backward_pass_ends_all_as_memory(run, tmp_path, spec, sick):
     """The others wait for its gradients meanwhile. Each process is a worker's, with an attempt to say how it ended."""
-    attempts = [claim(made_run(Store(tmp_path / str(rank))), {"train_sig": made_record().train_sig}) for rank in (0, 1)]
+    attempts = [claim(made_run(Store(tmp_path / str(rank))), asked()) for rank in (0, 1)]
 
     def work(attempt, progress) -> None:
         with join_processes(f"file://{tmp_path}/meeting") as processes:
@@ -229,10 +218,10 @@ def test_out_of_memory_in_one_backward_pass_ends_all_as_memory(run, tmp_path, sp
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     for rank, attempt in enumerate(attempts):
         ending = attempt.ending()
-        assert (ending["reason"], ending["kind"]) == ("failed", "memory")
+        assert (ending.reason, ending.kind) == ("failed", "memory")
         told = "" if rank == sick else f" in process {sick}"
-        assert ending["message"].endswith(f"OutOfMemoryError{told}: CUDA has none left")
-        assert ending["seconds"] < 60
+        assert ending.message.endswith(f"OutOfMemoryError{told}: CUDA has none left")
+        assert ending.seconds < 60
 
 
 def test_a_frame_that_one_process_cannot_read_is_named_by_all(run, together, spec, split):
@@ -258,27 +247,15 @@ def test_more_processes_than_clips_are_refused(together, run, spec):
     assert together(4, work) == [0] * 4
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.mark.slow
 def test_of_two_workers_the_first_publishes(tmp_path):
-    """Both are started as the tasks of one job on a cluster: the same command, another rank."""
+    """As `--gpus-per-run 2` starts them: the same run, another rank."""
     tables, rows, profile = (load_table("table1"),), ("mask2former-r50-ytvis19",), load_profile("smoke")
     request = Request(tables, profile, rows, 1, data_root=tmp_path / "data", store=Store(tmp_path / "results"))
     pretraining = make_plan(request).trainings[0]
     for role in ("pretrain", "dev"):
         pretraining.dataset.make(role)
-    run = pretraining.run(request.store)
-    run.write_spec(pretraining.spec)
-    attempt = claim(run, submission(pretraining, request))
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "ifrvis.worker", attempt.folder]
-    workers = [subprocess.Popen(command, env=os.environ | meeting | {"RANK": rank}) for rank in "01"]
-    assert [worker.wait(300) for worker in workers] == [0, 0]
-    assert attempt.state() == "complete"
-    assert run.weights.exists()
+    queue = LocalQueue([pretraining], request, jobs=1, run_attempt=run_attempt, gpus_per_run=2)
+    assert queue.run(lambda items: None)
+    assert pretraining.run(request.store).weights.exists()
     assert make_plan(request).trainings[0].state == "complete"
