@@ -17,6 +17,8 @@ from pathlib import Path
 from made_records import made_record
 
 import ifrvis
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.worker_life import StoppedError, live
 from ifrvis.harness.store.records import publish_record
 
@@ -43,8 +45,7 @@ def count(attempt, heart):
             raise getattr(builtins, behaviour.get("error", "RuntimeError"))("made to fail")
         time.sleep(behaviour.get("slow_s", 0.0))
         attempt.check_fence()
-        attempt.checkpoints.mkdir(exist_ok=True)
-        (attempt.checkpoints / "count").write_text(str(iteration))
+        write_atomically(attempt.checkpoints / "count", str(iteration))  # it may be killed at any instant
         if attempt.is_asked_to_stop():
             raise StoppedError(f"stopped at {iteration}")
     if attempt.submission().publish_weights:
@@ -56,7 +57,7 @@ def count(attempt, heart):
 
 def _counted(attempt):
     counts = attempt.run.attempts.glob("*/checkpoints/count")
-    return max((int(path.read_text() or 0) for path in counts), default=0)
+    return max((int(path.read_text()) for path in counts), default=0)
 
 
 def _publish(attempt, seed):
@@ -64,6 +65,7 @@ def _publish(attempt, seed):
     for evaluation in job.evaluations:
         said = {key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")}
         said |= {key: getattr(evaluation, key) for key in ("protocol", "role", "inference")}
+        said |= {"dataset": load_dataset(job.dataset, Path(job.data_root)).name, "init": job.init_name}
         metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + seed / 100)
         record = made_record(metrics, name=spec.name, train=spec.train, split=evaluation.split, **said)
-        publish_record(attempt.run.store, record.model_copy(update={"dataset": "fake"}))
+        publish_record(attempt.run.store, record)

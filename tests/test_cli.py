@@ -5,22 +5,14 @@ ifrvis.harness.upkeep.rescore, ifrvis.worker.
 """
 
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from ifrvis.cli import main
 
-ORACLE = Path(__file__).parent / "data" / "oracle" / "ap"
 SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
-
-
-@pytest.fixture
-def roots(tmp_path):
-    return ["--data-root", f"{tmp_path}/data", "--results", f"{tmp_path}/results", "--reports", f"{tmp_path}/reports"]
 
 
 def test_help_names_every_command(capsys):
@@ -62,19 +54,10 @@ def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeyp
     assert "Traceback" not in captured.err
 
 
-def test_missing_data_are_planned_and_exit_2_and_nothing_starts(capsys, roots, tmp_path):
-    arguments = ["table1", "--profile", "paper", "--rows", "mask2former-r50-ytvis19", *roots]
-    assert main(["plan", *arguments, "--json"]) == 2
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["trainings"][0]["state"] == "data missing"
-    assert "ytvis2019/train.json does not exist" in captured.err
-    assert main(["run", *arguments]) == 2
-    assert not (tmp_path / "results").exists()
-
-
 def test_absent_synthetic_data_are_pending_and_exit_0(capsys, roots):
     assert main(["plan", "table1", *SMOKE, *roots, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["trainings"][0]["state"] == "pending"
+    training = json.loads(capsys.readouterr().out)["trainings"][0]
+    assert (training["state"], len(training["sig"])) == ("pending", 64)
 
 
 def test_status_and_logs_before_anything_ran(capsys, roots):
@@ -86,16 +69,6 @@ def test_the_default_profile_says_why(capsys, roots, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert main(["plan", "table1", "--seeds", "1", *roots]) == 0
     assert capsys.readouterr().out.startswith("Profile mini (no GPU here): ")
-
-
-def test_evaluate_ap_prints_what_the_official_evaluator_does(capsys):
-    case = ORACLE / "02"
-    assert main(["evaluate", "ap", "--gt", f"{case}/gt.json", "--pred", f"{case}/pred.json", "--json"]) == 0
-    scores = json.loads(capsys.readouterr().out)
-    expected = json.loads((case / "expected.json").read_text())
-    for name in ("AP", "AP50", "AP75", "AR1", "AR10", "AR100", "APs", "APm", "APl"):
-        value = None if expected[name] == -1 else expected[name]
-        assert scores[name] == (None if value is None else pytest.approx(value, abs=1e-9))
 
 
 def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, capsys):
@@ -150,7 +123,7 @@ def _rescore(roots, record, written, capsys):
 
 def test_broken_data_fail_the_run_with_one_message_and_exit_1(roots, tmp_path, capsys):
     assert main(["data", "make-mini", "smoke19", *roots]) == 0
-    frames = next((tmp_path / "data").glob("smoke19-*/train/JPEGImages"))
+    frames = next((tmp_path / "data").glob("smoke19-*/pretrain/JPEGImages"))
     for frame in frames.rglob("*.jpg"):
         frame.write_bytes(b"no picture")
     capsys.readouterr()
@@ -158,4 +131,3 @@ def test_broken_data_fail_the_run_with_one_message_and_exit_1(roots, tmp_path, c
     text = capsys.readouterr().out
     assert ".jpg" in text
     assert "Traceback" not in text
-    shutil.rmtree(frames)

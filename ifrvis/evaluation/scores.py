@@ -23,23 +23,20 @@ RANGES: dict[str, tuple[float, float]] = {
 COUNTED = ("IDs",)  # the metrics that are whole numbers
 
 
-def check_metric(name: str, value: float | None) -> None:
-    """Refuse what no metric of that name can be; None is undefined.
-
-    Raises:
-        ValueError: If there is no such metric, or its value is out of range or of another kind.
-    """
-    low, high = RANGES.get(name, (1, 0))
-    if low > high:
-        raise ValueError(f"Update ifrvis, or correct the name of the metric {name!r}: this version does not know it")
-    if value is not None and (not low <= value <= high or isinstance(value, int) != (name in COUNTED)):
-        kind = "whole number" if name in COUNTED else "number"
-        raise ValueError(f"Make {name} a {kind} from {low:g} to {high:g}, a fraction where that is 1: it is {value}")
+def _fits(name: str, value: float | None) -> bool:
+    if name not in RANGES or value is None:  # undefined
+        return name in RANGES
+    low, high = RANGES[name]
+    return low <= value <= high and isinstance(value, int) == (name in COUNTED)
 
 
 def _known(metrics: dict[str, int | float | None]) -> dict[str, int | float | None]:
     for name, value in metrics.items():
-        check_metric(name, value)
+        if not _fits(name, value):
+            kind = "whole number" if name in COUNTED else "number"
+            low, high = RANGES.get(name, (None, None))
+            cure = f"a {kind} from {low:g} to {high:g}" if name in RANGES else "a metric that this version knows"
+            raise ValueError(f"Make {name!r} {cure}: it is {value}")
     return metrics
 
 

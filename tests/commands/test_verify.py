@@ -92,7 +92,7 @@ FORGED = [
     (lambda old: {"metrics": old["metrics"] | {"AP": 5.0}}, "AP"),
     (lambda old: {"dataset": "smoke21"}, "profile smoke gives its row the data set smoke19"),
     (lambda old: {"dataset": "nowhere"}, "profile smoke gives its row the data set smoke19"),
-    (lambda old: {"profile": "mini", "dataset": "mini19"}, "its place is among the records of profile mini"),
+    (lambda old: {"profile": "mini", "dataset": "mini19"}, "or move it to mini/"),
     (renamed, "its run is mask2former-r50-ytvis19-s0"),
     (lambda old: {"seed": 1}, "seed is not that of its spec"),
     (lambda old: {"scoring": 999}, "a newer version scored it"),
@@ -130,7 +130,7 @@ def test_what_is_not_kept_is_said_and_a_record_without_predictions_was_not_recom
 def test_without_what_it_takes_nothing_is_recomputed(kept, lost, capsys, tmp_path):
     if lost == "the runs":
         (tmp_path / "results" / "runs").rename(tmp_path / "purged")
-    kept.roots[1] = str(tmp_path / "nothing")
+    kept.roots[0] = f"--data-root={tmp_path}/nothing"
     assert kept.run("verify") == 0
     said = capsys.readouterr().out
     why = "its ground truth is" if lost == "the ground truth" else "its predictions are"

@@ -1,6 +1,6 @@
 """Zips for a server and the scores that it gives back, as files and by the commands.
 
-Also tests: ifrvis.commands.submission.
+Also tests: ifrvis.commands.submission, ifrvis.harness.store.making.
 """
 
 import json

@@ -104,10 +104,8 @@ def row_inference(name: str, profile: Profile) -> Config:
 
 def compose_pretraining(declared: Pretraining, backbone: str, profile: Profile, *, num_classes: int) -> Composed:
     """What a profile's pretraining of a backbone trains; see `compose`."""
-    given, schedule = (
-        {f"'pretraining' of profile {profile.name!r}": declared.set},
-        trained_on(declared.dataset).schedule,
-    )
+    given = {f"'pretraining' of profile {profile.name!r}": declared.set}
+    schedule = trained_on(declared.dataset).schedule
     return compose("mask2former", backbone, schedule, profile, given, num_classes=num_classes)
 
 

@@ -169,14 +169,6 @@ class Attempt:
             return "interrupted"
         return said if said in STOPS else "interrupted"
 
-    def let_retry(self) -> None:
-        """Say that somebody has looked at the failure."""
-        (self.folder / "retry").touch()
-
-    def may_be_retried(self) -> bool:
-        """Whether somebody has."""
-        return (self.folder / "retry").exists()
-
     def submission(self) -> Submission:
         """What the worker is asked for.
 

@@ -134,7 +134,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """Everything of this run but its records."""
-        return self.store.root / "runs" / f"{self.name}-{_short(self.train_sig)}"
+        return self.store.root / "runs" / _run_folder(self.name, self.train_sig)
 
     @property
     def attempts(self) -> Path:
@@ -183,13 +183,7 @@ class Run:
         Raises:
             UserError: If the file is missing, broken, or not what its folder's name says.
         """
-        try:
-            spec = read_model(Spec, self.spec, "the configuration of a run")
-        except UserError as error:
-            raise UserError(f"Restore {self.spec} or move {self.folder} away: {error}") from error
-        if Run(self.store, spec.name, spec.train_sig).folder != self.folder:
-            raise UserError(f"Restore {self.spec} or move {self.folder} away: it is not what the name stands for.")
-        return spec
+        return _spec_in(self.folder)
 
 
 def run_holding(path: Path) -> Run | None:
@@ -207,8 +201,20 @@ def run_at(folder: Path) -> Run:
     Raises:
         UserError: If its `spec.json` is missing, broken, or not what the folder's name says.
     """
-    run = Run(Store(folder.parents[1]), *folder.name.rsplit("-", 1)) if "-" in folder.name else None
-    if run is None:
-        raise UserError(f"Move {folder} away: it is no run's.")
-    spec = run.read_spec()
-    return Run(run.store, spec.name, spec.train_sig)
+    spec = _spec_in(folder)
+    return Run(Store(folder.parents[1]), spec.name, spec.train_sig)
+
+
+def _run_folder(name: str, train_sig: str) -> str:
+    return f"{name}-{_short(train_sig)}"
+
+
+def _spec_in(folder: Path) -> Spec:
+    path, cure = folder / SPEC, f"Restore {folder / SPEC} or move {folder} away"
+    try:
+        spec = read_model(Spec, path, "the configuration of a run")
+    except UserError as error:
+        raise UserError(f"{cure}: {error}") from error
+    if folder.name != _run_folder(spec.name, spec.train_sig):
+        raise UserError(f"{cure}: it is not what the name stands for.")
+    return spec

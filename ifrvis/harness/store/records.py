@@ -204,8 +204,8 @@ def read_record(path: Path) -> Record:
     """Read and check one record.
 
     Raises:
-        UserError: If it is not a record, of another schema, changed since it was written, or under a name that is not
-            its own; or if what it says does not agree.
+        UserError: If it is not a record, of another schema, changed since it was written, or not at its own place;
+            or if what it says does not agree.
     """
     text = read_text(path, "a record")
     try:
@@ -224,8 +224,9 @@ def read_record(path: Path) -> Record:
     if not sound:
         raise UserError(f"Restore {path}, or remove it and run the row again: it was changed after it was written.")
     record = validated(Record, content, str(path), text=text)
-    if path.name != record.file_name:
-        raise UserError(f"Remove {path}, or rename it to {record.file_name}: the name is not its own.")
+    own = f"{record.profile}/{record.file_name}"
+    if f"{path.parent.name}/{path.name}" != own:
+        raise UserError(f"Remove {path}, or move it to {own}: no other name or place stands for it.")
     return record
 
 

@@ -14,6 +14,7 @@ from ifrvis.harness.store.paths import Run
 from ifrvis.harness.store.states import FAULTS, GOES_ON
 
 SETBACK_LIMIT = 3
+RETRY = "retry"  # see `attempts`
 
 
 def kind_of(attempt: Attempt) -> str:
@@ -34,7 +35,7 @@ def why_blocked(run: Run) -> str:
     """Why a run waits for `retry`; empty where the next launch may start it or go on with it."""
     newest = latest(run)
     ending = newest.ended() if newest else None
-    if newest is None or ending is None or ending.reason != "failed" or newest.may_be_retried():
+    if newest is None or ending is None or ending.reason != "failed" or (newest.folder / RETRY).exists():
         return ""
     kind = kind_of_ending(ending)
     return "" if kind in GOES_ON else f"{kind}: {ending.message}"
@@ -55,7 +56,7 @@ def ask_for_retry(run: Run) -> bool:
         return False
     newest = latest(run)
     assert newest is not None
-    newest.let_retry()
+    (newest.folder / RETRY).touch()
     return True
 
 

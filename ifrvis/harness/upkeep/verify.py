@@ -44,17 +44,15 @@ def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: 
                 yield Finding("wrong", path, str(error))
                 continue
             run = runs.get(record.train_sig, store.run(record.name, record.train_sig))
-            why = _what_is_wrong(record, path, profile, run)
+            why = _what_is_wrong(record, path, run)
             yield Finding("wrong", path, why) if why else _verify_scores(record, path, run, data_root, jobs)
             yield from _verify_files(record, path, run)
 
 
-def _what_is_wrong(record: Record, path: Path, profile: str, run: Run) -> str:
+def _what_is_wrong(record: Record, path: Path, run: Run) -> str:
     """What contradicts a record without its predictions; empty where nothing does."""
     if path.read_text(encoding="utf-8") != record_text(record):
         return "it is not as it was written"
-    if record.profile != profile:
-        return f"its place is among the records of profile {record.profile}"
     if record.name != run.name:
         return f"its run is {run.name}"
     return _wrong_dataset(record)

@@ -1,4 +1,7 @@
-"""Attempts: claimed once, fenced, and told alive from dead by their files."""
+"""Attempts: claimed once, fenced, and told alive from dead by their files.
+
+Also tests: ifrvis.harness.store.alive, ifrvis.harness.store.lives.
+"""
 
 import json
 import os
@@ -8,22 +11,16 @@ import threading
 import time
 
 import pytest
-from made_records import asked, made_run
+from made_records import asked
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.worker_life import live
 from ifrvis.harness.store import attempts
-from ifrvis.harness.store.alive import machine, process_start
-from ifrvis.harness.store.attempts import StaleAttemptError, attempt_at, attempts_of, claim, latest
+from ifrvis.harness.store.alive import machine
+from ifrvis.harness.store.attempts import attempt_at, attempts_of, claim
 from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.logs import last_lines
-from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.recovery import kind_of
-
-
-@pytest.fixture
-def run(tmp_path):
-    return made_run(Store(tmp_path))
 
 
 def write_process(attempt, pid, started):
@@ -62,14 +59,6 @@ def test_of_many_racing_launchers_one_gets_the_attempt(run):
     assert [attempt.number for attempt in got if attempt] == [1]
 
 
-def test_a_living_attempt_is_not_claimed_again(run):
-    attempt = claim(run, asked())
-    write_process(attempt, os.getpid(), process_start(os.getpid()))
-    attempt.beat(Progress(phase="training"))
-    assert attempt.state() == "running"
-    assert claim(run, asked()) is None
-
-
 def test_a_process_that_is_gone_is_killed_whatever_its_heartbeat(run):
     attempt = claim(run, asked())
     attempt.beat(Progress(phase="training"))
@@ -78,19 +67,19 @@ def test_a_process_that_is_gone_is_killed_whatever_its_heartbeat(run):
     assert claim(run, asked()).number == 2
 
 
-def test_an_old_heartbeat_from_elsewhere_is_killed(run):
+@pytest.mark.parametrize(
+    ("limit", "beats", "submitted"),
+    [("HEARTBEAT_LIMIT_S", True, True), ("PENDING_LIMIT_S", False, True), ("CLAIM_LIMIT_S", False, False)],
+)
+def test_what_gave_no_sign_of_life_for_too_long_is_killed(run, limit, beats, submitted):
     attempt = claim(run, asked())
-    attempt.beat(Progress(phase="training"))
-    old = time.time() - attempts.HEARTBEAT_LIMIT_S - 1
-    os.utime(attempt.folder / "heartbeat", (old, old))
-    assert attempt.state() == "killed"
-
-
-def test_a_claim_that_never_started_expires(run):
-    attempt = claim(run, asked())
-    assert attempt.state() == "pending"
-    old = time.time() - attempts.PENDING_LIMIT_S - 1
-    os.utime(attempt.folder, (old, old))
+    if beats:
+        attempt.beat(Progress(phase="training"))
+    if not submitted:
+        (attempt.folder / "submit.json").unlink()
+    assert attempt.is_alive()
+    old = time.time() - getattr(attempts, limit) - 1
+    os.utime(attempt.folder / "heartbeat" if beats else attempt.folder, (old, old))
     assert attempt.state() == "killed"
 
 
@@ -98,13 +87,6 @@ def as_if_its_launcher_had_died(attempt):
     path = attempt.folder / "submit.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"launcher": content["launcher"] | {"started": "1"}}))
-
-
-def test_a_claim_whose_launcher_died_is_taken_up_at_once(run):
-    attempt = claim(run, asked())
-    as_if_its_launcher_had_died(attempt)
-    assert attempt.state() == "killed"
-    assert claim(run, asked()).number == 2
 
 
 def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
@@ -116,48 +98,16 @@ def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
         assert attempt.state() == "pending"
         job.communicate()
     assert attempt.state() == "killed"
+    assert claim(run, asked()).number == 2
 
 
-def test_a_claim_without_a_submission_expires_soon(run):
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_worker_that_was_given_up_or_overtaken_before_it_began_does_nothing(run, overtaken):
     attempt = claim(run, asked())
-    (attempt.folder / "submit.json").unlink()
-    assert attempt.state() == "pending"
-    old = time.time() - attempts.CLAIM_LIMIT_S - 1
-    os.utime(attempt.folder, (old, old))
-    assert attempt.state() == "killed"
-
-
-def test_a_worker_that_was_given_up_before_it_began_does_nothing(run):
-    attempt = claim(run, asked())
-    attempt.end("failed", kind="killed")
+    (run.attempts / "0002").mkdir() if overtaken else attempt.end("failed", kind="killed")
     live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
-    assert not attempt.log.exists()
-    assert attempt.state() == "failed"
-
-
-def test_a_worker_that_was_overtaken_before_it_began_stops(run):
-    attempt = claim(run, asked())
-    (run.attempts / "0002").mkdir()
-    live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
-    assert attempt.state() == "stopped"
-
-
-def test_an_overtaken_attempt_is_stale(run):
-    first = claim(run, asked())
-    first.end("stopped")
-    first.check_fence()
-    second = claim(run, asked())
-    second.check_fence()
-    with pytest.raises(StaleAttemptError, match="overtaken by attempt 2"):
-        first.check_fence()
-    assert latest(run) == second
-
-
-def test_how_it_ended_is_what_the_state_says(run):
-    attempt = claim(run, asked())
-    attempt.end("failed", kind="nan", message="loss is not finite")
-    assert attempt.state() == "failed"
-    assert attempt.ending().message == "loss is not finite"
+    assert overtaken or not attempt.log.exists()
+    assert attempt.state() == ("stopped" if overtaken else "failed")
 
 
 BREAKS = ["", "{", "[]", "5", "null", '{"reason": []}', "[" * 100_000, '{"reason": "dancing"}', "\udcff", "[[1, 2]]"]

@@ -110,7 +110,7 @@ class Table:
 
     def counted(self, seed=0, attempt=-1):
         path = self.attempts(seed)[attempt].checkpoints / "count"
-        return int(path.read_text() or 0) if path.exists() else 0
+        return int(path.read_text()) if path.exists() else 0
 
     def wait_for_step(self, step, seed=0):
         wait_until(lambda: self.attempts(seed) and self.counted(seed) >= step, f"seed {seed} at step {step}")

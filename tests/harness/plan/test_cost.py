@@ -1,7 +1,4 @@
-"""What `plan` and `status` print, in each state that a table can be in.
-
-Also tests: ifrvis.harness.plan.cost.
-"""
+"""What `plan` and `status` print, in each state that a table can be in."""
 
 import pytest
 from made_records import asked, record_of
