@@ -53,10 +53,7 @@ class GlobalBatch:
     counts: dict[str, int]
 
     def pin_memory(self) -> "GlobalBatch":
-        """The same with images in memory that a GPU copies from, ordered as `model_inputs` wants them.
-
-        The loader calls this on a thread of its own.
-        """
+        """The same with images as `model_inputs` wants them, in memory that a GPU copies from; a loader's thread asks."""
         return replace(self, clips=[replace(clip, images=_pinned(clip.images)) for clip in self.clips])
 
 

@@ -73,7 +73,7 @@ def gpu_facts(names: Sequence[str]) -> dict[str, Any]:
     """What a record says of the GPUs that train, given their names."""
     cudnn = torch.backends.cudnn.version()
     return {
-        "names": tuple(names),
+        "gpus": tuple(names),
         "cuda": torch.version.cuda,
         "cudnn": cudnn and str(cudnn),
         "nccl": ".".join(map(str, torch.cuda.nccl.version())) if distributed.is_nccl_available() else None,

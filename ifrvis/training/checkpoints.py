@@ -42,11 +42,7 @@ class Checkpoint:
 def save(folder: Path, iteration: int, state: State, *, before: Callable[[], None] = lambda: None) -> Path:
     """Write `state` after `iteration` iterations; older checkpoints of the folder go, but the last two.
 
-    Args:
-        folder: Where.
-        iteration: How many iterations are behind it.
-        state: Tensors and plain data.
-        before: Called when all is written but not published; what it raises leaves nothing.
+    What `before` raises, called when all is written and not yet published, leaves nothing.
 
     Raises:
         UserError: If the disk is full or the folder cannot be written; the checkpoints before it stay as they were.

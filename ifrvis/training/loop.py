@@ -162,7 +162,7 @@ def train(
     if processes.device.type == "cuda":
         names = processes.of_all(torch.cuda.get_device_name(processes.device))
         peak = torch.cuda.max_memory_allocated(processes.device)
-        measured |= {"gpus": gpu_facts(names), "peak_gpu_memory_bytes": peak}
+        measured |= {**gpu_facts(names), "peak_gpu_memory_bytes": peak}
     seconds, finished = time.monotonic() - started, state.iteration == last
     return Trained(state.model, state.iteration, seconds, finished, state.not_loaded, measured)
 

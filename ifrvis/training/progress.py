@@ -52,14 +52,11 @@ class Clock:
 
     def waits(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items; what one is waited for counts as waiting."""
-        items = iter(items)
-        while True:
-            began = time.monotonic()
-            item = next(items, None)
+        began = time.monotonic()
+        for item in items:
             self._waited_s += time.monotonic() - began
-            if item is None:
-                return
             yield item
+            began = time.monotonic()
 
     @property
     def waiting(self) -> float | None:

@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -123,23 +124,16 @@ def test_workers_end_where_the_main_process_was_killed(split):
     assert not worker.exists()
 
 
-def test_on_a_gpu_batches_are_loaded_ahead_and_pinned(split, spec, monkeypatch):
-    asked, batches = {}, []
-
-    def loader(iterations, *, sampler, **given):
-        asked.update(given)
-        batches.extend(iterations[i] for i in sampler)
-        return [batch.pin_memory() for batch in batches]
-
+def test_on_a_gpu_batches_are_loaded_ahead_and_pinned(split, spec, batches, monkeypatch):
+    loader = mock.Mock(side_effect=lambda iterations, **_: [iterations[0].pin_memory()])
+    (before,) = batches(0, 1)
     monkeypatch.setattr("ifrvis.training.batches.DataLoader", loader)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda images: images.clone())
-    sampler = ClipSampler(split.annotations, seed=5, global_batch=2, **spec["sampler"], **spec["pipeline"])
     on_gpu = Processes(device=torch.device("cuda"))
-    pinned = list(global_batches(sampler, split.annotations, split.frames_root, start=0, stop=2, processes=on_gpu))
-    assert (asked["num_workers"], asked["pin_memory"]) == (GPU_WORKERS, True)
-    for one, other in zip(pinned, batches, strict=True):
-        assert equal(one, replace(other, counts=one.counts))
-        for found, before in zip(*(model_inputs(each, each.clips, 5)["inputs"] for each in (one, other)), strict=True):
-            assert torch.equal(found, before)
-        images, (given, *_) = one.clips[0].images, model_inputs(one, one.clips, 5)["inputs"]
-        assert np.shares_memory(given.numpy(), images), "the pinned memory itself"
+    monkeypatch.setattr("ifrvis.training.batches.Processes", lambda: on_gpu)
+    (pinned,) = batches(0, 1, workers=None)
+    assert (loader.call_args.kwargs["num_workers"], loader.call_args.kwargs["pin_memory"]) == (GPU_WORKERS, True)
+    assert equal(pinned, before)
+    for found, of_clip in zip(model_inputs(pinned, pinned.clips, 5)["inputs"], pinned.clips, strict=True):
+        assert np.shares_memory(found.numpy(), of_clip.images), "the pinned memory itself"
+        assert found.is_contiguous()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ifrvis.errors import UserError
-from ifrvis.harness.store.records import Gpus, Measured
+from ifrvis.harness.store.records import Measured
 from ifrvis.training.build import (
     build_model,
     build_optimizer,
@@ -139,5 +139,5 @@ def test_the_precision_says_whether_float32_may_be_rounded(precision, rounds, mo
     monkeypatch.setattr("ifrvis.training.build.operator_runs", lambda device: False)
     settle_torch(1, precision)
     assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == rounds
-    measured = Measured(gpus=gpu_facts(["a", "a"]), peak_gpu_memory_bytes=1, waiting_for_data=0.5)
-    assert measured.gpus == Gpus(names=("a", "a"), cuda=None, cudnn=None, nccl=None, tf32=rounds, attention=False)
+    measured = Measured(**gpu_facts(["a", "a"]))
+    assert (measured.gpus, measured.tf32, measured.attention) == (("a", "a"), rounds, False)

@@ -3,7 +3,6 @@
 import errno
 import pickle
 import threading
-import time
 from pathlib import Path
 from unittest import mock
 
@@ -139,28 +138,19 @@ def test_a_slow_disk_holds_up_nothing_and_what_is_written_is_as_it_was_asked_for
     assert asked == [None, None], "the fence is looked at before the copy, and again before it is published"
 
 
-def test_who_is_overtaken_while_writing_publishes_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_write_that_fails_is_raised_at_the_next_safe_point_and_leaves_nothing(tmp_path, monkeypatch, overtaken):
     disk, fence = Slow(monkeypatch), mock.Mock()
     writer = Writer(tmp_path, 60, fence)
     writer.write(10, state(1))
-    fence.side_effect = RuntimeError("overtaken")
+    fence.side_effect = UserError("Free the way: overtaken") if overtaken else None
+    disk.error = None if overtaken else OSError(errno.ENOSPC, "No space left on device")
     disk.goes_on.set()
-    with pytest.raises(RuntimeError, match="overtaken"):
-        writer.finish()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_write_is_raised_at_the_next_safe_point_and_once(tmp_path, monkeypatch):
-    disk, writer = Slow(monkeypatch), Writer(tmp_path, 60, lambda: None)
-    writer.write(10, state(1))
-    disk.error = OSError(errno.ENOSPC, "No space left on device")
-    disk.goes_on.set()
-    while writer._writing.running():
-        time.sleep(0.01)
-    with pytest.raises(UserError, match=r"^Free some disk space"):
+    writer._thread.shutdown()
+    with pytest.raises(UserError, match=r"^Free "):
         writer.check()
     writer.check()
-    writer.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_checkpoints_take_three_percent_of_the_time_at_most(tmp_path, monkeypatch):

@@ -12,19 +12,14 @@ from made_records import asked, made_run
 from torch import Tensor
 from training.conftest import SWIN
 
+from ifrvis.cli import main
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs.local import LocalQueue
 from ifrvis.harness.jobs.worker_life import live
-from ifrvis.harness.plan.plan import Request
-from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import claim
 from ifrvis.harness.store.paths import Store
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes
-from ifrvis.worker import run_attempt
 
 
 @pytest.fixture
@@ -248,14 +243,9 @@ def test_more_processes_than_clips_are_refused(together, run, spec):
 
 
 @pytest.mark.slow
-def test_of_two_workers_the_first_publishes(tmp_path):
-    """As `--gpus-per-run 2` starts them: the same run, another rank."""
-    tables, rows, profile = (load_table("table1"),), ("mask2former-r50-ytvis19",), load_profile("smoke")
-    request = Request(tables, profile, rows, 1, data_root=tmp_path / "data", store=Store(tmp_path / "results"))
-    pretraining = make_plan(request).trainings[0]
-    for role in ("pretrain", "dev"):
-        pretraining.dataset.make(role)
-    queue = LocalQueue([pretraining], request, jobs=1, run_attempt=run_attempt, gpus_per_run=2)
-    assert queue.run(lambda items: None)
-    assert pretraining.run(request.store).weights.exists()
-    assert make_plan(request).trainings[0].state == "complete"
+def test_a_row_trains_with_two_processes_of_this_machine(tmp_path):
+    told = [f"--{kind}={tmp_path / kind}" for kind in ("data-root", "results", "reports")]
+    chosen = ["--profile=smoke", "--rows=mask2former-r50-ytvis19", "--seeds=1", "--gpus-per-run=2"]
+    assert main(["run", "table1", *chosen, *told]) == 0
+    logs = [path.read_text() for path in tmp_path.glob("results/runs/*/attempts/0001/submitit/*_log.out")]
+    assert len(logs) == 2

@@ -16,7 +16,7 @@ import submitit
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
 from ifrvis.harness.jobs.queue import Handling, Item, Queue
-from ifrvis.harness.jobs.together import run_on
+from ifrvis.harness.jobs.together import gpus_of, run_on
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
 
@@ -58,9 +58,9 @@ class LocalQueue(Queue):
             item.memory_kills = kills_for_memory()
             executor = submitit.LocalExecutor(folder=item.attempt.folder / "submitit")
             executor.update_parameters(timeout_min=TIMEOUT_MIN, stderr_to_stdout=True)
-            spec, first = item.training.spec, item.slot * self._gpus_per_run
-            processes = min(self._gpus_per_run, spec.global_batch)
-            gpus = [self._gpus[(first + rank) % len(self._gpus)] for rank in range(processes) if self._gpus]
+            spec, per_run = item.training.spec, self._gpus_per_run
+            processes = min(per_run, spec.global_batch)
+            gpus = gpus_of(item.slot, self._gpus, per_run, processes)
             with job_environment(spec.threads), _out_of_the_terminals_reach():
                 item.job = executor.submit(run_on, gpus, processes, self._run_attempt, str(item.attempt.folder))
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 LEAVE_LIMIT_S = 60.0  # for helpers, once the first is done
@@ -62,6 +62,11 @@ def helped(processes: int, run_attempt: Callable[[str], Any], folder: str) -> It
                 helper.wait(LEAVE_LIMIT_S)
             helper.kill()
             helper.communicate()
+
+
+def gpus_of(slot: int, gpus: Sequence[str], per_run: int, processes: int) -> list[str]:
+    """The GPUs of the run in a slot of this machine; none where it has none."""
+    return [gpus[(slot * per_run + rank) % len(gpus)] for rank in range(processes) if gpus]
 
 
 def run_on(gpus: list[str], processes: int, run_attempt: Callable[[str], None], folder: str) -> None:

@@ -62,36 +62,26 @@ class ScoredAgain(Model):
     provenance: Provenance
 
 
-class Gpus(Model):
-    """The GPUs of a run, and what else its numbers depend on there.
+class Measured(Model):
+    """What the attempt that made a record saw while it trained; null where it did not, or had no GPU.
 
     Attributes:
-        names: One for each process.
+        waiting_for_data: Share of the time.
+        gpus: Names, one for each process.
+        peak_gpu_memory_bytes: Of the first process's.
         cuda: Version that torch was built for; `cudnn` and `nccl` likewise.
         tf32: Whether products and convolutions of float32 may be rounded to TF32.
         attention: Whether deformable attention is mmcv's compiled operator, and not torch's operations.
     """
 
-    names: tuple[str, ...]
-    cuda: str | None
-    cudnn: str | None
-    nccl: str | None
-    tf32: bool
-    attention: bool
-
-
-class Measured(Model):
-    """What the first process saw while it trained, in the attempt that made the record; null where it did not train.
-
-    Attributes:
-        gpus: Null on a CPU.
-        peak_gpu_memory_bytes: Of its GPU.
-        waiting_for_data: Share of the time.
-    """
-
-    gpus: Gpus | None = None
-    peak_gpu_memory_bytes: Count | None = None
     waiting_for_data: Fraction | None = None
+    gpus: tuple[str, ...] = ()
+    peak_gpu_memory_bytes: Count | None = None
+    cuda: str | None = None
+    cudnn: str | None = None
+    nccl: str | None = None
+    tf32: bool | None = None
+    attention: bool | None = None
 
 
 class Record(Scores):
