@@ -6,7 +6,8 @@ It goes on from the newest valid checkpoint of any earlier attempt, predicts and
 for, and publishes the records. What exists already is not made again. Where the environment sets RANK and WORLD_SIZE
 (see `training.processes`), several processes train together, and the first alone does all the rest.
 
-IFRVIS_CHECKPOINT_INTERVAL_S, in seconds, is what a run that is killed loses at most (default: 120).
+IFRVIS_CHECKPOINT_INTERVAL_S, in seconds, is what a run that is killed loses at most (default: 120), beside the time
+that a checkpoint takes to write; it is longer where training would stand still for more than 3 % of the time.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from ifrvis.harness.spec.allowed import check_training, register_types
 from ifrvis.harness.store.attempts import Attempt, attempt_at, checkpoint_folders
 from ifrvis.harness.store.lives import Asked
 from ifrvis.harness.store.making import trained_record
-from ifrvis.harness.store.records import Curve, NotLoaded, Record, publish_record, read_curve
+from ifrvis.harness.store.records import Curve, Measured, NotLoaded, Record, publish_record, read_curve
 
 if TYPE_CHECKING:
     from mmdet.models.mot import BaseMOTModel
@@ -58,7 +59,7 @@ class _Worker:
         self._job, self._spec = attempt.submission(), attempt.run.read_spec().train
         check_training(self._spec.model_dump(), str(attempt.run.spec))
         self._dataset = load_dataset(self._job.dataset, Path(self._job.data_root))
-        self._started = time.monotonic()
+        self._started, self._measured = time.monotonic(), Measured()
 
     def work(self) -> None:
         missing = self._missing()
@@ -102,7 +103,7 @@ class _Worker:
         log.info("scoring %s", predictions)
         scores = scores_of_file(self._split(asked).read(), predictions)
         return trained_record(
-            *(self._attempt, asked, scores, self._not_loaded),
+            *(self._attempt, asked, scores, self._not_loaded, self._measured),
             dataset=self._dataset.name,
             determinism="seeded" if torch.cuda.is_available() else "bitwise",
             seconds=round(time.monotonic() - self._started, 3),
@@ -158,6 +159,7 @@ class _Worker:
                 init_weights=Path(job.init) if job.init else None,
                 workers=job.workers,
                 micro_batch=job.micro_batch,
+                checkpoint_backbone=job.checkpoint_backbone,
                 sink=tensorboard_sink(scalars) if scalars else None,
                 processes=processes,
                 checkpoint_interval_s=interval_s(),
@@ -166,6 +168,7 @@ class _Worker:
                 on_progress=self._on_progress,
                 watch=self._watch(),
             )
+        self._measured = Measured(**trained.measured)
         if not trained.finished:
             raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")
         return trained.model

@@ -1,4 +1,4 @@
-"""What all tests share: one thread, a seeded generator, the real clips, and no silent skips in CI."""
+"""What all tests share: one thread, no GPU, a seeded generator, the real clips, and no silent skips in CI."""
 
 import os
 from pathlib import Path
@@ -23,6 +23,11 @@ def skipped(config: pytest.Config) -> list[str]:
     terminal = config.pluginmanager.get_plugin("terminalreporter")  # none in a worker
     reports = terminal.stats.get("skipped", []) if terminal and config.getoption("--fail-on-skip") else []
     return [each.nodeid for each in reports if "gpu" not in getattr(each, "keywords", ())]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("markexpr") != "gpu":  # `pytest -m gpu` runs the tests that need one, and nothing else
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.hookimpl(trylast=True)

@@ -37,9 +37,14 @@ def add_commands(commands: Any) -> None:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser)
     parser.add_argument("--jobs", type=int, help="runs at once on this machine (default: what its cores or GPUs carry)")
-    parser.add_argument("--workers", type=int, default=0, help="data loading processes a run; changes no number")
+    text = "GPUs of one run on this machine (default: 1), or processes where it has none"
+    parser.add_argument("--gpus-per-run", type=int, default=1, metavar="N", help=text)
+    text = "data loading processes of each process of a run (default: 4 on a GPU, else 0); changes no number"
+    parser.add_argument("--workers", type=int, help=text)
     text = "clips of one forward pass, where memory is short; changes numbers by rounding alone"
     parser.add_argument("--micro-batch", type=int, metavar="N", help=text)
+    text = "compute activations of the backbone again where memory is short: slower, changes no number"
+    parser.add_argument("--checkpoint-backbone", action="store_true", help=text)
     parser.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard beside each log")
     text = "submit to SLURM as this YAML file says (or a packed one by name), and return"
     parser.add_argument("--cluster", metavar="FILE", help=text)
@@ -114,7 +119,8 @@ def _run(arguments: argparse.Namespace) -> int:
     request, why = request_of(arguments)
     plan = settled_plan(request)
     measure_siblings(plan)
-    jobs = arguments.jobs or default_jobs(max((each.spec.threads for each in plan.to_run), default=1))
+    threads = max((each.spec.threads for each in plan.to_run), default=1)
+    jobs = arguments.jobs or default_jobs(threads, arguments.gpus_per_run)
     say(console, headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan))
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
@@ -124,7 +130,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if cluster and cluster.setup:
         say(console, f"each job first runs, as cluster {cluster.name} says:", *(f"  {line}" for line in cluster.setup))
     slurm = SlurmQueue(plan.to_run, request, cluster=cluster, **how) if cluster else None
-    queue = slurm or LocalQueue(plan.to_run, request, jobs=jobs, **how)
+    queue = slurm or LocalQueue(plan.to_run, request, jobs=jobs, gpus_per_run=arguments.gpus_per_run, **how)
     for dataset, role in splits_to_make(plan):
         make_split(dataset, role, console)
     waiting = waiting_lines(plan)
@@ -146,14 +152,17 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check_run_arguments(arguments: argparse.Namespace) -> None:
-    if min(arguments.jobs or 1, arguments.micro_batch or 1) < 1 or 0 in (arguments.jobs, arguments.micro_batch):
-        raise UserError("Give --jobs and --micro-batch 1 or more.")
-    if arguments.workers < 0:
+    given = (arguments.jobs, arguments.micro_batch, arguments.gpus_per_run)
+    if any(each is not None and each < 1 for each in given):
+        raise UserError("Give --jobs, --micro-batch and --gpus-per-run 1 or more.")
+    if arguments.workers is not None and arguments.workers < 0:
         raise UserError("Give --workers 0 or more.")
     if arguments.tensorboard and find_spec("tensorboard") is None:
         raise UserError("Install TensorBoard (`pip install tensorboard`), or leave out --tensorboard: it is not here.")
     if arguments.jobs is not None and arguments.cluster:
         raise UserError("Leave out --jobs: on a cluster the scheduler says how many runs go on at once.")
+    if arguments.gpus_per_run > 1 and arguments.cluster:
+        raise UserError("Leave out --gpus-per-run: 'gpus' of the cluster says it.")
     if arguments.wait and not arguments.cluster:
         raise UserError("Leave out --wait: without --cluster the command always stays.")
 

@@ -5,6 +5,8 @@ Shape letters:
     Q  queries    L  levels    P  points of a head in a level
 """
 
+import functools
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +49,21 @@ class DeformableAttention(MultiScaleDeformableAttention):
         return self.dropout(self.output_proj(seen)) + (query if identity is None else identity)
 
 
+@functools.cache
+def operator_runs(device: torch.device) -> bool:
+    """Whether mmcv's operator computes on a GPU; absent, it raises; made for other GPUs, it gives zeros."""
+    shapes, start = torch.tensor([[4, 4]], device=device), torch.zeros(1, dtype=torch.long, device=device)
+    points = torch.full((1, 16, 1, 1, 1, 2), 0.5, device=device)
+    try:
+        ones = torch.ones(1, 16, 1, 8, device=device)
+        seen = MultiScaleDeformableAttnFunction.apply(ones, shapes, start, points, torch.ones_like(points[..., 0]), 1)
+        runs = bool((seen == 1).all())
+    except RuntimeError as error:  # NotImplementedError, too
+        logging.getLogger("ifrvis").warning("attention runs without its compiled operator, slowly: %s", error)
+        return False
+    return runs
+
+
 def adopt(model: nn.Module) -> None:
     """Make every deformable attention inside a host's model one of ours: the host's layers name its class in code."""
     for module in model.modules():
@@ -58,10 +75,11 @@ def adopt(model: nn.Module) -> None:
 def sample(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted bilinear samples of all levels; arguments and result as of `sample_levels`.
 
-    On CUDA by the host's operator. On a CPU by `sample_levels` without gradients, in a tenth of the time of the host's
-    form; by that form in training, where the gradient of `sample_levels` takes longer.
+    On CUDA by the host's operator, or where none is compiled by torch's operations. On a CPU by `sample_levels` without
+    gradients, in a tenth of the time of the host's form; by that form in training, where the gradient of
+    `sample_levels` takes longer.
     """
-    if values.is_cuda:
+    if values.is_cuda and operator_runs(values.device):
         shapes = torch.tensor(spatial_shapes, device=values.device)
         starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
         parts = zip(*(x.contiguous().split(FRAMES_OF_OPERATOR) for x in (values, locations, weights)))
@@ -70,7 +88,7 @@ def sample(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: T
             for some, *of_some in parts
         ]
         return torch.cat(seen) if len(seen) > 1 else seen[0]
-    if torch.is_grad_enabled():
+    if values.is_cuda or torch.is_grad_enabled():
         return multi_scale_deformable_attn_pytorch(values, spatial_shapes, locations, weights)
     return sample_levels(values, spatial_shapes, locations, weights)
 
@@ -88,13 +106,12 @@ def sample_levels(values: Tensor, spatial_shapes: Shapes, locations: Tensor, wei
         (B, Q, A D) float.
     """
     num_heads, num_queries = values.shape[2], locations.shape[1]
-    sizes = [(int(height), int(width)) for height, width in spatial_shapes]
-    padded = _with_borders(values, sizes)
+    padded = _with_borders(values, spatial_shapes)
     cells = torch.empty(*weights.shape, 4, dtype=torch.int32)
     shares = weights.new_empty(*weights.shape, 4)
     first = (torch.arange(len(values), dtype=torch.int32) * padded.shape[1])[:, None, None, None]
     heads = torch.arange(num_heads, dtype=torch.int32)[:, None]
-    for level, (height, width) in enumerate(sizes):
+    for level, (height, width) in enumerate(spatial_shapes):
         # In cells of the padded map, where the first cell's centre lies at 1; what is beyond falls on the border.
         x, y = (
             (locations[..., level, :, axis] * size).add_(0.5).clamp_(0, size + 1)
@@ -116,7 +133,7 @@ def sample_levels(values: Tensor, spatial_shapes: Shapes, locations: Tensor, wei
     return seen.view(len(values), num_queries, -1)
 
 
-def _with_borders(values: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+def _with_borders(values: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor:
     """Every level with a border of zeros, (B, cells, A, D), and room for the corners that lie below the last one."""
     num_cells = [(height + 2) * (width + 2) for height, width in sizes]
     padded = values.new_zeros(len(values), sum(num_cells) + sizes[-1][1] + 3, *values.shape[2:])

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 
 def uniform_points(*shape: int, like: Tensor, generator: Generator | None = None) -> Tensor:
-    """Points drawn uniformly, on the CPU where a generator is given: (*shape, 2), device and dtype of `like`."""
-    device = like.device if generator is None else "cpu"
+    """Points drawn uniformly, where the generator is if one is given: (*shape, 2), device and dtype of `like`."""
+    device = like.device if generator is None else generator.device
     return torch.rand(*shape, 2, generator=generator, device=device).to(like)
 
 

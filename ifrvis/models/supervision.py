@@ -89,11 +89,13 @@ class Supervision:
     def _cls_losses(self, cls_logits: Tensor, queries: Sequence[Tensor], targets: Sequence[ClipTargets]) -> Tensor:
         """Class loss of every layer, summed over clips and queries: (layers,) float."""
         no_class = self.classes.probs(cls_logits[:0]).shape[-1] - 1
-        classes = torch.full(cls_logits.shape[:3], no_class, dtype=torch.long, device=cls_logits.device)
-        for of_clip, matched, target in zip(classes, queries, targets):
-            for of_layer, found in zip(of_clip, matched):
-                of_layer[found[found >= 0]] = target.labels[found >= 0]
-        by_layer = zip(cls_logits.unbind(1), classes.unbind(1))
+        num_clips, num_layers, num_queries = cls_logits.shape[:3]
+        # One place more than queries, for instances without one: no look at what was found, which a GPU would wait for.
+        size = (num_clips, num_layers, num_queries + 1)
+        classes = torch.full(size, no_class, dtype=torch.long, device=cls_logits.device)
+        for of_clip, found, target in zip(classes, queries, targets):
+            of_clip.scatter_(1, found.where(found >= 0, num_queries), target.labels.expand(num_layers, -1))
+        by_layer = zip(cls_logits.unbind(1), classes[..., :-1].unbind(1))
         return torch.stack([self.classes.loss(logits.flatten(0, 1), right.flatten()) for logits, right in by_layer])
 
     @torch.no_grad()

@@ -41,14 +41,14 @@ class ClipTargets:
     draw_key: Sequence[int] | None
 
     def generator(self, layer: int) -> Generator | None:
-        """The source of a layer's draws; None means torch's global one.
+        """The source of a layer's draws, on the device of the masks; None means torch's global one.
 
-        Hashed, not seeded by a sum, so that neighbouring keys share nothing.
+        Hashed, not seeded by a sum, so that neighbouring keys share nothing. A GPU draws other numbers of the same key.
         """
         if self.draw_key is None:
             return None
         digest = hashlib.sha256(repr((*map(int, self.draw_key), layer)).encode()).digest()
-        return Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        return Generator(self.gt_masks.device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @dataclass(frozen=True)
@@ -69,26 +69,28 @@ def clip_targets(clip: TrackDataSample, device: torch.device | str, *, absent_cl
         absent_class: Class target of an instance that the last frame does not show; its own class if None.
     """
     frames = [frame.gt_instances for frame in clip.video_data_samples]
-    labels = {int(id_): int(label) for f in frames for id_, label in zip(f.instances_ids, f.labels)}
-    gt_masks = _stack_masks(frames, sorted(labels), device)
+    # The host has moved labels to the GPU: one look at each frame's, and all that follows on the CPU.
+    labels = {id_: label for f in frames for id_, label in zip(f.instances_ids.tolist(), f.labels.tolist())}
+    gt_masks = _stack_masks(frames, sorted(labels))
     seen = gt_masks.flatten(2).any(2)  # absent from every frame of the clip: nothing to learn, as in the official code
-    clip_labels = torch.tensor([labels[id_] for id_ in sorted(labels)], dtype=torch.long, device=device)
+    clip_labels = torch.tensor([labels[id_] for id_ in sorted(labels)], dtype=torch.long)
     if absent_class is not None:
         clip_labels = torch.where(seen[:, -1], clip_labels, absent_class)
     kept = seen.any(1)
     meta = clip.video_data_samples[0].metainfo
-    return ClipTargets(clip_labels[kept], gt_masks[kept].float(), _video_name(meta), meta.get("draw_key"))
+    on_device = clip_labels[kept].to(device), gt_masks[kept].to(device).float()
+    return ClipTargets(*on_device, _video_name(meta), meta.get("draw_key"))
 
 
-def _stack_masks(frames: Sequence[InstanceData], ids: list[int], device: torch.device | str) -> Tensor:
-    """Masks as (M, T, H, W) bool."""
+def _stack_masks(frames: Sequence[InstanceData], ids: list[int]) -> Tensor:
+    """Masks as (M, T, H, W) bool, on the CPU."""
     rows = {id_: row for row, id_ in enumerate(ids)}
-    masks = [f.masks if isinstance(f.masks, Tensor) else f.masks.to_tensor(torch.bool, "cpu") for f in frames]
+    masks = [f.masks.cpu() if isinstance(f.masks, Tensor) else f.masks.to_tensor(torch.bool, "cpu") for f in frames]
     stacked = torch.zeros(len(ids), len(frames), *masks[0].shape[-2:], dtype=torch.bool)
     for t, (frame, frame_masks) in enumerate(zip(frames, masks)):
-        for id_, mask in zip(frame.instances_ids, frame_masks):
-            stacked[rows[int(id_)], t] = mask
-    return stacked.to(device)
+        for id_, mask in zip(frame.instances_ids.tolist(), frame_masks):
+            stacked[rows[id_], t] = mask
+    return stacked
 
 
 def _video_name(meta: dict[str, Any]) -> str:

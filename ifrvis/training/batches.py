@@ -32,6 +32,8 @@ from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.training.processes import Processes
 
+GPU_WORKERS = 4  # of each process that trains on one: they load ahead while it computes
+
 
 @dataclass(frozen=True)
 class GlobalBatch:
@@ -49,6 +51,13 @@ class GlobalBatch:
     clips: list[Clip]
     videos: list[str]
     counts: dict[str, int]
+
+    def pin_memory(self) -> "GlobalBatch":
+        """The same with images in memory that a GPU copies from; a loader's thread asks."""
+        return replace(
+            self,
+            clips=[replace(clip, images=torch.from_numpy(clip.images).pin_memory().numpy()) for clip in self.clips],
+        )
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ def global_batches(
     stills: Stills | None = None,
     start: int,
     stop: int,
-    workers: int = 0,
+    workers: int | None = None,
     processes: Processes | None = None,
 ) -> Iterator[GlobalBatch]:
     """The global batches of iterations `start` to `stop` - 1.
@@ -103,7 +112,7 @@ def global_batches(
         stills: What the pseudo-videos of a `MixedSampler` are drawn from.
         start: First iteration.
         stop: The iteration to stop before.
-        workers: Processes that load; 0 loads in this one.
+        workers: Processes that load; 0 loads in this one, None takes some where a GPU trains.
         processes: Those that share the batches; this one alone by default.
 
     Raises:
@@ -115,11 +124,13 @@ def global_batches(
             f"Start at most {sampler.global_batch} processes, got {processes.world_size}: "
             f"train.global_batch={sampler.global_batch}, and each needs a clip to train on."
         )
+    on_gpu = processes.device.type == "cuda"
     loader = DataLoader(
         _Iterations(sampler, annotations, frames_root, processes.rank, processes.world_size, stills),
         batch_size=None,
         sampler=range(start, stop),
-        num_workers=workers,
+        num_workers=(GPU_WORKERS if on_gpu else 0) if workers is None else workers,
+        pin_memory=on_gpu,
         collate_fn=_as_it_is,
         worker_init_fn=_settle_worker,
     )

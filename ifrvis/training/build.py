@@ -1,8 +1,9 @@
 """From a training specification to a model, its optimizer and its schedule, all of the host's registries."""
 
 import copy
+import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.optim import AmpOptimWrapper, MultiStepLR, OptimWrapper
 from mmengine.registry import init_default_scope
-from torch import nn
+from torch import distributed, nn
+from torch.utils.checkpoint import checkpoint
 
 import ifrvis.models  # noqa: F401  registers the method
 from ifrvis.errors import DataMissingError, UserError
+from ifrvis.models.deformable import operator_runs
 from ifrvis.models.drop_path import replace_drop_path
 from ifrvis.models.parameters import parameter_groups
 from ifrvis.training.checkpoints import load_plain
@@ -48,16 +51,35 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def settle_torch(threads: int) -> None:
-    """Fix what the numbers of this process depend on beside its inputs: threads and choice of algorithms.
+def settle_torch(threads: int, precision: str) -> None:
+    """Fix what the numbers of this process depend on beside its inputs: threads, choice of algorithms and rounding.
 
     On the CPU every operation has a deterministic form; on GPUs bilinear sampling has none, and runs are seeded only.
+
+    Args:
+        threads: Of this process.
+        precision: `fp32` means so; under `amp` what stays in float32 may be computed in TF32, as the official code's
+            torch did by default.
     """
     torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "amp"
     cv2.setNumThreads(0)
     torch.use_deterministic_algorithms(pick_device().type == "cpu")
     # Nothing here reads memory that it has not written, and filling it costs time. (Torch hides the name from mypy.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def gpu_facts(names: Sequence[str]) -> dict[str, Any]:
+    """What a record says of the GPUs that train, given their names."""
+    cudnn = torch.backends.cudnn.version()
+    return {
+        "gpus": tuple(names),
+        "cuda": torch.version.cuda,
+        "cudnn": cudnn and str(cudnn),
+        "nccl": ".".join(map(str, torch.cuda.nccl.version())) if distributed.is_nccl_available() else None,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "attention": operator_runs(torch.device("cuda")),
+    }
 
 
 def build_model(config: Mapping[str, Any], *, seed: int) -> BaseMOTModel:
@@ -70,6 +92,17 @@ def build_model(config: Mapping[str, Any], *, seed: int) -> BaseMOTModel:
         model.init_weights()
     replace_drop_path(model)
     return model
+
+
+def recompute_blocks(backbone: nn.Module) -> None:
+    """Keep of each block its input alone, and compute the rest again in the backward pass, to the same numbers.
+
+    The host's own `with_cp` passes over blocks whose input needs no gradient, and cannot be used with several processes
+    that look for weights without a gradient. Nothing in a block draws but drop path, which draws alike again.
+    """
+    for block in backbone.modules():
+        if hasattr(block, "with_cp") and block is not backbone:
+            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:

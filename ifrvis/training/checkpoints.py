@@ -2,12 +2,14 @@
 
 A checkpoint is `iter_000123.pth`, tensors and plain data only, and beside it `iter_000123.json` with its size and
 SHA-256. Each is written under a temporary name, flushed and renamed; one without the other, cut short or changed,
-does not count. The last two of a folder stay.
+does not count. The last two of a folder stay. While a run trains they are written from a copy, on a thread.
 """
 
 import os
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_file, temporary_beside, write_atomically
 
 KEPT = 2
+SHARE = 0.03  # of the time, that training may stand still for checkpoints
 State = dict[str, Any]
 
 
@@ -36,14 +39,21 @@ class Checkpoint:
     state: State
 
 
-def save(folder: Path, iteration: int, state: State) -> Path:
+def save(folder: Path, iteration: int, state: State, *, before: Callable[[], None] = lambda: None) -> Path:
     """Write `state` after `iteration` iterations; older checkpoints of the folder go, but the last two.
+
+    What `before` raises, called when all is written and not yet published, leaves nothing.
 
     Raises:
         UserError: If the disk is full or the folder cannot be written; the checkpoints before it stay as they were.
     """
     path = folder / f"iter_{iteration:06d}.pth"
     temporary = _write_temporary(path, {**state, "iteration": iteration})
+    try:
+        before()
+    except BaseException:
+        temporary.unlink()
+        raise
     seal = {"bytes": temporary.stat().st_size, "sha256": sha256_file(temporary)}
     temporary.replace(path)
     write_atomically(path.with_suffix(".json"), canonical_json(seal))
@@ -51,6 +61,64 @@ def save(folder: Path, iteration: int, state: State) -> Path:
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     return path
+
+
+class Writer:
+    """Writes checkpoints on a thread, one at a time, while training goes on.
+
+    Args:
+        folder: Where.
+        interval_s: Seconds from one to the next, or more where that would take more than `SHARE` of the time; with 0,
+            whenever it is asked, however long that takes.
+        before: As in `save`, on the thread; called before a copy is made, too.
+    """
+
+    def __init__(self, folder: Path, interval_s: float, before: Callable[[], None]) -> None:
+        self._folder, self._interval_s, self._before = folder, interval_s, before
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._writing: Future[Path] | None = None
+        self._pause_s, self._began = 0.0, time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint, and the last one is written."""
+        if not self._interval_s:
+            return True
+        busy = self._writing is not None and not self._writing.done()
+        return not busy and time.monotonic() - self._began >= max(self._interval_s, self._pause_s / SHARE)
+
+    def write(self, iteration: int, state: State) -> None:
+        """Copy `state`, and write the copy in the background, after the one before."""
+        self._before()
+        self._began = time.monotonic()
+        self.finish()
+        self._writing = self._thread.submit(save, self._folder, iteration, _copied(state), before=self._before)
+        self._pause_s = time.monotonic() - self._began
+
+    def check(self) -> None:
+        """Raise what the last write has failed with, if it has ended."""
+        if self._writing is not None and self._writing.done():
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for the last write; raise what it fails with."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Let the last write end; whether it failed does not matter any more."""
+        self._thread.shutdown()
+
+
+def _copied(value: Any) -> Any:
+    """The same with tensors of its own, in the CPU's memory."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_copied, value))
+    return value
 
 
 def interval_s() -> float:

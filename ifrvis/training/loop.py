@@ -26,8 +26,8 @@ from ifrvis.models.drop_path import draw_drop_path_for
 from ifrvis.models.targets import NotFiniteLossError
 from ifrvis.streams import Stream
 from ifrvis.training.batches import GlobalBatch, global_batches, model_inputs
-from ifrvis.training.build import NotLoaded, settle_torch
-from ifrvis.training.checkpoints import save
+from ifrvis.training.build import NotLoaded, gpu_facts, recompute_blocks, settle_torch
+from ifrvis.training.checkpoints import Writer
 from ifrvis.training.processes import Processes
 from ifrvis.training.progress import Clock, Progress, Sink
 from ifrvis.training.state import TrainingState, start_or_resume
@@ -52,6 +52,7 @@ class Trained:
         seconds: Wall clock of this attempt.
         finished: Whether that was all of them; else it was asked to stop, and the next attempt goes on.
         not_loaded: What the initial weights left out.
+        measured: What a record says of this attempt's time and GPUs.
     """
 
     model: nn.Module
@@ -59,6 +60,7 @@ class Trained:
     seconds: float
     finished: bool
     not_loaded: NotLoaded
+    measured: dict[str, Any]
 
 
 def train(
@@ -71,8 +73,9 @@ def train(
     resume_from: Sequence[Path] = (),
     init_weights: Path | None = None,
     stills: tuple[Stills, float | None] | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     micro_batch: int | None = None,
+    checkpoint_backbone: bool = False,
     processes: Processes | None = None,
     checkpoint_interval_s: float = 600.0,
     should_stop: Callable[[], bool] = lambda: False,
@@ -93,14 +96,16 @@ def train(
         init_weights: The file behind the specification's `init`.
         stills: What pseudo-videos are made of, and their share of the clips (see `MixedSampler`); the specification's
             `data` covers both.
-        workers: Processes that load clips.
+        workers: Processes that load clips; by default some where a GPU trains, else none.
         micro_batch: Clips of one forward pass; all of a process by default. The gradient is the same but for rounding.
+        checkpoint_backbone: Compute activations of the backbone again in the backward pass, to the same numbers.
         processes: Those that share the global batch, whatever their number; this one alone by default. Ended by one,
             all end at the same iteration.
-        checkpoint_interval_s: Seconds from one checkpoint to the next; one is also written at the end.
+        checkpoint_interval_s: Seconds from one checkpoint to the next (`checkpoints.Writer`); one is also written at
+            the end.
         should_stop: Asked after each iteration, by each process.
-        before_checkpoint: Called before each checkpoint; raises if this attempt must not write any more. This and what
-            follows is called in the first process alone.
+        before_checkpoint: Called before a checkpoint is published, on the thread that writes; raises if this attempt
+            must not write any more. This and what follows is called in the first process alone.
         on_progress: Called after each iteration.
         watch: Given the model and the iterations behind it, before the first and after each; it may put the model
             into evaluation mode, and must leave its weights alone.
@@ -110,12 +115,14 @@ def train(
         NotFiniteLossError: If the loss or its gradient is not finite; the last checkpoint is from before.
         UserError: If data, weights or checkpoints cannot be used, or the disk is full.
     """
-    started = saved = time.monotonic()
+    started = time.monotonic()
     processes = processes or Processes()
-    settle_torch(spec["threads"])
+    settle_torch(spec["threads"], spec["precision"])
     state = start_or_resume(
         spec, train_sig=train_sig, init_weights=init_weights, resume_from=resume_from, processes=processes
     )
+    if checkpoint_backbone:
+        recompute_blocks(state.model.backbone)
     batches = global_batches(
         sampler_of(spec, annotations, stills),
         annotations,
@@ -130,27 +137,35 @@ def train(
     with processes.agreeing():
         if watch is not None and first:
             watch(state.model, state.iteration)
-    clock = Clock()
-    for batch in batches:
-        parts, grad_norm = _step(state, batch, spec["seed"], micro_batch or len(batch.clips), processes)
-        progress = _progress(state, last, parts, grad_norm, clock.tick())
-        stopping = due = False
-        with processes.agreeing():
-            if first:
-                _tell(state, progress, on_progress, watch, sink)
-                due = time.monotonic() - saved >= checkpoint_interval_s
-            stopping = should_stop()
-        stopping, due = map(bool, processes.total([stopping, due]))
-        if stopping or due or state.iteration == last:
+    clock, writer = Clock(), Writer(folder, checkpoint_interval_s, before_checkpoint)
+    with contextlib.closing(writer):
+        for batch in clock.waits(batches):
+            parts, grad_norm = _step(state, batch, spec["seed"], micro_batch or len(batch.clips), processes)
+            progress = _progress(state, last, parts, grad_norm, clock.tick())
+            stopping = due = False
             with processes.agreeing():
                 if first:
-                    before_checkpoint()
-                    save(folder, state.iteration, state.contents(train_sig))
-            saved = time.monotonic()
-        if stopping:
-            break
-    seconds = time.monotonic() - started
-    return Trained(state.model, state.iteration, seconds, state.iteration == last, state.not_loaded)
+                    writer.check()
+                    _tell(state, progress, on_progress, watch, sink)
+                    due = writer.is_due()
+                stopping = should_stop()
+            stopping, due = map(bool, processes.total([stopping, due]))
+            ending = stopping or state.iteration == last
+            if ending or due:
+                with processes.agreeing():
+                    if first:
+                        writer.write(state.iteration, state.contents(train_sig))
+                    if first and ending:
+                        writer.finish()
+            if stopping:
+                break
+    measured: dict[str, Any] = {"waiting_for_data": clock.waiting}
+    if processes.device.type == "cuda":
+        names = processes.of_all(torch.cuda.get_device_name(processes.device))
+        peak = torch.cuda.max_memory_allocated(processes.device)
+        measured |= {**gpu_facts(names), "peak_gpu_memory_bytes": peak}
+    seconds, finished = time.monotonic() - started, state.iteration == last
+    return Trained(state.model, state.iteration, seconds, finished, state.not_loaded, measured)
 
 
 def _step(
@@ -166,15 +181,18 @@ def _step(
             for clips in micro_batches[:-1]:
                 state.optimizer.backward(_loss(state, batch, clips, seed, parts) * processes.world_size)
         loss = _loss(state, batch, micro_batches[-1], seed, parts)
-    state.optimizer.backward(loss * processes.world_size)  # torch takes the mean over processes, the sum is meant
-    state.optimizer.step()
-    grad_norm = float(state.optimizer.message_hub.get_scalar("train/grad_norm").current())
+    with processes.telling():
+        # Torch takes the mean over processes, the sum is meant.
+        state.optimizer.backward(loss * processes.world_size)
+        state.optimizer.step()
+        grad_norm = float(state.optimizer.message_hub.get_scalar("train/grad_norm").current())
+        totals = processes.total(list(parts.values()))
     if not math.isfinite(grad_norm) and not _overflow_is_normal(state):
         raise _not_finite("the gradient", batch)
     state.optimizer.zero_grad()
     state.schedule.step()
     state.iteration += 1
-    return dict(zip(parts, processes.total(list(parts.values())))), grad_norm
+    return dict(zip(parts, totals)), grad_norm
 
 
 def _gradients_kept_here(forward: nn.Module) -> contextlib.AbstractContextManager[None]:

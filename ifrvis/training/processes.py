@@ -2,23 +2,33 @@
 
 Each holds the whole model and trains on a share of every global batch; torch's DistributedDataParallel sums their
 gradients, over Gloo on CPUs and NCCL on GPUs. A process that fails or is asked to stop takes the others along at the
-same iteration, so that none waits for one that has gone.
+same iteration, so that none waits for one that has gone. What fails inside a backward pass is told beside the group,
+through the store where the processes met: there the others are waiting for gradients and can be asked nothing.
 """
 
 import contextlib
 import inspect
+import json
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, NoReturn
 
 import torch
 from torch import distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore, _abort_process_group
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ifrvis.errors import UserError
 from ifrvis.training.build import pick_device
 
+MEETING_LIMIT = timedelta(minutes=10)
+LIMIT = timedelta(minutes=30)  # of a wait for another process: the first predicts and writes while the others wait
+LOOKS_EVERY_S = 0.5
+_FAILED = "failed"  # what the first process to fail tells: its rank and its error
 _KEPT: list[Any] = []  # process groups, see `join_processes`
 
 
@@ -30,11 +40,13 @@ class Processes:
         rank: Number of this process; the first, 0, writes checkpoints and speaks for all.
         world_size: Number of processes.
         device: Where this one computes.
+        store: Where they met; what one tells there, the others find without a collective operation.
     """
 
     rank: int = 0
     world_size: int = 1
     device: torch.device = field(default_factory=pick_device)
+    store: Any = None
 
     def total(self, values: Sequence[float]) -> list[float]:
         """Each value summed over the processes."""
@@ -51,6 +63,13 @@ class Processes:
             distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    def of_all(self, value: Any) -> list[Any]:
+        """What each process gives, by rank."""
+        values = [value] * self.world_size
+        if self.world_size > 1:
+            distributed.all_gather_object(values, value)
+        return values
+
     @contextlib.contextmanager
     def agreeing(self) -> Iterator[None]:
         """What one process raises inside the block, which asks the others nothing, all raise at its end."""
@@ -62,9 +81,27 @@ class Processes:
                 raise
             error = raised
         if self.total([error is not None])[0]:
-            raised_by: list[Any] = [None] * self.world_size
-            distributed.all_gather_object(raised_by, self._for_others(error))
+            raised_by = self.of_all(self._for_others(error))
             raise error or next(each for each in raised_by if each is not None)
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """What one process raises inside the block, in which they wait for one another, all raise there."""
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as raised:
+            if self.store is None:
+                raise
+            error = raised
+        if error is not None:
+            self._tell_or_learn(error)
+
+    def _tell_or_learn(self, error: Exception) -> NoReturn:
+        """Raise what the first process to fail has told; it may be this one, and the others fail for want of it."""
+        told = json.dumps([self.rank, str(self._for_others(error))])
+        rank, first = json.loads(self.store.compare_set(_FAILED, "", told))
+        raise error if rank == self.rank else RuntimeError(first) from None
 
     def _for_others(self, error: Exception | None) -> Exception | None:
         """What can be sent: errors for people are their message, others may hold anything."""
@@ -105,11 +142,36 @@ def join_processes(init_method: str = "env://") -> Iterator[Processes]:
         device = torch.device("cuda", local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, init_method=init_method, rank=rank, world_size=world_size)
+    store, _, _ = next(rendezvous(init_method, rank, world_size, timeout=MEETING_LIMIT))
+    group = PrefixStore("group", store)
+    distributed.init_process_group(backend, store=group, rank=rank, world_size=world_size, timeout=LIMIT)
     # Where another process was killed, what torch keeps for its gradients would be the last to let go of the group,
     # and would wait for its threads while they wait for Python's lock: now and then this process would hang.
     _KEPT.append(distributed.group.WORLD)
+    over = threading.Event()
+    watch = threading.Thread(target=_leave_when_told, args=(store.clone(), over), daemon=True)
+    watch.start()
     try:
-        yield Processes(rank, world_size, device)
+        yield Processes(rank, world_size, device, store)
     finally:
-        distributed.destroy_process_group()
+        over.set()
+        watch.join()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def _leave_when_told(store: Any, over: threading.Event) -> None:
+    """Abort the group once a process has told that it failed: NCCL would wait for its gradients until the time limit.
+
+    Whoever waits goes on with garbage, which nobody keeps: the next operation of the group raises, and before a
+    checkpoint there always is one.
+    """
+    while not over.wait(LOOKS_EVERY_S):
+        try:
+            told = store.check([_FAILED])
+        except RuntimeError:  # the first process, which keeps the store, has gone
+            told = True
+        if told:
+            with contextlib.suppress(AssertionError, ValueError):  # the group has been left already
+                _abort_process_group()
+            return

@@ -1,9 +1,10 @@
 """What a training tells while it runs: progress for the live view, scalars for TensorBoard."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from ifrvis.errors import UserError
 
@@ -38,12 +39,29 @@ class Progress:
         return f"iteration {self.iteration}/{self.iterations} loss {self.loss:.3f} ({parts})"
 
 
+Item = TypeVar("Item")
+
+
 class Clock:
     """A running mean of the time between ticks, in seconds; the latest tenth or so counts most."""
 
     def __init__(self) -> None:
-        self._last = time.monotonic()
+        self._start = self._last = time.monotonic()
+        self._waited_s = 0.0
         self.mean_s: float | None = None
+
+    def waits(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items; what one is waited for counts as waiting."""
+        began = time.monotonic()
+        for item in items:
+            self._waited_s += time.monotonic() - began
+            yield item
+            began = time.monotonic()
+
+    @property
+    def waiting(self) -> float | None:
+        """Share of the time to the last tick that was spent waiting; None before the first."""
+        return None if self.mean_s is None else min(self._waited_s / max(self._last - self._start, 1e-9), 1.0)
 
     def tick(self) -> float:
         """The mean after one more iteration."""

@@ -1,19 +1,21 @@
 """`DeformableAttention` beside the host's own form."""
 
+import math
+
 import pytest
 import torch
 from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 from torch import nn
 
-from ifrvis.models.deformable import DeformableAttention, adopt, sample_levels
+from ifrvis.models import deformable
+from ifrvis.models.deformable import DeformableAttention, adopt, operator_runs, sample_levels
 
 
 def _case(num_frames, sizes, num_queries, dtype=torch.float32):
-    shapes = torch.tensor(sizes)
     grid = (num_frames, num_queries, 4, len(sizes), 3)
-    values = torch.randn(num_frames, int(shapes.prod(1).sum()), 4, 8, dtype=dtype)
+    values = torch.randn(num_frames, sum(map(math.prod, sizes)), 4, 8, dtype=dtype)
     locations = torch.rand(*grid, 2, dtype=dtype) * 2.0 - 0.5  # half of them beyond the borders
-    return values, shapes, locations, torch.rand(grid, dtype=dtype)
+    return values, sizes, locations, torch.rand(grid, dtype=dtype)
 
 
 @pytest.mark.parametrize("sizes", [[(3, 5), (6, 10), (12, 20)], [(1, 1)], [(7, 2), (1, 9)]])
@@ -24,13 +26,13 @@ def test_sampling_equals_the_hosts_form(sizes, num_frames):
 
 
 def test_points_on_and_far_beyond_the_borders_equal_the_hosts():
-    values, shapes, locations, weights = _case(1, [(3, 5), (6, 10)], 4, torch.float64)
+    values, sizes, locations, weights = _case(1, [(3, 5), (6, 10)], 4, torch.float64)
     edges = torch.tensor([-1e4, -0.1, 0.0, 0.1, 0.5, 0.9, 1.0, 1.1, 1e4], dtype=torch.float64)
     for x in edges:
         for y in edges:
             locations[..., 0], locations[..., 1] = x, y
-            expected = multi_scale_deformable_attn_pytorch(values, shapes, locations, weights)
-            torch.testing.assert_close(sample_levels(values, shapes, locations, weights), expected, rtol=0, atol=1e-12)
+            expected = multi_scale_deformable_attn_pytorch(values, sizes, locations, weights)
+            torch.testing.assert_close(sample_levels(values, sizes, locations, weights), expected, rtol=0, atol=1e-12)
 
 
 @pytest.fixture
@@ -70,6 +72,33 @@ def test_training_stays_the_hosts_bit_by_bit(attention):
     assert torch.equal(attention["attn"](**given), expected)
 
 
+class OnCuda(torch.Tensor):
+    is_cuda = True
+
+
+def test_without_the_operator_a_gpu_gets_torchs_operations_and_their_gradients(attention, caplog):
+    """What stands for the operator here raises, as on a GPU for which nothing was compiled."""
+    given = _given(2)
+    results = []
+    for kind in (torch.Tensor, OnCuda):
+        attention.zero_grad()
+        found = attention["attn"](**{**given, "query": given["query"].as_subclass(kind)})
+        torch.Tensor(found).square().sum().backward()
+        results.append([torch.Tensor(found), *(weight.grad.clone() for weight in attention.parameters())])
+        adopt(attention)
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+    assert not operator_runs(torch.device("cpu"))
+    assert "without its compiled operator, slowly: " in caplog.text
+
+
+@pytest.mark.parametrize("numbers", [0.0, 1.0])
+def test_an_operator_for_another_gpu_gives_zeros_and_is_not_used(monkeypatch, numbers):
+    monkeypatch.setattr(
+        deformable.MultiScaleDeformableAttnFunction, "apply", lambda *_: torch.full((1, 16, 8), numbers)
+    )
+    assert operator_runs.__wrapped__(torch.device("cpu")) == bool(numbers)
+
+
 @pytest.mark.parametrize("num_frames", [1, 32, 64, 80, 128, 130])
 def test_the_operator_gets_batches_that_it_takes(attention, num_frames, monkeypatch):
     """On CUDA: at most `im2col_step` frames, or a multiple of it."""
@@ -81,10 +110,8 @@ def test_the_operator_gets_batches_that_it_takes(attention, num_frames, monkeypa
         assert len(given["reference_points"]) == len(query)
         return host(self, torch.Tensor(query), **given)
 
-    class OnCuda(torch.Tensor):
-        is_cuda = True
-
     monkeypatch.setattr(DeformableAttention.__base__, "forward", operator)
+    monkeypatch.setattr(deformable, "operator_runs", lambda device: True)
     given = _given(num_frames)
     expected = attn(**given)
     seen.clear()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ifrvis.models.points import sample_points, uniform_points
+from ifrvis.models.targets import ClipTargets
 
 
 def generator(seed=0):
@@ -23,3 +24,16 @@ def test_a_sampled_point_is_the_bilinear_value_between_cell_centres():
     maps = torch.arange(8.0).view(1, 1, 2, 4)
     points = torch.tensor([[[1 / 8, 1 / 4], [2 / 8, 1 / 4], [7 / 8, 1 / 2]]])  # a centre, a midpoint in x, one in y
     assert sample_points(maps, points)[0, 0].tolist() == pytest.approx([0.0, 0.5, 5.0])
+
+
+@pytest.mark.gpu
+def test_a_gpu_draws_its_points_from_their_key_and_where_they_are_used():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    drawn = []
+    for key in ((0, 1, 2), (0, 1, 2), (0, 1, 3)):
+        target = ClipTargets(torch.zeros(1), torch.zeros(1, 2, 8, 8, device="cuda"), "v", key)
+        drawn.append(uniform_points(5, like=target.gt_masks, generator=target.generator(0)))
+    assert drawn[0].is_cuda
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

@@ -42,6 +42,15 @@ THIN_SEQFORMER = {
     "train.pipeline": {"sides": [48, 64], "max_side": 200, "flip": 0.5, "crop": _CROP, "colour": True},
     "train.sampler": {"around": "frames", "num_frames": 3, "frame_range": 2},
 }
+SWIN = {
+    "type": "SwinTransformer",
+    "embed_dims": 8,
+    "depths": [1, 1, 2, 1],
+    "num_heads": [1, 2, 2, 2],
+    "window_size": 4,
+    "drop_path_rate": 0.5,
+    "out_indices": [0, 1, 2, 3],
+}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from ifrvis.datasets.coco import Stills
 from ifrvis.datasets.stills import MixedSampler, StillDraw, StillSampler
 from ifrvis.errors import UserError
 from ifrvis.models.targets import clip_targets
-from ifrvis.training.batches import GlobalBatch, global_batches, model_inputs
+from ifrvis.training.batches import GPU_WORKERS, GlobalBatch, global_batches, model_inputs
+from ifrvis.training.processes import Processes
 
 
 @pytest.fixture
@@ -121,3 +123,18 @@ def test_workers_end_where_the_main_process_was_killed(split):
     while time.monotonic() < limit and worker.exists():
         time.sleep(0.2)
     assert not worker.exists()
+
+
+def test_on_a_gpu_batches_are_loaded_ahead_and_pinned(split, spec, batches, monkeypatch):
+    loader = mock.Mock(side_effect=lambda iterations, **_: [iterations[0].pin_memory()])
+    (before,) = batches(0, 1)
+    monkeypatch.setattr("ifrvis.training.batches.DataLoader", loader)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda images: images.clone())
+    on_gpu = Processes(device=torch.device("cuda"))
+    monkeypatch.setattr("ifrvis.training.batches.Processes", lambda: on_gpu)
+    (pinned,) = batches(0, 1, workers=None)
+    assert (loader.call_args.kwargs["num_workers"], loader.call_args.kwargs["pin_memory"]) == (GPU_WORKERS, True)
+    assert equal(pinned, before)
+    for found, of_clip in zip(model_inputs(pinned, pinned.clips, 5)["inputs"], pinned.clips, strict=True):
+        assert np.shares_memory(found.numpy(), of_clip.images), "the pinned memory itself"
+        assert found.is_contiguous()

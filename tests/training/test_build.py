@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from ifrvis.errors import UserError
-from ifrvis.training.build import build_model, build_optimizer, build_schedule, load_initial_weights
+from ifrvis.harness.store.records import Measured
+from ifrvis.training.build import (
+    build_model,
+    build_optimizer,
+    build_schedule,
+    gpu_facts,
+    load_initial_weights,
+    settle_torch,
+)
 
 
 def equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -124,3 +132,12 @@ def test_mixed_precision_without_a_gpu_is_refused(spec):
     model = build_model(spec["model"], seed=1)
     with pytest.raises(UserError, match=r"^Set train\.precision=fp32, or run where a GPU is"):
         build_optimizer(model, spec["optimizer"], precision="amp")
+
+
+@pytest.mark.parametrize(("precision", "rounds"), [("fp32", False), ("amp", True)])
+def test_the_precision_says_whether_float32_may_be_rounded(precision, rounds, monkeypatch):
+    monkeypatch.setattr("ifrvis.training.build.operator_runs", lambda device: False)
+    settle_torch(1, precision)
+    assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == rounds
+    measured = Measured(**gpu_facts(["a", "a"]))
+    assert (measured.gpus, measured.tf32, measured.attention) == (("a", "a"), rounds, False)

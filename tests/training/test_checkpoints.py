@@ -2,14 +2,16 @@
 
 import errno
 import pickle
+import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 from ifrvis.errors import UserError
 from ifrvis.training import checkpoints
-from ifrvis.training.checkpoints import newest_valid, save
+from ifrvis.training.checkpoints import Writer, newest_valid, save
 
 SIG = "a" * 64
 
@@ -104,3 +106,65 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
                 save(tmp_path, 20, state(2))
         assert sorted(path.name for path in tmp_path.iterdir()) == ["iter_000010.json", "iter_000010.pth"]
         assert newest(tmp_path) == 10
+
+
+class Slow:
+    """`torch.save` on a disk that is slow until it is told to go on, and may break then."""
+
+    def __init__(self, monkeypatch):
+        self.goes_on, self.error, self.save = threading.Event(), None, torch.save
+        monkeypatch.setattr("torch.save", self)
+
+    def __call__(self, content, stream):
+        assert self.goes_on.wait(30)
+        if self.error:
+            raise self.error
+        self.save(content, stream)
+
+
+def test_a_slow_disk_holds_up_nothing_and_what_is_written_is_as_it_was_asked_for(tmp_path, monkeypatch):
+    disk, changing, asked = Slow(monkeypatch), state(1.0), []
+    writer = Writer(tmp_path, 1e-9, lambda: asked.append(newest(tmp_path)))
+    assert writer.is_due()
+    writer.write(10, {**changing, "nested": [{"moment": (changing["model"]["weight"],)}]})
+    changing["model"]["weight"] += 1  # as an optimizer does, in place
+    assert not writer.is_due(), "one at a time"
+    writer.check()
+    disk.goes_on.set()
+    writer.finish()
+    checkpoint = newest_valid([tmp_path], train_sig=SIG)
+    for weight in (checkpoint.state["model"]["weight"], checkpoint.state["nested"][0]["moment"][0]):
+        assert torch.equal(weight, torch.full((1000,), 1.0))
+    assert asked == [None, None], "the fence is looked at before the copy, and again before it is published"
+
+
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_write_that_fails_is_raised_at_the_next_safe_point_and_leaves_nothing(tmp_path, monkeypatch, overtaken):
+    disk, fence = Slow(monkeypatch), mock.Mock()
+    writer = Writer(tmp_path, 60, fence)
+    writer.write(10, state(1))
+    fence.side_effect = UserError("Free the way: overtaken") if overtaken else None
+    disk.error = None if overtaken else OSError(errno.ENOSPC, "No space left on device")
+    disk.goes_on.set()
+    writer._thread.shutdown()
+    with pytest.raises(UserError, match=r"^Free "):
+        writer.check()
+    writer.check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_take_three_percent_of_the_time_at_most(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(checkpoints, "_copied", lambda value: clock.__setitem__(0, clock[0] + 9.0) or value)
+    for interval_s, due_s in ((120.0, 300.0), (600.0, 600.0)):
+        writer = Writer(tmp_path, interval_s, lambda: None)
+        clock[0] += interval_s
+        assert writer.is_due()
+        began = clock[0]
+        writer.write(10, state(1))
+        writer.finish()
+        clock[0] = began + due_s - 1
+        assert not writer.is_due()
+        clock[0] += 1
+        assert writer.is_due()

@@ -3,13 +3,16 @@
 Also tests: ifrvis.training.progress, ifrvis.training.state.
 """
 
+import errno
 import math
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from training.conftest import SWIN
 
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
@@ -205,3 +208,33 @@ def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_p
     assert differing(started.model, run(spec, should_stop=StopAfter(1)).model)
     resumed = run(spec, **{**settings, "folder": tmp_path / "b"}, resume_from=[tmp_path / "a"])
     assert resumed.not_loaded == started.not_loaded
+
+
+def test_a_disk_that_fills_up_ends_the_training_at_a_safe_point(run, spec, monkeypatch):
+    monkeypatch.setattr("torch.save", mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(UserError, match=r"^Free some disk space"):
+        run(spec, checkpoint_interval_s=1e-9)
+
+
+@pytest.mark.parametrize("backbone", ["resnet", "swin with drop path"])
+def test_a_recomputed_backbone_changes_no_bit(run, spec, tmp_path, backbone):
+    if backbone != "resnet":
+        spec["model"]["backbone"] = SWIN
+    spec["iterations"], told = 3, {}
+    for again in (False, True):
+        settings = {"folder": tmp_path / str(again), "checkpoint_backbone": again}
+        told[again] = []
+        told[again, "model"] = run(spec, on_progress=told[again].append, **settings).model
+    assert [each.loss_parts for each in told[True]] == [each.loss_parts for each in told[False]]
+    assert differing(told[True, "model"], told[False, "model"]) == []
+    assert torch.utils.checkpoint.checkpoint in [
+        getattr(each.__dict__.get("forward"), "func", None) for each in told[True, "model"].backbone.modules()
+    ]
+
+
+def test_what_a_record_says_of_the_training_on_a_cpu(run, spec, tmp_path):
+    measured = run({**spec, "iterations": 2}).measured
+    assert 0 < measured["waiting_for_data"] < 1
+    assert measured.keys() == {"waiting_for_data"}
+    again = run({**spec, "iterations": 2}, folder=tmp_path / "b", resume_from=[tmp_path / "checkpoints"])
+    assert again.measured == {"waiting_for_data": None}

@@ -4,24 +4,22 @@ import os
 import signal
 import traceback
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from made_records import asked, made_run
+from torch import Tensor
+from training.conftest import SWIN
 
+from ifrvis.cli import main
 from ifrvis.errors import UserError
+from ifrvis.harness.jobs.worker_life import live
+from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.paths import Store
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes
-
-SWIN = {
-    "type": "SwinTransformer",
-    "embed_dims": 8,
-    "depths": [1, 1, 2, 1],
-    "num_heads": [1, 2, 2, 2],
-    "window_size": 4,
-    "drop_path_rate": 0.5,
-    "out_indices": [0, 1, 2, 3],
-}
 
 
 @pytest.fixture
@@ -197,6 +195,33 @@ def test_what_fails_in_one_process_fails_in_all(run, together, spec):
     assert together(2, work) == [0, 0]
 
 
+@pytest.mark.parametrize("sick", [0, 1])
+def test_out_of_memory_in_one_backward_pass_ends_all_as_memory(run, tmp_path, spec, sick):
+    """The others wait for its gradients meanwhile. Each process is a worker's, with an attempt to say how it ended."""
+    attempts = [claim(made_run(Store(tmp_path / str(rank))), asked()) for rank in (0, 1)]
+
+    def work(attempt, progress) -> None:
+        with join_processes(f"file://{tmp_path}/meeting") as processes:
+            if processes.rank == sick:
+                Tensor.backward = mock.Mock(side_effect=torch.OutOfMemoryError("CUDA has none left"))
+            run(spec, processes=processes)
+
+    children = []
+    for rank, attempt in enumerate(attempts):
+        children.append(os.fork())
+        if not children[-1]:
+            os.environ.update(RANK=str(rank), WORLD_SIZE="2")
+            live(str(attempt.folder), work)
+            os._exit(0)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    for rank, attempt in enumerate(attempts):
+        ending = attempt.ending()
+        assert (ending.reason, ending.kind) == ("failed", "memory")
+        told = "" if rank == sick else f" in process {sick}"
+        assert ending.message.endswith(f"OutOfMemoryError{told}: CUDA has none left")
+        assert ending.seconds < 60
+
+
 def test_a_frame_that_one_process_cannot_read_is_named_by_all(run, together, spec, split):
     path = split.frames_root / split.annotations.videos[0].file_names[0]
 
@@ -218,3 +243,12 @@ def test_more_processes_than_clips_are_refused(together, run, spec):
             run(spec, processes=processes)
 
     assert together(4, work) == [0] * 4
+
+
+@pytest.mark.slow
+def test_a_row_trains_with_two_processes_of_this_machine(tmp_path):
+    told = [f"--{kind}={tmp_path / kind}" for kind in ("data-root", "results", "reports")]
+    chosen = ["--profile=smoke", "--rows=mask2former-r50-ytvis19", "--seeds=1", "--gpus-per-run=2"]
+    assert main(["run", "table1", *chosen, *told]) == 0
+    logs = [path.read_text() for path in tmp_path.glob("results/runs/*/attempts/0001/submitit/*_log.out")]
+    assert len(logs) == 2

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import submitit
 
-from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory, run_on
+from ifrvis.errors import UserError
+from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
 from ifrvis.harness.jobs.queue import Item, Queue
+from ifrvis.harness.jobs.together import gpus_of, run_on
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
 from ifrvis.harness.store.lives import PLAIN, Handling
@@ -25,7 +27,7 @@ STOP_PATIENCE_S = 120.0
 
 
 class LocalQueue(Queue):
-    """Runs trainings on this machine, at most `jobs` at once."""
+    """Runs trainings on this machine, at most `jobs` at once, each with so many GPUs (or processes, without any)."""
 
     def __init__(
         self,
@@ -35,10 +37,12 @@ class LocalQueue(Queue):
         jobs: int,
         run_attempt: Callable[[str], None],
         handling: Handling = PLAIN,
+        gpus_per_run: int = 1,
     ) -> None:
         super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
-        self._jobs = jobs
-        self._gpus = gpus()
+        self._jobs, self._gpus, self._gpus_per_run = jobs, gpus(), gpus_per_run
+        if 0 < len(self._gpus) < gpus_per_run:
+            raise UserError(f"Give --gpus-per-run at most {len(self._gpus)}: so many GPUs are visible here.")
 
     def _has_room(self, items: list[Item]) -> bool:
         return len(self._taken()) + len(items) < self._jobs
@@ -53,9 +57,11 @@ class LocalQueue(Queue):
             item.memory_kills = kills_for_memory()
             executor = submitit.LocalExecutor(folder=item.attempt.folder / "submitit")
             executor.update_parameters(timeout_min=TIMEOUT_MIN, stderr_to_stdout=True)
-            gpu = self._gpus[item.slot % len(self._gpus)] if self._gpus else ""
-            with job_environment(item.training.spec.threads), _out_of_the_terminals_reach():
-                item.job = executor.submit(run_on, gpu, self._run_attempt, str(item.attempt.folder))
+            spec, per_run = item.training.spec, self._gpus_per_run
+            processes = min(per_run, spec.global_batch)
+            gpus = gpus_of(item.slot, self._gpus, per_run, processes)
+            with job_environment(spec.threads), _out_of_the_terminals_reach():
+                item.job = executor.submit(run_on, gpus, processes, self._run_attempt, str(item.attempt.folder))
 
     def _has_left(self, item: Item) -> bool:
         """Whether its process is gone: it may have written its ending, but its slot is free only then."""

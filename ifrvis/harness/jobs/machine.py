@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,9 +126,9 @@ def kills_for_memory() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def default_jobs(threads: int) -> int:
-    """How many runs go on at once: one a GPU, else as many as the cores carry."""
-    return max(1, len(gpus()) or num_cores() // max(1, threads))
+def default_jobs(threads: int, gpus_per_run: int = 1) -> int:
+    """How many runs go on at once: as many as the GPUs, else the cores carry."""
+    return max(1, (len(gpus()) or num_cores() // max(1, threads)) // gpus_per_run)
 
 
 @contextmanager
@@ -144,9 +144,3 @@ def job_environment(threads: int) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(whole)
-
-
-def run_on(gpu: str, run_attempt: Callable[[str], None], folder: str) -> None:
-    """Live an attempt on one GPU, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    run_attempt(folder)

@@ -7,11 +7,9 @@ and has itself requeued; requeued by the scheduler, for whatever reason, it ends
 claims the next, which goes on from the last checkpoint. It does neither where another launcher has gone on meanwhile.
 """
 
-import importlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ import submitit
 
 from ifrvis.files import read_json, write_atomically
 from ifrvis.harness.jobs.scheduler import ask
+from ifrvis.harness.jobs.together import free_port, named, say_who_trains
 from ifrvis.harness.jobs.worker_life import SIGNALS, signals_ask
 from ifrvis.harness.store.attempts import Attempt, attempt_at, claim, latest
 from ifrvis.harness.store.recovery import gives_up, kind_of
@@ -41,15 +40,15 @@ def main(folder: Path) -> int:
     array = read_json(folder / "array.json", "the description of an array")
     first = attempt_at(Path(array["attempts"][int(environment.array_task_id or 0)]))
     meeting = folder / f"{environment.job_id}-life{os.environ.get('SLURM_RESTART_COUNT', '0')}.json"
-    run_attempt = _named(array["run_attempt"])
+    run_attempt = named(array["run_attempt"])
     if environment.global_rank:
         return _help(run_attempt, meeting, environment)
     attempt = next_attempt(first)
-    port = _free_port()
+    port = free_port()
     write_atomically(meeting, json.dumps({"attempt": str(attempt.folder) if attempt else None, "port": port}))
     if attempt is None:
         return 0 if (latest(first.run) or first).state() == "complete" else 1
-    _say_who_trains(environment, port)
+    say_who_trains(0, environment.num_tasks, port)
     with signals_ask(attempt):
         if early:
             attempt.ask_to_stop(SIGNALS[signal.Signals(early[-1])])
@@ -92,16 +91,9 @@ def _help(run_attempt: Callable[[str], None], meeting: Path, environment: submit
         time.sleep(0.2)
     agreed = read_json(meeting, "what the processes of a job have agreed on")
     if agreed["attempt"]:
-        _say_who_trains(environment, agreed["port"])
+        say_who_trains(environment.global_rank, environment.num_tasks, agreed["port"])
         run_attempt(agreed["attempt"])
     return 0
-
-
-def _say_who_trains(environment: submitit.JobEnvironment, port: int) -> None:
-    """Set what `training.processes` reads; all processes of a run are on one node."""
-    names = {"RANK": environment.global_rank, "WORLD_SIZE": environment.num_tasks}
-    names |= {"LOCAL_RANK": environment.local_rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in names.items()})
 
 
 def _afterwards(attempt: Attempt, first: Attempt, job: str, array: dict[str, Any], seconds: float) -> int:
@@ -124,19 +116,6 @@ def _requeue(job: str) -> None:
             return
         print(f"cannot requeue {job}: {done.stderr.strip() if done else 'SLURM does not answer'}", flush=True)
         time.sleep(REQUEUE_PAUSE_S)
-
-
-def _named(function: str) -> Callable[[str], None]:
-    module, _, name = function.partition(":")
-    found: Callable[[str], None] = getattr(importlib.import_module(module), name)
-    return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

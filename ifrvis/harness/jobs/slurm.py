@@ -27,6 +27,7 @@ from ifrvis.harness.jobs.queue import Item, Queue
 from ifrvis.harness.jobs.scheduler import settings, submit
 from ifrvis.harness.jobs.settle import our_place
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
+from ifrvis.harness.jobs.together import name_of
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.lives import PLAIN, Handling, Place, Submission
@@ -42,8 +43,9 @@ def script_text(
     exports = {**cluster.environment, "PYTHONSAFEPATH": "1"}
     asked["setup"] += [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     asked["setup"] += [f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}"]
-    # Since 22.05 srun forgets what sbatch was told of cores; one process that dies must not take the first along.
-    asked["srun_args"] = [f"--cpus-per-task={cluster.cpus}", "--kill-on-bad-exit=0"]
+    # Since 22.05 srun forgets what sbatch was told of cores. A process that dies must not take the first along, nor
+    # may those that are done (--wait=0): they only train, and the first goes on to predict and score for hours.
+    asked["srun_args"] = [f"--cpus-per-task={cluster.cpus}", "--kill-on-bad-exit=0", "--wait=0"]
     return str(_make_sbatch_string(shlex.join([sys.executable, "-u", *command]), folder, **asked, **more))
 
 
@@ -173,7 +175,7 @@ class SlurmQueue(Queue):
         attempts = [item.attempt for item in items if item.attempt is not None]
         array = {
             "attempts": [str(each.folder.resolve()) for each in attempts],
-            "run_attempt": f"{self._run_attempt.__module__}:{self._run_attempt.__qualname__}",
+            "run_attempt": name_of(self._run_attempt),
             "told_after_s": 60 * self._cluster.time_min - self._cluster.signal_delay_s,
         }
         write_atomically(folder / "array.json", json.dumps(array, indent=1))

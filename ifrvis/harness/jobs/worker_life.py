@@ -21,7 +21,8 @@ from ifrvis.harness.store.states import OVERTAKEN
 
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # torch says so in plain RuntimeErrors
+# Torch says so in plain RuntimeErrors, and another process of the run in those of `training.processes`.
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "MemoryError in process")
 OTHER_KILLED = re.compile(  # one that loads data, or one that trains beside this one (Gloo, NCCL)
     "DataLoader worker .*(killed by signal|exited unexpectedly)"
     "|gloo/transport/.*(Connection (closed|reset) by peer|Broken pipe)"
@@ -98,7 +99,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and those that it was raised from: torch speaks of a killed loader wherever its process just is."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 @contextlib.contextmanager

@@ -44,14 +44,16 @@ class Handling(Model):
     """How a worker goes about a run: no part of its identity.
 
     Attributes:
-        workers: Processes that load data.
+        workers: Processes that load data; None for some where a GPU trains, else none.
         micro_batch: Clips of one forward pass, for want of memory; None for all. It changes numbers by rounding alone.
         tensorboard: Write scalars for TensorBoard beside the attempt's log.
+        checkpoint_backbone: Compute the backbone's activations again in the backward pass, for want of memory.
     """
 
-    workers: Count = 0
+    workers: Count | None = None
     micro_batch: Count | None = None
     tensorboard: bool = False
+    checkpoint_backbone: bool = False
 
 
 PLAIN = Handling()

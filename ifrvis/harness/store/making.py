@@ -12,7 +12,7 @@ from ifrvis.harness.store.attempts import Attempt, attempts_of
 from ifrvis.harness.store.lives import Asked, Life, Submission
 from ifrvis.harness.store.paths import Run
 from ifrvis.harness.store.provenance import provenance
-from ifrvis.harness.store.records import Data, FileKind, NotLoaded, Record, Server, read_curve
+from ifrvis.harness.store.records import Data, FileKind, Measured, NotLoaded, Record, Server, read_curve
 
 
 def trained_record(
@@ -20,6 +20,7 @@ def trained_record(
     asked: Asked,
     scores: Scores,
     not_loaded: NotLoaded,
+    measured: Measured,
     *,
     dataset: str,
     determinism: Literal["bitwise", "seeded"],
@@ -32,6 +33,7 @@ def trained_record(
         asked: What was evaluated.
         scores: Of its predictions.
         not_loaded: What the initial weights left out.
+        measured: While it trained, if it did.
         dataset: The data set's name.
         determinism: Of this machine.
         seconds: Of the attempt, so far.
@@ -48,6 +50,7 @@ def trained_record(
         files=files,
         determinism=determinism,
         not_loaded=not_loaded,
+        measured=measured,
         initial_weights=_said_of(job.init),
         curve=read_curve(run.curve),
         attempts=tuple(_life(each, seconds if each == attempt else None) for each in attempts_of(run)),

@@ -62,6 +62,28 @@ class ScoredAgain(Model):
     provenance: Provenance
 
 
+class Measured(Model):
+    """What the attempt that made a record saw while it trained; null where it did not, or had no GPU.
+
+    Attributes:
+        waiting_for_data: Share of the time.
+        gpus: Names, one for each process.
+        peak_gpu_memory_bytes: Of the first process's.
+        cuda: Version that torch was built for; `cudnn` and `nccl` likewise.
+        tf32: Whether products and convolutions of float32 may be rounded to TF32.
+        attention: Whether deformable attention is mmcv's compiled operator, and not torch's operations.
+    """
+
+    waiting_for_data: Fraction | None = None
+    gpus: tuple[str, ...] = ()
+    peak_gpu_memory_bytes: Count | None = None
+    cuda: str | None = None
+    cudnn: str | None = None
+    nccl: str | None = None
+    tf32: bool | None = None
+    attention: bool | None = None
+
+
 class Record(Scores):
     """One record.
 
@@ -73,6 +95,7 @@ class Record(Scores):
         inference: How the videos were predicted.
         files: SHA-256 of the files behind the record, kept or not.
         determinism: Whether the same command gives the same bits again, or the same draws alone; null: not known.
+        peak_memory_bytes: Of the first process.
         initial_weights: What `ifrvis weights convert` says of the file that training started from.
     """
 
@@ -103,6 +126,7 @@ class Record(Scores):
     curve: Curve = Field(default={})
     attempts: tuple[Life, ...] = ()
     peak_memory_bytes: Count | None = None
+    measured: Measured = Measured()
     server: Server | None = None
     rescored: ScoredAgain | None = None
 

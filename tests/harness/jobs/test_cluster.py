@@ -91,4 +91,5 @@ def test_the_script_asks_for_what_the_file_says(load):
     assert not any(flag.startswith(("account", "constraint", "wckey")) for flag in flags)
     assert found.index("module load x") < found.index("export QUOTED='it'\"'\"'s; rm'")
     assert "export PYTHONPATH='/r/snap shot'${PYTHONPATH:+:$PYTHONPATH}" in found
-    assert "--cpus-per-task=2" in next(line for line in found if line.startswith("srun "))
+    srun = next(line for line in found if line.startswith("srun "))
+    assert all(each in srun for each in ("--cpus-per-task=2", "--kill-on-bad-exit=0", "--wait=0"))

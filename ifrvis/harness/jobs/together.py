@@ -1,0 +1,87 @@
+"""The processes that train one run on one machine: what each is told, and those that help the first.
+
+python -m ifrvis.harness.jobs.together MODULE:FUNCTION results/runs/<run>/attempts/0001
+"""
+
+import contextlib
+import importlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+LEAVE_LIMIT_S = 60.0  # for helpers, once the first is done
+
+
+def say_who_trains(rank: int, processes: int, port: int) -> None:
+    """Set what `training.processes` reads; all processes of a run are on one machine."""
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in names.items()})
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def named(function: str) -> Callable[[str], Any]:
+    """What `module:name` is the name of."""
+    module, _, name = function.partition(":")
+    found: Callable[[str], Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def name_of(function: Callable[[str], Any]) -> str:
+    """What `named` finds a function by."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+@contextlib.contextmanager
+def helped(processes: int, run_attempt: Callable[[str], Any], folder: str) -> Iterator[None]:
+    """While the block lasts, this is the first of so many processes that live an attempt; the others end with it."""
+    if processes == 1:
+        yield
+        return
+    port, helpers = free_port(), []
+    command = [sys.executable, "-m", __name__, name_of(run_attempt), folder]
+    for rank in range(1, processes):
+        say_who_trains(rank, processes, port)
+        helpers.append(subprocess.Popen(command, stdin=subprocess.PIPE))
+    say_who_trains(0, processes, port)
+    try:
+        yield
+    finally:
+        for helper in helpers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                helper.wait(LEAVE_LIMIT_S)
+            helper.kill()
+            helper.communicate()
+
+
+def gpus_of(slot: int, gpus: Sequence[str], per_run: int, processes: int) -> list[str]:
+    """The GPUs of the run in a slot of this machine; none where it has none."""
+    return [gpus[(slot * per_run + rank) % len(gpus)] for rank in range(processes) if gpus]
+
+
+def run_on(gpus: list[str], processes: int, run_attempt: Callable[[str], None], folder: str) -> None:
+    """Live an attempt on some GPUs, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    with helped(processes, run_attempt, folder):
+        run_attempt(folder)
+
+
+def _leave_with_the_first() -> None:
+    """Wherever this process waits just then: its standard input ends when the first is gone."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_leave_with_the_first, daemon=True).start()
+    named(sys.argv[1])(sys.argv[2])
