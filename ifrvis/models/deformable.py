@@ -14,7 +14,7 @@ from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, m
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Shapes = Sequence[Sequence[int]]  # height and width of each level
+Shapes = Sequence[Sequence[int]] | Tensor  # height and width of each level
 FRAMES_OF_OPERATOR = 64  # the most it takes at once on CUDA; it insists on a multiple of what it is told
 
 
@@ -43,7 +43,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
         weights = self.attention_weights(placed).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         locations = reference_points[:, :, None, :, None] + offsets / spatial_shapes.flip(-1)[:, None]
         values = values.unflatten(-1, (self.num_heads, -1))
-        seen = sample(values, spatial_shapes.tolist(), locations, weights.unflatten(-1, grid[1:]))
+        seen = sample(values, spatial_shapes, locations, weights.unflatten(-1, grid[1:]))
         return self.dropout(self.output_proj(seen)) + (query if identity is None else identity)
 
 
@@ -62,7 +62,7 @@ def sample(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: T
     form; by that form in training, where the gradient of `sample_levels` takes longer.
     """
     if values.is_cuda:
-        shapes = torch.tensor(spatial_shapes, device=values.device)
+        shapes = torch.as_tensor(spatial_shapes, device=values.device)
         starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
         parts = zip(*(x.contiguous().split(FRAMES_OF_OPERATOR) for x in (values, locations, weights)))
         seen = [
