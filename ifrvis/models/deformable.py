@@ -16,7 +16,7 @@ from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, m
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Shapes = Sequence[Sequence[int]]  # height and width of each level
+Shapes = Sequence[Sequence[int]] | Tensor  # height and width of each level
 FRAMES_OF_OPERATOR = 64  # the most it takes at once on CUDA; it insists on a multiple of what it is told
 
 
@@ -45,7 +45,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
         weights = self.attention_weights(placed).unflatten(-1, (self.num_heads, -1)).softmax(-1)
         locations = reference_points[:, :, None, :, None] + offsets / spatial_shapes.flip(-1)[:, None]
         values = values.unflatten(-1, (self.num_heads, -1))
-        seen = sample(values, spatial_shapes.tolist(), locations, weights.unflatten(-1, grid[1:]))
+        seen = sample(values, spatial_shapes, locations, weights.unflatten(-1, grid[1:]))
         return self.dropout(self.output_proj(seen)) + (query if identity is None else identity)
 
 
@@ -80,7 +80,7 @@ def sample(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: T
     `sample_levels` takes longer.
     """
     if values.is_cuda and operator_runs(values.device):
-        shapes = torch.tensor(spatial_shapes, device=values.device)
+        shapes = torch.as_tensor(spatial_shapes, device=values.device)
         starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
         parts = zip(*(x.contiguous().split(FRAMES_OF_OPERATOR) for x in (values, locations, weights)))
         seen = [
@@ -106,12 +106,13 @@ def sample_levels(values: Tensor, spatial_shapes: Shapes, locations: Tensor, wei
         (B, Q, A D) float.
     """
     num_heads, num_queries = values.shape[2], locations.shape[1]
-    padded = _with_borders(values, spatial_shapes)
+    sizes = [(int(height), int(width)) for height, width in spatial_shapes]
+    padded = _with_borders(values, sizes)
     cells = torch.empty(*weights.shape, 4, dtype=torch.int32)
     shares = weights.new_empty(*weights.shape, 4)
     first = (torch.arange(len(values), dtype=torch.int32) * padded.shape[1])[:, None, None, None]
     heads = torch.arange(num_heads, dtype=torch.int32)[:, None]
-    for level, (height, width) in enumerate(spatial_shapes):
+    for level, (height, width) in enumerate(sizes):
         # In cells of the padded map, where the first cell's centre lies at 1; what is beyond falls on the border.
         x, y = (
             (locations[..., level, :, axis] * size).add_(0.5).clamp_(0, size + 1)

@@ -12,7 +12,7 @@ from ifrvis.harness.store.attempts import claim
 from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.records import Life, publish_record
 
-ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19", "seqformer-r50-coco-ytvis19")
+ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19")
 
 
 def complete(training, request):
