@@ -9,6 +9,8 @@ import pytest
 # Before anything imports torch, which reads it then; commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+ROOTS = {"data-root": "data", "results": "results", "reports": "reports"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -16,47 +18,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-class SkipGuard:
-    """Makes a run fail whose tests were skipped, so that CI cannot pass by running nothing.
-
-    A test marked `gpu` may be skipped, and an expected failure is no skip.
-    """
-
-    def __init__(self) -> None:
-        self.skipped: list[str] = []
-
-    @pytest.hookimpl
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.skipped and not hasattr(report, "wasxfail") and "gpu" not in report.keywords:
-            self.skipped.append(report.nodeid)
-
-    @pytest.hookimpl
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.skipped:  # a whole module
-            self.skipped.append(report.nodeid)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.skipped and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    @pytest.hookimpl
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.skipped:
-            terminalreporter.section("skipped, and --fail-on-skip was given", red=True)
-            for nodeid in self.skipped:
-                terminalreporter.line(nodeid)
+def skipped(config: pytest.Config) -> list[str]:
+    """What was skipped though it may not be: a test marked `gpu` may, and an expected failure is no skip."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")  # none in a worker
+    reports = terminal.stats.get("skipped", []) if terminal and config.getoption("--fail-on-skip") else []
+    return [each.nodeid for each in reports if "gpu" not in getattr(each, "keywords", ())]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--fail-on-skip"):
-        config.pluginmanager.register(SkipGuard(), "skip-guard")
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if skipped(session.config) and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED  # so that CI cannot pass by running nothing
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if nodes := skipped(config):
+        terminalreporter.section("skipped, and --fail-on-skip was given", red=True)
+        terminalreporter.write_line("\n".join(nodes))
 
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A numpy generator with the same seed in every test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> list[str]:
+    """The options that say where data, results and reports lie."""
+    return [f"--{name}={tmp_path}/{folder}" for name, folder in ROOTS.items()]
 
 
 @pytest.fixture(scope="session")

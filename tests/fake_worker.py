@@ -17,6 +17,7 @@ from pathlib import Path
 from made_records import made_record
 
 import ifrvis
+from ifrvis.datasets.catalog import load_dataset
 from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.worker_life import StoppedError, live
 from ifrvis.harness.store.records import publish_record
@@ -64,6 +65,7 @@ def _publish(attempt, seed):
     for evaluation in job.evaluations:
         said = {key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")}
         said |= {key: getattr(evaluation, key) for key in ("protocol", "role", "inference")}
+        said |= {"dataset": load_dataset(job.dataset, Path(job.data_root)).name, "init": job.init_name}
         metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + seed / 100)
         record = made_record(metrics, name=spec.name, train=spec.train, split=evaluation.split, **said)
-        publish_record(attempt.run.store, record.model_copy(update={"dataset": "fake"}))
+        publish_record(attempt.run.store, record)

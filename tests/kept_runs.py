@@ -2,12 +2,43 @@
 
 from made_records import record_of
 
+from ifrvis.datasets.catalog import load_dataset
 from ifrvis.evaluation.predictions import Scored, VideoPredictions, write_predictions
 from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import canonical_json, sha256_file
 from ifrvis.harness.jobs.queue import submission
+from ifrvis.harness.plan.plan import Request
+from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import claim
+from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import Life, publish_record
+from ifrvis.packed import packed
+
+
+def without_pretraining(folder):
+    """The path of a copy of profile smoke whose rows start from nothing."""
+    text = packed("experiments", "profiles", "smoke.yaml").read_text()
+    (folder / "smoke.yaml").write_text(text.replace("train.init: pretraining", "train.init: null"))
+    return str(folder / "smoke.yaml")
+
+
+def kept(folder, tables, rows, num_seeds, predict=None, *, data_root=None):
+    """A request whose runs have completed without training; `predict` is a function by method, as of `finish`."""
+    root = data_root or folder / "data"
+    load_dataset("smoke19", root).make("heldout")
+    profile, store = load_profile(without_pretraining(folder)), Store(folder / "results")
+    request = Request(tuple(map(load_table, tables)), profile, rows, num_seeds, data_root=root, store=store)
+    for training in make_plan(request).trainings:
+        finish(training, request, (predict or {}).get(training.method))
+    return request
+
+
+def roots_of(request, reports):
+    """The options that say where everything lies."""
+    roots = {"data-root": request.data_root, "results": request.store.root, "reports": reports}
+    return [f"--{name}={path}" for name, path in roots.items()]
 
 
 def finish(training, request, predict=None):

@@ -5,22 +5,15 @@ ifrvis.harness.upkeep.rescore, ifrvis.worker.
 """
 
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from ifrvis.cli import main
+from ifrvis.datasets.catalog import load_dataset
 
-ORACLE = Path(__file__).parent / "data" / "oracle" / "ap"
 SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
-
-
-@pytest.fixture
-def roots(tmp_path):
-    return ["--data-root", f"{tmp_path}/data", "--results", f"{tmp_path}/results", "--reports", f"{tmp_path}/reports"]
 
 
 def test_help_names_every_command(capsys):
@@ -47,7 +40,7 @@ def test_help_names_every_command(capsys):
         (["run", "table1", "--micro-batch", "0"], "Give --jobs and --micro-batch 1 or more"),
         (["run", "table1", "--workers", "-1"], "Give --workers 0 or more"),
         (["run", "table1", "--tensorboard"], "Install TensorBoard"),
-        (["logs", "nothing"], "Name one run"),
+        (["logs", "nothing"], "Correct the name"),
         (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
     ],
 )
@@ -61,19 +54,10 @@ def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeyp
     assert "Traceback" not in captured.err
 
 
-def test_missing_data_are_planned_and_exit_2_and_nothing_starts(capsys, roots, tmp_path):
-    arguments = ["table1", "--profile", "paper", "--rows", "mask2former-r50-ytvis19", *roots]
-    assert main(["plan", *arguments, "--json"]) == 2
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["trainings"][0]["state"] == "data missing"
-    assert "ytvis2019/train.json does not exist" in captured.err
-    assert main(["run", *arguments]) == 2
-    assert not (tmp_path / "results").exists()
-
-
 def test_absent_synthetic_data_are_pending_and_exit_0(capsys, roots):
     assert main(["plan", "table1", *SMOKE, *roots, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["trainings"][0]["state"] == "pending"
+    training = json.loads(capsys.readouterr().out)["trainings"][0]
+    assert (training["state"], len(training["sig"])) == ("pending", 64)
 
 
 def test_status_and_logs_before_anything_ran(capsys, roots):
@@ -85,16 +69,6 @@ def test_the_default_profile_says_why(capsys, roots, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert main(["plan", "table1", "--seeds", "1", *roots]) == 0
     assert capsys.readouterr().out.startswith("Profile mini (no GPU here): ")
-
-
-def test_evaluate_ap_prints_what_the_official_evaluator_does(capsys):
-    case = ORACLE / "02"
-    assert main(["evaluate", "ap", "--gt", f"{case}/gt.json", "--pred", f"{case}/pred.json", "--json"]) == 0
-    scores = json.loads(capsys.readouterr().out)
-    expected = json.loads((case / "expected.json").read_text())
-    for name in ("AP", "AP50", "AP75", "AR1", "AR10", "AR100", "APs", "APm", "APl"):
-        value = None if expected[name] == -1 else expected[name]
-        assert scores[name] == (None if value is None else pytest.approx(value, abs=1e-9))
 
 
 def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, capsys):
@@ -148,13 +122,12 @@ def _rescore(roots, record, written, capsys):
 
 
 def test_broken_data_fail_the_run_with_one_message_and_exit_1(roots, tmp_path, capsys):
-    assert main(["data", "make-mini", "smoke19", *roots]) == 0
-    frames = next((tmp_path / "data").glob("smoke19-*/train/JPEGImages"))
-    for frame in frames.rglob("*.jpg"):
+    load_dataset("smoke19", tmp_path / "data").make("pretrain")  # what is trained on first
+    frames = list((tmp_path / "data").glob("smoke19-*/pretrain/JPEGImages/**/*.jpg"))
+    assert frames
+    for frame in frames:
         frame.write_bytes(b"no picture")
-    capsys.readouterr()
     assert main(["run", "table1", *SMOKE, "--seeds", "1", *roots]) == 1
     text = capsys.readouterr().out
     assert ".jpg" in text
     assert "Traceback" not in text
-    shutil.rmtree(frames)

@@ -3,8 +3,6 @@
 Also tests: ifrvis.__main__, ifrvis.errors.
 """
 
-import errno
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,6 @@ from made_records import asked
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
-from ifrvis.files import write_atomically
 from ifrvis.harness.store.attempts import claim
 from ifrvis.harness.store.paths import Store
 from studies.fuzz import ACTS, run_case
@@ -28,11 +25,6 @@ CASES = dict.fromkeys(ACTS, 39) | dict.fromkeys(EVALUATED, 170)
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     return World(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture
-def roots(tmp_path):
-    return [f"--{name}={tmp_path}/{name}" for name in ("data-root", "results", "reports")]
 
 
 @pytest.fixture
@@ -95,16 +87,6 @@ def test_paths_that_no_system_takes_are_only_missing(capsys, roots, copied):
 # Disks
 
 
-def test_a_full_disk_is_one_message(world, monkeypatch, tmp_path, capsys):
-    def full(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    reports = ["--reports", str(tmp_path)]
-    assert "Free some disk space" in refusal(capsys, "report", *world.table, *world.roots[:2], *reports)
-    assert list(tmp_path.rglob("*.*")) == []
-
-
 def test_output_that_finds_no_space_is_one_message():
     command = [sys.executable, "-m", "ifrvis", "plan", "table1", "--json"]
     with Path("/dev/full").open("w") as full:
@@ -126,11 +108,3 @@ def test_results_that_cannot_be_written_are_one_message(world, tmp_path, capsys)
     run.attempts.touch()  # a file where a folder should be is no other launcher's claim
     with pytest.raises(UserError, match=r"^Make .*writable"):
         claim(run, asked())
-
-
-def test_a_manifest_that_cannot_be_written_again_is_refused(world, tmp_path, capsys):
-    folder = tmp_path / "smoke"
-    write_atomically(folder / "manifest.json", '{"schema": 1, "reports": {"old": NaN}}')
-    reports = ["--reports", str(tmp_path)]
-    assert "Remove " in refusal(capsys, "report", *world.table, *world.roots[:2], *reports)
-    assert [path.name for path in folder.iterdir()] == ["manifest.json"]

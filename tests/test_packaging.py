@@ -66,24 +66,6 @@ def test_the_command_is_installed() -> None:
     assert [(one.name, one.value) for one in entries] == [("ifrvis", "ifrvis.cli:main")]
 
 
-def test_the_host_imports_and_computes_without_an_unexpected_warning() -> None:
-    import torch
-    from mmcv.ops import MultiScaleDeformableAttention
-    from mmdet.utils import register_all_modules
-
-    register_all_modules()
-    memory = torch.rand(1, 16, 32)
-    attention = MultiScaleDeformableAttention(32, num_levels=1, num_heads=4, batch_first=True)
-    out = attention(
-        memory,
-        value=memory,
-        reference_points=torch.rand(1, 16, 1, 2),
-        spatial_shapes=torch.tensor([[4, 4]]),
-        level_start_index=torch.tensor([0]),
-    )
-    assert out.shape == (1, 16, 32)
-
-
 def test_tests_run_on_one_thread() -> None:
     import torch
 

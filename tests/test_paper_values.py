@@ -1,15 +1,12 @@
 """The paper's values in the tables' YAML against a second transcription, read from the paper apart from the YAML."""
 
 import csv
-from collections import Counter
 from pathlib import Path
-
-import pytest
 
 from ifrvis.files import read_yaml
 
 ROOT = Path(__file__).parents[1]
-NAMES = {"table1": 17, "table2": 16, "table3": 10, "table4": 8, "figure4": 5}
+NAMES = ("table1", "table2", "table3", "table4", "figure4")
 TABLES = {name: read_yaml(ROOT / "experiments" / "tables" / f"{name}.yaml") for name in NAMES}
 
 
@@ -37,21 +34,6 @@ def declared():
 
 def test_every_value_of_every_table_is_the_papers():
     assert declared() == transcribed()
-
-
-@pytest.mark.parametrize(("name", "count"), NAMES.items())
-def test_tables_have_the_papers_rows(name, count):
-    rows = TABLES[name]["rows"]
-    assert len(rows) == len({row["id"] for row in rows}) == count
-    assert all(list(row["published"]) == TABLES[name]["metrics"] for row in rows)
-
-
-def test_tables_one_and_two_have_the_papers_methods():
-    methods = {name: Counter(row["method"] for row in TABLES[name]["rows"]) for name in ("table1", "table2")}
-    assert methods == {
-        "table1": {"seqformer": 3, "mask2former": 6, "ours": 8},
-        "table2": {"seqformer": 2, "mask2former": 6, "ours": 8},
-    }
 
 
 def test_figure_has_no_published_height():

@@ -164,42 +164,30 @@ def test_setup_makes_a_new_venv_for_another_python(checkout: Checkout) -> None:
     assert not marker.exists()
 
 
-def test_setup_that_failed_is_done_again_from_the_start(checkout: Checkout) -> None:
-    code, _ = checkout.run(FAKE_PIP_FAILS="constraints.txt")
-    assert code != 0
-    assert not (checkout.folder / ".venv" / ".ready").exists()
-    checkout.steps()
-    assert checkout.run()[0] == 0
-    assert checkout.steps()[0] == "venv"
-
-
-def test_setup_whose_check_fails_is_not_taken_for_ready(checkout: Checkout) -> None:
-    assert checkout.run(FAKE_CHECK="1")[0] != 0
+@pytest.mark.parametrize("env", [{"FAKE_PIP_FAILS": "constraints.txt"}, {"FAKE_CHECK": "1"}, {"FAKE_COMPILE": "1"}])
+def test_setup_that_failed_is_not_taken_for_ready_and_done_again_from_the_start(checkout: Checkout, env) -> None:
+    assert checkout.run(**env)[0] != 0
+    assert "FAKE_CHECK" in env or "check" not in checkout.steps()
     checkout.steps()
     code, output = checkout.run()
     assert code == 0
     assert "nothing to do" not in output
+    assert checkout.steps()[0] == "venv"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_compilation_is_done_again_from_the_start(checkout: Checkout, sent: signal.Signals) -> None:
-    process = checkout.start(FAKE_COMPILE_S="2")
+    process = checkout.start(FAKE_COMPILE_S="1")
     checkout.wait_for("operators needed")
     process.send_signal(sent)
     process.communicate(timeout=30)
     assert process.returncode != 0
+    if sent == signal.SIGTERM:
+        time.sleep(1.5)
+        assert "compiled" not in checkout.steps(), "it has ended its compilers"
     checkout.steps()
     assert checkout.run()[0] == 0
     assert {"venv", "compiled"} <= set(checkout.steps())
-
-
-def test_terminated_setup_ends_its_compilers(checkout: Checkout) -> None:
-    process = checkout.start(FAKE_COMPILE_S="1")
-    checkout.wait_for("operators needed")
-    process.terminate()
-    process.communicate(timeout=30)
-    time.sleep(1.5)
-    assert "compiled" not in checkout.steps()
 
 
 def test_two_setups_of_one_checkout_take_turns(checkout: Checkout) -> None:
@@ -207,12 +195,6 @@ def test_two_setups_of_one_checkout_take_turns(checkout: Checkout) -> None:
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert checkout.steps().count("install torch") == 1
-
-
-def test_setup_whose_operators_do_not_compile_is_not_taken_for_ready(checkout: Checkout) -> None:
-    assert checkout.run(FAKE_COMPILE="1")[0] == 2
-    assert "check" not in checkout.steps()
-    assert "nothing to do" not in checkout.run()[1]
 
 
 def test_setup_asks_for_a_newer_python(checkout: Checkout) -> None:

@@ -3,19 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import kept_runs
 import pytest
-from kept_runs import finish
 
 from ifrvis.cli import main
-from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.paths import Store
 
 ROW = "mask2former-r50-ytvis19"
-SMOKE = ["--profile", "smoke", "--rows", ROW, "--seeds", "2"]
 
 
 @dataclass
@@ -35,27 +30,17 @@ class Kept:
 
 @pytest.fixture(scope="session")
 def smoke_data(tmp_path_factory):
-    """A data root with the held-out split of the smoke set."""
-    root = tmp_path_factory.mktemp("data")
-    load_dataset("smoke19", root).make("heldout")
-    return root
+    """A data root that all share."""
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture
 def kept(smoke_data, tmp_path, capsys, monkeypatch):
     """Two finished runs of one row, without pretraining, and the report of them."""
     monkeypatch.setattr("os.fsync", lambda _: None)  # nothing here outlives the power, and it takes most of the time
-    profile = tmp_path / "smoke.yaml"
-    text = (Path(__file__).parents[2] / "experiments" / "profiles" / "smoke.yaml").read_text()
-    profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
-    results, reports = tmp_path / "results", tmp_path / "reports"
-    request = Request(
-        (load_table("table1"),), load_profile(str(profile)), (ROW,), 2, data_root=smoke_data, store=Store(results)
-    )
-    for training in make_plan(request).trainings:
-        finish(training, request)
-    roots = ["--data-root", str(smoke_data), "--results", str(results), "--reports", str(reports)]
-    found = Kept(roots, request, reports)
-    assert found.run("report", "table1", "--profile", str(profile), "--rows", ROW, "--seeds", "2") == 0
+    request = kept_runs.kept(tmp_path, ["table1"], (ROW,), 2, data_root=smoke_data)
+    found = Kept(kept_runs.roots_of(request, tmp_path / "reports"), request, tmp_path / "reports")
+    options = ["--profile", f"{tmp_path}/smoke.yaml", "--rows", ROW, "--seeds", "2"]
+    assert found.run("report", "table1", *options) == 0
     capsys.readouterr()
     return found

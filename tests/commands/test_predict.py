@@ -8,7 +8,6 @@ import json
 import cv2
 import numpy as np
 import pytest
-import torch
 from made_records import asked, evaluation
 
 from ifrvis.cli import main
@@ -117,7 +116,7 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("absent", "frames"), "Name one run"),
+        (("absent", "frames"), "Correct the name"),
         (("weights.pth", "frames"), "Say with --method, --backbone and --dataset what weights.pth was trained as"),
         (
             (*BARE, "--dataset", "real_vis"),
@@ -149,10 +148,3 @@ def test_a_mistake_is_one_message_before_any_work(predict, place, monkeypatch, a
     assert said.startswith("ifrvis: ")
     assert message in said
     assert not list(place.glob("predicted-*"))
-
-
-def test_weights_that_are_not_plain_tensors_are_refused(predict, place):
-    torch.save({"model": print}, place / "evil.pth")
-    status, said = predict("evil.pth", "frames", *BARE[2:], "--dataset", "smoke19")
-    assert status == 2
-    assert "Replace evil.pth" in said

@@ -130,7 +130,7 @@ def test_what_is_not_kept_is_said_and_a_record_without_predictions_was_not_recom
 def test_without_what_it_takes_nothing_is_recomputed(kept, lost, capsys, tmp_path):
     if lost == "the runs":
         (tmp_path / "results" / "runs").rename(tmp_path / "purged")
-    kept.roots[1] = str(tmp_path / "nothing")
+    kept.roots[0] = f"--data-root={tmp_path}/nothing"
     assert kept.run("verify") == 0
     said = capsys.readouterr().out
     why = "its ground truth is" if lost == "the ground truth" else "its predictions are"

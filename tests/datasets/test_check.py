@@ -134,45 +134,17 @@ def wrong_area(copy):
     copy.track["areas"][visible] = 4000.0
 
 
-# Breakage -> how, what the check calls it, and how what it says begins.
+# Breakage -> how, what the check calls it, and how what it says begins; `test_ytvis` has all that is wrong in entries.
 BROKEN = {
     "annotation file gone": (lambda copy: copy.annotation.unlink(), "missing", "Put my set where it is expected"),
     "frames gone": (lambda copy: shutil.rmtree(copy.frames), "missing", "Put my set where it is expected"),
-    "no object": (lambda copy: setattr(copy, "content", [1]), "annotation", "Correct .*train.json: expected an object"),
     "category renamed": (rename_category, "categories", "Correct .*categories: .*unicorn"),
-    "categories in another order": (
-        swap_categories,
-        "category order",
-        "Correct .*categories: in the order of ids, num",
-    ),
     "category gone": (drop_category, "categories", "Correct .*categories: there are 3, 4 are expected"),
     "id twice": (repeat_id, "entry", r"Correct .*annotations\[1\].id: expected an id that no other"),
-    "track of an unknown video": (
-        lambda c: c.track.update(video_id=99),
-        "entry",
-        r"Correct .*annotations\[0\].video_id",
-    ),
-    "track of an unknown category": (lambda c: c.track.update(category_id=99), "entry", r"Correct .*\[0\].category_id"),
     "too few masks": (lambda copy: copy.track["segmentations"].pop(), "entry", r"Correct .*segmentations: .*list of 6"),
-    "mask of another size": (
-        lambda copy: next(filter(None, copy.track["segmentations"])).update(size=[80, 64]),
-        "entry",
-        r"Correct .*segmentations\[\d\].size",
-    ),
-    "mask cut short": (
-        lambda copy: next(filter(None, copy.track["segmentations"])).update(counts="0"),
-        "entry",
-        r"Correct .*segmentations\[\d\].counts",
-    ),
     "mask without pixels": (empty_mask, "mask without pixels", "Write null instead"),
     "track without masks": (no_masks, "track without masks", "Drop track"),
     "wrong area": (wrong_area, "areas", "Correct areas: .*says 4000"),
-    "wrong length": (lambda copy: copy.video.update(length=7), "entry", r"Correct .*videos\[0\].length"),
-    "path outside": (
-        lambda copy: copy.video["file_names"].__setitem__(0, "../x.jpg"),
-        "entry",
-        r"Correct .*videos\[0\].file_names\[0\]",
-    ),
     "frame twice": (
         lambda copy: copy.video["file_names"].__setitem__(0, copy.video["file_names"][1]),
         "frame twice",
@@ -182,7 +154,6 @@ BROKEN = {
     "frame gone": (lambda copy: copy.frame.unlink(), "frame missing", "Restore .*does not exist"),
     "frame of another size": (lambda copy: reencode(copy.frame, (60, 64)), "frame size", "Replace .*60 x 64"),
     "frame without bytes": (lambda copy: copy.frame.write_bytes(b""), "frame", "Copy .* again"),
-    "frame that is text": (lambda copy: copy.frame.write_text("hello" * 99), "frame", "Copy .* again"),
 }
 
 

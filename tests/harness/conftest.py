@@ -4,8 +4,11 @@ import json
 import os
 from pathlib import Path
 
+import fake_worker
 import pytest
+from made_records import iteration, made_run
 
+from ifrvis.harness.jobs.local import LocalQueue
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
@@ -51,3 +54,39 @@ def fake(monkeypatch):
 def states():
     """The states of all evaluations of a request, as a new plan finds them."""
     return lambda request: [evaluation.state for evaluation in make_plan(request).evaluations]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that nobody has tried."""
+    return made_run(Store(tmp_path))
+
+
+@pytest.fixture
+def launch():
+    """Launch a request with the fake worker: whether all succeeded, and the queue."""
+
+    def run(request, *, jobs=2, on_poll=lambda items: None):
+        queue = LocalQueue(make_plan(request).to_run, request, jobs=jobs, run_attempt=fake_worker.run_attempt)
+        return queue.run(on_poll), queue
+
+    return run
+
+
+@pytest.fixture
+def midway(launch):
+    """Launch a request and do something with the queue's items once its first run has come to a step."""
+
+    def run(request, step, do):
+        done = []
+
+        def on_poll(items):
+            if not done and iteration(items[0].attempt) >= step:
+                done.append(step)
+                do(items)
+
+        result = launch(request, jobs=1, on_poll=on_poll)
+        assert done
+        return result
+
+    return run

@@ -45,11 +45,3 @@ def test_nothing_is_held_out_of_the_training_split(make_request, monkeypatch, re
     full, train, heldout = (dataset.split(role).read().videos for role in ("full", "train", "heldout"))
     assert {video.id for video in full} == {video.id for video in (*train, *heldout)}
     assert dataset.split("full").fingerprint != dataset.split("train").fingerprint
-
-
-def test_a_server_split_that_is_not_here_is_data_missing(make_request):
-    request = make_request(profile="paper", num_seeds=1)
-    table = request.tables[0].model_copy(update={"protocol": "server"})
-    plan = make_plan(dataclasses.replace(request, tables=(table,)))
-    assert plan.rows[0].state == "data missing"
-    assert plan.to_run == []

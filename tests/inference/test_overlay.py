@@ -27,12 +27,6 @@ def test_an_instance_keeps_its_colour_and_only_its_mask_and_label_are_painted():
     assert (grey == 100).all()
 
 
-def test_colours_of_neighbours_are_far_apart():
-    colours = np.array([colour_of(number) for number in range(10)])
-    distances = np.abs(colours[:, None] - colours).sum(2) + 1000 * np.eye(10)
-    assert distances.min() > 60
-
-
 @pytest.mark.parametrize("left", [0, 60])
 def test_labels_stay_inside_the_frame(left):
     mask = np.zeros((60, 80), bool)

@@ -43,59 +43,31 @@ def test_a_video_file_gives_its_frames_and_rate(tmp_path, suffix, codec):
         assert [abs(float(frame.mean()) - 30 * t) < 6 for t, frame in enumerate(source)] == [True] * 7
 
 
-def empty_folder(path):
-    path.mkdir()
-
-
-def folder_without_images(path):
-    path.mkdir()
-    (path / "a.txt").write_text("x")
-
-
-def frame_cut_short(path):
-    write_frames(path, [np.zeros((20, 30, 3), np.uint8)] * 3)
-    (path / "1.png").write_bytes((path / "1.png").read_bytes()[:40])
-
-
-def empty_frame(path):
-    write_frames(path, [np.zeros((20, 30, 3), np.uint8)])
-    (path / "1.png").write_bytes(b"")
-
-
-def frames_of_two_sizes(path):
-    write_frames(path, [np.zeros((20, 30, 3), np.uint8), np.zeros((20, 31, 3), np.uint8)])
-
-
-def empty_file(path):
-    path.write_bytes(b"")
-
-
-def text_file(path):
-    path.write_text("no video " * 100)
-
-
-def header_alone(path):
-    writer = cv2.VideoWriter(str(path.with_suffix(".avi")), cv2.VideoWriter_fourcc(*"MJPG"), 5, (16, 16))
-    writer.write(np.zeros((16, 16, 3), np.uint8))
-    writer.release()
-    path.write_bytes(path.with_suffix(".avi").read_bytes()[:400])
+def png(width=30):
+    return cv2.imencode(".png", np.zeros((20, width, 3), np.uint8))[1].tobytes()
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("content", "message"),
     [
-        (lambda path: None, "Check the path of the video: there is no file or folder"),
-        (empty_folder, "Give a video with at least one frame"),
-        (folder_without_images, "Give a video with at least one frame"),
-        (frame_cut_short, r"Copy .*1.png again or remove it"),
-        (empty_frame, r"Copy .*1.png again or remove it"),
-        (frames_of_two_sizes, r"Give frames of one size: frame 2 of .* is 31 x 20 pixels, those before it are 30 x 20"),
-        (empty_file, "Give a video file that FFmpeg can read, or a folder of frames"),
-        (text_file, "Give a video file that FFmpeg can read, or a folder of frames"),
-        (header_alone, "Give a video"),
+        (None, "Check the path of the video: there is no file or folder"),
+        ({}, "Give a video with at least one frame"),
+        ({"a.txt": b"x"}, "Give a video with at least one frame"),
+        ({"0.png": png(), "1.png": png()[:40]}, r"Copy .*1.png again or remove it"),
+        ({"0.png": png(), "1.png": b""}, r"Copy .*1.png again or remove it"),
+        ({"0.png": png(), "1.png": png(31)}, r"Give frames of one size: frame 2 of .* is 31 x 20 pixels, those before"),
+        (b"", "Give a video file that FFmpeg can read, or a folder of frames"),
+        (b"no video " * 100, "Give a video file that FFmpeg can read, or a folder of frames"),
+        (b"RIFF\x00\x10\x00\x00AVI LIST", "Give a video"),
     ],
 )
-def test_what_is_no_video_is_refused(tmp_path, make, message):
-    make(tmp_path / "v")
+def test_what_is_no_video_is_refused(tmp_path, content, message):
+    path = tmp_path / "v"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        path.mkdir()
+        for name, data in content.items():
+            (path / name).write_bytes(data)
     with pytest.raises(UserError, match=message):
-        open_source(tmp_path / "v")
+        open_source(path)

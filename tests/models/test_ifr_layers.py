@@ -1,4 +1,4 @@
-"""The decoders beside the equations written with loops, and what follows from the equations.
+"""The decoders beside the equations written with loops.
 
 Also tests: ifrvis.models.attention.
 """
@@ -11,7 +11,6 @@ from models.conftest import make_frames
 
 from ifrvis.models import ifr_layers
 from ifrvis.models.attention import time_positions
-from ifrvis.models.decoding import FrameFeatures
 
 
 def random_shape(draws):
@@ -95,29 +94,6 @@ def test_clips_that_share_frames_are_each_the_clip_alone_as_in_training(
         torch.testing.assert_close(together.mask_embeds[b], alone.mask_embeds[0].detach(), rtol=1e-5, atol=1e-5)
 
 
-def test_permuting_queries_permutes_predictions(make_head):
-    head, draws = make_head()
-    frames = make_frames(draws, 3, 16)
-    before = mask_logits(head, frames, 1)
-    order = torch.randperm(6, generator=draws)
-    with torch.no_grad():
-        for embedding in (head.query_feat, head.query_embed):
-            embedding.weight.copy_(embedding.weight[order].clone())
-    for (cls, masks), (cls_after, masks_after) in zip(before, mask_logits(head, frames, 1)):
-        torch.testing.assert_close(cls[:, order], cls_after)
-        torch.testing.assert_close(masks[:, order], masks_after)
-
-
-def test_first_layer_is_blind_to_later_frames_and_the_second_is_not(make_head):
-    head, draws = make_head()
-    frames, others = make_frames(draws, 4, 16), make_frames(draws, 4, 16)
-    mixed = FrameFeatures.cat([frames[:2], others[2:]])
-    before, after = head.decode_layers(frames, 1), head.decode_layers(mixed, 1)
-    assert torch.equal(before[1].mask_embeds[:, :2], after[1].mask_embeds[:, :2])
-    assert not torch.allclose(before[1].mask_embeds[:, 2:], after[1].mask_embeds[:, 2:])
-    assert not torch.allclose(before[2].mask_embeds[:, :2], after[2].mask_embeds[:, :2])
-
-
 def test_chunks_of_frames_change_nothing(make_head, monkeypatch):
     head, draws = make_head()
     frames = make_frames(draws, 7, 16)
@@ -126,22 +102,6 @@ def test_chunks_of_frames_change_nothing(make_head, monkeypatch):
     for outputs, expected in zip(mask_logits(head, frames, 1), whole):
         for value, other in zip(outputs, expected):
             torch.testing.assert_close(value, other, rtol=1e-12, atol=1e-12)
-
-
-def test_a_time_code_on_the_keys_of_a_frame_would_change_nothing(make_head, monkeypatch):
-    head, draws = make_head()
-    frames = make_frames(draws, 3, 16)
-    plain = mask_logits(head, frames, 1)
-    memory, code = ifr_layers.Attention.memory, torch.randn(3, 2, 1, 8, generator=draws, dtype=torch.float64)
-
-    def with_times(*args):
-        key, value = memory(*args)
-        return key + code, value
-
-    monkeypatch.setattr(ifr_layers.Attention, "memory", with_times)
-    for outputs, expected in zip(mask_logits(head, frames, 1), plain):
-        for value, other in zip(outputs, expected):
-            torch.testing.assert_close(value, other, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("num_frames", [1, 7])

@@ -8,18 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kept_runs import finish, perfect, swapped
+from kept_runs import kept, perfect, roots_of, swapped
 
 from ifrvis.cli import main
-from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.rle import encode, run_lengths
-from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.paths import Store
 from ifrvis.harness.upkeep.footage import write_scenes
-from ifrvis.packed import packed
 from ifrvis.reporting.web.page import make_page
 
 pytestmark = pytest.mark.slow
@@ -47,18 +41,11 @@ def browser():
 def report(tmp_path_factory):
     """`report all` of two rows with two seeds: Ours as the ground truth, of Mask2Former two tracks swap."""
     folder = tmp_path_factory.mktemp("report")
-    profile = folder / "smoke.yaml"
-    text = packed("experiments", "profiles", "smoke.yaml").read_text()
-    profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
-    load_dataset("smoke19", folder).make("heldout")
-    tables = tuple(load_table(name) for name in ("table1", "table3"))
-    request = Request(tables, load_profile(str(profile)), ROWS, 2, data_root=folder, store=Store(folder / "results"))
-    for training in make_plan(request).trainings:
-        finish(training, request, swapped if training.method == "mask2former" else perfect)
-    roots = ["--data-root", str(folder), "--results", str(folder / "results"), "--reports", str(folder / "reports")]
+    request = kept(folder, ("table1", "table3"), ROWS, 2, {"mask2former": swapped, "ours": perfect})
     assert len(write_scenes(make_plan(request))) == 1
     rows = ",".join([*ROWS, "ours-r50-lambda0.3-ytvis19"])
-    assert main(["report", "all", "--profile", str(profile), "--rows", rows, "--seeds", "2", *roots]) == 0
+    options = ["--profile", f"{folder}/smoke.yaml", "--rows", rows, "--seeds", "2"]
+    assert main(["report", "all", *options, *roots_of(request, folder / "reports")]) == 0
     return folder / "reports" / "smoke" / "index.html"
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from dataclasses import replace
 
 import pytest
 
@@ -14,11 +13,8 @@ HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd}\n\n<script>|\x1b[31m"
 
 
 @pytest.fixture
-def hostile(make_report):
-    report = make_report("table1", {ROW: {0: 0.2, 1: 0.4}}, title=HOSTILE, notes=(HOSTILE,))
-    each = report.rows[0]
-    row = each.row.model_copy(update={"label": HOSTILE, "group": "=1+1", "data": "@SUM(A1)", "note": HOSTILE})
-    return replace(report, rows=(replace(each, row=row),))
+def hostile(make_report, hostile_copy):
+    return hostile_copy(make_report("table1", {ROW: {0: 0.2, 1: 0.4}}), HOSTILE)
 
 
 def test_latex_special_characters_are_escaped():
@@ -51,8 +47,9 @@ def test_csv_text_is_never_a_formula(text):
     assert csv_text(text) == f"'{text}"
 
 
-def test_csv_quotes_formulas_in_text_and_leaves_negative_numbers(hostile, make_report):
-    line = next(csv.DictReader(io.StringIO(seeds_csv(hostile))))
+def test_csv_quotes_formulas_in_text_and_leaves_negative_numbers(make_report, hostile_copy):
+    report = hostile_copy(make_report("table1", {ROW: {0: 0.2}}), "=1+1")
+    line = next(csv.DictReader(io.StringIO(seeds_csv(report))))
     assert line["group"] == "'=1+1"
     tracking = make_report("table3", {ROW: {0: {"MOTA": -0.5}}}, seeds=[0])
     assert next(csv.DictReader(io.StringIO(seeds_csv(tracking))))["value"] == "-0.5"

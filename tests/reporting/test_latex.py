@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from dataclasses import replace
 
 import pytest
 
@@ -33,15 +32,11 @@ def compiled():
 
 
 @pytest.fixture
-def files(make_report, tmp_path):
+def files(make_report, hostile_copy, tmp_path):
     """Floats of tables in several states, by the name of their file."""
     rows = {M2F: VALUES, OURS: {seed: value + 0.03 + 0.001 * (seed % 2) for seed, value in VALUES.items()}}
     paper = {"profile": "paper", "protocol": "server", "scored": "server"}
-    hostile = make_report("table1", rows, seeds=range(5), title=HOSTILE, notes=(HOSTILE,))
-    changed = hostile.rows[0].row.model_copy(update=dict.fromkeys(("label", "group", "data", "note"), HOSTILE))
-    claim = hostile.table.claims[0].model_copy(update={"text": HOSTILE, "note": HOSTILE})
-    table = hostile.table.model_copy(update={"claims": (claim,)})
-    hostile = replace(hostile, table=table, rows=(replace(hostile.rows[0], row=changed), *hostile.rows[1:]))
+    hostile = hostile_copy(make_report("table1", rows, seeds=range(5)), HOSTILE)
     figure = make_report("figure4", {"ours-r50-lambda0.3-ytvis19": VALUES}, seeds=range(5))
     clips = {"ours-swin-l-ytvis19": VALUES, "ours-swin-l-clip2-ytvis19": {}}
     texts = {

@@ -3,7 +3,6 @@
 import pytest
 from made_records import made_record, record_of
 
-from ifrvis.errors import UserError
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
@@ -140,13 +139,6 @@ def test_runs_off_the_specification_belong_to_reports_that_are_so_alike(planned,
     records = [*records_of(plan).values(), *records_of(plain).values()]
     assert found(plan.request, records) == {("table1", ROW, 0): records[:1]}
     assert found(plain.request, records) == {("table1", ROW, 0): records[1:]}
-
-
-def test_rows_that_no_table_has_are_refused(planned):
-    request = planned("table1").request
-    other = type(request)(**{**vars(request), "rows": ("nobody",), "tables": tuple(load_tables(["table1", "table3"]))})
-    with pytest.raises(UserError, match="--rows matches none"):
-        make_reports(other, [])
 
 
 def test_a_quoted_row_needs_no_recipe_and_has_no_records(planned):

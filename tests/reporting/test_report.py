@@ -27,11 +27,6 @@ def test_mean_and_std_equal_hand_values(make_report):
     assert found.std == pytest.approx(math.sqrt(0.2 / 3), abs=1e-15)  # squares .09 .01 .01 .09 over n - 1
 
 
-def test_record_of_another_protocol_makes_no_number(make_report):
-    report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}}, protocol="server")
-    assert cell(report) == Cell(0, missing="other protocol")
-
-
 def test_of_two_records_of_one_seed_none_counts_and_both_are_named(make_report):
     report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}})
     (each,), (other,) = report.rows, make_report("table1", {ROW: {1: 0.9}}).rows

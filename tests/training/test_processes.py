@@ -2,9 +2,6 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import traceback
 from pathlib import Path
 
@@ -12,13 +9,6 @@ import pytest
 import torch
 
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs.queue import submission
-from ifrvis.harness.plan.plan import Request
-from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.attempts import claim
-from ifrvis.harness.store.paths import Store
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes
@@ -228,29 +218,3 @@ def test_more_processes_than_clips_are_refused(together, run, spec):
             run(spec, processes=processes)
 
     assert together(4, work) == [0] * 4
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.mark.slow
-def test_of_two_workers_the_first_publishes(tmp_path):
-    """Both are started as the tasks of one job on a cluster: the same command, another rank."""
-    tables, rows, profile = (load_table("table1"),), ("mask2former-r50-ytvis19",), load_profile("smoke")
-    request = Request(tables, profile, rows, 1, data_root=tmp_path / "data", store=Store(tmp_path / "results"))
-    pretraining = make_plan(request).trainings[0]
-    for role in ("pretrain", "dev"):
-        pretraining.dataset.make(role)
-    run = pretraining.run(request.store)
-    run.write_spec(pretraining.spec)
-    attempt = claim(run, submission(pretraining, request))
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "ifrvis.worker", attempt.folder]
-    workers = [subprocess.Popen(command, env=os.environ | meeting | {"RANK": rank}) for rank in "01"]
-    assert [worker.wait(300) for worker in workers] == [0, 0]
-    assert attempt.state() == "complete"
-    assert run.weights.exists()
-    assert make_plan(request).trainings[0].state == "complete"

@@ -45,27 +45,13 @@ def test_the_generator_version_changes_the_fingerprint(monkeypatch, parameters_o
     assert synthetic.split_fingerprint(parameters_of("smoke19"), "test") != before
 
 
-@pytest.mark.parametrize("name", ["mini19", "mini21", "smoke19", "smoke21"])
-def test_each_yaml_is_read(name, parameters_of):
-    content = read_yaml(packed("experiments", "datasets", f"{name}.yaml"))
-    assert content["name"] == name
-    assert content["categories"] == parameters_of(name).num_classes
-    assert set(parameters_of(name).videos) == set(synthetic.SPLITS)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"colour": 1}, "colour"),
-        ({"seed": "1"}, "seed"),
         ({"seed": -1}, "'seed' in the set: it should be greater than or equal to 0"),
         ({"frames": 1}, "'frames' in the set: it should be greater"),
-        ({"frames": True}, "frames"),
         ({"objects": [2, 4]}, "Make 'objects' an interval within 3 and 10: it is 2 to 4"),
-        ({"objects": [5, 4]}, "Make 'objects' an interval"),
-        ({"num_classes": 3}, "'num_classes' in the set: it should be greater"),
         ({"diameter": [20, 60]}, "Make 'diameter' an interval within 8 and 32"),
-        ({"height": 8}, "'height' in the set: it should be greater"),
         ({"speed": [0, 0.1]}, "Make 'speed' an interval"),
         ({"crossing": 1.5}, "'crossing' in the set: it should be less"),
         ({"videos": {"train": 4}}, "Give 'videos' the keys pretrain, train, dev, test: it has train"),

@@ -8,42 +8,19 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
-import fake_worker
 import pytest
-from made_records import asked, iteration
+from made_records import asked
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.cancel import cancel, cancel_waiting
-from ifrvis.harness.jobs.local import LocalQueue
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import attempts_of, claim, latest
 from ifrvis.harness.store.lives import Progress
-from ifrvis.harness.store.logs import follow_log, last_lines
+from ifrvis.harness.store.logs import log_lines
 from ifrvis.harness.store.records import read_record
-
-
-@pytest.fixture
-def launch():
-    """Launch a request and do something once its first run has come to a step: `launch(request, 2, do)`."""
-
-    def run(request, step=0, do=None, jobs=1):
-        done = []
-
-        def on_poll(items):
-            attempt = items[0].attempt
-            if do and not done and iteration(attempt) >= step:
-                done.append(do())
-
-        queue = LocalQueue(make_plan(request).to_run, request, jobs=jobs, run_attempt=fake_worker.run_attempt)
-        queue.run(on_poll)
-        assert len(done) == bool(do)
-        return [item.state for item in queue.items]
-
-    return run
 
 
 def runs_of(request):
@@ -51,34 +28,35 @@ def runs_of(request):
 
 
 @pytest.mark.parametrize("now", [False, True])
-def test_a_cancelled_run_stops_and_neither_goes_on_by_itself_nor_fails(make_request, fake, launch, states, capsys, now):
+def test_a_cancelled_run_neither_goes_on_by_itself_nor_fails(make_request, fake, launch, midway, states, capsys, now):
     fake(slow_s=0.2)
     request = make_request(num_seeds=1, overrides={"train.iterations": 60})
     arguments = ["cancel", "mask2former-r50", "--results", str(request.store.root), *["--now"] * now]
-    assert launch(request, 2, lambda: main(arguments)) == ["stopped"]
+    _, queue = midway(request, 2, lambda items: main(arguments))
+    assert queue.items[0].state == "stopped"
     (run,) = runs_of(request)
     assert latest(run).ending().kind == "cancelled"
     assert f"{run.name} stopped" in capsys.readouterr().out
     assert states(request) == ["pending"]
     fake()
-    assert launch(request) == ["complete"]
+    assert launch(request)[0]
     assert len(attempts_of(run)) == 2
 
 
-def test_what_waits_in_a_queue_is_cancelled_before_it_begins(make_request, fake, launch, tmp_path):
+def test_what_waits_in_a_queue_is_cancelled_before_it_begins(make_request, fake, launch, midway, tmp_path):
     fake(slow_s=0.2, log=str(tmp_path / "starts"))
     request = make_request(num_seeds=2, overrides={"train.iterations": 60})
     first, second = runs_of(request)
 
-    def do():
+    def do(items):
         cancel_waiting(make_plan(request).trainings[1:], request)
-        return cancel([first, second], now=False, patience_s=30, say=lambda line: None)
+        cancel([first, second], now=False, patience_s=30, say=lambda line: None)
 
-    assert launch(request, 2, do) == ["stopped", "stopped"]
+    assert [item.state for item in midway(request, 2, do)[1].items] == ["stopped", "stopped"]
     assert second.read_spec().train.seed == 1  # what reads folders of runs finds one that is whole
     assert len((tmp_path / "starts").read_text().splitlines()) == 1
     fake()
-    assert launch(request) == ["complete", "complete"]
+    assert launch(request)[0]
 
 
 def test_a_run_of_another_machine_is_not_killed_from_here(make_request):
@@ -113,9 +91,9 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
     run.write_spec(training.spec)
     first = claim(run, asked())
     with pytest.raises(UserError, match="has no log yet"):
-        last_lines(run, 5)
+        list(log_lines(run, 5))
     first.log.write_text("one\ntwo\nthree\n")
-    lines = follow_log(run.store.one_run_named("mask2former"), 2)
+    lines = log_lines(run.store.one_run_named("mask2former"), 2, follow=True)
     assert [next(lines), next(lines)] == ["two", "three"]
 
     def go_on():
@@ -131,13 +109,13 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
     thread.join()
 
 
-def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_request, fake, launch, tmp_path):
+def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_request, fake, launch, midway):
     """Frozen as by a hanging machine, its heartbeat grows old, another attempt completes the run; then it wakes up."""
     fake(slow_s=0.2)
     request = make_request(num_seeds=1, overrides={"train.iterations": 40})
     (run,) = runs_of(request)
 
-    def freeze_and_overtake():
+    def freeze_and_overtake(items):
         first = latest(run)
         pid = json.loads((first.folder / "job.json").read_text())["pid"]
         os.kill(pid, signal.SIGSTOP)
@@ -146,7 +124,7 @@ def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_re
         try:
             fake()
             assert first.state() == "killed"
-            assert launch(request) == ["complete"]
+            assert launch(request)[0]
             count = (first.checkpoints / "count").read_text()
             (record,) = request.store.root.glob("records/*/*")
             digest = read_record(record).digest
@@ -157,7 +135,6 @@ def test_a_worker_that_wakes_up_after_it_was_overtaken_publishes_nothing(make_re
         assert first.ending().kind == "overtaken"
         assert (first.checkpoints / "count").read_text() == count
         assert read_record(record).digest == digest
-        return Path(record)
 
-    assert launch(request, 2, freeze_and_overtake) == ["complete"]
+    assert midway(request, 2, freeze_and_overtake)[0]
     assert len(attempts_of(run)) == 2

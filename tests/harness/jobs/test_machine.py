@@ -2,14 +2,11 @@
 
 import json
 
-import fake_worker
 import pytest
 
 from ifrvis.cli import main
 from ifrvis.harness.jobs import machine
-from ifrvis.harness.jobs.local import LocalQueue
 from ifrvis.harness.jobs.machine import Gpu, gpus, visible
-from ifrvis.harness.plan.planner import make_plan
 
 ONE, TWO = Gpu("GPU-1111-aa"), Gpu("GPU-1122-bb", ("MIG-33", "MIG-44"))
 LISTED = """GPU 0: NVIDIA GPU of a long name (UUID: GPU-1111-aa)
@@ -102,12 +99,11 @@ def test_a_node_whose_gpu_has_a_uuid_does_not_train_the_toy_profile(nvidia_smi, 
     assert "the data of profile paper are not all here" in capsys.readouterr().out.splitlines()[0]
 
 
-def test_each_job_gets_a_gpu_of_its_own_by_its_name(make_request, fake, monkeypatch):
+def test_each_job_gets_a_gpu_of_its_own_by_its_name(make_request, fake, launch, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-1111,GPU-1122")
     monkeypatch.setattr("shutil.which", lambda name: None)
     fake(slow_s=0.2)
-    request = make_request()
-    queue = LocalQueue(make_plan(request).to_run, request, jobs=2, run_attempt=fake_worker.run_attempt)
-    assert queue.run(lambda items: None)
+    succeeded, queue = launch(make_request())
+    assert succeeded
     environments = [json.loads((item.attempt.folder / "env.json").read_text()) for item in queue.items]
     assert [each["variables"]["CUDA_VISIBLE_DEVICES"] for each in environments] == ["GPU-1111", "GPU-1122"]

@@ -8,7 +8,7 @@ import json
 import os
 
 import pytest
-from made_records import asked, made_run
+from made_records import asked
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs import settle
@@ -19,13 +19,7 @@ from ifrvis.harness.jobs.settle import settle as settled
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import claim, latest
 from ifrvis.harness.store.lives import Place, Progress
-from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.recovery import kind_of
-
-
-@pytest.fixture
-def run(tmp_path):
-    return made_run(Store(tmp_path))
 
 
 def submitted(run, name="ifrvis-1"):

@@ -7,18 +7,12 @@ import dataclasses
 import json
 import shutil
 
-import fake_worker
-import pytest
-
-from ifrvis.errors import UserError
-from ifrvis.harness.jobs.local import LocalQueue
-from ifrvis.harness.jobs.queue import Handling, submission
+from ifrvis.harness.jobs.queue import submission
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import plan_lines
 from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.lives import Handling
 from ifrvis.packed import packed
-
-FAKE = {"jobs": 2, "run_attempt": fake_worker.run_attempt}
 
 
 def test_the_shape_that_json_has(make_request):
@@ -47,12 +41,6 @@ def test_a_row_of_a_method_without_a_recipe_is_not_implemented(make_request):
     assert "-  not implemented  (method 'hers' has no recipe yet)" in "\n".join(plan_lines(plan))
 
 
-def test_synthetic_data_that_are_not_made_yet_are_pending_with_a_known_identity(make_request):
-    plan = make_plan(make_request())
-    assert [training.state for training in plan.trainings] == ["pending", "pending"]
-    assert all(len(training.sig) == 64 for training in plan.trainings)
-
-
 def test_rows_that_start_from_one_pretraining_share_it_and_know_its_identity(make_request):
     request = make_request(pretraining=True, rows=("mask2former-r50-ytvis19", "mask2former-swin-t-ytvis19"))
     trainings = make_plan(request).trainings
@@ -63,10 +51,9 @@ def test_rows_that_start_from_one_pretraining_share_it_and_know_its_identity(mak
     assert shown[2]["after"] == [trainings[0].sig]
 
 
-def test_a_pretraining_whose_weights_are_gone_is_made_again_where_a_row_needs_them(make_request, fake, tmp_path):
+def test_a_pretraining_whose_weights_are_gone_is_made_again_where_needed(make_request, fake, launch, tmp_path):
     fake(log=str(tmp_path / "starts"))
-    queue = LocalQueue(make_plan(one := make_request(pretraining=True, num_seeds=1)).to_run, one, **FAKE)
-    assert queue.run(lambda items: None)
+    assert launch(one := make_request(pretraining=True, num_seeds=1))[0]
     shutil.rmtree(tmp_path / "results" / "runs")  # as in a clone, which has records alone
     assert make_plan(one).to_run == []
     assert plan_lines(make_plan(one))[-1].endswith("1/1  complete")
@@ -75,7 +62,7 @@ def test_a_pretraining_whose_weights_are_gone_is_made_again_where_a_row_needs_th
     assert [each.name for each in plan.to_run] == ["pretraining-r50-smoke19", "mask2former-r50-ytvis19-s1"]
     assert [each.state for each in plan.trainings] == ["pending", "complete", "pending"]
     assert plan_lines(plan)[-1].startswith("pretraining-r50-smoke19 is trained again: its weights are not here")
-    assert LocalQueue(plan.to_run, two, **FAKE).run(lambda items: None)
+    assert launch(two)[0]
     assert make_plan(two).to_run == []
     assert plan_lines(make_plan(two))[-1].endswith("2/2  complete")
     assert len((tmp_path / "starts").read_text().splitlines()) == 4
@@ -95,26 +82,8 @@ def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
     moved = dataclasses.replace(request, data_root=tmp_path / "elsewhere")
     before, after = make_plan(request), make_plan(moved)
     assert [each.sig for each in before.evaluations] == [each.sig for each in after.evaluations]
-    asked = [submission(before.trainings[0], request, Handling(workers)) for workers in (0, 4)]
+    asked = [submission(before.trainings[0], request, Handling(workers=workers)) for workers in (0, 4)]
     assert asked[0].model_copy(update={"workers": 4}) == asked[1]
-
-
-def test_seeds_and_overrides_change_every_signature(make_request):
-    base = {training.sig for training in make_plan(make_request()).trainings}
-    changed = make_plan(make_request(overrides={"train.iterations": 5})).trainings
-    assert len(base | {training.sig for training in changed}) == 4
-    assert "iterations5" in changed[0].name
-
-
-@pytest.mark.parametrize("seeds", [0, 6, -1])
-def test_seeds_that_are_not_declared_are_refused(make_request, seeds):
-    with pytest.raises(UserError, match="--seeds a number from 1 to 5"):
-        make_plan(make_request(num_seeds=seeds))
-
-
-def test_an_unknown_row_lists_those_there_are(make_request):
-    with pytest.raises(UserError, match=r"no row 'mask2former-r50'.*|Choose rows of table1 among .*ours-r50-ytvis19"):
-        make_plan(make_request(rows=("mask2former-r50",)))
 
 
 def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):

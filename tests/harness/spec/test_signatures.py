@@ -2,26 +2,12 @@
 
 import pytest
 
-from ifrvis.harness.spec.compose import Composed
+from ifrvis.harness.spec.compose import Composed, compose
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import TrainSpec, eval_signature, run_name, train_signature, train_spec
 
-COMPOSED = Composed(
-    model={"type": "Mask2FormerVideo", "track_head": {"num_queries": 100}},
-    train={
-        "pipeline": {"sides": [360, 480]},
-        "sampler": {"num_frames": 2},
-        "optimizer": {"lr": 1e-4},
-        "schedule": {"milestones": [4000]},
-        "iterations": 6000,
-        "global_batch": 16,
-        "precision": "fp32",
-        "threads": 1,
-        "init": "coco",
-        "workers_of_a_machine": 4,
-    },
-    inference={"mode": "whole", "side": 360},
-    changes={},
-)
+SMOKE = compose("mask2former", "r50", "ytvis19", load_profile("smoke"), num_classes=4)
+COMPOSED = Composed(SMOKE.model, SMOKE.train | {"workers_of_a_machine": 4}, SMOKE.inference, {})
 SPEC = train_spec(COMPOSED, data="d" * 64, init="e" * 64, seed=0)
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from made_records import asked, made_run
+from made_records import asked
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.worker_life import live
@@ -19,14 +19,8 @@ from ifrvis.harness.store import attempts
 from ifrvis.harness.store.alive import machine
 from ifrvis.harness.store.attempts import attempt_at, attempts_of, claim
 from ifrvis.harness.store.lives import Progress
-from ifrvis.harness.store.logs import last_lines
-from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.logs import log_lines
 from ifrvis.harness.store.recovery import kind_of
-
-
-@pytest.fixture
-def run(tmp_path):
-    return made_run(Store(tmp_path))
 
 
 def write_process(attempt, pid, started):
@@ -95,13 +89,6 @@ def as_if_its_launcher_had_died(attempt):
     path.write_text(json.dumps(content | {"launcher": content["launcher"] | {"started": "1"}}))
 
 
-def test_a_claim_whose_launcher_died_is_taken_up_at_once(run):
-    attempt = claim(run, asked())
-    as_if_its_launcher_had_died(attempt)
-    assert attempt.state() == "killed"
-    assert claim(run, asked()).number == 2
-
-
 def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
     attempt = claim(run, asked())
     as_if_its_launcher_had_died(attempt)
@@ -111,21 +98,16 @@ def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
         assert attempt.state() == "pending"
         job.communicate()
     assert attempt.state() == "killed"
+    assert claim(run, asked()).number == 2
 
 
-def test_a_worker_that_was_given_up_before_it_began_does_nothing(run):
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_worker_that_was_given_up_or_overtaken_before_it_began_does_nothing(run, overtaken):
     attempt = claim(run, asked())
-    attempt.end("failed", kind="killed")
+    (run.attempts / "0002").mkdir() if overtaken else attempt.end("failed", kind="killed")
     live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
-    assert not attempt.log.exists()
-    assert attempt.state() == "failed"
-
-
-def test_a_worker_that_was_overtaken_before_it_began_stops(run):
-    attempt = claim(run, asked())
-    (run.attempts / "0002").mkdir()
-    live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
-    assert attempt.state() == "stopped"
+    assert overtaken or not attempt.log.exists()
+    assert attempt.state() == ("stopped" if overtaken else "failed")
 
 
 BREAKS = ["", "{", "[]", "5", "null", '{"reason": []}', "[" * 100_000, '{"reason": "dancing"}', "\udcff", "[[1, 2]]"]
@@ -164,5 +146,5 @@ def test_what_a_worker_said_cannot_control_the_terminal(run):
     attempt.end("failed", message="\x1b[2Jgone")
     attempt.log.write_bytes(b"first\n\x1b[31mred\x07\xff\tend\n")
     assert attempt.ending().message == "?[2Jgone"
-    assert last_lines(run, 5) == ["first", "?[31mred?\ufffd\tend"]
+    assert list(log_lines(run, 5)) == ["first", "?[31mred?\ufffd\tend"]
     assert str(UserError("Check \x1b]0;x\x07 \udcff.")) == "Check ?]0;x? ?."

@@ -1,14 +1,11 @@
-"""Attempts that did not complete: what goes on by itself, and what waits for `retry`.
-
-Also tests: ifrvis.harness.store.specs.
-"""
+"""Attempts that did not complete: what goes on by itself, and what waits for `retry`."""
 
 import os
 import signal
 
 import fake_worker
 import pytest
-from made_records import asked, made_run
+from made_records import asked
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.local import LocalQueue
@@ -16,18 +13,7 @@ from ifrvis.harness.jobs.worker_life import StoppedError, live
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import waiting_lines
 from ifrvis.harness.store.attempts import attempts_of, claim
-from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.recovery import ask_for_retry, gives_up, kind_of, why_blocked
-
-
-@pytest.fixture
-def run(tmp_path):
-    return made_run(Store(tmp_path))
-
-
-def launch(request, **options):
-    queue = LocalQueue(make_plan(request).to_run, request, jobs=2, run_attempt=fake_worker.run_attempt)
-    return queue.run(lambda items: None), queue
 
 
 class OutOfMemoryError(Exception):
@@ -106,7 +92,7 @@ def test_a_launch_gives_up_after_three_attempts_in_a_row_that_wrote_no_checkpoin
     assert not gives_up(run, since=2)  # another launch has found the first two
 
 
-def test_a_run_that_dies_again_and_again_fails_and_the_others_complete(make_request, fake, states):
+def test_a_run_that_dies_again_and_again_fails_and_the_others_complete(make_request, fake, launch, states):
     fake(die=[0])
     request = make_request()
     succeeded, queue = launch(request)
@@ -118,10 +104,14 @@ def test_a_run_that_dies_again_and_again_fails_and_the_others_complete(make_requ
     assert launch(request)[0]
 
 
-def test_a_failed_run_is_started_by_no_launch_before_retry(make_request, fake, states, tmp_path):
+def test_a_failed_run_is_started_by_no_launch_before_retry(make_request, fake, launch, states, tmp_path):
     fake(fail=[0], error="MemoryError", log=str(tmp_path / "starts"))
     request = make_request()
-    assert not launch(request)[0]
+    succeeded, queue = launch(request)
+    assert not succeeded
+    assert states(request) == ["failed", "complete"]
+    assert queue.items[0].message == "Start with fewer --jobs: out of memory. MemoryError: made to fail"
+    assert "made to fail" in queue.items[0].attempt.log.read_text()
     assert launch(request)[0]  # nothing is left to do
     assert len((tmp_path / "starts").read_text().splitlines()) == 2
     plan = make_plan(request)
@@ -135,17 +125,20 @@ def test_a_failed_run_is_started_by_no_launch_before_retry(make_request, fake, s
     assert states(request) == ["complete"] * 2
 
 
-def test_what_starts_from_a_failed_pretraining_waits_with_it(make_request, fake, states):
-    fake(fail=[0])
+def test_what_starts_from_a_failed_pretraining_waits_with_it(make_request, fake, launch, states, tmp_path):
+    fake(fail=[0], log=str(tmp_path / "starts"))
     request = make_request(pretraining=True)
-    launch(request)
-    assert states(request) == ["failed"] * 3
+    succeeded, queue = launch(request)
+    assert not succeeded
+    assert states(request) == [item.state for item in queue.items] == ["failed"] * 3
+    assert "pretraining-r50-smoke19, which it starts from, failed" in queue.items[1].message
+    assert len((tmp_path / "starts").read_text().splitlines()) == 1
     plan = make_plan(request)
     assert plan.to_run == []
     assert all("`ifrvis retry pretraining-r50-smoke19`" in line for line in waiting_lines(plan))
 
 
-def test_a_launcher_takes_the_failure_of_another_for_its_own(make_request, fake, tmp_path):
+def test_a_launcher_takes_the_failure_of_another_for_its_own(make_request, fake, launch, tmp_path):
     """It planned the run before the other started it: it must not start it again."""
     fake(fail=[0], log=str(tmp_path / "starts"))
     request = make_request(num_seeds=1)
@@ -156,7 +149,7 @@ def test_a_launcher_takes_the_failure_of_another_for_its_own(make_request, fake,
     assert len((tmp_path / "starts").read_text().splitlines()) == 1
 
 
-def test_a_run_that_cannot_be_started_leaves_the_others_alone(make_request, fake, states):
+def test_a_run_that_cannot_be_started_leaves_the_others_alone(make_request, fake, launch, states):
     request = make_request()
     broken = make_plan(request).trainings[0].run(request.store)
     broken.folder.mkdir(parents=True)

@@ -5,19 +5,13 @@ import base64
 import cv2
 import numpy as np
 import pytest
-from kept_runs import finish, perfect, swapped
+from kept_runs import kept, perfect, swapped
 
-from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.rle import decode
-from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.upkeep import footage
 from ifrvis.harness.upkeep.footage import write_scenes
-from ifrvis.packed import packed
 
 M2F, OURS = "mask2former-r50-ytvis19", "ours-r50-ytvis19"
 
@@ -26,14 +20,7 @@ M2F, OURS = "mask2former-r50-ytvis19", "ours-r50-ytvis19"
 def plan(tmp_path, monkeypatch):
     """Two finished runs: Ours as the ground truth, of Mask2Former two tracks swap and one is lost."""
     monkeypatch.setattr("os.fsync", lambda _: None)
-    profile = tmp_path / "smoke.yaml"
-    text = packed("experiments", "profiles", "smoke.yaml").read_text()
-    profile.write_text(text.replace("train.init: pretraining", "train.init: null"))
-    load_dataset("smoke19", tmp_path).make("heldout")
-    roots = {"data_root": tmp_path, "store": Store(tmp_path / "results")}
-    request = Request((load_table("table1"),), load_profile(str(profile)), (M2F, OURS), 1, **roots)
-    for training in make_plan(request).trainings:
-        finish(training, request, swapped if training.method == "mask2former" else perfect)
+    request = kept(tmp_path, ["table1"], (M2F, OURS), 1, {"mask2former": swapped, "ours": perfect})
     return make_plan(request)
 
 
@@ -114,7 +101,7 @@ def test_tracks_are_those_of_the_thresholds_that_the_record_says(scene, plan, th
 def test_without_what_it_takes_nothing_is_written(plan, lost, tmp_path):
     path = next(tmp_path.glob("results/runs/*/predictions/*/predictions.json.gz"))
     if lost == "frame":
-        for frame in tmp_path.glob("smoke19-*/test/JPEGImages/*/00003.*"):
+        for frame in tmp_path.glob("data/smoke19-*/test/JPEGImages/*/00003.*"):
             frame.unlink()
     elif lost == "predictions":
         path.unlink()

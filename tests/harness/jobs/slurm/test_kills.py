@@ -1,4 +1,4 @@
-"""Jobs, launchers and slurmds killed at random instants: every run ends once."""
+"""Processes of a table killed at random instants: every run ends once, and in the end bitwise as one left alone."""
 
 import json
 import subprocess
@@ -8,15 +8,25 @@ import pytest
 
 from .conftest import ROOT
 
-pytestmark = pytest.mark.slurm
+LOCAL, ON_SLURM = ["--kills", "10", "--seed", "4", "--seeds", "1"], ["--kills", "5", "--seed", "0"]
 
 
-def test_a_table_that_is_struck_five_times_ends_once(slurm, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("study", "options", "holds"),
+    [
+        pytest.param("kill_study", LOCAL, "all_equal", marks=pytest.mark.slow),
+        pytest.param("slurm_kill_study", ON_SLURM, "every_run_ended_once", marks=pytest.mark.slurm),
+    ],
+)
+def test_a_table_that_is_struck_again_and_again_ends_once(study, options, holds, tmp_path, monkeypatch, request):
+    if study == "slurm_kill_study":
+        request.getfixturevalue("slurm")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    study = [sys.executable, ROOT / "studies" / "slurm_kill_study.py", "--kills", "5", "--seed", "0"]
-    done = subprocess.run([*study, "--out", tmp_path / "kills.json"], capture_output=True, text=True)
+    command = [sys.executable, ROOT / "studies" / f"{study}.py", *options, "--out", tmp_path / "kills.json"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "kills.json").read_text())
-    assert found["kills"] == 5
-    assert found["runs"] >= 5
-    assert found["every_run_ended_once"]
+    assert found["kills"] == int(options[1])
+    assert found[holds]
+    assert study == "slurm_kill_study" or len(found["phases"]) >= 3
+    assert not list(tmp_path.glob("ifrvis-kills-*")), "nothing is left behind"

@@ -64,14 +64,6 @@ def test_arrays_are_no_longer_than_their_limit(table):
     assert len(table.all_starts()) == 5
 
 
-def test_a_failing_run_leaves_the_others_alone_and_its_error_is_told(table):
-    table.set_up(seeds=3, fake={"fail": [1]})
-    said = table.command("run", "--wait", expected=1)
-    assert table.states() == ["complete", "failed", "complete"]
-    assert "mask2former-r50-ytvis19-s1 failed: RuntimeError: made to fail" in said
-    assert len(table.all_starts()) == 3, "it waits for retry"
-
-
 def test_what_starts_from_a_failed_pretraining_never_begins(table):
     table.set_up(seeds=2, pretraining=True, fake={"fail": [0]})
     said = table.command("run", "--wait", expected=1)
@@ -148,12 +140,6 @@ def test_a_scheduler_that_does_not_answer_makes_nothing_dead(table, stub):
     stub("scontrol", "exit 1")
     assert "Start this where SLURM is" in table.command("run", expected=2)
     assert table.states() == ["running"]
-
-
-def test_what_the_scheduler_refuses_is_refused_before_anything_is_claimed(table):
-    table.set_up(partition="nowhere")
-    assert "invalid partition specified: nowhere" in table.command("run", expected=2)
-    assert table.attempts() == []
 
 
 def test_a_submission_that_is_refused_late_leaves_a_run_that_can_start_again(table, monkeypatch):
