@@ -1,7 +1,7 @@
 """What a report shows of one table: tidy frame, cells and claims, each made once from the records that belong to it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ifrvis.harness.spec.profiles import Profile
