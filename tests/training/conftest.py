@@ -34,12 +34,12 @@ THIN = {
     "train.global_batch": 3,
 }
 _LAYERS = {"num_layers": 2, "num_heads": 2, "num_points": 2, "feedforward_channels": 16}
-_CROP = {"probability": 0.5, "sides": [56, 72], "window": [40, 64]}
+_CROP = {"probability": 0.5, "sides": [56, 72], "smallest": 40, "largest": 64}
 THIN_SEQFORMER = {
     **THIN,
     "model.track_head.encoder": _LAYERS,
     "model.track_head.decoder": _LAYERS,
-    "train.pipeline": {"sides": [48, 64], "max_side": 200, "flip": 0.5, "crop": _CROP, "colour": True},
+    "train.pipeline": {**THIN["train.pipeline"], "crop": _CROP, "truncate": True, "colour": True},
     "train.sampler": {"around": "frames", "num_frames": 3, "frame_range": 2},
 }
 SWIN = {

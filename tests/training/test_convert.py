@@ -110,8 +110,8 @@ def test_a_video_model_sees_frames_as_the_hosts_image_model_did(source, tmp_path
     features = image_model.backbone(images)
     expected, memories = image_model.panoptic_head.pixel_decoder(features)
     frames = model.track_head.encode_frames(model.backbone(images))
-    assert torch.equal(frames.mask_features, expected)
-    assert all(map(torch.equal, frames.memories, memories))
+    for found, host in zip([frames.mask_features, *frames.memories], [expected, *memories]):
+        torch.testing.assert_close(found, host, rtol=0, atol=1e-5)  # sums of sampled values in another order
     for name in (
         "query_feat.weight",
         "mask_embed.2.weight",

@@ -1,4 +1,7 @@
-"""The registered head: its size, start, inference, and draws."""
+"""The registered head: its size, start, inference, and draws.
+
+Also tests: ifrvis.models.seqformer.encoder, ifrvis.models.seqformer.initial.
+"""
 
 import copy
 import math

@@ -1,4 +1,7 @@
-"""Losses beside the literal ones, and their properties where there is little or nothing to learn from."""
+"""Losses beside the literal ones, and their properties where there is little or nothing to learn from.
+
+Also tests: ifrvis.models.seqformer.supervision.
+"""
 
 import copy
 import math
