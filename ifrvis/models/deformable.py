@@ -63,7 +63,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
 
 @functools.cache
 def operator_runs(device: torch.device) -> bool:
-    """Whether mmcv's operator computes on a GPU; one that is absent raises, one for other GPUs prints and gives zeros."""
+    """Whether mmcv's operator computes on a GPU: one that is absent raises, one for other GPUs gives zeros."""
     shapes, start = torch.tensor([[4, 4]], device=device), torch.zeros(1, dtype=torch.long, device=device)
     points = torch.full((1, 16, 1, 1, 1, 2), 0.5, device=device)
     try:

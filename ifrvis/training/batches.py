@@ -53,7 +53,7 @@ class GlobalBatch:
     counts: dict[str, int]
 
     def pin_memory(self) -> "GlobalBatch":
-        """The same with images as `model_inputs` wants them, in memory that a GPU copies from; a loader's thread asks."""
+        """The same with images as `model_inputs` wants them, in memory that a GPU copies from; the loader calls it."""
         return replace(self, clips=[replace(clip, images=_pinned(clip.images)) for clip in self.clips])
 
 
