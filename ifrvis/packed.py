@@ -19,15 +19,15 @@ def packed_names(*parts: str) -> list[str]:
     return sorted(path.stem for path in packed(*parts).glob("*.yaml"))
 
 
-def packed_yaml(kind: str, name: str) -> Path:
-    """The path of `experiments/<kind>/<name>.yaml`, or `name` itself where it is the path of a YAML file.
+def packed_yaml(kind: str, name: str, *, within: str = "experiments") -> Path:
+    """The path of `<within>/<kind>/<name>.yaml`, or `name` itself where it is the path of a YAML file.
 
     Raises:
         UserError: If there is no such file; the message lists the names there are.
     """
     if name.endswith((".yaml", ".yml")) and os.path.isfile(name):  # noqa: PTH113  never raises
         return Path(name)
-    names = packed_names("experiments", kind)
+    names = packed_names(within, kind)
     if name not in names:
         raise UserError(f"Choose one of {', '.join(names)} or give the path of a YAML file: no {kind[:-1]} {name!r}.")
-    return packed("experiments", kind, f"{name}.yaml")
+    return packed(within, kind, f"{name}.yaml")

@@ -46,7 +46,7 @@ from ifrvis.datasets import rle
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.queue import Item
-from ifrvis.harness.jobs.view import LiveView
+from ifrvis.harness.jobs.view import live_view
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of
@@ -199,8 +199,9 @@ def on_attempt(world: World, rng: random.Random, path: Path, data: bytes) -> str
     """Whatever lies in an attempt's folder, the states stay those of DESIGN and the queue's view can be drawn."""
     for attempt in attempts_of(world.living):
         assert attempt.state() in ("pending", "running", "complete", "stopped", "failed", "killed")
-        with LiveView(Console(file=io.StringIO(), force_terminal=rng.random() < 0.5)) as view:
-            view.update([Item(world.training, "running", attempt, message=str(attempt.ending() or ""))])
+        console = Console(file=io.StringIO(), force_terminal=rng.random() < 0.5)
+        with live_view(console, on_interrupt="Ctrl-C stops") as show:
+            show([Item(world.training, "running", attempt, message=str(attempt.ending() or ""))])
     other = rng.choice([["logs", world.living.folder.name], *([name, *world.table] for name in ("plan", "report"))])
     world.run(*other, *world.roots)
     out = world.run("status", *rng.choice([["--json"], []]), *world.table, *world.roots)[1]

@@ -4,9 +4,9 @@ from ifrvis.evaluation.scores import Scores
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.signatures import SCORING_VERSION, TrainSpec, eval_signature, train_signature
 from ifrvis.harness.store.lives import Asked, Submission
+from ifrvis.harness.store.paths import Spec
 from ifrvis.harness.store.provenance import Code, Hardware, Provenance
 from ifrvis.harness.store.records import Data, Record, Server
-from ifrvis.harness.store.specs import Spec
 
 PROVENANCE = Provenance(
     code=Code(version="1", commit="c" * 40),

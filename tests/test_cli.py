@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from ifrvis.cli import main
+from ifrvis.datasets.catalog import load_dataset
 
 SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
 
@@ -40,7 +41,7 @@ def test_help_names_every_command(capsys):
         (["run", "table1", "--gpus-per-run", "2", "--cluster", "example"], "Leave out --gpus-per-run"),
         (["run", "table1", "--workers", "-1"], "Give --workers 0 or more"),
         (["run", "table1", "--tensorboard"], "Install TensorBoard"),
-        (["logs", "nothing"], "Name one run"),
+        (["logs", "nothing"], "Correct the name"),
         (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
     ],
 )
@@ -122,11 +123,11 @@ def _rescore(roots, record, written, capsys):
 
 
 def test_broken_data_fail_the_run_with_one_message_and_exit_1(roots, tmp_path, capsys):
-    assert main(["data", "make-mini", "smoke19", *roots]) == 0
-    frames = next((tmp_path / "data").glob("smoke19-*/pretrain/JPEGImages"))
-    for frame in frames.rglob("*.jpg"):
+    load_dataset("smoke19", tmp_path / "data").make("pretrain")  # what is trained on first
+    frames = list((tmp_path / "data").glob("smoke19-*/pretrain/JPEGImages/**/*.jpg"))
+    assert frames
+    for frame in frames:
         frame.write_bytes(b"no picture")
-    capsys.readouterr()
     assert main(["run", "table1", *SMOKE, "--seeds", "1", *roots]) == 1
     text = capsys.readouterr().out
     assert ".jpg" in text

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ifrvis.commands.selection import add_command, root_arguments
+from ifrvis.commands.selection import add_command, progress, root_arguments, say
 from ifrvis.errors import UserError
 
 
@@ -45,7 +45,7 @@ def _make_mini(arguments: argparse.Namespace) -> int:
 
             split = dataset.split("heldout")
             contact_sheet(split.annotation, split.frames, arguments.contact_sheet)
-            console.print(f"drew {arguments.contact_sheet}", highlight=False, markup=False, soft_wrap=True)
+            say(console, f"drew {arguments.contact_sheet}")
     return 0
 
 
@@ -87,15 +87,12 @@ def _check(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from rich.console import Console
-    from rich.progress import Progress
 
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.check import check_dataset
 
     dataset, console = load_dataset(arguments.dataset, arguments.data_root), Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"checking {dataset.name}", total=None)
-        update = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
+    with progress(console, f"checking {dataset.name}") as update:
         checked = check_dataset(dataset, decode=arguments.decode, progress=update)
     if arguments.json:
         print(json.dumps([{**asdict(each), "annotation": str(each.annotation)} for each in checked], indent=1))
@@ -165,9 +162,6 @@ def _stats_lines(stats: Any) -> list[str]:
 
 def make_split(dataset: Any, role: Any, console: Any) -> None:
     """Make one split of a synthetic set, with a progress bar."""
-    from rich.progress import Progress
-
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"making {dataset.name} {role}", total=None)
-        dataset.make(role, lambda done, total: bar.update(task, completed=done, total=total))
-    console.print(f"made {dataset.split(role).annotation}", highlight=False, markup=False, soft_wrap=True)
+    with progress(console, f"making {dataset.name} {role}") as update:
+        dataset.make(role, update)
+    say(console, f"made {dataset.split(role).annotation}")

@@ -4,13 +4,12 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import make_split
-from ifrvis.commands.selection import add_command, request_of, selection_arguments
+from ifrvis.commands.selection import add_command, request_of, say, selection_arguments
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -105,12 +104,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.launch import settled_plan, splits_to_make
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.jobs.machine import default_jobs
-    from ifrvis.harness.jobs.queue import Handling
     from ifrvis.harness.jobs.slurm import SlurmQueue
-    from ifrvis.harness.jobs.view import LiveView, failure_lines
+    from ifrvis.harness.jobs.view import failure_lines, live_view
     from ifrvis.harness.plan.cost import check_disk, measure_siblings
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.plan.status import headline, plan_lines, verdicts, waiting_lines
+    from ifrvis.harness.store.lives import Handling
     from ifrvis.harness.upkeep.footage import write_scenes
     from ifrvis.worker import run_attempt
 
@@ -122,41 +121,34 @@ def _run(arguments: argparse.Namespace) -> int:
     measure_siblings(plan)
     threads = max((each.spec.threads for each in plan.to_run), default=1)
     jobs = arguments.jobs or default_jobs(threads, arguments.gpus_per_run)
-    _say(console, [headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan)])
+    say(console, headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan))
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
-    handling = Handling(*(getattr(arguments, each.name) for each in fields(Handling)))
-    how: Any = {"run_attempt": run_attempt, "handling": handling}
+    given = {name: getattr(arguments, name) for name in Handling.model_fields}
+    how: Any = {"run_attempt": run_attempt, "handling": Handling(**given)}
     if cluster and cluster.setup:
-        _say(
-            console, [f"each job first runs, as cluster {cluster.name} says:", *(f"  {line}" for line in cluster.setup)]
-        )
+        say(console, f"each job first runs, as cluster {cluster.name} says:", *(f"  {line}" for line in cluster.setup))
     slurm = SlurmQueue(plan.to_run, request, cluster=cluster, **how) if cluster else None
     queue = slurm or LocalQueue(plan.to_run, request, jobs=jobs, gpus_per_run=arguments.gpus_per_run, **how)
     for dataset, role in splits_to_make(plan):
         make_split(dataset, role, console)
     waiting = waiting_lines(plan)
     if slurm:
-        _say(console, slurm.launch())
+        say(console, *slurm.launch())
     if cluster and not arguments.wait:
-        _say(console, [*failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them"])
+        say(console, *failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them")
         return 0 if not waiting and all(item.state != "failed" for item in queue.items) else 1
     leaving = "Ctrl-C leaves this view and the jobs go on" if cluster else "Ctrl-C stops at the next safe point"
-    with LiveView(console, on_interrupt=leaving) as view:
-        succeeded = queue.run(view.update)
-    _say(console, [*failure_lines(queue.items), *waiting])
+    with live_view(console, on_interrupt=leaving) as show:
+        succeeded = queue.run(show)
+    say(console, *failure_lines(queue.items), *waiting)
     plan = make_plan(request)
     write_scenes(plan)
     _write_reports(request, arguments)
     lines, learned = verdicts(plan)
-    _say(console, lines)
+    say(console, *lines)
     return 0 if succeeded and learned and not waiting else 1
-
-
-def _say(console: Any, lines: list[str]) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _check_run_arguments(arguments: argparse.Namespace) -> None:
@@ -212,9 +204,9 @@ def _rescore(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.upkeep.rescore import rescore
 
-    found = rescore(make_plan(request_of(arguments)[0]), jobs=arguments.jobs)
+    found = list(rescore(make_plan(request_of(arguments)[0]), jobs=arguments.jobs))
     if arguments.json:
-        print(json.dumps([vars(each) for each in found], indent=1))
+        print(json.dumps([{"name": name, "outcome": outcome} for name, outcome in found], indent=1))
     else:
-        print("\n".join(f"{each.name} {each.outcome}" for each in found))
+        print("\n".join(f"{name} {outcome}" for name, outcome in found))
     return 0

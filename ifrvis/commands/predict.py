@@ -1,16 +1,13 @@
 """`ifrvis predict`: instances in any video, as results JSON and as a video to look at."""
 
 import argparse
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, root_arguments
+from ifrvis.commands.selection import add_command, progress, root_arguments
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
 
     from ifrvis.datasets.ytvis import Id
@@ -60,6 +57,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     # What OpenCV and FFmpeg cannot read is said below.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from rich.console import Console
+
     from ifrvis.evaluation.predictions import results_of
     from ifrvis.files import write_atomically
     from ifrvis.inference.modes import check_length, check_memory, predict_video
@@ -80,7 +79,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     print(
         f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True
     )
-    with _progress() as on_frames:
+    with progress(Console(stderr=True), "predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
         found = predict_video(model, source, recipe.inference, list(names), **options)
     write_atomically(out / "results.json", json.dumps([each.to_json() for each in results_of([found])]))
@@ -221,15 +220,3 @@ def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
             if name in (video.name, str(video.id)):
                 return dataset_source(video, split.frames)
     raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}.")
-
-
-@contextmanager
-def _progress() -> "Iterator[Any]":
-    """A bar on a terminal, that `predict_video` moves."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("predicting")
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -38,13 +38,13 @@ def _retry_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.store.logs import follow_log, last_lines
+    from ifrvis.harness.store.logs import log_lines
     from ifrvis.harness.store.paths import Store
 
     if arguments.lines < 1:
         raise UserError("Give --lines a number of 1 or more.")
     run = Store(arguments.results).one_run_named(arguments.run)
-    for line in (follow_log if arguments.follow else last_lines)(run, arguments.lines):
+    for line in log_lines(run, arguments.lines, follow=arguments.follow):
         print(line, flush=arguments.follow)
     return 0
 
@@ -100,7 +100,7 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
 
     tables, found = _tables_of(arguments), []
     for name in (each for each in arguments.tables if each not in tables):
-        found += Store(arguments.results).runs_beginning(name)
+        found += Store(arguments.results).runs_named(name)
     if tables:
         arguments.tables = tables
         trainings = make_plan(request_of(arguments)[0]).trainings

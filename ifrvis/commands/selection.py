@@ -2,11 +2,14 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ifrvis.harness.plan.plan import Request
 
 
@@ -83,6 +86,22 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why
+
+
+@contextmanager
+def progress(console: "Console", text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal while the block lasts; what it gives is to be called with what is done, and the total."""
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def say(console: "Console", *lines: str) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def add_command(

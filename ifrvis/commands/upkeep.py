@@ -85,7 +85,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.upkeep.prune import known_plans, prunable, remove, size_of
 
     store = Store(arguments.results)
-    named = [run for name in arguments.runs for run in store.runs_beginning(name)]
+    named = [run for name in arguments.runs for run in store.runs_named(name)]
     paths = prunable(store, known_plans(arguments.data_root, store), named)
     size = size_text(sum(map(size_of, paths)))
     for path in paths:

@@ -26,7 +26,6 @@ class TrackingProtocol(Model):
         threshold: The least score; `matched`: the candidate of best IDF1 on the other half of the videos.
         thresholds: The candidates, rising, at which the metrics are computed, too.
         seed: Of the halves.
-        least_iou: Boxes that overlap less are no match.
     """
 
     name: str
@@ -36,7 +35,6 @@ class TrackingProtocol(Model):
     threshold: Share | Literal["matched"] | None = None
     thresholds: tuple[Share, ...] = ()
     seed: int = 0
-    least_iou: float = Field(default=0.5, gt=0, le=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

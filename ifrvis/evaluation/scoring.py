@@ -27,20 +27,15 @@ def scores_of_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> Sc
     queries = queries_of(videos)
     protocols = [load_protocol(name) for name in RECORDED]
     tracking: dict[str, Any] = tracking_scores(annotations, queries, protocols, jobs=jobs)
-    over_thresholds = tracking.pop("curve")
     ap: dict[str, Any] = average_precision(annotations, results_of(videos), jobs=jobs)
     kept = kept_tracks(annotations, queries, load_protocol(IDENTITY))
-    tracked = {name: _tracked(found) for name, found in tracking.items()}
+    over_thresholds = tracking.pop("curve")
+    tracked = {name: Tracked(threshold=found.pop("threshold"), metrics=found) for name, found in tracking.items()}
     return Scores(
         per_category=ap.pop("per_category"),
         by_iou={name: tuple(ap.pop(f"{name}_by_iou")) for name in ("AP", "AR100")},
         metrics={**ap, **tracked[SHOWN].metrics},
         tracking=tracked,
-        over_thresholds={name: tuple(values) for name, values in over_thresholds.items()},
+        over_thresholds=over_thresholds,
         identity=count_errors(identity_errors(annotations, kept, jobs=jobs)),
     )
-
-
-def _tracked(found: dict[str, Any]) -> Tracked:
-    threshold = found.pop("threshold")
-    return Tracked(threshold=tuple(threshold) if isinstance(threshold, list) else threshold, metrics=found)

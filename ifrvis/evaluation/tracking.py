@@ -26,6 +26,7 @@ from ifrvis.evaluation.tubes import boxes
 _COUNTS = ["num_frames", "num_objects", "num_predictions", "num_detections", "num_switches", "num_false_positives"]
 _COUNTS += ["num_misses", "idtp", "idfp", "idfn"]
 _SHARES = {"IDF1": "idf1", "MOTA": "mota", "IDP": "idp", "IDR": "idr"}
+LEAST_IOU = 0.5  # boxes that overlap less are no match (paper, Sec. 4.4)
 _HOST = motmetrics.metrics.create()
 
 Counts = Mapping[str, float]
@@ -51,26 +52,26 @@ def tracking_scores(
     Args:
         annotations: Ground truth.
         predictions: Predicted tracks: queries or entries, as the protocols say.
-        protocols: What is kept of them; all with the same `most` and `least_iou`.
+        protocols: What is kept of them; all with the same `most`.
         jobs: Processes that share the videos; they change no number.
 
     Returns:
         By the name of each protocol IDF1, MOTA, IDP, IDR (fractions, or None), IDs, `ids_per_recalled_box`,
         `tracks_per_video`, `false_positives_per_frame` and `threshold` (two for `matched`: of the videos of half 0, of
-        half 1). Under `curve` the same metrics as lists over the candidates, if a protocol has any.
+        half 1). Under `curve` the same metrics as tuples over the candidates, if a protocol has any.
     """
     levels = list(dict.fromkeys(level for protocol in protocols for level in protocol.levels))
     tasks, counts = _counted(annotations, predictions, protocols[0], levels, jobs)
     scores: dict[str, Any] = {}
     for protocol in protocols:
-        assert (protocol.most, protocol.least_iou) == (protocols[0].most, protocols[0].least_iou)
+        assert protocol.most == protocols[0].most
         threshold, of_video = _thresholds(protocol, tasks, counts)
         metrics = _metrics([found[level] for found, level in zip(counts, of_video)])
         scores[protocol.name] = {**metrics, "threshold": threshold}
         if protocol.thresholds:
             at = [_metrics([found[level] for found in counts]) for level in protocol.thresholds]
-            curve = {name: [metrics[name] for metrics in at] for name in at[0]}
-            scores["curve"] = {"threshold": list(protocol.thresholds), **curve}
+            curve = {name: tuple(metrics[name] for metrics in at) for name in at[0]}
+            scores["curve"] = {"threshold": protocol.thresholds, **curve}
     return scores
 
 
@@ -94,7 +95,7 @@ def _counted(
     """A task a video, and its counts at each threshold."""
     tasks = tasks_of(annotations, predictions, crowds=False)
     tasks = [task._replace(preds=protocol.select(task.preds)) for task in tasks]
-    work = partial(_counts_at, levels=levels, least_iou=protocol.least_iou)
+    work = partial(_counts_at, levels=levels)
     found = in_processes(work, tasks, jobs=jobs) if levels else [()] * len(tasks)
     return tasks, [dict(zip(levels, each)) for each in found]
 
@@ -115,21 +116,21 @@ def _kept(preds: Sequence[Prediction], threshold: float | None) -> list[int]:
     return [index for index, pred in enumerate(preds) if threshold is None or pred.score >= threshold]
 
 
-def _counts_at(task: Task, *, levels: Sequence[float | None], least_iou: float) -> list[Counts]:
+def _counts_at(task: Task, *, levels: Sequence[float | None]) -> list[Counts]:
     """The counts of one video at each threshold, computed once for thresholds that keep the same tracks."""
     found = boxes_of(*task)
     counts: dict[int, Counts] = {}
     at = [_kept(task.preds, level) for level in levels]
     for kept in at:
         if len(kept) not in counts:
-            counts[len(kept)] = _counts(found, kept, least_iou)
+            counts[len(kept)] = _counts(found, kept)
     return [counts[len(kept)] for kept in at]
 
 
-def _counts(found: Boxes, kept: list[int], least_iou: float) -> Counts:
+def _counts(found: Boxes, kept: list[int]) -> Counts:
     """What motmetrics counts in one video, and how many tracks have a box."""
     accumulator = motmetrics.MOTAccumulator(auto_id=True)
-    distances = np.where(found.ious >= least_iou, 1 - found.ious, np.nan)[:, :, kept]
+    distances = np.where(found.ious >= LEAST_IOU, 1 - found.ious, np.nan)[:, :, kept]
     present = found.preds[:, kept]
     for gts, preds, distance in zip(found.gts, present, distances):
         accumulator.update(np.flatnonzero(gts), np.flatnonzero(preds), distance[np.ix_(gts, preds)])
@@ -151,7 +152,7 @@ def _thresholds(
         # The lowest of equals; a half without any box has no preference.
         best.append(max(zip(protocol.thresholds, at), key=lambda pair: -1 if pair[1] is None else pair[1])[0])
     best.reverse()  # chosen on one half, used on the other
-    return best, [best[half_of[task.video.id]] for task in tasks]
+    return tuple(best), [best[half_of[task.video.id]] for task in tasks]
 
 
 def _metrics(counts: Sequence[Counts]) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.files import sha256_bytes, sha256_file
+from ifrvis.files import sha256_bytes
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table
-from ifrvis.harness.store.finding import Finding
+from ifrvis.harness.store.finding import Finding, held_against
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import Record, read_record
 from ifrvis.reporting.match import make_reports
@@ -34,18 +34,11 @@ def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
     for _, entry in sorted(manifest.reports.items()):
         yield from _verify_report(entry, folder, store.records(profile))
     for name, page in sorted(manifest.pages.items()):
-        found = _verify_file(folder / name, page.sha256)
+        found = held_against(folder / name, page.sha256)
         if found.outcome == "digest only" and page.shows != manifest.shown(list(page.shows)):
             found = Finding("wrong", found.path, "what it shows was made again; `ifrvis report all` writes it")
         yield found
-        yield from (_verify_file(store.scenes(profile) / scene, digest) for scene, digest in page.scenes.items())
-
-
-def _verify_file(path: Path, digest: str) -> Finding:
-    if not path.is_file():
-        return Finding("not kept", path)
-    same = sha256_file(path) == digest
-    return Finding("digest only", path) if same else Finding("wrong", path, "it is not as it was written")
+        yield from (held_against(store.scenes(profile) / scene, digest) for scene, digest in page.scenes.items())
 
 
 def _verify_report(entry: Entry, folder: Path, home: Path) -> Iterator[Finding]:
@@ -61,7 +54,7 @@ def _verify_report(entry: Entry, folder: Path, home: Path) -> Iterator[Finding]:
     except UserError as error:  # it was made of a table or a data set that are not packed, or lack a row
         why, outcome = f"not made again: {error}", "not kept"
     for name, digest in {**entry.outputs, **entry.figures}.items():
-        found = _verify_file(folder / name, digest)
+        found = held_against(folder / name, digest)
         if found.outcome == "digest only" and name not in same:
             found = Finding(outcome, found.path, why)
         elif found.outcome == "digest only" and name in entry.outputs:  # how a figure is drawn, a version decides

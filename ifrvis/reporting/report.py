@@ -1,7 +1,7 @@
 """What a report shows of one table: tidy frame, cells and claims, each made once from the records that belong to it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from ifrvis.harness.spec.profiles import Profile
@@ -65,10 +65,11 @@ class Report:
     request: TableRequest
     table: Table
     rows: tuple[RowRecords, ...]
-    seeds: tuple[int, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", self.request.seeds(self.table))
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds asked for."""
+        return self.request.seeds(self.table)
 
     @property
     def profile(self) -> Profile:

@@ -116,7 +116,7 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("absent", "frames"), "Name one run"),
+        (("absent", "frames"), "Correct the name"),
         (("weights.pth", "frames"), "Say with --method, --backbone and --dataset what weights.pth was trained as"),
         (
             (*BARE, "--dataset", "real_vis"),

@@ -206,7 +206,7 @@ def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsy
     ("arguments", "message"),
     [
         (["submission"], "Give either a run to pack or --check ZIP"),
-        (["submission", "absent"], "Name one run"),
+        (["submission", "absent"], "Correct the name"),
         (["submission", "--check", "absent.zip"], "Give --annotation"),
         (
             ["submission", "mask2"],

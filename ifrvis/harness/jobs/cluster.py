@@ -1,16 +1,13 @@
 """A cluster as data: how a job reaches a machine. It is checked before anything is submitted, and changes no number."""
 
 import math
-import os
 import re
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from ifrvis.errors import UserError
 from ifrvis.harness.spec.signatures import TrainSpec
-from ifrvis.packed import packed, packed_names
+from ifrvis.packed import packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
 OURS = {"array", "chdir", "dependency", "error", "export", "job-name", "kill-on-invalid-dep", "no-requeue", "nodes"}
@@ -79,11 +76,4 @@ def load_cluster(name: str) -> Cluster:
     Raises:
         UserError: If there is no such file, or its content is wrong; the message names the key.
     """
-    names = packed_names("slurm", "clusters")
-    if os.path.isfile(name):  # noqa: PTH113  never raises
-        path = Path(name)
-    elif name in names:
-        path = packed("slurm", "clusters", f"{name}.yaml")
-    else:
-        raise UserError(f"Give --cluster the path of a YAML file, or one of {', '.join(names)}: no cluster {name!r}.")
-    return read_model(Cluster, path, "the cluster")
+    return read_model(Cluster, packed_yaml("clusters", name, within="slurm"), "the cluster")

@@ -15,10 +15,12 @@ import submitit
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
-from ifrvis.harness.jobs.queue import Handling, Item, Queue
+from ifrvis.harness.jobs.queue import Item, Queue
 from ifrvis.harness.jobs.together import gpus_of, run_on
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
+from ifrvis.harness.store.lives import PLAIN, Handling
+from ifrvis.harness.store.logs import last_said
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
 STOP_PATIENCE_S = 120.0
@@ -34,7 +36,7 @@ class LocalQueue(Queue):
         *,
         jobs: int,
         run_attempt: Callable[[str], None],
-        handling: Handling | None = None,
+        handling: Handling = PLAIN,
         gpus_per_run: int = 1,
     ) -> None:
         super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
@@ -47,9 +49,6 @@ class LocalQueue(Queue):
 
     def _taken(self) -> set[int]:
         return {item.slot for item in self.items if item.state == "running" and item.ours}
-
-    def _can_wait_for(self, before: Item) -> bool:
-        return False
 
     def _start(self, items: list[Item]) -> None:
         for item in items:
@@ -72,10 +71,11 @@ class LocalQueue(Queue):
         if not item.job.done():
             return False
         if item.attempt.ending() is None and not lives(item.attempt.process()):
+            said = f"the worker was killed{last_said(Path(str(item.job.paths.stdout)))}"
             if kills_for_memory() > item.memory_kills:
-                item.attempt.end_unless_ended("failed", kind="memory", message=f"out of memory; {_last_words(item)}")
+                item.attempt.end_unless_ended("failed", kind="memory", message=f"out of memory; {said}")
             else:
-                item.attempt.end_unless_ended("killed", kind="killed", message=_last_words(item))
+                item.attempt.end_unless_ended("killed", kind="killed", message=said)
         return True
 
     def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
@@ -90,13 +90,6 @@ class LocalQueue(Queue):
                     self._follow(item)
             on_poll(self.items)
             time.sleep(self.poll_s)
-
-
-def _last_words(item: Item) -> str:
-    """The end of what a job that wrote no `exit.json` has said."""
-    output = Path(str(item.job.paths.stdout))
-    lines = output.read_text(errors="replace").splitlines() if output.exists() else []
-    return "the worker was killed" + (f"; it last said: {lines[-1]}" if lines else "")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from ifrvis.harness.jobs.scheduler import ask
 from ifrvis.harness.jobs.together import free_port, named, say_who_trains
 from ifrvis.harness.jobs.worker_life import SIGNALS, signals_ask
 from ifrvis.harness.store.attempts import Attempt, attempt_at, claim, latest
-from ifrvis.harness.store.recovery import gives_up, kind_of, kind_of_ending
+from ifrvis.harness.store.recovery import gives_up, kind_of
 from ifrvis.harness.store.states import GOES_ON
 
 MEETING_LIMIT_S = 300.0  # for the first process to say which attempt it is
@@ -99,14 +99,14 @@ def _help(run_attempt: Callable[[str], None], meeting: Path, environment: submit
 def _afterwards(attempt: Attempt, first: Attempt, job: str, array: dict[str, Any], seconds: float) -> int:
     """Have the job requeued where it was told to stop, or a process beside it was killed; its exit code."""
     ending = attempt.ended()
-    kind = kind_of_ending(ending)
+    assert ending is not None, "whoever lives an attempt says how it ended"
+    kind = ending.cause
     # SIGTERM says `preempted`: then the scheduler ends the job, and requeues it if it means to.
     if kind in ("timeout", "killed") and not gives_up(first.run, since=first.number - 1):
         if kind == "timeout" and seconds < array["told_after_s"] - CHECKED_EVERY_S:  # one signal for two reasons
-            seconds_of = (ending.seconds or 0.0) if ending else 0.0
-            attempt.end("stopped", kind="preempted", message=ending.message if ending else "", seconds=seconds_of)
+            attempt.end("stopped", kind="preempted", message=ending.message, seconds=ending.seconds or 0.0)
         _requeue(job)
-    return 0 if ending is not None and ending.reason == "complete" else 1
+    return 0 if ending.reason == "complete" else 1
 
 
 def _requeue(job: str) -> None:

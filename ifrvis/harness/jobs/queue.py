@@ -7,7 +7,7 @@ watched and stopped is what the queues of `local` and `slurm` add.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ifrvis.errors import UserError
@@ -15,26 +15,9 @@ from ifrvis.harness.jobs.scheduler import Job
 from ifrvis.harness.jobs.settle import settle
 from ifrvis.harness.plan.plan import Evaluation, Request, Training
 from ifrvis.harness.store.attempts import Attempt, claim, latest
-from ifrvis.harness.store.lives import Asked, Submission
-from ifrvis.harness.store.recovery import gives_up, kind_of_ending
+from ifrvis.harness.store.lives import PLAIN, Asked, Handling, Submission
+from ifrvis.harness.store.recovery import gives_up
 from ifrvis.harness.store.states import DONE, GOES_ON, OVERTAKEN, ItemState
-
-
-@dataclass(frozen=True)
-class Handling:
-    """How a worker goes about a run: no part of its identity.
-
-    Attributes:
-        workers: Processes that load data; None for some where a GPU trains, else none.
-        micro_batch: Clips of one forward pass, for want of memory; None for all. It changes numbers by rounding alone.
-        tensorboard: Write scalars for TensorBoard beside the attempt's log.
-        checkpoint_backbone: Compute the backbone's activations again in the backward pass, for want of memory.
-    """
-
-    workers: int | None = None
-    micro_batch: int | None = None
-    tensorboard: bool = False
-    checkpoint_backbone: bool = False
 
 
 @dataclass
@@ -57,7 +40,7 @@ class Item:
         return self.job is not None
 
 
-def submission(training: Training, request: Request, handling: Handling = Handling()) -> Submission:
+def submission(training: Training, request: Request, handling: Handling = PLAIN) -> Submission:
     """What a worker is asked for: the evaluations whose records are not there, and where things lie."""
     init, learning = training.initial_weights(request.store), request.profile.learning
     return Submission(
@@ -73,7 +56,7 @@ def submission(training: Training, request: Request, handling: Handling = Handli
         stills=training.stills,
         publish_weights=training.is_pretraining,
         watch_videos=0 if learning is None or training.is_pretraining else learning.videos,
-        **asdict(handling),
+        **handling.model_dump(),
         evaluations=tuple(_asked(each) for each in training.evaluations if each.state != "complete"),
     )
 
@@ -103,12 +86,12 @@ class Queue(ABC):
         request: Request,
         *,
         run_attempt: Callable[[str], None],
-        handling: Handling | None = None,
+        handling: Handling = PLAIN,
     ) -> None:
         ended = [_newest_ended(training, request) for training in trainings]
         self.items = [Item(training, seen=number, found=number) for training, number in zip(trainings, ended)]
         self._request = request
-        self._handling = handling or Handling()
+        self._handling = handling
         self._run_attempt = run_attempt
         self._scheduled: dict[Attempt, Job | None] | None = {}
         self._asked = float("-inf")
@@ -128,13 +111,13 @@ class Queue(ABC):
             raise
         return all(item.state == "complete" for item in self.items)
 
-    @abstractmethod
     def _has_room(self, items: list[Item]) -> bool:
         """Whether one more job may be started beside those of `items`, which are about to be."""
+        return True
 
-    @abstractmethod
     def _can_wait_for(self, before: Item) -> bool:
         """Whether a job can be started that waits for another one by itself."""
+        return False
 
     @abstractmethod
     def _start(self, items: list[Item]) -> None:
@@ -144,9 +127,8 @@ class Queue(ABC):
     def _has_left(self, item: Item) -> bool:
         """Whether no job stands behind an item's attempt any more."""
 
-    @abstractmethod
-    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
-        """What Ctrl-C means for the jobs."""
+    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:  # noqa: B027  nothing is an answer
+        """What Ctrl-C means for the jobs: nothing, where they need no launcher."""
 
     def _is_done(self) -> bool:
         return all(item.state in DONE for item in self.items)
@@ -211,7 +193,7 @@ class Queue(ABC):
         if ending is None:
             return
         item.message = ending.message
-        if kind_of_ending(ending) not in (*GOES_ON, OVERTAKEN):
+        if ending.cause not in (*GOES_ON, OVERTAKEN):
             item.state = ending.reason if ending.reason in ("complete", "stopped") else "failed"
         elif why := gives_up(item.training.run(self._request.store), since=item.found):
             item.state, item.message = "failed", why

@@ -7,6 +7,7 @@ from ifrvis.harness.jobs.scheduler import Job, Key, jobs_of, settings
 from ifrvis.harness.store.alive import names_a_command
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.lives import Place
+from ifrvis.harness.store.logs import last_said
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import GOES_ON
 
@@ -77,11 +78,5 @@ def _end(attempt: Attempt, place: Place, job: Job | None) -> None:
         attempt.end_unless_ended("failed", kind="memory", message="Raise memory_gb of the cluster: out of memory.")
     else:
         kind = {"TIMEOUT": "timeout", "DEADLINE": "timeout", "PREEMPTED": "preempted"}.get(state, "killed")
-        attempt.end_unless_ended("killed", kind=kind, message=f"SLURM says {state}{_last_words(attempt, place, job)}")
-
-
-def _last_words(attempt: Attempt, place: Place, job: Job) -> str:
-    """The end of what a job has said outside the attempt's log."""
-    output = attempt.run.store.jobs / place.name / f"{job.id}_0_log.out"
-    lines = output.read_text(errors="replace").splitlines() if output.is_file() else []
-    return f"; it last said: {lines[-1]}" if lines else ""
+        output = attempt.run.store.jobs / place.name / f"{job.id}_0_log.out"  # what it said outside the attempt's log
+        attempt.end_unless_ended("killed", kind=kind, message=f"SLURM says {state}{last_said(output)}")

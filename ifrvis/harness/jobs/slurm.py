@@ -23,14 +23,14 @@ from ifrvis.errors import UserError
 from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
-from ifrvis.harness.jobs.queue import Handling, Item, Queue
+from ifrvis.harness.jobs.queue import Item, Queue
 from ifrvis.harness.jobs.scheduler import settings, submit
 from ifrvis.harness.jobs.settle import our_place
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
 from ifrvis.harness.jobs.together import name_of
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.lives import Place, Submission
+from ifrvis.harness.store.lives import PLAIN, Handling, Place, Submission
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import GOES_ON
 
@@ -73,7 +73,7 @@ class SlurmQueue(Queue):
         *,
         cluster: Cluster,
         run_attempt: Callable[[str], None],
-        handling: Handling | None = None,
+        handling: Handling = PLAIN,
     ) -> None:
         super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
         self.poll_s, self.ask_s = min(2.0, cluster.poll_s), cluster.poll_s
@@ -103,9 +103,6 @@ class SlurmQueue(Queue):
             "left until the pretraining is there: start the same command again then": states["waiting"],
         }
         return [f"{number} of {len(self.items)} runs {what}" for what, number in counts.items() if number]
-
-    def _has_room(self, items: list[Item]) -> bool:
-        return True
 
     def _can_wait_for(self, before: Item) -> bool:
         return before.state == "running" and (before.ours or self._job(before.attempt) is not None)
@@ -139,9 +136,6 @@ class SlurmQueue(Queue):
         job = self._job(item.attempt)
         item.message = job.reason if job and job.state == "PENDING" else ""
         return not self._is_followed_by_its_job(item.attempt)
-
-    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
-        """The jobs need no launcher: they go on."""
 
     def _start(self, items: list[Item]) -> None:
         for array in self._arrays(items):

@@ -1,7 +1,9 @@
 """What a queue shows: live, one line a run on a terminal, a line a change elsewhere; and at its end, what failed."""
 
 import time
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -25,44 +27,28 @@ CURES = {
 }
 
 
-class LiveView:
-    """Shows the items of a queue; call `update` at every poll, inside a `with` block."""
+@contextmanager
+def live_view(console: Console, *, on_interrupt: str) -> Iterator[Callable[[list[Item]], None]]:
+    """Show the items of a queue while the block lasts; what it gives is to be called with them at every poll."""
+    if console.is_terminal:
+        with Live(console=console) as live:
+            yield lambda items: live.update(_table(items, on_interrupt))
+    else:
+        yield partial(_print_changes, console, {})
 
-    def __init__(self, console: Console, *, on_interrupt: str = "Ctrl-C stops at the next safe point") -> None:
-        self._console = console
-        self._on_interrupt = on_interrupt
-        self._live = Live(console=console, refresh_per_second=4, transient=False) if console.is_terminal else None
-        self._shown: dict[str, str] = {}
-        self._repeated = time.monotonic()
 
-    def __enter__(self) -> "LiveView":
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
-
-    def update(self, items: list[Item]) -> None:
-        """Show the items as they are now."""
-        if self._live:
-            self._live.update(_table(items, self._on_interrupt))
-            return
-        repeat = time.monotonic() - self._repeated > REPEAT_S
-        for item in items:
-            state = _state(item)
-            if self._shown.get(item.training.name) != state or (repeat and state == "running"):
-                self._shown[item.training.name] = state
-                step, loss, ap, left = _cells(item)
-                named = [f"loss {loss}" * bool(loss), f"AP so far {ap}" * bool(ap), f"{left} left" * bool(left)]
-                words = [item.training.name, state, step, *named, *[item.message] * (state != "queued")]
-                line = " ".join(word for word in words if word)
-                self._console.print(line, soft_wrap=True, highlight=False, markup=False)
-        if repeat:
-            self._repeated = time.monotonic()
+def _print_changes(console: Console, shown: dict[str, tuple[str, float]], items: list[Item]) -> None:
+    """A line for each item whose state is another than was shown, or that runs and was not shown for long."""
+    for item in items:
+        name, state, now = item.training.name, _state(item), time.monotonic()
+        before, when = shown.get(name, ("", now))
+        if state != before or (state == "running" and now - when > REPEAT_S):
+            shown[name] = state, now
+            step, loss, ap, left = _cells(item)
+            named = [f"loss {loss}" * bool(loss), f"AP so far {ap}" * bool(ap), f"{left} left" * bool(left)]
+            words = [name, state, step, *named, *[item.message] * (state != "queued")]
+            line = " ".join(word for word in words if word)
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _table(items: list[Item], on_interrupt: str) -> Group:

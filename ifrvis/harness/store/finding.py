@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from ifrvis.files import sha256_file
+
 Outcome = Literal["recomputed", "digest only", "wrong", "not kept"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -22,3 +24,10 @@ class Finding:
     outcome: Outcome
     path: Path
     why: str = ""
+
+
+def held_against(path: Path, digest: str, *, absent: str = "", other: str = "it is not as it was written") -> Finding:
+    """What a file's SHA-256 says of it; `absent` and `other` are reasons where there is no such file, or another."""
+    if not path.is_file():
+        return Finding("not kept", path, absent)
+    return Finding("digest only", path) if sha256_file(path) == digest else Finding("wrong", path, other)

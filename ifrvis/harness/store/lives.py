@@ -10,7 +10,7 @@ from ifrvis.evaluation.scores import Count, Fraction
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.alive import Process
-from ifrvis.harness.store.states import AttemptState, EndState
+from ifrvis.harness.store.states import FAULTS, GOES_ON, AttemptState, EndState
 from ifrvis.schema import Model, Name, validated
 
 
@@ -40,7 +40,26 @@ class MixedIn(Model):
         return mixed.model_copy(update={"dataset": str(Path(mixed.dataset).resolve())}) if is_path else mixed
 
 
-class Submission(Model):
+class Handling(Model):
+    """How a worker goes about a run: no part of its identity.
+
+    Attributes:
+        workers: Processes that load data; None for some where a GPU trains, else none.
+        micro_batch: Clips of one forward pass, for want of memory; None for all. It changes numbers by rounding alone.
+        tensorboard: Write scalars for TensorBoard beside the attempt's log.
+        checkpoint_backbone: Compute the backbone's activations again in the backward pass, for want of memory.
+    """
+
+    workers: Count | None = None
+    micro_batch: Count | None = None
+    tensorboard: bool = False
+    checkpoint_backbone: bool = False
+
+
+PLAIN = Handling()
+
+
+class Submission(Handling):
     """`submit.json`: what a worker is asked for, and where things lie.
 
     Attributes:
@@ -50,7 +69,6 @@ class Submission(Model):
         init_name: What the recipe calls them.
         publish_weights: Other runs start from this one's weights.
         watch_videos: Held-out videos that are watched while it trains.
-        workers: See `Handling` of the queue, as for what follows until `checkpoint_backbone`.
         launcher: The process that claimed the attempt.
     """
 
@@ -66,10 +84,6 @@ class Submission(Model):
     stills: MixedIn | None = None
     publish_weights: bool = False
     watch_videos: Count = 0
-    workers: Count | None = None
-    micro_batch: Count | None = None
-    tensorboard: bool = False
-    checkpoint_backbone: bool = False
     evaluations: tuple[Asked, ...]
     launcher: Process | None = None
 
@@ -101,6 +115,13 @@ class Ending(Model):
     kind: str = ""
     message: str = ""
     seconds: float | None = None
+
+    @property
+    def cause(self) -> str:
+        """Why: of `FAULTS`, `GOES_ON` or `STOPS`, or `OVERTAKEN`; empty where it is complete."""
+        if self.reason == "failed" and self.kind not in (*FAULTS, *GOES_ON):
+            return "error"
+        return "" if self.reason == "complete" else self.kind
 
 
 class Life(Model):

@@ -43,7 +43,7 @@ def trained_record(
     if run.weights.exists():
         files["weights"] = sha256_file(run.weights)
     return Record(
-        **{name: getattr(scores, name) for name in Scores.model_fields},
+        **dict(scores),
         **_identity(run, job, asked),
         origin="trained",
         dataset=dataset,

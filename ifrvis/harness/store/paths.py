@@ -17,15 +17,37 @@ Names carry 12 hex digits of a signature; everywhere else signatures are whole.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, sha256_bytes
-from ifrvis.harness.spec.signatures import TrainSpec
-from ifrvis.harness.store.specs import Spec
-from ifrvis.schema import read_model
+from ifrvis.harness.spec.signatures import Sha256, TrainSpec, train_signature
+from ifrvis.schema import Model, read_model
 
 SPEC = "spec.json"
+# Of runs: a part of paths, made of the names of method, backbone and data set, and of what a row changes.
+RunName = Annotated[str, Field(pattern=r"^[^/.\x00-\x1f][^/\x00-\x1f]*$", max_length=200)]
+
+
+class Spec(Model):
+    """`spec.json`: what one run trains, under the name and the signature that follow from it."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    name: RunName
+    train_sig: Sha256
+    train: TrainSpec
+
+    @model_validator(mode="after")
+    def _is_its_own(self) -> Self:
+        if self.train_sig != train_signature(self.train):
+            raise ValueError("Restore the configuration of this run: it does not match its signature")
+        return self
+
+    def text(self) -> bytes:
+        """The file as it is written."""
+        return canonical_json(self.model_dump(by_alias=True)) + b"\n"
 
 
 def _short(signature: str) -> str:
@@ -94,21 +116,16 @@ class Store:
         return found
 
     def runs_named(self, name: str) -> list["Run"]:
-        """The runs of this name, which differ in what is not in a name; else those whose names begin with it."""
-        found = [each for each in self.run_folders() if each.name.startswith(name)]
-        exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.name.removeprefix(name))]
-        return [run_at(each) for each in exact or found]
-
-    def runs_beginning(self, name: str) -> list["Run"]:
-        """The same; there must be one.
+        """The runs of this name, which differ in what is not in a name; else those whose names begin with it.
 
         Raises:
             UserError: If there is none.
         """
-        found = self.runs_named(name)
+        found = [each for each in self.run_folders() if each.name.startswith(name)]
+        exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.name.removeprefix(name))]
         if not found:
-            raise UserError(f"Name tables or runs: {name!r} is no table, and no run in {self.root} begins so.")
-        return found
+            raise UserError(f"Correct the name {name!r}: no run in {self.root / 'runs'} begins so.")
+        return [run_at(each) for each in exact or found]
 
     def one_run_named(self, name: str) -> "Run":
         """The run whose folder's name begins with `name`.
@@ -117,8 +134,8 @@ class Store:
             UserError: If no run or more than one does.
         """
         found = self.runs_named(name)
-        if len(found) != 1:
-            known = ", ".join(run.folder.name for run in found) or "none"
+        if len(found) > 1:
+            known = ", ".join(run.folder.name for run in found)
             raise UserError(f"Name one run: those in {self.root / 'runs'} that begin with {name!r} are {known}.")
         return found[0]
 

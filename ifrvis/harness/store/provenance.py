@@ -56,7 +56,7 @@ def provenance() -> Provenance:
 def environment() -> Environment:
     """This process."""
     variables = {name: os.environ[name] for name in ALLOWED_VARIABLES if name in os.environ}
-    return Environment(code=_code(), versions=_versions(), hardware=_hardware(), variables=variables)
+    return Environment(**dict(provenance()), variables=variables)
 
 
 def _code() -> Code:

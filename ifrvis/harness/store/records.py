@@ -21,9 +21,8 @@ from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.lives import Life
-from ifrvis.harness.store.paths import Store, record_name
+from ifrvis.harness.store.paths import RunName, Spec, Store, record_name
 from ifrvis.harness.store.provenance import Provenance
-from ifrvis.harness.store.specs import RunName, Spec
 from ifrvis.schema import Model, Name, validated
 
 RECORD_SCHEMA: Literal[2] = 2

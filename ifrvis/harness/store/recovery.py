@@ -9,26 +9,17 @@ starts it until somebody has looked and asks for `retry`.
 from itertools import takewhile
 
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
-from ifrvis.harness.store.lives import Ending
 from ifrvis.harness.store.paths import Run
-from ifrvis.harness.store.states import FAULTS, GOES_ON
+from ifrvis.harness.store.states import GOES_ON
 
 SETBACK_LIMIT = 3
 RETRY = "retry"  # see `attempts`
 
 
 def kind_of(attempt: Attempt) -> str:
-    """Why an attempt ended: of `FAULTS`, `GOES_ON` or `STOPS`, or `OVERTAKEN`; empty where it lives or is complete."""
-    return kind_of_ending(attempt.ended())
-
-
-def kind_of_ending(ending: Ending | None) -> str:
-    """The same of what one look at an attempt has found."""
-    if ending is None or ending.reason == "complete":
-        return ""
-    if ending.reason == "failed" and ending.kind not in (*FAULTS, *GOES_ON):
-        return "error"
-    return ending.kind
+    """Why an attempt ended (`Ending.cause`); empty where it lives."""
+    ending = attempt.ended()
+    return ending.cause if ending else ""
 
 
 def why_blocked(run: Run) -> str:
@@ -37,8 +28,7 @@ def why_blocked(run: Run) -> str:
     ending = newest.ended() if newest else None
     if newest is None or ending is None or ending.reason != "failed" or (newest.folder / RETRY).exists():
         return ""
-    kind = kind_of_ending(ending)
-    return "" if kind in GOES_ON else f"{kind}: {ending.message}"
+    return "" if ending.cause in GOES_ON else f"{ending.cause}: {ending.message}"
 
 
 def gives_up(run: Run, *, since: int) -> str:

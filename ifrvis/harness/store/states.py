@@ -9,7 +9,6 @@ WORST_FIRST: tuple[PlanState, ...] = get_args(PlanState)
 # Of an attempt, as its files tell it.
 EndState = Literal["complete", "stopped", "failed", "killed"]
 AttemptState = Literal["pending", "running"] | EndState
-ENDINGS: tuple[EndState, ...] = get_args(EndState)
 LIVE: tuple[Literal["pending", "running"], ...] = ("pending", "running")
 
 # Why an attempt ended: what a launch goes on from by itself, what waits for `retry`, what somebody asked for.

@@ -1,10 +1,9 @@
 """Records for a new scoring version, from predictions that were kept: no training, no torch."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.evaluation.scores import Scores
 from ifrvis.evaluation.scoring import scores_of_file
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan
@@ -12,16 +11,10 @@ from ifrvis.harness.spec import signatures
 from ifrvis.harness.store.provenance import provenance
 from ifrvis.harness.store.records import Record, Records, ScoredAgain, publish_record
 
-
-@dataclass(frozen=True)
-class Rescored:
-    """What became of one evaluation: scored anew, scored before, or never predicted where its files are kept."""
-
-    name: str
-    outcome: Literal["scored", "was there", "not kept"]
+Outcome = Literal["scored", "was there", "not kept"]
 
 
-def rescore(plan: Plan, *, jobs: int = 1) -> list[Rescored]:
+def rescore(plan: Plan, *, jobs: int = 1) -> Iterator[tuple[str, Outcome]]:
     """Publish the records of a plan that lack nothing but scores.
 
     What the predictions and an older record of them say is carried over; provenance says who scored them again.
@@ -30,30 +23,34 @@ def rescore(plan: Plan, *, jobs: int = 1) -> list[Rescored]:
         plan: Which evaluations are meant.
         jobs: Processes that share the videos.
 
+    Yields:
+        The name of a training and what became of one evaluation of it: scored anew, scored before, or never predicted
+        where its files are kept.
+
     Raises:
         UserError: If predictions are not those that the older record was made from, or cannot be used.
     """
-    return [_rescore(each, plan, plan.records, jobs) for training in plan.trainings for each in training.evaluations]
+    for each in plan.evaluations:
+        yield each.training.name, _rescore(each, plan, jobs)
 
 
-def _rescore(evaluation: Evaluation, plan: Plan, records: Records, jobs: int) -> Rescored:
+def _rescore(evaluation: Evaluation, plan: Plan, jobs: int) -> Outcome:
     training, split, store = evaluation.training, evaluation.split, plan.request.store
     if evaluation.state == "complete":
-        return Rescored(training.name, "was there")
-    older = _older_record(evaluation, records)
+        return "was there"
+    older = _older_record(evaluation, plan.records)
     if older is None or training.sig is None or split.fingerprint is None or evaluation.sig is None:
-        return Rescored(training.name, "not kept")
+        return "not kept"
     path = training.run(store).predictions(evaluation.inference, split.fingerprint)
     if not path.is_file():
-        return Rescored(training.name, "not kept")
+        return "not kept"
     if sha256_file(path) != older.files.get("predictions"):
         raise UserError(f"Remove {path} and run the row again: it is not what its record was made from.")
     scores = scores_of_file(split.read(), path, jobs=jobs)
-    changed = {name: getattr(scores, name) for name in Scores.model_fields}
-    changed |= {"eval_sig": evaluation.sig, "scoring": signatures.SCORING_VERSION}
+    changed = dict(scores) | {"eval_sig": evaluation.sig, "scoring": signatures.SCORING_VERSION}
     changed |= {"rescored": ScoredAgain(of=older.eval_sig, provenance=provenance())}
     publish_record(store, older.model_copy(update=changed))
-    return Rescored(training.name, "scored")
+    return "scored"
 
 
 def _older_record(evaluation: Evaluation, records: Records) -> Record | None:

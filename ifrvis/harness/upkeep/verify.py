@@ -20,7 +20,7 @@ from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
 from ifrvis.harness.store.attempts import checkpoint_folders
-from ifrvis.harness.store.finding import Finding
+from ifrvis.harness.store.finding import Finding, held_against
 from ifrvis.harness.store.paths import SPEC, Run, Store, run_at
 from ifrvis.harness.store.records import Record, read_record, record_text
 from ifrvis.packed import packed, packed_names
@@ -123,13 +123,8 @@ def _verify_files(record: Record, path: Path, run: Run) -> Iterator[Finding]:
     """Check the files that a record names."""
     places = {"weights": run.weights, "predictions": run.predictions(record.inference, record.data.evaluation)}
     for name, digest in record.files.items():
-        place = places.get(name)
-        if place is None or not place.is_file():
-            yield Finding("not kept", place or path, f"the {name} of {path.name}")
-        elif sha256_file(place) != digest:
-            yield Finding("wrong", place, f"it is not what {path.name} was made from")
-        else:
-            yield Finding("digest only", place)
+        why = {"absent": f"the {name} of {path.name}", "other": f"it is not what {path.name} was made from"}
+        yield held_against(places[name], digest, **why) if name in places else Finding("not kept", path, why["absent"])
     if run.curve.is_file() and record.curve:
         same = run.curve.read_bytes() == canonical_json(record.curve)
         yield Finding("digest only", run.curve) if same else Finding("wrong", run.curve, f"{path.name} has another")

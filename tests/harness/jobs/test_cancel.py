@@ -19,7 +19,7 @@ from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import attempts_of, claim, latest
 from ifrvis.harness.store.lives import Progress
-from ifrvis.harness.store.logs import follow_log, last_lines
+from ifrvis.harness.store.logs import log_lines
 from ifrvis.harness.store.records import read_record
 
 
@@ -91,9 +91,9 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
     run.write_spec(training.spec)
     first = claim(run, asked())
     with pytest.raises(UserError, match="has no log yet"):
-        last_lines(run, 5)
+        list(log_lines(run, 5))
     first.log.write_text("one\ntwo\nthree\n")
-    lines = follow_log(run.store.one_run_named("mask2former"), 2)
+    lines = log_lines(run.store.one_run_named("mask2former"), 2, follow=True)
     assert [next(lines), next(lines)] == ["two", "three"]
 
     def go_on():

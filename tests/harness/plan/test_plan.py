@@ -7,10 +7,11 @@ import dataclasses
 import json
 import shutil
 
-from ifrvis.harness.jobs.queue import Handling, submission
+from ifrvis.harness.jobs.queue import submission
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import plan_lines
 from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.store.lives import Handling
 from ifrvis.packed import packed
 
 
@@ -72,7 +73,7 @@ def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
     moved = dataclasses.replace(request, data_root=tmp_path / "elsewhere")
     before, after = make_plan(request), make_plan(moved)
     assert [each.sig for each in before.evaluations] == [each.sig for each in after.evaluations]
-    asked = [submission(before.trainings[0], request, Handling(workers)) for workers in (0, 4)]
+    asked = [submission(before.trainings[0], request, Handling(workers=workers)) for workers in (0, 4)]
     assert asked[0].model_copy(update={"workers": 4}) == asked[1]
 
 

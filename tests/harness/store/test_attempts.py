@@ -19,7 +19,7 @@ from ifrvis.harness.store import attempts
 from ifrvis.harness.store.alive import machine
 from ifrvis.harness.store.attempts import attempt_at, attempts_of, claim
 from ifrvis.harness.store.lives import Progress
-from ifrvis.harness.store.logs import last_lines
+from ifrvis.harness.store.logs import log_lines
 from ifrvis.harness.store.recovery import kind_of
 
 
@@ -146,5 +146,5 @@ def test_what_a_worker_said_cannot_control_the_terminal(run):
     attempt.end("failed", message="\x1b[2Jgone")
     attempt.log.write_bytes(b"first\n\x1b[31mred\x07\xff\tend\n")
     assert attempt.ending().message == "?[2Jgone"
-    assert last_lines(run, 5) == ["first", "?[31mred?\ufffd\tend"]
+    assert list(log_lines(run, 5)) == ["first", "?[31mred?\ufffd\tend"]
     assert str(UserError("Check \x1b]0;x\x07 \udcff.")) == "Check ?]0;x? ?."

@@ -1,7 +1,4 @@
-"""Attempts that did not complete: what goes on by itself, and what waits for `retry`.
-
-Also tests: ifrvis.harness.store.specs.
-"""
+"""Attempts that did not complete: what goes on by itself, and what waits for `retry`."""
 
 import os
 import signal

@@ -102,7 +102,7 @@ class Table:
         return [row["state"] for row in json.loads(self.command("status", "--json"))]
 
     def attempts(self, seed=0) -> list[Attempt]:
-        runs = self.results.runs_named(f"mask2former-r50-ytvis19-s{seed}")
+        runs = [each for each in self.results.runs() if each.name == f"mask2former-r50-ytvis19-s{seed}"]
         return attempts_of(runs[0]) if runs else []
 
     def kinds(self, seed=0):
