@@ -292,8 +292,8 @@ def inference(folder: Path, dry: bool) -> Found:
     from ifrvis.inference.modes import predict_video
 
     model, size = _model("ours", "r50", dry).to(DEVICE).eval(), (48, 64) if dry else (360, 640)
-    whole = {"mode": "whole", "side": size[0], "max_side": 1333, "topk": 10, "tta": None}
-    joined = {"clip_frames": 5, "stride": 1, "min_score": 0.05, "min_overlap": 0.05}
+    whole = {"mode": "whole", "side": size[0], "max_side": 1333, "resize": "pillow", "topk": 10, "tta": None}
+    joined = {"clip_frames": 5, "stride": 1, "min_class_score": 0.01, "min_overlap": 0.05}
     modes = {"whole": whole, "clips": {**whole, **joined, "mode": "clips"}}
     modes["tta"] = {**whole, "tta": [size[0]], "flip": True}
     random = np.random.default_rng(0)

@@ -86,6 +86,8 @@ class _Computes(TorchDispatchMode):
         if to_gpu and "generator" in kwargs:
             kwargs["generator"] = None
         args, kwargs = tree_map(lambda each: each.inside if isinstance(each, OnGpu) else each, (args, kwargs))
+        if name == "index":
+            args = (args[0], [_all_of(each) for each in args[1]])
         insides = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
         if name not in MIXES and name != "_to_copy" and any(each.is_meta for each in insides):
             if name == "copy_" and not args[0].is_meta:  # what has values gets what has none
@@ -100,6 +102,12 @@ class _Computes(TorchDispatchMode):
 
 def _fetched(inside: torch.Tensor, instead: int) -> torch.Tensor:
     return torch.full(inside.shape, instead, dtype=inside.dtype) if inside.is_meta else inside
+
+
+def _all_of(index: Any) -> Any:
+    """An index; all there is, where a mask has no values to say what it takes."""
+    is_mask = isinstance(index, torch.Tensor) and index.is_meta and index.dtype == torch.bool
+    return torch.arange(len(index), device="meta") if is_mask else index
 
 
 def _without_values(value: Any) -> Any:
