@@ -15,7 +15,7 @@ from ifrvis.training.build import build_model
 
 SIZE = (480, 864)
 WHOLE = {"mode": "whole", "side": 480, "max_side": 1333, "resize": "pillow", "topk": 10, "tta": None}
-CLIPS = {**WHOLE, "mode": "clips", "clip_frames": 5, "stride": 1, "min_class_score": 0.01, "min_overlap": 0.05}
+CLIPS = {**WHOLE, "mode": "clips", "clip_frames": 5, "stride": 1, "min_class_score": -1.0, "min_overlap": 0.05}
 MODES = {"whole": WHOLE, "clips": CLIPS, "tta": {**WHOLE, "tta": [360], "flip": True}}
 
 
