@@ -197,7 +197,7 @@ def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsy
     assert "Name one row with --row table/row" in capsys.readouterr().err
     assert main(["submission", "mask2", *roots, "--out", str(out), "--row", "table4/ours-swin-l-clip2-ytvis19"]) == 0
     assert "out.zip: 0 tracks" in capsys.readouterr().out
-    for name, message in (("ours", "Write --row table/row"), ("table4/ours-swin-l-ytvis19", "under this row are none")):
+    for name, message in (("ours", "Write table/row"), ("table4/ours-swin-l-ytvis19", "under this row are none")):
         assert main(["submission", "mask2", *roots, "--row", name]) == 2
         assert message in capsys.readouterr().err
 
