@@ -88,7 +88,10 @@ def hostile_copy():
                 for seed, records in each.found.items()
             }
             rows.append(RowRecords(row, found))
-        claim = report.table.claims[0].model_copy(update=dict.fromkeys(("text", "note", "place"), text))
+        shown = {each.row.id for each in report.rows}
+        claims = [each for each in report.table.claims if any(shown.issuperset(pair) for pair in each.pairs)]
+        judged = [*claims, *report.table.claims][0]
+        claim = judged.model_copy(update=dict.fromkeys(("text", "note", "place"), text))
         changed = {"title": text, "place": text, "notes": (text,), "claims": (claim,)}
         return replace(report, table=report.table.model_copy(update=changed), rows=tuple(rows), others={})
 
