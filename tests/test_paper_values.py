@@ -47,7 +47,7 @@ def test_ids_say_what_the_row_is():
             changes, inference = row.get("set", {}), row.get("inference", {})
             parts = [row["method"], row["backbone"]]
             parts += ["q200"] if changes.get("model.track_head.num_queries") == 200 else []
-            parts += [changes["train.stills"]["dataset"]] if "train.stills" in changes else []
+            parts += ["coco"] if row.get("data", "Y") == "Y + COCO" else []
             if "model.track_head.lambda_e" in changes:
                 parts += [f"lambda{changes['model.track_head.lambda_e']}".replace("lambda0.0", "lambda0")]
             parts += ["tta"] if "tta" in inference else []

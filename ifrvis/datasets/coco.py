@@ -135,14 +135,15 @@ def load_stills(name: str, dataset: Dataset) -> StillSet | MadeStills:
     if name == MADE:
         if dataset.config.synthetic is None:
             raise UserError(
-                f"Leave out rows with stills, or name others as train.stills: {name!r} is a split of made sets, and "
-                f"{dataset.name} is none."
+                f"Set train.stills to null, or name others: {name!r} is a split of made sets, and {dataset.name} is "
+                "none."
             )
         return MadeStills(dataset.split(MADE))
     path = packed_yaml("stills", name)
     config = read_model(Config, path, "the stills")
     if dataset.name not in config.categories:
-        raise UserError(f"Add the categories of {dataset.name!r} to 'categories' in {path}: it has none yet.")
+        what = f"Add the categories of {dataset.name!r} to 'categories' in {path}, or set train.stills to null"
+        raise UserError(f"{what}: it has none yet.")
     annotation, images = dataset.data_root / config.annotation, dataset.data_root / config.images
     absent = next((each for each in (annotation, images) if not each.exists()), None)
     missing = f"Put {config.title} where it is expected: {absent} does not exist. {config.source}".strip()

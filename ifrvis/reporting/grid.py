@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ifrvis.datasets.catalog import load_dataset
+from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.tables import Row
 from ifrvis.reporting.cells import Cell, Compared
 from ifrvis.reporting.report import Report, RowRecords
@@ -159,13 +160,20 @@ def _comparison(report: Report) -> list[str]:
     ]
 
 
+def _stills(report: Report, row: Row) -> str:
+    """The stills that a row trains on beside videos, if others stand for them at this scale."""
+    as_named = report.profile.model_copy(update={"stills": {}})
+    train = compose_row(row, as_named, report.request.overrides, num_classes=1).train
+    name = (train.get("stills") or {}).get("dataset", "")
+    return name if name in report.profile.stills else ""
+
+
 def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
     """What a row's numbers lack, or would not tell."""
     row = each.row.id
     if each.row.quoted:
         yield f"{row}: quoted from {each.row.source}."
-    stills = (each.row.set.get("train.stills") or {}).get("dataset")
-    if stills in report.profile.stills:
+    elif stills := _stills(report, each.row):
         yield f"{row}: the stills of its made set stand for {stills}."
     lost = [str(seed) for seed in report.seeds if seed not in each.found]
     if each.found and lost:

@@ -56,13 +56,15 @@ def test_all_other_rows_are_seqformers_and_have_its_official_settings():
     for name, row in others.items():
         found = composed(name)
         train, head = found.train, found.model["track_head"]
-        assert (train["global_batch"], train["precision"], train["stills"]["dataset"]) == (16, "fp32", "coco")
+        assert (train["global_batch"], train["precision"]) == (16, "fp32")
+        assert (row.data, train["stills"]) == ("Y + COCO", {"dataset": "coco", "ratio": None})
         assert train["sampler"] == {"around": "frames", "num_frames": 5, "frame_range": 3}
         assert (train["optimizer"]["lr"], train["optimizer"]["weight_decay"]) == (2e-4, 1e-4)
         assert (train["optimizer"]["clip_grad"], train["optimizer"]["decay_all"]) == (0.1, True)
         assert train["optimizer"]["lr_mults"] == {"reference_points": 0.1, "sampling_offsets": 0.1}
         iterations, milestones = train["iterations"], train["schedule"]["milestones"]
-        assert milestones == [int(iterations / 6), int(iterations * 5 / 6)]
+        assert iterations == 12 * ({"ytvis19": 61845, "ytvis21": 90160}[row.dataset] + 90000) // 16  # frames and stills
+        assert milestones == [iterations * 4 // 12, iterations * 10 // 12]
         assert train["init"] == f"seqformer_{row.backbone}_coco"
         assert found.model["backbone"]["frozen_stages"] == (1 if row.backbone.startswith("r") else -1)
         assert (head["num_queries"], head["dropout"], found.inference["side"]) == (300, 0.1, 360)

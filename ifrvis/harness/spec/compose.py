@@ -109,7 +109,7 @@ def compose_pretraining(
     declared: Pretraining, method: str, backbone: str, profile: Profile, *, num_classes: int
 ) -> Composed:
     """What a profile's pretraining of a method and a backbone trains; see `compose`."""
-    given = {f"'pretraining' of profile {profile.name!r}": declared.set}
+    given = {f"'pretraining' of profile {profile.name!r}": {"train.stills": None, **declared.set}}
     schedule = trained_on(declared.dataset).schedule
     return compose(method, backbone, schedule, profile, given, num_classes=num_classes)
 

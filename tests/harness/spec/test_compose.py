@@ -3,7 +3,7 @@
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import choose_inference, compose, compose_row, parse_override
+from ifrvis.harness.spec.compose import choose_inference, compose, compose_pretraining, compose_row, parse_override
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import Row
 
@@ -38,6 +38,15 @@ def test_each_layer_wins_over_the_one_before():
     assert composed.changes == {"model.track_head.num_queries": 200}
     overridden = with_row({"model.track_head.num_queries": 7}, profile="mini", set=row)
     assert overridden.model["track_head"]["num_queries"] == 7
+
+
+def test_a_profile_keeps_its_own_schedule_where_the_recipe_trains_on_stills_and_a_pretraining_mixes_none_in():
+    mini = load_profile("mini")
+    row = compose("seqformer", "r50", "ytvis19", mini, num_classes=4).train
+    assert (row["iterations"], row["schedule"]["milestones"]) == (1400, [1100])
+    assert row["stills"] == {"dataset": "pretrain", "ratio": None}
+    before = compose_pretraining(mini.pretraining, "seqformer", "r50", mini, num_classes=4)
+    assert before.train["stills"] is None
 
 
 def test_a_value_that_is_the_recipes_own_is_no_change():
