@@ -10,10 +10,11 @@ Shape letters:
 """
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,23 +80,26 @@ class Clip:
     track_ids: tuple[Id, ...]
 
 
-class ClipSampler:
-    """Draws the clips of every global batch.
+class VideoSampler(ABC):
+    """Draws the clips of every global batch; what an epoch has one clip of each is up to its kinds.
 
     Args:
         annotations: The training split.
         seed: The run's seed.
         global_batch: Clips of one iteration, over all processes.
         num_frames: Frames of a clip.
-        frame_range: How far from the key frame the others may be, in frames.
+        frame_range: How far from the key frame others may be, in frames.
         redraw_empty: Leave out videos without a track that is not a crowd, and draw again, a few times, clips that show
-            none; else they are trained on, as in the official code.
+            none; else they are trained on, as in the official code of Mask2Former.
         flip: Probability of mirroring a clip.
         **placing: Of `Placing`.
 
     Raises:
         UserError: If no video can be trained on.
     """
+
+    streams: ClassVar[tuple[Stream, Stream]]  # of a clip, and of the order of an epoch
+    num_entries: int  # clips of an epoch
 
     def __init__(
         self,
@@ -109,20 +113,19 @@ class ClipSampler:
         flip: float,
         **placing: Any,
     ) -> None:
-        self.seed, self.global_batch = seed, global_batch
+        self.seed, self.global_batch, self.redraw_empty = seed, global_batch, redraw_empty
         self.num_frames, self.frame_range = num_frames, frame_range
         self.flip, self.placing = float(flip), Placing(**placing)
-        visible = {video.id: _visible_frames(annotations, video) for video in annotations.videos}
-        shown = [(video, visible[video.id]) for video in annotations.videos if visible[video.id].any()]
-        self._videos = shown if redraw_empty else [(video, visible[video.id]) for video in annotations.videos]
-        self._max_redraws = MAX_REDRAWS if redraw_empty else 0
+        self.masks = {video.id: [t.masks for t in trained_tracks(annotations, video)] for video in annotations.videos}
+        shown = [video for video in annotations.videos if any(map(any, self.masks[video.id]))]
+        self.videos = shown if redraw_empty else list(annotations.videos)
         if not shown:
             raise UserError(f"Give {annotations.path} at least one object that is not a crowd: none can be trained on.")
 
     @property
     def num_frames_in_all(self) -> int:
         """Frames of all videos that are drawn from."""
-        return sum(video.length for video, _ in self._videos)
+        return sum(video.length for video in self.videos)
 
     def batch(self, iteration: int) -> list[ClipDraw]:
         """All draws of one global batch, by position."""
@@ -130,23 +133,36 @@ class ClipSampler:
 
     def draw(self, iteration: int, position: int, turn: int | None = None) -> ClipDraw:
         """The clip at one position of one iteration; it is the `turn`-th of the training, by default of all clips."""
-        rng = generator(Stream.CLIP, self.seed, iteration, position)
+        of_clip, of_epoch = self.streams
         turn = iteration * self.global_batch + position if turn is None else turn
-        epoch, index = divmod(turn, len(self._videos))
-        video, visible = self._videos[permutation(Stream.CLIP_EPOCH, self.seed, epoch, len(self._videos))[index]]
-        frames = self._draw_frames(rng, visible)
+        epoch, index = divmod(turn, self.num_entries)
+        entry = int(permutation(of_epoch, self.seed, epoch, self.num_entries)[index])
+        return self.draw_entry(generator(of_clip, self.seed, iteration, position), iteration, position, entry)
+
+    @abstractmethod
+    def draw_entry(self, rng: np.random.Generator, iteration: int, position: int, entry: int) -> ClipDraw:
+        """A clip of one entry of an epoch."""
+
+
+class ClipSampler(VideoSampler):
+    """An epoch has a clip of every video: a key frame, and others near it; see `VideoSampler`."""
+
+    streams = (Stream.CLIP, Stream.CLIP_EPOCH)
+
+    def __init__(self, annotations: Annotations, **settings: Any) -> None:
+        super().__init__(annotations, **settings)
+        self.num_entries = len(self.videos)
+
+    def draw_entry(self, rng: np.random.Generator, iteration: int, position: int, entry: int) -> ClipDraw:
+        """Frames of one window; where empty ones are drawn again, the first that show something."""
+        video = self.videos[entry]
+        for _ in range(1 + MAX_REDRAWS):
+            frames = self._draw_window(rng, video.length)
+            if not self.redraw_empty or any(masks[frame] for masks in self.masks[video.id] for frame in frames):
+                break
         placement = self.placing.draw(rng, (video.height, video.width))
         flip = bool(rng.random() < self.flip)
         return ClipDraw(iteration, position, video, frames, flip, placement)
-
-    def _draw_frames(self, rng: np.random.Generator, visible: NDArray[np.bool_]) -> tuple[int, ...]:
-        """Frames of one window; where empty ones are drawn again, the first that show something."""
-        frames: tuple[int, ...] = ()
-        for _ in range(1 + self._max_redraws):
-            frames = self._draw_window(rng, len(visible))
-            if visible[list(frames)].any():
-                break
-        return frames
 
     def _draw_window(self, rng: np.random.Generator, length: int) -> tuple[int, ...]:
         key = int(rng.integers(length))
@@ -166,14 +182,6 @@ def permutation(stream: Stream, seed: int, epoch: int, count: int) -> NDArray[np
 def trained_tracks(annotations: Annotations, video: Video) -> list[Track]:
     """A crowd has no outline of its own: nothing to learn from."""
     return [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
-
-
-def _visible_frames(annotations: Annotations, video: Video) -> NDArray[np.bool_]:
-    """(number of frames,) bool: whether any instance has a mask there."""
-    visible = np.zeros(len(video.file_names), bool)
-    for track in trained_tracks(annotations, video):
-        visible |= [mask is not None for mask in track.masks]
-    return visible
 
 
 def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:

@@ -12,22 +12,19 @@ Shape letters:
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.clips import MAX_REDRAWS, Clip, ClipDraw, ClipSampler, clip_of, permutation
+from ifrvis.datasets.clips import MAX_REDRAWS, Clip, ClipDraw, VideoSampler, clip_of, permutation
 from ifrvis.datasets.coco import Stills
 from ifrvis.datasets.frames import read_frame
 from ifrvis.datasets.placement import Placement, Placing
 from ifrvis.datasets.rle import box, decode
 from ifrvis.datasets.ytvis import Video
 from ifrvis.streams import Stream, generator
-
-if TYPE_CHECKING:
-    from ifrvis.datasets.sampling.frame_clips import FrameSampler
 
 ROTATION = 20.0  # degrees to either side
 TRANSLATION = 0.1  # of the side, to either side, the same for both axes
@@ -108,7 +105,7 @@ class MixedSampler:
             SeqFormer joins the two sets.
     """
 
-    def __init__(self, clips: "ClipSampler | FrameSampler", stills: StillSampler, ratio: float | None) -> None:
+    def __init__(self, clips: VideoSampler, stills: StillSampler, ratio: float | None) -> None:
         self.clips, self.stills = clips, stills
         self.ratio = stills.num_stills / (stills.num_stills + clips.num_frames_in_all) if ratio is None else ratio
         self.global_batch = clips.global_batch

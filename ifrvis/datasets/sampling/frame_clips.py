@@ -12,73 +12,37 @@ from typing import Any
 
 import numpy as np
 
-from ifrvis.datasets.clips import ClipDraw, permutation, trained_tracks
-from ifrvis.datasets.placement import Placing
+from ifrvis.datasets.clips import ClipDraw, VideoSampler
 from ifrvis.datasets.rle import box
 from ifrvis.datasets.sampling.colours import draw_colour
 from ifrvis.datasets.ytvis import Annotations, Video
-from ifrvis.errors import UserError
-from ifrvis.streams import Stream, generator
+from ifrvis.streams import Stream
 
 MAX_REDRAWS = 100  # for a clip that shows no instance
 
 
-class FrameSampler:
-    """Draws the clips of every global batch; one epoch has every frame of every video once as key frame.
+class FrameSampler(VideoSampler):
+    """An epoch has a clip around every frame of every video, or one of each video around any frame; see `VideoSampler`.
 
     Args:
-        annotations: The training split; videos without a track that is not a crowd are left out.
-        seed: The run's seed.
-        global_batch: Clips of one iteration, over all processes.
-        num_frames: Frames of a clip.
-        frame_range: How far from the key frame the one before it and the one behind it may be, in frames.
-        flip: Probability of mirroring a clip.
+        annotations: The training split.
+        around: "frames", as published, or "videos".
         colour: Distort colours.
-        **placing: Of `Placing`.
-
-    Raises:
-        UserError: If no video can be trained on.
+        **settings: Of `VideoSampler`; `frame_range` is of the frame before the key frame and of the one behind it.
     """
 
-    def __init__(
-        self,
-        annotations: Annotations,
-        *,
-        seed: int,
-        global_batch: int,
-        num_frames: int,
-        frame_range: int,
-        flip: float,
-        colour: bool,
-        **placing: Any,
-    ) -> None:
-        self.seed, self.global_batch = seed, global_batch
-        self.num_frames, self.frame_range = num_frames, frame_range
-        self.flip, self.colour, self.placing = float(flip), colour, Placing(**placing)
-        self._masks = {video.id: [t.masks for t in trained_tracks(annotations, video)] for video in annotations.videos}
-        trained = [video for video in annotations.videos if any(map(any, self._masks[video.id]))]
-        self._entries = [(video, frame) for video in trained for frame in range(video.length)]
-        if not self._entries:
-            raise UserError(f"Give {annotations.path} at least one object that is not a crowd: none can be trained on.")
+    streams = (Stream.FRAME_CLIP, Stream.FRAME_CLIP_EPOCH)
 
-    @property
-    def num_frames_in_all(self) -> int:
-        """Frames of all videos that are drawn from: clips of an epoch."""
-        return len(self._entries)
+    def __init__(self, annotations: Annotations, *, around: str, colour: bool, **settings: Any) -> None:
+        super().__init__(annotations, redraw_empty=True, **settings)
+        self.colour = colour
+        self._entries: list[tuple[Video, int | None]] = [(video, None) for video in self.videos]
+        if around == "frames":
+            self._entries = [(video, frame) for video in self.videos for frame in range(video.length)]
+        self.num_entries = len(self._entries)
 
-    def batch(self, iteration: int) -> list[ClipDraw]:
-        """All draws of one global batch, by position."""
-        return [self.draw(iteration, position) for position in range(self.global_batch)]
-
-    def draw(self, iteration: int, position: int, turn: int | None = None) -> ClipDraw:
-        """The clip at one position of one iteration; it is the `turn`-th of the training, by default of all clips.
-
-        A clip whose window shows no instance is drawn again around a random other frame.
-        """
-        rng = generator(Stream.FRAME_CLIP, self.seed, iteration, position)
-        turn = iteration * self.global_batch + position if turn is None else turn
-        epoch, index = divmod(turn, len(self._entries))
-        entry = int(permutation(Stream.FRAME_CLIP_EPOCH, self.seed, epoch, len(self._entries))[index])
+    def draw_entry(self, rng: np.random.Generator, iteration: int, position: int, entry: int) -> ClipDraw:
+        """A clip whose window shows no instance is drawn again from a random other entry."""
         for _ in range(MAX_REDRAWS):
             drawn = self._draw(rng, iteration, position, *self._entries[entry])
             if self._shows_any(drawn):
@@ -86,7 +50,8 @@ class FrameSampler:
             entry = int(rng.integers(len(self._entries)))
         return drawn
 
-    def _draw(self, rng: np.random.Generator, iteration: int, position: int, video: Video, key: int) -> ClipDraw:
+    def _draw(self, rng: np.random.Generator, iteration: int, position: int, video: Video, key: int | None) -> ClipDraw:
+        key = int(rng.integers(video.length)) if key is None else key
         frames = draw_frames(rng, key, video.length, num_frames=self.num_frames, near=self.frame_range)
         flip = bool(rng.random() < self.flip)
         colours = tuple(draw_colour(rng) for _ in frames) if self.colour else ()
@@ -94,7 +59,7 @@ class FrameSampler:
         return ClipDraw(iteration, position, video, frames, flip, placement, colours)
 
     def _shows_any(self, draw: ClipDraw) -> bool:
-        shown = (masks[frame] for masks in self._masks[draw.video.id] for frame in draw.frames)
+        shown = (masks[frame] for masks in self.masks[draw.video.id] for frame in draw.frames)
         boxes = (found for mask in shown if mask is not None and (found := box(mask)) is not None)
         return any(map(draw.placement.shows, boxes))
 

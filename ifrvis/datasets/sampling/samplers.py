@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ifrvis.datasets.clips import ClipSampler
+from ifrvis.datasets.clips import ClipSampler, VideoSampler
 from ifrvis.datasets.coco import Stills
 from ifrvis.datasets.sampling.frame_clips import FrameSampler
 from ifrvis.datasets.stills import MixedSampler, StillSampler
 from ifrvis.datasets.ytvis import Annotations
 
-Sampler = ClipSampler | FrameSampler | MixedSampler
+Sampler = VideoSampler | MixedSampler
 
 
 def sampler_of(
@@ -23,7 +23,7 @@ def sampler_of(
         stills: What pseudo-videos are made of, and their share of the clips (see `MixedSampler`).
     """
     given, pipeline, seed = dict(spec["sampler"]), dict(spec["pipeline"]), spec["seed"]
-    kind = FrameSampler if given.pop("around", "videos") == "frames" else ClipSampler
+    kind = FrameSampler if "around" in given else ClipSampler
     clips = kind(annotations, seed=seed, global_batch=spec["global_batch"], **given, **pipeline)
     if stills is None:
         return clips

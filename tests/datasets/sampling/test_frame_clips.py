@@ -52,7 +52,7 @@ def annotations(tmp_path):
 
 def sampler(annotations, **changes):
     settings = {"seed": 3, "global_batch": 4, "num_frames": 5, "frame_range": 3, "colour": True, **PIPELINE}
-    return FrameSampler(annotations, **(settings | changes))
+    return FrameSampler(annotations, **({"around": "frames"} | settings | changes))
 
 
 def test_a_draw_depends_on_nothing_but_its_key(annotations):
@@ -74,6 +74,18 @@ def test_an_epoch_has_a_clip_around_every_frame_of_every_video_with_an_object(an
         assert Counter((d.video.id, d.frames[0]) for d in epoch) == {
             (id_, frame): 1 for id_, length in ((1, 6), (2, 9), (3, 3)) for frame in range(length)
         }
+
+
+def test_an_epoch_may_have_one_clip_of_every_video_around_any_of_its_frames(annotations):
+    spec = {"seed": 3, "global_batch": 3, "sampler": {"around": "videos", "num_frames": 1, "frame_range": 0}}
+    one = sampler_of(spec | {"pipeline": PIPELINE | {"colour": True, "crop": None}}, annotations, None)
+    assert one.num_frames_in_all == 6 + 9 + 3
+    epochs = [one.batch(epoch) for epoch in range(60)]
+    assert all(sorted(draw.video.id for draw in epoch) == [1, 2, 3] for epoch in epochs)
+    assert {(draw.video.id, draw.frames[0]) for epoch in epochs for draw in epoch} == {
+        (id_, frame) for id_, length in ((1, 6), (2, 9), (3, 3)) for frame in range(length)
+    }
+    assert all(len(draw.colours) == 1 for epoch in epochs for draw in epoch)
 
 
 def test_frames_are_the_key_one_near_it_on_both_sides_and_the_rest_elsewhere(rng):
