@@ -58,11 +58,15 @@ class View:
 
 
 def views_of(model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
-    """The views that are asked for: one size, or those of `tta`, each mirrored too under `flip`."""
+    """The views that are asked for: one size, or those of `tta`, each mirrored too under `flip`.
+
+    Under `truncate` the longer side is rounded down, as in `resized_size`.
+    """
     divisor = model.data_preprocessor.pad_size_divisor
     sides = inference.get("tta") or [inference["side"]]
     flips = (False, True) if inference.get("tta") and inference.get("flip") else (False,)
-    sizes = [resized_size(source.height, source.width, side=side, max_side=inference["max_side"]) for side in sides]
+    how = {"max_side": inference["max_side"], "truncate": inference.get("truncate", False)}
+    sizes = [resized_size(source.height, source.width, side=side, **how) for side in sides]
     return [View(size, flip, inference["resize"], divisor) for size in sizes for flip in flips]
 
 

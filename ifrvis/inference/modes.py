@@ -86,9 +86,9 @@ def predict_video(
     Args:
         model: A video model whose head has `levels` and `decode_clips`.
         source: The frames.
-        inference: `mode`, `side` and `max_side` of the resized frames in pixels, `topk`, how many to keep of each
-            list (None: all pairs); `tta` and `flip` (`encoding.views_of`); for clips what `track_clips` asks for, and
-            `min_class_score` of pairs.
+        inference: `mode`, `side` and `max_side` (None: no bound) of the resized frames in pixels, `topk`, how many to
+            keep of each list (None: all pairs); `truncate`, `tta` and `flip` (`encoding.views_of`); for clips what
+            `track_clips` asks for, and `min_class_score` of pairs.
         category_ids: Of the K classes.
         seed: Of the run; it draws the pivot of `tta`.
         memory_gib: What inference may take beside the model; None for as much as it takes. It changes no result.

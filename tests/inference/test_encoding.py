@@ -7,8 +7,10 @@ import pytest
 from inference.conftest import CLIPS, INFERENCE, assert_nearly_equal, thin_model
 
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.inference import modes
-from ifrvis.inference.encoding import View
+from ifrvis.inference.encoding import View, views_of
 from ifrvis.inference.modes import predict_video
 
 
@@ -32,6 +34,19 @@ def fits_at_all(fits, model, gib):
         return not fits(model, [View((64, 96))], 9, gib)
     except UserError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("mask2former", [(360, 641), (133, 1333)]),
+        ("seqformer", [(360, 640), (360, 3600)]),  # truncated and without a bound, as its official program
+    ],
+)
+def test_frames_are_resized_at_test_as_by_the_methods_official_program(make_video, method, expected):
+    inference = compose(method, "r50", "ytvis19", load_profile("paper"), num_classes=40).inference
+    sizes = [(480, 854), (100, 1000)]
+    assert [views_of(thin_model(method), make_video(1, size), inference)[0].size for size in sizes] == expected
 
 
 def test_chunks_of_other_lengths_give_the_same_masks(model, make_video, monkeypatch):

@@ -51,7 +51,8 @@ train = {
 }
 inference = {
     "mode": "whole",  # or clips
-    "max_side": 1333,
+    "max_side": None,  # no bound
+    "truncate": True,  # the longer side
     "resize": "pillow",
     "topk": 10,
     "clip_frames": None,  # T of clips

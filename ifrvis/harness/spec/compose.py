@@ -25,6 +25,7 @@ OPTIONAL: dict[str, type] = {
     "train.init": str,
     "train.stills": dict,
     "train.optimizer.clip_grad": float,
+    "inference.max_side": int,
     "inference.tta": list,
     "inference.clip_frames": int,
     "inference.topk": int,
