@@ -95,7 +95,7 @@ def mask_features_fit(model: BaseMOTModel, views: Sequence[View], num_frames: in
             f"frames of {views[0].size[1]} x {views[0].size[0]} pixels need {floor / GIB:.1f} GiB, {kept / GIB:.1f} of "
             f"them for features of every frame; the budget is {memory_gib:g}."
         )
-    return floor + num_frames * 4 * head.width * sum(pixels) / 16 <= memory_gib * GIB
+    return bool(floor + num_frames * head.mask_bytes_per_frame(sum(pixels)) <= memory_gib * GIB)
 
 
 def encode(

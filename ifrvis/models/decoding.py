@@ -6,6 +6,7 @@ Shape letters:
     H, W  height and width of the mask features (stride 4)
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -125,8 +126,8 @@ class Supervised(Protocol):
         """Of cls, mask and dice at least."""
 
 
-class VideoHead:
-    """A head that decodes clips and whole videos.
+class VideoHead(ABC):
+    """A head that decodes clips and whole videos: what inference asks of it.
 
     Attributes:
         num_classes: K.
@@ -141,14 +142,19 @@ class VideoHead:
     supervision: Supervised
 
     @property
+    @abstractmethod
     def width(self) -> int:
         """C."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bytes_per_frame(self, pixels: int) -> float:
-        """What inference keeps of each frame of so many pixels beside mask features at stride 4."""
-        raise NotImplementedError
+        """What inference keeps of each frame of so many pixels, with padding, beside `mask_bytes_per_frame`."""
 
+    @abstractmethod
+    def mask_bytes_per_frame(self, pixels: int) -> float:
+        """What the mask features of such a frame take, which inference can do without."""
+
+    @abstractmethod
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> FrameFeatures:
         """Features of frames, each independent of the others.
 
@@ -156,12 +162,12 @@ class VideoHead:
             feats: Backbone features, four of (F, C_i, H_i, W_i).
             sizes: Height and width of each clip's frames in pixels, before padding; one where all have the same.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def levels(self, frames: FrameFeatures) -> list["Level"]:
         """What the decoder reads of frames, low resolution first; the last one's mask features are at stride 8."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode_clips(self, levels: Sequence["Level"], num_frames: int, stride: int = 1) -> LayerOutput:
         """The last prediction for clips that may share frames.
 
@@ -170,7 +176,6 @@ class VideoHead:
             num_frames: T.
             stride: How many frames after one clip the next begins.
         """
-        raise NotImplementedError
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:
         """Class probabilities without no-object, (N, K) in [0, 1]."""

@@ -1,11 +1,14 @@
 """Thin models of both methods with every weight random, and videos made of arrays."""
 
 import functools
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from ifrvis.datasets.rle import decode
 from ifrvis.harness.spec.compose import compose
@@ -14,6 +17,27 @@ from ifrvis.training.build import build_model
 
 INFERENCE = {"mode": "whole", "side": 64, "max_side": 200, "resize": "pillow", "topk": 4, "tta": None}
 CLIPS = {**INFERENCE, "mode": "clips", "clip_frames": 3, "stride": 1, "min_class_score": 0.0, "min_overlap": 0.05}
+
+
+class LiveTensors(TorchDispatchMode):
+    """Counts the bytes of all tensors that operations inside make: `peak` is the most that lived at once."""
+
+    def __init__(self):
+        super().__init__()
+        self._sizes, self._now, self.peak = {}, 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for storage in [x.untyped_storage() for x in tree_iter(made) if isinstance(x, torch.Tensor)]:
+            if storage._cdata not in self._sizes:
+                self._sizes[storage._cdata] = storage.nbytes()
+                self._now += storage.nbytes()
+                self.peak = max(self.peak, self._now)
+                weakref.finalize(storage, self._freed, storage._cdata)
+        return made
+
+    def _freed(self, key):
+        self._now -= self._sizes.pop(key)
 
 
 @dataclass

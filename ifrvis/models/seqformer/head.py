@@ -24,7 +24,7 @@ from ifrvis.models.losses import FocalClasses
 from ifrvis.models.seqformer import initial
 from ifrvis.models.seqformer.decoder import ClipMemory, Decoder, LayerState
 from ifrvis.models.seqformer.encoder import Layout, PixelEncoder
-from ifrvis.models.seqformer.masks import DynamicMasks, MaskBranch, geometry, num_parameters, upsampled
+from ifrvis.models.seqformer.masks import GEOMETRY, DynamicMasks, MaskBranch, geometry, num_parameters, upsampled
 from ifrvis.models.seqformer.supervision import BoxSupervision, Predictions
 from ifrvis.models.targets import batch_normalisers, clip_targets
 
@@ -80,7 +80,7 @@ class SeqFormerHead(VideoHead, BaseModule):
         super().__init__(init_cfg)
         self.num_classes, self.num_queries, self.topk = num_classes, num_queries, topk
         self.supervision = BoxSupervision(FocalClasses(focal["alpha"], focal["gamma"]), dict(loss_weights))
-        self.prior = focal["prior"]
+        self.prior, self.mask_width = focal["prior"], GEOMETRY + mask_channels
         self.pixel_encoder = PixelEncoder(in_channels[1:], feat_channels, dropout=dropout, **encoder)
         self.mask_branch = MaskBranch(feat_channels, mask_channels)
         self.query_embed = nn.Embedding(num_queries, 2 * feat_channels)  # positions, then starts
@@ -200,7 +200,12 @@ class SeqFormerHead(VideoHead, BaseModule):
     def bytes_per_frame(self, pixels: int) -> float:
         """See `VideoHead`."""
         of_pixels = 2 * 4 * self.width * (1 / 64 + 1 / 256 + 1 / 1024 + 1 / 4096) + self.num_queries / 64
-        return pixels * of_pixels + 16 * 4 * self.num_queries * self.width  # box queries and what they look at
+        of_queries = 16 * 4 * self.num_queries * self.width  # box queries and what they look at
+        return pixels * of_pixels + of_queries + self.mask_bytes_per_frame(pixels)  # the finest level has them, too
+
+    def mask_bytes_per_frame(self, pixels: int) -> float:
+        """See `VideoHead`; at stride 8, with geometry."""
+        return pixels * 4 * self.mask_width / 64
 
 
 def _size(clip: TrackDataSample) -> tuple[int, int]:
