@@ -42,7 +42,8 @@ def _how(name: str, path: Path) -> str:
     sources = read_yaml(packed("experiments", "weights", "sources.yaml"), "the sources of weights")
     if name not in sources:
         return ""
-    return f" Download {sources[name]} and run `ifrvis weights convert {sources[name].rpartition('/')[2]} {path}`."
+    address, _, file = sources[name].partition(" as ")
+    return f" Download {sources[name]} and run `ifrvis weights convert {file or address.rpartition('/')[2]} {path}`."
 
 
 def shipped_weights(train_sig: str) -> Path | None:
