@@ -50,8 +50,8 @@ def make_grid(report: Report) -> Grid:
     table, flags = report.table, _flags(report)
     return Grid(
         flags=flags,
-        title=f"{flags}{table.place}: {table.title}",
-        caption=f"{flags}{table.title.rstrip('.')} ({table.place} of the paper).",
+        title=f"{flags}{table.heading}: {table.title}",
+        caption=f"{flags}{table.title.rstrip('.')} ({f'{table.place} of the paper' if table.place else 'our own'}).",
         head=" · ".join(_head(report)),
         row_heads=tuple(table.heads.values()),
         metrics=tuple(headline(metric) for metric in table.metrics),

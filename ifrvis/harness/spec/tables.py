@@ -113,15 +113,16 @@ class Axis(Model):
 
 
 class Table(Model):
-    """A table of the paper, or a figure whose points are rows.
+    """A table of the paper or of our own, or a figure whose points are rows.
 
-    `heads` are the columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
+    Attributes:
+        place: Where it stands in the paper; empty for one of our own.
+        heads: The columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
     """
 
     name: Name
     title: str
-    place: str
-    kind: Literal["ap", "tracking"]
+    place: str = ""
     protocol: Protocol
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
     metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9]+$")], ...], Field(min_length=1), Distinct]
@@ -157,6 +158,11 @@ class Table(Model):
             if not together and any(statement.of == "std" for statement in claim.says):
                 raise ValueError(f"Make the claim {claim.text!r} one on pairs of rows here, on one data set.")
         return self
+
+    @property
+    def heading(self) -> str:
+        """What it is called: its place in the paper, or its own name."""
+        return self.place or f"Table {self.name}"
 
     def selected(self, ids: list[str] | None) -> tuple[Row, ...]:
         """The rows with these ids in the table's order, or all of them.

@@ -32,7 +32,7 @@ def load(tmp_path):
     """Load a small table: `load(rows, **changes)`."""
 
     def write_and_load(rows, **changes):
-        table = {"name": "mine", "title": "Mine.", "place": "nowhere", "kind": "ap", "protocol": "heldout"}
+        table = {"name": "mine", "title": "Mine.", "place": "nowhere", "protocol": "heldout"}
         table |= {"seeds": [0, 1], "metrics": ["AP"], "rows": rows} | changes
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(table))
         return load_table(str(tmp_path / "mine.yaml"))
