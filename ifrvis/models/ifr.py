@@ -4,6 +4,8 @@ Shape letters:
     B  clips    T  frames of a clip    N  instance queries    C  channels
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +43,18 @@ class IFRHead(Mask2FormerVISHead):
         self._name_layers()
         is_mean = one_of("cross_frame_sum", cross_frame_sum) == "mean"
         self.supervision = replace(self.supervision, lambda_e=lambda_e, cross_frame_mean=is_mean)
+
+    @contextmanager
+    def without_recurrence(self) -> Iterator[None]:
+        """Let the clip-level query take the place of Q^{t-1} while the block lasts, however the head was trained."""
+        kept = {layer: layer.recurrence for layer in self._layers()}
+        try:
+            for layer in kept:
+                layer.recurrence = False
+            yield
+        finally:
+            for layer, recurrence in kept.items():
+                layer.recurrence = recurrence
 
     def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         return layer(queries, self.query_embed.weight, memory, embeds)

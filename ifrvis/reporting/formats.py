@@ -36,7 +36,11 @@ def markdown(report: Report) -> str:
     parts = [[f"# {markdown_text(grid.title)}"], [markdown_text(grid.head)]]
     if report.table.axis:
         parts.append(
-            [f"![{markdown_text(report.table.heading)}]({report.stem}.png)", "", markdown_text(report.table.axis.reading)]
+            [
+                f"![{markdown_text(report.table.heading)}]({report.stem}.png)",
+                "",
+                markdown_text(report.table.axis.reading),
+            ]
         )
     parts += [_markdown_table(heads, lines, len(grid.row_heads)), notes]
     if report.claims:

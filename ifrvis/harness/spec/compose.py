@@ -229,4 +229,6 @@ def _what_matters(inference: Config) -> Config:
         unread = set()
     if not inference["tta"]:
         unread.add("flip")
+    if inference.get("recurrence"):  # as trained
+        unread.add("recurrence")
     return {key: value for key, value in inference.items() if key not in unread}
