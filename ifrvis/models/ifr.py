@@ -47,14 +47,15 @@ class IFRHead(Mask2FormerVISHead):
     @contextmanager
     def without_recurrence(self) -> Iterator[None]:
         """Let the clip-level query take the place of Q^{t-1} while the block lasts, however the head was trained."""
-        kept = {layer: layer.recurrence for layer in self._layers()}
+        layers: list[Any] = list(self._layers())
+        trained = layers[0].recurrence
         try:
-            for layer in kept:
+            for layer in layers:
                 layer.recurrence = False
             yield
         finally:
-            for layer, recurrence in kept.items():
-                layer.recurrence = recurrence
+            for layer in layers:
+                layer.recurrence = trained
 
     def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         return layer(queries, self.query_embed.weight, memory, embeds)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ifrvis.datasets.catalog import Part
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.packed import packed_names, packed_yaml
@@ -32,11 +33,17 @@ class Row(Model):
     data: str = ""
     set: dict[str, Any] = Field(default_factory=dict)
     inference: dict[str, Any] = Field(default_factory=dict)
+    frames: int | None = Field(default=None, ge=1)  # it is evaluated on the middle ones of every video
     published: dict[str, Published] = Field(default_factory=dict)
     note: str = ""
     quoted: bool = False
     source: str = ""
     protocol: Protocol | None = None
+
+    @property
+    def part(self) -> Part:
+        """What of its evaluation split it is evaluated on."""
+        return Part(frames=self.frames)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -48,8 +55,8 @@ class Row(Model):
                 raise ValueError("Add 'quoted: true', or remove 'source' and 'protocol': they are of quoted values.")
         elif not (self.published and self.source and self.protocol):
             raise ValueError("Give a quoted row 'published' values, their 'source' and 'protocol'.")
-        elif self.set or self.inference:
-            raise ValueError("Remove 'set' and 'inference', or 'quoted': a quoted row is not run.")
+        elif self.set or self.inference or self.frames:
+            raise ValueError("Remove 'set', 'inference' and 'frames', or 'quoted': a quoted row is not run.")
         return self
 
 
@@ -141,6 +148,8 @@ class Table(Model):
         for row in self.rows:
             if unknown := sorted(row.published.keys() - set(self.metrics)):
                 raise ValueError(f"Add {unknown[0]!r} to 'metrics', or drop it from row {row.id!r}.")
+            if row.frames and self.protocol == "server":
+                raise ValueError(f"Remove 'frames' of row {row.id!r}: a server scores whole videos.")
             if self.axis and not row.quoted and not is_number(row.set.get(self.axis.key)):
                 raise ValueError(f"Set {self.axis.key!r} of row {row.id!r} to a number: the figure draws over it.")
         return self
