@@ -7,7 +7,7 @@ from ifrvis.files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("table1", "table2", "table3", "table4", "figure4")
-TABLES = {name: read_yaml(ROOT / "experiments" / "tables" / f"{name}.yaml") for name in (*NAMES, "ablation")}
+TABLES = {name: read_yaml(ROOT / "experiments" / "tables" / f"{name}.yaml") for name in (*NAMES, "ablation", "length")}
 CHANGES = {  # what a row sets, and what its id has for it
     ("copy_image_decoder", False): "random",
     ("copy_image_decoder", True): "copied",
@@ -64,6 +64,7 @@ def test_ids_say_what_the_row_is():
             parts += ["statictest"] if inference.get("recurrence") is False else []
             parts += ["tta"] if "tta" in inference else []
             parts += [f"clip{inference['clip_frames']}"] if "clip_frames" in inference else []
+            parts += [f"frames{row['frames']}"] if "frames" in row else []
             assert row["id"] == "-".join([*parts, row["dataset"]])
 
 
@@ -71,5 +72,5 @@ def test_a_row_of_two_tables_is_the_same_row():
     seen = {}
     for table in TABLES.values():
         for row in table["rows"]:
-            definition = [row.get(key) for key in ("method", "backbone", "dataset", "set", "inference")]
+            definition = [row.get(key) for key in ("method", "backbone", "dataset", "set", "inference", "frames")]
             assert seen.setdefault(row["id"], definition) == definition

@@ -25,7 +25,7 @@ PAGE_COLOURS = {  # in light, in dark; text on its ground has a contrast of 4.5 
     "bad": ("#a3221c", "#ff938a"),
     "open": ("#7a4f00", "#eab652"),
 }
-MEAN_COLOUR, SEED_COLOUR = "#0b5cad", "#7d8791"
+LINE_COLOURS, SEED_COLOUR = ("#0b5cad", "#d55e00", "#009e73"), "#7d8791"
 COLUMN_IN, FONT_PT = (3.15, 2.5), 7  # of a figure in one column of a paper
 
 

@@ -1,5 +1,6 @@
 """A table as data: its rows, columns, declared seeds, protocol and the paper's values as printed."""
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -112,11 +113,24 @@ class Paper(Model):
 
 
 class Axis(Model):
-    """What a figure draws its rows over: a recipe's dotted key, its name, and what the paper reads from the figure."""
+    """What a figure draws over what.
+
+    Attributes:
+        key: A recipe's dotted key, or `frames`.
+        label: Its name.
+        reading: What the paper reads from the figure, or would.
+        gap: Two groups of rows: what the first has more than the second is drawn, a line a data set. None draws rows,
+            all on one line.
+    """
 
     key: str
     label: str
     reading: str
+    gap: tuple[str, str] | None = None
+
+    def of(self, row: Row) -> Any:
+        """Where a row stands; infinity where it has all frames."""
+        return row.set.get(self.key) if self.key != "frames" else row.frames or math.inf
 
 
 class Table(Model):
@@ -145,12 +159,14 @@ class Table(Model):
         ids = [row.id for row in self.rows]
         if twice := next((each for each in ids if ids.count(each) > 1), None):
             raise ValueError(f"Remove or rename one of the two rows {twice!r}.")
+        if self.axis and self.axis.gap and not {*self.axis.gap} <= {row.group for row in self.rows}:
+            raise ValueError(f"Let 'gap' name two groups of rows: it is {' and '.join(self.axis.gap)}.")
         for row in self.rows:
             if unknown := sorted(row.published.keys() - set(self.metrics)):
                 raise ValueError(f"Add {unknown[0]!r} to 'metrics', or drop it from row {row.id!r}.")
             if row.frames and self.protocol == "server":
                 raise ValueError(f"Remove 'frames' of row {row.id!r}: a server scores whole videos.")
-            if self.axis and not row.quoted and not is_number(row.set.get(self.axis.key)):
+            if self.axis and not row.quoted and not (is_number(at := self.axis.of(row)) or at == math.inf):
                 raise ValueError(f"Set {self.axis.key!r} of row {row.id!r} to a number: the figure draws over it.")
         return self
 

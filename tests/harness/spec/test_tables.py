@@ -63,6 +63,11 @@ def load(tmp_path):
         ([RUN], {"metrics": ["A P"]}, "item 0 in 'metrics'"),
         ([RUN], {"metrics": ["AP", "AP"]}, "Remove one of the two 'AP'"),
         ([RUN], {"axis": {"key": "model.x", "label": "x", "reading": ""}}, "Set 'model.x' of row 'ours-r50-mine'"),
+        (
+            [RUN],
+            {"axis": {"key": "frames", "label": "x", "reading": "", "gap": ["Ours", "Mine"]}},
+            "Let 'gap' name two",
+        ),
         ([RUN], {"paper": {"tolerance": {"AP": -1}}}, "'AP' in 'tolerance' in 'paper'"),
     ],
 )
