@@ -76,6 +76,7 @@ def _flags(report: Report) -> str:
 def _head(report: Report) -> list[str]:
     declared, seeds = len(report.table.seeds), len(report.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
+    counts = [metric.replace("_", " ") for metric in report.table.metrics if is_count(metric)]
     measured_on = sorted({record.dataset for record in report.records})
     return [
         f"profile {report.profile.name}" + (", off-spec" if report.off_spec else ""),
@@ -83,7 +84,7 @@ def _head(report: Report) -> list[str]:
         f"protocol {report.table.protocol}",
         f"{share} ({', '.join(map(str, report.seeds))})",
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
-        "percent" + ", IDs a count" * any(is_count(metric) for metric in report.table.metrics),
+        "percent" + f", {' and '.join(counts)} a count" * bool(counts),
     ]
 
 

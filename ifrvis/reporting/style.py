@@ -3,9 +3,12 @@
 Records hold fractions at full precision; multiplying by 100 and rounding happen here and nowhere else.
 """
 
+from typing import get_args
+
+from ifrvis.evaluation.identity import Kind
+
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
-COUNTS = frozenset({"IDs"})
-LOWER_IS_BETTER = frozenset({"IDs"})
+COUNTS = frozenset({"IDs", *get_args(Kind), "never_found"})  # all of them of what goes wrong
 
 # Identities, told apart by people who see no red or no green; they carry their number, too.
 IDENTITY_COLOURS = (
@@ -41,7 +44,7 @@ def scale(metric: str) -> int:
 
 def headline(metric: str) -> str:
     """The metric with an arrow to where better is."""
-    return metric + ("↓" if metric in LOWER_IS_BETTER else "↑")
+    return metric.replace("_", " ") + ("↓" if metric in COUNTS else "↑")
 
 
 def measured_text(metric: str, mean: float, std: float | None) -> str:

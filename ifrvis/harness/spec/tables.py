@@ -146,7 +146,7 @@ class Table(Model):
     place: str = ""
     protocol: Protocol
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
-    metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9]+$")], ...], Field(min_length=1), Distinct]
+    metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], ...], Field(min_length=1), Distinct]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
