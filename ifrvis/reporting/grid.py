@@ -84,7 +84,7 @@ def _head(report: Report) -> list[str]:
         f"protocol {report.table.protocol}",
         f"{share} ({', '.join(map(str, report.seeds))})",
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
-        "percent" + f", {' and '.join(counts)} a count" * bool(counts),
+        "percent" + f", {', '.join(counts)} {'a count' if len(counts) == 1 else 'counts'}" * bool(counts),
     ]
 
 

@@ -72,7 +72,7 @@ def test_identity_errors_stand_beside_metrics_as_counts(make_report):
     (record,) = report.rows[0].counted
     found = {0: [record.model_copy(update={"metrics": {"AP": 0.25, "IDs": 3}, "identity": {"never_found": 7}})]}
     text = markdown(replace(report, rows=(RowRecords(report.rows[0].row, found),)))
-    assert "percent, IDs and never found a count" in text
+    assert "percent, IDs, never found counts" in text
     assert "| n | AP↑ heldout | IDs↓ heldout | never found↓ heldout |" in text
     assert "| 25.0 | 3 | 7 |" in text
 

@@ -2,11 +2,12 @@
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ifrvis.datasets.catalog import Part
+from ifrvis.datasets.catalog import WHOLE, Part
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.packed import packed_names, packed_yaml
@@ -34,7 +35,8 @@ class Row(Model):
     data: str = ""
     set: dict[str, Any] = Field(default_factory=dict)
     inference: dict[str, Any] = Field(default_factory=dict)
-    frames: int | None = Field(default=None, ge=1)  # it is evaluated on the middle ones of every video
+    frames: int | None = Field(default=None, ge=1)  # it is evaluated on the middle ones of every video, and on
+    videos: tuple[str, ...] = ()  # these alone, by name
     published: dict[str, Published] = Field(default_factory=dict)
     note: str = ""
     quoted: bool = False
@@ -44,7 +46,7 @@ class Row(Model):
     @property
     def part(self) -> Part:
         """What of its evaluation split it is evaluated on."""
-        return Part(frames=self.frames)
+        return Part(frames=self.frames, videos=self.videos)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -56,8 +58,8 @@ class Row(Model):
                 raise ValueError("Add 'quoted: true', or remove 'source' and 'protocol': they are of quoted values.")
         elif not (self.published and self.source and self.protocol):
             raise ValueError("Give a quoted row 'published' values, their 'source' and 'protocol'.")
-        elif self.set or self.inference or self.frames:
-            raise ValueError("Remove 'set', 'inference' and 'frames', or 'quoted': a quoted row is not run.")
+        elif self.set or self.inference or self.part != WHOLE:
+            raise ValueError("Remove 'set', 'inference', 'frames' and 'videos', or 'quoted': a quoted row is not run.")
         return self
 
 
@@ -138,12 +140,14 @@ class Table(Model):
 
     Attributes:
         place: Where it stands in the paper; empty for one of our own.
+        profile: The only one that it is for; None for every profile without tables of its own.
         heads: The columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
     """
 
     name: Name
     title: str
     place: str = ""
+    profile: Name | None = None
     protocol: Protocol
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
     metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], ...], Field(min_length=1), Distinct]
@@ -164,8 +168,8 @@ class Table(Model):
         for row in self.rows:
             if unknown := sorted(row.published.keys() - set(self.metrics)):
                 raise ValueError(f"Add {unknown[0]!r} to 'metrics', or drop it from row {row.id!r}.")
-            if row.frames and self.protocol == "server":
-                raise ValueError(f"Remove 'frames' of row {row.id!r}: a server scores whole videos.")
+            if row.part != WHOLE and self.protocol == "server":
+                raise ValueError(f"Remove 'frames' and 'videos' of row {row.id!r}: a server scores all.")
             if self.axis and not row.quoted and not (is_number(at := self.axis.of(row)) or at == math.inf):
                 raise ValueError(f"Set {self.axis.key!r} of row {row.id!r} to a number: the figure draws over it.")
         return self
@@ -246,7 +250,20 @@ def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
     return found
 
 
-def load_tables(names: list[str]) -> list[Table]:
-    """The tables named; `all` stands for every packed one."""
-    expanded = [each for name in names for each in (packed_names("experiments", "tables") if name == "all" else [name])]
-    return [load_table(name) for name in dict.fromkeys(expanded)]
+def load_tables(names: Iterable[str], profile: str | None = None) -> list[Table]:
+    """The tables named; `all` stands for the packed ones that are for a profile (None: for every one).
+
+    Raises:
+        UserError: If one is not there, or is for another profile.
+    """
+    found: dict[str, Table] = {}
+    for name in dict.fromkeys(names):
+        if name == "all":
+            packed = [load_table(each) for each in packed_names("experiments", "tables")]
+            own = profile if any(each.profile == profile for each in packed) else None
+            found |= {each.name: each for each in packed if each.profile == own}
+        elif (table := load_table(name)).profile in (None, profile):
+            found.setdefault(name, table)
+        else:
+            raise UserError(f"Give --profile {table.profile}: table {name} is for it alone, and this is {profile}.")
+    return list(found.values())
