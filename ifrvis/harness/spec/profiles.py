@@ -35,16 +35,16 @@ class Pretraining(Model):
 
 
 class Learning(Model):
-    """A run is watched on a few held-out videos, from before its first iteration; and what counts as learned.
+    """A run is watched on a few held-out videos, before its first iteration and after its last; what counts as learned.
 
     Attributes:
         videos: How many held-out videos are watched, evenly spaced.
-        gain: By how much the final AP (a fraction) must exceed that of the initial weights; None judges nothing.
-        reach: What the final AP must reach; None judges nothing.
+        gain: Of what the initial weights' AP there leaves to 1, the share that must be gained; None judges nothing.
+        reach: What the final AP on all held-out videos must reach; None judges nothing.
     """
 
     videos: int = Field(ge=1)
-    gain: float | None = Field(default=None, ge=0, le=1)
+    gain: float | None = Field(default=None, gt=0, le=1)  # without training nothing is gained
     reach: float | None = Field(default=None, ge=0, le=1)
 
 

@@ -225,7 +225,7 @@ _CURVE = TypeAdapter(Curve, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 def read_curve(path: Path) -> Curve:
-    """The curve of a run; empty if it is not there yet, or cannot be used: the quarters behind are lost, no more."""
+    """The curve of a run; empty if it is not there yet, or cannot be used: its start is lost, no more."""
     try:
         return _CURVE.validate_python(read_json(path))
     except (UserError, ValidationError):
