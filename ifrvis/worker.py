@@ -92,7 +92,7 @@ class _Worker:
         return self._job.publish_weights and not self._run.weights.exists()
 
     def _split(self, asked: Asked) -> Split:
-        return planned_split(self._dataset, asked.role, asked.split)
+        return planned_split(self._dataset, asked.role, asked.split, asked.part)
 
     def _record(self, asked: Asked, predictions: Path) -> Record:
         import torch
@@ -179,7 +179,7 @@ class _Worker:
         wanted = next(iter(self._job.evaluations), None)
         if wanted is None or wanted.protocol == "server" or not self._job.watch_videos:  # a server alone could score
             return None
-        split, known = self._split(wanted), read_curve(self._run.curve)
+        split, known = self._dataset.split(wanted.role), read_curve(self._run.curve)
         sizes = {"videos": self._job.watch_videos, "iterations": self._spec.iterations}
         return Watch(split.read(), split.frames, wanted.inference, **sizes, curve=known, publish=self._on_curve)
 

@@ -1,5 +1,6 @@
 """Records and runs made up, which say nothing that does not agree."""
 
+from ifrvis.datasets import catalog
 from ifrvis.evaluation.scores import Scores
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.signatures import SCORING_VERSION, TrainSpec, eval_signature, train_signature
@@ -49,7 +50,7 @@ def iteration(attempt):
     return (said.iteration if said else None) or 0
 
 
-def made_record(metrics=None, *, name=None, train=None, split="e" * 64, scores=None, **changes):
+def made_record(metrics=None, *, name=None, train=None, split="e" * 64, part=catalog.WHOLE, scores=None, **changes):
     """A record of the run of a specification; what is not given agrees with what is."""
     said = {"method": "mask2former", "backbone": "r50", "dataset": "mini19", "profile": "mini", "off_spec": False}
     said |= {"origin": "trained", "protocol": "heldout", "init": None, "inference": WHOLE, "scoring": SCORING_VERSION}
@@ -63,7 +64,7 @@ def made_record(metrics=None, *, name=None, train=None, split="e" * 64, scores=N
         "train_sig": sig,
         "eval_sig": eval_signature(sig, said["inference"], scored_on, scoring=said["scoring"]),
         "spec": Spec(name=name, train_sig=sig, train=train),
-        "data": Data(train=train.data, evaluation=split),
+        "data": Data(train=train.data, evaluation=split, part=part),
         "server": Server(address="a server", said="AP: 0.4") if server else None,
     }
     scores = scores or Scores(metrics={"AP": 0.5} if metrics is None else metrics)
@@ -78,4 +79,6 @@ def record_of(training, evaluation, metrics=None, **changes):
     said |= {"inference": evaluation.inference, "profile": "smoke"} | changes
     if evaluation.protocol == "server":
         said["origin"] = "server"
-    return made_record(metrics, train=training.spec, split=evaluation.split.fingerprint, **said)
+    return made_record(
+        metrics, train=training.spec, split=evaluation.split.fingerprint, part=evaluation.split.part, **said
+    )

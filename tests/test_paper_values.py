@@ -7,7 +7,17 @@ from ifrvis.files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("table1", "table2", "table3", "table4", "figure4")
-TABLES = {name: read_yaml(ROOT / "experiments" / "tables" / f"{name}.yaml") for name in NAMES}
+TABLES = {name: read_yaml(ROOT / "experiments" / "tables" / f"{name}.yaml") for name in (*NAMES, "ablation", "length")}
+CHANGES = {  # what a row sets, and what its id has for it
+    ("copy_image_decoder", False): "random",
+    ("copy_image_decoder", True): "copied",
+    ("class_loss", "focal"): "focal",
+    ("class_loss", "softmax"): "softmax",
+    ("key_positions", "2d"): "2d",
+    ("num_frames", 4): "t4",
+    ("recurrence", False): "static",
+    ("num_queries", 200): "q200",
+}
 
 
 def number(text):
@@ -25,10 +35,10 @@ def transcribed():
 def declared():
     return [
         (name, row["id"], metric, *row["published"][metric])
-        for name, table in TABLES.items()
+        for name in NAMES
         if name != "figure4"
-        for row in table["rows"]
-        for metric in table["metrics"]
+        for row in TABLES[name]["rows"]
+        for metric in TABLES[name]["metrics"]
     ]
 
 
@@ -46,12 +56,15 @@ def test_ids_say_what_the_row_is():
         for row in table["rows"]:
             changes, inference = row.get("set", {}), row.get("inference", {})
             parts = [row["method"], row["backbone"]]
-            parts += ["q200"] if changes.get("model.track_head.num_queries") == 200 else []
+            short = {key.rpartition(".")[2]: value for key, value in changes.items()}
+            parts += [CHANGES[change] for change in short.items() if change[0] != "lambda_e"]
             parts += ["coco"] if row.get("data", "Y") == "Y + COCO" else []
             if "model.track_head.lambda_e" in changes:
                 parts += [f"lambda{changes['model.track_head.lambda_e']}".replace("lambda0.0", "lambda0")]
+            parts += ["statictest"] if inference.get("recurrence") is False else []
             parts += ["tta"] if "tta" in inference else []
             parts += [f"clip{inference['clip_frames']}"] if "clip_frames" in inference else []
+            parts += [f"frames{row['frames']}"] if "frames" in row else []
             assert row["id"] == "-".join([*parts, row["dataset"]])
 
 
@@ -59,5 +72,5 @@ def test_a_row_of_two_tables_is_the_same_row():
     seen = {}
     for table in TABLES.values():
         for row in table["rows"]:
-            definition = [row.get(key) for key in ("method", "backbone", "dataset", "set", "inference")]
+            definition = [row.get(key) for key in ("method", "backbone", "dataset", "set", "inference", "frames")]
             assert seen.setdefault(row["id"], definition) == definition

@@ -124,7 +124,8 @@ def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arg
     if arguments.row:
         own = row_inference(arguments.row, load_profile(job.profile))
     else:
-        own = choose_inference(asked.inference, {"inference.mode": "whole", "inference.tta": None})
+        plain = {key: value for key, value in asked.inference.items() if key != "recurrence"}
+        own = choose_inference(plain, {"inference.mode": "whole", "inference.tta": None})
     return _Recipe(weights, train.model, choose_inference(own, overrides), arguments.dataset or job.dataset, train.seed)
 
 

@@ -94,9 +94,11 @@ def _packed(arguments: argparse.Namespace) -> _Packed:
     """The predictions of a run; of several, those of a row's inference."""
     from ifrvis.harness.spec.compose import row_inference
     from ifrvis.harness.spec.profiles import load_profile
+    from ifrvis.harness.spec.tables import find_row
 
     found = _predicted(arguments)
     if arguments.row is not None:
+        found = [each for each in found if each.asked.part == find_row(arguments.row)[1].part]
         rows = {each.job.profile: row_inference(arguments.row, load_profile(each.job.profile)) for each in found}
         found = [each for each in found if each.asked.inference == rows[each.job.profile]]
     if len(found) != 1:
@@ -117,7 +119,7 @@ def _annotations(arguments: argparse.Namespace, packed: _Packed | None) -> "Anno
         return read_annotations(arguments.annotation, tracks_required=False)
     if packed is None:
         raise UserError("Give --annotation, the JSON of the split that the file is about.")
-    split = load_dataset(packed.job.dataset, arguments.data_root).split(packed.asked.role)
+    split = load_dataset(packed.job.dataset, arguments.data_root).split(packed.asked.role, packed.asked.part)
     if split.fingerprint != packed.asked.split:
         raise UserError(
             f"Give --annotation: the {split.role} split of {split.dataset} is no longer what was predicted."

@@ -18,6 +18,7 @@ from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters, split_fingerprint
 from ifrvis.errors import DataMissingError, UserError
+from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
@@ -66,9 +67,37 @@ class Config(Model):
         return self
 
 
+class Part(Model):
+    """What of a split is evaluated.
+
+    Attributes:
+        frames: The middle ones of every video; None for all.
+        videos: Names of videos; none for all.
+    """
+
+    frames: int | None = Field(default=None, ge=1)
+    videos: tuple[str, ...] = ()
+
+    def of(self, annotations: "Annotations") -> "Annotations":
+        """This part of a split's annotations; UserError if a video is not there."""
+        names = {video.name for video in annotations.videos}
+        if unknown := [name for name in self.videos if name not in names]:
+            raise UserError(f"Choose 'videos' among {', '.join(sorted(names))}: the split has no {unknown[0]!r}.")
+        if self.videos:
+            annotations = annotations.subset({each.id for each in annotations.videos if each.name in self.videos})
+        return annotations if self.frames is None else annotations.middle(self.frames)
+
+    def fingerprint(self, split: str) -> str:
+        """The fingerprint of this part of a split, of its own wherever it is not all."""
+        return split if self == WHOLE else sha256_bytes(canonical_json({"split": split, "part": self.model_dump()}))
+
+
+WHOLE = Part()
+
+
 @dataclass(frozen=True)
 class Split:
-    """One role of a dataset: which videos of which files."""
+    """One role of a dataset, or a part of it: which videos of which files."""
 
     dataset: str
     role: Role
@@ -79,6 +108,7 @@ class Split:
     makeable: bool = False  # a synthetic set that is not there yet
     heldout: HeldOut | None = None
     categories: int | None = None  # how many the file must have
+    part: Part = WHOLE
 
     def read(self) -> "Annotations":
         """The annotations of this split's videos.
@@ -96,12 +126,12 @@ class Split:
         if self.categories not in (None, found):
             raise UserError(f"Set 'categories' of dataset {self.dataset!r} to {found}: {self.annotation} has so many.")
         if self.heldout is None:
-            return annotations
+            return self.part.of(annotations)
         kept = heldout_videos(annotations.videos, self.heldout)
         wanted = kept if self.role == "heldout" else {video.id for video in annotations.videos} - kept
         if not wanted:
             raise UserError(f"Change 'heldout' of dataset {self.dataset!r}: it leaves no video to {self.role!r}.")
-        return annotations.subset(wanted)
+        return self.part.of(annotations.subset(wanted))
 
 
 @dataclass(frozen=True)
@@ -117,11 +147,11 @@ class Dataset:
         """The name that tables and profiles use."""
         return self.config.name
 
-    def split(self, role: Role) -> Split:
-        """The split of one role, with its fingerprint where that can be known."""
+    def split(self, role: Role, part: Part = WHOLE) -> Split:
+        """The split of one role, or a part of it, with its fingerprint where that can be known."""
         if self.config.synthetic is not None:
-            return self._synthetic_split(role)
-        return self._file_split(role)
+            return self._synthetic_split(role, part)
+        return self._file_split(role, part)
 
     def make(self, role: Role, progress: Callable[[int, int], None] | None = None) -> None:
         """Make one split of a synthetic set unless it is there; other datasets cannot be made."""
@@ -137,7 +167,7 @@ class Dataset:
         fingerprint = split_fingerprint(self.config.synthetic, "all")
         return self.data_root / f"{self.name}-{fingerprint[:12]}"
 
-    def _synthetic_split(self, role: Role) -> Split:
+    def _synthetic_split(self, role: Role, part: Part) -> Split:
         assert self.config.synthetic is not None
         name = SYNTHETIC_SPLITS[role]
         annotation = self._folder() / f"{name}.json"
@@ -146,9 +176,10 @@ class Dataset:
             role=role,
             annotation=annotation,
             frames=self._folder() / name / "JPEGImages",
-            fingerprint=split_fingerprint(self.config.synthetic, name),
+            fingerprint=part.fingerprint(split_fingerprint(self.config.synthetic, name)),
             missing=f"Run `ifrvis data make-mini {self.name}`: {annotation} has not been made yet.",
             makeable=not annotation.is_file(),
+            part=part,
         )
 
     def _root(self) -> Path:
@@ -162,7 +193,7 @@ class Dataset:
             UserError: If the dataset names none for this role.
         """
         if self.config.synthetic is not None:
-            split = self._synthetic_split(role)
+            split = self._synthetic_split(role, WHOLE)
             return split.annotation, split.frames
         place = self.config.server if role == "server" else self.config
         if place is None:
@@ -171,7 +202,7 @@ class Dataset:
         assert place.frames is not None
         return self._root() / place.annotation, self._root() / place.frames
 
-    def _file_split(self, role: Role) -> Split:
+    def _file_split(self, role: Role, part: Part) -> Split:
         annotation, frames = self.files(role)
         split = Split(
             dataset=self.name,
@@ -182,13 +213,14 @@ class Dataset:
             missing=self._what_is_missing(annotation, frames),
             heldout=None if role in ("full", "server") else heldout_rule(self.config.heldout),
             categories=self.config.categories,
+            part=part,
         )
         if split.missing:
             return split
-        key = [role, repr(split.heldout), split.categories]
+        key = [role, repr(split.heldout), split.categories, part.model_dump()]
         try:
             read = replace(split, fingerprint="").read
-            return replace(split, fingerprint=frames_fingerprint(annotation, frames, read, key))
+            return replace(split, fingerprint=part.fingerprint(frames_fingerprint(annotation, frames, read, key)))
         except DataMissingError as error:  # a frame
             return replace(split, missing=str(error))
 

@@ -1,17 +1,17 @@
 """Data as they were planned: a run that was planned on others is refused before it reads any."""
 
-from ifrvis.datasets.catalog import Dataset, Role, Split
+from ifrvis.datasets.catalog import WHOLE, Dataset, Part, Role, Split
 from ifrvis.datasets.coco import Stills, load_stills
 from ifrvis.errors import DataMissingError, UserError
 
 
-def planned_split(dataset: Dataset, role: Role, planned: str | None) -> Split:
-    """A split of a data set whose fingerprint is the one that was planned.
+def planned_split(dataset: Dataset, role: Role, planned: str | None, part: Part = WHOLE) -> Split:
+    """A split of a data set, or a part of it, whose fingerprint is the one that was planned.
 
     Raises:
         UserError: If it is another one.
     """
-    split = dataset.split(role)
+    split = dataset.split(role, part)
     _check(split, planned, split.fingerprint)
     return split
 

@@ -68,3 +68,8 @@ class Scores(Model):
     tracking: dict[str, Tracked] = Field(default={})
     over_thresholds: dict[str, tuple[int | float | None, ...]] = Field(default={})
     identity: dict[str, Count] = Field(default={})
+
+    @property
+    def numbers(self) -> dict[str, int | float | None]:
+        """What tables can show: the metrics, and identity errors by kind."""
+        return {**self.metrics, **self.identity}

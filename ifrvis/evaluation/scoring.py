@@ -25,10 +25,11 @@ def scores_of_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> Sc
     """
     videos = read_predictions(path, annotations)
     queries = queries_of(videos)
-    protocols = [load_protocol(name) for name in RECORDED]
-    tracking: dict[str, Any] = tracking_scores(annotations, queries, protocols, jobs=jobs)
+    # How many queries of a video count, the inference has said: ten, or its `topk`.
+    protocols = {name: load_protocol(name).model_copy(update={"most": None}) for name in RECORDED}
+    tracking: dict[str, Any] = tracking_scores(annotations, queries, list(protocols.values()), jobs=jobs)
     ap: dict[str, Any] = average_precision(annotations, results_of(videos), jobs=jobs)
-    kept = kept_tracks(annotations, queries, load_protocol(IDENTITY))
+    kept = kept_tracks(annotations, queries, protocols[IDENTITY])
     over_thresholds = tracking.pop("curve")
     tracked = {name: Tracked(threshold=found.pop("threshold"), metrics=found) for name, found in tracking.items()}
     return Scores(

@@ -145,14 +145,15 @@ def _thresholds(
     if protocol.threshold != "matched":
         return protocol.threshold, [protocol.threshold] * len(tasks)
     half_of = halves([task.video.id for task in tasks], protocol.seed)
-    best = []
+    best: list[float | None] = []
     for half in (0, 1):
         part = [found for found, task in zip(counts, tasks) if half_of[task.video.id] == half]
         at = [_metrics([found[level] for found in part])["IDF1"] for level in protocol.thresholds]
-        # The lowest of equals; a half without any box has no preference.
-        best.append(max(zip(protocol.thresholds, at), key=lambda pair: -1 if pair[1] is None else pair[1])[0])
-    best.reverse()  # chosen on one half, used on the other
-    return tuple(best), [best[half_of[task.video.id]] for task in tasks]
+        known = [pair for pair in zip(at, protocol.thresholds) if pair[0] is not None]
+        best.append(max(known, key=lambda pair: pair[0])[1] if known else None)  # the lowest of equals
+    # Chosen on one half, used on the other; where that has no box to choose by, as of a single video, on the same.
+    used = [next(each for each in (*of, protocol.thresholds[0]) if each is not None) for of in (best[::-1], best)]
+    return tuple(used), [used[half_of[task.video.id]] for task in tasks]
 
 
 def _metrics(counts: Sequence[Counts]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ Shape letters:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def predict_video(
         source: The frames.
         inference: `mode`, `side` and `max_side` (None: no bound) of the resized frames in pixels, `topk`, how many to
             keep of each list (None: all pairs); `truncate`, `tta` and `flip` (`encoding.views_of`); for clips what
-            `track_clips` asks for, and `min_class_score` of pairs.
+            `track_clips` asks for, and `min_class_score` of pairs; `recurrence` (False: see
+            `IFRHead.without_recurrence`).
         category_ids: Of the K classes.
         seed: Of the run; it draws the pivot of `tta`.
         memory_gib: What inference may take beside the model; None for as much as it takes. It changes no result.
@@ -104,7 +106,8 @@ def predict_video(
     views = [views[first], *views[:first], *views[first + 1 :]]
     keep = check_memory(model, source, inference, memory_gib)
     steps = _Steps((2 * len(views) + 1) * source.length, on_frames)
-    with torch.autocast(device.type, enabled=device.type == "cuda"):
+    recurs = nullcontext() if inference.get("recurrence", True) else model.track_head.without_recurrence()
+    with torch.autocast(device.type, enabled=device.type == "cuda"), recurs:
         decoded = list(_decoded_views(model, source, views, inference, keep, steps))
         tracks = [each.tracks for each in decoded]
         class_probs = (tracks[0].class_probs if len(views) == 1 else average_probs(tracks)).cpu().numpy()

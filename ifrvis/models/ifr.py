@@ -4,6 +4,8 @@ Shape letters:
     B  clips    T  frames of a clip    N  instance queries    C  channels
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +43,19 @@ class IFRHead(Mask2FormerVISHead):
         self._name_layers()
         is_mean = one_of("cross_frame_sum", cross_frame_sum) == "mean"
         self.supervision = replace(self.supervision, lambda_e=lambda_e, cross_frame_mean=is_mean)
+
+    @contextmanager
+    def without_recurrence(self) -> Iterator[None]:
+        """Let the clip-level query take the place of Q^{t-1} while the block lasts, however the head was trained."""
+        layers: list[Any] = list(self._layers())
+        trained = layers[0].recurrence
+        try:
+            for layer in layers:
+                layer.recurrence = False
+            yield
+        finally:
+            for layer in layers:
+                layer.recurrence = trained
 
     def _decode_layer(self, layer: nn.Module, queries: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
         return layer(queries, self.query_embed.weight, memory, embeds)

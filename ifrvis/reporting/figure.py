@@ -1,4 +1,4 @@
-"""Figure 4 of the paper: mean and std of each metric over a recipe's value, with every seed's point.
+"""A table's figure (Figure 4 of the paper): mean and std of each metric over a value of its rows, and every seed.
 
 What is drawn are the report's cells and values. Files are the same bytes for the same data and version of matplotlib.
 """
@@ -7,8 +7,9 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
+from ifrvis.reporting.cells import Cell, make_cell
 from ifrvis.reporting.report import Report
-from ifrvis.reporting.style import COLUMN_IN, FONT_PT, MEAN_COLOUR, SEED_COLOUR, headline, scale
+from ifrvis.reporting.style import COLUMN_IN, FONT_PT, LINE_COLOURS, SEED_COLOUR, headline, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,6 @@ UNDATED: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
 }
-COLUMNS = 3
 
 
 def figure_files(report: Report) -> dict[str, bytes]:
@@ -45,36 +45,63 @@ def make_figure(report: Report) -> "Figure":
     metrics, axis = report.table.metrics, report.table.axis
     assert axis is not None
     figure = Figure(figsize=COLUMN_IN, layout="constrained")
-    places = figure.subplots(-(-(len(metrics) + 1) // COLUMNS), COLUMNS, squeeze=False).ravel()
+    columns = math.ceil(math.sqrt(len(metrics) + 1))
+    places = figure.subplots(math.ceil((len(metrics) + 1) / columns), columns, squeeze=False).ravel()
     label = f"$\\{axis.label}$" if axis.label.startswith("lambda") else axis.label
     for metric, axes in zip(metrics, places):
         draw(report, metric, axes, label)
     for axes in places[len(metrics) :]:
         axes.set_axis_off()
     title = f"{report.profile.name}{', off-spec' * bool(report.off_spec)}\n{report.table.protocol}, percent"
+    title += "\n" + " − ".join(axis.gap) if axis.gap else ""
     places[len(metrics)].legend(*places[0].get_legend_handles_labels(), loc="center", frameon=False, title=title)
     return figure
 
 
-def draw(report: Report, metric: str, axes: "Axes", label: str) -> None:
-    """Draw one metric: error bars of complete rows, broken where one is not, and every seed."""
-    axis, unit = report.table.axis, scale(metric)
+def _lines(report: Report, metric: str) -> dict[str, dict[float, tuple[Cell, list[float]]]]:
+    """By line and place on the axis, the cell that is drawn, and what each seed has of it."""
+    axis, rows = report.table.axis, [each.row for each in report.rows if not each.row.quoted]
     assert axis is not None
-    rows = {float(each.row.set[axis.key]): each.row.id for each in report.rows if not each.row.quoted}
-    at = dict(enumerate(sorted(rows)))  # evenly spaced, so that every value can be read
-    values = [(place, value) for place, x in at.items() for value in report.values[rows[x], metric].values()]
-    seeds = [(place, value * unit) for place, value in values if value is not None]
-    x, y = zip(*seeds) if seeds else ((), ())
-    axes.scatter(x, y, s=5, color=SEED_COLOUR, linewidths=0, label="a seed", zorder=3)
-    cells = [report.cells[rows[x], metric] for x in at.values()]
-    means = [math.nan if cell.mean is None else cell.mean * unit for cell in cells]
-    bars = axes.errorbar([*at], means, [(cell.std or 0.0) * unit for cell in cells], color=MEAN_COLOUR, fmt="o-")
-    bars.set_label("mean ± std")
+    lines: dict[str, dict[float, tuple[Cell, list[float]]]] = {}
+    for row in rows:
+        values, cell, name, at = report.values[row.id, metric], report.cells[row.id, metric], "", axis.of(row)
+        if axis.gap is not None:
+            beside = {each.group: each.id for each in rows if (each.dataset, axis.of(each)) == (row.dataset, at)}
+            if row.group != axis.gap[0] or axis.gap[1] not in beside:
+                continue
+            other, name = report.values[beside[axis.gap[1]], metric], row.data
+            values = {seed: _less(value, other[seed]) for seed, value in values.items() if seed in other}
+            cell = make_cell([*values.values()], len(report.seeds), "")
+        lines.setdefault(name, {})[float(at)] = cell, [value for value in values.values() if value is not None]
+    return lines
+
+
+def _less(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
+
+
+def draw(report: Report, metric: str, axes: "Axes", label: str) -> None:
+    """Draw one metric: a line each of error bars of complete rows, broken where one is not, and every seed."""
+    lines, unit = _lines(report, metric), scale(metric)
+    at = {x: place for place, x in enumerate(sorted({x for line in lines.values() for x in line}))}  # evenly spaced
+    for index, (name, line) in enumerate(lines.items()):
+        aside = 0.2 * (index - (len(lines) - 1) / 2)  # so that lines do not hide each other
+        where = [at[x] + aside for x in sorted(line)]
+        cells = [line[x][0] for x in sorted(line)]
+        means = [math.nan if cell.mean is None else cell.mean * unit for cell in cells]
+        stds = [(cell.std or 0.0) * unit for cell in cells]
+        bars = axes.errorbar(where, means, stds, color=LINE_COLOURS[index % len(LINE_COLOURS)], fmt="o-")
+        bars.set_label(f"{name} mean ± std".strip())
+        seeds = [(place, value * unit) for place, of in zip(where, sorted(line)) for value in line[of][1]]
+        x, y = zip(*seeds) if seeds else ((), ())
+        axes.scatter(x, y, s=5, color=SEED_COLOUR, linewidths=0, label="" if index else "a seed", zorder=3)
+    if report.table.axis and report.table.axis.gap:
+        axes.axhline(0, color=SEED_COLOUR, linewidth=0.4, zorder=0)
     axes.set_title(headline(metric), fontsize="medium", pad=3)
     axes.set_xlabel(label, labelpad=1)
-    axes.set_xticks([*at], [f"{value:g}" for value in at.values()])
+    axes.set_xticks([*at.values()], ["all" if math.isinf(x) else f"{x:g}" for x in at])
     axes.tick_params(length=2, pad=1.5, labelsize="small")
     axes.spines[["top", "right"]].set_visible(False)
-    if not seeds:
+    if not any(values for line in lines.values() for _, values in line.values()):
         axes.text(0.5, 0.5, "no records", transform=axes.transAxes, ha="center", va="center", color=SEED_COLOUR)
         axes.set_yticks([])

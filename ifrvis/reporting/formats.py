@@ -36,7 +36,11 @@ def markdown(report: Report) -> str:
     parts = [[f"# {markdown_text(grid.title)}"], [markdown_text(grid.head)]]
     if report.table.axis:
         parts.append(
-            [f"![{markdown_text(report.table.place)}]({report.stem}.png)", "", markdown_text(report.table.axis.reading)]
+            [
+                f"![{markdown_text(report.table.heading)}]({report.stem}.png)",
+                "",
+                markdown_text(report.table.axis.reading),
+            ]
         )
     parts += [_markdown_table(heads, lines, len(grid.row_heads)), notes]
     if report.claims:
@@ -77,7 +81,7 @@ def claims_latex(report: Report) -> str:
         text = latex_text(f"{claim.verdict}: {_claim_text(claim)}")
         body += [r"    \midrule", f"    \\multicolumn{{{len(HEADS)}}}{{l}}{{\\textit{{{text}}}}} \\\\"]
         body += [_latex_row(pair_texts(each)) for each in claim.pairs]
-    caption = f"{grid.flags}Claims of the paper on its {report.table.place}. {grid.head}."
+    caption = f"{grid.flags}Claims on {report.table.heading}. {grid.head}."
     return _latex_float(caption, f"tab:{report.stem}-claims", "lllrrrrl", body, (CLAIM_NOTE,))
 
 

@@ -51,8 +51,8 @@ def make_grid(report: Report) -> Grid:
     table, flags = report.table, _flags(report)
     return Grid(
         flags=flags,
-        title=f"{flags}{table.place}: {table.title}",
-        caption=f"{flags}{table.title.rstrip('.')} ({table.place} of the paper).",
+        title=f"{flags}{table.heading}: {table.title}",
+        caption=f"{flags}{table.title.rstrip('.')} ({f'{table.place} of the paper' if table.place else 'our own'}).",
         head=" · ".join(_head(report)),
         row_heads=tuple(table.heads.values()),
         metrics=tuple(headline(metric) for metric in table.metrics),
@@ -77,6 +77,7 @@ def _flags(report: Report) -> str:
 def _head(report: Report) -> list[str]:
     declared, seeds = len(report.table.seeds), len(report.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
+    counts = [metric.replace("_", " ") for metric in report.table.metrics if is_count(metric)]
     measured_on = sorted({record.dataset for record in report.records})
     return [
         f"profile {report.profile.name}" + (", off-spec" if report.off_spec else ""),
@@ -84,7 +85,7 @@ def _head(report: Report) -> list[str]:
         f"protocol {report.table.protocol}",
         f"{share} ({', '.join(map(str, report.seeds))})",
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
-        "percent" + ", IDs a count" * any(is_count(metric) for metric in report.table.metrics),
+        "percent" + f", {', '.join(counts)} {'a count' if len(counts) == 1 else 'counts'}" * bool(counts),
     ]
 
 

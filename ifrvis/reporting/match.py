@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from ifrvis.datasets.catalog import Role, load_dataset
+from ifrvis.datasets.catalog import WHOLE, Part, Role, load_dataset
 from ifrvis.datasets.coco import MADE, load_stills
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
@@ -81,12 +81,13 @@ class _Matcher:
         wanted = self._dataset(dataset).name, self._request.off_spec, given.name if given else composed.train["init"]
         if record.spec is None or (record.dataset, record.off_spec, record.init) != wanted:
             return False
-        if (record.role, record.scoring, record.inference) != (scored_on, SCORING_VERSION, composed.inference):
+        how = record.role, record.data.part, record.scoring, record.inference
+        if how != (scored_on, row.part, SCORING_VERSION, composed.inference):
             return False
         train, init = record.spec.train.data, record.spec.train.init
         known = (  # without data
             (train, self._trained_on(composed, dataset, trained_on)),
-            (record.data.evaluation, self._fingerprint(dataset, scored_on)),
+            (record.data.evaluation, self._fingerprint(dataset, scored_on, row.part)),
             (init, self._pretraining(row) if record.init == PRETRAINING else None),
         )
         if any(made not in (None, of_record) for of_record, made in known):
@@ -102,10 +103,10 @@ class _Matcher:
             return None
         return load_stills(MADE, self._dataset(dataset)).joint_fingerprint(videos, mixed.ratio)
 
-    def _made(self, dataset: str, role: Role) -> str | None:
+    def _made(self, dataset: str, role: Role, part: Part = WHOLE) -> str | None:
         """The fingerprint of a made set's split; None where it takes the data to know it."""
         found = self._dataset(dataset)
-        return found.split(role).fingerprint if found.config.synthetic is not None else None
+        return found.split(role, part).fingerprint if found.config.synthetic is not None else None
 
     def _pretraining(self, row: Row) -> str | None:
         """The signature of the pretraining that a row starts from; None where it takes its data to know it."""

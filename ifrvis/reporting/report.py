@@ -145,9 +145,9 @@ class Report:
         """The values of each row id and metric, by seed."""
         return {
             (name, metric): {
-                record.seed: None if (value := record.metrics[metric]) is None else float(value)
+                record.seed: None if (value := record.numbers[metric]) is None else float(value)
                 for record in each.counted
-                if metric in record.metrics
+                if metric in record.numbers
             }
             for name, each in self._named.items()
             for metric in self.table.metrics

@@ -3,9 +3,12 @@
 Records hold fractions at full precision; multiplying by 100 and rounding happen here and nowhere else.
 """
 
+from typing import get_args
+
+from ifrvis.evaluation.identity import Kind
+
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
-COUNTS = frozenset({"IDs"})
-LOWER_IS_BETTER = frozenset({"IDs"})
+COUNTS = frozenset({"IDs", *get_args(Kind), "never_found"})  # all of them of what goes wrong
 
 # Identities, told apart by people who see no red or no green; they carry their number, too.
 IDENTITY_COLOURS = (
@@ -25,7 +28,7 @@ PAGE_COLOURS = {  # in light, in dark; text on its ground has a contrast of 4.5 
     "bad": ("#a3221c", "#ff938a"),
     "open": ("#7a4f00", "#eab652"),
 }
-MEAN_COLOUR, SEED_COLOUR = "#0b5cad", "#7d8791"
+LINE_COLOURS, SEED_COLOUR = ("#0b5cad", "#d55e00", "#009e73"), "#7d8791"
 COLUMN_IN, FONT_PT = (3.15, 2.5), 7  # of a figure in one column of a paper
 
 
@@ -41,7 +44,7 @@ def scale(metric: str) -> int:
 
 def headline(metric: str) -> str:
     """The metric with an arrow to where better is."""
-    return metric + ("↓" if metric in LOWER_IS_BETTER else "↑")
+    return metric.replace("_", " ") + ("↓" if metric in COUNTS else "↑")
 
 
 def measured_text(metric: str, mean: float, std: float | None) -> str:

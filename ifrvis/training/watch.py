@@ -1,4 +1,4 @@
-"""A run that is watched: AP on a few held-out videos before its first iteration and after each quarter."""
+"""A run that is watched: AP on a few held-out videos before its first iteration and after its last."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,8 +10,6 @@ from ifrvis.datasets.ytvis import Annotations
 from ifrvis.evaluation.ap import average_precision
 from ifrvis.evaluation.predictions import results_of
 from ifrvis.inference.modes import predict_split
-
-QUARTERS = 4
 
 
 class Watch:
@@ -45,8 +43,7 @@ class Watch:
 
     def __call__(self, model: nn.Module, iteration: int) -> None:
         """Measure if this is the time."""
-        due = iteration == self._iterations or iteration % -(-self._iterations // QUARTERS) == 0
-        if not due or str(iteration) in self._curve:
+        if iteration not in (0, self._iterations) or str(iteration) in self._curve:
             return
         results = results_of(predict_split(model, self._watched, self._frames, self._inference))
         self._curve[str(iteration)] = average_precision(self._watched, results)["AP"]

@@ -102,7 +102,7 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
     monkeypatch.setattr("ifrvis.inference.modes.predict_video", look)
     (run,) = Store(place / "results").runs()
     ((_, first),) = asked_of(run)
-    clips = {**first.inference, "mode": "clips", "clip_frames": 3, "tta": [48, 64]}
+    clips = {**first.inference, "mode": "clips", "clip_frames": 3, "tta": [48, 64], "recurrence": False}
     latest(run).end("complete")
     claim(run, asked(profile="smoke", dataset="smoke19", evaluations=(evaluation(clips),)))
     for options in ((), ("--row", "table4/ours-swin-l-clip2-ytvis19"), ("--set", "inference.topk=3")):

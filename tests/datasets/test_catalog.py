@@ -6,7 +6,7 @@ Also tests: ifrvis.datasets.fingerprints.
 import pytest
 
 from ifrvis.datasets import ytvis
-from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.catalog import WHOLE, Part, load_dataset
 from ifrvis.datasets.ytvis import read_annotations
 from ifrvis.errors import UserError
 from ifrvis.packed import packed
@@ -85,3 +85,22 @@ def test_the_cache_of_fingerprints_may_be_broken_or_unwritable(tmp_path, monkeyp
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert split("train").fingerprint == fingerprint
+
+
+def test_each_part_of_a_split_has_a_fingerprint_of_its_own_and_the_whole_that_of_the_split(
+    tmp_path, monkeypatch, dataset_of
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    parts = [WHOLE, Part(frames=1), Part(frames=100), Part(videos=("b",)), Part(frames=1, videos=("b",))]
+    files, made = (
+        load_dataset(dataset_of(["a", "b", "c"], "{videos: [b, c]}"), tmp_path),
+        load_dataset("smoke19", tmp_path),
+    )
+    for dataset in (files, made):
+        prints = [dataset.split("heldout", part).fingerprint for part in parts]
+        assert len(set(prints)) == len(parts)
+        assert prints[0] == dataset.split("heldout").fingerprint
+    read = files.split("heldout", parts[-1]).read()
+    assert [(video.name, video.length) for video in read.videos] == [("b", 1)]
+    with pytest.raises(UserError, match="Choose 'videos' among b, c: the split has no 'a'"):
+        files.split("heldout", Part(videos=("a",)))

@@ -69,6 +69,20 @@ def test_subset_keeps_videos_with_their_tracks_and_all_categories(tmp_path):
         subset.subset([5])
 
 
+def test_the_middle_of_videos_keeps_the_tracks_that_are_seen_there(tmp_path):
+    content = copy.deepcopy(CONTENT)
+    content["videos"][0] |= {"length": 4, "file_names": [f"v/{t}.jpg" for t in range(4)]}
+    seen, empty = {"size": [4, 5], "counts": [3, 4, 13]}, {"size": [4, 5], "counts": [20]}
+    masks = [[None, seen, None, None], [seen, None, None, seen], [seen, empty, None, seen]]
+    content["annotations"][0].pop("areas")
+    first, other = content["annotations"]
+    content["annotations"] = [first | {"id": at, "segmentations": of} for at, of in enumerate(masks)] + [other]
+    middle = read_annotations(written(tmp_path, content)).middle(2)
+    assert [video.file_names for video in middle.videos] == [("v/1.jpg", "v/2.jpg"), ("w/x/0.jpg",)]
+    assert [(track.id, len(track.masks), len(track.areas)) for track in middle.tracks] == [(0, 2, 2), ("t", 1, 1)]
+    assert [video.file_names[0] for video in middle.middle(1).videos] == ["v/1.jpg", "w/x/0.jpg"]
+
+
 def test_a_test_split_has_no_tracks(tmp_path):
     path = written(tmp_path, changed(["annotations"], ...))
     assert read_annotations(path, tracks_required=False).tracks == ()

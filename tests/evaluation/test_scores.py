@@ -33,5 +33,16 @@ def test_a_record_carries_ap_three_protocols_a_curve_and_identity_errors(tmp_pat
     assert found.tracking.keys() == {"all", "common", "matched"}
     assert found.tracking["matched"].metrics.items() <= found.metrics.items()
     assert {len(values) for values in found.over_thresholds.values()} == {len(found.over_thresholds["threshold"])}
-    assert found.identity["change"] == 1
+    assert found.identity["change"] == found.numbers["change"] == 1
+    assert found.numbers.items() >= found.metrics.items()
     assert Scores.model_validate_json(found.model_dump_json()) == found
+
+
+def test_as_many_tracks_count_as_inference_has_put_out(tmp_path):
+    mask, path = encode(np.ones((4, 5), bool)), tmp_path / "predictions.json.gz"
+    annotations = Annotations(Path("gt.json"), (Category(1, "a"),), (Video(1, 5, 4, ("a.jpg",), "v"),), ())
+    queries = tuple(Scored(query, 1, 0.9) for query in range(12))
+    masks = dict.fromkeys(range(12), (mask,))
+    write_predictions(path, [VideoPredictions(1, 4, 5, 1, masks, queries, queries)])
+    found = scores_of_file(annotations, path)
+    assert {each.metrics["tracks_per_video"] for each in found.tracking.values()} == {12}

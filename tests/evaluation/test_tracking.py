@@ -105,6 +105,7 @@ def test_all_and_common_differ_by_the_threshold_and_every_record_has_three():
     assert (scores["all"]["MOTA"], scores["common"]["MOTA"]) == (0, 1)
     assert (scores["all"]["tracks_per_video"], scores["common"]["tracks_per_video"]) == (2, 1)
     assert (scores["all"]["false_positives_per_frame"], scores["common"]["threshold"]) == (1, 0.5)
+    assert (scores["matched"]["IDF1"], scores["matched"]["threshold"]) == (1, (0.45, 0.45))  # there is no other half
     assert tracking_scores(annotations, predictions, THREE, jobs=2) == scores
 
 

@@ -90,6 +90,19 @@ class KnownModel(torch.nn.Module):
         return logits.sigmoid()
 
 
+def test_recurrence_is_switched_off_for_a_prediction_as_in_a_model_without_it(make_video):
+    model, video = thin_model("ours"), make_video(4)
+    without = copy.deepcopy(model)
+    for layer in without.track_head.transformer_decoder.random_layers:
+        layer.recurrence = False
+    on, off, expected = (
+        predict_video(each, video, {**INFERENCE, **more}, range(3)).by_class
+        for each, more in ((model, {}), (model, {"recurrence": False}), (without, {}))
+    )
+    assert off == expected != on
+    assert predict_video(model, video, INFERENCE, range(3)).by_class == on  # it is on again
+
+
 def test_masks_scores_and_categories_are_those_of_the_model(videos, tmp_path):
     found = list(predict_split(KnownModel(PROBS), videos, tmp_path, SIDE_80))
     assert [video.video_id for video in found] == [5, "b"]

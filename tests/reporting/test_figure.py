@@ -71,3 +71,24 @@ def test_without_records_the_panels_say_so(make_report):
     figure = make_figure(report)
     assert [text.get_text() for text in figure.axes[0].texts] == ["no records"]
     assert figure_files(report)
+
+
+def test_a_gap_is_drawn_seed_by_seed_on_a_line_of_each_data_set(make_report):
+    """Ours has a hundredth more on two frames and two more on all, of 2021 in two seeds of three."""
+    rows = {
+        f"{method}-r50{frames}-ytvis{year}": {
+            seed: 0.2 + 0.1 * seed + 0.01 * more * (method == "ours") for seed in range(3)
+        }
+        for method in ("mask2former", "ours")
+        for more, frames in ((1, "-frames2"), (2, ""))
+        for year in (19, 21)
+    }
+    del rows["mask2former-r50-ytvis21"][1]
+    figure = make_figure(make_report("length", rows, seeds=range(3)))
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2", "all"]
+    lines = [bars.lines[0].get_ydata() for bars in figure.axes[1].containers]
+    assert lines == [pytest.approx([1, 2]), pytest.approx([1, np.nan], nan_ok=True)]
+    assert [len(each.get_offsets()) for each in figure.axes[1].collections if len(each.get_offsets()) > 2] == [6, 5]
+    legend = figure.axes[3].get_legend()
+    assert legend.get_title().get_text() == "mini\nheldout, percent\nOurs − Mask2Former"
+    assert [text.get_text() for text in legend.get_texts()] == ["a seed", "YTVIS19 mean ± std", "YTVIS21 mean ± std"]

@@ -67,6 +67,16 @@ def test_records_of_several_states_of_the_code_are_called_mixed(make_report):
     assert f"{ROW}: mixed, its records come from 2 states of the code" in markdown(mixed)
 
 
+def test_identity_errors_stand_beside_metrics_as_counts(make_report):
+    report = make_report("ablation", {ROW: {0: 0.25}}, seeds=(0,), metrics=("AP", "IDs", "never_found"))
+    (record,) = report.rows[0].counted
+    found = {0: [record.model_copy(update={"metrics": {"AP": 0.25, "IDs": 3}, "identity": {"never_found": 7}})]}
+    text = markdown(replace(report, rows=(RowRecords(report.rows[0].row, found),)))
+    assert "percent, IDs, never found counts" in text
+    assert "| n | AP↑ heldout | IDs↓ heldout | never found↓ heldout |" in text
+    assert "| 25.0 | 3 | 7 |" in text
+
+
 def test_tidy_frame_has_a_line_for_each_record_and_metric(make_report):
     frame = [dict(zip(COLUMNS, line)) for line in make_report("table1", {ROW: {0: 0.2, 1: None}}).frame]
     assert [line["value"] for line in frame] == [0.2] * 5 + [None] * 5
@@ -87,6 +97,7 @@ def test_tidy_frame_has_a_line_for_each_record_and_metric(make_report):
         ("MOTA", -0.0001, None, "0.0"),
         ("IDs", 110, None, "110"),
         ("IDs", 108.5, 2.12, "108.5 ± 2.1"),
+        ("never_found", 12, None, "12"),
     ],
 )
 def test_measured_numbers_are_percent_and_counts_counts(metric, mean, std, text):

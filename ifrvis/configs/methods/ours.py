@@ -12,3 +12,4 @@ model = {
         "copy_image_decoder": False,
     }
 }
+inference = {"recurrence": True}  # off: at test the clip-level query takes the place of Q^{t-1}, however it was trained

@@ -39,7 +39,8 @@ class LocalQueue(Queue):
         handling: Handling = PLAIN,
         gpus_per_run: int = 1,
     ) -> None:
-        super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
+        evenly = sorted(trainings, key=lambda training: training.seed)  # cut short, all rows have as many seeds
+        super().__init__(evenly, request, run_attempt=run_attempt, handling=handling)
         self._jobs, self._gpus, self._gpus_per_run = jobs, gpus(), gpus_per_run
         if 0 < len(self._gpus) < gpus_per_run:
             raise UserError(f"Give --gpus-per-run at most {len(self._gpus)}: so many GPUs are visible here.")

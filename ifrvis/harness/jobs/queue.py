@@ -70,6 +70,7 @@ def _asked(evaluation: Evaluation) -> Asked:
         inference=evaluation.inference,
         split=split.fingerprint,
         role=split.role,
+        part=split.part,
         protocol=evaluation.protocol,
     )
 

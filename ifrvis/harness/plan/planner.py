@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
+from ifrvis.datasets.catalog import WHOLE, Dataset, Part, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
@@ -46,7 +46,7 @@ class _Builder:
         self.request = request
         self.trainings: dict[str, Training] = {}
         self._datasets: dict[str, Dataset] = {}
-        self._splits: dict[tuple[str, Role], Split] = {}  # by source of the dataset
+        self._splits: dict[tuple[str, Role, Part], Split] = {}  # by source of the dataset
         self._weights: dict[str | Path, tuple[Path | None, str | None, str]] = {}
         self._mixed: dict[tuple[str, str, MixedIn], str] = {}  # fingerprints of videos with stills
         self._pretrainings: dict[tuple[str, str], Training] = {}  # by method and backbone
@@ -79,10 +79,10 @@ class _Builder:
             self._datasets[name] = load_dataset(name, self.request.data_root)
         return self._datasets[name]
 
-    def _split(self, dataset: Dataset, role: Role) -> Split:
-        key = (dataset.source, role)  # two files may give their datasets one name
+    def _split(self, dataset: Dataset, role: Role, part: Part = WHOLE) -> Split:
+        key = (dataset.source, role, part)  # two files may give their datasets one name
         if key not in self._splits:
-            self._splits[key] = dataset.split(role)
+            self._splits[key] = dataset.split(role, part)
         return self._splits[key]
 
     def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int, role: Role) -> Training:
@@ -162,13 +162,14 @@ class _Builder:
 
     def _evaluation(self, training: Training, table: Table, row: Row, composed: Composed) -> Evaluation:
         server = table.protocol == "server"
-        split = self._split(training.dataset, "server" if server else "heldout")
+        split = self._split(training.dataset, "server" if server else "heldout", row.part)
         known = training.sig is not None and split.fingerprint is not None
         scored_on = "server" if server else split.fingerprint or ""  # `ingest` publishes scores under this identity
         sig = eval_signature(training.sig or "", composed.inference, scored_on) if known else None
         training.missing += [split.missing] * (split.fingerprint is None)
         for evaluation in training.evaluations:
-            if (evaluation.inference, evaluation.protocol) == (composed.inference, table.protocol):
+            same = (composed.inference, table.protocol, split)
+            if (evaluation.inference, evaluation.protocol, evaluation.split) == same:
                 evaluation.rows.append(f"{table.name}/{row.id}")
                 return evaluation
         evaluation = Evaluation(training, composed.inference, split, table.protocol, sig, [f"{table.name}/{row.id}"])

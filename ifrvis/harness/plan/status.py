@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from ifrvis.datasets.catalog import WHOLE
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.store.states import PlanState
@@ -133,12 +134,13 @@ def waiting_lines(plan: Plan) -> list[str]:
 def verdicts(plan: Plan) -> tuple[list[str], bool]:
     """A line a complete row, with what it has learned; and whether every row has learned that the profile judges.
 
-    A row has learned if its mean AP on the watched videos exceeds that of its initial weights there by the profile's
-    gain, and its mean AP reaches what the profile says. A profile without such bounds judges nothing.
+    A row has learned if its mean AP reaches what the profile says and if, on the watched videos, it has gained the
+    profile's share of what the mean AP of its initial weights left to 1: who starts well has less to gain, and who is
+    not trained gains nothing. A profile without such bounds judges nothing; no row on a part of its split is judged.
     """
-    judged = [_verdict(planned, plan) for planned in plan.rows if planned.state == "complete"]
-    known = [verdict for verdict in judged if verdict is not None]
-    return [line for line, _ in known], all(learned for _, learned in known)
+    whole = [planned for planned in plan.rows if planned.state == "complete" and planned.row.part == WHOLE]
+    known = dict(verdict for planned in whole if (verdict := _verdict(planned, plan)) is not None)
+    return list(known), all(known.values())
 
 
 def _verdict(planned: PlannedRow, plan: Plan) -> tuple[str, bool] | None:
@@ -153,8 +155,9 @@ def _verdict(planned: PlannedRow, plan: Plan) -> tuple[str, bool] | None:
     line = f"{planned.row.id}: AP {100 * final:.1f}; on {bounds.videos} watched videos {watched}"
     if bounds.gain is None or bounds.reach is None:
         return line, True
-    learned = after - before >= bounds.gain and final >= bounds.reach
-    asked = f"asked for are {100 * bounds.reach:.0f}, and {100 * bounds.gain:.0f} more on the watched"
+    learned = after - before >= bounds.gain * (1 - before) and final >= bounds.reach
+    wanted = 100 * (before + bounds.gain * (1 - before))
+    asked = f"asked for are {100 * bounds.reach:.0f}, and {wanted:.1f} on the watched after such a start"
     return f"{line}: {'learned' if learned else 'not learned'} ({asked})", learned
 
 

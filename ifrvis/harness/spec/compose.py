@@ -30,6 +30,7 @@ OPTIONAL: dict[str, type] = {
     "inference.clip_frames": int,
     "inference.topk": int,
 }
+QUERIES = "model.track_head.num_queries"
 ANY_LENGTH = ("train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
 
 
@@ -93,7 +94,7 @@ def compose(
 
 def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: int) -> Composed:
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
-    given = {f"row {row.id!r}": {**row.set, **_inference(row, profile)}, "--set": overrides}
+    given = {f"row {row.id!r}": _at_scale(row, profile), "--set": overrides}
     return compose(row.method, row.backbone, trained_on(row.dataset).schedule, profile, given, num_classes=num_classes)
 
 
@@ -115,14 +116,17 @@ def compose_pretraining(
     return compose(method, backbone, schedule, profile, given, num_classes=num_classes)
 
 
-def _inference(row: Row, profile: Profile) -> Config:
-    """A row names the paper's sizes; a profile with smaller frames says what stands for them."""
+def _at_scale(row: Row, profile: Profile) -> Config:
+    """A row names the paper's sizes and numbers of queries; a smaller profile says what stands for them."""
     given, sides = dict(row.inference), profile.sides
     if "side" in given:
         given["side"] = sides.get(str(given["side"]), given["side"])
     if given.get("tta"):
         given["tta"] = [sides.get(str(side), side) for side in given["tta"]]
-    return {f"inference.{key}": value for key, value in given.items()}
+    named = {**row.set, **{f"inference.{key}": value for key, value in given.items()}}
+    if QUERIES in named:
+        named[QUERIES] = profile.queries.get(str(named[QUERIES]), named[QUERIES])
+    return named
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -226,4 +230,6 @@ def _what_matters(inference: Config) -> Config:
         unread = set()
     if not inference["tta"]:
         unread.add("flip")
+    if inference.get("recurrence"):  # as trained
+        unread.add("recurrence")
     return {key: value for key, value in inference.items() if key not in unread}

@@ -35,16 +35,16 @@ class Pretraining(Model):
 
 
 class Learning(Model):
-    """A run is watched on a few held-out videos, from before its first iteration; and what counts as learned.
+    """A run is watched on a few held-out videos, before its first iteration and after its last; what counts as learned.
 
     Attributes:
         videos: How many held-out videos are watched, evenly spaced.
-        gain: By how much the final AP (a fraction) must exceed that of the initial weights; None judges nothing.
-        reach: What the final AP must reach; None judges nothing.
+        gain: Of what the initial weights' AP there leaves to 1, the share that must be gained; None judges nothing.
+        reach: What the final AP on all held-out videos must reach; None judges nothing.
     """
 
     videos: int = Field(ge=1)
-    gain: float | None = Field(default=None, ge=0, le=1)
+    gain: float | None = Field(default=None, gt=0, le=1)  # without training nothing is gained
     reach: float | None = Field(default=None, ge=0, le=1)
 
 
@@ -59,6 +59,7 @@ class Profile(Model):
         alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
         stills: Stills that rows mix in -> the split of the made set that stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
+        queries: Number of queries that a row sets -> the number used here.
         est_hours: Backbone -> hours of one training, measured or guessed.
     """
 
@@ -77,6 +78,7 @@ class Profile(Model):
     learning: Learning | None = None
     stills: dict[str, Literal["pretrain"]] = Field(default_factory=dict)
     sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    queries: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -1,10 +1,13 @@
 """A table as data: its rows, columns, declared seeds, protocol and the paper's values as printed."""
 
+import math
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ifrvis.datasets.catalog import WHOLE, Part
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.packed import packed_names, packed_yaml
@@ -32,11 +35,18 @@ class Row(Model):
     data: str = ""
     set: dict[str, Any] = Field(default_factory=dict)
     inference: dict[str, Any] = Field(default_factory=dict)
+    frames: int | None = Field(default=None, ge=1)  # it is evaluated on the middle ones of every video, and on
+    videos: tuple[str, ...] = ()  # these alone, by name
     published: dict[str, Published] = Field(default_factory=dict)
     note: str = ""
     quoted: bool = False
     source: str = ""
     protocol: Protocol | None = None
+
+    @property
+    def part(self) -> Part:
+        """What of its evaluation split it is evaluated on."""
+        return Part(frames=self.frames, videos=self.videos)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -48,8 +58,8 @@ class Row(Model):
                 raise ValueError("Add 'quoted: true', or remove 'source' and 'protocol': they are of quoted values.")
         elif not (self.published and self.source and self.protocol):
             raise ValueError("Give a quoted row 'published' values, their 'source' and 'protocol'.")
-        elif self.set or self.inference:
-            raise ValueError("Remove 'set' and 'inference', or 'quoted': a quoted row is not run.")
+        elif self.set or self.inference or self.part != WHOLE:
+            raise ValueError("Remove 'set', 'inference', 'frames' and 'videos', or 'quoted': a quoted row is not run.")
         return self
 
 
@@ -105,26 +115,42 @@ class Paper(Model):
 
 
 class Axis(Model):
-    """What a figure draws its rows over: a recipe's dotted key, its name, and what the paper reads from the figure."""
+    """What a figure draws over what.
+
+    Attributes:
+        key: A recipe's dotted key, or `frames`.
+        label: Its name.
+        reading: What the paper reads from the figure, or would.
+        gap: Two groups of rows: what the first has more than the second is drawn, a line a data set. None draws rows,
+            all on one line.
+    """
 
     key: str
     label: str
     reading: str
+    gap: tuple[str, str] | None = None
+
+    def of(self, row: Row) -> Any:
+        """Where a row stands; infinity where it has all frames."""
+        return row.set.get(self.key) if self.key != "frames" else row.frames or math.inf
 
 
 class Table(Model):
-    """A table of the paper, or a figure whose points are rows.
+    """A table of the paper or of our own, or a figure whose points are rows.
 
-    `heads` are the columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
+    Attributes:
+        place: Where it stands in the paper; empty for one of our own.
+        profile: The only one that it is for; None for every profile without tables of its own.
+        heads: The columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
     """
 
     name: Name
     title: str
-    place: str
-    kind: Literal["ap", "tracking"]
+    place: str = ""
+    profile: Name | None = None
     protocol: Protocol
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
-    metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9]+$")], ...], Field(min_length=1), Distinct]
+    metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], ...], Field(min_length=1), Distinct]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -137,10 +163,14 @@ class Table(Model):
         ids = [row.id for row in self.rows]
         if twice := next((each for each in ids if ids.count(each) > 1), None):
             raise ValueError(f"Remove or rename one of the two rows {twice!r}.")
+        if self.axis and self.axis.gap and not {*self.axis.gap} <= {row.group for row in self.rows}:
+            raise ValueError(f"Let 'gap' name two groups of rows: it is {' and '.join(self.axis.gap)}.")
         for row in self.rows:
             if unknown := sorted(row.published.keys() - set(self.metrics)):
                 raise ValueError(f"Add {unknown[0]!r} to 'metrics', or drop it from row {row.id!r}.")
-            if self.axis and not row.quoted and not is_number(row.set.get(self.axis.key)):
+            if row.part != WHOLE and self.protocol == "server":
+                raise ValueError(f"Remove 'frames' and 'videos' of row {row.id!r}: a server scores all.")
+            if self.axis and not row.quoted and not (is_number(at := self.axis.of(row)) or at == math.inf):
                 raise ValueError(f"Set {self.axis.key!r} of row {row.id!r} to a number: the figure draws over it.")
         return self
 
@@ -157,6 +187,11 @@ class Table(Model):
             if not together and any(statement.of == "std" for statement in claim.says):
                 raise ValueError(f"Make the claim {claim.text!r} one on pairs of rows here, on one data set.")
         return self
+
+    @property
+    def heading(self) -> str:
+        """What it is called: its place in the paper, or its own name."""
+        return self.place or f"Table {self.name}"
 
     def selected(self, ids: list[str] | None) -> tuple[Row, ...]:
         """The rows with these ids in the table's order, or all of them.
@@ -215,7 +250,20 @@ def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
     return found
 
 
-def load_tables(names: list[str]) -> list[Table]:
-    """The tables named; `all` stands for every packed one."""
-    expanded = [each for name in names for each in (packed_names("experiments", "tables") if name == "all" else [name])]
-    return [load_table(name) for name in dict.fromkeys(expanded)]
+def load_tables(names: Iterable[str], profile: str | None = None) -> list[Table]:
+    """The tables named; `all` stands for the packed ones that are for a profile (None: for every one).
+
+    Raises:
+        UserError: If one is not there, or is for another profile.
+    """
+    found: dict[str, Table] = {}
+    for name in dict.fromkeys(names):
+        if name == "all":
+            packed = [load_table(each) for each in packed_names("experiments", "tables")]
+            own = profile if any(each.profile == profile for each in packed) else None
+            found |= {each.name: each for each in packed if each.profile == own}
+        elif (table := load_table(name)).profile in (None, profile):
+            found.setdefault(name, table)
+        else:
+            raise UserError(f"Give --profile {table.profile}: table {name} is for it alone, and this is {profile}.")
+    return list(found.values())

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ifrvis.datasets.catalog import Role
+from ifrvis.datasets.catalog import WHOLE, Part, Role
 from ifrvis.evaluation.scores import Count, Fraction
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.spec.tables import Protocol
@@ -15,12 +15,13 @@ from ifrvis.schema import Model, Name, validated
 
 
 class Asked(Model):
-    """An evaluation that an attempt is asked for; `split` is a fingerprint."""
+    """An evaluation that an attempt is asked for; `split` is the fingerprint of the part of a role's split."""
 
     eval_sig: Sha256
     inference: dict[str, Any]
     split: Sha256
     role: Role
+    part: Part = WHOLE
     protocol: Protocol
 
 

@@ -93,7 +93,7 @@ def _identity(run: Run, job: Submission, asked: Asked) -> dict[str, Any]:
         "init": job.init_name,
         "scoring": signatures.SCORING_VERSION,
         "spec": spec,
-        "data": Data(train=spec.train.data, evaluation=asked.split),
+        "data": Data(train=spec.train.data, evaluation=asked.split, part=asked.part),
         "provenance": provenance(spec.train.model),
     }
 

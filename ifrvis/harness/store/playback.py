@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ifrvis.datasets.catalog import WHOLE
 from ifrvis.datasets.rle import checked_tube
 from ifrvis.errors import UserError
 from ifrvis.evaluation.identity import Kind
@@ -133,9 +134,9 @@ def read_scenes(folder: Path) -> list[Scene]:
 
 def rows_to_play(request: TableRequest) -> Iterator[tuple[Row, Row]]:
     """Pairs of rows of two methods that a claim compares, the baseline first; the best to look at first."""
-    for table in sorted(request.tables, key=lambda table: table.kind != "tracking"):
+    for table in sorted(request.tables, key=lambda table: "AP" in table.metrics):  # those on tracking alone
         rows = {row.id: row for row in request.selected(table)}
         pairs = [pair for claim in table.claims for pair in claim.pairs if set(pair) <= rows.keys()]
         for ours, other, *_ in reversed(dict.fromkeys(pairs)):
-            if rows[ours].method != rows[other].method:
+            if rows[ours].method != rows[other].method and rows[ours].part == WHOLE:
                 yield rows[other], rows[ours]

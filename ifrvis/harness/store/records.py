@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
-from ifrvis.datasets.catalog import Role
+from ifrvis.datasets.catalog import WHOLE, Part, Role
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Scores
 from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes
@@ -42,10 +42,11 @@ class NotLoaded(Model):
 
 
 class Data(Model):
-    """Fingerprints of the splits: trained on (null for `external`), and predicted."""
+    """Fingerprints of the splits: trained on (null for `external`), and predicted, which is a part of its role's."""
 
     train: Sha256 | None
     evaluation: Sha256
+    part: Part = WHOLE
 
 
 class Server(Model):
@@ -224,7 +225,7 @@ _CURVE = TypeAdapter(Curve, config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 def read_curve(path: Path) -> Curve:
-    """The curve of a run; empty if it is not there yet, or cannot be used: the quarters behind are lost, no more."""
+    """The curve of a run; empty if it is not there yet, or cannot be used: its start is lost, no more."""
     try:
         return _CURVE.validate_python(read_json(path))
     except (UserError, ValidationError):

@@ -24,9 +24,11 @@ from ifrvis.packed import packed_names
 
 def known_plans(data_root: Path, store: Store) -> list[Plan]:
     """The plans of all packed tables, under every packed profile."""
-    tables = tuple(load_tables(["all"]))
     profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
-    return [make_plan(Request(tables, profile, data_root=data_root, store=store)) for profile in profiles]
+    return [
+        make_plan(Request(tuple(load_tables(["all"], each.name)), each, data_root=data_root, store=store))
+        for each in profiles
+    ]
 
 
 def prunable(store: Store, plans: Iterable[Plan], named: Iterable[Run] = ()) -> list[Path]:

@@ -113,7 +113,7 @@ def _same(one: Any, other: Any) -> bool:
 def _split(record: Record, data_root: Path) -> Split | None:
     """The split that was predicted, if its ground truth is here."""
     with contextlib.suppress(UserError):
-        split = load_dataset(record.dataset, data_root).split(record.role)
+        split = load_dataset(record.dataset, data_root).split(record.role, record.data.part)
         if split.fingerprint == record.data.evaluation and not split.makeable:
             return split
     return None

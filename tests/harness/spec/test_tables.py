@@ -11,7 +11,7 @@ import yaml
 
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.spec.tables import load_table, load_tables
 from ifrvis.packed import packed
 
 QUOTED = {
@@ -32,7 +32,7 @@ def load(tmp_path):
     """Load a small table: `load(rows, **changes)`."""
 
     def write_and_load(rows, **changes):
-        table = {"name": "mine", "title": "Mine.", "place": "nowhere", "kind": "ap", "protocol": "heldout"}
+        table = {"name": "mine", "title": "Mine.", "place": "nowhere", "protocol": "heldout"}
         table |= {"seeds": [0, 1], "metrics": ["AP"], "rows": rows} | changes
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(table))
         return load_table(str(tmp_path / "mine.yaml"))
@@ -47,19 +47,27 @@ def load(tmp_path):
         ([RUN | {"method": "../x"}], {}, "Rename '../x'"),
         ([RUN | {"backbone": "/tmp/x"}], {}, "Rename '/tmp/x'"),
         ([RUN | {"dataset": "ovis"}], {}, "no dataset 'ovis' (in item 0 ('ours-r50-mine') in 'rows' in "),
-        ([RUN | {"dataset": "real_vis"}], {}, "real_vis.yaml to one of ytvis19, ytvis21: rows train on it"),
         ([RUN, {**RUN}], {}, "Remove or rename one of the two rows 'ours-r50-mine'"),
         ([RUN | {"published": {"AR1": [1.0, None]}}], {}, "Add 'AR1' to 'metrics'"),
         ([RUN | {"source": "x"}], {}, "Add 'quoted: true'"),
         ([QUOTED | {"source": ""}], {}, "Give a quoted row 'published' values"),
         ([QUOTED | {"protocol": None}], {}, "Give a quoted row 'published' values"),
         ([QUOTED | {"set": {"train.iterations": 1}}], {}, "a quoted row is not run"),
+        ([QUOTED | {"frames": 2}], {}, "a quoted row is not run"),
+        ([QUOTED | {"videos": ["a"]}], {}, "a quoted row is not run"),
+        ([RUN | {"frames": 0}], {}, "'frames' in item 0"),
+        ([RUN | {"frames": 2}], {"protocol": "server"}, "Remove 'frames' and 'videos' of row 'ours-r50-mine'"),
         ([RUN], {"seeds": [0, 0]}, "Remove one of the two 0"),
         ([RUN], {"seeds": []}, "'seeds'"),
         ([RUN], {"seeds": [-1]}, "item 0 in 'seeds'"),
         ([RUN], {"metrics": ["A P"]}, "item 0 in 'metrics'"),
         ([RUN], {"metrics": ["AP", "AP"]}, "Remove one of the two 'AP'"),
         ([RUN], {"axis": {"key": "model.x", "label": "x", "reading": ""}}, "Set 'model.x' of row 'ours-r50-mine'"),
+        (
+            [RUN],
+            {"axis": {"key": "frames", "label": "x", "reading": "", "gap": ["Ours", "Mine"]}},
+            "Let 'gap' name two",
+        ),
         ([RUN], {"paper": {"tolerance": {"AP": -1}}}, "'AP' in 'tolerance' in 'paper'"),
     ],
 )
@@ -67,6 +75,21 @@ def test_a_table_that_contradicts_itself_is_refused(load, rows, changes, message
     with pytest.raises(UserError, match=re.escape(message)) as caught:
         load(rows, **changes)
     assert "mine.yaml" in str(caught.value)
+
+
+def test_a_row_on_a_dataset_without_a_schedule_is_refused(load, tmp_path):
+    text = packed("experiments", "datasets", "real_vis.yaml").read_text()
+    (tmp_path / "real_vis.yaml").write_text(text.replace("schedule: ytvis19\n", ""))
+    with pytest.raises(UserError, match=r"real_vis\.yaml to one of ytvis19, ytvis21: rows train on it"):
+        load([RUN | {"dataset": str(tmp_path / "real_vis.yaml")}])
+
+
+def test_all_tables_are_a_profiles_own_if_it_has_any_and_those_are_for_no_other():
+    names = {each: [table.name for table in load_tables(["all"], each)] for each in ("real", "mini", "smoke")}
+    assert names["real"] == ["real"]
+    assert names["mini"] == names["smoke"] == ["ablation", "figure4", "length", *(f"table{k}" for k in range(1, 5))]
+    with pytest.raises(UserError, match=r"^Give --profile real: table real is for it alone, and this is mini"):
+        load_tables(["real"], "mini")
 
 
 def test_a_claim_is_on_rows_that_are_run(load):
