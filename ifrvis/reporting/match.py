@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import Role, load_dataset
 from ifrvis.datasets.coco import MADE, load_stills
-from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import TableRequest
@@ -31,14 +30,11 @@ def make_reports(request: TableRequest, records: Iterable[Record]) -> list[Repor
     """The report of each table that has a row of those asked for.
 
     Raises:
-        UserError: If a row, a seed, an override or a dataset is wrong, or no table has such rows.
+        UserError: If a row, a seed, an override or a dataset is wrong.
     """
     matcher = _Matcher(request, records)
     chosen = [(table, request.selected(table)) for table in request.tables]
-    found = [matcher.report(table, rows) for table, rows in chosen if rows]
-    if not found:
-        raise UserError("Choose rows that one of the tables has: --rows matches none.")
-    return found
+    return [matcher.report(table, rows) for table, rows in chosen if rows]
 
 
 class _Matcher:
@@ -55,8 +51,9 @@ class _Matcher:
 
     def report(self, table: Table, rows: Iterable[Row]) -> Report:
         """The report of some rows of a table."""
+        own = tuple(self.found(table, row) for row in rows)  # first: what is wrong is said of the table asked for
         others = {name: self.found(*found) for name, found in rows_elsewhere(table).items()}
-        return Report(self._request, table, tuple(self.found(table, row) for row in rows), others)
+        return Report(self._request, table, own, others)
 
     def found(self, table: Table, row: Row) -> RowRecords:
         """What there is of one row."""
@@ -68,7 +65,7 @@ class _Matcher:
         composed = compose_row(row, request.profile, request.overrides, num_classes=num_classes)
         found: dict[int, list[Record]] = {}
         elsewhere: list[Record] = []
-        for seed in request.seeds(table) if not composed.not_implemented else ():
+        for seed in request.seeds(table):
             name = request.run_name(row, composed, seed)
             for record in self._named.get(name, ()):
                 if self._fits(record, row, composed, dataset, seed):

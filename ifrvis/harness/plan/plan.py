@@ -107,14 +107,11 @@ class PlannedRow:
 
     table: Table
     row: Row
-    not_implemented: str = ""  # why it cannot run, where it cannot
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
 
     @property
     def state(self) -> PlanState:
         """Complete if every seed is; else the state that says most about what is missing."""
-        if self.not_implemented:
-            return "not implemented"
         return min((evaluation.state for evaluation in self.evaluations.values()), key=WORST_FIRST.index)
 
 

@@ -32,7 +32,7 @@ def make_plan(request: Request) -> Plan:
         builder.planned(table, row) for table in request.tables for row in request.selected(table) if not row.quoted
     ]
     if not rows:
-        raise UserError("Choose rows that one of the tables has and that are not quoted: --rows matches none.")
+        raise UserError("Choose rows that are run: all that --rows names are quoted.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
     _look_up(plan)
@@ -63,8 +63,8 @@ class _Builder:
         request = self.request
         dataset = self._dataset(row)
         composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
-        planned = PlannedRow(table, row, composed.not_implemented)
-        for seed in () if composed.not_implemented else request.seeds(table):
+        planned = PlannedRow(table, row)
+        for seed in request.seeds(table):
             role: Role = "full" if table.protocol == "server" else "train"
             training = self._training(row, composed, dataset, seed, role)
             training.rows.append(f"{table.name}/{row.id}")

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ifrvis.errors import UserError
-from ifrvis.harness.spec.allowed import NORM, check_types
+from ifrvis.errors import UserError, nearest
+from ifrvis.harness.spec.allowed import NORM, check_types, mappings
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
 from ifrvis.harness.spec.tables import Row, find_row
@@ -34,13 +34,12 @@ ANY_LENGTH = ("train.pipeline.sides", "train.pipeline.crop.sides", "train.schedu
 
 @dataclass(frozen=True)
 class Composed:
-    """A recipe after composition, and why it cannot run here if so."""
+    """A recipe after composition."""
 
     model: Config
     train: Config
     inference: Config
     changes: Config  # dotted training keys of row and command line whose value is not the recipe's
-    not_implemented: str = ""
 
 
 def compose(
@@ -63,13 +62,10 @@ def compose(
         num_classes: Of the data set.
 
     Raises:
-        UserError: If an override names a key that does not exist, a type that no recipe names, or gives a value that
-            cannot be.
+        UserError: If there is no such recipe, or an override names a key that does not exist, a type that no recipe
+            names, or gives a value that cannot be.
     """
-    packaged, given = recipe(method, backbone, schedule), overrides or {}
-    if packaged is None:
-        return Composed({}, {}, {}, {}, f"method {method!r} has no recipe yet")
-    before = _plain_copy(packaged)
+    before, given = _plain_copy(recipe(method, backbone, schedule)), overrides or {}
     for layer in (
         profile.alone.get(method, profile.set),
         profile.methods.get(method, {}),
@@ -160,7 +156,8 @@ def _apply(config: Config, overrides: Config, where: str) -> None:
         for part in parents:
             node = node.get(part) if isinstance(node, dict) else None
         if not isinstance(node, dict) or last not in node or not parents:
-            raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key.")
+            near = nearest(dotted, [f"{path}.{key}" for path, each in mappings(config, "") if path for key in each])
+            raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key{near}.")
         node[last] = _retyped(node[last], value, dotted, where)
 
 

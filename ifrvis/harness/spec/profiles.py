@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.methods import packages
 from ifrvis.harness.spec.recipes import Config, names_of
 from ifrvis.packed import packed_names, packed_yaml
@@ -85,7 +85,8 @@ class Profile(Model):
         named = {"methods": {*self.methods, *self.alone, *of, *of.values()}, "backbones": {*self.backbones}}
         for kind, given in named.items():
             if unknown := sorted(given - set(names_of(kind))):
-                raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(names_of(kind))}.")
+                known, near = names_of(kind), nearest(unknown[0], names_of(kind))
+                raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(known)}{near}.")
         return self
 
     @property

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.compose import Composed
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.recipes import trained_on
@@ -57,8 +57,12 @@ class TableRequest:
         """The rows asked for of one table; of several tables each may lack some of them.
 
         Raises:
-            UserError: If an id is no row of the only table.
+            UserError: If an id is no row of any.
         """
         if self.rows is None or len(self.tables) == 1:
             return table.selected(list(self.rows) if self.rows else None)
+        known = [row.id for each in self.tables for row in each.rows]
+        if unknown := [name for name in self.rows if name not in known]:
+            near = nearest(unknown[0], known)
+            raise UserError(f"Choose rows that one of the tables has: none has {unknown[0]!r}{near}.")
         return tuple(row for row in table.rows if row.id in self.rows)

@@ -65,11 +65,17 @@ def test_wrong_overrides_are_refused(overrides, message):
         with_set(overrides)
 
 
-def test_what_is_not_there_yet_says_so():
-    assert "no recipe" in compose("new", "r50", "ytvis19", load_profile("smoke"), num_classes=4).not_implemented
-    for named in (("ours", "r51", "ytvis19"), ("ours", "r50", "ytvis17")):
-        with pytest.raises(UserError, match=r"^Choose one of the "):
-            compose(*named, load_profile("smoke"), num_classes=4)
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        (("mask2fromer", "r50", "ytvis19"), "methods .* no 'mask2fromer' .did you mean 'mask2former'"),
+        (("ours", "r51", "ytvis19"), "backbones .* no 'r51' .did you mean 'r50'"),
+        (("ours", "r50", "cityscapes"), r"schedules .* no 'cityscapes'\."),
+    ],
+)
+def test_a_recipe_that_does_not_exist_is_refused(named, meant):
+    with pytest.raises(UserError, match=f"^Choose one of the {meant}"):
+        compose(*named, load_profile("smoke"), num_classes=4)
 
 
 def test_sizes_of_tta_become_the_profiles():

@@ -81,7 +81,7 @@ def test_a_quoted_row_is_never_planned(load, make_request):
     plan = make_plan(request)
     assert [planned.row.id for planned in plan.rows] == ["ours-r50-mine"]
     assert len(plan.trainings) == 2
-    with pytest.raises(UserError, match="not quoted: --rows matches none"):
+    with pytest.raises(UserError, match="all that --rows names are quoted"):
         make_plan(dataclasses.replace(request, rows=("theirs-r50-ovis",)))
 
 
