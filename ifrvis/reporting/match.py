@@ -14,12 +14,11 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import Role, load_dataset
 from ifrvis.datasets.coco import MADE, load_stills
-from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
+from ifrvis.harness.spec.compose import Composed, MixedIn, compose_pretraining, compose_row
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import SCORING_VERSION, train_signature, train_spec
 from ifrvis.harness.spec.tables import Protocol, Row, Table, rows_elsewhere
-from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.report import Report, RowRecords
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
+from ifrvis.harness.spec.compose import MixedIn
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState

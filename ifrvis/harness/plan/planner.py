@@ -7,13 +7,12 @@ from ifrvis.datasets.catalog import Dataset, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
-from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
+from ifrvis.harness.spec.compose import Composed, MixedIn, compose_pretraining, compose_row
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
-from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
 from ifrvis.harness.store.states import PlanState

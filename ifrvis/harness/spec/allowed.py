@@ -19,7 +19,7 @@ NORM, NORM_KEYS, NORM_TYPES = "model.backbone.norm_cfg", {"num_groups", "eps", "
 
 
 def check_types(config: Config, where: str) -> None:
-    """Refuse every key and every type that no packaged recipe has at its place.
+    """Refuse every key and every type that no packaged recipe has at its place, and a norm without a type.
 
     Args:
         config: `model`, and `train` and `inference` where they are known.
@@ -30,6 +30,8 @@ def check_types(config: Config, where: str) -> None:
     """
     keys, types = _known()
     for path, node in mappings(config, ""):
+        if path == NORM and "type" not in node:
+            raise UserError(f"Add 'type' to {path} of {where}: one of {', '.join(sorted(types[path]))}.")
         for key, value in node.items():
             if key not in keys.get(path, ()):
                 near = nearest(key, keys.get(path, ()))

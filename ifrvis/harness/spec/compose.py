@@ -10,7 +10,10 @@ import json
 import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.allowed import NORM, check_types, mappings
@@ -18,7 +21,7 @@ from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
 from ifrvis.harness.spec.tables import Row, find_row
 from ifrvis.options import check_options
-from ifrvis.schema import is_number
+from ifrvis.schema import Model, is_number, validated
 
 # Keys that may be null, and what they are where they are not.
 OPTIONAL: dict[str, type] = {
@@ -30,6 +33,22 @@ OPTIONAL: dict[str, type] = {
     "inference.topk": int,
 }
 ANY_LENGTH = ("train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
+
+
+class MixedIn(Model):
+    """Pseudo-videos among the clips: of which stills, and their share; None is that of the sets' sizes."""
+
+    dataset: str
+    ratio: float | None = Field(gt=0, lt=1)
+
+    @classmethod
+    def of(cls, given: Config | None, where: str = "train.stills") -> "MixedIn | None":
+        """What a recipe's `train.stills` says, for whoever works in another folder; `where` names it in errors."""
+        if given is None:
+            return None
+        mixed = validated(cls, given, where)
+        is_path = mixed.dataset.endswith((".yaml", ".yml"))
+        return mixed.model_copy(update={"dataset": str(Path(mixed.dataset).resolve())}) if is_path else mixed
 
 
 @dataclass(frozen=True)
@@ -77,9 +96,9 @@ def compose(
         _apply(config, layer, where)
     where = ", ".join([f"profile {profile.name!r}", *(name for name, layer in given.items() if layer)])
     check_types(config, where)
-    if config["train"]["stills"]:
-        named = config["train"]["stills"]["dataset"]
-        config["train"]["stills"]["dataset"] = profile.stills.get(named, named)
+    stills = config["train"]["stills"]
+    if MixedIn.of(stills, f"'train.stills' in {where}"):
+        stills["dataset"] = profile.stills.get(stills["dataset"], stills["dataset"])
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
     check_options(config, where)
@@ -198,7 +217,8 @@ def _changes(before: Config, after: Config, keys: Iterable[str]) -> Config:
 
 
 def _value(config: Config, dotted: str) -> Any:
-    return functools.reduce(lambda node, part: node[part], dotted.split("."), config)
+    """What lies at a dotted key; None below what is null."""
+    return functools.reduce(lambda node, part: node and node[part], dotted.split("."), config)
 
 
 def choose_inference(kept: Config, overrides: Config) -> Config:

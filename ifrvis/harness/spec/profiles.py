@@ -56,7 +56,10 @@ class Profile(Model):
         numbers: What they mean: what was measured, or nothing; nothing never stands beside published values.
         needs_gpu: Its models are too large for a CPU; estimates are hours of a GPU, not of a core.
         turn: Of the profiles that have one, the first whose data and GPU are here is used where none is asked for.
+        set: What is set for every method but those of `alone`.
         alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
+        methods: Method -> what is set for it after `set`, or what stands in its place.
+        backbones: Backbone -> what is set for it after that.
         stills: Stills that rows mix in -> the split of the made set that stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
         est_hours: Backbone -> hours of one training, measured or guessed.

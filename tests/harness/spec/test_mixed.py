@@ -62,7 +62,7 @@ def test_what_is_wrong_with_stills_is_said(make_request, stills, tmp_path):
         return make_plan(make_request(overrides={"train.stills": {"dataset": dataset, "ratio": ratio}}))
 
     for ratio in (0, 1, -0.5):
-        with pytest.raises(UserError, match=r"^Set train\.stills\.ratio in profile"):
+        with pytest.raises(UserError, match=r"^Correct 'ratio' in 'train\.stills' in profile 'smoke', --set"):
             plan(stills, ratio)
     assert plan("coco", 0.5).data_missing == [], "the profile says what stands for it: stills that are made"
     (tmp_path / "data" / "stills" / "instances.json").unlink()
