@@ -48,9 +48,9 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")
     parser.add_argument("--seeds", type=whole(), help="the first N declared seeds (default: all)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe (off-spec)")
-    parser.add_argument("--dataset", help="another dataset for every row (off-spec)")
-    parser.add_argument("--init", type=Path, help="other initial weights for every row (off-spec)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    parser.add_argument("--dataset", help="another dataset for every row")
+    parser.add_argument("--init", type=Path, help="other initial weights for every row")
     parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
     root_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
@@ -94,6 +94,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
+    from ifrvis.harness.spec.weights import given_weights
     from ifrvis.harness.store.paths import Store
 
     on_cluster, why = getattr(arguments, "cluster", None) is not None, "as asked"
@@ -110,7 +111,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         num_seeds=arguments.seeds,
         overrides=dict(parse_override(text) for text in arguments.set),
         dataset=arguments.dataset,
-        init=arguments.init,
+        init=given_weights(arguments.init, arguments.data_root) if arguments.init else None,
         no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why

@@ -41,6 +41,7 @@ class Evaluation:
     state: PlanState = "not run"
     record: Record | None = None
     problem: str = ""
+    off_spec: bool = False  # no row has it as its own
 
 
 @dataclass
@@ -107,6 +108,7 @@ class PlannedRow:
 
     table: Table
     row: Row
+    off_spec: bool  # the options make other runs or evaluations of it
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
 
     @property

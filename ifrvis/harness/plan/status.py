@@ -18,7 +18,9 @@ def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
         rounds = 1 if cluster else -(-len(to_run) // jobs)
         at_once = "each" if cluster else f"with {jobs} at once"
         line += f", about {duration_text(hours * rounds / len(to_run) * 3600)} {at_once} (an estimate)"
-    return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
+    off_spec = sum(planned.off_spec for planned in plan.rows)
+    of = f" in {off_spec} of {len(plan.rows)} rows" * (off_spec < len(plan.rows))
+    return line + (f". Off-spec{of}: not the tables' own runs." if off_spec else ".")
 
 
 def plan_lines(plan: Plan) -> list[str]:

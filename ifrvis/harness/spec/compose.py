@@ -212,8 +212,10 @@ def _named_type(value: Any, dotted: str) -> Any:
 
 
 def _changes(before: Config, after: Config, keys: Iterable[str]) -> Config:
+    """The keys whose values differ, without those below another that does: two ways to say one thing are one."""
     flat = {key: (_value(before, key), _value(after, key)) for key in keys if not key.startswith("inference.")}
-    return {key: new for key, (old, new) in flat.items() if old != new}
+    found = {key: new for key, (old, new) in flat.items() if old != new}
+    return {key: new for key, new in found.items() if not any(key.startswith(f"{other}.") for other in found)}
 
 
 def _value(config: Config, dotted: str) -> Any:

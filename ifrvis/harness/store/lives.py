@@ -15,13 +15,14 @@ from ifrvis.schema import Model, Name
 
 
 class Asked(Model):
-    """An evaluation that an attempt is asked for; `split` is a fingerprint."""
+    """An evaluation that an attempt is asked for; `split` is a fingerprint, `off_spec` as in a record."""
 
     eval_sig: Sha256
     inference: dict[str, Any]
     split: Sha256
     role: Role
     protocol: Protocol
+    off_spec: bool
 
 
 class Handling(Model):
@@ -57,7 +58,6 @@ class Submission(Handling):
     """
 
     profile: Name
-    off_spec: bool
     method: Name
     backbone: Name
     dataset: str

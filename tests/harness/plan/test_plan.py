@@ -79,7 +79,12 @@ def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
 
 def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):
     for name, seed in (("a", 19), ("b", 20)):
-        text = packed("experiments", "datasets", "smoke19.yaml").read_text().replace("seed: 19", f"seed: {seed}")
+        text = (
+            packed("experiments", "datasets", "smoke19.yaml")
+            .read_text()
+            .replace("seed: 19", f"seed: {seed}")
+            .replace("name: smoke19", "name: mine")
+        )
         (tmp_path / f"{name}.yaml").write_text(text)
     request = make_request(rows=("mask2former-r50-ytvis19", "mask2former-r50-ytvis21"), num_seeds=1)
     named = {"ytvis19": f"{tmp_path}/a.yaml", "ytvis21": f"{tmp_path}/b.yaml"}
