@@ -8,11 +8,13 @@ import errno
 import gc
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from ifrvis.commands import data, evaluate, experiment, predict, runs, submission, upkeep, weights
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,8 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names from files may hold letters that a terminal lacks
             stream.reconfigure(errors="replace")
-    parsed = _parser().parse_args(arguments)
     try:
+        parsed = _parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = parsed.command
         status = command(parsed)
         sys.stdout.flush()
@@ -48,8 +50,21 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says mistakes as every other part does: in one message, whose first words are what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        about, _, what = message.removeprefix("argument ").partition(": ")
+        if chosen := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", what):
+            known = re.findall(r"'(.*?)'", chosen[2])
+            raise UserError(f"Choose one of {', '.join(known)}: there is no {chosen[1]!r}{nearest(chosen[1], known)}.")
+        if message.startswith("argument "):
+            raise UserError(f"Correct {about}: {what}.")
+        raise UserError(f"Correct the command: {message}; `{self.prog} --help` says what it takes.")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.")
+    parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     experiment.add_commands(commands)
     runs.add_commands(commands)

@@ -5,6 +5,7 @@ to do. The command prints it without a traceback and exits with 2; any other exc
 """
 
 import re
+from collections.abc import Iterable
 
 # What moves a terminal's cursor, turns the direction of its text, or cannot be encoded; tabs and line ends are fine.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -13,6 +14,14 @@ UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069
 def printable(text: str) -> str:
     """Text from files as a terminal can print it: what would control it becomes a question mark."""
     return UNPRINTABLE.sub("?", text)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """How a message ends about a name that is not among those known: with the nearest of them, where one is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name.lower(), known if isinstance(known, list) else [*known], n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 class UserError(ValueError):

@@ -47,7 +47,7 @@ INTERVALS = {
         inference.min_class_score inference.min_overlap model.track_head.importance_ratio
         model.track_head.focal.alpha model.backbone.norm_cfg.momentum""",
     "[0, 1)": "train.optimizer.betas model.backbone.drop_path_rate model.track_head.dropout",
-    "(0, 1)": "train.stills.ratio model.track_head.focal.prior",
+    "(0, 1)": "model.track_head.focal.prior",
     "[-1, 4]": "model.backbone.frozen_stages",
     "[4, 4]": "model.backbone.num_stages",
 }

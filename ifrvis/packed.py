@@ -4,7 +4,7 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 
 
 def packed(*parts: str) -> Path:
@@ -29,5 +29,6 @@ def packed_yaml(kind: str, name: str, *, within: str = "experiments") -> Path:
         return Path(name)
     names = packed_names(within, kind)
     if name not in names:
-        raise UserError(f"Choose one of {', '.join(names)} or give the path of a YAML file: no {kind[:-1]} {name!r}.")
+        came = f"no {kind[:-1]} {name!r}{nearest(name, names)}"
+        raise UserError(f"Choose one of {', '.join(names)} or give the path of a YAML file: {came}.")
     return packed(within, kind, f"{name}.yaml")

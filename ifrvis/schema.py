@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.files import read_json, read_yaml
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -91,8 +91,9 @@ def _told(cls: type[Model], value: Any, where: str, errors: list[Any]) -> str:
     wanted = dict.fromkeys(_wanted(error) for error, at in found if at == path)
     match chosen["type"]:
         case "extra_forbidden":
-            known = ", ".join(_model_at(cls, path[:-1]).model_fields)
-            return f"Remove or rename {path[-1]!r} in {_place(path[:-1], value, where)}: known keys are {known}."
+            known, place = [*_model_at(cls, path[:-1]).model_fields], _place(path[:-1], value, where)
+            near = nearest(str(path[-1]), known)
+            return f"Remove or rename {path[-1]!r} in {place}: known keys are {', '.join(known)}{near}."
         case "missing" if isinstance(chosen["loc"][-1], str):
             return f"Add {path[-1]!r} to {_place(path[:-1], value, where)}: it is required."
         case "value_error":

@@ -63,8 +63,8 @@ def _counted(attempt):
 def _publish(attempt, seed):
     job, spec = attempt.submission(), attempt.run.read_spec()
     for evaluation in job.evaluations:
-        said = {key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")}
-        said |= {key: getattr(evaluation, key) for key in ("protocol", "role", "inference")}
+        said = {key: getattr(job, key) for key in ("profile", "method", "backbone")}
+        said |= {key: getattr(evaluation, key) for key in ("protocol", "role", "inference", "off_spec")}
         said |= {"dataset": load_dataset(job.dataset, Path(job.data_root)).name, "init": job.init_name}
         metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + seed / 100)
         record = made_record(metrics, name=spec.name, train=spec.train, split=evaluation.split, **said)

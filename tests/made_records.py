@@ -34,14 +34,14 @@ def made_run(store, seed=0):
 
 def asked(**changes):
     """What an attempt may be asked for."""
-    said = {"profile": "mini", "off_spec": False, "method": "mask2former", "backbone": "r50", "dataset": "mini19"}
+    said = {"profile": "mini", "method": "mask2former", "backbone": "r50", "dataset": "mini19"}
     return Submission(**{**said, "data_root": "data", "role": "train", "evaluations": (), **changes})
 
 
 def evaluation(inference=WHOLE, split="e" * 64, protocol="heldout"):
     """One of the evaluations that an attempt may be asked for."""
     parts = {"inference": inference, "split": split, "protocol": protocol, "role": protocol}
-    return Asked(eval_sig=sha256_bytes(canonical_json(parts)), **parts)
+    return Asked(eval_sig=sha256_bytes(canonical_json(parts)), off_spec=False, **parts)
 
 
 def iteration(attempt):
@@ -76,7 +76,7 @@ def record_of(training, evaluation, metrics=None, **changes):
     """A record of a planned evaluation."""
     said = {key: getattr(training, key) for key in ("name", "method", "backbone")} | {"init": training.init_name}
     said |= {"dataset": training.dataset.name, "protocol": evaluation.protocol, "role": evaluation.split.role}
-    said |= {"inference": evaluation.inference, "profile": "smoke"} | changes
+    said |= {"inference": evaluation.inference, "off_spec": evaluation.off_spec, "profile": "smoke"} | changes
     if evaluation.protocol == "server":
         said["origin"] = "server"
     return made_record(

@@ -5,6 +5,7 @@ ifrvis.harness.upkeep.rescore, ifrvis.worker.
 """
 
 import json
+import re
 import subprocess
 import sys
 
@@ -32,16 +33,16 @@ def test_help_names_every_command(capsys):
         (["plan", "table9"], "Choose one of figure4, table1"),
         (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, smoke"),
         (["plan", "table1", "--rows", "ours-r18"], "no row 'ours-r18'"),
+        (["plan", "all", "--rows", "ours-r50-ytvis19,ours"], "none has 'ours'"),
         (["plan", "table1", "--seeds", "9"], "number from 1 to 5"),
+        (["report", "table1", "--profile", "smoke", "--seeds", "9"], "number from 1 to 5: table1 declares"),
         (["plan", "table1", "--set", "train.lr"], "Write --set key=value"),
         (["plan", "table1", "--set", "train.lr=1"], "no such key"),
         (["plan", "table1", "--dataset", "cityscapes"], "no dataset 'cityscapes'"),
-        (["run", "table1", "--jobs", "0"], "Give --jobs, --micro-batch and --gpus-per-run 1 or more"),
-        (["run", "table1", "--micro-batch", "0"], "Give --jobs, --micro-batch and --gpus-per-run 1 or more"),
         (["run", "table1", "--gpus-per-run", "2", "--cluster", "example"], "Leave out --gpus-per-run"),
-        (["run", "table1", "--workers", "-1"], "Give --workers 0 or more"),
         (["run", "table1", "--tensorboard"], "Install TensorBoard"),
         (["logs", "nothing"], "Correct the name"),
+        (["run"], "Correct the command: the following arguments are required: TABLE; `ifrvis run --help`"),
         (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
     ],
 )
@@ -53,6 +54,57 @@ def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeyp
     assert captured.err.startswith("ifrvis: ")
     assert message in captured.err
     assert "Traceback" not in captured.err
+
+
+NUMBERS = {
+    "run table1": ("--seeds", "--jobs", "--gpus-per-run", "--micro-batch", "--workers"),
+    "rescore table1": ("--jobs",),
+    "status table1": ("--watch",),
+    "cancel table1": ("--wait",),
+    "logs ours": ("--lines",),
+    "verify": ("--jobs",),
+    "doctor": ("--wait",),
+    "evaluate ap --gt x --pred x": ("--jobs",),
+    "predict ours-r50 frames": ("--draw-above", "--memory-gib"),
+    "weights convert x y": ("--queries",),
+}
+TAKES_ZERO = ("--workers", "--wait", "--draw-above", "--memory-gib")
+
+
+@pytest.mark.parametrize(("command", "option"), [(each, option) for each in NUMBERS for option in NUMBERS[each]])
+def test_a_number_that_cannot_be_is_refused_by_every_option_that_takes_one(command, option, capsys):
+    for value in ("nan", "inf", "-1", "1e400", "9" * 30, "x", "", *["0"] * (option not in TAKES_ZERO)):
+        assert main([*command.split(), f"{option}={value}"]) == 2
+        assert re.match(rf"ifrvis: Correct (-n/)?{option}: give a ", capsys.readouterr().err), value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["paln", "table1"], "plan"),
+        (["data", "slpit", "x"], "split"),
+        (["plan", "tabel1"], "table1"),
+        (["cancel", "tabel1"], "table1"),
+        (["plan", "table1", "--profile", "smok"], "smoke"),
+        (["plan", "table1", "--rows", "ours-r50-ytvis91"], "ours-r50-ytvis19"),
+        (["plan", "all", "--rows", "ours-r50-ytvs19"], "ours-r50-ytvis19"),
+        (["plan", "table1", "--set", "train.iteratons=5"], "train.iterations"),
+        (["plan", "table1", "--set", 'train.stills={"dataset": "coko", "ratio": null}', "--profile", "paper"], "coco"),
+        (["plan", "table1", "--dataset", "YTVIS21"], "ytvis21"),
+        (["plan", "{table}"], "ours"),
+        (["run", "table1", "--cluster", "exmple"], "example"),
+        (["evaluate", "tracking", "--gt", "x", "--pred", "x", "--protocol", "machted"], "matched"),
+        (["retry", "table1", "--kind", "eror"], "error"),
+        (["data", "stats", "smoke19", "--split", "trian"], "train"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_exit_2_and_names_the_nearest(arguments, meant, capsys, roots, tmp_path):
+    rows = [{"id": "mine", "method": "oruss", "backbone": "r50", "dataset": "ytvis19"}]
+    table = {"name": "mine", "title": "", "place": "", "kind": "ap", "protocol": "heldout", "seeds": [0]}
+    (tmp_path / "mine.yaml").write_text(json.dumps({**table, "metrics": ["AP"], "rows": rows}))
+    given = [str(tmp_path / "mine.yaml") if each == "{table}" else each for each in arguments]
+    assert main(given + roots * (arguments[0] in ("plan", "cancel", "retry", "data") and "slpit" not in arguments)) == 2
+    assert f"(did you mean {meant!r}?)" in capsys.readouterr().err
 
 
 def test_absent_synthetic_data_are_pending_and_exit_0(capsys, roots):

@@ -80,8 +80,11 @@ def test_paths_that_no_system_takes_are_only_missing(capsys, roots, copied):
     assert "no table" in refusal(capsys, "plan", f"{long}.yaml")
     plan = ["plan", "table1", "--profile", "smoke", "--rows", "mask2former-r50-ytvis19", *roots]
     assert "does not exist" in refusal(capsys, *plan, "--init", f"{long}.pth")
-    dataset = copied("datasets/ytvis19", "ytvis2019/train.json", long)
-    assert "does not exist" in refusal(capsys, *plan, "--dataset", dataset, "--set", "train.init=null")
+    dataset = Path(copied("datasets/ytvis19", "ytvis2019/train.json", long))
+    given = ["--dataset", str(dataset), "--set", "train.init=null"]
+    assert "'ytvis19' is another one" in refusal(capsys, *plan, *given)
+    dataset.write_text(dataset.read_text().replace("name: ytvis19", "name: mine"))
+    assert "does not exist" in refusal(capsys, *plan, *given)
 
 
 # Disks

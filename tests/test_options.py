@@ -68,7 +68,6 @@ def test_a_value_that_cannot_be_is_refused_by_its_key(key, value):
         (RESNET, {"train.schedule.milestones": [3, 2]}, "Let train.schedule.milestones rise: they are [3, 2]"),
         (RESNET, {"inference.tta": [96.5]}, "Set inference.tta to whole pixels, such as [360, 480]: got [96.5]"),
         (RESNET, {"train.optimizer.betas": [0.9]}, "Give 'train.optimizer.betas' of --set 2 items"),
-        (RESNET, {"train.stills": {"dataset": "coco", "ratio": 1.0}}, "Set train.stills.ratio in"),
         (RESNET, {f"{HEAD}.feat_channels": 30}, f"Make {HEAD}.feat_channels a multiple of 4: it is 30"),
         (RESNET, {f"{HEAD}.encoder.num_heads": 5}, f"Make {HEAD}.feat_channels a multiple of 5: it is 32"),
         (RESNET, {f"{HEAD}.decoder.num_heads": 3}, f"Make {HEAD}.feat_channels a multiple of 3: it is 32"),

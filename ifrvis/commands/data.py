@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.commands.selection import add_command, progress, root_arguments, say
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 
 
 def add_commands(commands: Any) -> None:
@@ -129,8 +129,9 @@ def _stats(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import Role, load_dataset
     from ifrvis.datasets.stats import draw_stats, stats_of
 
-    if arguments.split not in get_args(Role):
-        raise UserError(f"Choose --split among {', '.join(get_args(Role))}: got {arguments.split!r}.")
+    if arguments.split not in (known := get_args(Role)):
+        came = f"got {arguments.split!r}{nearest(arguments.split, known)}"
+        raise UserError(f"Choose --split among {', '.join(known)}: {came}.")
     dataset = load_dataset(arguments.dataset, arguments.data_root)
     stats = stats_of(dataset.split(arguments.split).read())
     if arguments.json:

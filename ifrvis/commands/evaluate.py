@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command
+from ifrvis.commands.selection import add_command, whole
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -29,7 +29,7 @@ def add_commands(commands: Any) -> None:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gt", type=Path, required=True, help="ground truth, YouTube-VIS JSON")
     parser.add_argument("--pred", type=Path, required=True, help="results.json, or predictions.json.gz of a run")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that share the videos (default: 1)")
+    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 

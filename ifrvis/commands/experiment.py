@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import make_split
-from ifrvis.commands.selection import add_command, request_of, say, selection_arguments
+from ifrvis.commands.selection import add_command, number, request_of, say, selection_arguments, whole
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ def add_commands(commands: Any) -> None:
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser)
-    parser.add_argument("--jobs", type=int, help="runs at once on this machine (default: what its cores or GPUs carry)")
+    text = "runs at once on this machine (default: what its cores or GPUs carry)"
+    parser.add_argument("--jobs", type=whole(1, 1000), help=text)
     text = "GPUs of one run on this machine (default: 1), or processes where it has none"
-    parser.add_argument("--gpus-per-run", type=int, default=1, metavar="N", help=text)
+    parser.add_argument("--gpus-per-run", type=whole(1, 1000), default=1, metavar="N", help=text)
     text = "data loading processes of each process of a run (default: 4 on a GPU, else 0); changes no number"
-    parser.add_argument("--workers", type=int, help=text)
+    parser.add_argument("--workers", type=whole(0, 1000), help=text)
     text = "clips of one forward pass, where memory is short; changes numbers by rounding alone"
-    parser.add_argument("--micro-batch", type=int, metavar="N", help=text)
+    parser.add_argument("--micro-batch", type=whole(), metavar="N", help=text)
     text = "compute activations of the backbone again where memory is short: slower, changes no number"
     parser.add_argument("--checkpoint-backbone", action="store_true", help=text)
     parser.add_argument("--tensorboard", action="store_true", help="write scalars for TensorBoard beside each log")
@@ -53,13 +54,13 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _rescore_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser)
-    parser.add_argument("--jobs", type=int, default=1, help="processes that share the videos (default: 1)")
+    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser)
     text = "show it again every S seconds (default: 2) until nothing runs or is pending"
-    parser.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="S", help=text)
+    parser.add_argument("--watch", type=number(0.01, 86400), nargs="?", const=2.0, metavar="S", help=text)
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -84,8 +85,8 @@ def _status(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.launch import settled_plan
     from ifrvis.harness.plan.status import status_lines, status_rows
 
-    if arguments.watch is not None and (arguments.json or not 0 < arguments.watch <= 86400):
-        raise UserError("Give --watch a number of seconds, up to a day, without --json.")
+    if arguments.watch is not None and arguments.json:
+        raise UserError("Leave out --watch or --json: JSON is printed once.")
     quiet = 0
     while True:
         plan = settled_plan(request_of(arguments)[0])
@@ -152,11 +153,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check_run_arguments(arguments: argparse.Namespace) -> None:
-    given = (arguments.jobs, arguments.micro_batch, arguments.gpus_per_run)
-    if any(each is not None and each < 1 for each in given):
-        raise UserError("Give --jobs, --micro-batch and --gpus-per-run 1 or more.")
-    if arguments.workers is not None and arguments.workers < 0:
-        raise UserError("Give --workers 0 or more.")
     if arguments.tensorboard and find_spec("tensorboard") is None:
         raise UserError("Install TensorBoard (`pip install tensorboard`), or leave out --tensorboard: it is not here.")
     if arguments.jobs is not None and arguments.cluster:

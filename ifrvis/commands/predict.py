@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, progress, root_arguments
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.commands.selection import add_command, number, progress, root_arguments
+from ifrvis.errors import DataMissingError, UserError, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +25,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     text = "a folder of frames, a video file, or DATASET:NAME of a data set's video, such as ytvis19:0a49f5265b"
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
-    parser.add_argument("--draw-above", type=float, default=0.3, help="score of what is drawn (default: 0.3)")
+    parser.add_argument("--draw-above", type=number(0, 1), default=0.3, help="score of what is drawn (default: 0.3)")
     text = "predict as this row does (default: each video as a whole, without test-time augmentation)"
     parser.add_argument("--row", metavar="TABLE/ROW", help=text)
     parser.add_argument("--set", action="append", default=[], metavar="inference.KEY=VALUE", help="another inference")
-    parser.add_argument("--memory-gib", type=float, help="bound on the memory beside the model; may take longer")
+    text = "bound on the memory beside the model; may take longer"
+    parser.add_argument("--memory-gib", type=number(0, 1e6), help=text)
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
     parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
@@ -145,8 +146,6 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
     profile = load_profile(arguments.profile) if arguments.profile else default_profiles()[0]
     schedule = names_of("schedules")[0]  # any: the model is the same
     composed = compose(method, backbone, schedule, profile, {"--set": overrides}, num_classes=num_classes)
-    if composed.not_implemented:
-        raise UserError(f"Correct --method and --backbone: {composed.not_implemented}.")
     return _Recipe(path, composed.model, composed.inference, dataset, 0)
 
 
@@ -217,8 +216,11 @@ def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]
     if not splits:
         raise UserError(known.split("full").missing)
+    names = []
     for split in splits:
         for video in split.read().videos:
             if name in (video.name, str(video.id)):
                 return dataset_source(video, split.frames)
-    raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}.")
+            names.append(video.name)
+    near = nearest(name, names)
+    raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}{near}.")

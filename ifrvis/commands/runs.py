@@ -3,8 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_arguments
-from ifrvis.errors import UserError
+from ifrvis.commands.selection import add_command, number, request_of, root_arguments, selection_arguments, whole
+from ifrvis.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from ifrvis.harness.store.paths import Run
@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
 
 def _logs_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="the name of a run, or the beginning of it")
-    parser.add_argument("-n", "--lines", type=int, default=50)
+    parser.add_argument("-n", "--lines", type=whole(), default=50)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
     root_arguments(parser)
 
@@ -29,7 +29,8 @@ def _logs_arguments(parser: argparse.ArgumentParser) -> None:
 def _cancel_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser, what="TABLE|RUN")
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
-    parser.add_argument("--wait", type=float, default=120.0, metavar="S", help="at most so many seconds (default: 120)")
+    text = "at most so many seconds (default: 120)"
+    parser.add_argument("--wait", type=number(0, 1e6), default=120.0, metavar="S", help=text)
 
 
 def _retry_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +42,6 @@ def _logs(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.logs import log_lines
     from ifrvis.harness.store.paths import Store
 
-    if arguments.lines < 1:
-        raise UserError("Give --lines a number of 1 or more.")
     run = Store(arguments.results).one_run_named(arguments.run)
     for line in log_lines(run, arguments.lines, follow=arguments.follow):
         print(line, flush=arguments.follow)
@@ -75,7 +74,8 @@ def _retry(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.states import FAULTS
 
     if arguments.kind not in (None, *FAULTS):
-        raise UserError(f"Give --kind one of {', '.join(FAULTS)}.")
+        came = f"got {arguments.kind!r}{nearest(arguments.kind, FAULTS)}"
+        raise UserError(f"Give --kind one of {', '.join(FAULTS)}: {came}.")
     asked = 0
     for run in _runs_named(arguments):
         attempt = latest(run)
@@ -97,10 +97,11 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
     """
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.store.paths import Store
+    from ifrvis.packed import packed_names
 
     tables, found = _tables_of(arguments), []
     for name in (each for each in arguments.tables if each not in tables):
-        found += Store(arguments.results).runs_named(name)
+        found += Store(arguments.results).runs_named(name, beside=packed_names("experiments", "tables"))
     if tables:
         arguments.tables = tables
         trainings = make_plan(request_of(arguments)[0]).trainings

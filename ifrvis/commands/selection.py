@@ -1,7 +1,9 @@
 """What the commands about tables have in common: which tables, rows, seeds and profile, and where things lie."""
 
 import argparse
+import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +15,42 @@ if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Request
 
 
+def whole(low: int = 1, high: int = 1_000_000) -> Callable[[str], int]:
+    """A type of options: whole numbers from `low` to `high`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"give a whole number from {low} to {high}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A type of options: numbers from `low` to `high`."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"give a number from {low:g} to {high:g}, not {text!r}")
+        return value
+
+    return read
+
+
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
     """Add the options that say which runs are meant."""
     runs = "; or the name of a run, or its beginning" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
     parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")
-    parser.add_argument("--seeds", type=int, help="the first N declared seeds (default: all)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe (off-spec)")
-    parser.add_argument("--dataset", help="another dataset for every row (off-spec)")
-    parser.add_argument("--init", type=Path, help="other initial weights for every row (off-spec)")
+    parser.add_argument("--seeds", type=whole(), help="the first N declared seeds (default: all)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    parser.add_argument("--dataset", help="another dataset for every row")
+    parser.add_argument("--init", type=Path, help="other initial weights for every row")
     parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
     root_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
@@ -66,6 +94,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
+    from ifrvis.harness.spec.weights import given_weights
     from ifrvis.harness.store.paths import Store
 
     on_cluster, why = getattr(arguments, "cluster", None) is not None, "as asked"
@@ -82,7 +111,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         num_seeds=arguments.seeds,
         overrides=dict(parse_override(text) for text in arguments.set),
         dataset=arguments.dataset,
-        init=arguments.init,
+        init=given_weights(arguments.init, arguments.data_root) if arguments.init else None,
         no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why

@@ -4,8 +4,16 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, request_of, root_arguments, selection_again, selection_arguments
-from ifrvis.errors import UserError
+from ifrvis.commands.selection import (
+    add_command,
+    number,
+    request_of,
+    root_arguments,
+    selection_again,
+    selection_arguments,
+    whole,
+)
+from ifrvis.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan
@@ -25,7 +33,7 @@ def add_commands(commands: Any) -> None:
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", help="records and reports of this profile alone (default: all)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that score (default: 1)")
+    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that score (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
 
@@ -40,7 +48,8 @@ def _prune_arguments(parser: argparse.ArgumentParser) -> None:
 def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser, nargs="*")
     parser.add_argument("--cluster", metavar="FILE", help="look at this cluster instead, also with one tiny job there")
-    parser.add_argument("--wait", type=float, default=300.0, metavar="S", help="for that job, at most (default: 300)")
+    text = "for that job, at most (default: 300)"
+    parser.add_argument("--wait", type=number(0, 1e6), default=300.0, metavar="S", help=text)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -49,8 +58,6 @@ def _verify(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.upkeep.verify import verify_records, verify_runs
     from ifrvis.reporting.audit import verify_reports
 
-    if arguments.jobs < 1:
-        raise UserError("Give --jobs 1 or more.")
     store = Store(arguments.results)
     profiles = _profiles(arguments, store)
     found = [*verify_records(store, arguments.data_root, profiles=profiles, jobs=arguments.jobs), *verify_runs(store)]
@@ -75,7 +82,8 @@ def _profiles(arguments: argparse.Namespace, store: "Store") -> list[str]:
         return known
     if arguments.profile not in known:
         names = ", ".join(known) or "those that are run first"
-        raise UserError(f"Give --profile one of {names}: nothing is kept of {arguments.profile!r}.")
+        near = nearest(arguments.profile, known)
+        raise UserError(f"Give --profile one of {names}: nothing is kept of {arguments.profile!r}{near}.")
     return [arguments.profile]
 
 

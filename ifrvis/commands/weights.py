@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command
-from ifrvis.errors import UserError
+from ifrvis.commands.selection import add_command, whole
 
 if TYPE_CHECKING:
     from ifrvis.training.convert import Report
@@ -27,7 +26,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     text = "r50, r101, swin-t, swin-s, swin-b or swin-l (default: what the checkpoint is of)"
     parser.add_argument("--backbone", help=text)
     parser.add_argument("--method", default="mask2former", help="whose parameters to report on (default: mask2former)")
-    parser.add_argument("--queries", type=int, metavar="N", help="keep the first N queries: other weights")
+    parser.add_argument("--queries", type=whole(), metavar="N", help="keep the first N queries: other weights")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 
@@ -53,10 +52,7 @@ def _model(method: str, backbone: str, queries: int | None) -> dict[str, Any]:
 
     given = {"--queries": {"model.track_head.num_queries": queries} if queries else {}}
     schedule = names_of("schedules")[0]  # any: the model is the same
-    composed = compose(method, backbone, schedule, default_profiles()[0], given, num_classes=40)
-    if not composed.model:
-        raise UserError(f"Choose another --method or --backbone: {composed.not_implemented}.")
-    return composed.model
+    return compose(method, backbone, schedule, default_profiles()[0], given, num_classes=40).model
 
 
 def _lines(report: "Report", arguments: argparse.Namespace) -> list[str]:

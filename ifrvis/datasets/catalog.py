@@ -19,7 +19,7 @@ from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters, split_fingerprint
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import canonical_json, sha256_bytes
-from ifrvis.packed import packed_yaml
+from ifrvis.packed import packed, packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
 if TYPE_CHECKING:
@@ -245,7 +245,12 @@ def load_config(name: str) -> tuple[Config, Path]:
     """What a dataset's YAML says, and where it lies.
 
     Raises:
-        UserError: If there is no such dataset or its YAML is wrong.
+        UserError: If there is no such dataset, its YAML is wrong, or it has the name of a packed one and is another:
+            records know a data set by its name.
     """
     path = packed_yaml("datasets", name)
-    return read_model(Config, path, "the dataset"), path
+    config = read_model(Config, path, "the dataset")
+    own = packed("experiments", "datasets", f"{config.name}.yaml")
+    if own not in (path, path.resolve()) and own.is_file() and read_model(Config, own, "the dataset") != config:
+        raise UserError(f"Rename the data set in {path}: {config.name!r} is another one, that of {own}.")
+    return config, path

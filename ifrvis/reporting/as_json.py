@@ -27,6 +27,7 @@ def _row(report: Report, each: RowRecords) -> dict[str, Any]:
     shown = ("id", "group", "label", "data", "method", "backbone", "dataset", "note")
     return {
         **{key: getattr(each.row, key) for key in shown},
+        "off_spec": each.off_spec,
         "records": {record.seed: record.file_name for record in each.counted},
         "cells": {metric: _cell(report, each, metric) for metric in report.table.metrics},
     }

@@ -8,6 +8,7 @@ from ifrvis.errors import UserError
 from ifrvis.files import sha256_bytes
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.spec.weights import Given
 from ifrvis.harness.store.finding import Finding, held_against
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import Record, read_record
@@ -73,7 +74,7 @@ def _made_again(entry: Entry, home: Path) -> Report:
         _RecordError: If one of them is missing, broken or another.
         UserError: If the table or the data set are not packed here, or lack a row.
     """
-    init = Path(entry.init) if entry.init else None
+    init = Given(Path(entry.init), entry.init, None) if entry.init else None
     options = entry.rows, entry.num_seeds, entry.overrides, entry.dataset, init
     request = TableRequest((load_table(entry.table),), entry.profile, *options)
     (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()])

@@ -70,8 +70,13 @@ def _sources(report: Report) -> tuple[str, ...]:
 
 def _flags(report: Report) -> str:
     flags = [] if report.means_something else [report.profile.name]
-    flags += [f"off-spec ({report.off_spec})"] if report.off_spec else []
+    flags += [f"{_off_spec(report)} ({report.off_spec})"] if report.off_spec else []
     return ", ".join(flags) + (" · " if flags else "")
+
+
+def _off_spec(report: Report) -> str:
+    """The word for what a report shows, where it shows other runs than the table's; their rows are marked."""
+    return "off-spec" if all(each.off_spec for each in report.rows) else "partly off-spec"
 
 
 def _head(report: Report) -> list[str]:
@@ -80,7 +85,7 @@ def _head(report: Report) -> list[str]:
     counts = [metric.replace("_", " ") for metric in report.table.metrics if is_count(metric)]
     measured_on = sorted({record.dataset for record in report.records})
     return [
-        f"profile {report.profile.name}" + (", off-spec" if report.off_spec else ""),
+        f"profile {report.profile.name}" + f", {_off_spec(report)}" * bool(report.off_spec),
         *([f"measured on {', '.join(measured_on)}"] if measured_on else []),
         f"protocol {report.table.protocol}",
         f"{share} ({', '.join(map(str, report.seeds))})",
@@ -111,10 +116,10 @@ def _line(report: Report, index: int) -> Line:
     n = max(report.cells[row.id, metric].n for metric in report.table.metrics)
     first = next(iter(report.table.heads))
     opens = index == 0 or (getattr(row, first), row.dataset) != (getattr(before, first), before.dataset)
-    heads = [
-        getattr(row, name) + f" ({row.protocol})" * (row.quoted and name == "label") for name in report.table.heads
-    ]
-    return Line(row, n, tuple(heads), tuple(texts), opens)
+    heads, marked = report.table.heads, "label" if "label" in report.table.heads else [*report.table.heads][-1]
+    mark = " (off-spec)" * report.rows[index].off_spec + f" ({row.protocol})" * row.quoted
+    texts_of_heads = tuple(getattr(row, name) + mark * (name == marked) for name in heads)
+    return Line(row, n, texts_of_heads, tuple(texts), opens)
 
 
 def _compared_text(metric: str, compared: Compared | None) -> str:

@@ -1,26 +1,25 @@
 """Which records belong to which row and seed: from tables, a profile and records alone, with no data at hand.
 
 A record belongs to a row and a seed if its name is theirs, its data set is the one that the profile (or `--dataset`)
-gives to the row, and its protocol and evaluation split are the table's; if it is off-spec exactly if the report is; if
-its initial weights have the name that the recipe gives; and if what the row trains and how it predicts, with the
-record's own fingerprints of data and weights put in, has the record's signature. Where a fingerprint is known without
-data, as that of a made set is, it has to be this one.
+gives to the row, and its protocol and evaluation split are the table's; if its initial weights have the name that the
+recipe (or `--init`) gives; and if what the row trains and how it predicts, with the record's own fingerprints of data
+and weights put in, has the record's signature. Where a fingerprint is known without data, as that of a made set is, it
+has to be this one. For what rows it was run says nothing: `--set` may turn one row into another.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from ifrvis.datasets.catalog import WHOLE, Part, Role, load_dataset
 from ifrvis.datasets.coco import MADE, load_stills
-from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
+from ifrvis.harness.spec.compose import Composed, MixedIn, compose_pretraining
 from ifrvis.harness.spec.profiles import PRETRAINING
-from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.request import Specified, TableRequest
 from ifrvis.harness.spec.signatures import SCORING_VERSION, train_signature, train_spec
 from ifrvis.harness.spec.tables import Protocol, Row, Table, rows_elsewhere
-from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.report import Report, RowRecords
 
@@ -31,21 +30,18 @@ def make_reports(request: TableRequest, records: Iterable[Record]) -> list[Repor
     """The report of each table that has a row of those asked for.
 
     Raises:
-        UserError: If a row, a seed, an override or a dataset is wrong, or no table has such rows.
+        UserError: If a row, a seed, an override or a dataset is wrong.
     """
     matcher = _Matcher(request, records)
     chosen = [(table, request.selected(table)) for table in request.tables]
-    found = [matcher.report(table, rows) for table, rows in chosen if rows]
-    if not found:
-        raise UserError("Choose rows that one of the tables has: --rows matches none.")
-    return found
+    return [matcher.report(table, rows) for table, rows in chosen if rows]
 
 
 class _Matcher:
     """Composes each row once, and looks for its records among those of its name."""
 
     def __init__(self, request: TableRequest, records: Iterable[Record]) -> None:
-        self._request = request
+        self._request, self._plain = request, replace(request, overrides={}, dataset=None, init=None)
         self._named: dict[str, list[Record]] = defaultdict(list)
         for record in sorted(records, key=lambda record: record.file_name):
             self._named[record.name].append(record)
@@ -55,40 +51,38 @@ class _Matcher:
 
     def report(self, table: Table, rows: Iterable[Row]) -> Report:
         """The report of some rows of a table."""
-        others = {name: self.found(*found) for name, found in rows_elsewhere(table).items()}
-        return Report(self._request, table, tuple(self.found(table, row) for row in rows), others)
+        own = tuple(self.found(self._request, table, row) for row in rows)
+        # Options that change none of its rows change nothing of a report.
+        request = self._request if any(each.off_spec for each in own) else self._plain
+        others = {name: self.found(request, *found) for name, found in rows_elsewhere(table).items()}
+        return Report(self._request, table, own, others)
 
-    def found(self, table: Table, row: Row) -> RowRecords:
+    def found(self, request: TableRequest, table: Table, row: Row) -> RowRecords:
         """What there is of one row."""
         if row.quoted:
             return RowRecords(row, {})
-        request = self._request
-        dataset = request.dataset or request.profile.datasets.get(row.dataset, row.dataset)
-        num_classes = self._dataset(dataset).config.categories
-        composed = compose_row(row, request.profile, request.overrides, num_classes=num_classes)
+        specified = request.specify(row, self._dataset)
         found: dict[int, list[Record]] = {}
         elsewhere: list[Record] = []
-        for seed in request.seeds(table) if not composed.not_implemented else ():
-            name = request.run_name(row, composed, seed)
-            for record in self._named.get(name, ()):
-                if self._fits(record, row, composed, dataset, seed):
+        for seed in request.seeds(table):
+            for record in self._named.get(specified.run_name(seed), ()):
+                if self._fits(record, specified, seed):
                     of_table = record.protocol == table.protocol
                     (found.setdefault(seed, []) if of_table else elsewhere).append(record)
-        return RowRecords(row, found, elsewhere)
+        return RowRecords(row, found, elsewhere, specified.off_spec)
 
-    def _fits(self, record: Record, row: Row, composed: Composed, dataset: str, seed: int) -> bool:
-        given, (trained_on, scored_on) = self._request.init, ROLES[record.protocol]
-        wanted = self._dataset(dataset).name, self._request.off_spec, given.name if given else composed.train["init"]
-        if record.spec is None or (record.dataset, record.off_spec, record.init) != wanted:
+    def _fits(self, record: Record, specified: Specified, seed: int) -> bool:
+        composed, dataset, (trained_on, scored_on) = specified.composed, specified.dataset, ROLES[record.protocol]
+        if record.spec is None or (record.dataset, record.init) != (dataset.name, specified.init):
             return False
         how = record.role, record.data.part, record.scoring, record.inference
-        if how != (scored_on, row.part, SCORING_VERSION, composed.inference):
+        if how != (scored_on, specified.row.part, SCORING_VERSION, composed.inference):
             return False
         train, init = record.spec.train.data, record.spec.train.init
         known = (  # without data
-            (train, self._trained_on(composed, dataset, trained_on)),
-            (record.data.evaluation, self._fingerprint(dataset, scored_on, row.part)),
-            (init, self._pretraining(row) if record.init == PRETRAINING else None),
+            (train, self._trained_on(composed, dataset.source, trained_on)),
+            (record.data.evaluation, self._fingerprint(dataset.source, scored_on, specified.row.part)),
+            (init, self._pretraining(specified.row) if record.init == PRETRAINING else None),
         )
         if any(made not in (None, of_record) for of_record, made in known):
             return False

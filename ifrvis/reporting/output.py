@@ -107,7 +107,7 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
 
     manifest, shown = _read(folder), played(reports, scenes)
     figures = {path.name: path.read_bytes() for report in reports for path in folder.glob(f"{report.stem}.png")}
-    name = "index-off-spec.html" if reports[0].off_spec else "index.html"
+    name = "index-off-spec.html" if any(report.off_spec for report in reports) else "index.html"
     page = make_page(reports, figures, shown)
     digests = {scene.file_name: sha256_bytes(scene.text()) for scene in shown}
     shows = manifest.shown([report.stem for report in reports])

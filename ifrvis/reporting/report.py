@@ -27,11 +27,13 @@ class RowRecords:
         row: The row as declared.
         found: Of each seed asked for that has any, the records of the table's protocol; one of several counts for none.
         elsewhere: The records of another protocol.
+        off_spec: Whether the options asked for made other runs or evaluations of it.
     """
 
     row: Row
     found: Mapping[int, Sequence[Record]]
     elsewhere: Sequence[Record] = ()
+    off_spec: bool = False
 
     @property
     def counted(self) -> list[Record]:
@@ -80,8 +82,8 @@ class Report:
 
     @property
     def off_spec(self) -> str:
-        """The options that make these other runs than the table's; empty where none do."""
-        return self.request.changes
+        """The options that make other runs of some rows than the table's; empty where none do."""
+        return self.request.changes if any(each.off_spec for each in self.rows) else ""
 
     @property
     def stem(self) -> str:
@@ -101,8 +103,9 @@ class Report:
 
     @property
     def compares(self) -> bool:
-        """Whether measured values may be set against the paper's: same data, same protocol, same runs."""
-        return self.profile.compares and not self.off_spec and self.table.protocol == self.table.paper.protocol
+        """Whether measured values may be set against the paper's: same data, same protocol, of some row same runs."""
+        own = not all(each.off_spec for each in self.rows)
+        return self.profile.compares and own and self.table.protocol == self.table.paper.protocol
 
     @property
     def undecided(self) -> str:
@@ -129,10 +132,10 @@ class Report:
     @cached_property
     def frame(self) -> list[tuple[str | float | None, ...]]:
         """The tidy frame: a line of `COLUMNS` a record and metric, in the order of rows, seeds and metrics."""
-        return [line for each in self.rows for record in each.counted for line in self._lines(each.row, record)]
+        return [line for each in self.rows for record in each.counted for line in self._lines(each, record)]
 
-    def _lines(self, row: Row, record: Record) -> Iterator[tuple[str | float | None, ...]]:
-        profile = f"{self.profile.name} off-spec" if self.off_spec else self.profile.name
+    def _lines(self, each: RowRecords, record: Record) -> Iterator[tuple[str | float | None, ...]]:
+        row, profile = each.row, self.profile.name + " off-spec" * each.off_spec
         named = (self.table.name, row.id, row.group, row.label, row.method, row.backbone, record.dataset, profile)
         for metric in self.table.metrics:
             if record.seed in self.values[row.id, metric]:
@@ -170,4 +173,5 @@ class Report:
 
     def compared(self, row: Row, metric: str) -> Compared | None:
         """A cell against the paper's value; None where there is nothing to compare, or no leave to."""
-        return compare(self.table, row, metric, self.cells[row.id, metric]) if self.compares else None
+        own = self.compares and not self._named[row.id].off_spec
+        return compare(self.table, row, metric, self.cells[row.id, metric]) if own else None

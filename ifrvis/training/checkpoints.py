@@ -5,6 +5,8 @@ SHA-256. Each is written under a temporary name, flushed and renamed; one withou
 does not count. The last two of a folder stay. While a run trains they are written from a copy, on a thread.
 """
 
+import contextlib
+import math
 import os
 import time
 import warnings
@@ -128,10 +130,10 @@ def interval_s() -> float:
         UserError: If it says anything else.
     """
     given = os.environ.get("IFRVIS_CHECKPOINT_INTERVAL_S", "120")
-    try:
-        return float(given)
-    except ValueError:
-        raise UserError(f"Set IFRVIS_CHECKPOINT_INTERVAL_S to seconds, or unset it: got {given!r}.") from None
+    with contextlib.suppress(ValueError):
+        if 0 <= float(given) < math.inf:
+            return float(given)
+    raise UserError(f"Set IFRVIS_CHECKPOINT_INTERVAL_S to seconds, or unset it: got {given!r}.")
 
 
 def newest_valid(folders: Iterable[Path], *, train_sig: str) -> Checkpoint | None:

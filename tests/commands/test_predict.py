@@ -128,7 +128,7 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
             "Give weights of this method and backbone",
         ),
         ((*BARE[:-1], "mini", "--dataset", "smoke19"), "Give weights of this"),
-        (("weights.pth", "frames", "--method", "new", *BARE[4:], "--dataset", "smoke19"), "Correct --method"),
+        (("weights.pth", "frames", "--method", "new", *BARE[4:], "--dataset", "smoke19"), "Choose one of the methods"),
         (("ours-r50", "absent"), "Check the path of the video"),
         (("ours-r50", "smoke19:absent"), "Correct the name of the video"),
         (("ours-r50", "frames", "--set", "train.iterations=3"), "no such key"),

@@ -27,5 +27,5 @@ def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkey
         assert getattr(first, key) == getattr(other, key), key
     assert other.data_root == tmp_path / "data"
     assert other.store.root == tmp_path / "r"
-    assert other.init == (tmp_path / "weights.pth" if first.init else None)
+    assert (other.init and other.init.path) == (tmp_path / "weights.pth" if first.init else None)
     assert other.dataset == (str(tmp_path / "mine.yaml") if first.dataset else None)

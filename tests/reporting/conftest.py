@@ -47,7 +47,7 @@ def make_report():
                 if seed in seeds:
                     found[seed] = [record(row, seed, metrics, profile, scored)]
             elsewhere = [each for (each,) in found.values()] if scored != table.protocol else ()
-            return RowRecords(row, {} if elsewhere else found, elsewhere)
+            return RowRecords(row, {} if elsewhere else found, elsewhere, bool(request))
 
         rows = tuple(records_of(row, values[row.id]) for row in table.rows if row.id in values)
         others = {each: records_of(row, values.get(each, {})) for each, (_, row) in rows_elsewhere(table).items()}

@@ -8,6 +8,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Claim, Paper, Statement, load_table, load_tables, rows_elsewhere
+from ifrvis.harness.spec.weights import Given
 from ifrvis.reporting.claims import pair_texts
 from ifrvis.reporting.match import make_reports
 
@@ -263,7 +264,7 @@ def test_below_the_declared_seeds_nothing_is_called_consistent(make_report):
         ("table1", {"profile": "paper"}),
         ("table1", {"profile": "mini"}),
         ("table3", {"profile": "smoke"}),
-        ("table3", {"profile": "paper", "request": {"init": Path("x")}}),
+        ("table3", {"profile": "paper", "request": {"init": Given(Path("x"), "x", None)}}),
         ("table3", {"profile": "paper", "protocol": "server", "scored": "server"}),
     ],
 )

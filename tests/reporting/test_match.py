@@ -8,7 +8,11 @@ from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
 from ifrvis.harness.store.paths import Store
+from ifrvis.packed import packed
+from ifrvis.reporting.grid import make_grid
 from ifrvis.reporting.match import make_reports
+from ifrvis.reporting.output import outputs_of
+from ifrvis.reporting.report import COLUMNS
 
 ROW = "mask2former-r50-ytvis19"
 
@@ -26,7 +30,7 @@ def planned(tmp_path):
 
 def records_of(plan, **changes):
     """A record of every evaluation but those of pretrainings, by the id of the evaluation."""
-    said = {"profile": plan.request.profile.name, "off_spec": plan.request.off_spec} | changes
+    said = {"profile": plan.request.profile.name} | changes
     trainings = [each for each in plan.trainings if not each.is_pretraining]
     return {id(each): record_of(training, each, **said) for training in trainings for each in training.evaluations}
 
@@ -53,7 +57,6 @@ def test_every_record_belongs_to_its_own_rows_and_seeds_alone(planned, profile):
     "change",
     [
         {"dataset": "smoke21"},
-        {"off_spec": True},
         {"init": "another"},
         {"scoring": 1},
         {"name": "mask2former-r50-stills-ytvis19-s0"},  # trained on stills, too, which no other key tells
@@ -89,12 +92,9 @@ def test_stills_of_a_made_set_stand_for_others_and_are_known_before_they_are_mad
     assert not plan.data_missing
     assert {each.split.makeable for each in plan.trainings} == {True}
     assert training.spec.data not in {each.spec.data for each in plain.trainings}
-    said = {"off_spec": True, "profile": "smoke"}
-    right = record_of(training, training.evaluations[0], **said)
+    right = record_of(training, training.evaluations[0])
     training.spec = training.spec.model_copy(update={"data": "a" * 64})
-    assert found(plan.request, [right, record_of(training, training.evaluations[0], **said)]) == {
-        ("table1", ROW, 0): [right]
-    }
+    assert found(plan.request, [right, record_of(training, training.evaluations[0])]) == {("table1", ROW, 0): [right]}
 
 
 def test_a_claim_finds_its_rows_of_another_table_and_the_report_is_a_function_of_their_records(planned):
@@ -139,6 +139,69 @@ def test_runs_off_the_specification_belong_to_reports_that_are_so_alike(planned,
     records = [*records_of(plan).values(), *records_of(plain).values()]
     assert found(plan.request, records) == {("table1", ROW, 0): records[:1]}
     assert found(plain.request, records) == {("table1", ROW, 0): records[1:]}
+
+
+COCO, OTHER = "seqformer-r50-coco-ytvis19", "mask2former-r50-ytvis21"
+STILLS = {"train.stills": {"dataset": "coco", "ratio": None}}
+UNCHANGED = [
+    {"overrides": {"train.iterations": 4, "train.init": "pretraining"}},  # the profile's own values
+    {"overrides": STILLS, "rows": (COCO,)},
+    {"overrides": {"train.stills.ratio": None}, "rows": (COCO,)},
+    {"dataset": "smoke19"},
+    {"dataset": str(packed("experiments", "datasets", "smoke19.yaml"))},
+    {"overrides": {"inference.side": 64}},
+]
+
+
+@pytest.mark.parametrize("options", UNCHANGED)
+def test_options_that_change_nothing_take_nothing_off_its_specification(planned, options):
+    options = {"rows": (ROW,), "num_seeds": 1} | options
+    plan, plain = planned("table1", **options), planned("table1", rows=options["rows"], num_seeds=1)
+    assert plan.as_json() == plain.as_json()
+    assert [each.off_spec for each in plan.evaluations] == [False] * len(plan.evaluations)
+    records = records_of(plan)
+    assert found(plain.request, records.values()) == found(plan.request, records.values()) != {}
+    ours, own = (make_reports(each.request, records.values())[0] for each in (plan, plain))
+    assert outputs_of(ours) == outputs_of(own)
+
+
+@pytest.mark.parametrize(
+    ("tables", "options", "changed"),
+    [
+        (["table1", "table2"], {"rows": (ROW, OTHER), "dataset": "smoke19"}, [OTHER]),
+        (["table1", "table2"], {"rows": (ROW, OTHER), "overrides": {"train.iterations": 3}}, [ROW, OTHER]),
+        (["table1"], {"rows": (ROW, COCO), "overrides": STILLS}, [ROW]),
+        (["figure4"], {"overrides": {"model.track_head.lambda_e": 0.1}}, ["a0-", "a0.3", "a0.5", "a1.0"]),
+        (["table4"], {"overrides": {"inference.clip_frames": 2}}, ["clip5-ytvis19", "clip5-ytvis21"]),
+    ],
+)
+def test_rows_that_options_change_are_off_spec_and_no_others_each_with_its_own_records(
+    planned, tables, options, changed
+):
+    plan, plain = planned(*tables, num_seeds=1, **options), planned(*tables, num_seeds=1, rows=options.get("rows"))
+    off_spec = [each.row.id for each in plan.rows if each.off_spec]
+    assert all(part in name for part, name in zip(changed, off_spec, strict=True))
+    own = {(each.table.name, each.row.id, 0): each.evaluations[0] for each in plain.rows}
+    for asked in (plan, plain):  # whoever has run what
+        records = records_of(asked)
+        shown = {name: each for name, (each,) in found(plan.request, records.values()).items()}
+        if asked is plan:
+            assert shown == {(e.table.name, e.row.id, 0): records[id(e.evaluations[0])] for e in plan.rows}
+        theirs = {name: each for name, (each,) in found(plain.request, records.values()).items()}
+        assert all(theirs[name].eval_sig == own[name].sig for name in theirs)
+        assert {name[1] for name in own} - set(off_spec) <= {name[1] for name in theirs}
+
+
+def test_one_run_that_two_rows_are_is_planned_once_and_no_row_of_its_own_is_off_spec(planned):
+    plan = planned("figure4", num_seeds=1, overrides={"model.track_head.lambda_e": 0.1})
+    (training,) = (each for each in plan.trainings if not each.is_pretraining)
+    assert training.name == "ours-r50-lambda_e0.1-ytvis19-s0"
+    assert [each.off_spec for each in training.evaluations] == [False]
+    (report,) = make_reports(plan.request, records_of(plan).values())
+    marked = [line.heads[1].endswith(" (off-spec)") for line in make_grid(report).lines]
+    assert marked == [True, False, True, True, True]
+    assert make_grid(report).flags == "smoke, partly off-spec (--set model.track_head.lambda_e=0.1) · "
+    assert {line[COLUMNS.index("profile")] for line in report.frame} == {"smoke", "smoke off-spec"}
 
 
 def test_a_quoted_row_needs_no_recipe_and_has_no_records(planned):

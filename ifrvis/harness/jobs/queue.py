@@ -45,7 +45,6 @@ def submission(training: Training, request: Request, handling: Handling = PLAIN)
     init, learning = training.initial_weights(request.store), request.profile.learning
     return Submission(
         profile=request.profile.name,
-        off_spec=request.off_spec,
         method=training.method,
         backbone=training.backbone,
         dataset=training.dataset.source,
@@ -72,6 +71,7 @@ def _asked(evaluation: Evaluation) -> Asked:
         role=split.role,
         part=split.part,
         protocol=evaluation.protocol,
+        off_spec=evaluation.off_spec,
     )
 
 

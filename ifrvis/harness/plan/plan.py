@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split
+from ifrvis.harness.spec.compose import MixedIn
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
@@ -41,6 +41,7 @@ class Evaluation:
     state: PlanState = "not run"
     record: Record | None = None
     problem: str = ""
+    off_spec: bool = False  # no row has it as its own
 
 
 @dataclass
@@ -107,14 +108,12 @@ class PlannedRow:
 
     table: Table
     row: Row
-    not_implemented: str = ""  # why it cannot run, where it cannot
+    off_spec: bool  # the options make other runs or evaluations of it
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
 
     @property
     def state(self) -> PlanState:
         """Complete if every seed is; else the state that says most about what is missing."""
-        if self.not_implemented:
-            return "not implemented"
         return min((evaluation.state for evaluation in self.evaluations.values()), key=WORST_FIRST.index)
 
 

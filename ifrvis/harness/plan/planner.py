@@ -1,19 +1,17 @@
 """Making a plan: rows to trainings and evaluations, each once, then a look at what exists."""
 
-import os
 from pathlib import Path
 
 from ifrvis.datasets.catalog import WHOLE, Dataset, Part, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
-from ifrvis.harness.spec.compose import Composed, compose_pretraining, compose_row
+from ifrvis.harness.spec.compose import MixedIn, compose_pretraining
 from ifrvis.harness.spec.profiles import PRETRAINING
+from ifrvis.harness.spec.request import Specified
 from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
-from ifrvis.harness.store.lives import MixedIn
 from ifrvis.harness.store.records import Records
 from ifrvis.harness.store.recovery import why_blocked
 from ifrvis.harness.store.states import PlanState
@@ -32,7 +30,7 @@ def make_plan(request: Request) -> Plan:
         builder.planned(table, row) for table in request.tables for row in request.selected(table) if not row.quoted
     ]
     if not rows:
-        raise UserError("Choose rows that one of the tables has and that are not quoted: --rows matches none.")
+        raise UserError("Choose rows that are run: all that --rows names are quoted.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
     _look_up(plan)
@@ -44,10 +42,10 @@ class _Builder:
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.trainings: dict[str, Training] = {}
+        self.trainings: dict[tuple[str, str], Training] = {}  # by what they are, and how they are called
         self._datasets: dict[str, Dataset] = {}
         self._splits: dict[tuple[str, Role, Part], Split] = {}  # by source of the dataset
-        self._weights: dict[str | Path, tuple[Path | None, str | None, str]] = {}
+        self._weights: dict[str, tuple[Path | None, str | None, str]] = {}
         self._mixed: dict[tuple[str, str, MixedIn], str] = {}  # fingerprints of videos with stills
         self._pretrainings: dict[tuple[str, str], Training] = {}  # by method and backbone
 
@@ -60,21 +58,15 @@ class _Builder:
 
     def planned(self, table: Table, row: Row) -> PlannedRow:
         """One row with its evaluations, one a seed."""
-        request = self.request
-        dataset = self._dataset(row)
-        composed = compose_row(row, request.profile, request.overrides, num_classes=dataset.config.categories)
-        planned = PlannedRow(table, row, composed.not_implemented)
-        for seed in () if composed.not_implemented else request.seeds(table):
-            role: Role = "full" if table.protocol == "server" else "train"
-            training = self._training(row, composed, dataset, seed, role)
+        specified = self.request.specify(row, self._dataset)
+        planned = PlannedRow(table, row, specified.off_spec)
+        for seed in self.request.seeds(table):
+            training = self._training(specified, seed, "full" if table.protocol == "server" else "train")
             training.rows.append(f"{table.name}/{row.id}")
-            planned.evaluations[seed] = self._evaluation(training, table, row, composed)
+            planned.evaluations[seed] = self._evaluation(training, table, specified)
         return planned
 
-    def _dataset(self, row: Row) -> Dataset:
-        return self._dataset_named(self.request.dataset or self.request.profile.datasets.get(row.dataset, row.dataset))
-
-    def _dataset_named(self, name: str) -> Dataset:
+    def _dataset(self, name: str) -> Dataset:
         if name not in self._datasets:
             self._datasets[name] = load_dataset(name, self.request.data_root)
         return self._datasets[name]
@@ -85,21 +77,21 @@ class _Builder:
             self._splits[key] = dataset.split(role, part)
         return self._splits[key]
 
-    def _training(self, row: Row, composed: Composed, dataset: Dataset, seed: int, role: Role) -> Training:
+    def _training(self, specified: Specified, seed: int, role: Role) -> Training:
+        row, composed, dataset = specified.row, specified.composed, specified.dataset
         split = self._split(dataset, role)
         after, init_path, init, missing = self._start(row, composed.train["init"])
         stills = MixedIn.of(composed.train["stills"])
         data, missing_data = self._data(split, dataset, stills)
         spec = train_spec(composed, data=data, init=init, seed=seed)
         known = data is not None and not missing
-        sig = train_signature(spec) if known else None
-        name = self.request.run_name(row, composed, seed)
+        sig, name = train_signature(spec), specified.run_name(seed)
         hours = self.request.profile.est_hours.get(row.backbone)
-        training = Training(name, row.method, row.backbone, dataset, split, spec, sig, hours, init_path, after=after)
+        training = Training(name, row.method, row.backbone, dataset, split, spec, sig if known else None, hours)
+        training.init_path, training.init_name, training.after = init_path, specified.init, after
         training.stills = stills
-        training.init_name = self.request.init.name if self.request.init else composed.train["init"]
         training.missing = missing_data + missing
-        return self.trainings.setdefault(sig or name, training)
+        return self.trainings.setdefault((sig, name), training)
 
     def _data(self, split: Split, dataset: Dataset, stills: MixedIn | None) -> tuple[str | None, list[str]]:
         """Fingerprint of all that is trained on, and what to do about what is not there."""
@@ -134,7 +126,7 @@ class _Builder:
             raise UserError(f"Add 'pretraining' to profile {request.profile.name!r}: its recipes start from one.")
         (method, called), backbone = declared.behind(row.method), row.backbone
         if (method, backbone) not in self._pretrainings:
-            dataset = self._dataset_named(declared.dataset)
+            dataset = self._dataset(declared.dataset)
             num_classes = dataset.config.categories
             composed = compose_pretraining(declared, method, backbone, request.profile, num_classes=num_classes)
             split = self._split(dataset, "pretrain")
@@ -151,36 +143,33 @@ class _Builder:
 
     def _initial_weights(self, named: str | None) -> tuple[Path | None, str | None, str]:
         """Path and SHA-256 of the weights that a training starts from, and what to do if they are not there."""
-        given = self.request.init or named
-        if given is None:
+        if given := self.request.init:
+            missing = f"Check the path that --init gives: {given.path} does not exist." if given.sha256 is None else ""
+            return given.path, given.sha256, missing
+        if named is None:
             return None, None, ""
-        if given not in self._weights:
-            self._weights[given] = (
-                named_weights(given, self.request.data_root) if isinstance(given, str) else _given_weights(given)
-            )
-        return self._weights[given]
+        if named not in self._weights:
+            self._weights[named] = named_weights(named, self.request.data_root)
+        return self._weights[named]
 
-    def _evaluation(self, training: Training, table: Table, row: Row, composed: Composed) -> Evaluation:
+    def _evaluation(self, training: Training, table: Table, specified: Specified) -> Evaluation:
+        row, inference = specified.row, specified.composed.inference
         server = table.protocol == "server"
         split = self._split(training.dataset, "server" if server else "heldout", row.part)
         known = training.sig is not None and split.fingerprint is not None
         scored_on = "server" if server else split.fingerprint or ""  # `ingest` publishes scores under this identity
-        sig = eval_signature(training.sig or "", composed.inference, scored_on) if known else None
+        sig = eval_signature(training.sig or "", inference, scored_on) if known else None
         training.missing += [split.missing] * (split.fingerprint is None)
         for evaluation in training.evaluations:
-            same = (composed.inference, table.protocol, split)
+            same = (inference, table.protocol, split)
             if (evaluation.inference, evaluation.protocol, evaluation.split) == same:
                 evaluation.rows.append(f"{table.name}/{row.id}")
+                evaluation.off_spec &= specified.off_spec
                 return evaluation
-        evaluation = Evaluation(training, composed.inference, split, table.protocol, sig, [f"{table.name}/{row.id}"])
+        evaluation = Evaluation(training, inference, split, table.protocol, sig, [f"{table.name}/{row.id}"])
+        evaluation.off_spec = specified.off_spec
         training.evaluations.append(evaluation)
         return evaluation
-
-
-def _given_weights(path: Path) -> tuple[Path, str | None, str]:
-    if os.path.isfile(path):  # noqa: PTH113  never raises
-        return path, sha256_file(path), ""
-    return path, None, f"Check the path that --init gives: {path} does not exist."
 
 
 def _look_up(plan: Plan) -> None:

@@ -19,11 +19,13 @@ def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
         rounds = 1 if cluster else -(-len(to_run) // jobs)
         at_once = "each" if cluster else f"with {jobs} at once"
         line += f", about {duration_text(hours * rounds / len(to_run) * 3600)} {at_once} (an estimate)"
-    return line + (". Off-spec: not the tables' own runs." if plan.request.off_spec else ".")
+    off_spec = sum(planned.off_spec for planned in plan.rows)
+    of = f" in {off_spec} of {len(plan.rows)} rows" * (off_spec < len(plan.rows))
+    return line + (f". Off-spec{of}: not the tables' own runs." if off_spec else ".")
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """A line a row: how many seeds are there, its state, and why it cannot run where it cannot."""
+    """A line a row: how many seeds are there, its state, and what it waits for."""
     lines = []
     for table in plan.request.tables:
         lines.append(f"{table.name}: {' '.join(table.title.split())}")
@@ -33,12 +35,11 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _plan_line(planned: PlannedRow) -> str:
     done = sum(each.state == "complete" for each in planned.evaluations.values())
-    counts = f"{done}/{len(planned.evaluations)}" if planned.evaluations else "-"
+    counts = f"{done}/{len(planned.evaluations)}"
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
     problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
-    why = f"  ({planned.not_implemented})" * bool(planned.not_implemented)
     return "\n".join(
-        [f"  {planned.row.id:34} {counts:>5}  {planned.state}{why}", *(f"    {each}" for each in sorted(problems))]
+        [f"  {planned.row.id:34} {counts:>5}  {planned.state}", *(f"    {each}" for each in sorted(problems))]
     )
 
 
@@ -76,8 +77,6 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
     shown, rows = ("phase", "iteration", "iterations", "loss", "eta_s", "message"), []
     for planned in plan.rows:
         row: dict[str, Any] = {"table": planned.table.name, "row": planned.row.id}
-        if not planned.evaluations:
-            rows.append({**row, "seed": None, "state": planned.state})
         for seed, evaluation in planned.evaluations.items():
             training = evaluation.training
             words = _last_words(training, evaluation.state)
@@ -112,7 +111,7 @@ def status_lines(plan: Plan) -> list[str]:
     lines = []
     rows = status_rows(plan)
     for row in rows:
-        seed = "" if row["seed"] is None else f"seed {row['seed']}"
+        seed = f"seed {row['seed']}"
         step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
         left = f"{duration_text(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
         words = [f"{row['table']:8} {row['row']:34} {seed:7} {row['state']:15}", step, left, row.get("message") or ""]

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.methods import Package, packages
 from ifrvis.harness.spec.recipes import KINDS, Config, names_of, packaged_config
 
@@ -19,7 +19,7 @@ NORM, NORM_KEYS, NORM_TYPES = "model.backbone.norm_cfg", {"num_groups", "eps", "
 
 
 def check_types(config: Config, where: str) -> None:
-    """Refuse every key and every type that no packaged recipe has at its place.
+    """Refuse every key and every type that no packaged recipe has at its place, and a norm without a type.
 
     Args:
         config: `model`, and `train` and `inference` where they are known.
@@ -29,10 +29,13 @@ def check_types(config: Config, where: str) -> None:
         UserError: If there is one.
     """
     keys, types = _known()
-    for path, node in _mappings(config, ""):
+    for path, node in mappings(config, ""):
+        if path == NORM and "type" not in node:
+            raise UserError(f"Add 'type' to {path} of {where}: one of {', '.join(sorted(types[path]))}.")
         for key, value in node.items():
             if key not in keys.get(path, ()):
-                raise UserError(f"Remove {key!r} from {path or 'the top'} of {where}: no recipe has it there.")
+                near = nearest(key, keys.get(path, ()))
+                raise UserError(f"Remove {key!r} from {path or 'the top'} of {where}: no recipe has it there{near}.")
             if key == "type" and not (isinstance(value, str) and value in types[path]):
                 named = ", ".join(sorted(types[path]))
                 raise UserError(f"Set {path}.type of {where} to one of {named}, which recipes name: it is {value!r}.")
@@ -46,7 +49,7 @@ def check_training(spec: Config, where: str) -> None:
 
 def brought_by(model: Config) -> list[Package]:
     """The packages from outside whose recipes alone name a type of a model."""
-    types = {node["type"] for _, node in _mappings(model, "") if "type" in node}
+    types = {node["type"] for _, node in mappings(model, "") if "type" in node}
     own, *others = packages()
     return [each for each in others if types & (_types_of(each) - _types_of(own))]
 
@@ -69,7 +72,7 @@ def register_types(model: Config) -> None:
 def _types_of(package: Package) -> set[str]:
     """All types that a package's recipes name."""
     found = [packaged_config(kind, name) for kind in KINDS for name in package.names_of(kind)]
-    return {node["type"] for config in found for _, node in _mappings(config, "") if "type" in node}
+    return {node["type"] for config in found for _, node in mappings(config, "") if "type" in node}
 
 
 @functools.cache
@@ -78,19 +81,19 @@ def _known() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
     keys: dict[str, set[str]] = {NORM: set(NORM_KEYS)}
     types: dict[str, set[str]] = {NORM: set(NORM_TYPES)}
     for config in (packaged_config(kind, name) for kind in KINDS for name in names_of(kind)):
-        for path, node in _mappings(config, ""):
+        for path, node in mappings(config, ""):
             keys.setdefault(path, set()).update(key for key in node if not key.startswith("_"))
             types.setdefault(path, set()).update({node["type"]} if "type" in node else ())
     keys["train.stills"] = {"dataset", "ratio"}
     return keys, types
 
 
-def _mappings(value: Any, path: str) -> Iterator[tuple[str, Config]]:
+def mappings(value: Any, path: str) -> Iterator[tuple[str, Config]]:
     """Every mapping within a value, in lists too, with its dotted path."""
     if isinstance(value, dict):
         yield path, value
         for key, inner in value.items():
-            yield from _mappings(inner, f"{path}.{key}" if path else str(key))
+            yield from mappings(inner, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _mappings(inner, f"{path}[]")
+            yield from mappings(inner, f"{path}[]")

@@ -10,15 +10,18 @@ import json
 import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ifrvis.errors import UserError
-from ifrvis.harness.spec.allowed import NORM, check_types
+from pydantic import Field
+
+from ifrvis.errors import UserError, nearest
+from ifrvis.harness.spec.allowed import NORM, check_types, mappings
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
 from ifrvis.harness.spec.tables import Row, find_row
 from ifrvis.options import check_options
-from ifrvis.schema import is_number
+from ifrvis.schema import Model, is_number, validated
 
 # Keys that may be null, and what they are where they are not.
 OPTIONAL: dict[str, type] = {
@@ -34,15 +37,30 @@ QUERIES = "model.track_head.num_queries"
 ANY_LENGTH = ("train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
 
 
+class MixedIn(Model):
+    """Pseudo-videos among the clips: of which stills, and their share; None is that of the sets' sizes."""
+
+    dataset: str
+    ratio: float | None = Field(gt=0, lt=1)
+
+    @classmethod
+    def of(cls, given: Config | None, where: str = "train.stills") -> "MixedIn | None":
+        """What a recipe's `train.stills` says, for whoever works in another folder; `where` names it in errors."""
+        if given is None:
+            return None
+        mixed = validated(cls, given, where)
+        is_path = mixed.dataset.endswith((".yaml", ".yml"))
+        return mixed.model_copy(update={"dataset": str(Path(mixed.dataset).resolve())}) if is_path else mixed
+
+
 @dataclass(frozen=True)
 class Composed:
-    """A recipe after composition, and why it cannot run here if so."""
+    """A recipe after composition."""
 
     model: Config
     train: Config
     inference: Config
     changes: Config  # dotted training keys of row and command line whose value is not the recipe's
-    not_implemented: str = ""
 
 
 def compose(
@@ -65,13 +83,10 @@ def compose(
         num_classes: Of the data set.
 
     Raises:
-        UserError: If an override names a key that does not exist, a type that no recipe names, or gives a value that
-            cannot be.
+        UserError: If there is no such recipe, or an override names a key that does not exist, a type that no recipe
+            names, or gives a value that cannot be.
     """
-    packaged, given = recipe(method, backbone, schedule), overrides or {}
-    if packaged is None:
-        return Composed({}, {}, {}, {}, f"method {method!r} has no recipe yet")
-    before = _plain_copy(packaged)
+    before, given = _plain_copy(recipe(method, backbone, schedule)), overrides or {}
     for layer in (
         profile.alone.get(method, profile.set),
         profile.methods.get(method, {}),
@@ -83,9 +98,9 @@ def compose(
         _apply(config, layer, where)
     where = ", ".join([f"profile {profile.name!r}", *(name for name, layer in given.items() if layer)])
     check_types(config, where)
-    if config["train"]["stills"]:
-        named = config["train"]["stills"]["dataset"]
-        config["train"]["stills"]["dataset"] = profile.stills.get(named, named)
+    stills = config["train"]["stills"]
+    if MixedIn.of(stills, f"'train.stills' in {where}"):
+        stills["dataset"] = profile.stills.get(stills["dataset"], stills["dataset"])
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
     check_options(config, where)
@@ -165,7 +180,8 @@ def _apply(config: Config, overrides: Config, where: str) -> None:
         for part in parents:
             node = node.get(part) if isinstance(node, dict) else None
         if not isinstance(node, dict) or last not in node or not parents:
-            raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key.")
+            near = nearest(dotted, [f"{path}.{key}" for path, each in mappings(config, "") if path for key in each])
+            raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key{near}.")
         node[last] = _retyped(node[last], value, dotted, where)
 
 
@@ -201,12 +217,15 @@ def _named_type(value: Any, dotted: str) -> Any:
 
 
 def _changes(before: Config, after: Config, keys: Iterable[str]) -> Config:
+    """The keys whose values differ, without those below another that does: two ways to say one thing are one."""
     flat = {key: (_value(before, key), _value(after, key)) for key in keys if not key.startswith("inference.")}
-    return {key: new for key, (old, new) in flat.items() if old != new}
+    found = {key: new for key, (old, new) in flat.items() if old != new}
+    return {key: new for key, new in found.items() if not any(key.startswith(f"{other}.") for other in found)}
 
 
 def _value(config: Config, dotted: str) -> Any:
-    return functools.reduce(lambda node, part: node[part], dotted.split("."), config)
+    """What lies at a dotted key; None below what is null."""
+    return functools.reduce(lambda node, part: node and node[part], dotted.split("."), config)
 
 
 def choose_inference(kept: Config, overrides: Config) -> Config:

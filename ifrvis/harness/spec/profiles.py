@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.methods import packages
 from ifrvis.harness.spec.recipes import Config, names_of
 from ifrvis.packed import packed_names, packed_yaml
@@ -56,7 +56,10 @@ class Profile(Model):
         numbers: What they mean: what was measured, or nothing; nothing never stands beside published values.
         needs_gpu: Its models are too large for a CPU; estimates are hours of a GPU, not of a core.
         turn: Of the profiles that have one, the first whose data and GPU are here is used where none is asked for.
+        set: What is set for every method but those of `alone`.
         alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
+        methods: Method -> what is set for it after `set`, or what stands in its place.
+        backbones: Backbone -> what is set for it after that.
         stills: Stills that rows mix in -> the split of the made set that stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
         queries: Number of queries that a row sets -> the number used here.
@@ -87,7 +90,8 @@ class Profile(Model):
         named = {"methods": {*self.methods, *self.alone, *of, *of.values()}, "backbones": {*self.backbones}}
         for kind, given in named.items():
             if unknown := sorted(given - set(names_of(kind))):
-                raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(names_of(kind))}.")
+                known, near = names_of(kind), nearest(unknown[0], names_of(kind))
+                raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(known)}{near}.")
         return self
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ifrvis.datasets.catalog import load_config
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.methods import packages
 
 Config = dict[str, Any]
@@ -37,17 +37,15 @@ class Trained(NamedTuple):
 
 
 @functools.cache
-def recipe(method: str, backbone: str, schedule: str) -> Config | None:
-    """The recipe as plain values, to be copied before it is changed; None if the method has none yet.
+def recipe(method: str, backbone: str, schedule: str) -> Config:
+    """The recipe as plain values, to be copied before it is changed.
 
     Raises:
-        UserError: If there is no such backbone or schedule.
+        UserError: If there is no such method, backbone or schedule.
     """
-    for kind, name in (("backbones", backbone), ("schedules", schedule)):
-        if name not in names_of(kind):
-            raise UserError(f"Choose one of the {kind} {', '.join(names_of(kind))}: there is no {name!r}.")
-    if method not in names_of("methods"):
-        return None
+    for kind, name in zip(KINDS, (method, backbone, schedule)):
+        if name not in (known := names_of(kind)):
+            raise UserError(f"Choose one of the {kind} {', '.join(known)}: there is no {name!r}{nearest(name, known)}.")
     merged: Config = {}
     for kind, name in zip(KINDS, (method, backbone, schedule)):
         _merge(merged, packaged_config(kind, name))
@@ -66,8 +64,10 @@ def trained_on(dataset: str) -> Trained:
     """
     config, path = load_config(dataset)
     if config.schedule not in names_of("schedules"):
-        known = ", ".join(names_of("schedules"))
-        raise UserError(f"Set 'schedule' in {path} to one of {known}: rows train on it, and it is {config.schedule!r}.")
+        known = names_of("schedules")
+        near = nearest(config.schedule or "", known)
+        text = f"Set 'schedule' in {path} to one of {', '.join(known)}: rows train on it, and it is {config.schedule!r}"
+        raise UserError(f"{text}{near}.")
     return Trained(config.name, config.schedule)
 
 

@@ -1,20 +1,49 @@
 """What a user asks for, as far as a report can be made of it: tables at a scale, with rows, seeds and changes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ifrvis.errors import UserError
-from ifrvis.harness.spec.compose import Composed
-from ifrvis.harness.spec.profiles import Profile
+from ifrvis.datasets.catalog import Dataset
+from ifrvis.errors import UserError, nearest
+from ifrvis.harness.spec.compose import Composed, compose_row
+from ifrvis.harness.spec.profiles import PRETRAINING, Profile
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.harness.spec.signatures import run_name
 from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.spec.weights import Given
+
+
+@dataclass(frozen=True)
+class Specified:
+    """What a request makes of a row.
+
+    Attributes:
+        row: As its table declares it.
+        composed: What it trains and how it is evaluated.
+        dataset: On what.
+        data: What names of runs call that.
+        init: The name of the initial weights; None for a random start.
+        off_spec: Whether `--set`, `--dataset` or `--init` make this another run, or another evaluation, than the
+            row's own.
+    """
+
+    row: Row
+    composed: Composed
+    dataset: Dataset
+    data: str
+    init: str | None
+    off_spec: bool
+
+    def run_name(self, seed: int) -> str:
+        """The name of what trains the row with one seed."""
+        return run_name(self.row.method, self.row.backbone, self.data, self.composed.changes, seed)
 
 
 @dataclass(frozen=True)
 class TableRequest:
-    """Tables at a scale, which of their rows and seeds, and what takes the runs off their specification."""
+    """Tables at a scale, which of their rows and seeds, and what may take rows off their specification."""
 
     tables: tuple[Table, ...]
     profile: Profile
@@ -22,24 +51,39 @@ class TableRequest:
     num_seeds: int | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     dataset: str | None = None
-    init: Path | None = None
-
-    @property
-    def off_spec(self) -> bool:
-        """Whether `--set`, `--dataset` or `--init` make these other runs than the tables'."""
-        return bool(self.changes)
+    init: Given | None = None
 
     @property
     def changes(self) -> str:
-        """Those options, as typed but without folders; empty if there are none."""
+        """`--dataset`, `--init` and `--set`, as typed but without folders; empty if there are none."""
         options = [f"--dataset {Path(self.dataset).stem}"] if self.dataset else []
         options += [f"--init {self.init.name}"] if self.init else []
         return " ".join(options + [f"--set {key}={value}" for key, value in self.overrides.items()])
 
-    def run_name(self, row: Row, composed: Composed, seed: int) -> str:
-        """The name of what trains a row with one seed."""
-        data = Path(self.dataset).stem if self.dataset else trained_on(row.dataset).name
-        return run_name(row.method, row.backbone, data, composed.changes, seed)
+    def specify(self, row: Row, load: Callable[[str], Dataset]) -> Specified:
+        """What the request makes of a row, which the options change or leave as it is.
+
+        Args:
+            row: The row.
+            load: Finds a data set.
+
+        Raises:
+            UserError: If an override or a data set is wrong.
+        """
+        sets, data = self.profile.datasets, trained_on(row.dataset).name
+        own = dataset = load(sets.get(row.dataset, row.dataset))
+        if self.dataset is not None and (given := load(self.dataset)).config != own.config:
+            dataset = given
+            data = next((name for name, each in sets.items() if load(each).config == given.config), given.name)
+        classes = dataset.config.categories
+        plain = composed = compose_row(row, self.profile, {}, num_classes=classes)
+        if self.overrides:
+            composed = compose_row(row, self.profile, self.overrides, num_classes=classes)
+        init, own_init = composed.train["init"], plain.train["init"]
+        off_spec = dataset is not own or composed != plain
+        if self.init is not None:
+            init, off_spec = self.init.name, off_spec or self.init.name != own_init or own_init == PRETRAINING
+        return Specified(row, composed, dataset, data, init, off_spec)
 
     def seeds(self, table: Table) -> tuple[int, ...]:
         """The first N declared seeds of a table.
@@ -57,8 +101,12 @@ class TableRequest:
         """The rows asked for of one table; of several tables each may lack some of them.
 
         Raises:
-            UserError: If an id is no row of the only table.
+            UserError: If an id is no row of any.
         """
         if self.rows is None or len(self.tables) == 1:
             return table.selected(list(self.rows) if self.rows else None)
+        known = [row.id for each in self.tables for row in each.rows]
+        if unknown := [name for name in self.rows if name not in known]:
+            near = nearest(unknown[0], known)
+            raise UserError(f"Choose rows that one of the tables has: none has {unknown[0]!r}{near}.")
         return tuple(row for row in table.rows if row.id in self.rows)

@@ -3,6 +3,7 @@
 A signature is the SHA-256 of canonical JSON. Paths, workers, jobs, cluster and code are not part of it.
 """
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -61,12 +62,21 @@ def eval_signature(train_sig: str, inference: dict[str, Any], split: str, *, sco
 
 
 def run_name(method: str, backbone: str, dataset: str, changes: dict[str, Any], seed: int) -> str:
-    """A readable name that depends on content alone, so that rows that share a training agree on it."""
+    """A readable name that depends on content alone, so that rows that share a training agree on it.
+
+    Of stills, which a signature knows by their fingerprint alone, it tells the share and the file, too.
+    """
     parts = [method, backbone]
     for key, value in sorted(changes.items()):
-        text = str(value).lower() if isinstance(value, (str, int, float)) else ""
-        parts.append("".join(c if c.isalnum() or c == "." else "_" for c in key.rsplit(".", 1)[-1] + text))
+        text = key.rsplit(".", 1)[-1] + _name_text(value)
+        parts.append("".join(c if c.isalnum() or c == "." else "_" for c in text))
     return "-".join([*parts, dataset, f"s{seed}"])
+
+
+def _name_text(value: Any) -> str:
+    if isinstance(value, dict):  # a text that is no file's name says nothing: there is one packed set of stills
+        return "".join(_name_text(each) for each in value.values() if not isinstance(each, str) or "." in each)
+    return Path(str(value)).name.lower() if isinstance(value, (str, int, float)) else ""
 
 
 def _signature(value: Any) -> str:

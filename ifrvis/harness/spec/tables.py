@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ifrvis.datasets.catalog import WHOLE, Part
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Distinct, Model, Name, is_number, read_model
@@ -201,10 +201,10 @@ class Table(Model):
         """
         if ids is None:
             return self.rows
-        known = {row.id for row in self.rows}
-        unknown = [name for name in ids if name not in known]
-        if unknown:
-            raise UserError(f"Choose rows of {self.name} among {', '.join(sorted(known))}: no row {unknown[0]!r}.")
+        known = sorted(row.id for row in self.rows)
+        if unknown := [name for name in ids if name not in known]:
+            near = nearest(unknown[0], known)
+            raise UserError(f"Choose rows of {self.name} among {', '.join(known)}: no row {unknown[0]!r}{near}.")
         return tuple(row for row in self.rows if row.id in ids)
 
 

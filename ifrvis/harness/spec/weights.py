@@ -7,11 +7,57 @@ experiments/weights/<name>.pth, .json  half-precision tensors as a pretraining p
 
 import os
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ifrvis.errors import UserError
 from ifrvis.files import read_json, read_yaml, sha256_file
+from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.packed import packed
-from ifrvis.schema import check_name
+from ifrvis.schema import NAME, check_name
+
+
+class Given(NamedTuple):
+    """The weights that `--init` gives.
+
+    Attributes:
+        path: Where they lie.
+        name: What `ifrvis weights convert` says that they are, beside them or beside their like under the data root;
+            else the name of the file.
+        sha256: None where there is no such file.
+    """
+
+    path: Path
+    name: str
+    sha256: str | None
+
+
+def given_weights(path: Path, data_root: Path) -> Given:
+    """The weights in a file, under the name that is known of them.
+
+    Raises:
+        UserError: If nothing is known of them and the file has no ending, so that it may be called like known ones.
+    """
+    if not os.path.isfile(path):  # noqa: PTH113  never raises
+        return Given(path, path.name, None)
+    digest = sha256_file(path)
+    said = map(_said_in, [path.with_suffix(".json"), *sorted((data_root / "weights").glob("*.json"))])
+    names = [each["name"] for each in said if each.get("sha256") == digest and _can_be_named(each.get("name"))]
+    if not names and not path.suffix:
+        raise UserError(f"Rename {path} to end in .pth: nothing says what these weights are.")
+    return Given(path, names[0] if names else path.name, digest)
+
+
+def _can_be_named(name: Any) -> bool:
+    return isinstance(name, str) and NAME.fullmatch(name) is not None and name != PRETRAINING
+
+
+def _said_in(description: Path) -> dict[str, Any]:
+    """What a description beside weights says; nothing where it is missing or broken."""
+    try:
+        said = read_json(description, "the description of weights")
+    except UserError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
@@ -27,13 +73,10 @@ def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
     if not os.path.isfile(path):  # noqa: PTH113  never raises
         return path, None, f"Put the initial weights where they are expected: {path} does not exist.{_how(name, path)}"
     digest = sha256_file(path)
-    try:
-        said = read_json(path.with_suffix(".json"), "the description of weights")
-    except UserError:
-        said = None
-    if isinstance(said, dict) and (said.get("name"), said.get("sha256")) == (name, digest):
+    said = _said_in(path.with_suffix(".json"))
+    if (said.get("name"), said.get("sha256")) == (name, digest):
         return path, digest, ""
-    shown = said.get("name") if isinstance(said, dict) and said.get("sha256") == digest else "nothing that is known"
+    shown = said.get("name") if said.get("sha256") == digest else "nothing that is known"
     text = f"Convert the initial weights, or give them as --init: {path} holds {shown}, the recipe names {name}."
     return path, None, text + _how(name, path)
 

@@ -1,21 +1,26 @@
 """What the files of an attempt say: what is asked for, where it waits, how far it is, and how it ended."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from ifrvis.datasets.catalog import WHOLE, Part, Role
 from ifrvis.evaluation.scores import Count, Fraction
+from ifrvis.harness.spec.compose import MixedIn
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.alive import Process
 from ifrvis.harness.store.states import FAULTS, GOES_ON, AttemptState, EndState
-from ifrvis.schema import Model, Name, validated
+from ifrvis.schema import Model, Name
 
 
 class Asked(Model):
-    """An evaluation that an attempt is asked for; `split` is the fingerprint of the part of a role's split."""
+    """An evaluation that an attempt is asked for.
+
+    Attributes:
+        split: Fingerprint of the part of a role's split.
+        off_spec: As in a record.
+    """
 
     eval_sig: Sha256
     inference: dict[str, Any]
@@ -23,22 +28,7 @@ class Asked(Model):
     role: Role
     part: Part = WHOLE
     protocol: Protocol
-
-
-class MixedIn(Model):
-    """Pseudo-videos among the clips: of which stills, and their share; None is that of the sets' sizes."""
-
-    dataset: str
-    ratio: float | None = Field(gt=0, lt=1)
-
-    @classmethod
-    def of(cls, given: dict[str, Any] | None) -> "MixedIn | None":
-        """What a recipe's `train.stills` says, for whoever works in another folder."""
-        if given is None:
-            return None
-        mixed = validated(cls, given, "train.stills")
-        is_path = mixed.dataset.endswith((".yaml", ".yml"))
-        return mixed.model_copy(update={"dataset": str(Path(mixed.dataset).resolve())}) if is_path else mixed
+    off_spec: bool
 
 
 class Handling(Model):
@@ -74,7 +64,6 @@ class Submission(Handling):
     """
 
     profile: Name
-    off_spec: bool
     method: Name
     backbone: Name
     dataset: str

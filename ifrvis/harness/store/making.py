@@ -84,8 +84,8 @@ def _identity(run: Run, job: Submission, asked: Asked) -> dict[str, Any]:
     spec, by_server = run.read_spec(), asked.protocol == "server"
     scored_on = "server" if by_server else asked.split
     return {
-        **{key: getattr(job, key) for key in ("profile", "off_spec", "method", "backbone")},
-        **{key: getattr(asked, key) for key in ("inference", "role", "protocol")},
+        **{key: getattr(job, key) for key in ("profile", "method", "backbone")},
+        **{key: getattr(asked, key) for key in ("inference", "role", "protocol", "off_spec")},
         "name": run.name,
         "train_sig": run.train_sig,
         "eval_sig": signatures.eval_signature(run.train_sig, asked.inference, scored_on),

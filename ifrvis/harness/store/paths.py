@@ -15,13 +15,14 @@ Names carry 12 hex digits of a signature; everywhere else signatures are whole.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.files import canonical_json, publish_once, sha256_bytes
 from ifrvis.harness.spec.signatures import Sha256, TrainSpec, train_signature
 from ifrvis.schema import Model, read_model
@@ -115,16 +116,22 @@ class Store:
                 continue
         return found
 
-    def runs_named(self, name: str) -> list["Run"]:
+    def runs_named(self, name: str, *, beside: Iterable[str] = ()) -> list["Run"]:
         """The runs of this name, which differ in what is not in a name; else those whose names begin with it.
+
+        Args:
+            name: The name.
+            beside: What else might have been meant.
 
         Raises:
             UserError: If there is none.
         """
-        found = [each for each in self.run_folders() if each.name.startswith(name)]
+        folders = self.run_folders()
+        found = [each for each in folders if each.name.startswith(name)]
         exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.name.removeprefix(name))]
         if not found:
-            raise UserError(f"Correct the name {name!r}: no run in {self.root / 'runs'} begins so.")
+            near = nearest(name, [*(each.name.rpartition("-")[0] for each in folders), *beside])
+            raise UserError(f"Correct the name {name!r}: no run in {self.root / 'runs'} begins so{near}.")
         return [run_at(each) for each in exact or found]
 
     def one_run_named(self, name: str) -> "Run":

@@ -91,6 +91,8 @@ class Record(Scores):
     Attributes:
         origin: `trained` here; scored by a `server`; `external`, the predictions of another program or of a checkpoint
             from elsewhere, whose SHA-256 stands for `train_sig`, and which has no `spec`.
+        off_spec: Whether `--set`, `--dataset` or `--init` made this of the rows that it was run for. It is no part of
+            the identity: a row has the records that fit it, whoever ran them.
         role: The evaluation split's.
         init: The name that the recipe's `train.init` gave to the initial weights; `spec.train.init` is what they were.
         inference: How the videos were predicted.

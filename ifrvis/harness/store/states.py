@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 # Of a training, an evaluation or a row, as `plan` and `status` show it; a row is what the worst of its seeds is.
-PlanState = Literal["not implemented", "data missing", "failed", "running", "pending", "not run", "complete"]
+PlanState = Literal["data missing", "failed", "running", "pending", "not run", "complete"]
 WORST_FIRST: tuple[PlanState, ...] = get_args(PlanState)
 
 # Of an attempt, as its files tell it.

@@ -68,6 +68,7 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
         **{"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)},
         data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         tables=[_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)],
+        off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
         **{"report": reports[0], "scenes": scenes, "claim_heads": HEADS, "claim_note": CLAIM_NOTE},
         **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
     )

@@ -32,15 +32,6 @@ def test_the_shape_that_json_has(make_request):
     assert training["sig"] in {each["train_sig"] for each in shown["evaluations"]}
 
 
-def test_a_row_of_a_method_without_a_recipe_is_not_implemented(make_request):
-    request = make_request()
-    (table,) = request.tables
-    row = table.selected(request.rows)[0].model_copy(update={"method": "hers"})
-    plan = make_plan(dataclasses.replace(request, tables=(table.model_copy(update={"rows": (row,)}),)))
-    assert not plan.trainings
-    assert "-  not implemented  (method 'hers' has no recipe yet)" in "\n".join(plan_lines(plan))
-
-
 def test_rows_that_start_from_one_pretraining_share_it_and_know_its_identity(make_request):
     request = make_request(pretraining=True, rows=("mask2former-r50-ytvis19", "mask2former-swin-t-ytvis19"))
     trainings = make_plan(request).trainings
@@ -88,7 +79,12 @@ def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
 
 def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):
     for name, seed in (("a", 19), ("b", 20)):
-        text = packed("experiments", "datasets", "smoke19.yaml").read_text().replace("seed: 19", f"seed: {seed}")
+        text = (
+            packed("experiments", "datasets", "smoke19.yaml")
+            .read_text()
+            .replace("seed: 19", f"seed: {seed}")
+            .replace("name: smoke19", "name: mine")
+        )
         (tmp_path / f"{name}.yaml").write_text(text)
     request = make_request(rows=("mask2former-r50-ytvis19", "mask2former-r50-ytvis21"), num_seeds=1)
     named = {"ytvis19": f"{tmp_path}/a.yaml", "ytvis21": f"{tmp_path}/b.yaml"}

@@ -54,7 +54,7 @@ def test_a_row_that_waits_for_a_pretraining_says_how_that_died(make_request):
 @pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1", "1e9"])
 def test_watching_takes_a_number_of_seconds(seconds, capsys, tmp_path):
     assert main(["status", *SMOKE, "--results", str(tmp_path), f"--watch={seconds}"]) == 2
-    assert capsys.readouterr().err.startswith("ifrvis: Give --watch a number of seconds")
+    assert capsys.readouterr().err.startswith("ifrvis: Correct --watch: give a number from 0.01 to 86400")
 
 
 def test_watching_ends_when_nothing_runs_or_may_begin(make_request, monkeypatch, capsys):

@@ -74,11 +74,17 @@ def test_wrong_overrides_are_refused(overrides, message):
         with_set(overrides)
 
 
-def test_what_is_not_there_yet_says_so():
-    assert "no recipe" in compose("new", "r50", "ytvis19", load_profile("smoke"), num_classes=4).not_implemented
-    for named in (("ours", "r51", "ytvis19"), ("ours", "r50", "ytvis17")):
-        with pytest.raises(UserError, match=r"^Choose one of the "):
-            compose(*named, load_profile("smoke"), num_classes=4)
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        (("mask2fromer", "r50", "ytvis19"), "methods .* no 'mask2fromer' .did you mean 'mask2former'"),
+        (("ours", "r51", "ytvis19"), "backbones .* no 'r51' .did you mean 'r50'"),
+        (("ours", "r50", "cityscapes"), r"schedules .* no 'cityscapes'\."),
+    ],
+)
+def test_a_recipe_that_does_not_exist_is_refused(named, meant):
+    with pytest.raises(UserError, match=f"^Choose one of the {meant}"):
+        compose(*named, load_profile("smoke"), num_classes=4)
 
 
 def test_sizes_of_tta_become_the_profiles():
@@ -165,6 +171,16 @@ def test_override_text():
         ("train.optimizer.betas=[0.9, null]", r"betas\[1\]' of --set of type float"),
         ('train.schedule={"milestones": [3], "gama": 0.1}', "the recipe's keys, milestones, gamma"),
         ('train.schedule={"milestones": ["3"], "gamma": 0.1}', "plain number"),
+        ('train.stills={"ratio": 0.5}', "^Add 'dataset' to 'train.stills' in profile 'smoke', --set"),
+        ('train.stills={"dataset": "coco"}', "^Add 'ratio' to 'train.stills'"),
+        ("train.stills={}", "^Add 'dataset' to 'train.stills'"),
+        ('train.stills={"dataset": {}, "ratio": null}', "^Correct 'dataset' in 'train.stills'"),
+        ("train.stills.ratio=0.5", "no such key .did you mean 'train.stills"),
+        (
+            'model.backbone.norm_cfg={"requires_grad": true}',
+            "^Add 'type' to model.backbone.norm_cfg of .* BN, GN, SyncBN",
+        ),
+        ("model.backbone.norm_cfg={}", "^Add 'type' to model.backbone.norm_cfg"),
     ],
 )
 def test_an_override_keeps_keys_and_types_all_the_way_down(text, message):
@@ -179,3 +195,10 @@ def test_an_override_may_name_another_class_and_leave_the_optional_out():
     composed = with_set(overrides)
     assert composed.model["backbone"]["norm_cfg"] == norm
     assert composed.train["init"] is composed.train["optimizer"]["clip_grad"] is None
+
+
+def test_a_key_below_what_a_row_has_set_can_be_changed():
+    row = {"train.stills": {"dataset": "coco", "ratio": None}}
+    composed = with_row({"train.stills.ratio": 0.5}, set=row)
+    assert composed.train["stills"] == {"dataset": "pretrain", "ratio": 0.5}
+    assert composed.changes == {"train.stills": composed.train["stills"]}, "one name, however it was said"

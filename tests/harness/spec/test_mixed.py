@@ -12,6 +12,7 @@ from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.spec.weights import given_weights
 
 STILLS = """
 name: mine
@@ -62,7 +63,7 @@ def test_what_is_wrong_with_stills_is_said(make_request, stills, tmp_path):
         return make_plan(make_request(overrides={"train.stills": {"dataset": dataset, "ratio": ratio}}))
 
     for ratio in (0, 1, -0.5):
-        with pytest.raises(UserError, match=r"^Set train\.stills\.ratio in profile"):
+        with pytest.raises(UserError, match=r"^Correct 'ratio' in 'train\.stills' in profile 'smoke', --set"):
             plan(stills, ratio)
     assert plan("coco", 0.5).data_missing == [], "the profile says what stands for it: stills that are made"
     (tmp_path / "data" / "stills" / "instances.json").unlink()
@@ -87,7 +88,9 @@ def test_a_run_trains_on_them_and_its_record_says_so(make_request, stills, tmp_p
     (path,) = (tmp_path / "r" / "records" / "smoke").glob("*.json")
     record = json.loads(path.read_text())
     assert "stills" in record["name"]
-    (training,) = make_plan(make_request(num_seeds=1, overrides=overrides, init=weights)).trainings
+    (training,) = make_plan(
+        make_request(num_seeds=1, overrides=overrides, init=given_weights(weights, tmp_path))
+    ).trainings
     assert record["train_sig"] == training.sig
     assert record["data"]["train"] == training.spec.data
     assert str(tmp_path) not in path.read_text()

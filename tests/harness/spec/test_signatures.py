@@ -40,5 +40,11 @@ def test_training_inference_and_split_each_change_the_evaluation():
 
 def test_names_come_from_content():
     assert run_name("ours", "r50", "ytvis19", {}, 3) == "ours-r50-ytvis19-s3"
+    stills = [
+        {"dataset": name, "ratio": ratio} for name, ratio in (("coco", None), ("coco", 0.5), ("/x/my.yaml", None))
+    ]
+    names = [run_name("ours", "r50", "ytvis19", {"train.stills": each}, 0) for each in stills]
+    parts = ("stills", "stills0.5", "stillsmy.yaml")  # what no signature tells before the data are there
+    assert names == [f"ours-r50-{part}-ytvis19-s0" for part in parts]
     name = run_name("ours", "r50", "ytvis19", {"model.track_head.lambda_e": 0.1}, 0)
     assert name == "ours-r50-lambda_e0.1-ytvis19-s0"

@@ -104,7 +104,7 @@ def test_a_quoted_row_is_never_planned(load, make_request):
     plan = make_plan(request)
     assert [planned.row.id for planned in plan.rows] == ["ours-r50-mine"]
     assert len(plan.trainings) == 2
-    with pytest.raises(UserError, match="not quoted: --rows matches none"):
+    with pytest.raises(UserError, match="all that --rows names are quoted"):
         make_plan(dataclasses.replace(request, rows=("theirs-r50-ovis",)))
 
 
@@ -114,8 +114,9 @@ def test_a_row_on_an_imported_data_set_is_a_row_like_another(load, make_request,
     path.write_text(text.replace("name: smoke19", "name: mine").replace("schedule: ytvis19", "schedule: ytvis21"))
     table = load([RUN | {"dataset": str(path)}])
     request = dataclasses.replace(make_request(profile="paper", rows=None, num_seeds=1), tables=(table,))
-    (training,) = make_plan(request).trainings
-    assert not request.off_spec
+    plan = make_plan(request)
+    (training,) = plan.trainings
+    assert not plan.rows[0].off_spec
     assert training.name == "ours-r50-mine-s0"
     assert training.dataset.name == "mine"
     assert training.split.fingerprint
