@@ -124,6 +124,7 @@ def _stats_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _stats(arguments: argparse.Namespace) -> int:
     import json
+    from dataclasses import asdict
     from typing import get_args
 
     from ifrvis.datasets.catalog import Role, load_dataset
@@ -134,7 +135,7 @@ def _stats(arguments: argparse.Namespace) -> int:
     dataset = load_dataset(arguments.dataset, arguments.data_root)
     stats = stats_of(dataset.split(arguments.split).read())
     if arguments.json:
-        print(json.dumps(vars(stats), indent=1))
+        print(json.dumps(asdict(stats), indent=1))
     else:
         print("\n".join(_stats_lines(stats)))
     if arguments.plot:
@@ -147,15 +148,27 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def _stats_lines(stats: Any) -> list[str]:
-    from statistics import median
+    from statistics import fmean, median, quantiles
 
     def spread(values: list[int]) -> str:
-        return f"{min(values)} to {max(values)}, median {median(values):g}" if values else "none"
+        return f"{min(values)} to {max(values)}, mean {fmean(values):.2f}" if values else "none"
 
+    def middle(values: list[float | None]) -> str:
+        known = [value for value in values if value is not None] * 2  # of one, too, there are deciles
+        tenths = quantiles(known, n=10) if known else [0.0]
+        return f"median {median(known or [0]):.3f}, {tenths[0]:.3f} to {tenths[-1]:.3f} without a tenth at either end"
+
+    frames, masks, overlaps = sum(stats.lengths), sum(stats.spans), [each or 0 for each in stats.overlaps]
+    lasting = [length for length, tracks in zip(stats.lengths, stats.instances) for _ in range(tracks)]
+    held = {key: sum(getattr(each, key) for each in stats.strata) for key in ("crossing", "occlusion", "twins", "long")}
     return [
-        f"videos      {len(stats.lengths)}, {sum(stats.lengths)} frames, {spread(stats.lengths)} a video",
-        f"instances   {sum(stats.instances)}, {spread(stats.instances)} a video, {spread(stats.spans)} frames long",
-        f"crossings   {sum(stats.crossings)} pairs of one class, in {sum(map(bool, stats.crossings))} videos",
+        f"videos      {len(stats.lengths)}, {frames} frames, {spread(stats.lengths)} a video",
+        f"instances   {sum(stats.instances)}, {spread(stats.instances)} a video; {masks / frames:.2f} a frame",
+        f"presence    {spread(stats.spans)} frames an instance, {masks / max(1, sum(lasting)):.1%} of its video",
+        f"area        {middle(stats.areas)}, share of the frame",
+        f"motion      {middle(stats.motions)}, diameters a frame",
+        f"overlap     {fmean(overlaps):.3f} of what boxes cover (mBOR)",
+        f"strata      {', '.join(f'{name} {count}' for name, count in held.items())} of {len(stats.strata)} videos",
         f"categories  {', '.join(f'{name} {count}' for name, count in stats.categories.items())}",
     ]
 
