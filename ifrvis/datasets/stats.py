@@ -69,9 +69,9 @@ def _motion(boxes: NDArray[np.int64], area: float) -> float | None:
 
 
 def _overlap(boxes: NDArray[np.int64]) -> float | None:
-    pairs = np.triu(shared(boxes).transpose(2, 0, 1), 1).sum((1, 2))
-    covered = np.array([_covered(boxes[:, frame]) for frame in range(boxes.shape[1])])
-    return float((pairs[covered > 0] / covered[covered > 0]).mean()) if covered.any() else None
+    frames = [(np.triu(shared(each), 1).sum(), _covered(each)) for each in boxes.swapaxes(0, 1)]
+    shares = [pixels / covered for pixels, covered in frames if covered]
+    return float(np.mean(shares)) if shares else None
 
 
 def _covered(boxes: NDArray[np.int64]) -> int:

@@ -49,11 +49,12 @@ def strata_of(annotations: Annotations) -> dict[Id, Strata]:
 
 
 def geometry_of(tubes: Sequence[Sequence[Rle | None]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What is seen of some objects: (N, T) areas and (N, T, 4) boxes x, y, width, height, in pixels, 0 where nothing is."""
+    """(N, T) areas and (N, T, 4) boxes x, y, width, height of what is seen of some objects, in pixels; 0 for nothing."""
     areas = [[0 if mask is None else area(mask) for mask in tube] for tube in tubes]
     boxes = [[(mask and box(mask)) or (0, 0, 0, 0) for mask in tube] for tube in tubes]
     frames = len(tubes[0]) if tubes else 0
-    return np.array(areas, np.int64).reshape(-1, frames), np.array(boxes, np.int64).reshape(-1, frames, 4)
+    shape = len(tubes), frames
+    return np.array(areas, np.int64).reshape(shape), np.array(boxes, np.int64).reshape(*shape, 4)
 
 
 def strata_of_video(
@@ -66,18 +67,19 @@ def strata_of_video(
 
 def crossings(labels: Sequence[Any], boxes: NDArray[np.int64]) -> int:
     """Pairs of objects of one class whose boxes share MIN_OVERLAP of the smaller in some frame."""
-    sizes = boxes[..., 2:].prod(-1)
-    smaller = np.maximum(1, np.minimum(sizes[:, None], sizes[None]))
-    met = (shared(boxes) >= MIN_OVERLAP * smaller).any(-1) & (shared(boxes) > 0).any(-1)
+    met = np.zeros((len(labels), len(labels)), bool)
+    for each in boxes.swapaxes(0, 1):
+        sizes, pixels = each[:, 2:].prod(1), shared(each)
+        met |= (pixels > 0) & (pixels >= MIN_OVERLAP * np.minimum.outer(sizes, sizes))
     alike = np.equal.outer(np.array(labels, object), np.array(labels, object))
-    return int(np.triu(met & alike, 1).sum())
+    return int(np.triu(met & alike.astype(bool), 1).sum())
 
 
 def shared(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N, N, T) pixels that the boxes of two objects share."""
-    ends = boxes[..., :2] + boxes[..., 2:]
-    low, high = np.maximum(boxes[:, None, :, :2], boxes[None, :, :, :2]), np.minimum(ends[:, None], ends[None])
-    pixels: NDArray[np.int64] = np.maximum(0, high - low).prod(-1)
+    """(N, N) pixels that two of (N, 4) boxes share."""
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    sides = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    pixels: NDArray[np.int64] = np.maximum(0, sides).prod(-1)
     return pixels
 
 

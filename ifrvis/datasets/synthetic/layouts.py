@@ -175,7 +175,7 @@ class Layout:
         reach = 0.08 if self.wanted.occlusion else self.rng.uniform(0.45, 0.65)
         heading, turn = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0, 3.1) * self.rng.choice([-1, 1])
         anchor = self.rng.uniform(*self._box(0))
-        # Equally fast, they close in across the bisector of their headings: a miss along it stays.
+        # About equally fast, they close in across the bisector of their headings: a miss along it stays.
         aside = heading + turn / 2
         offset = reach * self.sizes[0][0] * np.array([np.cos(aside), np.sin(aside)])
         other_anchor = np.clip(anchor + offset, *self._box(1))
@@ -183,7 +183,7 @@ class Layout:
 
     def _apart(self, paths: list[NDArray[np.float64]]) -> NDArray[np.float64]:
         """A path for the next object that stays clear of the others if that can be had."""
-        index, away = len(paths), self.rng.random() < self.parameters.away
+        index, away = len(paths), self.num_frames > 1 and self.rng.random() < self.parameters.away
         for _ in range(40):
             if self.wanted.reentry:
                 path = self._returning(index)
@@ -222,7 +222,7 @@ class Layout:
         return self._path(index, anchor, frame, heading, box)
 
     def _border(self, index: int, reach: float, room: float) -> tuple[NDArray[np.float64], Box, float]:
-        """A place `reach` pixels beyond a side of the frame, a box with `room` pixels there, and the heading inwards."""
+        """A place `reach` pixels beyond a side of the frame, a box with `room` pixels there, and the way inwards."""
         low, high = self._box(index)
         axis, after = int(self.rng.integers(2)), bool(self.rng.integers(2))
         side = (self.parameters.width, self.parameters.height)[axis]
