@@ -18,34 +18,38 @@ def add_commands(commands: Any) -> None:
     add_command(group, "split", _split, text, _split_arguments)
     text = "say what is missing or wrong in an installed dataset, and what to do about it"
     add_command(group, "check", _check, text, _check_arguments)
-    text = "count videos, lengths, instances, categories and crossings of objects of one class"
+    text = "count videos, instances, sizes, motion, overlaps, strata and categories"
     add_command(group, "stats", _stats, text, _stats_arguments)
 
 
 def _make_mini_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sets", nargs="+", metavar="SET", help="mini19, mini21, smoke19, smoke21, or a YAML file")
-    parser.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw some of the held-out videos")
+    parser.add_argument(
+        "sets", nargs="+", metavar="SET", help="mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
+    )
+    parser.add_argument("--contact-sheet", type=Path, metavar="PICTURE", help="make dev too and draw videos of a set")
     root_arguments(parser)
 
 
 def _make_mini(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.catalog import Role, load_dataset
 
-    console = Console()
+    console, sheet = Console(), arguments.contact_sheet
+    if sheet and len(arguments.sets) > 1:
+        raise UserError(f"Give one set with --contact-sheet: of {len(arguments.sets)}, the last would be drawn alone.")
+    roles: tuple[Role, ...] = ("train", "dev", "heldout") if sheet else ("train", "heldout")
     for name in arguments.sets:
         dataset = load_dataset(name, arguments.data_root)
         if dataset.config.synthetic is None:
             raise UserError(f"Choose a synthetic set: {name} is made of files that nobody can make here.")
-        for role in ("train", "heldout"):
+        for role in roles:
             make_split(dataset, role, console)
-        if arguments.contact_sheet:
+        if sheet:
             from ifrvis.datasets.synthetic.contact_sheet import contact_sheet
 
-            split = dataset.split("heldout")
-            contact_sheet(split.annotation, split.frames, arguments.contact_sheet)
-            say(console, f"drew {arguments.contact_sheet}")
+            contact_sheet([dataset.files(role) for role in roles], sheet)
+            say(console, f"drew {sheet}")
     return 0
 
 
@@ -117,6 +121,7 @@ def _stats_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
     )
+    parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw them")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
@@ -133,7 +138,13 @@ def _stats(arguments: argparse.Namespace) -> int:
     if arguments.split not in get_args(Role):
         raise UserError(f"Choose --split among {', '.join(get_args(Role))}: got {arguments.split!r}.")
     dataset = load_dataset(arguments.dataset, arguments.data_root)
-    stats = stats_of(dataset.split(arguments.split).read())
+    annotations = dataset.split(arguments.split).read()
+    if arguments.videos:
+        ids = {video.name: video.id for video in annotations.videos}
+        if unknown := sorted(set(arguments.videos) - ids.keys()):
+            raise UserError(f"Correct --videos: {annotations.path} has no video {unknown[0]!r}.")
+        annotations = annotations.subset([ids[name] for name in arguments.videos])
+    stats = stats_of(annotations)
     if arguments.json:
         print(json.dumps(asdict(stats), indent=1))
     else:

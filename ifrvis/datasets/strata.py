@@ -49,7 +49,7 @@ def strata_of(annotations: Annotations) -> dict[Id, Strata]:
 
 
 def geometry_of(tubes: Sequence[Sequence[Rle | None]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(N, T) areas and (N, T, 4) boxes x, y, width, height of what is seen of some objects, in pixels; 0 for nothing."""
+    """(N, T) areas and (N, T, 4) boxes x, y, width, height of what is seen of objects, in pixels; 0 for nothing."""
     areas = [[0 if mask is None else area(mask) for mask in tube] for tube in tubes]
     boxes = [[(mask and box(mask)) or (0, 0, 0, 0) for mask in tube] for tube in tubes]
     frames = len(tubes[0]) if tubes else 0

@@ -80,3 +80,16 @@ def test_the_commands_check_a_mini_set_and_print_and_draw_what_it_holds(tmp_path
     assert len(json.loads(capsys.readouterr().out)["lengths"]) == 6
     assert main([*stats, "nothing"]) == 2
     assert "Choose --split among train" in capsys.readouterr().err
+
+
+def test_some_videos_can_be_counted_alone(tmp_path, capsys):
+    assert main(["data", "make-mini", "smoke19", "--data-root", str(tmp_path)]) == 0
+    stats = ["data", "stats", "smoke19", "--data-root", str(tmp_path), "--videos", "00002", "00004"]
+    capsys.readouterr()
+    assert main([*stats, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["strata"]) == 2
+    assert main([*stats, "absent"]) == 2
+    assert "Correct --videos: " in capsys.readouterr().err
+    sheet = ["data", "make-mini", "smoke19", "smoke21", "--data-root", str(tmp_path), "--contact-sheet", "sheet.png"]
+    assert main(sheet) == 2
+    assert "Give one set with --contact-sheet" in capsys.readouterr().err
