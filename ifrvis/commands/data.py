@@ -18,34 +18,38 @@ def add_commands(commands: Any) -> None:
     add_command(group, "split", _split, text, _split_arguments)
     text = "say what is missing or wrong in an installed dataset, and what to do about it"
     add_command(group, "check", _check, text, _check_arguments)
-    text = "count videos, lengths, instances, categories and crossings of objects of one class"
+    text = "count videos, instances, sizes, motion, overlaps, strata and categories"
     add_command(group, "stats", _stats, text, _stats_arguments)
 
 
 def _make_mini_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sets", nargs="+", metavar="SET", help="mini19, mini21, smoke19, smoke21, or a YAML file")
-    parser.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw some of the held-out videos")
+    parser.add_argument(
+        "sets", nargs="+", metavar="SET", help="mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
+    )
+    parser.add_argument("--contact-sheet", type=Path, metavar="PICTURE", help="make dev too and draw videos of a set")
     root_arguments(parser)
 
 
 def _make_mini(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.catalog import Role, load_dataset
 
-    console = Console()
+    console, sheet = Console(), arguments.contact_sheet
+    if sheet and len(arguments.sets) > 1:
+        raise UserError(f"Give one set with --contact-sheet: of {len(arguments.sets)}, the last would be drawn alone.")
+    roles: tuple[Role, ...] = ("train", "dev", "heldout") if sheet else ("train", "heldout")
     for name in arguments.sets:
         dataset = load_dataset(name, arguments.data_root)
         if dataset.config.synthetic is None:
             raise UserError(f"Choose a synthetic set: {name} is made of files that nobody can make here.")
-        for role in ("train", "heldout"):
+        for role in roles:
             make_split(dataset, role, console)
-        if arguments.contact_sheet:
+        if sheet:
             from ifrvis.datasets.synthetic.contact_sheet import contact_sheet
 
-            split = dataset.split("heldout")
-            contact_sheet(split.annotation, split.frames, arguments.contact_sheet)
-            say(console, f"drew {arguments.contact_sheet}")
+            contact_sheet([dataset.files(role) for role in roles], sheet)
+            say(console, f"drew {sheet}")
     return 0
 
 
@@ -117,6 +121,7 @@ def _stats_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
     )
+    parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw them")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
@@ -124,6 +129,7 @@ def _stats_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _stats(arguments: argparse.Namespace) -> int:
     import json
+    from dataclasses import asdict
     from typing import get_args
 
     from ifrvis.datasets.catalog import Role, load_dataset
@@ -133,9 +139,15 @@ def _stats(arguments: argparse.Namespace) -> int:
         came = f"got {arguments.split!r}{nearest(arguments.split, known)}"
         raise UserError(f"Choose --split among {', '.join(known)}: {came}.")
     dataset = load_dataset(arguments.dataset, arguments.data_root)
-    stats = stats_of(dataset.split(arguments.split).read())
+    annotations = dataset.split(arguments.split).read()
+    if arguments.videos:
+        ids = {video.name: video.id for video in annotations.videos}
+        if unknown := sorted(set(arguments.videos) - ids.keys()):
+            raise UserError(f"Correct --videos: {annotations.path} has no video {unknown[0]!r}.")
+        annotations = annotations.subset([ids[name] for name in arguments.videos])
+    stats = stats_of(annotations)
     if arguments.json:
-        print(json.dumps(vars(stats), indent=1))
+        print(json.dumps(asdict(stats), indent=1))
     else:
         print("\n".join(_stats_lines(stats)))
     if arguments.plot:
@@ -148,15 +160,27 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 
 def _stats_lines(stats: Any) -> list[str]:
-    from statistics import median
+    from statistics import fmean, median, quantiles
 
     def spread(values: list[int]) -> str:
-        return f"{min(values)} to {max(values)}, median {median(values):g}" if values else "none"
+        return f"{min(values)} to {max(values)}, mean {fmean(values):.2f}" if values else "none"
 
+    def middle(values: list[float | None]) -> str:
+        known = [value for value in values if value is not None] * 2  # of one, too, there are deciles
+        tenths = quantiles(known, n=10) if known else [0.0]
+        return f"median {median(known or [0]):.3f}, {tenths[0]:.3f} to {tenths[-1]:.3f} without a tenth at either end"
+
+    frames, masks, overlaps = sum(stats.lengths), sum(stats.spans), [each or 0 for each in stats.overlaps]
+    lasting = [length for length, tracks in zip(stats.lengths, stats.instances) for _ in range(tracks)]
+    held = {key: sum(getattr(each, key) for each in stats.strata) for key in ("crossing", "occlusion", "twins", "long")}
     return [
-        f"videos      {len(stats.lengths)}, {sum(stats.lengths)} frames, {spread(stats.lengths)} a video",
-        f"instances   {sum(stats.instances)}, {spread(stats.instances)} a video, {spread(stats.spans)} frames long",
-        f"crossings   {sum(stats.crossings)} pairs of one class, in {sum(map(bool, stats.crossings))} videos",
+        f"videos      {len(stats.lengths)}, {frames} frames, {spread(stats.lengths)} a video",
+        f"instances   {sum(stats.instances)}, {spread(stats.instances)} a video; {masks / frames:.2f} a frame",
+        f"presence    {spread(stats.spans)} frames an instance, {masks / max(1, sum(lasting)):.1%} of its video",
+        f"area        {middle(stats.areas)}, share of the frame",
+        f"motion      {middle(stats.motions)}, diameters a frame",
+        f"overlap     {fmean(overlaps):.3f} of what boxes cover (mBOR)",
+        f"strata      {', '.join(f'{name} {count}' for name, count in held.items())} of {len(stats.strata)} videos",
         f"categories  {', '.join(f'{name} {count}' for name, count in stats.categories.items())}",
     ]
 

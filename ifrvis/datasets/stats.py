@@ -1,69 +1,87 @@
-"""What a set of videos holds: lengths, instances, categories, crossings of objects of one class."""
+"""What a set of videos holds: lengths, instances, sizes, motion, overlaps, strata, categories."""
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
-from ifrvis.datasets.rle import box
-from ifrvis.datasets.ytvis import Annotations, Track
+import numpy as np
+from numpy.typing import NDArray
 
-MIN_OVERLAP = 0.2  # of the smaller of two boxes, for a crossing
-Box = tuple[int, int, int, int]
+from ifrvis.datasets.strata import Strata, crossings, geometry_of, shared, strata_of
+from ifrvis.datasets.ytvis import Annotations
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts of a set, in the file's order of videos.
+    """Counts of a set, in the file's order of videos and tracks; crowds are left out.
 
     Attributes:
         lengths: Frames of each video.
-        instances: Tracks of each video, crowds left out.
+        instances: Tracks of each video.
         spans: Frames in which each track has a mask.
+        areas: Median area of each track's masks, as a share of the frame; None without masks.
+        motions: What the centre of each track's box moves from one frame to the next, in diameters of a disk of the
+            median area, on average; None where no two neighbouring frames show it.
+        overlaps: Pixels that the boxes of a video's frame share, pair by pair, by those that they cover, averaged over
+            the frames with boxes (mBOR, Qi et al., Occluded Video Instance Segmentation, 2022); None without boxes.
+        crossings: Pairs of tracks that cross, in each video.
+        strata: Of each video.
         categories: Name -> tracks, most first; those without any are there too.
-        crossings: Pairs of tracks of one class, in each video, whose boxes overlap in some frame by a fifth of the
-            smaller.
     """
 
     lengths: list[int]
     instances: list[int]
     spans: list[int]
-    categories: dict[str, int]
+    areas: list[float | None]
+    motions: list[float | None]
+    overlaps: list[float | None]
     crossings: list[int]
+    strata: list[Strata]
+    categories: dict[str, int]
 
 
 def stats_of(annotations: Annotations) -> Stats:
     """Count."""
-    of_videos = [
-        [track for track in annotations.tracks_of(video.id) if not track.is_crowd] for video in annotations.videos
-    ]
     names = {category.id: category.name for category in annotations.categories}
-    counts = Counter(dict.fromkeys(names.values(), 0))
-    counts.update(names[track.category_id] for tracks in of_videos for track in tracks)
-    return Stats(
-        lengths=[video.length for video in annotations.videos],
-        instances=[len(tracks) for tracks in of_videos],
-        spans=[sum(mask is not None for mask in track.masks) for tracks in of_videos for track in tracks],
-        categories=dict(counts.most_common()),
-        crossings=[_crossings(tracks) for tracks in of_videos],
-    )
+    counts, strata = Counter(dict.fromkeys(names.values(), 0)), strata_of(annotations)
+    stats = Stats([], [], [], [], [], [], [], [], {})
+    for video in annotations.videos:
+        tracks = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
+        areas, boxes = geometry_of([track.masks for track in tracks])
+        counts.update(names[track.category_id] for track in tracks)
+        stats.lengths.append(video.length)
+        stats.instances.append(len(tracks))
+        stats.spans.extend((areas > 0).sum(1).tolist())
+        usual = [float(np.median(each[each > 0])) if each.any() else None for each in areas]
+        stats.areas.extend(each and each / (video.height * video.width) for each in usual)
+        stats.motions.extend(each and _motion(box, each) for box, each in zip(boxes, usual))
+        stats.overlaps.append(_overlap(boxes))
+        stats.crossings.append(crossings([track.category_id for track in tracks], boxes))
+        stats.strata.append(strata[video.id])
+    stats.categories.update(counts.most_common())
+    return stats
 
 
-def _crossings(tracks: list[Track]) -> int:
-    boxes = [[None if mask is None else box(mask) for mask in track.masks] for track in tracks]
-    pairs = combinations(zip(tracks, boxes), 2)
-    return sum(
-        one.category_id == other.category_id and any(a and b and _overlap(a, b) >= MIN_OVERLAP for a, b in zip(*both))
-        for (one, first), (other, second) in pairs
-        for both in [(first, second)]
-    )
+def _motion(boxes: NDArray[np.int64], area: float) -> float | None:
+    steps = np.linalg.norm(np.diff(boxes[:, :2] + boxes[:, 2:] / 2, axis=0), axis=1)
+    both = (boxes[1:, 2] > 0) & (boxes[:-1, 2] > 0)
+    return float(steps[both].mean() / (2 * np.sqrt(area / np.pi))) if both.any() else None
 
 
-def _overlap(a: Box, b: Box) -> float:
-    """What two boxes (x, y, width, height) share, as a part of the smaller."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    return max(0, width) * max(0, height) / min(a[2] * a[3], b[2] * b[3])
+def _overlap(boxes: NDArray[np.int64]) -> float | None:
+    frames = [(np.triu(shared(each), 1).sum(), _covered(each)) for each in boxes.swapaxes(0, 1)]
+    shares = [pixels / covered for pixels, covered in frames if covered]
+    return float(np.mean(shares)) if shares else None
+
+
+def _covered(boxes: NDArray[np.int64]) -> int:
+    """Pixels that (N, 4) boxes cover together, counted on the grid of their sides."""
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    x, y = (np.unique([low[:, axis], high[:, axis]]) for axis in (0, 1))
+    inside = (low[:, :1] <= x[:-1]) & (x[:-1] < high[:, :1])
+    rows = (low[:, 1:] <= y[:-1]) & (y[:-1] < high[:, 1:])
+    grid = (inside[:, :, None] & rows[:, None]).any(0)
+    return int(np.diff(x) @ grid @ np.diff(y)) if grid.size else 0
 
 
 def draw_stats(stats: Stats, axes: Any) -> None:

@@ -51,7 +51,7 @@ class Copy:
 def whole(tmp_path_factory):
     root = tmp_path_factory.mktemp("installation")
     videos = {"pretrain": 0, "train": 3, "dev": 0, "test": 3}
-    parameters = SyntheticParameters(seed=1, videos=videos, height=64, width=80, frames=6, diameter=(16.0, 24.0))
+    parameters = SyntheticParameters(seed=1, videos=videos, height=64, width=80, frames=(6, 6), diameter=(16.0, 24.0))
     for split, name in (("train", "train"), ("test", "valid")):
         made = make_split(parameters, split, root / "made")
         (root / "mine").mkdir(exist_ok=True)

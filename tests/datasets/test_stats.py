@@ -7,12 +7,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from ifrvis.cli import main
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.stats import draw_stats, stats_of
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
+
+DIAMETER = 2 * (100 / np.pi) ** 0.5
 
 
 def track(id_, video_id, lefts, *, category_id=1, is_crowd=False):
@@ -43,6 +46,17 @@ def test_counts_are_those_counted_by_hand():
     assert stats.spans == [3, 3, 3, 1, 1, 1]
     assert stats.categories == {"a": 5, "b": 1, "c": 0}
     assert stats.crossings == [1, 0, 0]
+    assert [each.twins for each in stats.strata] == [True, True, False]
+    assert stats.areas == [pytest.approx(100 / 1200)] * 6
+    assert stats.motions == [
+        pytest.approx(10 / DIAMETER),
+        *[pytest.approx(10 / DIAMETER)] * 2,
+        None,
+        None,
+        None,
+    ]
+    # 2 and 3 share all; 1 has 8 to 18 where they have 16 to 26, then 20 to 30 where they have 0 to 10, and 4 11 to 21
+    assert stats.overlaps == [pytest.approx((100 / 200 + 140 / 180 + (100 + 10) / 290) / 3), 0.0, None]
     axes = Figure().subplots(1, 4)
     draw_stats(stats, axes)
     assert [ax.get_xlabel() for ax in axes][2:] == ["crossings of a video", "tracks"]
@@ -60,9 +74,22 @@ def test_the_commands_check_a_mini_set_and_print_and_draw_what_it_holds(tmp_path
     assert ("train: sound" in out, "heldout: sound" in out, "6 videos, 36 frames" in out) == (True, True, True)
     stats = ["data", "stats", "smoke19", "--data-root", str(tmp_path), "--split"]
     assert main([*stats, "heldout", "--plot", str(tmp_path / "stats.png")]) == 0
-    assert "videos      4, 24 frames, 6 to 6, median 6 a video" in capsys.readouterr().out
+    assert "videos      4, 24 frames, 6 to 6, mean 6.00 a video" in capsys.readouterr().out
     assert (tmp_path / "stats.png").read_bytes()[1:4] == b"PNG"
     assert main([*stats, "train", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["lengths"]) == 6
     assert main([*stats, "nothing"]) == 2
     assert "Choose --split among train" in capsys.readouterr().err
+
+
+def test_some_videos_can_be_counted_alone(tmp_path, capsys):
+    assert main(["data", "make-mini", "smoke19", "--data-root", str(tmp_path)]) == 0
+    stats = ["data", "stats", "smoke19", "--data-root", str(tmp_path), "--videos", "00002", "00004"]
+    capsys.readouterr()
+    assert main([*stats, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["strata"]) == 2
+    assert main([*stats, "absent"]) == 2
+    assert "Correct --videos: " in capsys.readouterr().err
+    sheet = ["data", "make-mini", "smoke19", "smoke21", "--data-root", str(tmp_path), "--contact-sheet", "sheet.png"]
+    assert main(sheet) == 2
+    assert "Give one set with --contact-sheet" in capsys.readouterr().err

@@ -141,7 +141,7 @@ def test_errors_are_disjoint_and_the_order_of_predictions_is_nothing(gts, preds,
 def mini(tmp_path_factory):
     """Objects that cross, and hide each other for a while."""
     parameters = SyntheticParameters(
-        seed=3, videos={"pretrain": 0, "train": 0, "dev": 0, "test": 5}, frames=24, occlusion=1.0
+        seed=3, videos={"pretrain": 0, "train": 0, "dev": 0, "test": 5}, frames=(24, 24), occlusion=1.0
     )
     return read_annotations(make_split(parameters, "test", tmp_path_factory.mktemp("mini")))
 

@@ -65,7 +65,7 @@ class SmallSplit:
 def split(tmp_path_factory: pytest.TempPathFactory) -> SmallSplit:
     folder = tmp_path_factory.mktemp("set")
     videos = {"pretrain": 0, "train": 4, "dev": 0, "test": 0}
-    parameters = SyntheticParameters(seed=1, videos=videos, height=64, width=80, frames=6, diameter=(16.0, 24.0))
+    parameters = SyntheticParameters(seed=1, videos=videos, height=64, width=80, frames=(6, 6), diameter=(16.0, 24.0))
     path = make_split(parameters, "train", folder)
     return SmallSplit(read_annotations(path), folder / "train" / "JPEGImages")
 

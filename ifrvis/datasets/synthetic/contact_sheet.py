@@ -1,5 +1,6 @@
-"""A contact sheet of a YouTube-VIS set: a row per video, a column per frame, contours coloured by identity."""
+"""A contact sheet of YouTube-VIS sets: a row per video, a column per frame, contours coloured by identity."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -8,41 +9,54 @@ from numpy.typing import NDArray
 
 from ifrvis.datasets.frames import read_frame
 from ifrvis.datasets.rle import decode
-from ifrvis.datasets.ytvis import Annotations, Track, Video, read_annotations
+from ifrvis.datasets.strata import strata_of
+from ifrvis.datasets.ytvis import Annotations, Track, read_annotations
 from ifrvis.errors import UserError
 
-_CELL_WIDTH = 256  # pixels
-_LABEL_WIDTH = 230
+_CELL_WIDTH = 128  # pixels
+_LABEL_WIDTH = 130
+_JPEG_QUALITY = 40  # frames are noisy, and sheets lie in the repository
 _COLOURS = ((60, 255, 60), (60, 60, 255), (255, 160, 40), (40, 230, 255), (255, 60, 255), (255, 255, 60))  # BGR
 
 
-def contact_sheet(annotation_path: Path, frames_root: Path, out_png: Path, *, videos: int = 8, frames: int = 8) -> None:
-    """Draw the first videos of a set, at frames spread over their length, with names and tags beside.
+def contact_sheet(splits: Sequence[tuple[Path, Path]], out: Path, *, videos: int = 4, frames: int = 6) -> None:
+    """Draw the first videos of some splits, at frames spread over their length, with what they are beside.
+
+    Args:
+        splits: Annotation file and folder of frames of each.
+        out: A PNG or JPEG file.
+        videos: Rows of a split.
+        frames: Columns.
 
     Raises:
         UserError: If the annotations or a frame cannot be read, or the picture cannot be written.
     """
-    annotations = read_annotations(annotation_path)
-    rows = [_row(annotations, video, frames_root, frames) for video in annotations.videos[:videos]]
-    if not rows:
-        raise UserError(f"Choose a set with videos: {annotation_path} has none.")
+    rows = [row for annotation, root in splits for row in _rows(read_annotations(annotation), root, videos, frames)]
     height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
     padded = [np.pad(row, ((0, height - row.shape[0]), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    if not cv2.imwrite(str(out_png), np.concatenate(padded)):
-        raise UserError(f"Choose another place for the contact sheet: cannot write {out_png}.")
+    try:
+        written = cv2.imwrite(str(out), np.concatenate(padded), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    except cv2.error:  # a suffix that it does not know
+        written = False
+    if not written:
+        raise UserError(f"Choose another place, a .png or .jpg, for the contact sheet: cannot write {out}.")
 
 
-def _row(annotations: Annotations, video: Video, frames_root: Path, frames: int) -> NDArray[np.uint8]:
-    chosen = np.unique(np.linspace(0, video.length - 1, frames).round().astype(int))
-    tracks = annotations.tracks_of(video.id)
-    cells = [_cell(read_frame(frames_root, video, frame), tracks, frame) for frame in chosen.tolist()]
-    return np.concatenate([_label(video, cells[0].shape[0]), *cells], axis=1)
+def _rows(annotations: Annotations, root: Path, videos: int, frames: int) -> Iterator[NDArray[np.uint8]]:
+    strata = strata_of(annotations)
+    for video in annotations.videos[:videos]:
+        chosen = np.unique(np.linspace(0, video.length - 1, frames).round().astype(int))
+        tracks = annotations.tracks_of(video.id)
+        cells = [_cell(read_frame(root, video, frame), tracks, frame) for frame in chosen.tolist()]
+        lines = [f"{annotations.path.stem} {video.name}", *(f"{key}: {value}" for key, value in video.tags.items())]
+        lines += [name for name, holds in vars(strata[video.id]).items() if holds]
+        yield np.concatenate([_label(lines, cells[0].shape[0]), *cells], axis=1)
 
 
-def _label(video: Video, height: int) -> NDArray[np.uint8]:
+def _label(lines: list[str], height: int) -> NDArray[np.uint8]:
     label = np.zeros((height, _LABEL_WIDTH, 3), np.uint8)
-    for number, line in enumerate([video.name, *(f"{key}: {value}" for key, value in video.tags.items())]):
-        _write(label, line, 16 * (number + 1))
+    for number, line in enumerate(lines):
+        _write(label, line, 15 * (number + 1))
     return label
 
 

@@ -1,7 +1,8 @@
 """What is in one video of a synthetic set: shapes, textures and paths of its objects.
 
 A class is a shape, an identity a texture. Objects glide on curved paths and turn back at the borders. Two of them may
-meet: their paths pass over each other in one frame, one object in front of the other; the others keep clear.
+meet: their paths pass over each other in one frame, one object in front of the other; the others keep clear. Some enter
+late or leave early, and the only object of a video may leave and come back.
 
 Shape letters:
     T  frames
@@ -20,7 +21,7 @@ from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 AppearanceStratum = Literal["distinct", "similar", "twin"]
 Box = tuple[NDArray[np.float64], NDArray[np.float64]]  # its low and its high corner, each x and y in pixels
 
-_TURN = (0.07, 0.12)  # radians a frame: an object goes far, and stays in its part of the frame
+_TURN = (0.02, 0.09)  # radians a frame
 SUBPIXEL_BITS = 4  # of the fixed-point numbers that OpenCV draws polygons from
 
 
@@ -51,13 +52,24 @@ SHAPES: dict[str, list[tuple[float, float]]] = {
 
 
 @dataclass(frozen=True)
-class Strata:
-    """What a scene is wanted, or was measured, to hold."""
+class Wanted:
+    """What a video should hold.
 
-    appearance: AppearanceStratum  # of objects of one class
-    crossing: bool  # two objects of one class pass each other, one in front of the other
-    occlusion: bool  # some object is mostly hidden for 2 to 4 frames
-    reentry: bool  # some object leaves the frame and comes back
+    Attributes:
+        num_objects: How many.
+        num_frames: Its length.
+        appearance: Of objects of one class.
+        crossing: Two objects of one class pass each other, one in front of the other.
+        occlusion: One object hides another for a while.
+        reentry: The only object leaves the frame and comes back.
+    """
+
+    num_objects: int
+    num_frames: int
+    appearance: AppearanceStratum
+    crossing: bool
+    occlusion: bool
+    reentry: bool
 
 
 @dataclass(frozen=True)
@@ -100,16 +112,11 @@ class Layout:
     """Draws the objects of one try; the methods share the random generator and what was drawn so far."""
 
     def __init__(
-        self,
-        rng: np.random.Generator,
-        parameters: SyntheticParameters,
-        num_frames: int,
-        split_number: int,
-        wanted: Strata,
+        self, rng: np.random.Generator, parameters: SyntheticParameters, split_number: int, wanted: Wanted
     ) -> None:
-        self.rng, self.parameters, self.num_frames = rng, parameters, num_frames
-        self.split_number, self.wanted = split_number, wanted
-        self.num_objects = int(rng.integers(parameters.objects[0], parameters.objects[1] + 1))
+        self.rng, self.parameters, self.split_number, self.wanted = rng, parameters, split_number, wanted
+        self.num_objects, self.num_frames = wanted.num_objects, wanted.num_frames
+        self.meets = wanted.crossing or wanted.occlusion
         self.labels = self._labels()
         self.appearances = self._appearances()
         self.sizes = self._sizes()
@@ -117,10 +124,9 @@ class Layout:
     def _labels(self) -> list[int]:
         """Classes: 0 and 1 are the pair that meets; where they may not cross, 0 and 2 share a class instead."""
         first, other = (int(label) for label in self.rng.permutation(self.parameters.num_classes)[:2])
-        rest = [int(label) for label in self.rng.integers(self.parameters.num_classes, size=self.num_objects - 3)]
-        if self.wanted.crossing:
-            return [first, first, int(self.rng.integers(self.parameters.num_classes)), *rest]
-        return [first, other, first, *rest]
+        alike = self.wanted.crossing or (not self.wanted.occlusion and self.rng.random() < 0.5)
+        rest = [int(label) for label in self.rng.integers(self.parameters.num_classes, size=self.num_objects)]
+        return [first, *([first, rest[0]] if alike else [other, first]), *rest[1:]][: self.num_objects]
 
     def _appearances(self) -> list[textures.Appearance]:
         sectors = self.rng.permutation(textures.NUM_SECTORS)
@@ -146,14 +152,15 @@ class Layout:
 
     def objects(self) -> tuple[SceneObject, ...]:
         """The objects, from back to front; where 0 and 1 meet, 0 is in front."""
-        paths = self._meeting() if self.wanted.crossing or self.wanted.occlusion else []
+        paths = self._meeting() if self.meets else []
         while len(paths) < self.num_objects:
             paths.append(self._apart(paths))
         tilts = self.rng.uniform(-0.5, 0.5, self.num_objects)
-        tilts[1] = tilts[0]  # so that one of a class can hide the other
         order = [int(index) for index in self.rng.permutation(self.num_objects)]
-        back, front = sorted((order.index(0), order.index(1)))
-        order[back], order[front] = 1, 0
+        if self.meets:
+            tilts[1] = tilts[0]  # so that one of a class can hide the other
+            back, front = sorted((order.index(0), order.index(1)))
+            order[back], order[front] = 1, 0
         return tuple(self._object(index, paths[index], tilts[index]) for index in order)
 
     def _object(self, index: int, path: NDArray[np.float64], tilt: float) -> SceneObject:
@@ -165,10 +172,10 @@ class Layout:
     def _meeting(self) -> list[NDArray[np.float64]]:
         """Paths of 0 and 1 that pass each other around the middle of the video: over it, or past its centre."""
         frame = int(self.rng.uniform(0.35, 0.65) * self.num_frames)
-        reach = 0.08 if self.wanted.occlusion else self.rng.uniform(0.35, 0.6)
-        heading, turn = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(1.7, 3.1) * self.rng.choice([-1, 1])
+        reach = 0.08 if self.wanted.occlusion else self.rng.uniform(0.45, 0.65)
+        heading, turn = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0, 3.1) * self.rng.choice([-1, 1])
         anchor = self.rng.uniform(*self._box(0))
-        # Equally fast, they close in across the bisector of their headings: a miss along it stays.
+        # About equally fast, they close in across the bisector of their headings: a miss along it stays.
         aside = heading + turn / 2
         offset = reach * self.sizes[0][0] * np.array([np.cos(aside), np.sin(aside)])
         other_anchor = np.clip(anchor + offset, *self._box(1))
@@ -176,10 +183,12 @@ class Layout:
 
     def _apart(self, paths: list[NDArray[np.float64]]) -> NDArray[np.float64]:
         """A path for the next object that stays clear of the others if that can be had."""
-        index = len(paths)
+        index, away = len(paths), self.num_frames > 1 and self.rng.random() < self.parameters.away
         for _ in range(40):
-            if index == 2 and self.wanted.reentry:
-                path = self._leaving(index)
+            if self.wanted.reentry:
+                path = self._returning(index)
+            elif away:
+                path = self._entering_or_leaving(index)
             else:
                 anchor = self.rng.uniform(*self._box(index))
                 path = self._path(index, anchor, self.num_frames // 2, self.rng.uniform(0, 2 * np.pi))
@@ -188,24 +197,39 @@ class Layout:
         return path
 
     def _clear(self, index: int, path: NDArray[np.float64], others: list[NDArray[np.float64]]) -> bool:
+        """Whether a path is as far from others as it takes for no crossing and no occlusion that are not wanted."""
         for other, other_path in enumerate(others):
             reach = (self.sizes[index][0] + self.sizes[other][0]) / 2
-            nearest = np.linalg.norm(path - other_path, axis=1).min()
-            if nearest < reach * (0.95 if self.labels[index] == self.labels[other] else 0.55):
+            nearest = np.linalg.norm(path - other_path, axis=1).min() / reach
+            may_cross = self.wanted.crossing or self.labels[index] != self.labels[other]
+            if nearest < (0.95 if not may_cross else 0.0 if self.wanted.occlusion else 0.55):
                 return False
         return True
 
-    def _leaving(self, index: int) -> NDArray[np.float64]:
+    def _returning(self, index: int) -> NDArray[np.float64]:
         """A path that turns back beyond one side of the frame, out of sight."""
+        frame = int(self.rng.uniform(0.35, 0.65) * self.num_frames)
+        reach = 0.7 * self.sizes[index][0]
+        anchor, box, inward = self._border(index, reach, reach)
+        return self._path(index, anchor, frame, inward + self.rng.uniform(-0.7, 0.7), box)
+
+    def _entering_or_leaving(self, index: int) -> NDArray[np.float64]:
+        """A path over one side of the frame, into it in the first half of the video or out of it in the second."""
+        enters, share = bool(self.rng.integers(2)), self.rng.uniform(0, 0.8)
+        frame = int((share if enters else 1 - share) * (self.num_frames - 1))
+        anchor, box, inward = self._border(index, 0, max(self.parameters.width, self.parameters.height))
+        heading = inward + (not enters) * np.pi + self.rng.uniform(-0.5, 0.5)
+        return self._path(index, anchor, frame, heading, box)
+
+    def _border(self, index: int, reach: float, room: float) -> tuple[NDArray[np.float64], Box, float]:
+        """A place `reach` pixels beyond a side of the frame, a box with `room` pixels there, and the way inwards."""
         low, high = self._box(index)
         axis, after = int(self.rng.integers(2)), bool(self.rng.integers(2))
-        outside = 0.7 * self.sizes[index][0]
+        side = (self.parameters.width, self.parameters.height)[axis]
         anchor = self.rng.uniform(low, high)
-        frame_side = (self.parameters.width, self.parameters.height)[axis]
-        anchor[axis] = (high if after else low)[axis] = frame_side + outside if after else -outside
-        frame = int(self.rng.uniform(0.35, 0.65) * self.num_frames)
-        heading = axis * np.pi / 2 + self.rng.uniform(-0.7, 0.7)
-        return self._path(index, anchor, frame, heading, (low, high))
+        anchor[axis] = side + reach if after else -reach
+        (high if after else low)[axis] = side + room if after else -room
+        return anchor, (low, high), axis * np.pi / 2 + after * np.pi
 
     def _box(self, index: int) -> Box:
         """Corners between which a centre stays, so that the object is inside the frame."""

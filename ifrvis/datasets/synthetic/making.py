@@ -5,7 +5,6 @@ Files have the YouTube-VIS format, so whatever reads them does not know that the
 
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def _write_videos(
     for index in range(total):
         scene = scene_of(parameters, split, index)
         tracks = _tracks(scene, index + 1, len(annotations) + 1)
-        video = _video(scene, index, [track["id"] for track in tracks])
+        video = _video(scene, index)
         _write_frames(frames_of(scene), [folder / "JPEGImages" / name for name in video["file_names"]])
         videos.append(video)
         annotations.extend(tracks)
@@ -95,42 +94,36 @@ def _write_videos(
     return {"info": info, "videos": videos, "annotations": annotations, "categories": categories}
 
 
-def _video(scene: Scene, index: int, track_ids: list[int]) -> dict[str, Any]:
-    _, length, height, width = scene.visible.shape
-    pairs = [[track_ids[first], track_ids[second]] for first, second in scene.crossing_pairs]
+def _video(scene: Scene, index: int) -> dict[str, Any]:
+    _, length, height, width = scene.coverage.shape
     return {
         "id": index + 1,
         "file_names": [f"{index:05d}/{frame:05d}.jpg" for frame in range(length)],
         "height": height,
         "width": width,
         "length": length,
-        "tags": asdict(scene.strata) | {"crossing_pairs": pairs},
+        "tags": {"appearance": scene.appearance},
     }
 
 
 def _tracks(scene: Scene, video_id: int, first_id: int) -> list[dict[str, Any]]:
+    _, length, height, width = scene.coverage.shape
+    seen = [pair for pair in zip(scene.objects, scene.masks, strict=True) if any(pair[1])]
     return [
         {
             "id": first_id + position,
             "video_id": video_id,
             "category_id": scene_object.label + 1,
             "iscrowd": 0,
-            "height": masks.shape[1],
-            "width": masks.shape[2],
-            "length": len(masks),
-            **_regions(masks),
+            "height": height,
+            "width": width,
+            "length": length,
+            "segmentations": masks,
+            "bboxes": [mask and rle.box(mask) for mask in masks],
+            "areas": [mask and rle.area(mask) for mask in masks],
         }
-        for position, (scene_object, masks) in enumerate(zip(scene.objects, scene.visible, strict=True))
+        for position, (scene_object, masks) in enumerate(seen)
     ]
-
-
-def _regions(masks: NDArray[np.bool_]) -> dict[str, list[Any]]:
-    codes = [rle.encode(mask) if mask.any() else None for mask in masks]
-    return {
-        "segmentations": codes,
-        "bboxes": [code and rle.box(code) for code in codes],
-        "areas": [code and rle.area(code) for code in codes],
-    }
 
 
 def _write_frames(frames: Iterable[NDArray[np.uint8]], paths: list[Path]) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.schema import Model, Share
 
-GENERATOR_VERSION = 2  # raise it with any change that moves a pixel or a mask
+GENERATOR_VERSION = 3  # raise it with any change that moves a pixel or a mask
 SPLITS = ("pretrain", "train", "dev", "test")
 
 
@@ -22,35 +22,39 @@ class SyntheticParameters(Model):
         videos: Number of videos in each split of SPLITS.
         height: Of a frame, in pixels.
         width: Of a frame, in pixels.
-        frames: Length of a video; stills have one frame.
+        frames: Shortest and longest length of a video; stills have one frame.
         num_classes: The first so many shapes are the categories.
-        objects: Fewest and most objects in a video.
+        objects: Shares of videos with 1, 2, ... objects; at most 10.
         diameter: Smallest and largest diameter of an object, in pixels.
         speed: Lowest and highest speed, in object diameters a frame.
-        crossing: Share of videos in which two objects of one class cross.
-        occlusion: Share of videos in which an object is mostly hidden for 2 to 4 frames.
-        reentry: Share of videos in which an object leaves the frame and comes back.
+        crossing: Share of videos with two objects or more in which two of one class cross.
+        occlusion: Share of the same videos in which an object is hidden by another for a while.
+        reentry: Share of videos with one object in which it leaves the frame and comes back.
+        away: Share of objects, but for those that have one of these parts, that enter late or leave early.
     """
 
     seed: int = Field(ge=0)
     videos: dict[str, Annotated[int, Field(ge=0)]]
     height: int = Field(default=96, ge=32, le=1024)
     width: int = Field(default=128, ge=32, le=1024)
-    frames: int = Field(default=36, ge=2, le=1000)
+    frames: tuple[int, int] = (36, 36)
     num_classes: int = Field(default=4, ge=4, le=6)
-    objects: tuple[int, int] = (3, 5)
+    objects: tuple[Share, ...] = Field(default=(0, 0, 0.35, 0.35, 0.3), max_length=10)
     diameter: tuple[float, float] = (20.0, 34.0)
     speed: tuple[float, float] = (0.1, 0.17)
     crossing: Share = 0.6
     occlusion: Share = 0.5
-    reentry: Share = 0.1
+    reentry: Share = 0.0
+    away: Share = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.videos.keys() != set(SPLITS):
             raise ValueError(f"Give 'videos' the keys {', '.join(SPLITS)}: it has {', '.join(self.videos)}.")
         side = min(self.height, self.width) / 2
-        for key, least, most in (("objects", 3, 10), ("diameter", 8, side), ("speed", 0.001, 1)):
+        if abs(sum(self.objects) - 1) > 1e-6:
+            raise ValueError(f"Let the shares of 'objects' add up to 1: they add up to {sum(self.objects):g}.")
+        for key, least, most in (("frames", 2, 1000), ("diameter", 8, side), ("speed", 0.001, 1)):
             low, high = getattr(self, key)
             if not least <= low <= high <= most:
                 raise ValueError(f"Make {key!r} an interval within {least} and {most:g}: it is {low:g} to {high:g}.")

@@ -123,7 +123,7 @@ def _rough_bytes(training: Training) -> int:
     head = model["track_head"].get("feat_channels", HEAD_WIDTH) / HEAD_WIDTH
     parameters = 1_000_000 * (millions * width**2 + HEAD_MILLIONS * head**2)
     made = training.dataset.config.synthetic
-    videos, frames = (made.videos["test"], made.frames) if made else (VIDEOS, FRAMES)
+    videos, frames = (made.videos["test"], made.frames[1]) if made else (VIDEOS, FRAMES)
     predictions = len(training.evaluations) * videos * frames * MASKS * BYTES_A_MASK
     return int(CHECKPOINTS * BYTES_A_PARAMETER * parameters + predictions)
 

@@ -13,12 +13,18 @@ def annotation(parameters_of, tmp_path):
 
 def test_it_has_a_row_for_each_video(annotation, tmp_path):
     out = tmp_path / "sheet.png"
-    contact_sheet(annotation, tmp_path / "test" / "JPEGImages", out, videos=3, frames=4)
+    contact_sheet([(annotation, tmp_path / "test" / "JPEGImages")] * 2, out, videos=3, frames=4)
     sheet = cv2.imread(str(out))
-    assert sheet.shape[0] == 3 * round(256 * 64 / 96)
-    assert sheet.shape[1] > 4 * 256
+    assert sheet.shape[0] == 2 * 3 * round(128 * 64 / 96)
+    assert sheet.shape[1] > 4 * 128
 
 
 def test_a_missing_frame_is_named(annotation, tmp_path):
     with pytest.raises(UserError, match=r"Restore .*00000\.jpg"):
-        contact_sheet(annotation, tmp_path, tmp_path / "sheet.png")
+        contact_sheet([(annotation, tmp_path)], tmp_path / "sheet.png")
+
+
+def test_a_place_that_cannot_be_written_is_named(annotation, tmp_path):
+    for name in ("sheet.txt", "absent/sheet.png"):
+        with pytest.raises(UserError, match=f"Choose another place, a .png or .jpg, .* cannot write .*{name}"):
+            contact_sheet([(annotation, tmp_path / "test" / "JPEGImages")], tmp_path / name)

@@ -1,0 +1,91 @@
+"""Strata of the videos of a set, read from masks and classes alone, so that made and real sets are asked the same.
+
+Shape letters:
+    N  objects of a video
+    T  frames
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ifrvis.datasets.rle import Rle, area, box
+from ifrvis.datasets.ytvis import Annotations, Id
+
+MIN_OVERLAP = 0.2  # of the smaller of two boxes, for a crossing
+HIDDEN = 0.5  # of an object's median area: where less is seen, it is hidden
+
+
+@dataclass(frozen=True)
+class Strata:
+    """What a video belongs to.
+
+    Attributes:
+        crossing: Two objects of one class meet: see `crossings`.
+        occlusion: An object is hidden for a while: see `hidden_for_a_while`.
+        twins: Two objects are of one class.
+        long: It has more frames than the split's median video.
+    """
+
+    crossing: bool
+    occlusion: bool
+    twins: bool
+    long: bool = False
+
+
+def strata_of(annotations: Annotations) -> dict[Id, Strata]:
+    """The strata of each video of a split; crowds are no objects."""
+    usual = median(video.length for video in annotations.videos)
+    found = {}
+    for video in annotations.videos:
+        tracks = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
+        labels, geometry = [track.category_id for track in tracks], geometry_of([track.masks for track in tracks])
+        found[video.id] = strata_of_video(labels, *geometry, long=video.length > usual)
+    return found
+
+
+def geometry_of(tubes: Sequence[Sequence[Rle | None]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N, T) areas and (N, T, 4) boxes x, y, width, height of what is seen of objects, in pixels; 0 for nothing."""
+    areas = [[0 if mask is None else area(mask) for mask in tube] for tube in tubes]
+    boxes = [[(mask and box(mask)) or (0, 0, 0, 0) for mask in tube] for tube in tubes]
+    frames = len(tubes[0]) if tubes else 0
+    shape = len(tubes), frames
+    return np.array(areas, np.int64).reshape(shape), np.array(boxes, np.int64).reshape(*shape, 4)
+
+
+def strata_of_video(
+    labels: Sequence[Any], areas: NDArray[np.int64], boxes: NDArray[np.int64], *, long: bool = False
+) -> Strata:
+    """The strata of a video by the classes of its objects and what `geometry_of` gives."""
+    hidden = any(hidden_for_a_while(each) for each in areas)
+    return Strata(bool(crossings(labels, boxes)), hidden, len(set(labels)) < len(labels), long)
+
+
+def crossings(labels: Sequence[Any], boxes: NDArray[np.int64]) -> int:
+    """Pairs of objects of one class whose boxes share MIN_OVERLAP of the smaller in some frame."""
+    met = np.zeros((len(labels), len(labels)), bool)
+    for each in boxes.swapaxes(0, 1):
+        sizes, pixels = each[:, 2:].prod(1), shared(each)
+        met |= (pixels > 0) & (pixels >= MIN_OVERLAP * np.minimum.outer(sizes, sizes))
+    alike = np.equal.outer(np.array(labels, object), np.array(labels, object))
+    return int(np.triu(met & alike.astype(bool), 1).sum())
+
+
+def shared(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N, N) pixels that two of (N, 4) boxes share."""
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    sides = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
+    pixels: NDArray[np.int64] = np.maximum(0, sides).prod(-1)
+    return pixels
+
+
+def hidden_for_a_while(areas: NDArray[np.int64]) -> bool:
+    """Whether an object, by its (T,) areas, is seen well, then less than HIDDEN of it or nothing, then well again."""
+    if not areas.any():
+        return False
+    well = np.flatnonzero(areas >= HIDDEN * np.median(areas[areas > 0]))
+    return bool(np.diff(well).max(initial=0) > 1)
