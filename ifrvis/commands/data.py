@@ -33,16 +33,16 @@ def _make_mini_arguments(parser: argparse.ArgumentParser) -> None:
 def _make_mini(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from ifrvis.datasets.catalog import Role, load_dataset
+    from ifrvis.datasets.catalog import load_dataset
 
     console, sheet = Console(), arguments.contact_sheet
     if sheet and len(arguments.sets) > 1:
         raise UserError(f"Give one set with --contact-sheet: of {len(arguments.sets)}, the last would be drawn alone.")
-    roles: tuple[Role, ...] = ("train", "dev", "heldout") if sheet else ("train", "heldout")
     for name in arguments.sets:
         dataset = load_dataset(name, arguments.data_root)
         if dataset.config.synthetic is None:
             raise UserError(f"Choose a synthetic set: {name} is made of files that nobody can make here.")
+        roles = [role for role in dataset.made if sheet or role != "dev"]
         for role in roles:
             make_split(dataset, role, console)
         if sheet:

@@ -153,6 +153,13 @@ class Dataset:
             return self._synthetic_split(role, part)
         return self._file_split(role, part)
 
+    @property
+    def made(self) -> tuple[Role, ...]:
+        """The roles that a synthetic set has videos of its own for."""
+        assert self.config.synthetic is not None
+        roles: tuple[Role, ...] = ("pretrain", "train", "dev", "heldout")
+        return tuple(role for role in roles if self.config.synthetic.videos[SYNTHETIC_SPLITS[role]])
+
     def make(self, role: Role, progress: Callable[[int, int], None] | None = None) -> None:
         """Make one split of a synthetic set unless it is there; other datasets cannot be made."""
         if self.config.synthetic is not None:

@@ -63,8 +63,8 @@ def check_dataset(dataset: Dataset, *, decode: bool = False, progress: Progress 
     """
     roles: tuple[Role, ...] = ("full", "server") if dataset.config.server else ("full",)
     if dataset.config.synthetic is not None:
-        others: tuple[Role, ...] = ("pretrain", "dev")
-        roles = ("train", "heldout", *(role for role in others if dataset.files(role)[0].exists()))
+        made = (role for role in dataset.made if role in ("train", "heldout") or dataset.files(role)[0].exists())
+        roles = tuple(made)
     return [_check_split(dataset, role, decode, progress or (lambda done, total: None)) for role in roles]
 
 

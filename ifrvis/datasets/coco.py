@@ -8,19 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifrvis.datasets.catalog import Dataset, Role, Split
+from ifrvis.datasets.catalog import Dataset, Split, load_dataset
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations, Category, checked_annotations
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_bytes
-from ifrvis.packed import packed_yaml
+from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Model, read_model
 
 MOTION_VERSION = 3  # raised when `stills` draws another pseudo-video for the same key
-
-
-MADE: Role = "pretrain"  # the split of a made set that is named where its own stills are meant
 
 
 @dataclass(frozen=True)
@@ -107,10 +104,15 @@ def _as_track(entry: dict[str, Any], mapped: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class MadeStills:
-    """The split of one-frame videos that is made with a synthetic set; `missing` as of `StillSet`."""
+    """The split of one-frame videos of a made set; `missing` as of `StillSet`."""
 
-    split: Split
+    dataset: Dataset
     missing: str = ""
+
+    @property
+    def split(self) -> Split:
+        """The images, which need not be made yet."""
+        return self.dataset.split("pretrain")
 
     def joint_fingerprint(self, videos: str, ratio: float | None) -> str:
         """See `StillSet`; the images need not be there."""
@@ -126,19 +128,19 @@ def load_stills(name: str, dataset: Dataset) -> StillSet | MadeStills:
     """The stills `name` of `experiments/stills/`, or of a YAML file, for the categories of a dataset.
 
     Args:
-        name: Or "pretrain", the split that is made with a synthetic set.
+        name: Or that of a made set, whose split `pretrain` is meant.
         dataset: The videos that they are mixed with.
 
     Raises:
         UserError: If there are none, or their YAML has no categories of this dataset.
     """
-    if name == MADE:
-        if dataset.config.synthetic is None:
-            raise UserError(
-                f"Set train.stills to null, or name others: {name!r} is a split of made sets, and {dataset.name} is "
-                "none."
-            )
-        return MadeStills(dataset.split(MADE))
+    if name in packed_names("experiments", "datasets"):
+        made = load_dataset(name, dataset.data_root)
+        categories = [each.config.synthetic and each.config.categories for each in (made, dataset)]
+        if None in categories or categories[0] != categories[1]:
+            what = "Set train.stills to null, or name others"
+            raise UserError(f"{what}: those of {name!r} have not the categories of {dataset.name}.")
+        return MadeStills(made)
     path = packed_yaml("stills", name)
     config = read_model(Config, path, "the stills")
     if dataset.name not in config.categories:

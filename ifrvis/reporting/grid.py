@@ -180,7 +180,7 @@ def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
     if each.row.quoted:
         yield f"{row}: quoted from {each.row.source}."
     elif stills := _stills(report, each.row):
-        yield f"{row}: the stills of its made set stand for {stills}."
+        yield f"{row}: the stills of {report.profile.stills[stills]} stand for {stills}."
     lost = [str(seed) for seed in report.seeds if seed not in each.found]
     if each.found and lost:
         yield f"{row}: no record of seed {', '.join(lost)}."

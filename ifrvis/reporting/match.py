@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from ifrvis.datasets.catalog import WHOLE, Part, Role, load_dataset
-from ifrvis.datasets.coco import MADE, load_stills
+from ifrvis.datasets.coco import MadeStills, load_stills
 from ifrvis.harness.spec.compose import Composed, MixedIn, compose_pretraining
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import Specified, TableRequest
@@ -93,9 +93,8 @@ class _Matcher:
         videos, mixed = self._fingerprint(dataset, role), MixedIn.of(composed.train["stills"])
         if mixed is None or videos is None:
             return videos
-        if mixed.dataset != MADE:
-            return None
-        return load_stills(MADE, self._dataset(dataset)).joint_fingerprint(videos, mixed.ratio)
+        stills = load_stills(mixed.dataset, self._dataset(dataset))
+        return stills.joint_fingerprint(videos, mixed.ratio) if isinstance(stills, MadeStills) else None
 
     def _made(self, dataset: str, role: Role, part: Part = WHOLE) -> str | None:
         """The fingerprint of a made set's split; None where it takes the data to know it."""

@@ -46,7 +46,9 @@ def splits_to_make(plan: Plan) -> list[tuple[Dataset, Role]]:
     """The synthetic splits that the runs of a plan need and that are not there."""
     needed = [(each.dataset, each.split) for each in plan.to_run]
     needed += [(each.dataset, evaluation.split) for each in plan.to_run for evaluation in each.evaluations]
-    of_stills = (each.dataset for each in plan.to_run if each.stills and each.stills.dataset == "pretrain")
-    needed += [(dataset, dataset.split("pretrain")) for dataset in of_stills]
+    from ifrvis.datasets.coco import MadeStills, load_stills  # numpy, which a plan does without
+
+    stills = [load_stills(each.stills.dataset, each.dataset) for each in plan.to_run if each.stills]
+    needed += [(each.dataset, each.split) for each in stills if isinstance(each, MadeStills)]
     found = {(dataset.source, split.role): (dataset, split.role) for dataset, split in needed if split.makeable}
     return list(found.values())

@@ -60,7 +60,7 @@ class Profile(Model):
         alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
         methods: Method -> what is set for it after `set`, or what stands in its place.
         backbones: Backbone -> what is set for it after that.
-        stills: Stills that rows mix in -> the split of the made set that stands for them here.
+        stills: Stills that rows mix in -> the made set whose split `pretrain` stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
         queries: Number of queries that a row sets -> the number used here.
         est_hours: Backbone -> hours of one training, measured or guessed.
@@ -79,7 +79,7 @@ class Profile(Model):
     backbones: dict[str, Config] = Field(default_factory=dict)
     pretraining: Pretraining | None = None
     learning: Learning | None = None
-    stills: dict[str, Literal["pretrain"]] = Field(default_factory=dict)
+    stills: dict[str, Name] = Field(default_factory=dict)
     sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     queries: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     est_hours: dict[str, float] = Field(default_factory=dict)

@@ -44,7 +44,7 @@ def test_a_profile_keeps_its_own_schedule_where_the_recipe_trains_on_stills_and_
     mini = load_profile("mini")
     row = compose("seqformer", "r50", "ytvis19", mini, num_classes=4).train
     assert (row["iterations"], row["schedule"]["milestones"]) == (1400, [1100])
-    assert row["stills"] == {"dataset": "pretrain", "ratio": None}
+    assert row["stills"] == {"dataset": "mini-coco", "ratio": None}
     before = compose_pretraining(mini.pretraining, "seqformer", "r50", mini, num_classes=4)
     assert before.train["stills"] is None
 
@@ -200,5 +200,5 @@ def test_an_override_may_name_another_class_and_leave_the_optional_out():
 def test_a_key_below_what_a_row_has_set_can_be_changed():
     row = {"train.stills": {"dataset": "coco", "ratio": None}}
     composed = with_row({"train.stills.ratio": 0.5}, set=row)
-    assert composed.train["stills"] == {"dataset": "pretrain", "ratio": 0.5}
+    assert composed.train["stills"] == {"dataset": "mini-coco", "ratio": 0.5}
     assert composed.changes == {"train.stills": composed.train["stills"]}, "one name, however it was said"
