@@ -86,7 +86,10 @@ def test_an_empty_data_root_is_told_all_to_download_each_once_before_anything_st
         (line,) = (each for each in lines if f"mask2former_{backbone}_coco_instance.pth does not exist" in each)
         assert f"{root}/weights/mask2former_{backbone}_coco_instance.pth`." in line
     for backbone in ("r50", "r101", "swin-l"):
-        path, file = f"{root}/weights/seqformer_{backbone}_coco.pth", f"{backbone.replace('swin-l', 'swinL')}_weight.pth"
+        path, file = (
+            f"{root}/weights/seqformer_{backbone}_coco.pth",
+            f"{backbone.replace('swin-l', 'swinL')}_weight.pth",
+        )
         (line,) = (each for each in lines if f"{path} does not exist" in each)
         assert "Download https://drive.google.com/file/d/" in line
         assert line.endswith(f"/view as {file} and run `ifrvis weights convert {file} {path}`.")
