@@ -1,4 +1,4 @@
-"""Both methods at the paper's size on a pretended GPU: nothing is left on another device, whatever is asked for."""
+"""Every method at the paper's size on a pretended GPU: nothing is left on another device, whatever is asked for."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,9 @@ def test_what_is_on_the_cpu_beside_the_gpu_is_found():
             on_gpu + torch.zeros(3)
 
 
-@pytest.mark.parametrize(("method", "backbone"), [("mask2former", "r50"), ("ours", "r50"), ("ours", "swin-l")])
+@pytest.mark.parametrize(
+    ("method", "backbone"), [("mask2former", "r50"), ("ours", "r50"), ("ours", "swin-l"), ("seqformer", "r50")]
+)
 def test_losses_and_gradients_of_every_weight(model):
     masks = np.zeros((5, 2, *SIZE), np.uint8)
     for m in range(5):
@@ -56,7 +58,7 @@ def test_losses_and_gradients_of_every_weight(model):
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")  # autocast is not pretended
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("method", "backbone"), [("mask2former", "r50"), ("ours", "r50")])
+@pytest.mark.parametrize(("method", "backbone"), [("mask2former", "r50"), ("ours", "r50"), ("seqformer", "r50")])
 def test_every_mode_of_inference(model, mode):
     video = ArrayVideo(np.zeros((6, *SIZE, 3), np.uint8))
     with pretended_gpu(), torch.no_grad():  # views of a subclass cannot be made in its own inference mode

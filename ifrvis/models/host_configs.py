@@ -8,34 +8,44 @@ from mmengine.config import ConfigDict
 from ifrvis.options import WORDS
 
 
-def _attention_cfg(width: int, num_heads: int) -> dict[str, Any]:
-    return {"embed_dims": width, "num_heads": num_heads, "dropout": 0.0, "batch_first": True}
+def _attention_cfg(width: int, num_heads: int, dropout: float = 0.0) -> dict[str, Any]:
+    return {"embed_dims": width, "num_heads": num_heads, "dropout": dropout, "batch_first": True}
 
 
-def ffn_cfg(width: int, feedforward_channels: int) -> dict[str, Any]:
+def ffn_cfg(width: int, feedforward_channels: int, dropout: float = 0.0) -> dict[str, Any]:
     """Config of a transformer layer's feed-forward network."""
     act = {"type": "ReLU", "inplace": True}
     return {
         "embed_dims": width,
         "feedforward_channels": feedforward_channels,
         "num_fcs": 2,
-        "ffn_drop": 0.0,
+        "ffn_drop": dropout,
         "act_cfg": act,
     }
 
 
-def pixel_decoder_cfg(
-    width: int, *, num_layers: int, num_heads: int, num_points: int, feedforward_channels: int
-) -> ConfigDict:
-    """Config of `MSDeformAttnPixelDecoder`; group norm of thin models has fewer groups."""
-    attn = {**_attention_cfg(width, num_heads), "num_levels": 3, "num_points": num_points}
-    layer = {"self_attn_cfg": attn, "ffn_cfg": ffn_cfg(width, feedforward_channels)}
+def encoder_layer_cfg(
+    width: int, num_levels: int, *, num_heads: int, num_points: int, feedforward_channels: int, dropout: float = 0.0
+) -> dict[str, Any]:
+    """Config of a layer of `DeformableDetrTransformerEncoder`."""
+    attn = {**_attention_cfg(width, num_heads, dropout), "num_levels": num_levels, "num_points": num_points}
+    return {"self_attn_cfg": attn, "ffn_cfg": ffn_cfg(width, feedforward_channels, dropout)}
+
+
+def pixel_decoder_cfg(width: int, *, num_layers: int, **layer: int) -> ConfigDict:
+    """Config of `MSDeformAttnPixelDecoder`, whose group norm has fewer groups in thin models.
+
+    Args:
+        width: C.
+        num_layers: Of its encoder.
+        **layer: Of `encoder_layer_cfg`.
+    """
     return ConfigDict(
         type="MSDeformAttnPixelDecoder",
         num_outs=3,
         norm_cfg={"type": "GN", "num_groups": math.gcd(32, width)},
         act_cfg={"type": "ReLU"},
-        encoder={"num_layers": num_layers, "layer_cfg": layer},
+        encoder={"num_layers": num_layers, "layer_cfg": encoder_layer_cfg(width, 3, **layer)},
         positional_encoding={"num_feats": width // 2, "normalize": True},
     )
 

@@ -33,7 +33,6 @@ def load_trained(model: nn.Module, path: Path) -> None:
         UserError: If the file cannot be read, or is of another model: another method, size or number of classes.
     """
     given, own = read_weights(path), model.state_dict()
-    classes = "track_head.cls_embed.weight"
     if given.keys() != own.keys():
         name = min(given.keys() ^ own.keys())
         has, model_has = ("has", "lacks") if name in given else ("lacks", "has")
@@ -42,10 +41,10 @@ def load_trained(model: nn.Module, path: Path) -> None:
             f"{name}, which the model {model_has}."
         )
     other = sorted(name for name, value in given.items() if value.shape != own[name].shape)
-    if classes in other and all(name.startswith("track_head.cls_embed.") for name in other):
+    if other and all(name.startswith("track_head.cls_embed.") for name in other):
         raise UserError(
             f"Give weights for the classes of this data set, or name theirs with --dataset: the class head of {path} "
-            f"has {len(given[classes])} outputs, the model has {len(own[classes])}."
+            f"has {len(given[other[0]])} outputs, the model has {len(own[other[0]])}."
         )
     if other:
         shapes = f"{tuple(given[other[0]].shape)}, the model has {tuple(own[other[0]].shape)}"

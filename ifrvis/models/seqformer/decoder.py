@@ -171,7 +171,7 @@ class DecoderLayer(nn.Module):
         self.time_weight = nn.Linear(width, 1)
         self.self_attn = SelfAttention(width, num_heads, dropout)
         self.self_attn_box = SelfAttention(width, num_heads, dropout)
-        ffn = {**ffn_cfg(width, feedforward_channels), "ffn_drop": dropout}
+        ffn = ffn_cfg(width, feedforward_channels, dropout)
         self.ffn, self.ffn_box = FFN(**ffn), FFN(**ffn)
         self.norms, self.norms_box = (nn.ModuleList(nn.LayerNorm(width) for _ in range(3)) for _ in range(2))
         self.dropouts, self.dropouts_box = (nn.ModuleList(nn.Dropout(dropout) for _ in range(2)) for _ in range(2))

@@ -7,6 +7,7 @@ Shape letters:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.models.layers import DeformableDetrTransformerEncoder, SinePositionalEncoding
@@ -14,7 +15,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ifrvis.models.deformable import adopt
-from ifrvis.models.host_configs import ffn_cfg
+from ifrvis.models.host_configs import encoder_layer_cfg
 
 FINEST_STRIDE = 8
 Shape = tuple[int, int]  # height and width
@@ -69,23 +70,10 @@ class PixelEncoder(nn.Module):
         in_channels: Channels of the backbone's levels of strides 8, 16 and 32.
         width: C.
         num_layers: Encoder layers.
-        num_heads: Attention heads.
-        num_points: Sampling points of a head in a level.
-        feedforward_channels: Hidden width of the feed-forward networks.
-        dropout: Probability, of all dropouts.
+        **layer: Of `encoder_layer_cfg`.
     """
 
-    def __init__(
-        self,
-        in_channels: Sequence[int],
-        width: int,
-        *,
-        num_layers: int,
-        num_heads: int,
-        num_points: int,
-        feedforward_channels: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, in_channels: Sequence[int], width: int, *, num_layers: int, **layer: Any) -> None:
         super().__init__()
         last = in_channels[-1]
         convs = [nn.Conv2d(channels, width, 1) for channels in in_channels]
@@ -95,12 +83,8 @@ class PixelEncoder(nn.Module):
         self.input_norms = nn.ModuleList(nn.GroupNorm(groups, width) for _ in convs)
         self.level_embed = nn.Parameter(torch.zeros(len(convs), width))
         self.positions = SinePositionalEncoding(width // 2, normalize=True, offset=-0.5)
-        attn = {"embed_dims": width, "num_heads": num_heads, "num_levels": len(convs), "num_points": num_points}
-        layer = {
-            "self_attn_cfg": {**attn, "dropout": dropout, "batch_first": True},
-            "ffn_cfg": {**ffn_cfg(width, feedforward_channels), "ffn_drop": dropout},
-        }
-        self.encoder = DeformableDetrTransformerEncoder(num_layers, ConfigDict(layer))
+        layer_cfg = ConfigDict(encoder_layer_cfg(width, len(convs), **layer))
+        self.encoder = DeformableDetrTransformerEncoder(num_layers, layer_cfg)
         adopt(self.encoder)
 
     def forward(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> tuple[Tensor, Layout]:

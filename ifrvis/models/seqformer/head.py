@@ -1,4 +1,4 @@
-"""SeqFormer as a head of MMDetection's video models.
+"""SeqFormer (Wu et al., ECCV 2022) as a head of MMDetection's video models.
 
 Shape letters:
     B  clips    T  frames of a clip    F  frames of all clips    Q  instance queries    M  instances of a clip

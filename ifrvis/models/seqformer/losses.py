@@ -3,6 +3,9 @@
 Shape letters:
     T  frames of a clip    Q  instance queries    M  instances    K  classes    H, W  mask height and width at stride 4
 
+They are DETR's (Carion et al., Sec. 3.1) with focal classes (Lin et al., Eq. 5), over boxes and masks of a clip; what
+is summed and what averaged is as in the published code.
+
 Boxes are centre and size, (x, y, w, h), relative to the frame without padding. An instance has a box in every frame:
 where it is absent a box of (almost) no size in the corner, which counts like any other.
 """

@@ -1,5 +1,7 @@
 """How predictions are compared with the ground truth: each layer is matched on its own, and supervised alike.
 
+Terms, weights and what sums are divided by are those of the published code, as `losses` is.
+
 Shape letters:
     B  clips    T  frames of a clip    Q  instance queries    M  instances    K  classes    E  channels of mask features
     N  matched queries of all layers    h, w  height and width at stride 8

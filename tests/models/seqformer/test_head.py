@@ -6,10 +6,12 @@ Also tests: ifrvis.models.seqformer.encoder, ifrvis.models.seqformer.initial.
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
-from models.conftest import features
+from models.conftest import features, pack
+from pretended_gpu import pretended_gpu
 
 from ifrvis.models.drop_path import draw_drop_path_for, replace_drop_path
 from ifrvis.models.seqformer.decoder import SelfAttention
@@ -43,12 +45,25 @@ def test_every_part_has_the_size_of_the_official_one(full_model):
     norms = sum(p.numel() for name, p in model.backbone.named_parameters() if ".bn" in name or name.startswith("bn"))
     norms += sum(p.numel() for name, p in model.backbone.named_parameters() if ".downsample.1." in name)
     assert round((count(model) + 394_752 - norms) / 1e6, 3) == 48.404
+    assert round((sum(p.numel() for p in model.parameters() if p.requires_grad) + 394_752) / 1e6, 3) == 48.182
 
 
 @pytest.mark.parametrize(("backbone", "millions"), [("r50", 48.457), ("r101", 67.449), ("swin-l", 218.741)])
 def test_models_have_the_official_size(full_model, backbone, millions):
     total = count(full_model("seqformer", backbone, num_classes=42)) + 394_752
     assert round(total / 1e6, 3) == millions
+
+
+def test_the_official_model_gives_the_official_shapes(recipe):
+    config = recipe("seqformer", "r50")["model"]
+    config["track_head"]["num_classes"] = 42
+    model, clip = MODELS.build(config), pack(np.zeros((0, 5, 360, 640), np.uint8), np.zeros(0, int))
+    with pretended_gpu(), torch.no_grad():
+        model.to("cuda").eval()
+        classes, boxes, masks = model.track_head(model.backbone(torch.zeros(5, 3, 360, 640, device="cuda")), [clip])
+    assert [tuple(value.shape) for value in classes] == [(1, 300, 42)] * 6
+    assert [tuple(value.shape) for value in boxes] == [(1, 5, 300, 4)] * 6
+    assert [tuple(value.shape) for value in masks] == [(1, 300, 5, 90, 160)] * 6
 
 
 def test_forward_gives_classes_boxes_and_masks_of_every_layer(build, make_clip):

@@ -1,0 +1,22 @@
+"""Trained weights of another data set, size or method are told apart."""
+
+import pytest
+
+from ifrvis.errors import UserError
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.training.build import build_model
+from ifrvis.training.weights import load_trained, packed_weights
+
+
+def thin(method, num_classes):
+    return build_model(compose(method, "r50", "ytvis19", load_profile("smoke"), num_classes=num_classes).model, seed=0)
+
+
+@pytest.mark.parametrize(("method", "outputs"), [("mask2former", (5, 4)), ("seqformer", (4, 3))])
+def test_weights_for_other_classes_are_named_as_such(tmp_path, method, outputs):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(packed_weights(thin(method, 4)))
+    said = r"^Give weights for the classes of this data set.* has {} outputs, the model has {}\.$".format(*outputs)
+    with pytest.raises(UserError, match=said):
+        load_trained(thin(method, 3), path)
