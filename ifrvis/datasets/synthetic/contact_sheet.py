@@ -10,13 +10,14 @@ from ifrvis.datasets.frames import read_frame
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Annotations, Track, Video, read_annotations
 from ifrvis.errors import UserError
+from ifrvis.files import write_atomically
 
 _CELL_WIDTH = 256  # pixels
 _LABEL_WIDTH = 230
 _COLOURS = ((60, 255, 60), (60, 60, 255), (255, 160, 40), (40, 230, 255), (255, 60, 255), (255, 255, 60))  # BGR
 
 
-def contact_sheet(annotation_path: Path, frames_root: Path, out_png: Path, *, videos: int = 8, frames: int = 8) -> None:
+def contact_sheet(annotation_path: Path, frames_root: Path, out: Path, *, videos: int = 8, frames: int = 8) -> None:
     """Draw the first videos of a set, at frames spread over their length, with names and tags beside.
 
     Raises:
@@ -28,8 +29,7 @@ def contact_sheet(annotation_path: Path, frames_root: Path, out_png: Path, *, vi
         raise UserError(f"Choose a set with videos: {annotation_path} has none.")
     height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
     padded = [np.pad(row, ((0, height - row.shape[0]), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    if not cv2.imwrite(str(out_png), np.concatenate(padded)):
-        raise UserError(f"Choose another place for the contact sheet: cannot write {out_png}.")
+    write_atomically(out, cv2.imencode(out.suffix, np.concatenate(padded))[1].tobytes())
 
 
 def _row(annotations: Annotations, video: Video, frames_root: Path, frames: int) -> NDArray[np.uint8]:
