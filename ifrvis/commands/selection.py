@@ -54,7 +54,7 @@ def file_of(*kinds: str) -> Callable[[str], Path]:
 
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
     """Add the options that say which runs are meant."""
-    runs = "; or the name of a run, or its beginning" * ("RUN" in what)
+    runs = "; or the name of a run, its beginning or its folder" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
     parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")
