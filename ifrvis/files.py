@@ -43,10 +43,14 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """Replace `path` by `data` in one step.
 
     Raises:
-        UserError: If the disk is full or the folder cannot be written.
+        UserError: If the disk is full, the folder cannot be written, or a folder has that name.
     """
     temporary = _write_temporary(path, data)
-    temporary.replace(path)
+    try:
+        temporary.replace(path)
+    except OSError as error:  # a folder stands there
+        temporary.unlink()
+        raise _explained(error, path) from error
 
 
 def publish_once(path: Path, data: bytes | str) -> bool:

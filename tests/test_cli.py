@@ -139,7 +139,7 @@ def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, ca
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")}
     second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert second.returncode == 0
-    assert "2 trainings, 0 to run" in second.stdout
+    assert "1 training after 1 pretraining, 0 to run" in second.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*")} == before
     _delete_the_record_and_score_again(command, record, written)
     monkeypatch.setattr("ifrvis.harness.spec.signatures.SCORING_VERSION", written["scoring"] + 1)

@@ -1,10 +1,9 @@
 """`ifrvis data ...`: make data, split them, check them, and look at them."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from ifrvis.commands.selection import add_command, progress, root_arguments, say
+from ifrvis.commands.selection import add_command, file_of, progress, root_arguments, say
 from ifrvis.errors import UserError, nearest
 
 
@@ -23,10 +22,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _make_mini_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "sets", nargs="+", metavar="SET", help="mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
-    )
-    parser.add_argument("--contact-sheet", type=Path, metavar="PICTURE", help="make dev too and draw videos of a set")
+    text = "mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
+    parser.add_argument("sets", nargs="+", metavar="SET", help=text)
+    text = "make dev too and draw videos of a set, as .png or .jpg"
+    parser.add_argument("--contact-sheet", type=file_of(".png", ".jpg"), metavar="FILE", help=text)
     root_arguments(parser)
 
 
@@ -122,18 +121,21 @@ def _stats_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
     )
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw them")
+    text = "draw them, as .png, .pdf or .svg"
+    parser.add_argument("--plot", type=file_of(".png", ".pdf", ".svg"), metavar="FILE", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
 
 
 def _stats(arguments: argparse.Namespace) -> int:
+    import io
     import json
     from dataclasses import asdict
     from typing import get_args
 
     from ifrvis.datasets.catalog import Role, load_dataset
     from ifrvis.datasets.stats import draw_stats, stats_of
+    from ifrvis.files import write_atomically
 
     if arguments.split not in (known := get_args(Role)):
         came = f"got {arguments.split!r}{nearest(arguments.split, known)}"
@@ -155,7 +157,9 @@ def _stats(arguments: argparse.Namespace) -> int:
 
         figure = Figure(figsize=(14, max(3, 0.16 * len(stats.categories))), layout="constrained")
         draw_stats(stats, figure.subplots(1, 4))
-        figure.savefig(arguments.plot)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=arguments.plot.suffix[1:].lower())
+        write_atomically(arguments.plot, drawn.getvalue())
     return 0
 
 

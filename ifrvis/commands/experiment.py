@@ -64,8 +64,7 @@ def _status_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.jobs.launch import settled_plan
-    from ifrvis.harness.jobs.machine import default_jobs
+    from ifrvis.harness.jobs.launch import jobs_at_once, settled_plan
     from ifrvis.harness.plan.cost import measure_siblings
     from ifrvis.harness.plan.status import cost_lines, headline, plan_lines
 
@@ -75,7 +74,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(plan.as_json(), indent=1))
     else:
-        print("\n".join([headline(plan, why, jobs=default_jobs(1)), *plan_lines(plan), *cost_lines(plan)]))
+        print("\n".join([headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]))
     for missing in plan.data_missing:
         print(f"ifrvis: {missing}", file=sys.stderr)
     return 2 if plan.data_missing else 0
@@ -102,9 +101,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ifrvis.harness.jobs.cluster import load_cluster
-    from ifrvis.harness.jobs.launch import settled_plan, splits_to_make
+    from ifrvis.harness.jobs.launch import jobs_at_once, settled_plan, splits_to_make
     from ifrvis.harness.jobs.local import LocalQueue
-    from ifrvis.harness.jobs.machine import default_jobs
     from ifrvis.harness.jobs.slurm import SlurmQueue
     from ifrvis.harness.jobs.view import failure_lines, live_view
     from ifrvis.harness.plan.cost import check_disk, measure_siblings
@@ -120,8 +118,7 @@ def _run(arguments: argparse.Namespace) -> int:
     request, why = request_of(arguments)
     plan = settled_plan(request)
     measure_siblings(plan)
-    threads = max((each.spec.threads for each in plan.to_run), default=1)
-    jobs = arguments.jobs or default_jobs(threads, arguments.gpus_per_run)
+    jobs = arguments.jobs or jobs_at_once(plan, gpus_per_run=arguments.gpus_per_run)
     say(console, headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan))
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))

@@ -21,7 +21,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help="a run's name, or its beginning; or a .pth file")
+    text = "a run's name, its beginning or folder; or a .pth file"
+    parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
     text = "a folder of frames, a video file, or DATASET:NAME of a data set's video, such as ytvis19:0a49f5265b"
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
@@ -48,6 +49,7 @@ class _Recipe(NamedTuple):
     inference: dict[str, Any]
     dataset: str
     seed: int
+    precision: str
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -127,7 +129,8 @@ def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arg
     else:
         plain = {key: value for key, value in asked.inference.items() if key != "recurrence"}
         own = choose_inference(plain, {"inference.mode": "whole", "inference.tta": None})
-    return _Recipe(weights, train.model, choose_inference(own, overrides), arguments.dataset or job.dataset, train.seed)
+    inference, dataset = choose_inference(own, overrides), arguments.dataset or job.dataset
+    return _Recipe(weights, train.model, inference, dataset, train.seed, train.precision)
 
 
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:
@@ -146,14 +149,16 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
     profile = load_profile(arguments.profile) if arguments.profile else default_profiles()[0]
     schedule = names_of("schedules")[0]  # any: the model is the same
     composed = compose(method, backbone, schedule, profile, {"--set": overrides}, num_classes=num_classes)
-    return _Recipe(path, composed.model, composed.inference, dataset, 0)
+    return _Recipe(path, composed.model, composed.inference, dataset, 0, composed.train["precision"])
 
 
 def _model(recipe: _Recipe, num_classes: int) -> Any:
     import logging
 
+    import torch
+
     from ifrvis.harness.spec.allowed import register_types
-    from ifrvis.training.build import build_model
+    from ifrvis.training.build import build_model, settle_torch
     from ifrvis.training.weights import load_trained
 
     known = recipe.model["track_head"]["num_classes"]
@@ -162,6 +167,7 @@ def _model(recipe: _Recipe, num_classes: int) -> Any:
             f"Give the data set whose categories the model knows with --dataset: it has {known} classes, "
             f"{recipe.dataset} has {num_classes}."
         )
+    settle_torch(torch.get_num_threads(), recipe.precision)  # as where the run predicts, but for the threads
     register_types(recipe.model)
     logging.disable(logging.WARNING)  # of the host, that it starts from no weights
     try:

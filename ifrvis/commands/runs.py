@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _logs_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="the name of a run, or the beginning of it")
+    parser.add_argument("run", help="the name of a run, its beginning or its folder")
     parser.add_argument("-n", "--lines", type=whole(), default=50)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
     root_arguments(parser)

@@ -41,9 +41,20 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
+def file_of(*kinds: str) -> Callable[[str], Path]:
+    """A type of options: files to write, of one of these kinds."""
+
+    def read(text: str) -> Path:
+        if Path(text).suffix.lower() not in kinds:
+            raise argparse.ArgumentTypeError(f"give a file that ends in {' or '.join(kinds)}, not {text!r}")
+        return Path(text)
+
+    return read
+
+
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
     """Add the options that say which runs are meant."""
-    runs = "; or the name of a run, or its beginning" * ("RUN" in what)
+    runs = "; or the name of a run, its beginning or its folder" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
     parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")

@@ -22,7 +22,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", nargs="?", help="a run's name, or its beginning; or a predictions or results file")
+    text = "a run's name, its beginning or folder; or a predictions or results file"
+    parser.add_argument("run", nargs="?", help=text)
     parser.add_argument("--check", type=Path, metavar="ZIP", help="check this zip instead of writing one")
     parser.add_argument("--row", metavar="TABLE/ROW", help="whose inference, where a run has predicted in several ways")
     parser.add_argument("--annotation", type=Path, help="JSON of the split (default: the one that the run predicted)")
@@ -31,7 +32,7 @@ def _submission_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _ingest_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="the name of a run, or the beginning of it")
+    parser.add_argument("run", help="the name of a run, its beginning or its folder")
     parser.add_argument("--zip", type=Path, required=True, help="the zip that the server was given")
     parser.add_argument("--scores", type=Path, required=True, help="what the server gave back: JSON, or `name: value`")
     parser.add_argument("--server", default="", help="where the scores come from, such as a web address")

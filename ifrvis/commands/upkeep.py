@@ -39,7 +39,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _prune_arguments(parser: argparse.ArgumentParser) -> None:
-    text = "runs, or beginnings of their names, that no packed table knows or that are not complete"
+    text = "of these alone (names, their beginnings or folders), known to a packed table or not, complete or not"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     root_arguments(parser)
@@ -90,11 +90,11 @@ def _profiles(arguments: argparse.Namespace, store: "Store") -> list[str]:
 def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.cost import size_text
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.upkeep.prune import known_plans, prunable, remove, size_of
+    from ifrvis.harness.upkeep.prune import known_plans, prunable, prunable_of, remove, size_of
 
     store = Store(arguments.results)
-    named = [run for name in arguments.runs for run in store.runs_named(name)]
-    paths = prunable(store, known_plans(arguments.data_root, store), named)
+    named = {run.folder.resolve(): run for name in arguments.runs for run in store.runs_named(name)}
+    paths = prunable_of(store, named.values()) if named else prunable(store, known_plans(arguments.data_root, store))
     size = size_text(sum(map(size_of, paths)))
     for path in paths:
         print(f"{size_text(size_of(path)):>8} {path}")

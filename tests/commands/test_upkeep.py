@@ -11,7 +11,7 @@ from made_records import asked
 from ifrvis.harness.store.attempts import claim, latest
 from ifrvis.harness.store.lives import Place
 from ifrvis.harness.upkeep import doctor
-from ifrvis.harness.upkeep.prune import prunable, remove
+from ifrvis.harness.upkeep.prune import prunable, prunable_of, remove
 
 
 def test_checkpoints_of_complete_runs_can_go_and_predictions_behind_records_stay(kept):
@@ -55,10 +55,9 @@ def test_what_no_plan_knows_goes_if_it_is_asked_for_by_name(kept, complete):
     if not complete:
         for record in results.root.glob("records/smoke/*.json"):
             record.unlink()
-    plans = [kept.plan()] if not complete else []
-    assert prunable(results, plans) == []
+    assert prunable(results, [kept.plan()] if not complete else []) == []
     (named,) = results.runs_named("mask2former-r50-ytvis19-s1")
-    found = prunable(results, plans, [named])
+    found = prunable_of(results, [named])
     assert len([path for path in found if path.parent.name == "checkpoints"]) == 2
     assert len(found) == 2 + (not complete)  # predictions, too, if no record was made from them
     assert all("-s1-" in str(path) for path in found)
@@ -90,6 +89,20 @@ def test_prune_lists_bytes_and_removes_nothing_before_yes(kept, capsys):
     assert kept.run("prune", "mask2former-r50", "--yes") == 0
     assert not list(kept.request.store.root.glob("runs/*/attempts/*/checkpoints"))
     assert kept.run("prune", "nothing") == 2
+
+
+def test_prune_of_a_name_removes_nothing_else(kept, monkeypatch, capsys):
+    """Whatever else could go: other complete runs, what jobs have left."""
+    monkeypatch.setattr("ifrvis.harness.upkeep.prune.known_plans", lambda *roots: [kept.plan()])
+    root = kept.request.store.root
+    (root / "snapshots" / "0b").mkdir(parents=True)
+    assert len(prunable(kept.request.store, [kept.plan()])) == 5
+    assert kept.run("prune", "mask2former-r50-ytvis19-s1", "--yes") == 0
+    left = prunable(kept.request.store, [kept.plan()])
+    assert len(left) == 3
+    assert not any("-s1-" in str(path) for path in left)
+    assert kept.run("prune", "--yes") == 0
+    assert prunable(kept.request.store, [kept.plan()]) == []
 
 
 def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, capsys):

@@ -76,6 +76,9 @@ def test_the_commands_check_a_mini_set_and_print_and_draw_what_it_holds(tmp_path
     assert main([*stats, "heldout", "--plot", str(tmp_path / "stats.png")]) == 0
     assert "videos      4, 24 frames, 6 to 6, mean 6.00 a video" in capsys.readouterr().out
     assert (tmp_path / "stats.png").read_bytes()[1:4] == b"PNG"
+    (tmp_path / "folder.PDF").mkdir()
+    assert main([*stats, "heldout", "--plot", str(tmp_path / "folder.PDF")]) == 2
+    assert "cannot write" in capsys.readouterr().err
     assert main([*stats, "train", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["lengths"]) == 6
     assert main([*stats, "nothing"]) == 2
@@ -93,3 +96,11 @@ def test_some_videos_can_be_counted_alone(tmp_path, capsys):
     sheet = ["data", "make-mini", "smoke19", "smoke21", "--data-root", str(tmp_path), "--contact-sheet", "sheet.png"]
     assert main(sheet) == 2
     assert "Give one set with --contact-sheet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["x.foo", "x", "png", "x.pgf"])
+@pytest.mark.parametrize("command", [["stats", "smoke19", "--plot"], ["make-mini", "smoke19", "--contact-sheet"]])
+def test_a_picture_of_no_known_kind_is_refused_before_any_work(command, name, tmp_path, capsys):
+    assert main(["data", *command, name, "--data-root", str(tmp_path)]) == 2
+    assert f"Correct {command[-1]}: give a file that ends in .png or ." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

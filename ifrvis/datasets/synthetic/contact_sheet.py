@@ -12,6 +12,7 @@ from ifrvis.datasets.rle import decode
 from ifrvis.datasets.strata import strata_of
 from ifrvis.datasets.ytvis import Annotations, Track, read_annotations
 from ifrvis.errors import UserError
+from ifrvis.files import write_atomically
 
 _CELL_WIDTH = 128  # pixels
 _LABEL_WIDTH = 130
@@ -34,12 +35,8 @@ def contact_sheet(splits: Sequence[tuple[Path, Path]], out: Path, *, videos: int
     rows = [row for annotation, root in splits for row in _rows(read_annotations(annotation), root, videos, frames)]
     height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
     padded = [np.pad(row, ((0, height - row.shape[0]), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    try:
-        written = cv2.imwrite(str(out), np.concatenate(padded), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    except cv2.error:  # a suffix that it does not know
-        written = False
-    if not written:
-        raise UserError(f"Choose another place, a .png or .jpg, for the contact sheet: cannot write {out}.")
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    write_atomically(out, cv2.imencode(out.suffix, np.concatenate(padded), quality)[1].tobytes())
 
 
 def _rows(annotations: Annotations, root: Path, videos: int, frames: int) -> Iterator[NDArray[np.uint8]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import Dataset, Role, load_dataset
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs.machine import gpus
+from ifrvis.harness.jobs.machine import gpus, num_cores
 from ifrvis.harness.plan.plan import Plan, Request
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import Profile, default_profiles
@@ -40,6 +40,12 @@ def settled_plan(request: Request) -> Plan:
 
     settle(on_cluster)
     return make_plan(request)
+
+
+def jobs_at_once(plan: Plan, *, gpus_per_run: int = 1) -> int:
+    """How many runs of a plan go on at once on this machine: as many as its GPUs, else its cores carry."""
+    threads = max((each.spec.threads for each in plan.to_run), default=1)
+    return max(1, (len(gpus()) or num_cores() // threads) // gpus_per_run)
 
 
 def splits_to_make(plan: Plan) -> list[tuple[Dataset, Role]]:

@@ -126,11 +126,6 @@ def kills_for_memory() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def default_jobs(threads: int, gpus_per_run: int = 1) -> int:
-    """How many runs go on at once: as many as the GPUs, else the cores carry."""
-    return max(1, (len(gpus()) or num_cores() // max(1, threads)) // gpus_per_run)
-
-
 @contextmanager
 def job_environment(threads: int) -> Iterator[None]:
     """Processes started inside inherit named variables only, and one thread pool size."""

@@ -13,7 +13,9 @@ from ifrvis.harness.store.states import PlanState
 def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
     """The scale, why it, and how much there is to do: on this machine, `jobs` at once, or on a cluster, all at once."""
     profile, to_run, hours = plan.request.profile, plan.to_run, cost_of(plan).hours
-    line = f"Profile {profile.name} ({why}): {len(plan.trainings)} trainings, {len(to_run)} to run"
+    before = sum(each.is_pretraining for each in plan.trainings)
+    line = f"Profile {profile.name} ({why}): {_number(len(plan.trainings) - before, 'training')}"
+    line += f" after {_number(before, 'pretraining')}" * bool(before) + f", {len(to_run)} to run"
     line += f" on cluster {cluster}" * bool(cluster)
     if to_run and hours is not None:
         rounds = 1 if cluster else -(-len(to_run) // jobs)
@@ -22,6 +24,10 @@ def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
     off_spec = sum(planned.off_spec for planned in plan.rows)
     of = f" in {off_spec} of {len(plan.rows)} rows" * (off_spec < len(plan.rows))
     return line + (f". Off-spec{of}: not the tables' own runs." if off_spec else ".")
+
+
+def _number(count: int, of: str) -> str:
+    return f"{count} {of}" + "s" * (count != 1)
 
 
 def plan_lines(plan: Plan) -> list[str]:

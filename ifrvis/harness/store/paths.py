@@ -14,6 +14,7 @@ results/
 Names carry 12 hex digits of a signature; everywhere else signatures are whole.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -117,15 +118,18 @@ class Store:
         return found
 
     def runs_named(self, name: str, *, beside: Iterable[str] = ()) -> list["Run"]:
-        """The runs of this name, which differ in what is not in a name; else those whose names begin with it.
+        """The run whose folder this is, or the runs of this name, which differ in what is not in a name; else those
+        whose names begin with it.
 
         Args:
-            name: The name.
+            name: The name, or the folder.
             beside: What else might have been meant.
 
         Raises:
             UserError: If there is none.
         """
+        if os.path.isfile(Path(name) / SPEC):  # noqa: PTH113  never raises
+            return [run_at(Path(name).resolve())]
         folders = self.run_folders()
         found = [each for each in folders if each.name.startswith(name)]
         exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.name.removeprefix(name))]
@@ -135,7 +139,7 @@ class Store:
         return [run_at(each) for each in exact or found]
 
     def one_run_named(self, name: str) -> "Run":
-        """The run whose folder's name begins with `name`.
+        """The one run that `name` means; see `runs_named`.
 
         Raises:
             UserError: If no run or more than one does.

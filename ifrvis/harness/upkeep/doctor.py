@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ifrvis.harness.jobs.machine import default_jobs, gpus, num_cores
+from ifrvis.harness.jobs.launch import jobs_at_once
+from ifrvis.harness.jobs.machine import gpus, num_cores
 from ifrvis.harness.plan.cost import cost_of, size_text
 from ifrvis.harness.plan.plan import Plan
 
@@ -99,7 +100,7 @@ def _cuda(plan: Plan, said: dict[str, Any]) -> Check:
 
 def _threads(plan: Plan) -> Check:
     threads = max((each.spec.threads for each in plan.trainings), default=1)
-    found = f"{num_cores()} cores, {threads} threads a run, {default_jobs(threads)} runs at once"
+    found = f"{num_cores()} cores, {threads} threads a run, {jobs_at_once(plan)} runs at once"
     if threads <= num_cores():
         return Check("threads", "ok", found)
     return Check("threads", "note", found, "It works, slowly: `train.threads` is part of what a run is.")

@@ -1,8 +1,9 @@
 """What can go: checkpoints, and predictions that no record was made from; what jobs have left.
 
 Of itself a run loses something only if a plan knows it and has all records of it, and the weights too that others
-start from. What no plan knows (own tables, off-spec runs, a profile whose data are not here) is asked for by name. A
-run that lives is left alone. Copies of the code and scripts of arrays stay as long as any job may begin.
+start from. What no plan knows (own tables, off-spec runs, a profile whose data are not here) is asked for by name, and
+then nothing else goes. A run that lives is left alone. Copies of the code and scripts of arrays stay as long as any job
+may begin.
 """
 
 import shutil
@@ -31,27 +32,25 @@ def known_plans(data_root: Path, store: Store) -> list[Plan]:
     ]
 
 
-def prunable(store: Store, plans: Iterable[Plan], named: Iterable[Run] = ()) -> list[Path]:
-    """The files and folders that can go.
-
-    Args:
-        store: The folder of all results.
-        plans: Those of all known tables under every profile.
-        named: Runs that were asked for, complete or not.
-    """
+def prunable(store: Store, plans: Iterable[Plan]) -> list[Path]:
+    """The files and folders that can go, given the plans of all known tables under every profile."""
     done: dict[str, bool] = {}
     for training in (each for plan in plans for each in plan.trainings if each.sig is not None):
         sig, complete = training.sig or "", training.state == "complete" and training.has_weights(store)
         done[sig] = complete and done.get(sig, True)
-    asked = {run.folder for run in named}
+    return prunable_of(store, [run for run in store.runs() if done.get(run.train_sig)]) + _left_by_jobs(store)
+
+
+def prunable_of(store: Store, runs: Iterable[Run]) -> list[Path]:
+    """What can go of some runs, complete or not; nothing of one that lives."""
     kept = _predictions_of_records(store)
     found: list[Path] = []
-    for run in store.runs():
+    for run in runs:
         newest = latest(run)
-        if (run.folder in asked or done.get(run.train_sig)) and newest is not None and not newest.is_alive():
+        if newest is not None and not newest.is_alive():
             found += sorted(path for each in checkpoint_folders(run) for path in each.glob("*"))
             found += [path for path in run.all_predictions() if sha256_file(path) not in kept]
-    return found + _left_by_jobs(store)
+    return found
 
 
 def size_of(path: Path) -> int:

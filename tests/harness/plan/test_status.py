@@ -9,6 +9,7 @@ import pytest
 from made_records import asked, made_record
 
 from ifrvis.cli import main
+from ifrvis.errors import UserError
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import status_lines, verdicts
 from ifrvis.harness.spec.profiles import Learning
@@ -114,3 +115,18 @@ def test_without_bounds_nothing_is_judged(judged):
     (line,), all_learned = judged(Learning(videos=15), 0.5, 0.0, 0.0)
     assert all_learned
     assert "learned" not in line
+
+
+def test_run_begins_with_what_plan_says(monkeypatch, capsys, roots):
+    """Number of trainings, how many go on at once, how long it takes."""
+
+    def full(plan):
+        raise UserError("Free some disk space.")
+
+    monkeypatch.setattr("ifrvis.harness.plan.cost.check_disk", full)  # the last look before anything starts
+    monkeypatch.setattr("ifrvis.harness.jobs.launch.num_cores", lambda: 8)
+    options = [*SMOKE[:-1], "3", "--set", "train.threads=4", *roots]
+    assert [main([command, *options]) for command in ("run", "plan")] == [2, 0]
+    ran, _, planned, *_ = (line for line in capsys.readouterr().out.splitlines() if line[0] != " ")
+    assert ran == planned
+    assert "3 trainings after 1 pretraining, 4 to run, about 29 s with 2 at once" in planned
