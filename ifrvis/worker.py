@@ -97,11 +97,11 @@ class _Worker:
     def _record(self, asked: Asked, predictions: Path) -> Record:
         import torch
 
-        from ifrvis.evaluation.scoring import scores_of_file
+        from ifrvis.evaluation.scoring import score_file
 
         self._heart.say(phase="scoring")
         log.info("scoring %s", predictions)
-        scores = scores_of_file(self._split(asked).read(), predictions)
+        scores = score_file(self._split(asked).read(), predictions).scores
         return trained_record(
             *(self._attempt, asked, scores, self._not_loaded, self._measured),
             dataset=self._dataset.name,

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from ifrvis.schema import Model
 
-RECORDED = ("all", "common", "matched")  # the tracking protocols of every record
+RECORDED = ("top10", "common", "matched")  # the tracking protocols of every record
 SHOWN = "matched"  # the protocol of Table 3's cells
 IDENTITY = "common"  # the protocol under which identity errors are counted
 

@@ -14,7 +14,7 @@ from typing import Any
 from ifrvis.datasets.catalog import Split, load_config, load_dataset
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Scores
-from ifrvis.evaluation.scoring import scores_of_file
+from ifrvis.evaluation.scoring import score_file
 from ifrvis.files import canonical_json, read_json, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
@@ -90,7 +90,7 @@ def _verify_scores(record: Record, path: Path, run: Run, data_root: Path, jobs: 
         return Finding("digest only", path, "its ground truth is not here")
     said = record.model_dump(include=set(Scores.model_fields))
     try:
-        scores = scores_of_file(split.read(), predictions, jobs=jobs)
+        scores = score_file(split.read(), predictions, jobs=jobs).scores
     except UserError as error:
         return Finding("wrong", path, f"its predictions cannot be scored: {error}")
     other = [name for name, value in scores.model_dump().items() if not _same(said[name], value)]
