@@ -39,7 +39,13 @@ def main() -> None:
     ratio = seconds["host"] / seconds["ours"]
     met = ratio >= TARGET_RATIO
     print(f"tracking ratio: {ratio:.2f}, target {TARGET_RATIO}, {'met' if met else 'missed'}", flush=True)
-    result = {"case": "protocol top10", "quantity": "ratio", "value": round(ratio, 3), "target": TARGET_RATIO, "met": met}
+    result = {
+        "case": "protocol top10",
+        "quantity": "ratio",
+        "value": round(ratio, 3),
+        "target": TARGET_RATIO,
+        "met": met,
+    }
     more = {"seconds": {"ours": seconds["ours"], "plain loop": seconds["host"]}, "runs": args.runs}
     write("tracking", WHAT.format(args.videos), [result], more)
 

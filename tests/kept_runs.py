@@ -58,11 +58,11 @@ def finish(training, request, predict=None):
         annotations = evaluation.split.read()
         path = run.predictions(evaluation.inference, evaluation.split.fingerprint)
         write_predictions(path, [(predict or half)(video, annotations) for video in annotations.videos])
-        scores = score_file(annotations, path).scores
+        scores, videos = score_file(annotations, path)
         files = {"predictions": sha256_file(path), "weights": sha256_file(run.weights)}
         lives = (Life(reason="running", kind="", seconds=36.0),)
         record = record_of(training, evaluation, scores=scores, files=files, curve=curve, attempts=lives)
-        publish_record(request.store, record)
+        publish_record(request.store, record, videos)
     attempt.end("complete", seconds=36.0)
 
 

@@ -6,6 +6,8 @@ Records hold fractions at full precision; multiplying by 100 and rounding happen
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
 COUNTS = frozenset({"IDs"})
 LOWER_IS_BETTER = frozenset({"IDs"})
+COSTS = {"Parameters": "Parameters (M)", "FPS": "Frames/s"}  # columns of what is no metric: no arrow
+_SCALES = {"IDs": 1, "FPS": 1, "Parameters": 1e-6}
 
 # Identities, told apart by people who see no red or no green; they carry their number, too.
 IDENTITY_COLOURS = (
@@ -34,14 +36,14 @@ def is_count(metric: str) -> bool:
     return metric in COUNTS
 
 
-def scale(metric: str) -> int:
+def scale(metric: str) -> float:
     """What a stored value is multiplied by where people read it."""
-    return 1 if is_count(metric) else 100
+    return _SCALES.get(metric, 100)
 
 
 def headline(metric: str) -> str:
     """The metric with an arrow to where better is."""
-    return metric + ("↓" if metric in LOWER_IS_BETTER else "↑")
+    return COSTS.get(metric) or metric + ("↓" if metric in LOWER_IS_BETTER else "↑")
 
 
 def measured_text(metric: str, mean: float, std: float | None) -> str:

@@ -46,10 +46,10 @@ def _rescore(evaluation: Evaluation, plan: Plan, jobs: int) -> Outcome:
         return "not kept"
     if sha256_file(path) != older.files.get("predictions"):
         raise UserError(f"Remove {path} and run the row again: it is not what its record was made from.")
-    scores = score_file(split.read(), path, jobs=jobs).scores
+    scores, videos = score_file(split.read(), path, jobs=jobs)
     changed = dict(scores) | {"eval_sig": evaluation.sig, "scoring": signatures.SCORING_VERSION}
     changed |= {"rescored": ScoredAgain(of=older.eval_sig, provenance=provenance())}
-    publish_record(store, older.model_copy(update=changed))
+    publish_record(store, older.model_copy(update=changed), videos)
     return "scored"
 
 

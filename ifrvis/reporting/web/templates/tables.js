@@ -25,7 +25,7 @@ const sortBy = (table, head, column) => {
   table.tBodies[0].append(...(falling ? rows.reverse() : rows));
 };
 
-const scaleOf = (metric) => (metric === "IDs" ? 1 : 100);
+const scaleOf = (metric) => ({ IDs: 1, FPS: 1, Parameters: 1e-6 })[metric] ?? 100;
 const shown = (metric, value, digits = 2) => (value === null ? "–" : (value * scaleOf(metric)).toFixed(digits));
 const openCell = (table, row, metric) => {
   const cell = row.cells[metric];
