@@ -6,12 +6,14 @@ or hard-linked (`publish_once`: the first writer wins), so a reader sees all of 
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import json
 import math
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Never
@@ -113,6 +115,20 @@ def read_text(path: Path, what: str, most: int = -1) -> str:
 def read_json(path: Path, what: str = "the file") -> Any:
     """Parse a JSON file in which no object has a key twice; `what` names it in errors."""
     return parse_json(read_text(path, what), path, what)
+
+
+def read_packed_json(path: Path, what: str, most: int) -> Any:
+    """The same of a gzip file that unpacks to at most so many bytes."""
+    try:
+        with gzip.open(path) as stream:
+            data = stream.read(most + 1)
+    except FileNotFoundError as error:
+        raise UserError(f"Check the path: {what} {path} does not exist.") from error
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise UserError(f"Replace {path}: {what} cannot be unpacked ({error}).") from error
+    if len(data) > most:
+        raise UserError(f"Replace {path}: {what} unpacks to more than {most} bytes.")
+    return parse_json(data, path, what)
 
 
 def parse_json(text: str | bytes, path: Path, what: str) -> Any:

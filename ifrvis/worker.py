@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.datasets.planned import planned_split, planned_training
@@ -28,7 +28,8 @@ from ifrvis.harness.spec.allowed import check_training, register_types
 from ifrvis.harness.store.attempts import Attempt, attempt_at, checkpoint_folders
 from ifrvis.harness.store.lives import Asked
 from ifrvis.harness.store.making import trained_record
-from ifrvis.harness.store.records import Curve, Measured, NotLoaded, Record, publish_record, read_curve
+from ifrvis.harness.store.provenance import hardware
+from ifrvis.harness.store.records import Curve, Measured, publish_record, read_curve
 
 if TYPE_CHECKING:
     from mmdet.models.mot import BaseMOTModel
@@ -72,9 +73,7 @@ class _Worker:
         for asked in missing:
             predictions = self._predictions(asked)
             if asked.protocol == "heldout":  # a server's scores come by `ifrvis ingest`
-                record = self._record(asked, predictions)
-                self._attempt.check_fence()
-                publish_record(self._run.store, record)
+                self._publish(asked, predictions)
 
     def help_train(self) -> None:
         """Train beside the first process if it trains; all the rest is its own affair."""
@@ -94,28 +93,33 @@ class _Worker:
     def _split(self, asked: Asked) -> Split:
         return planned_split(self._dataset, asked.role, asked.split, asked.part)
 
-    def _record(self, asked: Asked, predictions: Path) -> Record:
+    def _publish(self, asked: Asked, predictions: Path) -> None:
         import torch
 
-        from ifrvis.evaluation.scoring import scores_of_file
+        from ifrvis.evaluation.scoring import score_file
 
         self._heart.say(phase="scoring")
         log.info("scoring %s", predictions)
-        scores = scores_of_file(self._split(asked).read(), predictions)
-        return trained_record(
-            *(self._attempt, asked, scores, self._not_loaded, self._measured),
+        scores, videos = score_file(self._split(asked).read(), predictions)
+        record = trained_record(
+            *(self._attempt, asked, scores, self._facts, self._measured),
             dataset=self._dataset.name,
             determinism="seeded" if torch.cuda.is_available() else "bitwise",
             seconds=round(time.monotonic() - self._started, 3),
         )
+        self._attempt.check_fence()
+        publish_record(self._run.store, record, videos)
 
     @functools.cached_property
-    def _not_loaded(self) -> NotLoaded:
-        from ifrvis.training.convert import left_out
+    def _facts(self) -> dict[str, Any]:
+        from ifrvis.training.facts import facts_of
 
-        return NotLoaded(**left_out(checkpoint_folders(self._run), train_sig=self._run.train_sig))
+        folders, iterations = checkpoint_folders(self._run), self._spec.iterations
+        return facts_of(folders, train_sig=self._run.train_sig, iterations=iterations)
 
     def _predictions(self, asked: Asked) -> Path:
+        import torch
+
         from ifrvis.inference.modes import predict_split
 
         path = self._run.predictions(asked.inference, asked.split)
@@ -124,12 +128,19 @@ class _Worker:
         model, split = self._model, self._split(asked)
         annotations, videos = split.read(), []
         self._heart.say(phase="predicting", iteration=0, iterations=len(annotations.videos))
+        began = time.monotonic()
         for video in predict_split(model, annotations, split.frames, asked.inference, seed=self._spec.seed):
             videos.append(video)
             self._heart.say(iteration=len(videos))
             if self._attempt.is_asked_to_stop():
                 raise StoppedError("stopped while predicting; the next attempt predicts again from the trained weights")
+        cost = {
+            "prediction_seconds": round(time.monotonic() - began, 3),
+            "frames": sum(video.length for video in videos),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else hardware().processor,
+        }
         self._attempt.check_fence()
+        write_atomically(self._run.prediction_cost(asked.inference, asked.split), canonical_json(cost))
         write_predictions(path, videos)
         return path
 

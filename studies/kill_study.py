@@ -37,6 +37,7 @@ PHASES = {"starting": 8.0, "training": 2.0, "checkpoint": 0.02, "predicting": 1.
 PHASES |= {"publishing": 0.002, "ending": 0.02}
 # What is killed, and how often. A loader is a data worker; everything is what a machine without power loses.
 ROLES = {"worker": 6, "launcher": 2, "controller": 1, "loader": 1, "everything": 1}
+SAME = ("eval_sig", "metrics", "not_loaded", "files", "loss", "started_from", "final_weights")  # of records
 PATIENCE_S = 20.0  # with a phase that no attempt reaches
 HANGS_S = 600.0  # a launch that neither ends nor is killed
 
@@ -227,7 +228,7 @@ def _content(table: Table, run: Path) -> dict[str, Any]:
         "iteration": checkpoint.iteration if checkpoint else None,
         "weights": digests,
         "published": {str(path.relative_to(run)): sha256_file(path) for path in published},
-        "records": [(each["eval_sig"], each["metrics"], each["not_loaded"], each["files"]) for each in records],
+        "records": [{key: each[key] for key in SAME} for each in records],
     }
 
 

@@ -4,7 +4,7 @@ from made_records import record_of
 
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.evaluation.predictions import Scored, VideoPredictions, write_predictions
-from ifrvis.evaluation.scoring import scores_of_file
+from ifrvis.evaluation.scoring import score_file
 from ifrvis.files import canonical_json, sha256_file
 from ifrvis.harness.jobs.queue import submission
 from ifrvis.harness.plan.plan import Request
@@ -58,11 +58,11 @@ def finish(training, request, predict=None):
         annotations = evaluation.split.read()
         path = run.predictions(evaluation.inference, evaluation.split.fingerprint)
         write_predictions(path, [(predict or half)(video, annotations) for video in annotations.videos])
-        scores = scores_of_file(annotations, path)
+        scores, videos = score_file(annotations, path)
         files = {"predictions": sha256_file(path), "weights": sha256_file(run.weights)}
         lives = (Life(reason="running", kind="", seconds=36.0),)
         record = record_of(training, evaluation, scores=scores, files=files, curve=curve, attempts=lives)
-        publish_record(request.store, record)
+        publish_record(request.store, record, videos)
     attempt.end("complete", seconds=36.0)
 
 

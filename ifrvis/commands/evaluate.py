@@ -20,8 +20,8 @@ def add_commands(commands: Any) -> None:
     group = commands.add_parser("evaluate", help="score predictions").add_subparsers(required=True, metavar="METRIC")
     text = "AP and AR as the official YouTube-VIS evaluator computes them"
     add_command(group, "ap", _evaluate_ap, text, _ap_arguments)
-    text = "IDF1, MOTA, IDP, IDR and identity switches of boxes, by motmetrics"
-    add_command(group, "tracking", _evaluate_tracking, text, _tracking_arguments)
+    text = "IDF1, MOTA, IDP, IDR, identity switches and HOTA of boxes"
+    add_command(group, "tracking", _evaluate_tracking, text, partial(_protocol_arguments, default="matched"))
     text = "identities that change, switch, merge, get lost or appear twice, with frame numbers"
     add_command(group, "identity", _evaluate_identity, text, partial(_protocol_arguments, default="common"))
 
@@ -40,13 +40,8 @@ def _ap_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _protocol_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     _arguments(parser)
-    text = f"what counts as a track: all, common, matched, oracle, or a YAML file (default: {default})"
+    text = f"what counts as a track: all, top10, common, matched, or a YAML file (default: {default})"
     parser.add_argument("--protocol", default=default, help=text)
-
-
-def _tracking_arguments(parser: argparse.ArgumentParser) -> None:
-    _protocol_arguments(parser, "matched")
-    parser.add_argument("--hota", action="store_true", help="HOTA, DetA and AssA too, if TrackEval is installed")
 
 
 def _evaluate_ap(arguments: argparse.Namespace) -> int:
@@ -63,24 +58,21 @@ def _evaluate_ap(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate_tracking(arguments: argparse.Namespace) -> int:
-    from ifrvis.evaluation.hota import hota_scores
-    from ifrvis.evaluation.tracking import kept_tracks, tracking_scores
+    from ifrvis.evaluation.tracking import follow
 
     annotations, tracks, protocol = _tracks(arguments)
-    found = tracking_scores(annotations, tracks, [protocol], jobs=arguments.jobs)
-    scores = {**found[protocol.name], "protocol": protocol.name}
-    if arguments.hota:
-        scores |= hota_scores(annotations, kept_tracks(annotations, tracks, protocol, jobs=arguments.jobs))
-    _print({**scores, "curve": found["curve"]} if "curve" in found else scores, arguments)
+    found = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name]
+    curve = {"curve": found.curve} if found.curve else {}
+    _print({**found.metrics, "threshold": found.threshold, "protocol": protocol.name, **curve}, arguments)
     return 0
 
 
 def _evaluate_identity(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.identity import count_errors, identity_errors
-    from ifrvis.evaluation.tracking import kept_tracks
+    from ifrvis.evaluation.tracking import follow
 
     annotations, tracks, protocol = _tracks(arguments)
-    kept = kept_tracks(annotations, tracks, protocol, jobs=arguments.jobs)
+    kept = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name].tracks
     videos = identity_errors(annotations, kept, jobs=arguments.jobs)
     counts = count_errors(videos)
     if arguments.json:

@@ -8,23 +8,29 @@ Where the official code has accidents, this module does the sane thing, and the 
 a match to the ground truth with id 0 counts as no match; frames beyond the end of the shorter of two tracks are
 left out of their union; sizes of ground truth come from the areas in the annotation file, not from the masks.
 
+Each video is matched once, to `videos.Detections`, and every statistic is made of these: `ap_of` makes AP of them
+where videos count several times or never, as a bootstrap over videos draws them.
+
 Shape letters:
-    D     predictions of one video and category, best first    G  ground truth of the same
-    K     IoU thresholds                                       S  ranges of sizes
+    D     predictions, of one category best first    G  ground truth of the same video
+    K     IoU thresholds                             S  ranges of sizes
+    C     categories                                 V  videos
+    R     ways to weigh the videos                   P  recall points
     T     frames
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
+from ifrvis.datasets.ytvis import Annotations, Track, Video
 from ifrvis.evaluation.predictions import Prediction
 from ifrvis.evaluation.processes import Task, in_processes, tasks_of
 from ifrvis.evaluation.tubes import Overlaps, overlaps
+from ifrvis.evaluation.videos import Detections
 
 # linspace on purpose: its ninth threshold is 0.8999999999999999, and an IoU of exactly 0.9 reaches it.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -35,7 +41,9 @@ _LOWEST, _LARGEST = np.array(list(_SIZES.values())).T[:, :, None]  # (S, 1) each
 # Suffix of a statistic: the sizes that count, and how many predictions of one video and category.
 _CURVES = {"1": ("all", 1), "10": ("all", 10), "100": ("all", 100), "s": ("s", 100), "m": ("m", 100), "l": ("l", 100)}
 _MOST = 100
+_AT_ONCE = 50  # multisets, whose curves fit a processor's cache
 _S, _K = np.ogrid[: len(_SIZES), : len(IOU_THRESHOLDS)]
+_BITS = 1 << np.arange(len(IOU_THRESHOLDS))
 
 
 class _Pair(NamedTuple):
@@ -57,14 +65,25 @@ class _Pair(NamedTuple):
 class _Matches(NamedTuple):
     """One pair after matching."""
 
-    scores: NDArray[np.float64]  # (D,)
     hits: NDArray[np.bool_]  # (S, K, D)
     ignored: NDArray[np.bool_]  # (S, K, D) neither hit nor false positive
     num_gt: NDArray[np.int64]  # (S,) ground truth that counts
 
 
-class _Curve(NamedTuple):
-    """Mean precision over recall points and largest recall, per IoU threshold; each (K,) in [0, 1]."""
+class _Flat(NamedTuple):
+    """The predictions of many videos side by side, as `Detections` has them."""
+
+    video: NDArray[np.int64]  # (D,)
+    category: NDArray[np.int64]  # (D,)
+    rank: NDArray[np.int64]  # (D,) in its video and category
+    scores: NDArray[np.float64]  # (D,)
+    hits: NDArray[np.int64]  # (S, D) bits
+    ignored: NDArray[np.int64]  # (S, D) bits
+    objects: NDArray[np.int64]  # (V, C, S)
+
+
+class _Curves(NamedTuple):
+    """Mean precision over recall points and largest recall, each (R, C, K) in [0, 1]; NaN without ground truth."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -88,21 +107,51 @@ def average_precision(
     Raises:
         ValueError: If a prediction is about an unknown video or category, or has not one mask a frame of its video.
     """
+    videos = detections(annotations, predictions, official_quirks=official_quirks, jobs=jobs)
+    return statistics(videos, list(map(str, annotations.labels)))
+
+
+def detections(
+    annotations: Annotations, predictions: Sequence[Prediction], *, official_quirks: bool = False, jobs: int = 1
+) -> list[Detections]:
+    """What each video adds to AP, in the order of their ids; arguments and errors as of `average_precision`."""
     _check(annotations, predictions, any_length=official_quirks)
-    matches: dict[Id, list[_Matches]] = {category_id: [] for category_id in annotations.labels}
-    of_one = partial(_matches_of, official_quirks=official_quirks)
+    of_one = partial(_detections_of, official_quirks=official_quirks)
     tasks = tasks_of(annotations, predictions, crowds=True)  # their order decides what comes first of equal scores
-    for of_video in in_processes(of_one, tasks, jobs=jobs):
-        for category_id, found in of_video.items():
-            matches[category_id].append(found)
-    curves = {category_id: _curves(found) for category_id, found in matches.items()}
-    defined = [curve for of_category in curves.values() if (curve := of_category["100"])]
+    return list(in_processes(of_one, tasks, jobs=jobs))
+
+
+def statistics(videos: Sequence[Detections], categories: Sequence[str]) -> dict[str, Any]:
+    """What `average_precision` returns, of videos that are matched; `per_category` has these categories."""
+    flat, once = _flat(videos, categories), np.ones((1, len(videos)), np.int64)
+    curves = {suffix: _curves(flat, suffix, once) for suffix in _CURVES}
+    each = {name: _statistics(curves, slice(c, c + 1)) for c, name in enumerate(categories)}
+    by_iou = {name: np.moveaxis(values, 2, 0) for name, values in zip(("AP", "AR100"), curves["100"])}
     return {
-        **_statistics(curves.values()),
-        "per_category": {str(category_id): _statistics([of_category]) for category_id, of_category in curves.items()},
-        "AP_by_iou": [_mean([curve.precision[k] for curve in defined]) for k in range(len(IOU_THRESHOLDS))],
-        "AR100_by_iou": [_mean([curve.recall[k] for curve in defined]) for k in range(len(IOU_THRESHOLDS))],
+        **_statistics(curves, slice(None)),
+        "per_category": each,
+        **{f"{name}_by_iou": list(map(_mean, values)) for name, values in by_iou.items()},
     }
+
+
+def ap_of(videos: Sequence[Detections], weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """AP of videos that count as often as their weights say.
+
+    Args:
+        videos: What each adds.
+        weights: (R, V) int, 0 or more: R multisets of the videos. Copies of a video follow each other, prediction by
+            prediction.
+
+    Returns:
+        (R,) in [0, 1]; NaN where no video that counts has ground truth.
+    """
+    names = {name for video in videos for name in (*video.objects, *video.categories)}
+    flat = _flat(videos, sorted(names))
+    some = [weights[start : start + _AT_ONCE] for start in range(0, len(weights), _AT_ONCE)]
+    precision = np.concatenate([_curves(flat, "100", each).precision for each in some])
+    defined = ~np.isnan(precision)
+    sums, number = np.where(defined, precision, 0).sum(axis=(1, 2)), defined.sum(axis=(1, 2))
+    return np.where(number, sums / np.maximum(number, 1), np.nan)
 
 
 def _check(annotations: Annotations, predictions: Sequence[Prediction], *, any_length: bool) -> None:
@@ -114,8 +163,8 @@ def _check(annotations: Annotations, predictions: Sequence[Prediction], *, any_l
             raise ValueError(f"prediction {index} has {len(prediction.masks)} masks, its video {video.length} frames")
 
 
-def _matches_of(task: Task, *, official_quirks: bool) -> dict[Id, _Matches]:
-    """The matches of one video in each category that it has predictions or ground truth of."""
+def _detections_of(task: Task, *, official_quirks: bool) -> Detections:
+    """What one video adds, category by category."""
     categories = list(dict.fromkeys([*(gt.category_id for gt in task.gts), *(pred.category_id for pred in task.preds)]))
     best: list[Prediction] = []
     for category_id in categories:
@@ -123,10 +172,20 @@ def _matches_of(task: Task, *, official_quirks: bool) -> dict[Id, _Matches]:
     pred_labels, gt_labels = (np.array([categories.index(e.category_id) for e in of]) for of in (best, task.gts))
     same = np.equal.outer(pred_labels, gt_labels)
     pair = _pair(task.video, best, task.gts, same, official_quirks=official_quirks)
-    return {
-        category_id: _match(pair.part(pred_labels == index, gt_labels == index))
-        for index, category_id in enumerate(categories)
-    }
+    found = [_match(pair.part(pred_labels == index, gt_labels == index)) for index in range(len(categories))]
+    return Detections(
+        objects={str(category_id): tuple(each.num_gt.tolist()) for category_id, each in zip(categories, found)},
+        categories=tuple(str(pred.category_id) for pred in best),
+        scores=tuple(pair.scores.tolist()),
+        hits=_bits([each.hits & ~each.ignored for each in found]),
+        ignored=_bits([each.ignored for each in found]),
+    )
+
+
+def _bits(found: list[NDArray[np.bool_]]) -> Any:
+    """What is known of predictions at each size and threshold, (S, K, D) of each category, as `Detections` has it."""
+    none = np.zeros((len(_SIZES), len(_BITS), 0), np.bool_)
+    return tuple(map(tuple, (_BITS @ np.concatenate([none, *found], axis=2)).tolist()))
 
 
 def _pair(
@@ -186,45 +245,69 @@ def _match(pair: _Pair) -> _Matches:
         ignored[:, :, d] = matched & gt_ignored[_S, match]
         free[_S, _K, match] &= ~matched | pair.gt_crowd[match]  # a crowd takes any number
     pred_outside = (pair.pred_areas < _LOWEST) | (pair.pred_areas > _LARGEST)
-    return _Matches(pair.scores, hits, ignored | (~hits & pred_outside[:, None]), (~gt_ignored).sum(axis=1))
+    return _Matches(hits, ignored | (~hits & pred_outside[:, None]), (~gt_ignored).sum(axis=1))
 
 
-def _curves(matches: list[_Matches]) -> dict[str, _Curve | None]:
-    """The curves of one category, by suffix; None where no ground truth counts."""
-    return {
-        suffix: _curve(matches, list(_SIZES).index(size), max_preds) for suffix, (size, max_preds) in _CURVES.items()
-    }
+def _flat(videos: Sequence[Detections], categories: Sequence[str]) -> _Flat:
+    index = {name: c for c, name in enumerate(categories)}
+    lengths = np.array([len(video.scores) for video in videos], np.int64)
+    category = np.array([index[name] for video in videos for name in video.categories], np.int64)
+    video = np.repeat(np.arange(len(videos)), lengths)
+    first = np.flatnonzero(np.diff(video * len(categories) + category, prepend=-1))  # of each video and category
+    rank = np.arange(len(video)) - np.repeat(first, np.diff(first, append=len(video)))
+    scores = np.array([score for each in videos for score in each.scores], np.float64)
+    hits, ignored = (
+        np.array([[bits for flags in of for bits in flags[size]] for size in range(len(_SIZES))], np.int64)
+        for of in ([each.hits for each in videos], [each.ignored for each in videos])
+    )
+    objects = np.zeros((len(videos), len(categories), len(_SIZES)), np.int64)
+    for v, each in enumerate(videos):
+        for name, numbers in each.objects.items():
+            objects[v, index[name]] = numbers
+    return _Flat(video, category, rank, scores, hits, ignored, objects)
 
 
-def _curve(matches: list[_Matches], size: int, max_preds: int) -> _Curve | None:
-    num_gt = sum(int(each.num_gt[size]) for each in matches)
-    if not num_gt:
-        return None
-    order = np.argsort(-np.concatenate([each.scores[:max_preds] for each in matches]), kind="stable")
-    hits = np.concatenate([each.hits[size, :, :max_preds] for each in matches], axis=1)[:, order]
-    ignored = np.concatenate([each.ignored[size, :, :max_preds] for each in matches], axis=1)[:, order]
-    true = np.cumsum(hits & ~ignored, axis=1)
-    false = np.cumsum(~hits & ~ignored, axis=1)
-    recall = true / num_gt
+def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64]) -> _Curves:
+    """The curves behind the statistics of one suffix, with the videos weighed in R ways, (R, V)."""
+    size, most = list(_SIZES).index(_CURVES[suffix][0]), _CURVES[suffix][1]
+    num_gt = weights @ flat.objects[:, :, size]
+    curves = _Curves(*np.full((2, *num_gt.shape, len(_BITS)), np.nan))
+    for c in range(num_gt.shape[1]):
+        chosen = np.flatnonzero((flat.category == c) & (flat.rank < most))
+        chosen = chosen[np.argsort(-flat.scores[chosen], kind="stable")]
+        hits, ignored = ((flags[size, chosen] & _BITS[:, None]) > 0 for flags in (flat.hits, flat.ignored))
+        some = np.flatnonzero(num_gt[:, c])
+        weighed = weights[some][:, None, flat.video[chosen]]
+        precision, recall = _curve(weighed * hits, weighed * ~(hits | ignored), num_gt[some, c])
+        curves.precision[some, c], curves.recall[some, c] = precision, recall
+    return curves
+
+
+def _curve(hits: NDArray[np.int64], misses: NDArray[np.int64], num_gt: NDArray[np.int64]) -> tuple[Any, Any]:
+    """Mean precision and largest recall, (R, K), of numbers (R, K, D) of predictions, best first; `num_gt` is (R,)."""
+    true, false = np.cumsum(hits, axis=2), np.cumsum(misses, axis=2)
     precision = true / (true + false + np.spacing(1))
     # Precision at a recall is the best at that recall or above, and 0 beyond the largest recall.
-    envelope = np.pad(np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
-    sampled = [best[np.searchsorted(reached, _RECALL_POINTS)] for best, reached in zip(envelope, recall)]
-    return _Curve(np.mean(sampled, axis=1), recall.max(axis=1, initial=0.0))
+    envelope = np.pad(np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1], ((0, 0), (0, 0), (0, 1)))
+    needed = np.ceil(_RECALL_POINTS * num_gt[:, None])  # (R, P) the fewest hits of that recall, as floats divide them
+    needed -= (needed - 1) / num_gt[:, None] >= _RECALL_POINTS
+    needed += needed / num_gt[:, None] < _RECALL_POINTS
+    # One search for all rows: each begins above the end of the one before.
+    rows, length = np.arange(len(true) * true.shape[1]).reshape(*true.shape[:2], 1), true.shape[2]
+    above = rows * (max(true.max(initial=0), num_gt.max(initial=0)) + 1)
+    at = np.searchsorted((true + above).ravel(), needed[:, None].astype(np.int64) + above) - rows * length
+    return np.take_along_axis(envelope, at, axis=2).mean(axis=2), true.max(axis=2, initial=0) / num_gt[:, None]
 
 
-def _statistics(of_categories: Iterable[dict[str, _Curve | None]]) -> dict[str, float | None]:
-    """Means over the categories where they are defined."""
-    categories = list(of_categories)
-    curves = {suffix: [curve for each in categories if (curve := each[suffix])] for suffix in _CURVES}
-    statistics = {
-        "AP": _mean([curve.precision for curve in curves["100"]]),
-        "AP50": _mean([curve.precision[0] for curve in curves["100"]]),
-        "AP75": _mean([curve.precision[5] for curve in curves["100"]]),
-    }
-    statistics |= {f"AP{size}": _mean([curve.precision for curve in curves[size]]) for size in "sml"}
-    return statistics | {f"AR{suffix}": _mean([curve.recall for curve in curves[suffix]]) for suffix in _CURVES}
+def _statistics(curves: dict[str, _Curves], of: slice) -> dict[str, float | None]:
+    """Means over some categories, where they are defined."""
+    precision = {suffix: each.precision[0, of] for suffix, each in curves.items()}
+    found = {"AP": precision["100"], "AP50": precision["100"][:, 0], "AP75": precision["100"][:, 5]}
+    found |= {f"AP{size}": precision[size] for size in "sml"}
+    found |= {f"AR{suffix}": each.recall[0, of] for suffix, each in curves.items()}
+    return {name: _mean(values) for name, values in found.items()}
 
 
-def _mean(values: Sequence[Any]) -> float | None:
-    return float(np.mean(values)) if len(values) else None
+def _mean(values: NDArray[np.float64]) -> float | None:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else None

@@ -1,63 +1,69 @@
-"""HOTA, DetA and AssA of predicted tracks, by TrackEval, which is an extra that nothing else needs.
+"""HOTA, DetA and AssA of predicted tracks (Luiten et al., IJCV 2021), as TrackEval computes them.
 
-Means over the 19 thresholds of box IoU, from 0.05 to 0.95, as its authors report them.
+In each frame objects and tracks are matched one to one so that the sum of their box IoUs is largest, each weighed by
+how well the two tracks fit over the whole video. A match counts at every threshold that its IoU reaches. Over all
+videos
+
+    DetA   matches / (boxes of objects + boxes of tracks - matches)
+    AssA   mean over matches of n / (boxes of the object + boxes of the track - n), n of them between these two
+    HOTA   square root of DetA x AssA
+
+each as the mean over the 19 thresholds.
+
+Shape letters:
+    G  objects of one video     P  predicted tracks     T  frames     A  thresholds
 """
 
-import contextlib
-import io
-from collections.abc import Iterable
-from typing import Any
+import math
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
-from ifrvis.datasets.ytvis import Annotations
-from ifrvis.errors import UserError
-from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import tasks_of
-from ifrvis.evaluation.tracking import Boxes, boxes_of
+from ifrvis.evaluation.videos import Counts
 
-# Its own requirements ask for other versions than those that everything here was tried with; HOTA needs none of them.
-_INSTALL = "python -m pip install --no-deps trackeval==1.3.0"
+# As TrackEval has them: an IoU of exactly 0.15 reaches its threshold, though arange's third is 0.15000000000000002.
+ALPHAS = np.arange(0.05, 0.99, 0.05) - np.finfo(np.float64).eps
 
 
-def hota_scores(annotations: Annotations, tracks: Iterable[Prediction]) -> dict[str, float]:
-    """HOTA, DetA and AssA over all videos.
+def matched_pairs(
+    gts: NDArray[np.bool_], preds: NDArray[np.bool_], ious: NDArray[np.float64]
+) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    """The objects and tracks of one video that are matched, as `Counts` has them.
 
     Args:
-        annotations: Ground truth; crowds are left out.
-        tracks: The predicted tracks that count (`tracking.kept_tracks`).
-
-    Raises:
-        UserError: If TrackEval is not installed.
+        gts: (T, G) whether the object has a box.
+        preds: (T, P) whether the track has one.
+        ious: (T, G, P) of boxes, in [0, 1]; 0 where either is absent.
     """
-    metric = _metric()
-    tasks = tasks_of(annotations, tracks, crowds=False)
-    merged = metric.combine_sequences(
-        {task.video.id: metric.eval_sequence(_sequence(boxes_of(*task))) for task in tasks}
-    )
-    return {name: float(np.mean(merged[name])) for name in ("HOTA", "DetA", "AssA")}
+    lengths = np.add.outer(gts.sum(axis=0), preds.sum(axis=0))
+    rivals = ious.sum(axis=1, keepdims=True) + ious.sum(axis=2, keepdims=True) - ious
+    shared = (ious / np.where(rivals > 0, rivals, 1)).sum(axis=0)  # (G, P) frames, less where others compete
+    worth = ious * (shared / np.maximum(lengths - shared, 1))
+    matched = []
+    for of_frame, gt, pred in zip(worth, gts, preds):
+        gt, pred = gt.nonzero()[0], pred.nonzero()[0]  # of equally good choices TrackEval's own
+        rows, columns = linear_sum_assignment(of_frame.take(gt, axis=0).take(pred, axis=1), maximize=True)
+        matched.append((gt.take(rows), pred.take(columns)))
+    t = np.repeat(np.arange(len(matched)), [len(gt) for gt, _ in matched])
+    gt, pred = map(np.concatenate, zip(*matched))
+    last = np.searchsorted(ALPHAS, ious[t, gt, pred], "right")  # the last threshold that is reached; 0 for none
+    shape = *shared.shape, len(ALPHAS) + 1
+    frames = np.bincount(np.ravel_multi_index((gt, pred, last), shape), minlength=math.prod(shape))
+    found = frames.reshape(shape)[..., 1:]
+    of_gts, of_preds = gts.sum(axis=0).tolist(), preds.sum(axis=0).tolist()
+    return tuple((of_gts[g], of_preds[p], tuple(found[g, p].tolist())) for g, p in np.argwhere(found.any(axis=2)))
 
 
-def _metric() -> Any:
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what of its own extras is missing
-            from trackeval.metrics import HOTA  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise UserError(f"Install TrackEval to get HOTA, or leave --hota out: `{_INSTALL}` ({error}).") from error
-    return HOTA()
-
-
-def _sequence(boxes: Boxes) -> dict[str, Any]:
-    """One video in the form that TrackEval takes: numbers of those that are there, frame by frame."""
-    g, p = (present.any(axis=0) for present in (boxes.gts, boxes.preds))  # TrackEval divides by their numbers of boxes
-    ious = boxes.ious[:, g][:, :, p]
-    gts, preds = ([np.flatnonzero(frame) for frame in present] for present in (boxes.gts[:, g], boxes.preds[:, p]))
-    return {
-        "num_gt_ids": int(g.sum()),
-        "num_tracker_ids": int(p.sum()),
-        "num_gt_dets": int(boxes.gts.sum()),
-        "num_tracker_dets": int(boxes.preds.sum()),
-        "gt_ids": gts,
-        "tracker_ids": preds,
-        "similarity_scores": [iou[np.ix_(*there)] for iou, *there in zip(ious, gts, preds)],
-    }
+def hota(counts: Sequence[Counts]) -> dict[str, float | None]:
+    """HOTA, DetA and AssA of some videos together; None without any box."""
+    pairs = np.array([(*lengths, *frames) for each in counts for *lengths, frames in each.pairs], np.float64)
+    pairs = pairs.reshape(-1, 2 + len(ALPHAS))
+    n = pairs[:, :1:-1].cumsum(axis=1)[:, ::-1]  # at each threshold
+    boxes = sum(each.gt_boxes + each.pred_boxes for each in counts)
+    matches = n.sum(axis=0)
+    det = matches / np.maximum(boxes - matches, 1)
+    ass = (n**2 / np.maximum(pairs[:, :2].sum(axis=1, keepdims=True) - n, 1)).sum(axis=0) / np.maximum(matches, 1)
+    found = {"HOTA": np.sqrt(det * ass), "DetA": det, "AssA": ass}
+    return {name: float(at.mean()) if boxes else None for name, at in found.items()}

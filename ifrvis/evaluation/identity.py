@@ -96,7 +96,7 @@ def identity_errors(annotations: Annotations, tracks: Iterable[Prediction], *, j
 
     Args:
         annotations: Ground truth.
-        tracks: The predicted tracks that count (`tracking.kept_tracks`).
+        tracks: The predicted tracks that count (`tracking.follow`).
         jobs: Processes that share the videos; they change nothing in what is found.
     """
     tasks = tasks_of(annotations, sorted(tracks, key=_canonical), crowds=False)

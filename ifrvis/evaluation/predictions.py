@@ -7,7 +7,6 @@ become `Prediction`s, the one thing that metrics read. Files are checked like an
 
 import gzip
 import sys
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from ifrvis.datasets.rle import Rle, expect
 from ifrvis.datasets.ytvis import Annotations, Id, checked_id, checked_masks, checked_number, id_order
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, parse_json, read_json, write_atomically
+from ifrvis.files import canonical_json, read_json, read_packed_json, write_atomically
 
 SCHEMA = 1
 MAX_BYTES = 2 << 30  # unpacked; 400 long videos of 20 masks a frame take a tenth of it
@@ -75,7 +74,7 @@ def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredict
     Raises:
         UserError: If the file is missing, broken, or not about exactly these videos and categories.
     """
-    content = _unpacked(path)
+    content = read_packed_json(path, "the predictions file", MAX_BYTES)
     good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
     expect(good, str(path), f"predictions of schema {SCHEMA}", content)
     expect(isinstance(content.get("videos"), list), f"{path}: videos", "a list", content.get("videos"))
@@ -88,19 +87,6 @@ def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredict
         first = min(missing, key=id_order)
         raise UserError(f"Predict again: {path} lacks {len(missing)} of the videos, the first with id {first!r}.")
     return tuple(videos.values())
-
-
-def _unpacked(path: Path) -> Any:
-    try:
-        with gzip.open(path) as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise UserError(f"Check the path: the predictions file {path} does not exist.") from error
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"Replace {path}: the predictions file cannot be unpacked ({error}).") from error
-    if len(data) > MAX_BYTES:
-        raise UserError(f"Replace {path}: the predictions file unpacks to more than {MAX_BYTES} bytes.")
-    return parse_json(data, path, "the predictions file")
 
 
 def _video(entry: Any, annotations: Annotations, where: str) -> VideoPredictions:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from ifrvis.schema import Model
 
-RECORDED = ("all", "common", "matched")  # the tracking protocols of every record
+RECORDED = ("top10", "common", "matched")  # the tracking protocols of every record
 SHOWN = "matched"  # the protocol of Table 3's cells
 IDENTITY = "common"  # the protocol under which identity errors are counted
 
@@ -68,8 +68,3 @@ class Scores(Model):
     tracking: dict[str, Tracked] = Field(default={})
     over_thresholds: dict[str, tuple[int | float | None, ...]] = Field(default={})
     identity: dict[str, Count] = Field(default={})
-
-    @property
-    def numbers(self) -> dict[str, int | float | None]:
-        """What tables can show: the metrics, and identity errors by kind."""
-        return {**self.metrics, **self.identity}

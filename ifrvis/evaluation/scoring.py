@@ -1,18 +1,26 @@
 """From the predictions of a run to every number of a record: what a worker publishes, and what `rescore` makes anew."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ifrvis.datasets.ytvis import Annotations
-from ifrvis.evaluation.ap import average_precision
+from ifrvis.datasets.ytvis import Annotations, id_order
+from ifrvis.evaluation.ap import detections, statistics
 from ifrvis.evaluation.identity import count_errors, identity_errors
 from ifrvis.evaluation.predictions import queries_of, read_predictions, results_of
 from ifrvis.evaluation.protocols import load_protocol
 from ifrvis.evaluation.scores import IDENTITY, RECORDED, SHOWN, Scores, Tracked
-from ifrvis.evaluation.tracking import kept_tracks, tracking_scores
+from ifrvis.evaluation.tracking import follow, metrics_of
+from ifrvis.evaluation.videos import Videos
 
 
-def scores_of_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> Scores:
+class Scored(NamedTuple):
+    """Every number of a record, and what each video adds to most of them."""
+
+    scores: Scores
+    videos: Videos
+
+
+def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> Scored:
     """Score the predictions of one run.
 
     Args:
@@ -23,20 +31,35 @@ def scores_of_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> Sc
     Raises:
         UserError: If the file is missing, broken, or not about exactly these videos.
     """
-    videos = read_predictions(path, annotations)
-    queries = queries_of(videos)
+    predicted = read_predictions(path, annotations)
     # How many queries of a video count, the inference has said: ten, or its `topk`.
-    protocols = {name: load_protocol(name).model_copy(update={"most": None}) for name in RECORDED}
-    tracking: dict[str, Any] = tracking_scores(annotations, queries, list(protocols.values()), jobs=jobs)
-    ap: dict[str, Any] = average_precision(annotations, results_of(videos), jobs=jobs)
-    kept = kept_tracks(annotations, queries, protocols[IDENTITY])
-    over_thresholds = tracking.pop("curve")
-    tracked = {name: Tracked(threshold=found.pop("threshold"), metrics=found) for name, found in tracking.items()}
-    return Scores(
-        per_category=ap.pop("per_category"),
-        by_iou={name: tuple(ap.pop(f"{name}_by_iou")) for name in ("AP", "AR100")},
-        metrics={**ap, **tracked[SHOWN].metrics},
-        tracking=tracked,
-        over_thresholds=over_thresholds,
-        identity=count_errors(identity_errors(annotations, kept, jobs=jobs)),
+    protocols = [load_protocol(name).model_copy(update={"most": None}) for name in RECORDED]
+    followed = follow(annotations, queries_of(predicted), protocols, jobs=jobs)
+    videos = Videos(
+        categories=tuple(map(str, annotations.labels)),
+        video_ids=tuple(sorted(annotations.video_by_id, key=id_order)),
+        detections=tuple(detections(annotations, results_of(predicted), jobs=jobs)),
+        tracking=tuple(dict(zip(followed, of)) for of in zip(*(each.counts for each in followed.values()))),
     )
+    numbers = numbers_of(videos)
+    tracking = numbers.pop("tracking")
+    scores = Scores(
+        **numbers,
+        tracking={name: Tracked(threshold=followed[name].threshold, metrics=tracking[name]) for name in tracking},
+        over_thresholds=followed[SHOWN].curve or {},
+        identity=count_errors(identity_errors(annotations, followed[IDENTITY].tracks, jobs=jobs)),
+    )
+    return Scored(scores, videos)
+
+
+def numbers_of(videos: Videos) -> dict[str, Any]:
+    """`metrics`, `per_category` and `by_iou` of `Scores`, and `tracking`: metrics by protocol, without thresholds."""
+    ap = statistics(videos.detections, videos.categories)
+    names = videos.tracking[0] if videos.tracking else ()
+    tracking = {name: metrics_of([each[name] for each in videos.tracking]) for name in names}
+    return {
+        "per_category": ap.pop("per_category"),
+        "by_iou": {name: tuple(ap.pop(f"{name}_by_iou")) for name in ("AP", "AR100")},
+        "metrics": ap | tracking.get(SHOWN, {}),
+        "tracking": tracking,
+    }

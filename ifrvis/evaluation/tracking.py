@@ -1,35 +1,58 @@
-"""IDF1, MOTA, IDP, IDR and identity switches of predicted tracks (paper, Sec. 4.4 and Table 3), by motmetrics.
+"""IDF1, MOTA, IDP, IDR, identity switches and HOTA of predicted tracks (paper, Sec. 4.4 and Table 3).
 
 An object's box in a frame is the tight box of its mask; where the mask is empty there is none. Categories are ignored,
-crowds left out. Each video has an accumulator of its own; their counts are merged. What counts as a track is a
-protocol (`protocols`): with fewer tracks of a video kept, it is counted again, once for each number of them.
+crowds left out. What counts as a track is a protocol (`protocols`): with fewer tracks of a video kept, it is counted
+again, once for each number of them. Metrics are ratios of sums over videos (`videos.Counts`).
+
+The counts are those of motmetrics, which the tests compare with, without its tables of events. In each frame (CLEAR
+MOT) an object keeps the track that it was matched to last, if their IoU still reaches one half and no object before it
+has taken the track; what is left is matched one to one, as many as possible, of least summed distance (1 - IoU). A
+switch is a match to another track than the last. For IDF1 each object gets one track of the whole video, or none, so
+that most boxes match.
 
 Shape letters:
     G  ground truth of one video     P  predicted tracks of it     T  frames
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import motmetrics
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets.ytvis import Annotations, Track, Video
+from ifrvis.evaluation.hota import hota, matched_pairs
 from ifrvis.evaluation.predictions import Prediction
 from ifrvis.evaluation.processes import Task, in_processes, tasks_of
 from ifrvis.evaluation.protocols import TrackingProtocol, halves
 from ifrvis.evaluation.tubes import boxes
+from ifrvis.evaluation.videos import Counts
 
-_COUNTS = ["num_frames", "num_objects", "num_predictions", "num_detections", "num_switches", "num_false_positives"]
-_COUNTS += ["num_misses", "idtp", "idfp", "idfn"]
-_SHARES = {"IDF1": "idf1", "MOTA": "mota", "IDP": "idp", "IDR": "idr"}
 LEAST_IOU = 0.5  # boxes that overlap less are no match (paper, Sec. 4.4)
-_HOST = motmetrics.metrics.create()
+Metrics = dict[str, Any]
 
-Counts = Mapping[str, float]
+
+class Followed(NamedTuple):
+    """What one protocol makes of some predictions.
+
+    Attributes:
+        threshold: Of scores, as the protocol says; two for `matched`: of the videos of half 0, of half 1.
+        tracks: The tracks that it keeps, video by video in the order of their ids.
+        counts: Of each video, in that order.
+        curve: The metrics as tuples over the protocol's `thresholds`, and these; None if it has none.
+    """
+
+    threshold: Any
+    tracks: list[Prediction]
+    counts: list[Counts]
+    curve: dict[str, tuple[Any, ...]] | None
+
+    @property
+    def metrics(self) -> Metrics:
+        """IDF1, MOTA, IDP, IDR, HOTA, DetA, AssA (fractions, or None), IDs, and what is counted beside them."""
+        return metrics_of(self.counts)
 
 
 class Boxes(NamedTuple):
@@ -40,64 +63,40 @@ class Boxes(NamedTuple):
     ious: NDArray[np.float64]  # (T, G, P) in [0, 1]
 
 
-def tracking_scores(
+def follow(
     annotations: Annotations,
     predictions: Iterable[Prediction],
     protocols: Sequence[TrackingProtocol],
     *,
     jobs: int = 1,
-) -> dict[str, Any]:
-    """The tracking metrics under one or more protocols that start from the same tracks.
+) -> dict[str, Followed]:
+    """What one or more protocols, by name, that start from the same tracks make of predictions.
 
     Args:
         annotations: Ground truth.
         predictions: Predicted tracks: queries or entries, as the protocols say.
         protocols: What is kept of them; all with the same `most`.
         jobs: Processes that share the videos; they change no number.
-
-    Returns:
-        By the name of each protocol IDF1, MOTA, IDP, IDR (fractions, or None), IDs, `ids_per_recalled_box`,
-        `tracks_per_video`, `false_positives_per_frame` and `threshold` (two for `matched`: of the videos of half 0, of
-        half 1). Under `curve` the same metrics as tuples over the candidates, if a protocol has any.
     """
-    levels = list(dict.fromkeys(level for protocol in protocols for level in protocol.levels))
-    tasks, counts = _counted(annotations, predictions, protocols[0], levels, jobs)
-    scores: dict[str, Any] = {}
-    for protocol in protocols:
-        assert protocol.most == protocols[0].most
-        threshold, of_video = _thresholds(protocol, tasks, counts)
-        metrics = _metrics([found[level] for found, level in zip(counts, of_video)])
-        scores[protocol.name] = {**metrics, "threshold": threshold}
-        if protocol.thresholds:
-            at = [_metrics([found[level] for found in counts]) for level in protocol.thresholds]
-            curve = {name: tuple(metrics[name] for metrics in at) for name in at[0]}
-            scores["curve"] = {"threshold": protocol.thresholds, **curve}
-    return scores
-
-
-def kept_tracks(
-    annotations: Annotations, predictions: Iterable[Prediction], protocol: TrackingProtocol, *, jobs: int = 1
-) -> list[Prediction]:
-    """The tracks that a protocol keeps."""
-    levels = protocol.levels if protocol.threshold == "matched" else ()
-    tasks, counts = _counted(annotations, predictions, protocol, levels, jobs)
-    of_video = _thresholds(protocol, tasks, counts)[1]
-    return [task.preds[index] for task, level in zip(tasks, of_video) for index in _kept(task.preds, level)]
-
-
-def _counted(
-    annotations: Annotations,
-    predictions: Iterable[Prediction],
-    protocol: TrackingProtocol,
-    levels: Sequence[float | None],
-    jobs: int,
-) -> tuple[list[Task], list[dict[float | None, Counts]]]:
-    """A task a video, and its counts at each threshold."""
+    assert len({protocol.most for protocol in protocols}) == 1
     tasks = tasks_of(annotations, predictions, crowds=False)
-    tasks = [task._replace(preds=protocol.select(task.preds)) for task in tasks]
-    work = partial(_counts_at, levels=levels)
-    found = in_processes(work, tasks, jobs=jobs) if levels else [()] * len(tasks)
-    return tasks, [dict(zip(levels, each)) for each in found]
+    tasks = [task._replace(preds=protocols[0].select(task.preds)) for task in tasks]
+    levels = list(dict.fromkeys(level for protocol in protocols for level in protocol.levels))
+    counts = [dict(zip(levels, each)) for each in in_processes(partial(_counts_at, levels=levels), tasks, jobs=jobs)]
+    return {protocol.name: _followed(protocol, tasks, counts) for protocol in protocols}
+
+
+def _followed(protocol: TrackingProtocol, tasks: list[Task], counts: list[dict[float | None, Counts]]) -> Followed:
+    threshold, of_video = _thresholds(protocol, tasks, counts)
+    tracks = [task.preds[index] for task, level in zip(tasks, of_video) for index in _kept(task.preds, level)]
+    at = [metrics_of([found[level] for found in counts]) for level in protocol.thresholds]
+    curve = {name: tuple(metrics[name] for metrics in at) for name in at[0]} if at else None
+    return Followed(
+        threshold,
+        tracks,
+        [found[level] for found, level in zip(counts, of_video)],
+        curve and {"threshold": protocol.thresholds, **curve},
+    )
 
 
 def boxes_of(video: Video, gts: Sequence[Track], preds: Sequence[Prediction]) -> Boxes:
@@ -123,19 +122,58 @@ def _counts_at(task: Task, *, levels: Sequence[float | None]) -> list[Counts]:
     at = [_kept(task.preds, level) for level in levels]
     for kept in at:
         if len(kept) not in counts:
-            counts[len(kept)] = _counts(found, kept)
+            counts[len(kept)] = _counts(Boxes(found.gts, found.preds[:, kept], found.ious[:, :, kept]))
     return [counts[len(kept)] for kept in at]
 
 
-def _counts(found: Boxes, kept: list[int]) -> Counts:
-    """What motmetrics counts in one video, and how many tracks have a box."""
-    accumulator = motmetrics.MOTAccumulator(auto_id=True)
-    distances = np.where(found.ious >= LEAST_IOU, 1 - found.ious, np.nan)[:, :, kept]
-    present = found.preds[:, kept]
-    for gts, preds, distance in zip(found.gts, present, distances):
-        accumulator.update(np.flatnonzero(gts), np.flatnonzero(preds), distance[np.ix_(gts, preds)])
-    counts = _HOST.compute(accumulator, metrics=_COUNTS, return_dataframe=False)
-    return {**{name: float(counts[name]) for name in _COUNTS}, "num_tracks": float(present.any(axis=0).sum())}
+def _counts(found: Boxes) -> Counts:
+    detections, switches = _clear_mot(found)
+    together = (found.ious >= LEAST_IOU).sum(axis=0)  # (G, P) frames
+    return Counts(
+        frames=len(found.gts),
+        gt_boxes=int(found.gts.sum()),
+        pred_boxes=int(found.preds.sum()),
+        tracks=int(found.preds.any(axis=0).sum()),
+        detections=detections,
+        switches=switches,
+        id_matches=int(together[linear_sum_assignment(together, maximize=True)].sum()),
+        pairs=matched_pairs(*found),
+    )
+
+
+def _clear_mot(found: Boxes) -> tuple[int, int]:
+    """Matches frame by frame, and switches among them."""
+    close: list[list[tuple[int, int]]] = [[] for _ in found.ious]  # objects and tracks, by frame
+    for t, g, p in np.argwhere(found.ious >= LEAST_IOU).tolist():
+        close[t].append((g, p))
+    last: dict[int, int] = {}  # by object
+    detections = switches = 0
+    for t, pairs in enumerate(close):
+        kept: dict[int, int] = {}  # by track
+        for g, p in sorted(last.items()):
+            if (g, p) in pairs:
+                kept.setdefault(p, g)
+        held = set(kept.values())
+        new = [(g, p) for g, p in pairs if g not in held and p not in kept]
+        if not len(dict(new)) == len({p for _, p in new}) == len(new):
+            new = _assigned(found, t, new)
+        switches += sum(last.get(g, p) != p for g, p in new)
+        detections += len(kept) + len(new)
+        last.update(new)
+    return detections, switches
+
+
+def _assigned(found: Boxes, t: int, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Of pairs that compete, those that are matched; of equally good choices motmetrics' own."""
+    allowed = np.zeros(found.ious.shape[1:], np.bool_)
+    allowed[tuple(np.transpose(pairs))] = True
+    there = np.ix_(found.gts[t], found.preds[t])
+    allowed, distances = allowed[there], 1 - found.ious[t][there]
+    far = 2 * min(distances.shape) * (distances[allowed].max() + 1) + 1  # than all the others together
+    rows, columns = linear_sum_assignment(np.where(allowed, distances, far))
+    matched = allowed[rows, columns]
+    gts, preds = np.flatnonzero(found.gts[t])[rows[matched]], np.flatnonzero(found.preds[t])[columns[matched]]
+    return list(zip(gts.tolist(), preds.tolist()))
 
 
 def _thresholds(
@@ -148,7 +186,7 @@ def _thresholds(
     best: list[float | None] = []
     for half in (0, 1):
         part = [found for found, task in zip(counts, tasks) if half_of[task.video.id] == half]
-        at = [_metrics([found[level] for found in part])["IDF1"] for level in protocol.thresholds]
+        at = [_boxes_metrics([found[level] for found in part])["IDF1"] for level in protocol.thresholds]
         known = [pair for pair in zip(at, protocol.thresholds) if pair[0] is not None]
         best.append(max(known, key=lambda pair: pair[0])[1] if known else None)  # the lowest of equals
     # Chosen on one half, used on the other; where that has no box to choose by, as of a single video, on the same.
@@ -156,22 +194,26 @@ def _thresholds(
     return tuple(used), [used[half_of[task.video.id]] for task in tasks]
 
 
-def _metrics(counts: Sequence[Counts]) -> dict[str, Any]:
+def metrics_of(counts: Sequence[Counts]) -> Metrics:
     """The metrics of some videos together; None where one is undefined."""
-    merged = _HOST.compute_overall(counts, metrics=[*_SHARES.values(), *_COUNTS], return_dataframe=False)
-    metrics: dict[str, Any] = {name: _finite(merged[key]) for name, key in _SHARES.items()}
+    return _boxes_metrics(counts) | hota(counts)
+
+
+def _boxes_metrics(counts: Sequence[Counts]) -> Metrics:
+    names = ("frames", "gt_boxes", "pred_boxes", "tracks", "detections", "switches", "id_matches")
+    frames, gts, preds, tracks, found, switches, same = (sum(getattr(each, name) for each in counts) for name in names)
+    errors = _ratio(gts - found + switches + preds - found, gts)
     return {
-        **metrics,
-        "IDs": int(merged["num_switches"]),
-        "ids_per_recalled_box": _ratio(merged["num_switches"], merged["num_detections"]),
-        "tracks_per_video": _ratio(sum(each["num_tracks"] for each in counts), len(counts)),
-        "false_positives_per_frame": _ratio(merged["num_false_positives"], merged["num_frames"]),
+        "IDF1": _ratio(2 * same, gts + preds),
+        "MOTA": None if errors is None else 1 - errors,
+        "IDP": _ratio(same, preds),
+        "IDR": _ratio(same, gts),
+        "IDs": switches,
+        "ids_per_recalled_box": _ratio(switches, found),
+        "tracks_per_video": _ratio(tracks, len(counts)),
+        "false_positives_per_frame": _ratio(preds - found, frames),
     }
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _ratio(number: float, of: float) -> float | None:
-    return float(number / of) if of else None
+def _ratio(number: int, of: int) -> float | None:
+    return number / of if of else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.spec.tables import UNJUDGED, Row, Table
 from ifrvis.reporting.statistics import Interval, expected_interval, mean_interval
 from ifrvis.reporting.style import UNDEFINED, scale
 
@@ -61,7 +61,7 @@ def compare(table: Table, row: Row, metric: str, cell: Cell) -> Compared | None:
     The spread of single runs is the paper's where it prints one, else the measured one.
     """
     published, printed_std = row.published.get(metric, (None, None))
-    if cell.mean is None or published is None:
+    if cell.mean is None or published is None or metric in UNJUDGED:
         return None
     paper, unit = table.paper, scale(metric)
     difference = cell.mean - published / unit

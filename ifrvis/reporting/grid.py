@@ -187,6 +187,9 @@ def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
     for seed, records in each.found.items():
         if len(records) > 1:
             yield f"{row}: seed {seed} has {' and '.join(record.file_name for record in records)}; one may stay."
+    if len(each.starts) > 1:
+        named = "; ".join(f"{(digest or 'none')[:12]} in {', '.join(files)}" for digest, files in each.starts.items())
+        yield f"{row}: its records start from different weights, which are not averaged: {named}."
     codes = {str(record.provenance.code) for record in each.counted}
     if len(codes) > 1:
         yield f"{row}: mixed, its records come from {len(codes)} states of the code."

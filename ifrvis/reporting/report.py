@@ -41,6 +41,14 @@ class RowRecords:
         return [records[0] for records in self.found.values() if len(records) == 1]
 
     @property
+    def starts(self) -> dict[str | None, list[str]]:
+        """The SHA-256 of the weights that the records start from, and the files of those that do."""
+        found: dict[str | None, list[str]] = {}
+        for record in self.counted:
+            found.setdefault(record.started_from, []).append(record.file_name)
+        return found
+
+    @property
     def behind(self) -> list[Record]:
         """All records that the report is a function of."""
         return [*(record for records in self.found.values() for record in records), *self.elsewhere]
@@ -51,6 +59,8 @@ class RowRecords:
         if self.row.quoted:
             return "quoted"
         most = max(map(len, self.found.values()), default=0)
+        if most == 1 and len(self.starts) > 1:
+            return f"{len(self.starts)} starts"
         return "" if most == 1 else f"{most} records" if most else "other protocol" if self.elsewhere else "not run"
 
 
@@ -148,9 +158,9 @@ class Report:
         """The values of each row id and metric, by seed."""
         return {
             (name, metric): {
-                record.seed: None if (value := record.numbers[metric]) is None else float(value)
+                record.seed: None if (value := record.shown[metric]) is None else float(value)
                 for record in each.counted
-                if metric in record.numbers
+                if metric in record.shown
             }
             for name, each in self._named.items()
             for metric in self.table.metrics

@@ -9,6 +9,8 @@ from ifrvis.evaluation.identity import Kind
 
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
 COUNTS = frozenset({"IDs", *get_args(Kind), "never_found"})  # all of them of what goes wrong
+COSTS = {"Parameters": "Parameters (M)", "FPS": "Frames/s"}  # columns of what is no metric: no arrow
+SCALES = {**dict.fromkeys(COUNTS, 1), "FPS": 1, "Parameters": 1e-6}
 
 # Identities, told apart by people who see no red or no green; they carry their number, too.
 IDENTITY_COLOURS = (
@@ -37,14 +39,14 @@ def is_count(metric: str) -> bool:
     return metric in COUNTS
 
 
-def scale(metric: str) -> int:
+def scale(metric: str) -> float:
     """What a stored value is multiplied by where people read it."""
-    return 1 if is_count(metric) else 100
+    return SCALES.get(metric, 100)
 
 
 def headline(metric: str) -> str:
     """The metric with an arrow to where better is."""
-    return metric.replace("_", " ") + ("↓" if metric in COUNTS else "↑")
+    return COSTS.get(metric) or metric.replace("_", " ") + ("↓" if metric in COUNTS else "↑")
 
 
 def measured_text(metric: str, mean: float, std: float | None) -> str:

@@ -24,7 +24,6 @@ import ifrvis.models  # noqa: F401  registers the method
 from ifrvis.errors import UserError
 from ifrvis.files import publish_once, sha256_bytes, sha256_file
 from ifrvis.training.build import COMPUTED, NEVER_LOADED
-from ifrvis.training.checkpoints import newest_valid
 from ifrvis.training.foreign import read_foreign
 from ifrvis.training.renames import to_host_names
 
@@ -74,13 +73,6 @@ def why_random(names: Iterable[str]) -> dict[str, list[str]]:
     for name in sorted(names):
         found.setdefault(next(reason for pattern, reason in _REASONS if re.search(pattern, name)), []).append(name)
     return found
-
-
-def left_out(folders: Iterable[Path], *, train_sig: str) -> dict[str, Any]:
-    """What the initial weights of a training left out, as its newest checkpoint has it, and the reasons."""
-    checkpoint = newest_valid(folders, train_sig=train_sig)
-    found: dict[str, list[str]] = dict(checkpoint.state["not_loaded"]) if checkpoint else {}
-    return {**found, "reasons": why_random([*found.get("missing", []), *found.get("mismatched", [])])}
 
 
 def convert(

@@ -139,8 +139,10 @@ def train(
             watch(state.model, state.iteration)
     clock, writer = Clock(), Writer(folder, checkpoint_interval_s, before_checkpoint)
     with contextlib.closing(writer):
+        began = time.monotonic()
         for batch in clock.waits(batches):
             parts, grad_norm = _step(state, batch, spec["seed"], micro_batch or len(batch.clips), processes)
+            state.history.add(state.iteration, last, parts["loss"], time.monotonic() - began)
             progress = _progress(state, last, parts, grad_norm, clock.tick())
             stopping = due = False
             with processes.agreeing():
@@ -159,6 +161,7 @@ def train(
                         writer.finish()
             if stopping:
                 break
+            began = time.monotonic()
     measured: dict[str, Any] = {"waiting_for_data": clock.waiting}
     if processes.device.type == "cuda":
         names = processes.of_all(torch.cuda.get_device_name(processes.device))

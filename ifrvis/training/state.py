@@ -1,7 +1,7 @@
 """Everything of a run that changes while it trains, and how it becomes a checkpoint and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from mmengine.optim import MultiStepLR, OptimWrapper
 from torch import nn
 
 from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
 from ifrvis.training.build import (
     NotLoaded,
     build_model,
@@ -20,6 +21,36 @@ from ifrvis.training.build import (
 )
 from ifrvis.training.checkpoints import Checkpoint, newest_valid, read_checkpoint
 from ifrvis.training.processes import Processes
+
+LOSSES = 60  # means of the loss that are kept of a training
+
+
+@dataclass
+class History:
+    """What is behind a state, earlier attempts included, beside its numbers.
+
+    Attributes:
+        started_from: SHA-256 of the file of the initial weights; None for a random start.
+        seconds: Of the iterations, with waiting for data.
+        losses: Sums over equal parts of the training, at most `LOSSES`; the last may be under way.
+    """
+
+    started_from: str | None = None
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+    def add(self, iteration: int, iterations: int, loss: float, seconds: float) -> None:
+        """Note one more iteration, the `iteration`-th."""
+        self.seconds += seconds
+        part = (iteration - 1) * min(LOSSES, iterations) // iterations
+        self.losses += [0.0] * (part + 1 - len(self.losses))
+        self.losses[part] += loss
+
+    def mean_losses(self, iterations: int) -> dict[str, float]:
+        """The means of a training that is complete, by the last iteration of each part."""
+        parts = min(LOSSES, iterations)
+        ends = [-(-part * iterations // parts) for part in range(parts + 1)]
+        return {str(end): sums / (end - start) for start, end, sums in zip(ends, ends[1:], self.losses)}
 
 
 @dataclass
@@ -35,6 +66,7 @@ class TrainingState:
         schedule: Its learning rates.
         iteration: How many iterations are behind it.
         not_loaded: What its initial weights left out.
+        history: What is behind it.
     """
 
     model: BaseMOTModel
@@ -43,6 +75,7 @@ class TrainingState:
     schedule: MultiStepLR
     iteration: int
     not_loaded: NotLoaded
+    history: History
 
     def contents(self, train_sig: str) -> dict[str, Any]:
         """Tensors and plain data, for `checkpoints.save`."""
@@ -54,6 +87,8 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "schedule": schedule,
             "not_loaded": vars(self.not_loaded),
+            "history": vars(self.history),
+            "parameters": sum(each.numel() for each in self.model.parameters()),
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -68,6 +103,7 @@ class TrainingState:
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
             self.not_loaded = NotLoaded(**state["not_loaded"])
+            self.history = History(**state["history"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(
                 f"Remove {checkpoint.path.parent} to start this run again, or go back to the version of the program "
@@ -115,7 +151,9 @@ def _started(
     not_loaded = NotLoaded() if starts_from is None else load_initial_weights(model, starts_from)
     model.to(device)
     optimizer = build_optimizer(model, spec["optimizer"], precision=spec["precision"])
-    state = TrainingState(model, model, optimizer, build_schedule(optimizer, spec["schedule"]), 0, not_loaded)
+    schedule = build_schedule(optimizer, spec["schedule"])
+    history = History(None if starts_from is None else sha256_file(starts_from))
+    state = TrainingState(model, model, optimizer, schedule, 0, not_loaded, history)
     if checkpoint is not None:
         state.restore(checkpoint)
     return state

@@ -23,12 +23,13 @@ def test_checkpoints_of_complete_runs_can_go_and_predictions_behind_records_stay
     assert kept.run("verify") == 0
 
 
-def test_what_a_pending_row_needs_stays(kept):
-    (record,) = kept.request.store.root.glob("records/smoke/*-s0-*")
+def test_what_a_pending_row_needs_stays_and_what_lay_beside_its_record_can_go(kept):
+    (record,) = kept.request.store.root.glob("records/smoke/*-s0-*.json")
     record.unlink()
     found = prunable(kept.request.store, [kept.plan()])
-    assert len(found) == 2
-    assert all("-s1-" in str(path) for path in found)
+    assert len(found) == 3
+    assert all("-s1-" in str(path) for path in found[:2])
+    assert found[2] == record.with_suffix(".videos.json.gz")
 
 
 def test_predictions_that_no_record_was_made_from_can_go(kept):
@@ -36,7 +37,7 @@ def test_predictions_that_no_record_was_made_from_can_go(kept):
     stray = path.parent.with_name("whole-00000000-000000000000") / path.name
     stray.parent.mkdir()
     stray.write_bytes(b"stray")
-    assert stray in prunable(kept.request.store, [kept.plan()])
+    assert stray.parent in prunable(kept.request.store, [kept.plan()])
 
 
 def test_runs_that_live_and_runs_whose_data_are_not_here_stay(kept):
@@ -55,9 +56,10 @@ def test_what_no_plan_knows_goes_if_it_is_asked_for_by_name(kept, complete):
     if not complete:
         for record in results.root.glob("records/smoke/*.json"):
             record.unlink()
-    assert prunable(results, [kept.plan()] if not complete else []) == []
+    plans = [kept.plan()] if not complete else []
+    assert [path for path in prunable(results, plans) if "records" not in path.parts] == []
     (named,) = results.runs_named("mask2former-r50-ytvis19-s1")
-    found = prunable_of(results, [named])
+    found = [path for path in prunable_of(results, [named]) if "records" not in path.parts]
     assert len([path for path in found if path.parent.name == "checkpoints"]) == 2
     assert len(found) == 2 + (not complete)  # predictions, too, if no record was made from them
     assert all("-s1-" in str(path) for path in found)

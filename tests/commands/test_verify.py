@@ -3,11 +3,13 @@
 Also tests: ifrvis.harness.store.finding, ifrvis.harness.upkeep.verify, ifrvis.reporting.audit.
 """
 
+import gzip
 import json
 
 import numpy as np
 import pytest
 
+from ifrvis.files import sha256_file
 from ifrvis.harness.store.finding import Finding
 from ifrvis.harness.store.paths import record_name
 from ifrvis.harness.store.records import digest_of
@@ -18,6 +20,7 @@ ROW, LAMBDA = "mask2former-r50-ytvis19", "ours-r50-lambda0.3-ytvis19"
 
 KINDS = {
     "record": "results/records/smoke/*-s0-*.json",
+    "videos": "results/records/smoke/*-s0-*.videos.json.gz",
     "predictions": "results/runs/*-s0-*/predictions/*/predictions.json.gz",
     "weights": "results/runs/*-s0-*/weights.pth",
     "curve": "results/runs/*-s0-*/curve.json",
@@ -123,7 +126,7 @@ def test_what_is_not_kept_is_said_and_a_record_without_predictions_was_not_recom
     assert kept.run("verify") == 0
     said = capsys.readouterr().out
     assert len(named(said, "not kept")) == 2
-    assert f"{one(kept, KINDS['record'])} (its predictions are not here)" in named(said, "digest only")
+    assert f"{one(kept, KINDS['record'])} (its predictions are not here)" in named(said, "from videos")
 
 
 @pytest.mark.parametrize("lost", ["the ground truth", "the runs"])
@@ -134,8 +137,57 @@ def test_without_what_it_takes_nothing_is_recomputed(kept, lost, capsys, tmp_pat
     assert kept.run("verify") == 0
     said = capsys.readouterr().out
     why = "its ground truth is" if lost == "the ground truth" else "its predictions are"
-    assert sum(f"({why} not here)" in line for line in named(said, "digest only")) == 2
+    assert sum(f"({why} not here)" in line for line in named(said, "from videos")) == 2
     assert not any("/records/" in line for line in named(said, "recomputed"))
+    assert "2 from videos" in said.splitlines()[-1]
+
+
+def tampered(path):
+    """Change what lies beside a record."""
+    beside = path.with_suffix(".videos.json.gz")
+    content = json.loads(gzip.decompress(beside.read_bytes()))
+    content["detections"][0]["scores"][0] += 0.001  # which changes no order, hence no number
+    beside.write_bytes(gzip.compress(json.dumps(content).encode()))
+    return {"videos": sha256_file(beside)}
+
+
+def test_in_a_bare_clone_a_record_is_the_sum_of_its_videos_wherever_it_was_moved(kept, capsys, tmp_path):
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "results" / "records").rename(tmp_path / "clone" / "records")
+    kept.roots[:2] = [f"--data-root={tmp_path}/nothing", f"--results={tmp_path}/clone"]
+    path = one(kept, "clone/records/smoke/*-s0-*.json")
+    assert kept.run("verify") == 0
+    assert str(path) in " ".join(named(capsys.readouterr().out, "from videos"))
+    content = json.loads(path.read_text())
+    tracked = content["tracking"]["top10"]
+    for change, other in (
+        ({"metrics": content["metrics"] | {"AP": 0.99}}, "metrics"),
+        ({"metrics": content["metrics"] | {"HOTA": 0.99}}, "metrics"),
+        (
+            {"tracking": content["tracking"] | {"top10": tracked | {"metrics": tracked["metrics"] | {"IDs": 7}}}},
+            "tracking",
+        ),
+        ({"by_iou": content["by_iou"] | {"AP": content["by_iou"]["AR100"][::-1]}}, "by_iou"),
+    ):
+        forge(path, **content | change)
+        assert kept.run("verify") == 1
+        assert f"gives other {other})" in " ".join(named(capsys.readouterr().out, "wrong"))
+    forge(path, **content)
+    path.with_suffix(".videos.json.gz").unlink()
+    assert kept.run("verify") == 0
+    said = capsys.readouterr().out
+    assert f"{path} (its predictions are not here)" in named(said, "digest only")
+    assert any(".videos.json.gz" in line for line in named(said, "not kept"))
+
+
+def test_other_videos_than_the_predictions_give_are_named_and_so_are_those_without_a_record(kept, capsys):
+    path = one(kept, KINDS["record"])
+    forge(path, files=json.loads(path.read_text())["files"] | tampered(path))
+    assert kept.run("verify") == 1
+    assert "its predictions give other mask2former" in " ".join(named(capsys.readouterr().out, "wrong"))
+    path.unlink()
+    kept.run("verify")
+    assert any(".videos.json.gz (the record" in line for line in named(capsys.readouterr().out, "not kept"))
 
 
 @pytest.mark.parametrize("options", [["--jobs", "0"], ["--profile", "smok"], ["--profile", ""]])

@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, read_annotations
-from ifrvis.evaluation.ap import average_precision
+from ifrvis.evaluation.ap import ap_of, average_precision, detections
 from ifrvis.evaluation.predictions import Prediction, read_results
 
 CASES = sorted((Path(__file__).parents[1] / "data/oracle/ap").iterdir())
@@ -135,6 +135,32 @@ def test_every_number_is_that_of_the_slow_reference(tracks, predicted, crowds, q
     found = average_precision(annotated(tracks, crowds), predictions, official_quirks=quirks)
     expected = slow_ap.average_precision(annotated(tracks, crowds), predictions, official_quirks=quirks)
     assert_close(found, expected)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    gt_tracks,
+    pred_tracks,
+    st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=60),
+    st.data(),
+)
+def test_ap_of_weighed_videos_is_that_of_so_many_copies(tracks, predicted, weights, data):
+    predicted = predicted + data.draw(st.lists(st.sampled_from(tracks)))
+    gt = annotated(tracks)
+    predictions = [Prediction(v, c, 0.9 - 0.01 * k, masks) for k, (v, c, masks) in enumerate(predicted)]
+    found = ap_of(detections(gt, predictions), np.array(weights))
+    for ap, times in list(zip(found, weights, strict=True))[-2:]:
+        copies = {video.id: range(10 * video.id, 10 * video.id + times[video.id - 1]) for video in gt.videos}
+        several = Annotations(
+            gt.path,
+            gt.categories,
+            tuple(replace(video, id=copy) for video in gt.videos for copy in copies[video.id]),
+            tuple(replace(track, video_id=copy) for track in gt.tracks for copy in copies[track.video_id]),
+        )
+        expected = slow_ap.average_precision(
+            several, [replace(pred, video_id=copy) for pred in predictions for copy in copies[pred.video_id]]
+        )["AP"]
+        assert ap == pytest.approx(np.nan if expected is None else expected, abs=1e-9, nan_ok=True)
 
 
 def assert_close(found, expected):

@@ -12,7 +12,7 @@ from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 from ifrvis.evaluation.ap import average_precision
 from ifrvis.evaluation.predictions import Scored, VideoPredictions, results_of, write_predictions
 from ifrvis.evaluation.scores import Scores
-from ifrvis.evaluation.scoring import scores_of_file
+from ifrvis.evaluation.scoring import numbers_of, score_file
 
 
 def test_a_record_carries_ap_three_protocols_a_curve_and_identity_errors(tmp_path):
@@ -24,17 +24,18 @@ def test_a_record_carries_ap_three_protocols_a_curve_and_identity_errors(tmp_pat
     masks = {5: (mask, None, None), 6: (None, mask, mask)}
     predictions = [VideoPredictions(1, 4, 5, 3, masks, scored, scored), VideoPredictions(2, 4, 5, 1, {}, (), ())]
     write_predictions(tmp_path / "predictions.json.gz", predictions)
-    found = scores_of_file(annotations, tmp_path / "predictions.json.gz")
+    found, videos = score_file(annotations, tmp_path / "predictions.json.gz")
     ap = average_precision(annotations, results_of(predictions))
     assert (found.per_category, list(found.by_iou["AP"])) == (ap.pop("per_category"), ap.pop("AP_by_iou"))
     assert list(found.by_iou["AR100"]) == ap.pop("AR100_by_iou")
     assert found.metrics.items() >= ap.items()
     assert (found.metrics["IDF1"], found.metrics["IDs"]) == (4 / 6, 1)
-    assert found.tracking.keys() == {"all", "common", "matched"}
+    assert found.tracking.keys() == {"top10", "common", "matched"}
     assert found.tracking["matched"].metrics.items() <= found.metrics.items()
     assert {len(values) for values in found.over_thresholds.values()} == {len(found.over_thresholds["threshold"])}
-    assert found.identity["change"] == found.numbers["change"] == 1
-    assert found.numbers.items() >= found.metrics.items()
+    assert found.identity["change"] == 1
+    assert videos.video_ids == (1, 2)
+    assert {name: each.metrics for name, each in found.tracking.items()} == numbers_of(videos)["tracking"]
     assert Scores.model_validate_json(found.model_dump_json()) == found
 
 
@@ -44,5 +45,5 @@ def test_as_many_tracks_count_as_inference_has_put_out(tmp_path):
     queries = tuple(Scored(query, 1, 0.9) for query in range(12))
     masks = dict.fromkeys(range(12), (mask,))
     write_predictions(path, [VideoPredictions(1, 4, 5, 1, masks, queries, queries)])
-    found = scores_of_file(annotations, path)
+    found = score_file(annotations, path).scores
     assert {each.metrics["tracks_per_video"] for each in found.tracking.values()} == {12}

@@ -1,36 +1,99 @@
-"""Tracking beside an oracle and cases counted by hand, under every protocol.
+"""Tracking beside motmetrics, TrackEval and cases counted by hand, under every protocol.
 
 Also tests: ifrvis.evaluation.hota, ifrvis.evaluation.protocols.
 """
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
+import motmetrics
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ifrvis.cli import main
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 from ifrvis.errors import UserError
-from ifrvis.evaluation import hota
 from ifrvis.evaluation.predictions import Prediction, one_class_each, read_tracks
+from ifrvis.evaluation.processes import tasks_of
 from ifrvis.evaluation.protocols import halves, load_protocol
 from ifrvis.evaluation.scores import RECORDED
-from ifrvis.evaluation.tracking import kept_tracks, tracking_scores
+from ifrvis.evaluation.tracking import boxes_of, follow
 
-CASES = sorted((Path(__file__).parents[1] / "data/oracle/tracking").iterdir())
+DATA = Path(__file__).parents[1] / "data"
+CASES = sorted((DATA / "oracle/tracking").iterdir())
 METRICS = ("IDF1", "MOTA", "IDP", "IDR", "IDs")
 THREE = [load_protocol(name) for name in RECORDED]
-ALL = THREE[0]
+TOP10, ALL = THREE[0], load_protocol("all")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_number_is_that_of_the_oracle(case, capsys):
-    arguments = ["--gt", f"{case}/gt.json", "--pred", f"{case}/pred.json", "--protocol", "oracle", "--json"]
+def test_every_number_is_that_of_motmetrics_and_trackeval(case, capsys):
+    arguments = ["--gt", f"{case}/gt.json", "--pred", f"{case}/pred.json", "--protocol", "all", "--json"]
     assert main(["evaluate", "tracking", *arguments]) == 0
     scores, expected = json.loads(capsys.readouterr().out), json.loads((case / "expected.json").read_text())
     assert [scores[name] for name in METRICS] == pytest.approx([expected[name] for name in METRICS], abs=1e-9)
+    hota = json.loads((DATA / "hota.json").read_text())[case.name]
+    assert {name: scores[name] for name in hota} == pytest.approx(hota, abs=1e-6)
+
+
+HOST = motmetrics.metrics.create()
+COUNTED = {"frames": "num_frames", "gt_boxes": "num_objects", "pred_boxes": "num_predictions"}
+COUNTED |= {"detections": "num_detections", "switches": "num_switches", "id_matches": "idtp"}
+
+
+def counted_by_motmetrics(task):
+    """The same counts of one video."""
+    accumulator, found = motmetrics.MOTAccumulator(auto_id=True), boxes_of(*task)
+    for gts, preds, ious in zip(*found):
+        distances = np.where(ious >= 0.5, 1 - ious, np.nan)[np.ix_(gts, preds)]
+        accumulator.update(np.flatnonzero(gts), np.flatnonzero(preds), distances)
+    counts = HOST.compute(accumulator, metrics=[*COUNTED.values()], return_dataframe=False)
+    return {name: int(counts[key]) for name, key in COUNTED.items()}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.booleans())
+def test_every_count_is_that_of_motmetrics_also_where_choices_are_equally_good(seed, alike):
+    annotations, predictions = random_videos(np.random.default_rng(seed), 2, length=12, step=1 if alike else 3)
+    found = follow(annotations, predictions, [ALL])["all"].counts
+    for task, counts in zip(tasks_of(annotations, predictions, crowds=False), found):
+        assert counts.model_dump(include=set(COUNTED)) == counted_by_motmetrics(task)
+
+
+@pytest.mark.slow
+def test_hota_is_trackevals_on_its_committed_cases_and_on_random_ones(tmp_path, rng):
+    python = os.environ.get("IFRVIS_REFERENCE_PYTHON")
+    if not python:
+        pytest.skip("IFRVIS_REFERENCE_PYTHON is not set: no Python with TrackEval here")
+
+    def trackeval(folder):
+        command = [python, Path(__file__).parent / "reference/hota.py", folder]
+        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+    again, committed = trackeval(DATA / "oracle/tracking"), json.loads((DATA / "hota.json").read_text())
+    assert again == {case: pytest.approx(of, abs=1e-12) for case, of in committed.items()}
+    ours = {}
+    for number in range(60):
+        annotations, predictions = random_videos(rng, 2, length=12, step=1 + number % 2 * 2)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "gt.json").write_text(json.dumps(to_json(annotations)))
+        (folder / "pred.json").write_text(json.dumps([each.to_json() for each in predictions]))
+        found = follow(annotations, predictions, [ALL])["all"].metrics
+        ours[folder.name] = {name: found[name] for name in ("HOTA", "DetA", "AssA")}
+    assert trackeval(tmp_path) == {case: pytest.approx(of, abs=1e-9) for case, of in ours.items()}
+
+
+def to_json(annotations):
+    """What of ground truth the reference reads."""
+    videos = [{"id": video.id, "length": video.length} for video in annotations.videos]
+    tracks = [{"video_id": track.video_id, "segmentations": track.masks} for track in annotations.tracks]
+    return {"videos": videos, "annotations": tracks}
 
 
 def box(x, y=0, width=4, height=4):
@@ -48,12 +111,12 @@ def track(track_id, masks, video_id=0, **changes):
     return Track(track_id, video_id, 1, tuple(masks), (None,) * len(masks), **changes)
 
 
-def random_videos(rng, num_videos=6, length=5):
-    """Boxes that jump about, with gaps, and predictions near them."""
+def random_videos(rng, num_videos=6, length=5, step=3):
+    """Boxes that jump about in `step` columns and rows, with gaps, and predictions near them."""
 
     def masks(x, y):
         return [
-            box(int(x + rng.integers(3)), int(y + rng.integers(3))) if rng.random() < 0.8 else None
+            box(int(x + rng.integers(step)), int(y + rng.integers(step))) if rng.random() < 0.8 else None
             for _ in range(length)
         ]
 
@@ -68,63 +131,64 @@ def random_videos(rng, num_videos=6, length=5):
 
 def test_numbers_at_a_threshold_are_those_of_the_tracks_that_reach_it(rng):
     annotations, predictions = random_videos(rng)
-    curve = tracking_scores(annotations, predictions, [load_protocol("matched")])["curve"]
+    curve = follow(annotations, predictions, [load_protocol("matched")])["matched"].curve
     for index in (0, 6, 12, 18):
         kept = [pred for pred in predictions if pred.score >= curve["threshold"][index]]
-        expected = tracking_scores(annotations, kept, [ALL])["all"]
-        assert {name: of[index] for name, of in curve.items()} == {name: expected[name] for name in curve} | {
-            "threshold": curve["threshold"][index]
-        }
+        expected = follow(annotations, kept, [TOP10])["top10"].metrics | {"threshold": curve["threshold"][index]}
+        assert {name: of[index] for name, of in curve.items()} == expected
 
 
 def test_matched_takes_the_best_threshold_of_the_other_half(rng):
     annotations, predictions = random_videos(rng, 12)
     matched = load_protocol("matched")
-    found = tracking_scores(annotations, predictions, [matched])["matched"]
+    found = follow(annotations, predictions, [matched])["matched"]
     half_of = halves(range(12), matched.seed)
     assert sorted(half_of.values()) == [0] * 6 + [1] * 6
     kept = []
     for half in (0, 1):
         part = annotations.subset([k for k in range(12) if half_of[k] != half])  # the other
-        curve = tracking_scores(part, [p for p in predictions if half_of[p.video_id] != half], [matched])["curve"]
+        curve = follow(part, [p for p in predictions if half_of[p.video_id] != half], [matched])["matched"].curve
         best = curve["threshold"][int(np.argmax([-1 if value is None else value for value in curve["IDF1"]]))]
-        assert found["threshold"][half] == best
+        assert found.threshold[half] == best
         kept += [p for p in predictions if half_of[p.video_id] == half and p.score >= best]
-    ours = {name: value for name, value in found.items() if name != "threshold"}
-    expected = tracking_scores(annotations, kept, [ALL.model_copy(update={"most": None})])["all"]
-    assert ours == {name: value for name, value in expected.items() if name != "threshold"}
-    assert kept_tracks(annotations, predictions, matched) == sorted(kept, key=lambda pred: pred.video_id)
+    assert found.metrics == follow(annotations, kept, [ALL])["all"].metrics
+    assert found.tracks == sorted(kept, key=lambda pred: pred.video_id)
 
 
-def test_all_and_common_differ_by_the_threshold_and_every_record_has_three():
+def test_top10_and_common_differ_by_the_threshold_and_every_record_has_three():
     good, bad = tuple([box(0)] * 4), tuple([box(10)] * 4)
     annotations = ground_truth(1, [track(7, good)])
     predictions = [Prediction(0, 1, 0.6, good), Prediction(0, 2, 0.4, bad)]
-    scores = tracking_scores(annotations, predictions, THREE)
-    assert scores.keys() == {*RECORDED, "curve"}
-    assert (scores["all"]["MOTA"], scores["common"]["MOTA"]) == (0, 1)
-    assert (scores["all"]["tracks_per_video"], scores["common"]["tracks_per_video"]) == (2, 1)
-    assert (scores["all"]["false_positives_per_frame"], scores["common"]["threshold"]) == (1, 0.5)
-    assert (scores["matched"]["IDF1"], scores["matched"]["threshold"]) == (1, (0.45, 0.45))  # there is no other half
-    assert tracking_scores(annotations, predictions, THREE, jobs=2) == scores
+    found = follow(annotations, predictions, THREE)
+    assert tuple(found) == RECORDED
+    top10, common = found["top10"].metrics, found["common"].metrics
+    assert (top10["MOTA"], common["MOTA"]) == (0, 1)
+    assert (top10["tracks_per_video"], common["tracks_per_video"]) == (2, 1)
+    assert (top10["false_positives_per_frame"], found["common"].threshold) == (1, 0.5)
+    assert (found["matched"].metrics["IDF1"], found["matched"].threshold) == (1, (0.45, 0.45))  # there is no other half
+    assert follow(annotations, predictions, THREE, jobs=2) == found
 
 
 def test_what_is_counted_by_hand():
     a, b = [box(0)] * 4, [box(10)] * 4
     annotations = ground_truth(1, [track(1, a), track(2, b), track(3, [box(18)] * 4, is_crowd=True)])
     swapped = [Prediction(0, 1, 0.9, (a[0], a[0], b[0], b[0])), Prediction(0, 1, 0.8, (b[0], b[0], a[0], None))]
-    found = tracking_scores(annotations, swapped, [ALL])["all"]
+    found = follow(annotations, swapped, [ALL])["all"].metrics
     assert (found["IDs"], found["ids_per_recalled_box"], found["tracks_per_video"]) == (2, 2 / 7, 2)
     assert found["MOTA"] == pytest.approx(1 - 3 / 8)  # a miss and two switches; the crowd counts nowhere
+    pairs = [(2, 4, 4), (2, 4, 4), (2, 4, 3), (1, 4, 3)]  # matches of two tracks, and the boxes of both
+    assert found["DetA"] == pytest.approx(7 / 8)
+    assert found["AssA"] == pytest.approx(sum(n * n / (gt + pred - n) for n, gt, pred in pairs) / 7)
+    assert found["HOTA"] == pytest.approx((found["DetA"] * found["AssA"]) ** 0.5)
 
 
 def test_nothing_predicted_and_nothing_to_find():
-    nothing = tracking_scores(ground_truth(1, [track(1, [box(0)] * 4)]), [], [ALL])["all"]
-    assert [nothing[name] for name in METRICS] == [0, 0, None, 0, 0]
-    assert nothing["ids_per_recalled_box"] is None
-    empty = tracking_scores(ground_truth(2), [], THREE)
-    assert [empty["matched"][name] for name in METRICS] == [None, None, None, None, 0]
-    assert empty["matched"]["threshold"] == (0.0, 0.0)
+    names = (*METRICS, "HOTA", "ids_per_recalled_box")
+    nothing = follow(ground_truth(1, [track(1, [box(0)] * 4)]), [], [ALL])["all"].metrics
+    assert [nothing[name] for name in names] == [0, 0, None, 0, 0, 0, None]
+    empty = follow(ground_truth(2), [], THREE)["matched"]
+    assert [empty.metrics[name] for name in names] == [None, None, None, None, 0, None, None]
+    assert empty.threshold == (0.0, 0.0)
 
 
 def test_entries_of_one_query_become_one_track_under_its_best_class(tmp_path):
@@ -139,7 +203,7 @@ def test_entries_of_one_query_become_one_track_under_its_best_class(tmp_path):
 
 def test_only_the_best_tracks_of_a_video_count_in_the_order_of_the_file():
     tracks = [Prediction(0, 1, score, ()) for score in (0.1, 0.9, 0.5, 0.9)]
-    assert ALL.model_copy(update={"most": 3}).select(tracks) == [tracks[1], tracks[2], tracks[3]]
+    assert TOP10.model_copy(update={"most": 3}).select(tracks) == [tracks[1], tracks[2], tracks[3]]
 
 
 @pytest.mark.parametrize(
@@ -158,28 +222,3 @@ def test_an_unfit_protocol_is_refused_by_its_file(tmp_path, line, message):
     with pytest.raises(UserError, match=message) as caught:
         load_protocol(str(path))
     assert "mine.yaml" in str(caught.value)
-
-
-def test_hota_says_what_to_install_and_else_hands_over_frames_of_numbers(monkeypatch):
-    annotations, predictions = ground_truth(1, [track(1, [box(0)] * 4)]), [Prediction(0, 1, 0.9, tuple([box(1)] * 4))]
-    kept = kept_tracks(annotations, predictions, ALL)
-    monkeypatch.setitem(__import__("sys").modules, "trackeval.metrics", None)
-    with pytest.raises(UserError, match=r"^Install TrackEval .*pip install --no-deps trackeval"):
-        hota.hota_scores(annotations, kept)
-    monkeypatch.setattr(hota, "_metric", Recorder)
-    assert hota.hota_scores(annotations, kept) == {"HOTA": 0.5, "DetA": 0.5, "AssA": 0.5}
-    (data,) = Recorder.seen
-    assert (data["num_gt_ids"], data["num_tracker_ids"], data["num_gt_dets"], data["num_tracker_dets"]) == (1, 1, 4, 4)
-    assert [similarity.tolist() for similarity in data["similarity_scores"]] == [[[0.6]]] * 4
-
-
-class Recorder:
-    """Stands for TrackEval's HOTA, which the tests do without."""
-
-    seen = []  # noqa: RUF012  what every one of them has seen
-
-    def eval_sequence(self, data):
-        self.seen.append(data)
-
-    def combine_sequences(self, sequences):
-        return dict.fromkeys(("HOTA", "DetA", "AssA"), np.array([0.25, 0.75]))

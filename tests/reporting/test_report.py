@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ifrvis.reporting.cells import Cell
+from ifrvis.harness.store.records import Cost
+from ifrvis.reporting.cells import Cell, compare
 from ifrvis.reporting.formats import markdown
 from ifrvis.reporting.report import COLUMNS, RowRecords
 from ifrvis.reporting.style import measured_text, published_text
@@ -33,6 +34,36 @@ def test_of_two_records_of_one_seed_none_counts_and_both_are_named(make_report):
     twice = replace(report, rows=(RowRecords(each.row, {**each.found, 1: [*each.found[1], *other.found[1]]}),))
     assert cell(twice) == Cell(1, missing="2 records")
     assert f"seed 1 has {each.found[1][0].file_name} and".replace("_", "\\_") in markdown(twice)
+
+
+def test_records_that_start_from_other_weights_are_named_and_make_no_number(make_report):
+    report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}})
+    (each,) = report.rows
+    found = {
+        seed: [record.model_copy(update={"started_from": digit * 64})]
+        for digit, (seed, (record,)) in zip("ab", each.found.items())
+    }
+    other = replace(report, rows=(RowRecords(each.row, found),))
+    assert cell(other) == Cell(2, missing="2 starts")
+    assert (
+        f"start from different weights, which are not averaged: {'a' * 12} in {found[0][0].file_name}; {'b' * 12} in"
+        in (markdown(other).replace("\\_", "_"))
+    )
+    assert {pair.verdict for claim in other.claims for pair in claim.pairs} <= {"not run", "undecided"}
+
+
+def test_costs_are_columns_without_an_arrow_and_frames_a_second_are_set_against_nothing(make_report):
+    report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}}, metrics=("Parameters", "FPS"), profile="paper", claims=())
+    (each,) = report.rows
+    row = each.row.model_copy(update={"published": {"FPS": (9.0, None), "Parameters": (44.0, None)}})
+    cost = Cost(parameters=43_912_345, prediction_seconds=2.0, frames=25)
+    found = {seed: [record.model_copy(update={"cost": cost})] for seed, (record,) in each.found.items()}
+    report = replace(report, rows=(RowRecords(row, found),))
+    assert cell(report, "FPS").mean == 12.5
+    for text in ("Parameters (M)", "Frames/s", "43.9 ± 0.00", "12.5 ± 0.00"):
+        assert text in markdown(report)
+    assert compare(report.table, row, "FPS", cell(report, "FPS")) is None
+    assert compare(report.table, row, "Parameters", cell(report, "Parameters")).difference == -87_655
 
 
 def test_quoted_row_shows_what_was_published_and_its_source(make_report):
@@ -98,6 +129,7 @@ def test_tidy_frame_has_a_line_for_each_record_and_metric(make_report):
         ("IDs", 110, None, "110"),
         ("IDs", 108.5, 2.12, "108.5 ± 2.1"),
         ("never_found", 12, None, "12"),
+        ("Parameters", 443_541, None, "0.4"),
     ],
 )
 def test_measured_numbers_are_percent_and_counts_counts(metric, mean, std, text):

@@ -1,6 +1,6 @@
 """A run that is stopped anywhere goes on to bitwise the same end; what goes wrong is said with its cure.
 
-Also tests: ifrvis.training.progress, ifrvis.training.state.
+Also tests: ifrvis.training.facts, ifrvis.training.progress, ifrvis.training.state.
 """
 
 import errno
@@ -9,15 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from training.conftest import SWIN
+from training.conftest import SIG, SWIN
 
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
+from ifrvis.files import sha256_file
 from ifrvis.inference.modes import predict_split
 from ifrvis.training import state
+from ifrvis.training.facts import facts_of, weights_digest
 from ifrvis.training.loop import NotFiniteLossError
 
 
@@ -83,6 +86,9 @@ def test_stopped_and_resumed_is_bitwise_the_same(run, spec, whole, split, tmp_pa
     assert trained.iteration == 12
     assert losses == whole[1]
     assert differing(trained.model, whole[0].model) == []
+    facts = facts_of([*folders, tmp_path / "checkpoints"], train_sig=SIG, iterations=12)
+    assert facts["loss"] == {str(number): loss for number, loss in enumerate(losses, 1)}
+    assert facts["final_weights"] == weights_digest(whole[0].model.state_dict())
     assert predict(trained.model, split, tmp_path / "a.json.gz") == predict(
         whole[0].model, split, tmp_path / "b.json.gz"
     )
@@ -208,6 +214,30 @@ def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_p
     assert differing(started.model, run(spec, should_stop=StopAfter(1)).model)
     resumed = run(spec, **{**settings, "folder": tmp_path / "b"}, resume_from=[tmp_path / "a"])
     assert resumed.not_loaded == started.not_loaded
+    facts = facts_of([tmp_path / "a", tmp_path / "b"], train_sig=SIG, iterations=12)
+    assert facts["started_from"] == sha256_file(tmp_path / "w.pth")
+    assert facts["not_loaded"]["missing"] == 2
+    assert facts["cost"]["parameters"] == sum(each.numel() for each in resumed.model.parameters())
+    assert 0 < facts["cost"]["training_seconds"] < started.seconds + resumed.seconds
+
+
+@pytest.mark.parametrize("iterations", [1, 59, 60, 61, 100, 1400, 6001])
+def test_means_of_the_loss_cover_every_iteration_once_in_at_most_60_parts(iterations):
+    history = state.History()
+    for iteration in range(1, iterations + 1):
+        history.add(iteration, iterations, float(iteration), 0.5)
+    means = history.mean_losses(iterations)
+    ends = list(map(int, means))
+    assert (len(ends), ends[-1], history.seconds) == (min(60, iterations), iterations, iterations / 2)
+    assert list(means.values()) == [(start + 1 + end) / 2 for start, end in zip([0, *ends], ends)]
+    assert max(np.diff([0, *ends])) - min(np.diff([0, *ends])) <= 1
+
+
+def test_weights_have_another_digest_if_a_name_a_shape_or_a_bit_is_another():
+    sound = {"a": torch.zeros(2, 3), "b": torch.tensor(1)}
+    others = [{"c": sound["a"], "b": sound["b"]}, {**sound, "a": torch.zeros(3, 2)}, {**sound, "a": torch.ones(2, 3)}]
+    assert weights_digest(dict(reversed(sound.items()))) == weights_digest(sound)
+    assert weights_digest(sound) not in map(weights_digest, others)
 
 
 def test_a_disk_that_fills_up_ends_the_training_at_a_safe_point(run, spec, monkeypatch):

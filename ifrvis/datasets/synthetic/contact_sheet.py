@@ -11,7 +11,6 @@ from ifrvis.datasets.frames import read_frame
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.strata import strata_of
 from ifrvis.datasets.ytvis import Annotations, Track, read_annotations
-from ifrvis.errors import UserError
 from ifrvis.files import write_atomically
 
 _CELL_WIDTH = 128  # pixels

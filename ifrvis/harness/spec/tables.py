@@ -17,6 +17,7 @@ Protocol = Literal["heldout", "server"]
 Published = tuple[float | None, float | None]  # mean and std in percent as printed; a dash is None
 Head = Literal["group", "label", "data"]
 HEADS: dict[Head, str] = {"group": "Method", "label": "Backbone", "data": "Data"}
+UNJUDGED = ("FPS",)  # columns that depend on the machine and on what else it did
 ROW_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -183,6 +184,8 @@ class Table(Model):
                 raise ValueError(
                     f"Make the claim {claim.text!r} one on the table's own metrics and pairs of rows that are run."
                 )
+            if any(statement.metric in UNJUDGED for statement in claim.says):
+                raise ValueError(f"Make the claim {claim.text!r} one on other columns than {', '.join(UNJUDGED)}.")
             together = all(len(pair) == 2 and len({rows.get(row, row) for row in pair}) == 1 for pair in claim.pairs)
             if not together and any(statement.of == "std" for statement in claim.says):
                 raise ValueError(f"Make the claim {claim.text!r} one on pairs of rows here, on one data set.")

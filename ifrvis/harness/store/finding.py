@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from ifrvis.files import sha256_file
 
-Outcome = Literal["recomputed", "digest only", "wrong", "not kept"]
+Outcome = Literal["recomputed", "from videos", "digest only", "wrong", "not kept"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
@@ -15,8 +15,9 @@ class Finding:
     """What was found of one file.
 
     Attributes:
-        outcome: `recomputed`: made again from what lies behind it, and the same; `digest only`: nothing contradicts it;
-            `wrong`: something does; `not kept`: spoken of, and not here.
+        outcome: `recomputed`: made again from what lies behind it, and the same; `from videos`: a record whose AP and
+            tracking metrics are the sums of what lies beside it; `digest only`: nothing contradicts it; `wrong`:
+            something does; `not kept`: spoken of, and not here.
         path: The file.
         why: A reason for people; empty where there is nothing to say.
     """

@@ -1,6 +1,7 @@
 """A record, put together from what a run has kept."""
 
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,14 +13,15 @@ from ifrvis.harness.store.attempts import Attempt, attempts_of
 from ifrvis.harness.store.lives import Asked, Life, Submission
 from ifrvis.harness.store.paths import Run
 from ifrvis.harness.store.provenance import provenance
-from ifrvis.harness.store.records import Data, FileKind, Measured, NotLoaded, Record, Server, read_curve
+from ifrvis.harness.store.records import Cost, Data, FileKind, Measured, NotLoaded, Record, Server, read_curve
+from ifrvis.schema import validated
 
 
 def trained_record(
     attempt: Attempt,
     asked: Asked,
     scores: Scores,
-    not_loaded: NotLoaded,
+    facts: Mapping[str, Any],
     measured: Measured,
     *,
     dataset: str,
@@ -32,7 +34,7 @@ def trained_record(
         attempt: The attempt that trained, predicted or scored last.
         asked: What was evaluated.
         scores: Of its predictions.
-        not_loaded: What the initial weights left out.
+        facts: What is known of its training (`training.facts`).
         measured: While it trained, if it did.
         dataset: The data set's name.
         determinism: Of this machine.
@@ -49,7 +51,11 @@ def trained_record(
         dataset=dataset,
         files=files,
         determinism=determinism,
-        not_loaded=not_loaded,
+        started_from=facts.get("started_from"),
+        final_weights=facts.get("final_weights"),
+        not_loaded=NotLoaded(**facts.get("not_loaded", {})),
+        loss=facts.get("loss", {}),
+        cost=_cost(facts.get("cost", {}), run.prediction_cost(asked.inference, asked.split)),
         measured=measured,
         initial_weights=_said_of(job.init),
         curve=read_curve(run.curve),
@@ -103,6 +109,15 @@ def _life(attempt: Attempt, seconds: float | None) -> Life:
     if ending is None:
         return Life(reason=attempt.state(), kind="", seconds=seconds)
     return Life(reason=ending.reason, kind=ending.kind, seconds=ending.seconds)
+
+
+def _cost(of_training: Mapping[str, Any], of_prediction: Path) -> Cost:
+    """What a record took; nothing of predictions whose own file is lost or cannot be used."""
+    trained = Cost(**of_training)
+    try:
+        return validated(Cost, {**trained.model_dump(), **read_json(of_prediction)}, str(of_prediction))
+    except (UserError, TypeError):
+        return trained
 
 
 def _said_of(init: str | None) -> Any:

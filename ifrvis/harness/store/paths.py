@@ -4,9 +4,9 @@ results/
   runs/<name>-<train12>/
     spec.json                  written once: the whole resolved configuration
     attempts/0001/             see `attempts`
-    predictions/<inference>-<split12>/predictions.json.gz
+    predictions/<inference>-<split12>/predictions.json.gz, cost.json
     curve.json, weights.pth    of a run that is watched, and of a pretraining
-  records/<profile>/<name>-<train12>-<eval12>.json
+  records/<profile>/<name>-<train12>-<eval12>.json, and beside it .videos.json.gz
   scenes/<profile>/            what the page's viewer plays
   jobs/<array>/                what was submitted to a cluster
   snapshots/<code12>/          copies of the code
@@ -61,6 +61,11 @@ def record_name(name: str, train_sig: str, eval_sig: str) -> str:
     return f"{name}-{_short(train_sig)}-{_short(eval_sig)}.json"
 
 
+def videos_beside(record: Path) -> Path:
+    """The file of what each video adds to a record's numbers, wherever the record lies."""
+    return record.with_suffix(".videos.json.gz")
+
+
 @dataclass(frozen=True)
 class Store:
     """The folder of all results."""
@@ -92,6 +97,11 @@ class Store:
     def record(self, profile: str, name: str, train_sig: str, eval_sig: str) -> Path:
         """The only home of one record."""
         return self.records(profile) / record_name(name, train_sig, eval_sig)
+
+    def widowed_videos(self, profile: str) -> list[Path]:
+        """Files of what videos add whose records are gone, or not yet there."""
+        found = {videos_beside(path) for path in self.records(profile).glob("*.json")}
+        return sorted(set(self.records(profile).glob("*.videos.json.gz")) - found)
 
     def profiles(self) -> list[str]:
         """The profiles of which there are records."""
@@ -188,6 +198,10 @@ class Run:
         """The predictions of this run under one inference on one split (a fingerprint)."""
         digest = sha256_bytes(canonical_json(inference))[:8]
         return self.folder / "predictions" / f"{inference['mode']}-{digest}-{_short(split)}" / "predictions.json.gz"
+
+    def prediction_cost(self, inference: dict[str, Any], split: str) -> Path:
+        """What these predictions took."""
+        return self.predictions(inference, split).with_name("cost.json")
 
     def all_predictions(self) -> list[Path]:
         """The predictions that are here."""

@@ -67,7 +67,7 @@ def provenance(model: dict[str, Any] | None = None) -> Provenance:
     packages = brought_by(model or {})
     brought = {each.name: Brought(version=each.version, sha256=each.digest()) for each in packages}
     code = _code().model_copy(update={"methods": brought})
-    return Provenance(code=code, versions=_versions(), hardware=_hardware())
+    return Provenance(code=code, versions=_versions(), hardware=hardware())
 
 
 def environment() -> Environment:
@@ -110,7 +110,8 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _hardware() -> Hardware:
+def hardware() -> Hardware:
+    """This machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -2,8 +2,8 @@
 
 A record carries its own digest and the hashes of the files behind it, no host, no user and no absolute path. What it
 says of itself has to agree: its signatures follow from what it holds, its seed and name are those of its run, and its
-metrics are what such metrics can be; another is refused on reading. Whether its numbers are those of its predictions
-is `ifrvis verify`'s matter.
+metrics are what such metrics can be; another is refused on reading. Whether its numbers are those of its predictions,
+or of what lies beside it (`evaluation.videos`), is `ifrvis verify`'s matter.
 """
 
 import json
@@ -16,29 +16,49 @@ from pydantic_core import from_json
 from ifrvis.datasets.catalog import WHOLE, Part, Role
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Scores
-from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes
+from ifrvis.evaluation.videos import Videos
+from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes, write_atomically
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.lives import Life
-from ifrvis.harness.store.paths import RunName, Spec, Store, record_name
+from ifrvis.harness.store.paths import RunName, Spec, Store, record_name, videos_beside
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.schema import Model, Name, validated
 
-RECORD_SCHEMA: Literal[2] = 2
-FileKind = Literal["predictions", "weights", "submission", "scores"]
+RECORD_SCHEMA: Literal[3] = 3
+FileKind = Literal["predictions", "weights", "submission", "scores", "videos"]
 Iteration = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,11})$")]
+Seconds = Annotated[float, Field(ge=0, lt=1e12)]
 Curve = dict[Iteration, Fraction | None]  # AP on the watched videos by iteration, from before the first
 
 
 class NotLoaded(Model):
-    """What the initial weights left out: names of parameters, and the reasons why some start at random."""
+    """What the initial weights left out, in numbers of parameters; `reasons` why some start at random, by part."""
 
-    missing: list[str] = Field(default=[])
-    unexpected: list[str] = Field(default=[])
-    mismatched: list[str] = Field(default=[])
-    reasons: dict[str, list[str]] = Field(default={})
+    missing: Count = 0
+    unexpected: Count = 0
+    mismatched: Count = 0
+    reasons: dict[str, Count] = Field(default={})
+
+
+class Cost(Model):
+    """What a record took; null where that is not known.
+
+    Attributes:
+        parameters: Of the model.
+        training_seconds: Of the iterations behind the final weights, in all attempts; not watching, nor checkpoints.
+        prediction_seconds: Of the evaluation's frames, from reading them to their masks.
+        frames: That were predicted.
+        device: On which: the GPU, or the processor.
+    """
+
+    parameters: Count | None = None
+    training_seconds: Seconds | None = None
+    prediction_seconds: Seconds | None = None
+    frames: Count | None = None
+    device: str | None = None
 
 
 class Data(Model):
@@ -97,12 +117,15 @@ class Record(Scores):
         init: The name that the recipe's `train.init` gave to the initial weights; `spec.train.init` is what they were.
         inference: How the videos were predicted.
         files: SHA-256 of the files behind the record, kept or not.
+        started_from: SHA-256 of the file of the initial weights: a pretraining made again has other bits.
+        final_weights: Digest of the tensors that were evaluated (`training.facts`).
+        loss: Its means over at most 60 equal parts of the training, by the last iteration of each.
         determinism: Whether the same command gives the same bits again, or the same draws alone; null: not known.
         peak_memory_bytes: Of the first process.
         initial_weights: What `ifrvis weights convert` says of the file that training started from.
     """
 
-    schema_: Literal[2] = Field(default=RECORD_SCHEMA, alias="schema")
+    schema_: Literal[3] = Field(default=RECORD_SCHEMA, alias="schema")
     digest: str = ""
     origin: Literal["trained", "external", "server"]
     name: RunName
@@ -124,8 +147,12 @@ class Record(Scores):
     files: dict[FileKind, Sha256]
     provenance: Provenance
     determinism: Literal["bitwise", "seeded"] | None = None
+    started_from: Sha256 | None = None
+    final_weights: Sha256 | None = None
     not_loaded: NotLoaded = NotLoaded()
     initial_weights: Any = None
+    cost: Cost = Cost()
+    loss: dict[Iteration, float] = Field(default={}, max_length=60)
     curve: Curve = Field(default={})
     attempts: tuple[Life, ...] = ()
     peak_memory_bytes: Count | None = None
@@ -137,6 +164,14 @@ class Record(Scores):
     def file_name(self) -> str:
         """The name of its file, which no other name may stand for."""
         return record_name(self.name, self.train_sig, self.eval_sig)
+
+    @property
+    def shown(self) -> dict[str, int | float | None]:
+        """What a column of a table may show, by its name: metrics, identity errors by kind, what is known of costs."""
+        cost = self.cost
+        fps = cost.frames / cost.prediction_seconds if cost.frames and cost.prediction_seconds else None
+        costs = {"Parameters": cost.parameters, "FPS": fps}
+        return self.metrics | self.identity | {name: value for name, value in costs.items() if value is not None}
 
     @property
     def hours(self) -> float:
@@ -166,10 +201,15 @@ class Record(Scores):
             ("name is not that of its spec", spec is None or self.name == spec.name),
             ("seed is not that of its spec", spec is None or self.seed == spec.train.seed),
             ("data.train is not that of its spec", self.data.train == trained_on),
+            ("started_from is not that of its spec", spec is None or self._starts_as(spec)),
             ("eval_sig is not that of its inference, split and scoring", self.eval_sig == sig),
             ("name is not that of its method and backbone", self.name.startswith(f"{self.method}-{self.backbone}-")),
             ("name is not that of its seed", spec is None or self.name.endswith(ends)),
         ]
+
+    def _starts_as(self, spec: Spec) -> bool:
+        """Whether it started from the weights of its spec, which knows those of a pretraining by a signature alone."""
+        return self.init == PRETRAINING or self.started_from in (None, spec.train.init)
 
 
 def digest_of(content: dict[str, Any]) -> str:
@@ -187,9 +227,16 @@ def record_text(record: Record) -> str:
     return json.dumps(record.model_dump(by_alias=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def publish_record(store: Store, record: Record) -> bool:
-    """Write a record with its digest; the first writer wins. Tells whether it was this call."""
+def publish_record(store: Store, record: Record, videos: Videos | None = None) -> bool:
+    """Write a record with its digest; the first writer wins. Tells whether it was this call.
+
+    What its videos add is written before, so that no record is ever without: a record that is there stays with its own.
+    """
     path = store.record(record.profile, record.name, record.train_sig, record.eval_sig)
+    if videos is not None and not path.exists():
+        packed = videos.packed()
+        record = record.model_copy(update={"files": {**record.files, "videos": sha256_bytes(packed)}})
+        write_atomically(videos_beside(path), packed)
     return publish_once(path, record_text(sealed(record)))
 
 

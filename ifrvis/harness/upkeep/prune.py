@@ -1,4 +1,4 @@
-"""What can go: checkpoints, and predictions that no record was made from; what jobs have left.
+"""What can go: checkpoints, predictions that no record was made from, what lay beside records; what jobs have left.
 
 Of itself a run loses something only if a plan knows it and has all records of it, and the weights too that others
 start from. What no plan knows (own tables, off-spec runs, a profile whose data are not here) is asked for by name, and
@@ -38,7 +38,10 @@ def prunable(store: Store, plans: Iterable[Plan]) -> list[Path]:
     for training in (each for plan in plans for each in plan.trainings if each.sig is not None):
         sig, complete = training.sig or "", training.state == "complete" and training.has_weights(store)
         done[sig] = complete and done.get(sig, True)
-    return prunable_of(store, [run for run in store.runs() if done.get(run.train_sig)]) + _left_by_jobs(store)
+    found = prunable_of(store, [run for run in store.runs() if done.get(run.train_sig)])
+    if not any(newest.is_alive() for newest in map(latest, store.runs()) if newest):  # one may be about to publish
+        found += [path for profile in store.profiles() for path in store.widowed_videos(profile)]
+    return found + _left_by_jobs(store)
 
 
 def prunable_of(store: Store, runs: Iterable[Run]) -> list[Path]:
@@ -49,7 +52,7 @@ def prunable_of(store: Store, runs: Iterable[Run]) -> list[Path]:
         newest = latest(run)
         if newest is not None and not newest.is_alive():
             found += sorted(path for each in checkpoint_folders(run) for path in each.glob("*"))
-            found += [path for path in run.all_predictions() if sha256_file(path) not in kept]
+            found += [path.parent for path in run.all_predictions() if sha256_file(path) not in kept]
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.evaluation.scoring import scores_of_file
+from ifrvis.evaluation.scoring import score_file
 from ifrvis.files import sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan
 from ifrvis.harness.spec import signatures
@@ -46,10 +46,10 @@ def _rescore(evaluation: Evaluation, plan: Plan, jobs: int) -> Outcome:
         return "not kept"
     if sha256_file(path) != older.files.get("predictions"):
         raise UserError(f"Remove {path} and run the row again: it is not what its record was made from.")
-    scores = scores_of_file(split.read(), path, jobs=jobs)
+    scores, videos = score_file(split.read(), path, jobs=jobs)
     changed = dict(scores) | {"eval_sig": evaluation.sig, "scoring": signatures.SCORING_VERSION}
     changed |= {"rescored": ScoredAgain(of=older.eval_sig, provenance=provenance())}
-    publish_record(store, older.model_copy(update=changed))
+    publish_record(store, older.model_copy(update=changed), videos)
     return "scored"
 
 

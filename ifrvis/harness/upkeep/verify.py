@@ -1,8 +1,9 @@
 """Whether records, and the files that are kept of their runs, are what was written.
 
 Predictions are found by their identity, whatever a record lists, and scored again where their ground truth is here:
-only then is a record `recomputed`. Anybody can write a digest, so `digest only` says no more than that nothing
-contradicts it. Reports are `reporting.audit`'s matter.
+only then is a record `recomputed`. Where they are not, AP and tracking metrics are made again of what lies beside the
+record (`from videos`). Anybody can write a digest, so `digest only` says no more than that nothing contradicts it.
+Reports are `reporting.audit`'s matter.
 """
 
 import contextlib
@@ -14,14 +15,15 @@ from typing import Any
 from ifrvis.datasets.catalog import Split, load_config, load_dataset
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Scores
-from ifrvis.evaluation.scoring import scores_of_file
+from ifrvis.evaluation.scoring import numbers_of, score_file
+from ifrvis.evaluation.videos import Videos, read_videos
 from ifrvis.files import canonical_json, read_json, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
 from ifrvis.harness.store.attempts import checkpoint_folders
 from ifrvis.harness.store.finding import Finding, held_against
-from ifrvis.harness.store.paths import SPEC, Run, Store, run_at
+from ifrvis.harness.store.paths import SPEC, Run, Store, run_at, videos_beside
 from ifrvis.harness.store.records import Record, read_record, record_text
 from ifrvis.packed import packed, packed_names
 
@@ -47,6 +49,8 @@ def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: 
             why = _what_is_wrong(record, path, run)
             yield Finding("wrong", path, why) if why else _verify_scores(record, path, run, data_root, jobs)
             yield from _verify_files(record, path, run)
+        for path in store.widowed_videos(profile):
+            yield Finding("not kept", path, "the record that it lies beside")
 
 
 def _what_is_wrong(record: Record, path: Path, run: Run) -> str:
@@ -75,28 +79,51 @@ def _wrong_dataset(record: Record) -> str:
 
 
 def _verify_scores(record: Record, path: Path, run: Run, data_root: Path, jobs: int) -> Finding:
-    """Score the predictions of a record again, if all that it takes is here."""
+    """Score the predictions of a record again, if all that it takes is here; else sum up its videos."""
     predictions = run.predictions(record.inference, record.data.evaluation)
-    if not predictions.is_file():
-        return Finding("digest only", path, "its predictions are not here")
-    if sha256_file(predictions) != record.files.get("predictions", sha256_file(predictions)):
+    here = predictions.is_file()
+    if here and sha256_file(predictions) != record.files.get("predictions", sha256_file(predictions)):
         return Finding("wrong", path, f"it was made from others than {predictions}")
     if record.protocol == "server":
         return Finding("digest only", path, "a server scored it")
     if record.scoring != signatures.SCORING_VERSION:
         return Finding("digest only", path, "another version scored it")
-    split = _split(record, data_root)
+    split = _split(record, data_root) if here else None
     if split is None:
-        return Finding("digest only", path, "its ground truth is not here")
+        return _verify_sums(record, path, f"its {'ground truth is' if here else 'predictions are'} not here")
     said = record.model_dump(include=set(Scores.model_fields))
     try:
-        scores = scores_of_file(split.read(), predictions, jobs=jobs)
+        scores, videos = score_file(split.read(), predictions, jobs=jobs)
+        beside = _videos(record, path)
     except UserError as error:
-        return Finding("wrong", path, f"its predictions cannot be scored: {error}")
+        return Finding("wrong", path, f"it cannot be made again: {error}")
     other = [name for name, value in scores.model_dump().items() if not _same(said[name], value)]
+    other += [videos_beside(path).name] * (beside not in (None, videos))
     if other:
         return Finding("wrong", path, f"its predictions give other {', '.join(other)}")
     return Finding("recomputed", path)
+
+
+def _verify_sums(record: Record, path: Path, why: str) -> Finding:
+    """Make the numbers of a record again of what its videos add, if that is here."""
+    try:
+        videos = _videos(record, path)
+    except UserError as error:
+        return Finding("wrong", path, f"it cannot be made again: {error}")
+    if videos is None:
+        return Finding("digest only", path, why)
+    said = record.model_dump(include={"metrics", "per_category", "by_iou"})
+    said["tracking"] = {name: each.metrics for name, each in record.tracking.items()}
+    other = [name for name, value in numbers_of(videos).items() if not _same(said[name], value)]
+    if other:
+        return Finding("wrong", path, f"{videos_beside(path).name} gives other {', '.join(other)}")
+    return Finding("from videos", path, why)
+
+
+def _videos(record: Record, path: Path) -> Videos | None:
+    """What a record's videos add; None where that is not kept, or another file is in its place, which is said of it."""
+    beside, digest = videos_beside(path), record.files.get("videos")
+    return read_videos(beside) if beside.is_file() and sha256_file(beside) == digest else None
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -122,6 +149,7 @@ def _split(record: Record, data_root: Path) -> Split | None:
 def _verify_files(record: Record, path: Path, run: Run) -> Iterator[Finding]:
     """Check the files that a record names."""
     places = {"weights": run.weights, "predictions": run.predictions(record.inference, record.data.evaluation)}
+    places["videos"] = videos_beside(path)
     for name, digest in record.files.items():
         why = {"absent": f"the {name} of {path.name}", "other": f"it is not what {path.name} was made from"}
         yield held_against(places[name], digest, **why) if name in places else Finding("not kept", path, why["absent"])

@@ -19,7 +19,7 @@ from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import HEADS, pair_texts
 from ifrvis.reporting.grid import CLAIM_NOTE, make_grid
 from ifrvis.reporting.report import Report
-from ifrvis.reporting.style import COUNTS, ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS
+from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES
 
 
 def _source(name: str) -> str:
@@ -57,7 +57,7 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
         "tables": {report.stem: table_data(report) for report in reports},
         "records": {name: _record(record) for name, record in found.items()},
         "scenes": [scene.model_dump(by_alias=True, exclude_none=True) for scene in scenes],
-        "counts": sorted(COUNTS),
+        "scales": SCALES,
         "colours": {"identity": IDENTITY_COLOURS, "error": ERROR_COLOURS},
     }
     colours = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())

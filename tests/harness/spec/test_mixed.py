@@ -9,7 +9,9 @@ import torch
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
-from ifrvis.files import sha256_file
+from ifrvis.evaluation.scoring import numbers_of
+from ifrvis.evaluation.videos import read_videos
+from ifrvis.files import sha256_bytes, sha256_file
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.weights import given_weights
@@ -95,6 +97,13 @@ def test_a_run_trains_on_them_and_its_record_says_so(make_request, stills, tmp_p
     assert record["data"]["train"] == training.spec.data
     assert str(tmp_path) not in path.read_text()
     assert record["initial_weights"] == said
-    reasons = record["not_loaded"]["reasons"]
-    assert sorted(name for names in reasons.values() for name in names) == record["not_loaded"]["missing"]
-    assert reasons["class head: its classes are others"] == ["track_head.cls_embed.bias", "track_head.cls_embed.weight"]
+    assert record["started_from"] == said["sha256"]
+    left = record["not_loaded"]
+    assert sum(left["reasons"].values()) == left["missing"] + left["mismatched"]
+    assert left["reasons"]["class head: its classes are others"] == 2
+    assert list(record["loss"]) == ["1"]
+    videos = read_videos(path.with_suffix(".videos.json.gz"))
+    assert record["files"]["videos"] == sha256_bytes(videos.packed())
+    assert record["metrics"] == numbers_of(videos)["metrics"]
+    assert record["cost"]["frames"] == sum(counts["top10"].frames for counts in videos.tracking)
+    assert all(record["cost"].values())

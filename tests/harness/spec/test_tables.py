@@ -99,6 +99,13 @@ def test_a_claim_is_on_rows_that_are_run(load):
         load([RUN, QUOTED], claims=[claim])
 
 
+def test_no_claim_is_on_frames_a_second(load):
+    claim = {"text": "Ours is faster.", "place": "", "pairs": [["ours-r50-mine", "ours-r50-other"]]}
+    claim["says"] = [{"metric": "FPS", "of": "mean", "side": "higher"}]
+    with pytest.raises(UserError, match=r"^Make the claim 'Ours is faster.' one on other columns than FPS"):
+        load([RUN, RUN | {"id": "ours-r50-other"}], metrics=["AP", "FPS"], claims=[claim])
+
+
 def test_a_quoted_row_is_never_planned(load, make_request):
     request = dataclasses.replace(make_request(rows=None), tables=(load([RUN, QUOTED]),))
     plan = make_plan(request)

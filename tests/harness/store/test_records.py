@@ -7,8 +7,10 @@ import pytest
 from made_records import made_record, made_train
 
 from ifrvis.errors import UserError
+from ifrvis.evaluation.videos import Videos, read_videos
+from ifrvis.files import sha256_file
 from ifrvis.harness.store.paths import Store
-from ifrvis.harness.store.records import RECORD_SCHEMA, Records, digest_of, publish_record, read_record
+from ifrvis.harness.store.records import RECORD_SCHEMA, Cost, Records, digest_of, publish_record, read_record
 
 AP = 0.123456789012345678
 
@@ -17,9 +19,9 @@ AP = 0.123456789012345678
 def publish(tmp_path):
     """Publish a record: its path."""
 
-    def write(metrics=None, **changes):
+    def write(metrics=None, videos=None, **changes):
         record, store = made_record({"AP": AP, "AR1": None} if metrics is None else metrics, **changes), Store(tmp_path)
-        publish_record(store, record)
+        publish_record(store, record, videos)
         return store.records("mini") / record.file_name
 
     return write
@@ -49,7 +51,23 @@ def test_the_first_writer_wins(publish):
     assert read_record(path).metrics["AP"] == AP
 
 
-@pytest.mark.parametrize("schema", [0, 1, RECORD_SCHEMA + 1])
+def test_what_its_videos_add_lies_beside_a_record_and_stays_its_own(publish):
+    one, other = (Videos(categories=(name,), video_ids=(), detections=(), tracking=()) for name in ("a", "b"))
+    path = publish(videos=one)
+    publish(videos=other)
+    beside = path.with_suffix(".videos.json.gz")
+    assert read_record(path).files == {"videos": sha256_file(beside)}
+    assert read_videos(beside) == one
+    assert Records(path.parent).all_readable() == [read_record(path)]
+
+
+def test_costs_are_columns_where_they_are_known(publish):
+    record = read_record(publish(cost=Cost(parameters=7, prediction_seconds=4.0, frames=10)))
+    assert record.shown == record.metrics | {"Parameters": 7, "FPS": 2.5}
+    assert made_record({"AP": 0.5}, cost=Cost(frames=10, prediction_seconds=0.0)).shown == {"AP": 0.5}
+
+
+@pytest.mark.parametrize("schema", [0, 1, RECORD_SCHEMA - 1, RECORD_SCHEMA + 1])
 def test_another_schema_is_refused(publish, schema):
     path = publish()
     forge(path, schema=schema)
@@ -57,7 +75,7 @@ def test_another_schema_is_refused(publish, schema):
         read_record(path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": "2"}', '{"schema": 2, "digest": null}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": "3"}', '{"schema": 3, "digest": null}'])
 def test_what_is_no_record_is_refused(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_text(content)
@@ -94,6 +112,8 @@ def test_what_is_no_record_is_refused(tmp_path, content):
         ({"origin": "external"}, "origin"),
         ({"profile": "../mini"}, "profile"),
         ({"name": "../mask2former-r50-ytvis19-s0"}, "name"),
+        ({"started_from": "a" * 64}, "started_from is not that of its spec"),
+        ({"loss": {str(number): 1.0 for number in range(61)}}, "loss"),
         ({"more": 1}, "more"),
     ],
 )

@@ -25,7 +25,7 @@ const sortBy = (table, head, column) => {
   table.tBodies[0].append(...(falling ? rows.reverse() : rows));
 };
 
-const scaleOf = (metric) => (data.counts.includes(metric) ? 1 : 100);
+const scaleOf = (metric) => data.scales[metric] ?? 100;
 const shown = (metric, value, digits = 2) => (value === null ? "–" : (value * scaleOf(metric)).toFixed(digits));
 const openCell = (table, row, metric) => {
   const cell = row.cells[metric];
