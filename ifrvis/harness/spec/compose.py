@@ -98,9 +98,9 @@ def compose(
         _apply(config, layer, where)
     where = ", ".join([f"profile {profile.name!r}", *(name for name, layer in given.items() if layer)])
     check_types(config, where)
-    stills = config["train"]["stills"]
-    if MixedIn.of(stills, f"'train.stills' in {where}"):
-        stills["dataset"] = profile.stills.get(stills["dataset"], stills["dataset"])
+    for stills in (before["train"]["stills"], config["train"]["stills"]):
+        if MixedIn.of(stills, f"'train.stills' in {where}"):
+            stills["dataset"] = profile.stills.get(stills["dataset"], stills["dataset"])
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
     config["model"]["track_head"]["num_classes"] = num_classes
     check_options(config, where)

@@ -200,5 +200,5 @@ def test_an_override_may_name_another_class_and_leave_the_optional_out():
 def test_a_key_below_what_a_row_has_set_can_be_changed():
     row = {"train.stills": {"dataset": "coco", "ratio": None}}
     composed = with_row({"train.stills.ratio": 0.5}, set=row)
-    assert composed.train["stills"] == {"dataset": "mini-coco", "ratio": 0.5}
+    assert composed.train["stills"] == {"dataset": "smoke19", "ratio": 0.5}
     assert composed.changes == {"train.stills": composed.train["stills"]}, "one name, however it was said"

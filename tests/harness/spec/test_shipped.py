@@ -8,5 +8,5 @@ def test_the_demo_trains_no_pretraining(make_request):
     rows = ("mask2former-r50-ytvis19", "ours-r50-ytvis19")
     trainings = make_plan(make_request(profile="mini", rows=rows, pretraining=True)).trainings
     assert {training.name: training.state for training in trainings if training.is_pretraining} == {
-        "pretraining-r50-mini19": "complete"
+        "pretraining-r50-mini-coco": "complete"
     }

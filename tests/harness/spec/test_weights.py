@@ -5,11 +5,12 @@ import json
 import pytest
 
 from ifrvis.cli import main
+from ifrvis.errors import UserError
 from ifrvis.files import read_yaml, sha256_file
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
-from ifrvis.harness.spec.weights import named_weights
+from ifrvis.harness.spec.weights import given_weights, named_weights
 from ifrvis.packed import packed
 
 NAME = "mask2former_r50_coco_instance"
@@ -54,12 +55,39 @@ def test_other_weights_are_refused_with_how_to_get_the_right_ones(weights, tmp_p
     assert text.endswith(f"run `ifrvis weights convert model_final_3c8ec9.pkl {path}`.")
 
 
-def test_init_takes_any_weights_and_says_that_the_run_is_off_spec(weights, make_request, tmp_path):
-    path = weights({"name": "imagenet_r50"})
-    request = make_request(profile="paper", init=path)
-    assert request.off_spec
-    assert all("initial weights" not in text for text in make_plan(request).data_missing)
-    missing = make_plan(make_request(profile="paper", init=tmp_path / "absent.pth")).data_missing
+@pytest.mark.parametrize(
+    ("said", "file", "name"),
+    [
+        (None, "mine.pth", "mine.pth"),
+        ({"name": "imagenet_r50"}, "mine.pth", "imagenet_r50"),
+        ({"name": "imagenet_r50"}, f"weights/{NAME}.pth", "imagenet_r50"),
+        ({"name": NAME}, f"weights/{NAME}.pth", NAME),
+        ({"name": NAME}, "a copy.pth", NAME),
+        ({"name": "pretraining"}, f"weights/{NAME}.pth", f"{NAME}.pth"),  # no file's name
+    ],
+)
+def test_init_takes_any_weights_and_only_others_than_the_recipes_are_off_spec(
+    weights, make_request, tmp_path, said, file, name
+):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(weights(said).read_bytes())
+    given = given_weights(tmp_path / file, tmp_path)
+    rows = ("mask2former-r50-ytvis19", "mask2former-r101-ytvis19")
+    plan = make_plan(make_request(profile="paper", init=given, rows=rows))
+    assert given.name == name
+    assert [each.off_spec for each in plan.rows] == [name != NAME, True]
+    assert {each.init_name for each in plan.trainings} == {name}
+    assert all("initial weights" not in text for text in plan.data_missing)
+
+
+def test_weights_of_which_nothing_is_known_are_called_as_their_file_which_is_not_called_as_known_ones(
+    make_request, tmp_path
+):
+    (tmp_path / NAME).write_bytes(b"weights")
+    with pytest.raises(UserError, match=rf"^Rename {tmp_path}/{NAME} to end in \.pth"):
+        given_weights(tmp_path / NAME, tmp_path)
+    absent = given_weights(tmp_path / "absent.pth", tmp_path)
+    missing = make_plan(make_request(profile="paper", init=absent)).data_missing
     assert f"Check the path that --init gives: {tmp_path}/absent.pth does not exist." in missing
 
 
