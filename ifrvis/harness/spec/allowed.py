@@ -84,7 +84,6 @@ def _known() -> tuple[dict[str, set[str]], dict[str, set[str]]]:
         for path, node in mappings(config, ""):
             keys.setdefault(path, set()).update(key for key in node if not key.startswith("_"))
             types.setdefault(path, set()).update({node["type"]} if "type" in node else ())
-    keys["train.stills"] = {"dataset", "ratio"}
     return keys, types
 
 
