@@ -43,16 +43,12 @@ FAULTS = [
     Fault(
         "masks compared with another frame's ground truth",
         "losses",
-        {"maps = gt_masks.transpose(0, 1)": "maps = gt_masks.transpose(0, 1).flip(0)"},
+        {"[of_clip.transpose(0, 1).flatten": "[of_clip.transpose(0, 1).flip(0).flatten"},
     ),
     Fault(
         "points not shared in the cost",
         "losses",
-        {
-            "gt_values = sample_points(gt_masks.flatten(0, 1)[None], points)": (
-                "gt_values = sample_points(gt_masks.flatten(0, 1)[None], points.flip(1))"
-            )
-        },
+        {"torch.cat(points)[None])": "torch.cat([each.flip(0) for each in points])[None])"},
     ),
     Fault("the certain points kept", "points", {"largest=False": "largest=True"}),
     Fault("dice without its ones", "points", {"1.0 - (overlap + 1.0) / (": "1.0 - overlap / ("}),
@@ -62,7 +58,7 @@ FAULTS = [
         {"targets * self.alpha + (1.0": "(1 - targets) * self.alpha + (0.0"},
     ),
     Fault(
-        "class cost with the wrong sign", "supervision", {'costs - self.weights["cls"]': 'costs + self.weights["cls"]'}
+        "class cost with the wrong sign", "supervision", {'masks - self.weights["cls"]': 'masks + self.weights["cls"]'}
     ),
     Fault(
         "mask loss divided by the frames",
@@ -203,12 +199,8 @@ def main() -> None:
 def noticed(fault: Fault, copy: Path) -> bool:
     """Whether a test fails on a copy with this fault; the copy is put right again."""
     path = copy / MODELS / f"{fault.module}.py"
-    right = wrong = path.read_text()
-    for old, new in fault.changes.items():
-        if wrong.count(old) != 1:
-            raise SystemExit(f"Update the fault {fault.name!r}: {old!r} is {wrong.count(old)} times in {path.name}.")
-        wrong = wrong.replace(old, new)
-    path.write_text(wrong)
+    right = path.read_text()
+    path.write_text(planted(fault, right))
     try:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/models"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(copy)}
@@ -221,6 +213,16 @@ def noticed(fault: Fault, copy: Path) -> bool:
         flush=True,
     )
     return failed is not None
+
+
+def planted(fault: Fault, right: str) -> str:
+    """The text of the module with this fault."""
+    wrong = right
+    for old, new in fault.changes.items():
+        if wrong.count(old) != 1:
+            raise ValueError(f"Update the fault {fault.name!r}: {old!r} is {wrong.count(old)} times in {fault.module}.")
+        wrong = wrong.replace(old, new)
+    return wrong
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """What `plan` and `status` print, in each state that a table can be in."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 from made_records import asked, record_of
 
@@ -8,10 +11,12 @@ from ifrvis.harness.plan import cost
 from ifrvis.harness.plan.cost import check_disk, measure_siblings
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import cost_lines, plan_lines, status_lines
+from ifrvis.harness.spec.tables import load_tables
 from ifrvis.harness.store.attempts import claim
 from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.records import Life, publish_record
 
+ROOT = Path(__file__).parents[3]
 ROWS = ("mask2former-r50-ytvis19", "ours-r50-ytvis19")
 
 
@@ -83,6 +88,18 @@ def test_a_disk_that_has_less_is_refused(request_in, monkeypatch):
     monkeypatch.setattr(cost, "_free_bytes", lambda path: 5_000_000)
     with pytest.raises(UserError, match=r"Free .* MB where .* lies .*4 trainings need about .*, the disk has 5 MB"):
         check_disk(plan)
+
+
+def test_the_notes_for_clusters_tell_what_tables_cost(make_request):
+    said = (ROOT / "slurm" / "README.md").read_text()
+    for name in ("table1", "table4", "all"):
+        columns = []
+        for profile in ("paper", "mini"):
+            request = make_request(profile=profile, pretraining=True, rows=None, num_seeds=None)
+            plan = make_plan(dataclasses.replace(request, tables=tuple(load_tables([name]))))
+            hours = sum(each.est_gpu_hours for each in plan.trainings)
+            columns += [str(len(plan.trainings)), f"{hours:.0f}" if profile == "paper" else f"{hours:.1f}"]
+        assert f"| {name}{', shared runs once' * (name == 'all')} | {' | '.join(columns)} |" in said
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Attempts: claimed once, fenced, and told alive from dead by their files.
 
-Also tests: ifrvis.harness.store.alive, ifrvis.harness.store.lives.
+Also tests: ifrvis.harness.store.alive.
 """
 
 import json
@@ -14,7 +14,6 @@ import pytest
 from made_records import asked
 
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs.worker_life import live
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.alive import machine
 from ifrvis.harness.store.attempts import attempt_at, attempts_of, claim
@@ -99,15 +98,6 @@ def test_a_job_that_is_about_to_begin_is_pending_though_its_launcher_died(run):
         job.communicate()
     assert attempt.state() == "killed"
     assert claim(run, asked()).number == 2
-
-
-@pytest.mark.parametrize("overtaken", [False, True])
-def test_a_worker_that_was_given_up_or_overtaken_before_it_began_does_nothing(run, overtaken):
-    attempt = claim(run, asked())
-    (run.attempts / "0002").mkdir() if overtaken else attempt.end("failed", kind="killed")
-    live(str(attempt.folder), lambda attempt, progress: pytest.fail("it works"))
-    assert overtaken or not attempt.log.exists()
-    assert attempt.state() == ("stopped" if overtaken else "failed")
 
 
 BREAKS = ["", "{", "[]", "5", "null", '{"reason": []}', "[" * 100_000, '{"reason": "dancing"}', "\udcff", "[[1, 2]]"]
