@@ -33,7 +33,7 @@ def test_help_names_every_command(capsys):
         (["plan", "table9"], "Choose one of figure4, table1"),
         (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, smoke"),
         (["plan", "table1", "--rows", "ours-r18"], "no row 'ours-r18'"),
-        (["plan", "all", "--rows", "ours-r50-ytvis19,ours"], "none has 'ours'"),
+        (["plan", "all", "--rows", "ours-r50-ytvis19,ours"], "no row 'ours'."),
         (["plan", "table1", "--seeds", "9"], "number from 1 to 5"),
         (["report", "table1", "--profile", "smoke", "--seeds", "9"], "number from 1 to 5: table1 declares"),
         (["plan", "table1", "--set", "train.lr"], "Write --set key=value"),

@@ -1,55 +1,43 @@
 """What the commands about tables have in common: which tables, rows, seeds and profile, and where things lie."""
 
 import argparse
-import math
+import contextlib
 import os
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ifrvis.harness.plan.plan import Request
 
+T = TypeVar("T")
+
 
 def whole(low: int = 1, high: int = 1_000_000) -> Callable[[str], int]:
     """A type of options: whole numbers from `low` to `high`."""
-
-    def read(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"give a whole number from {low} to {high}, not {text!r}")
-        return int(text)
-
-    return read
+    return _checked(int, lambda value: low <= value <= high, f"a whole number from {low} to {high}")
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
     """A type of options: numbers from `low` to `high`."""
-
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"give a number from {low:g} to {high:g}, not {text!r}")
-        return value
-
-    return read
+    return _checked(float, lambda value: low <= value <= high, f"a number from {low:g} to {high:g}")
 
 
 def file_of(*kinds: str) -> Callable[[str], Path]:
     """A type of options: files to write, of one of these kinds."""
+    return _checked(Path, lambda path: path.suffix.lower() in kinds, f"a file that ends in {' or '.join(kinds)}")
 
-    def read(text: str) -> Path:
-        if Path(text).suffix.lower() not in kinds:
-            raise argparse.ArgumentTypeError(f"give a file that ends in {' or '.join(kinds)}, not {text!r}")
-        return Path(text)
 
-    return read
+def _checked(read: Callable[[str], T], holds: Callable[[T], bool], wanted: str) -> Callable[[str], T]:
+    def check(text: str) -> T:
+        with contextlib.suppress(ValueError):
+            if holds(value := read(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"give {wanted}, not {text!r}")
+
+    return check
 
 
 def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
@@ -128,7 +116,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     return request, why
 
 
-@contextmanager
+@contextlib.contextmanager
 def progress(console: "Console", text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal while the block lasts; what it gives is to be called with what is done, and the total."""
     from rich.progress import Progress

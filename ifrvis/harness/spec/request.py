@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Dataset
-from ifrvis.errors import UserError, nearest
+from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import Composed, compose_row
 from ifrvis.harness.spec.profiles import PRETRAINING, Profile
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.harness.spec.signatures import run_name
-from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.spec.tables import Row, Table, check_rows
 from ifrvis.harness.spec.weights import Given
 
 
@@ -103,10 +103,5 @@ class TableRequest:
         Raises:
             UserError: If an id is no row of any.
         """
-        if self.rows is None or len(self.tables) == 1:
-            return table.selected(list(self.rows) if self.rows else None)
-        known = [row.id for each in self.tables for row in each.rows]
-        if unknown := [name for name in self.rows if name not in known]:
-            near = nearest(unknown[0], known)
-            raise UserError(f"Choose rows that one of the tables has: none has {unknown[0]!r}{near}.")
-        return tuple(row for row in table.rows if row.id in self.rows)
+        check_rows(self.tables, self.rows or ())
+        return table.rows if self.rows is None else tuple(row for row in table.rows if row.id in self.rows)

@@ -196,19 +196,14 @@ class Table(Model):
         """What it is called: its place in the paper, or its own name."""
         return self.place or f"Table {self.name}"
 
-    def selected(self, ids: list[str] | None) -> tuple[Row, ...]:
-        """The rows with these ids in the table's order, or all of them.
 
-        Raises:
-            UserError: If an id is not a row of this table.
-        """
-        if ids is None:
-            return self.rows
-        known = sorted(row.id for row in self.rows)
-        if unknown := [name for name in ids if name not in known]:
-            near = nearest(unknown[0], known)
-            raise UserError(f"Choose rows of {self.name} among {', '.join(known)}: no row {unknown[0]!r}{near}.")
-        return tuple(row for row in self.rows if row.id in ids)
+def check_rows(tables: Iterable[Table], ids: Iterable[str]) -> None:
+    """Refuse an id that is no row of any of some tables."""
+    rows = {table.name: [row.id for row in table.rows] for table in tables}
+    known = sorted({row for of_table in rows.values() for row in of_table})
+    if unknown := [name for name in ids if name not in known]:
+        came = f"no row {unknown[0]!r}{nearest(unknown[0], known)}"
+        raise UserError(f"Choose rows of {', '.join(rows)} among {', '.join(known)}: {came}.")
 
 
 def load_table(name: str) -> Table:
@@ -230,7 +225,8 @@ def find_row(name: str) -> tuple[Table, Row]:
     if not slash:
         raise UserError(f"Write table/row, as in table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
     found = load_table(table)
-    return found, found.selected([row_id])[0]
+    check_rows([found], [row_id])
+    return found, next(row for row in found.rows if row.id == row_id)
 
 
 def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:

@@ -131,12 +131,8 @@ class Store:
         """The run whose folder this is, or the runs of this name, which differ in what is not in a name; else those
         whose names begin with it.
 
-        Args:
-            name: The name, or the folder.
-            beside: What else might have been meant.
-
         Raises:
-            UserError: If there is none.
+            UserError: If there is none; `beside` are names that might have been meant too.
         """
         if os.path.isfile(Path(name) / SPEC):  # noqa: PTH113  never raises
             return [run_at(Path(name).resolve())]

@@ -46,7 +46,7 @@ def load(tmp_path):
         ([RUN | {"id": "ours_r50"}], {}, "Rename row 'ours_r50'"),
         ([RUN | {"method": "../x"}], {}, "Rename '../x'"),
         ([RUN | {"backbone": "/tmp/x"}], {}, "Rename '/tmp/x'"),
-        ([RUN | {"dataset": "ovis"}], {}, "no dataset 'ovis' (did you mean 'mini-ovis'?) (in item 0 ('ours-r50-mine') in 'rows' in "),
+        ([RUN | {"dataset": "ovis"}], {}, "no dataset 'ovis' (did you mean 'mini-ovis'?) (in item 0 ('ours-r50-mine')"),
         ([RUN, {**RUN}], {}, "Remove or rename one of the two rows 'ours-r50-mine'"),
         ([RUN | {"published": {"AR1": [1.0, None]}}], {}, "Add 'AR1' to 'metrics'"),
         ([RUN | {"source": "x"}], {}, "Add 'quoted: true'"),
@@ -78,8 +78,8 @@ def test_a_table_that_contradicts_itself_is_refused(load, rows, changes, message
 
 
 def test_a_row_on_a_dataset_without_a_schedule_is_refused(load, tmp_path):
-    text = packed("experiments", "datasets", "real_vis.yaml").read_text()
-    (tmp_path / "real_vis.yaml").write_text(text.replace("schedule: ytvis19\n", "").replace("name: real_vis", "name: mine"))
+    text = packed("experiments", "datasets", "real_vis.yaml").read_text().replace("name: real_vis", "name: mine")
+    (tmp_path / "real_vis.yaml").write_text(text.replace("schedule: ytvis19\n", ""))
     with pytest.raises(UserError, match=r"real_vis\.yaml to one of ytvis19, ytvis21: rows train on it"):
         load([RUN | {"dataset": str(tmp_path / "real_vis.yaml")}])
 
