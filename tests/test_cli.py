@@ -13,6 +13,7 @@ import pytest
 
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
+from ifrvis.files import sha256_file
 
 SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
 
@@ -130,7 +131,7 @@ def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, ca
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "mask2former-r50-ytvis19-s0 complete" in first.stdout
-    (record,) = (tmp_path / "results" / "records" / "smoke").glob("mask2former-*")
+    (record,) = (tmp_path / "results" / "records" / "smoke").glob("mask2former-*.json")
     written = json.loads(record.read_text())
     assert str(tmp_path) not in record.read_text()
     assert written["metrics"]["AP"] is not None
@@ -150,7 +151,8 @@ def _delete_the_record_and_score_again(command, record, written):
     record.unlink()
     third = subprocess.run(command, capture_output=True, text=True, check=False)
     assert third.returncode == 0
-    assert json.loads(record.read_text())["metrics"] == written["metrics"]
+    again, same = json.loads(record.read_text()), ("metrics", "files", "not_loaded", "cost", "loss", "final_weights")
+    assert {key: again[key] for key in same} == {key: written[key] for key in same}
     checkpoints = list(record.parents[2].glob("runs/mask2former-*/attempts/*/checkpoints/*.pth"))
     assert len(checkpoints) == 1  # nothing was trained again
 
@@ -163,10 +165,11 @@ def _rescore(roots, record, written, capsys):
         assert main(["rescore", "table1", *SMOKE, "--seeds", "1", *roots, "--json"]) == 0
         outcomes.append({each["outcome"] for each in json.loads(capsys.readouterr().out)})
     assert outcomes == [{"scored"}, {"was there"}]
-    (new,) = (path for path in record.parent.glob("mask2former-*") if path != record)
+    (new,) = (path for path in record.parent.glob("mask2former-*.json") if path != record)
     rescored = json.loads(new.read_text())
     assert rescored["metrics"] == written["metrics"]
     assert rescored["rescored"]["of"] == written["eval_sig"]
+    assert rescored["files"]["videos"] == sha256_file(new.with_suffix(".videos.json.gz"))
     predictions = next(record.parents[2].glob("runs/mask2former-*/predictions/*/predictions.json.gz"))
     predictions.write_bytes(b"other")
     new.unlink()
