@@ -22,9 +22,3 @@ def test_it_has_a_row_for_each_video(annotation, tmp_path):
 def test_a_missing_frame_is_named(annotation, tmp_path):
     with pytest.raises(UserError, match=r"Restore .*00000\.jpg"):
         contact_sheet([(annotation, tmp_path)], tmp_path / "sheet.png")
-
-
-def test_a_place_that_cannot_be_written_is_named(annotation, tmp_path):
-    for name in ("sheet.txt", "absent/sheet.png"):
-        with pytest.raises(UserError, match=f"Choose another place, a .png or .jpg, .* cannot write .*{name}"):
-            contact_sheet([(annotation, tmp_path / "test" / "JPEGImages")], tmp_path / name)
