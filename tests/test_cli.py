@@ -31,8 +31,8 @@ def test_help_names_every_command(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plan", "table9"], "Choose one of figure4, table1"),
-        (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, smoke"),
+        (["plan", "table9"], "Choose one of ablation, figure4, length, real, table1"),
+        (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, real, smoke"),
         (["plan", "table1", "--rows", "ours-r18"], "no row 'ours-r18'"),
         (["plan", "all", "--rows", "ours-r50-ytvis19,ours"], "no row 'ours'."),
         (["plan", "table1", "--seeds", "9"], "number from 1 to 5"),
@@ -101,7 +101,7 @@ def test_a_number_that_cannot_be_is_refused_by_every_option_that_takes_one(comma
 )
 def test_a_name_that_does_not_exist_is_exit_2_and_names_the_nearest(arguments, meant, capsys, roots, tmp_path):
     rows = [{"id": "mine", "method": "oruss", "backbone": "r50", "dataset": "ytvis19"}]
-    table = {"name": "mine", "title": "", "place": "", "kind": "ap", "protocol": "heldout", "seeds": [0]}
+    table = {"name": "mine", "title": "", "place": "", "protocol": "heldout", "seeds": [0]}
     (tmp_path / "mine.yaml").write_text(json.dumps({**table, "metrics": ["AP"], "rows": rows}))
     given = [str(tmp_path / "mine.yaml") if each == "{table}" else each for each in arguments]
     assert main(given + roots * (arguments[0] in ("plan", "cancel", "retry", "data") and "slpit" not in arguments)) == 2

@@ -1,7 +1,4 @@
-"""`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names.
-
-Also tests: ifrvis.training.weights.
-"""
+"""`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names."""
 
 import json
 

@@ -209,7 +209,7 @@ def test_the_command_finds_the_backbone_and_prints_the_report(tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert (report["name"], report["unused"]) == ("imagenet_r50", ["backbone.fc.weight"])
     assert main([*out[:3], str(tmp_path / "y.pth"), "--method", "nothing"]) == 2
-    assert "Choose another --method" in capsys.readouterr().err
+    assert "Choose one of the methods" in capsys.readouterr().err
 
 
 SEQFORMER = {
