@@ -62,14 +62,6 @@ class _Pair(NamedTuple):
         return _Pair(self.scores[preds], self.ious[preds][:, gts], self.pred_areas[preds], *of_gts)
 
 
-class _Matches(NamedTuple):
-    """One pair after matching."""
-
-    hits: NDArray[np.bool_]  # (S, K, D)
-    ignored: NDArray[np.bool_]  # (S, K, D) neither hit nor false positive
-    num_gt: NDArray[np.int64]  # (S,) ground truth that counts
-
-
 class _Flat(NamedTuple):
     """The predictions of many videos side by side, as `Detections` has them."""
 
@@ -174,11 +166,11 @@ def _detections_of(task: Task, *, official_quirks: bool) -> Detections:
     pair = _pair(task.video, best, task.gts, same, official_quirks=official_quirks)
     found = [_match(pair.part(pred_labels == index, gt_labels == index)) for index in range(len(categories))]
     return Detections(
-        objects={str(category_id): tuple(each.num_gt.tolist()) for category_id, each in zip(categories, found)},
+        objects={str(name): tuple(num_gt.tolist()) for name, (_, _, num_gt) in zip(categories, found)},
         categories=tuple(str(pred.category_id) for pred in best),
         scores=tuple(pair.scores.tolist()),
-        hits=_bits([each.hits & ~each.ignored for each in found]),
-        ignored=_bits([each.ignored for each in found]),
+        hits=_bits([hits & ~ignored for hits, ignored, _ in found]),
+        ignored=_bits([ignored for _, ignored, _ in found]),
     )
 
 
@@ -229,8 +221,13 @@ def _mean_areas(areas: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(areas.sum(axis=1) / np.maximum(np.count_nonzero(areas, axis=1), 1), np.float64)
 
 
-def _match(pair: _Pair) -> _Matches:
-    """Give each prediction, best first, the free ground truth that it overlaps most, per size and threshold."""
+def _match(pair: _Pair) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+    """Give each prediction, best first, the free ground truth that it overlaps most, per size and threshold.
+
+    Returns:
+        Matches, (S, K, D); what is neither a match nor a false positive, (S, K, D), though it may be matched to what is
+        ignored; ground truth that counts, (S,).
+    """
     gt_ignored = pair.gt_crowd | (pair.gt_areas < _LOWEST) | (pair.gt_areas > _LARGEST)
     hits, ignored = np.zeros((2, len(_SIZES), len(IOU_THRESHOLDS), len(pair.scores)), np.bool_)
     free = np.ones((len(_SIZES), len(IOU_THRESHOLDS), len(pair.gt_areas)), np.bool_)
@@ -245,7 +242,7 @@ def _match(pair: _Pair) -> _Matches:
         ignored[:, :, d] = matched & gt_ignored[_S, match]
         free[_S, _K, match] &= ~matched | pair.gt_crowd[match]  # a crowd takes any number
     pred_outside = (pair.pred_areas < _LOWEST) | (pair.pred_areas > _LARGEST)
-    return _Matches(hits, ignored | (~hits & pred_outside[:, None]), (~gt_ignored).sum(axis=1))
+    return hits, ignored | (~hits & pred_outside[:, None]), (~gt_ignored).sum(axis=1)
 
 
 def _flat(videos: Sequence[Detections], categories: Sequence[str]) -> _Flat:
