@@ -387,6 +387,6 @@ def _train(
     spec["global_batch"] = 1 if dry else spec["global_batch"]
     annotations, frames = split("train")
     settings = {"folder": folder / name, "resume_from": [folder / name], **given}
-    weights = ROOT / "experiments" / "weights" / "pretraining-r50-mini19.pth"
+    weights = ROOT / "experiments" / "weights" / "pretraining-r50-mini-coco.pth"
     start = {"train_sig": "0" * 64, "init_weights": weights, "annotations": annotations, "frames_root": frames}
     return train(spec, **start, **settings), composed.inference, split
