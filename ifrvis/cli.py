@@ -56,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         about, _, what = message.removeprefix("argument ").partition(": ")
         if chosen := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", what):
-            known = re.findall(r"'(.*?)'", chosen[2])
+            known = re.findall(r"[\w-]+", chosen[2])
             raise UserError(f"Choose one of {', '.join(known)}: there is no {chosen[1]!r}{nearest(chosen[1], known)}.")
         if message.startswith("argument "):
             raise UserError(f"Correct {about}: {what}.")

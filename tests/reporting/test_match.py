@@ -5,6 +5,7 @@ from made_records import made_record, record_of
 
 from ifrvis.harness.plan.plan import Request
 from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.plan.status import headline, plan_lines
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
 from ifrvis.harness.store.paths import Store
@@ -197,6 +198,8 @@ def test_one_run_that_two_rows_are_is_planned_once_and_no_row_of_its_own_is_off_
     (training,) = (each for each in plan.trainings if not each.is_pretraining)
     assert training.name == "ours-r50-lambda_e0.1-ytvis19-s0"
     assert [each.off_spec for each in training.evaluations] == [False]
+    assert [", off-spec" in line for line in plan_lines(plan)] == [False, True, False, True, True, True]
+    assert headline(plan, "", jobs=1).endswith(" Off-spec in 4 of 5 rows: not the tables' own runs.")
     (report,) = make_reports(plan.request, records_of(plan).values())
     marked = [line.heads[1].endswith(" (off-spec)") for line in make_grid(report).lines]
     assert marked == [True, False, True, True, True]

@@ -44,9 +44,8 @@ def _plan_line(planned: PlannedRow) -> str:
     counts = f"{done}/{len(planned.evaluations)}"
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
     problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
-    return "\n".join(
-        [f"  {planned.row.id:34} {counts:>5}  {planned.state}", *(f"    {each}" for each in sorted(problems))]
-    )
+    line = f"  {planned.row.id:34} {counts:>5}  {planned.state}" + ", off-spec" * planned.off_spec
+    return "\n".join([line, *(f"    {each}" for each in sorted(problems))])
 
 
 def _waiting(training: Training) -> str:
