@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add `predict`."""
-    add_command(commands, "predict", _predict, "find the instances of any video and draw them over it", _arguments)
-
-
-def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
     text = "a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
     text = "a folder of frames, a video file, or DATASET:NAME of a data set's video, such as ytvis19:0a49f5265b"

@@ -17,10 +17,7 @@ def add_commands(commands: Any) -> None:
         required=True, metavar="ACTION"
     )
     text = "turn a COCO Mask2Former, or an ImageNet Swin or ResNet, into weights that rows start from"
-    add_command(group, "convert", _convert, text, _convert_arguments)
-
-
-def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(group, "convert", _convert, text)
     parser.add_argument("source", type=Path, help="checkpoint: .pkl, .pth or .bin")
     parser.add_argument("out", type=Path, help="file to write, such as data/weights/mask2former_r50_coco_instance.pth")
     text = "r50, r101, swin-t, swin-s, swin-b or swin-l (default: what the checkpoint is of)"
