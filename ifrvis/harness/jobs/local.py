@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import submitit
 
@@ -19,7 +20,6 @@ from ifrvis.harness.jobs.queue import Item, Queue
 from ifrvis.harness.jobs.together import gpus_of, run_on
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
-from ifrvis.harness.store.lives import PLAIN, Handling
 from ifrvis.harness.store.logs import last_said
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
@@ -30,17 +30,10 @@ class LocalQueue(Queue):
     """Runs trainings on this machine, at most `jobs` at once, each with so many GPUs (or processes, without any)."""
 
     def __init__(
-        self,
-        trainings: list[Training],
-        request: Request,
-        *,
-        jobs: int,
-        run_attempt: Callable[[str], None],
-        handling: Handling = PLAIN,
-        gpus_per_run: int = 1,
+        self, trainings: list[Training], request: Request, *, jobs: int, gpus_per_run: int = 1, **how: Any
     ) -> None:
         evenly = sorted(trainings, key=lambda training: training.seed)  # cut short, all rows have as many seeds
-        super().__init__(evenly, request, run_attempt=run_attempt, handling=handling)
+        super().__init__(evenly, request, **how)
         self._jobs, self._gpus, self._gpus_per_run = jobs, gpus(), gpus_per_run
         if 0 < len(self._gpus) < gpus_per_run:
             raise UserError(f"Give --gpus-per-run at most {len(self._gpus)}: so many GPUs are visible here.")

@@ -76,7 +76,7 @@ def _asked(evaluation: Evaluation) -> Asked:
 
 
 class Queue(ABC):
-    """Runs trainings, each started at most once."""
+    """Runs trainings, each started at most once; `run_attempt` lives an attempt, given its folder."""
 
     poll_s = 0.5  # of our own files
     ask_s = 40.0  # of the scheduler, where attempts are on a cluster
