@@ -71,6 +71,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.launch import settled_plan
     from ifrvis.harness.plan.status import status_lines, status_rows
+    from ifrvis.harness.store.states import LIVE
 
     if arguments.watch is not None and arguments.json:
         raise UserError("Leave out --watch or --json: JSON is printed once.")
@@ -79,7 +80,7 @@ def _status(arguments: argparse.Namespace) -> int:
         plan = settled_plan(request_of(arguments)[0])
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
         print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
-        quiet = 0 if plan.is_busy else quiet + 1
+        quiet = 0 if any(training.state in LIVE for training in plan.trainings) else quiet + 1
         if arguments.watch is None or quiet == 2:  # a queue may be between two runs
             return 0
         time.sleep(min(arguments.watch, 2.0) if quiet else arguments.watch)

@@ -103,7 +103,7 @@ class Queue(ABC):
         Ctrl-C does what `_stop` says, then raises KeyboardInterrupt.
         """
         try:
-            while not self._is_done():
+            while not all(item.state in DONE for item in self.items):
                 self._step()
                 on_poll(self.items)
                 time.sleep(self.poll_s)
@@ -130,9 +130,6 @@ class Queue(ABC):
 
     def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:  # noqa: B027  nothing is an answer
         """What Ctrl-C means for the jobs: nothing, where they need no launcher."""
-
-    def _is_done(self) -> bool:
-        return all(item.state in DONE for item in self.items)
 
     def _step(self) -> None:
         if time.monotonic() - self._asked >= self.ask_s:
