@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError
+from ifrvis.harness.jobs.machine import handled
 from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, attempt_at
 from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.provenance import environment
@@ -108,14 +109,8 @@ def signals_ask(attempt: Attempt) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {
-        each: signal.signal(each, lambda got, _: attempt.ask_to_stop(SIGNALS[signal.Signals(got)])) for each in SIGNALS
-    }
-    try:
+    with handled(SIGNALS, lambda got, _: attempt.ask_to_stop(SIGNALS[signal.Signals(got)])):
         yield
-    finally:
-        for each, handler in kept.items():
-            signal.signal(each, handler)
 
 
 @contextlib.contextmanager
