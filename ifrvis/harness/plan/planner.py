@@ -154,8 +154,8 @@ class _Builder:
         training.missing += [split.missing] * (split.fingerprint is None)
         new = Evaluation(training, inference, split, table.protocol, sig, off_spec=specified.off_spec)
         wanted = (inference, table.protocol, split)
-        known = (each for each in training.evaluations if (each.inference, each.protocol, each.split) == wanted)
-        if (evaluation := next(known, new)) is new:
+        alike = (each for each in training.evaluations if (each.inference, each.protocol, each.split) == wanted)
+        if (evaluation := next(alike, new)) is new:
             training.evaluations.append(new)
         evaluation.rows.append(f"{table.name}/{row.id}")
         evaluation.off_spec &= specified.off_spec
