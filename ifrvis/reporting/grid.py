@@ -65,7 +65,9 @@ def make_grid(report: Report) -> Grid:
 def _sources(report: Report) -> tuple[str, ...]:
     if not report.shows_paper:
         return (report.table.protocol,)
-    return (_paper_source(report), report.table.protocol, *([DIFFERENCE] if report.compares else []))
+    data = "" if report.profile.compares else f"{_paper_data(report)}, "
+    paper = f"paper ({data}{'held-out' if report.table.paper.protocol == 'heldout' else 'server'})"
+    return (paper, report.table.protocol, *([DIFFERENCE] if report.compares else []))
 
 
 def _flags(report: Report) -> str:
@@ -92,11 +94,6 @@ def _head(report: Report) -> list[str]:
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
         "percent" + f", {', '.join(counts)} {'a count' if len(counts) == 1 else 'counts'}" * bool(counts),
     ]
-
-
-def _paper_source(report: Report) -> str:
-    protocol = "held-out" if report.table.paper.protocol == "heldout" else "server"
-    return f"paper ({protocol})" if report.profile.compares else f"paper ({_paper_data(report)}, {protocol})"
 
 
 def _paper_data(report: Report) -> str:

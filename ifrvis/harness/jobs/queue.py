@@ -89,8 +89,11 @@ class Queue(ABC):
         run_attempt: Callable[[str], None],
         handling: Handling = PLAIN,
     ) -> None:
-        ended = [_newest_ended(training, request) for training in trainings]
-        self.items = [Item(training, seen=number, found=number) for training, number in zip(trainings, ended)]
+        self.items: list[Item] = []
+        for training in trainings:
+            newest = latest(training.run(request.store))
+            ended = newest.number - newest.is_alive() if newest else 0  # of one that lives, the one before
+            self.items.append(Item(training, seen=ended, found=ended))
         self._request = request
         self._handling = handling
         self._run_attempt = run_attempt
@@ -197,11 +200,3 @@ class Queue(ABC):
             item.state, item.message = "failed", why
         else:  # ended from outside or overtaken, by whomever it was started: the next attempt goes on
             item.state, item.seen, item.attempt, item.job = "waiting", item.attempt.number, None, None
-
-
-def _newest_ended(training: Training, request: Request) -> int:
-    """The number of a training's newest attempt if that has ended; else the one before."""
-    attempt = latest(training.run(request.store))
-    if attempt is None:
-        return 0
-    return attempt.number - attempt.is_alive()
