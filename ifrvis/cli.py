@@ -66,14 +66,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    experiment.add_commands(commands)
-    runs.add_commands(commands)
-    upkeep.add_commands(commands)
-    evaluate.add_commands(commands)
-    data.add_commands(commands)
-    weights.add_commands(commands)
-    submission.add_commands(commands)
-    predict.add_commands(commands)
+    for each in (experiment, runs, upkeep, evaluate, data, weights, submission, predict):
+        each.add_commands(commands)
     return parser
 
 

@@ -12,20 +12,35 @@ def add_commands(commands: Any) -> None:
     group = commands.add_parser("data", help="make, split, check and look at data").add_subparsers(
         required=True, metavar="ACTION"
     )
-    add_command(group, "make-mini", _make_mini, "make a synthetic set", _make_mini_arguments)
-    text = "list the videos that a dataset's rule holds out, with the split's fingerprint"
-    add_command(group, "split", _split, text, _split_arguments)
-    text = "say what is missing or wrong in an installed dataset, and what to do about it"
-    add_command(group, "check", _check, text, _check_arguments)
-    text = "count videos, instances, sizes, motion, overlaps, strata and categories"
-    add_command(group, "stats", _stats, text, _stats_arguments)
-
-
-def _make_mini_arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(group, "make-mini", _make_mini, "make a synthetic set")
     text = "mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
     parser.add_argument("sets", nargs="+", metavar="SET", help=text)
     text = "make dev too and draw videos of a set, as .png or .jpg"
     parser.add_argument("--contact-sheet", type=file_of(".png", ".jpg"), metavar="FILE", help=text)
+    root_arguments(parser)
+
+    text = "list the videos that a dataset's rule holds out, with the split's fingerprint"
+    parser = add_command(group, "split", _split, text)
+    parser.add_argument("dataset", help="ytvis19, ytvis21, ..., or a YAML file")
+    root_arguments(parser)
+
+    text = "say what is missing or wrong in an installed dataset, and what to do about it"
+    parser = add_command(group, "check", _check, text)
+    parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
+    parser.add_argument("--decode", action="store_true", help="decode every frame, as training does")
+    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    root_arguments(parser)
+
+    text = "count videos, instances, sizes, motion, overlaps, strata and categories"
+    parser = add_command(group, "stats", _stats, text)
+    parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
+    parser.add_argument(
+        "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
+    )
+    parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
+    text = "draw them, as .png, .pdf or .svg"
+    parser.add_argument("--plot", type=file_of(".png", ".pdf", ".svg"), metavar="FILE", help=text)
+    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
 
 
@@ -52,11 +67,6 @@ def _make_mini(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _split_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", help="ytvis19, ytvis21, ..., or a YAML file")
-    root_arguments(parser)
-
-
 def _split(arguments: argparse.Namespace) -> int:
     import json
 
@@ -75,13 +85,6 @@ def _split(arguments: argparse.Namespace) -> int:
         raise UserError(f"Remove {path} if data or rule were changed on purpose: it lists another split.")
     print(f"{path}: {len(videos)} videos held out, fingerprint {split.fingerprint}")
     return 0
-
-
-def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
-    parser.add_argument("--decode", action="store_true", help="decode every frame, as training does")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -113,18 +116,6 @@ def _check_lines(checked: Any) -> list[str]:
         state, counts = "not here", ""
     lines = [f"{checked.role}: {state}; {checked.annotation}{counts}"]
     return lines + [f"  {finding.level}, {finding.kind}: {finding.text}" for finding in checked.findings]
-
-
-def _stats_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
-    parser.add_argument(
-        "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
-    )
-    parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
-    text = "draw them, as .png, .pdf or .svg"
-    parser.add_argument("--plot", type=file_of(".png", ".pdf", ".svg"), metavar="FILE", help=text)
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
 
 def _stats(arguments: argparse.Namespace) -> int:

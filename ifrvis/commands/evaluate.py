@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +18,23 @@ def add_commands(commands: Any) -> None:
     """Add the commands that score."""
     group = commands.add_parser("evaluate", help="score predictions").add_subparsers(required=True, metavar="METRIC")
     text = "AP and AR as the official YouTube-VIS evaluator computes them"
-    add_command(group, "ap", _evaluate_ap, text, _ap_arguments)
+    parser = add_command(group, "ap", _evaluate_ap, text)
+    _add_arguments(parser)
+    parser.add_argument("--official-quirks", action="store_true", help="do what the official code does on odd input")
     text = "IDF1, MOTA, IDP, IDR, identity switches and HOTA of boxes"
-    add_command(group, "tracking", _evaluate_tracking, text, partial(_protocol_arguments, default="matched"))
+    _add_arguments(add_command(group, "tracking", _evaluate_tracking, text), protocol="matched")
     text = "identities that change, switch, merge, get lost or appear twice, with frame numbers"
-    add_command(group, "identity", _evaluate_identity, text, partial(_protocol_arguments, default="common"))
+    _add_arguments(add_command(group, "identity", _evaluate_identity, text), protocol="common")
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser, protocol: str = "") -> None:
     parser.add_argument("--gt", type=Path, required=True, help="ground truth, YouTube-VIS JSON")
     parser.add_argument("--pred", type=Path, required=True, help="results.json, or predictions.json.gz of a run")
     parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-
-
-def _ap_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments(parser)
-    parser.add_argument("--official-quirks", action="store_true", help="do what the official code does on odd input")
-
-
-def _protocol_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    _arguments(parser)
-    text = f"what counts as a track: all, top10, common, matched, or a YAML file (default: {default})"
-    parser.add_argument("--protocol", default=default, help=text)
+    if protocol:
+        text = f"what counts as a track: all, top10, common, matched, or a YAML file (default: {protocol})"
+        parser.add_argument("--protocol", default=protocol, help=text)
 
 
 def _evaluate_ap(arguments: argparse.Namespace) -> int:

@@ -19,22 +19,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about tables."""
     text = "train and evaluate what is missing of some tables, then report"
-    add_command(commands, "run", _run, text, _run_arguments)
-    text = "show what exists, what would run and what is missing"
-    add_command(commands, "plan", _plan, text, selection_arguments)
-    add_command(commands, "status", _status, "show the state of every row and seed", _status_arguments)
-    add_command(
-        commands,
-        "report",
-        _report,
-        "write tables and figures from records; of `all`, a page too",
-        selection_arguments,
-    )
-    text = "score kept predictions again, for metrics that came after their records"
-    add_command(commands, "rescore", _rescore, text, _rescore_arguments)
-
-
-def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(commands, "run", _run, text)
     selection_arguments(parser)
     text = "runs at once on this machine (default: what its cores or GPUs carry)"
     parser.add_argument("--jobs", type=whole(1, 1000), help=text)
@@ -51,16 +36,19 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", metavar="FILE", help=text)
     parser.add_argument("--wait", action="store_true", help="with --cluster: stay until all is done, then report")
 
-
-def _rescore_arguments(parser: argparse.ArgumentParser) -> None:
-    selection_arguments(parser)
-    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
-
-
-def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "show what exists, what would run and what is missing"
+    selection_arguments(add_command(commands, "plan", _plan, text))
+    parser = add_command(commands, "status", _status, "show the state of every row and seed")
     selection_arguments(parser)
     text = "show it again every S seconds (default: 2) until nothing runs or is pending"
     parser.add_argument("--watch", type=number(0.01, 86400), nargs="?", const=2.0, metavar="S", help=text)
+
+    text = "write tables and figures from records; of `all`, a page too"
+    selection_arguments(add_command(commands, "report", _report, text))
+    text = "score kept predictions again, for metrics that came after their records"
+    parser = add_command(commands, "rescore", _rescore, text)
+    selection_arguments(parser)
+    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -83,6 +71,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.launch import settled_plan
     from ifrvis.harness.plan.status import status_lines, status_rows
+    from ifrvis.harness.store.states import LIVE
 
     if arguments.watch is not None and arguments.json:
         raise UserError("Leave out --watch or --json: JSON is printed once.")
@@ -91,7 +80,7 @@ def _status(arguments: argparse.Namespace) -> int:
         plan = settled_plan(request_of(arguments)[0])
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
         print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
-        quiet = 0 if plan.is_busy else quiet + 1
+        quiet = 0 if any(training.state in LIVE for training in plan.trainings) else quiet + 1
         if arguments.watch is None or quiet == 2:  # a queue may be between two runs
             return 0
         time.sleep(min(arguments.watch, 2.0) if quiet else arguments.watch)

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add `predict`."""
-    add_command(commands, "predict", _predict, "find the instances of any video and draw them over it", _arguments)
-
-
-def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
     text = "a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
     text = "a folder of frames, a video file, or DATASET:NAME of a data set's video, such as ytvis19:0a49f5265b"
@@ -103,34 +100,29 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
     return _recipe_of_run(holder, path, overrides, arguments) if holder else _recipe_of_file(arguments, path, overrides)
 
 
-def _newest_weights(run: "Run") -> Path:
-    from ifrvis.harness.store.attempts import checkpoint_folders
-    from ifrvis.training.checkpoints import newest_valid
-
-    checkpoint = newest_valid(checkpoint_folders(run), train_sig=run.train_sig)
-    path = checkpoint.path if checkpoint else run.weights
-    if not path.exists():
-        raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
-    return path
-
-
 def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arguments: argparse.Namespace) -> _Recipe:
     """What a run was trained as, and how a row predicts with it; without one, whole videos without augmentation."""
     from ifrvis.harness.spec.allowed import check_training
     from ifrvis.harness.spec.compose import choose_inference, row_inference
     from ifrvis.harness.spec.profiles import load_profile
-    from ifrvis.harness.store.attempts import asked_of
+    from ifrvis.harness.store.attempts import asked_of, checkpoint_folders
+    from ifrvis.training.checkpoints import newest_valid
 
     train = run.read_spec().train
     check_training(train.model_dump(), str(run.spec))
-    weights, (job, asked) = path or _newest_weights(run), asked_of(run)[0]
+    if path is None:
+        checkpoint = newest_valid(checkpoint_folders(run), train_sig=run.train_sig)
+        path = checkpoint.path if checkpoint else run.weights
+        if not path.exists():
+            raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
+    job, asked = asked_of(run)[0]
     if arguments.row:
         own = row_inference(arguments.row, load_profile(job.profile))
     else:
         plain = {key: value for key, value in asked.inference.items() if key != "recurrence"}
         own = choose_inference(plain, {"inference.mode": "whole", "inference.tta": None})
     inference, dataset = choose_inference(own, overrides), arguments.dataset or job.dataset
-    return _Recipe(weights, train.model, inference, dataset, train.seed, train.precision)
+    return _Recipe(path, train.model, inference, dataset, train.seed, train.precision)
 
 
 def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:
@@ -204,19 +196,13 @@ def _names(dataset: str, data_root: Path) -> "dict[Id, str]":
 
 def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
     """The frames of the video that is asked for, and a name for it."""
-    from ifrvis.inference.sources import open_source
+    from ifrvis.datasets.catalog import Role, load_dataset
+    from ifrvis.inference.sources import dataset_source, open_source
 
     path, (dataset, colon, name) = Path(arguments.video), arguments.video.rpartition(":")
     if path.exists() or not colon:
         return open_source(path), path.resolve().stem
-    return _dataset_video(dataset, name, arguments.data_root), name.replace("/", "-")
-
-
-def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
-    from ifrvis.datasets.catalog import Role, load_dataset
-    from ifrvis.inference.sources import dataset_source
-
-    known = load_dataset(dataset, data_root)
+    known = load_dataset(dataset, arguments.data_root)
     on_disk: tuple[Role, ...] = ("full", "heldout", "dev", "pretrain")
     roles = on_disk if known.config.server is None else ("full", "server")
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]
@@ -226,7 +212,7 @@ def _dataset_video(dataset: str, name: str, data_root: Path) -> "FrameSource":
     for split in splits:
         for video in split.read().videos:
             if name in (video.name, str(video.id)):
-                return dataset_source(video, split.frames)
+                return dataset_source(video, split.frames), name.replace("/", "-")
             names.append(video.name)
     near = nearest(name, names)
     raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}{near}.")

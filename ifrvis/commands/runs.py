@@ -12,28 +12,21 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the commands about runs."""
-    add_command(commands, "logs", _logs, "print the log of a run's last attempt", _logs_arguments)
-    text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
-    add_command(commands, "cancel", _cancel, text, _cancel_arguments)
-    text = "let runs that failed start again with the next `ifrvis run`"
-    add_command(commands, "retry", _retry, text, _retry_arguments)
-
-
-def _logs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(commands, "logs", _logs, "print the log of a run's last attempt")
     parser.add_argument("run", help="the name of a run, its beginning or its folder")
     parser.add_argument("-n", "--lines", type=whole(), default=50)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
     root_arguments(parser)
 
-
-def _cancel_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
+    parser = add_command(commands, "cancel", _cancel, text)
     selection_arguments(parser, what="TABLE|RUN")
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
     parser.add_argument("--wait", type=number(0, 1e6), default=120.0, metavar="S", help=text)
 
-
-def _retry_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "let runs that failed start again with the next `ifrvis run`"
+    parser = add_command(commands, "retry", _retry, text)
     selection_arguments(parser, what="TABLE|RUN")
     parser.add_argument("--kind", help="only what failed like this: error, input, memory or nan")
 

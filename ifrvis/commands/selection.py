@@ -133,9 +133,9 @@ def say(console: "Console", *lines: str) -> None:
 
 
 def add_command(
-    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str, arguments: Callable[[Any], None]
-) -> None:
-    """Add one command to a group of commands."""
-    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    arguments(parser)
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    """Add one command to a group of commands; its parser, which takes the arguments."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(command=command)
+    return parser

@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about an evaluation server."""
     text = "write the zip that a YouTube-VIS server takes, or check one"
-    add_command(commands, "submission", _submission, text, _submission_arguments)
-    text = "keep the scores that a server gave to a run's zip, as a record of its own"
-    add_command(commands, "ingest", _ingest, text, _ingest_arguments)
-
-
-def _submission_arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(commands, "submission", _submission, text)
     text = "a run's name, its beginning or folder; or a predictions or results file"
     parser.add_argument("run", nargs="?", help=text)
     parser.add_argument("--check", type=Path, metavar="ZIP", help="check this zip instead of writing one")
@@ -30,8 +25,8 @@ def _submission_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("results.zip"), help="default: ./results.zip")
     root_arguments(parser)
 
-
-def _ingest_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "keep the scores that a server gave to a run's zip, as a record of its own"
+    parser = add_command(commands, "ingest", _ingest, text)
     parser.add_argument("run", help="the name of a run, its beginning or its folder")
     parser.add_argument("--zip", type=Path, required=True, help="the zip that the server was given")
     parser.add_argument("--scores", type=Path, required=True, help="what the server gave back: JSON, or `name: value`")

@@ -24,28 +24,21 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about what is kept and about the machine."""
     text = "check every record, the files kept behind it, its scores and the reports"
-    add_command(commands, "verify", _verify, text, _verify_arguments)
-    text = "show, or remove, checkpoints and predictions that no record or pending row needs"
-    add_command(commands, "prune", _prune, text, _prune_arguments)
-    text = "say whether this machine can run what is planned, and what to do where not"
-    add_command(commands, "doctor", _doctor, text, _doctor_arguments)
-
-
-def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(commands, "verify", _verify, text)
     parser.add_argument("--profile", help="records and reports of this profile alone (default: all)")
     parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that score (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
 
-
-def _prune_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "show, or remove, checkpoints and predictions that no record or pending row needs"
+    parser = add_command(commands, "prune", _prune, text)
     text = "of these alone (names, their beginnings or folders), known to a packed table or not, complete or not"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     root_arguments(parser)
 
-
-def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    text = "say whether this machine can run what is planned, and what to do where not"
+    parser = add_command(commands, "doctor", _doctor, text)
     selection_arguments(parser, nargs="*")
     parser.add_argument("--cluster", metavar="FILE", help="look at this cluster instead, also with one tiny job there")
     text = "for that job, at most (default: 300)"

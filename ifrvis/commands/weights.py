@@ -17,10 +17,7 @@ def add_commands(commands: Any) -> None:
         required=True, metavar="ACTION"
     )
     text = "turn a COCO Mask2Former, or an ImageNet Swin or ResNet, into weights that rows start from"
-    add_command(group, "convert", _convert, text, _convert_arguments)
-
-
-def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser = add_command(group, "convert", _convert, text)
     parser.add_argument("source", type=Path, help="checkpoint: .pkl, .pth or .bin")
     parser.add_argument("out", type=Path, help="file to write, such as data/weights/mask2former_r50_coco_instance.pth")
     text = "r50, r101, swin-t, swin-s, swin-b or swin-l (default: what the checkpoint is of)"
@@ -32,10 +29,15 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _convert(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.spec.allowed import register_types
+    from ifrvis.harness.spec.compose import compose
+    from ifrvis.harness.spec.profiles import default_profiles
+    from ifrvis.harness.spec.recipes import names_of
     from ifrvis.training.convert import convert, model_shapes
 
     def shapes(backbone: str) -> Any:
-        model = _model(arguments.method, backbone, arguments.queries)
+        changed = {"--queries": {"model.track_head.num_queries": arguments.queries} if arguments.queries else {}}
+        schedule, profile = names_of("schedules")[0], default_profiles()[0]  # any schedule: the model is the same
+        model = compose(arguments.method, backbone, schedule, profile, changed, num_classes=40).model
         register_types(model)
         return model_shapes(model)
 
@@ -43,16 +45,6 @@ def _convert(arguments: argparse.Namespace) -> int:
     report = convert(arguments.source, arguments.out, shapes=shapes, **given)
     print(json.dumps(vars(report), indent=1) if arguments.json else "\n".join(_lines(report, arguments)))
     return 0
-
-
-def _model(method: str, backbone: str, queries: int | None) -> dict[str, Any]:
-    from ifrvis.harness.spec.compose import compose
-    from ifrvis.harness.spec.profiles import default_profiles
-    from ifrvis.harness.spec.recipes import names_of
-
-    given = {"--queries": {"model.track_head.num_queries": queries} if queries else {}}
-    schedule = names_of("schedules")[0]  # any: the model is the same
-    return compose(method, backbone, schedule, default_profiles()[0], given, num_classes=40).model
 
 
 def _lines(report: "Report", arguments: argparse.Namespace) -> list[str]:

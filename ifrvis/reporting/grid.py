@@ -8,9 +8,9 @@ from pathlib import Path
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.tables import Row
-from ifrvis.reporting.cells import Cell, Compared
+from ifrvis.reporting.cells import Compared
 from ifrvis.reporting.report import Report, RowRecords
-from ifrvis.reporting.style import UNDEFINED, difference_text, headline, is_count, measured_text, published_text
+from ifrvis.reporting.style import COUNTS, UNDEFINED, difference_text, headline, measured_text, published_text
 
 DIFFERENCE = "difference"
 CLAIM_NOTE = (
@@ -65,7 +65,9 @@ def make_grid(report: Report) -> Grid:
 def _sources(report: Report) -> tuple[str, ...]:
     if not report.shows_paper:
         return (report.table.protocol,)
-    return (_paper_source(report), report.table.protocol, *([DIFFERENCE] if report.compares else []))
+    data = "" if report.profile.compares else f"{_paper_data(report)}, "
+    paper = f"paper ({data}{'held-out' if report.table.paper.protocol == 'heldout' else 'server'})"
+    return (paper, report.table.protocol, *([DIFFERENCE] if report.compares else []))
 
 
 def _flags(report: Report) -> str:
@@ -82,7 +84,7 @@ def _off_spec(report: Report) -> str:
 def _head(report: Report) -> list[str]:
     declared, seeds = len(report.table.seeds), len(report.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
-    counts = [metric.replace("_", " ") for metric in report.table.metrics if is_count(metric)]
+    counts = [metric.replace("_", " ") for metric in report.table.metrics if metric in COUNTS]
     measured_on = sorted({record.dataset for record in report.records})
     return [
         f"profile {report.profile.name}" + f", {_off_spec(report)}" * bool(report.off_spec),
@@ -92,11 +94,6 @@ def _head(report: Report) -> list[str]:
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
         "percent" + f", {', '.join(counts)} {'a count' if len(counts) == 1 else 'counts'}" * bool(counts),
     ]
-
-
-def _paper_source(report: Report) -> str:
-    protocol = "held-out" if report.table.paper.protocol == "heldout" else "server"
-    return f"paper ({protocol})" if report.profile.compares else f"paper ({_paper_data(report)}, {protocol})"
 
 
 def _paper_data(report: Report) -> str:
@@ -110,7 +107,8 @@ def _line(report: Report, index: int) -> Line:
     for metric in report.table.metrics:
         if report.shows_paper:
             texts.append(published_text(metric, *row.published.get(metric, (None, None))))
-        texts.append(_cell_text(metric, report.cells[row.id, metric]))
+        cell = report.cells[row.id, metric]
+        texts.append(cell.missing if cell.mean is None else measured_text(metric, cell.mean, cell.std))
         if report.shows_paper and report.compares:
             texts.append(_compared_text(metric, report.compared(row, metric)))
     n = max(report.cells[row.id, metric].n for metric in report.table.metrics)
@@ -127,10 +125,6 @@ def _compared_text(metric: str, compared: Compared | None) -> str:
         return UNDEFINED
     outside = compared.verdict in ("above", "below")
     return difference_text(metric, compared.difference) + "*" * outside
-
-
-def _cell_text(metric: str, cell: Cell) -> str:
-    return cell.missing if cell.mean is None else measured_text(metric, cell.mean, cell.std)
 
 
 def _notes(report: Report) -> list[str]:

@@ -47,7 +47,7 @@ class _Matcher:
             self._named[record.name].append(record)
         self._dataset = cache(lambda name: load_dataset(name, Path()))
         self._fingerprint = cache(self._made)
-        self._pretrained = cache(self._pretrained_as)
+        self._pretrained = cache(self._pretraining)
 
     def report(self, table: Table, rows: Iterable[Row]) -> Report:
         """The report of some rows of a table."""
@@ -82,7 +82,10 @@ class _Matcher:
         known = (  # without data
             (train, self._trained_on(composed, dataset.source, trained_on)),
             (record.data.evaluation, self._fingerprint(dataset.source, scored_on, specified.row.part)),
-            (init, self._pretraining(specified.row) if record.init == PRETRAINING else None),
+            (
+                init,
+                self._pretrained(specified.row.method, specified.row.backbone) if record.init == PRETRAINING else None,
+            ),
         )
         if any(made not in (None, of_record) for of_record, made in known):
             return False
@@ -101,16 +104,13 @@ class _Matcher:
         found = self._dataset(dataset)
         return found.split(role, part).fingerprint if found.config.synthetic is not None else None
 
-    def _pretraining(self, row: Row) -> str | None:
-        """The signature of the pretraining that a row starts from; None where it takes its data to know it."""
-        declared = self._request.profile.pretraining
-        return self._pretrained(declared.behind(row.method)[0], row.backbone) if declared else None
-
-    def _pretrained_as(self, method: str, backbone: str) -> str | None:
+    def _pretraining(self, method: str, backbone: str) -> str | None:
+        """The signature of what a method's pretraining trains; None where it takes its data to know it."""
         declared, profile = self._request.profile.pretraining, self._request.profile
         data = self._fingerprint(declared.dataset, "pretrain") if declared else None
         if declared is None or data is None:
             return None
+        trained, _ = declared.behind(method)
         num_classes = self._dataset(declared.dataset).config.categories
-        composed = compose_pretraining(declared, method, backbone, profile, num_classes=num_classes)
+        composed = compose_pretraining(declared, trained, backbone, profile, num_classes=num_classes)
         return train_signature(train_spec(composed, data=data, init=None, seed=0))

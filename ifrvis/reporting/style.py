@@ -34,11 +34,6 @@ LINE_COLOURS, SEED_COLOUR = ("#0b5cad", "#d55e00", "#009e73"), "#7d8791"
 COLUMN_IN, FONT_PT = (3.15, 2.5), 7  # of a figure in one column of a paper
 
 
-def is_count(metric: str) -> bool:
-    """Whether the metric is a count, not a share."""
-    return metric in COUNTS
-
-
 def scale(metric: str) -> float:
     """What a stored value is multiplied by where people read it."""
     return SCALES.get(metric, 100)
@@ -52,7 +47,7 @@ def headline(metric: str) -> str:
 def measured_text(metric: str, mean: float, std: float | None) -> str:
     """A measured mean with its standard deviation; one seed (`std` None) prints no plus-minus."""
     if std is None:
-        return _rounded(mean * scale(metric), 0 if is_count(metric) else 1)
+        return _rounded(mean * scale(metric), 0 if metric in COUNTS else 1)
     return f"{_rounded(mean * scale(metric), 1)} ± {_std_text(std * scale(metric))}"
 
 
@@ -60,7 +55,7 @@ def published_text(metric: str, mean: float | None, std: float | None) -> str:
     """A value of the paper in its own units; the standard deviation keeps the digits printed."""
     if mean is None:
         return UNDEFINED
-    text = _rounded(mean, 0 if is_count(metric) else 1)
+    text = _rounded(mean, 0 if metric in COUNTS else 1)
     return text if std is None else f"{text} ± {std:g}"
 
 

@@ -7,19 +7,18 @@ asks each worker to stop at the next safe point, where it writes a checkpoint.
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import submitit
 
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs.machine import gpus, job_environment, kills_for_memory
+from ifrvis.harness.jobs.machine import gpus, handled, job_environment, kills_for_memory
 from ifrvis.harness.jobs.queue import Item, Queue
 from ifrvis.harness.jobs.together import gpus_of, run_on
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
-from ifrvis.harness.store.lives import PLAIN, Handling
 from ifrvis.harness.store.logs import last_said
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
@@ -30,17 +29,10 @@ class LocalQueue(Queue):
     """Runs trainings on this machine, at most `jobs` at once, each with so many GPUs (or processes, without any)."""
 
     def __init__(
-        self,
-        trainings: list[Training],
-        request: Request,
-        *,
-        jobs: int,
-        run_attempt: Callable[[str], None],
-        handling: Handling = PLAIN,
-        gpus_per_run: int = 1,
+        self, trainings: list[Training], request: Request, *, jobs: int, gpus_per_run: int = 1, **how: Any
     ) -> None:
         evenly = sorted(trainings, key=lambda training: training.seed)  # cut short, all rows have as many seeds
-        super().__init__(evenly, request, run_attempt=run_attempt, handling=handling)
+        super().__init__(evenly, request, **how)
         self._jobs, self._gpus, self._gpus_per_run = jobs, gpus(), gpus_per_run
         if 0 < len(self._gpus) < gpus_per_run:
             raise UserError(f"Give --gpus-per-run at most {len(self._gpus)}: so many GPUs are visible here.")
@@ -61,7 +53,7 @@ class LocalQueue(Queue):
             spec, per_run = item.training.spec, self._gpus_per_run
             processes = min(per_run, spec.global_batch)
             gpus = gpus_of(item.slot, self._gpus, per_run, processes)
-            with job_environment(spec.threads), _out_of_the_terminals_reach():
+            with job_environment(spec.threads), handled((signal.SIGINT, signal.SIGHUP), signal.SIG_IGN):
                 item.job = executor.submit(run_on, gpus, processes, self._run_attempt, str(item.attempt.folder))
 
     def _has_left(self, item: Item) -> bool:
@@ -91,14 +83,3 @@ class LocalQueue(Queue):
                     self._follow(item)
             on_poll(self.items)
             time.sleep(self.poll_s)
-
-
-@contextmanager
-def _out_of_the_terminals_reach() -> Iterator[None]:
-    """Processes started inside ignore Ctrl-C and hang-up: a signal that is ignored stays so across exec."""
-    kept = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for each, handler in kept.items():
-            signal.signal(each, handler)

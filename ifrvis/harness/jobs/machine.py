@@ -4,11 +4,13 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 INHERITED = (
     "CUDA_DEVICE_ORDER",
@@ -124,6 +126,17 @@ def kills_for_memory() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+@contextmanager
+def handled(signals: Iterable[signal.Signals], handler: Any) -> Iterator[None]:
+    """While the block lasts, some signals are handled so: one that is ignored stays so in processes started inside."""
+    kept = {each: signal.signal(each, handler) for each in signals}
+    try:
+        yield
+    finally:
+        for each, before in kept.items():
+            signal.signal(each, before)
 
 
 @contextmanager

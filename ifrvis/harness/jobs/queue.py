@@ -76,7 +76,7 @@ def _asked(evaluation: Evaluation) -> Asked:
 
 
 class Queue(ABC):
-    """Runs trainings, each started at most once."""
+    """Runs trainings, each started at most once; `run_attempt` lives an attempt, given its folder."""
 
     poll_s = 0.5  # of our own files
     ask_s = 40.0  # of the scheduler, where attempts are on a cluster
@@ -89,8 +89,11 @@ class Queue(ABC):
         run_attempt: Callable[[str], None],
         handling: Handling = PLAIN,
     ) -> None:
-        ended = [_newest_ended(training, request) for training in trainings]
-        self.items = [Item(training, seen=number, found=number) for training, number in zip(trainings, ended)]
+        self.items: list[Item] = []
+        for training in trainings:
+            newest = latest(training.run(request.store))
+            ended = newest.number - newest.is_alive() if newest else 0  # of one that lives, the one before
+            self.items.append(Item(training, seen=ended, found=ended))
         self._request = request
         self._handling = handling
         self._run_attempt = run_attempt
@@ -103,7 +106,7 @@ class Queue(ABC):
         Ctrl-C does what `_stop` says, then raises KeyboardInterrupt.
         """
         try:
-            while not self._is_done():
+            while not all(item.state in DONE for item in self.items):
                 self._step()
                 on_poll(self.items)
                 time.sleep(self.poll_s)
@@ -130,9 +133,6 @@ class Queue(ABC):
 
     def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:  # noqa: B027  nothing is an answer
         """What Ctrl-C means for the jobs: nothing, where they need no launcher."""
-
-    def _is_done(self) -> bool:
-        return all(item.state in DONE for item in self.items)
 
     def _step(self) -> None:
         if time.monotonic() - self._asked >= self.ask_s:
@@ -200,11 +200,3 @@ class Queue(ABC):
             item.state, item.message = "failed", why
         else:  # ended from outside or overtaken, by whomever it was started: the next attempt goes on
             item.state, item.seen, item.attempt, item.job = "waiting", item.attempt.number, None, None
-
-
-def _newest_ended(training: Training, request: Request) -> int:
-    """The number of a training's newest attempt if that has ended; else the one before."""
-    attempt = latest(training.run(request.store))
-    if attempt is None:
-        return 0
-    return attempt.number - attempt.is_alive()

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from ifrvis.harness.jobs.scheduler import Job, Key, jobs_of, settings
+from ifrvis.harness.jobs.scheduler import Job, jobs_of, settings
 from ifrvis.harness.store.alive import names_a_command
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.lives import Place
@@ -12,11 +12,6 @@ from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import GOES_ON
 
 INTENT_LIMIT_S = 120.0  # from slurm.json to the job, where its launcher cannot be seen
-
-
-def key_of(place: Place) -> Key:
-    """What the scheduler knows the job behind an attempt by."""
-    return place.name, place.index
 
 
 def our_place(attempt: Attempt) -> Place | None:
@@ -40,12 +35,12 @@ def settle(attempts: Iterable[Attempt]) -> dict[Attempt, Job | None] | None:
     if here is None:
         return None if asked else {}
     asked = {each: place for each, place in asked.items() if place.cluster == here["ClusterName"]}
-    jobs = jobs_of({key_of(place) for place in asked.values()})
+    jobs = jobs_of({(place.name, place.index) for place in asked.values()})
     if jobs is None:
         return None
     found = {}
     for attempt, place in asked.items():
-        job = jobs.get(key_of(place))
+        job = jobs.get((place.name, place.index))
         if job is None and attempt.ending() is None and _may_be_submitted_yet(attempt, place.name):
             continue
         found[attempt] = job

@@ -13,7 +13,7 @@ import shlex
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
 from ifrvis.harness.jobs.together import name_of
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.attempts import Attempt
-from ifrvis.harness.store.lives import PLAIN, Handling, Place, Submission
+from ifrvis.harness.store.lives import Place, Submission
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import GOES_ON
 
@@ -66,16 +66,8 @@ def check_accepted(cluster: Cluster, folder: Path, processes: int) -> str:
 class SlurmQueue(Queue):
     """Submits trainings to a cluster; `launch` does no more, `run` stays and starts again what was killed."""
 
-    def __init__(
-        self,
-        trainings: list[Training],
-        request: Request,
-        *,
-        cluster: Cluster,
-        run_attempt: Callable[[str], None],
-        handling: Handling = PLAIN,
-    ) -> None:
-        super().__init__(trainings, request, run_attempt=run_attempt, handling=handling)
+    def __init__(self, trainings: list[Training], request: Request, *, cluster: Cluster, **how: Any) -> None:
+        super().__init__(trainings, request, **how)
         self.poll_s, self.ask_s = min(2.0, cluster.poll_s), cluster.poll_s
         self._cluster = cluster
         self._submitted: dict[str, int] = {}  # runs of each array, by its job

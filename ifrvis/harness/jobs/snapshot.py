@@ -7,15 +7,13 @@ results/snapshots/<hash>/
 """
 
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import ifrvis
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.methods import COPIED, FOLDERS, digest_of, packages
+from ifrvis.harness.spec.methods import COPIED, FOLDERS, code_in, digest_of, packages
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.provenance import COPIED_FROM, provenance
 from ifrvis.packed import packed
@@ -28,11 +26,12 @@ def take_snapshot(store: Store) -> Path:
         UserError: If it cannot be written.
     """
     root = Path(ifrvis.__file__).resolve().parents[1]
-    files = {path: root / path for path in sorted(_files(root))}
-    for package in packages()[1:]:
-        files |= {path: package.folder.parent / path for path in package.files()}
+    ours = FOLDERS if packed("experiments").parent == root else ("ifrvis",)
+    files: dict[Path, Path] = {}
+    for folder in (*(root / each for each in ours), *(each.folder for each in packages()[1:])):
+        files |= code_in(folder)
     named = json.dumps({each.name: each.version for each in packages()[1:]})
-    target = store.snapshot(digest_of(files.items()))
+    target = store.snapshot(digest_of(files))
     if target.is_dir():
         return target
     try:
@@ -60,12 +59,3 @@ def in_snapshot(path: Path, snapshot: Path) -> Path:
     package = Path(ifrvis.__file__).resolve().parents[1]
     ours = any(path.is_relative_to(package / each) for each in FOLDERS)
     return snapshot / path.relative_to(package) if ours else path
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """The files of the code, relative to the folder that holds the package."""
-    beside = packed("experiments").parent == root
-    for folder in FOLDERS if beside else FOLDERS[:1]:
-        for path, folders, names in os.walk(root / folder):
-            folders[:] = [each for each in folders if each != "__pycache__"]
-            yield from ((Path(path) / name).relative_to(root) for name in names)

@@ -16,6 +16,7 @@ from ifrvis.harness.store.recovery import kind_of
 
 REPEAT_S = 30.0  # without a terminal: how often a line about what runs
 LOG_LINES = 20
+SHOWN, URGENCY = 20, ("running", "failed", "waiting", "stopped", "complete")  # of more items, those that fit a screen
 CURES = {
     "killed": "It was killed, by the system or a person: start the same command again and it goes on.",
     "preempted": "Others took its place: start the same command again and it goes on.",
@@ -55,19 +56,14 @@ def _table(items: list[Item], on_interrupt: str) -> Group:
     table = Table(box=None, pad_edge=False)
     for name in ("run", "state", "step", "loss", "AP so far", "time left"):
         table.add_column(name, no_wrap=name != "run", justify="left" if name in ("run", "state") else "right")
-    for item in _worth_showing(items):
+    shown = items if len(items) <= SHOWN else sorted(items, key=lambda item: URGENCY.index(item.state))[:SHOWN]
+    for item in shown:
         state = _state(item)
         style = {"complete": "green", "failed": "red", "running": "bold"}.get(state, "dim")
         table.add_row(item.training.name, state, *_cells(item), style=style)
     done = sum(item.state == "complete" for item in items)
     hint = f"{done} of {len(items)} complete; {on_interrupt}, the same command goes on"
     return Group(table, Text(hint, style="dim italic"))
-
-
-def _worth_showing(items: list[Item], most: int = 20) -> list[Item]:
-    """All items if they fit on a screen; else those that run or failed first."""
-    order = {"running": 0, "failed": 1, "waiting": 2, "stopped": 3, "complete": 4}
-    return items if len(items) <= most else sorted(items, key=lambda item: order[item.state])[:most]
 
 
 def _state(item: Item) -> str:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.errors import UserError
+from ifrvis.harness.jobs.machine import handled
 from ifrvis.harness.store.attempts import Attempt, StaleAttemptError, attempt_at
 from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.provenance import environment
-from ifrvis.harness.store.states import OVERTAKEN
+from ifrvis.harness.store.states import OVERTAKEN, EndState
 
 HEARTBEAT_S = 2.0
 KINDS = {"NotFiniteLossError": "nan", "MemoryError": "memory", "OutOfMemoryError": "memory"}  # by name: torch's too
@@ -59,29 +60,23 @@ def live(folder: str, work: Callable[[Attempt, Heart], None]) -> None:
     if attempt.ending() is not None:  # its launcher gave it up before it began: a later one may be at work already
         return
     with _output_to(attempt.log), _heart(attempt) as heart, signals_ask(attempt):
-        started = time.monotonic()
-        reason, kind, message = _outcome_of(attempt.check_fence, lambda: work(attempt, heart))
-        if reason == "stopped":
-            kind = kind or attempt.why_asked_to_stop()
+        started, kind, message = time.monotonic(), "", ""
+        reason: EndState = "complete"
+        try:
+            attempt.check_fence()
+            work(attempt, heart)
+        except StoppedError as error:
+            reason, kind, message = "stopped", attempt.why_asked_to_stop(), str(error)
+        except StaleAttemptError as error:
+            reason, kind, message = "stopped", OVERTAKEN, str(error)
+        except Exception as error:
+            reason, kind, message = _failure(error)
         attempt.end(reason, kind=kind, message=message, seconds=time.monotonic() - started)
         log.info("%s %s", reason, message)
 
 
-def _outcome_of(*steps: Callable[[], None]) -> tuple[Any, str, str]:
-    """Do the work and say how it ended: reason, kind, and one line for people."""
-    try:
-        for step in steps:
-            step()
-    except StoppedError as error:
-        return "stopped", "", str(error)
-    except StaleAttemptError as error:
-        return "stopped", OVERTAKEN, str(error)
-    except Exception as error:
-        return _failure(error)
-    return "complete", "", ""
-
-
-def _failure(error: Exception) -> tuple[Any, str, str]:
+def _failure(error: Exception) -> tuple[EndState, str, str]:
+    """How an attempt ended that an error has ended: reason, kind, and one line for people."""
     if killed := next((str(each) for each in _chain(error) if OTHER_KILLED.search(str(each))), None):
         log.error("%s", killed)
         return "killed", "killed", f"a process beside this one was killed: {killed}"
@@ -108,14 +103,8 @@ def signals_ask(attempt: Attempt) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {
-        each: signal.signal(each, lambda got, _: attempt.ask_to_stop(SIGNALS[signal.Signals(got)])) for each in SIGNALS
-    }
-    try:
+    with handled(SIGNALS, lambda got, _: attempt.ask_to_stop(SIGNALS[signal.Signals(got)])):
         yield
-    finally:
-        for each, handler in kept.items():
-            signal.signal(each, handler)
 
 
 @contextlib.contextmanager

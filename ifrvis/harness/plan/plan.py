@@ -16,7 +16,7 @@ from ifrvis.harness.spec.tables import Protocol, Row, Table
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.paths import Run, Store
 from ifrvis.harness.store.records import Record, Records
-from ifrvis.harness.store.states import LIVE, WORST_FIRST, PlanState
+from ifrvis.harness.store.states import WORST_FIRST, PlanState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +142,6 @@ class Plan:
         wanted = [training for training in self.trainings if training.state not in ended]
         needed = {id(training.after) for training in wanted}
         return [training for training in wanted if not training.is_pretraining or id(training) in needed]
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether anything runs, or may begin without a person's doing."""
-        return any(training.state in LIVE for training in self.trainings)
 
     @property
     def failed(self) -> list[Training]:

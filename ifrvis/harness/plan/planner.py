@@ -1,5 +1,6 @@
 """Making a plan: rows to trainings and evaluations, each once, then a look at what exists."""
 
+from functools import cache
 from pathlib import Path
 
 from ifrvis.datasets.catalog import WHOLE, Dataset, Part, Role, Split, load_dataset
@@ -43,11 +44,11 @@ class _Builder:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.trainings: dict[tuple[str, str], Training] = {}  # by what they are, and how they are called
-        self._datasets: dict[str, Dataset] = {}
         self._splits: dict[tuple[str, Role, Part], Split] = {}  # by source of the dataset
-        self._weights: dict[str, tuple[Path | None, str | None, str]] = {}
         self._mixed: dict[tuple[str, str, MixedIn], str] = {}  # fingerprints of videos with stills
         self._pretrainings: dict[tuple[str, str], Training] = {}  # by method and backbone
+        self._dataset = cache(lambda name: load_dataset(name, request.data_root))
+        self._named_weights = cache(lambda name: named_weights(name, request.data_root))
 
     def all_trainings(self) -> list[Training]:
         """Every training, a pretraining before those that start from it."""
@@ -65,11 +66,6 @@ class _Builder:
             training.rows.append(f"{table.name}/{row.id}")
             planned.evaluations[seed] = self._evaluation(training, table, specified)
         return planned
-
-    def _dataset(self, name: str) -> Dataset:
-        if name not in self._datasets:
-            self._datasets[name] = load_dataset(name, self.request.data_root)
-        return self._datasets[name]
 
     def _split(self, dataset: Dataset, role: Role, part: Part = WHOLE) -> Split:
         key = (dataset.source, role, part)  # two files may give their datasets one name
@@ -146,11 +142,7 @@ class _Builder:
         if given := self.request.init:
             missing = f"Check the path that --init gives: {given.path} does not exist." if given.sha256 is None else ""
             return given.path, given.sha256, missing
-        if named is None:
-            return None, None, ""
-        if named not in self._weights:
-            self._weights[named] = named_weights(named, self.request.data_root)
-        return self._weights[named]
+        return (None, None, "") if named is None else self._named_weights(named)
 
     def _evaluation(self, training: Training, table: Table, specified: Specified) -> Evaluation:
         row, inference = specified.row, specified.composed.inference
@@ -160,15 +152,13 @@ class _Builder:
         scored_on = "server" if server else split.fingerprint or ""  # `ingest` publishes scores under this identity
         sig = eval_signature(training.sig or "", inference, scored_on) if known else None
         training.missing += [split.missing] * (split.fingerprint is None)
-        for evaluation in training.evaluations:
-            same = (inference, table.protocol, split)
-            if (evaluation.inference, evaluation.protocol, evaluation.split) == same:
-                evaluation.rows.append(f"{table.name}/{row.id}")
-                evaluation.off_spec &= specified.off_spec
-                return evaluation
-        evaluation = Evaluation(training, inference, split, table.protocol, sig, [f"{table.name}/{row.id}"])
-        evaluation.off_spec = specified.off_spec
-        training.evaluations.append(evaluation)
+        new = Evaluation(training, inference, split, table.protocol, sig, off_spec=specified.off_spec)
+        wanted = (inference, table.protocol, split)
+        alike = (each for each in training.evaluations if (each.inference, each.protocol, each.split) == wanted)
+        if (evaluation := next(alike, new)) is new:
+            training.evaluations.append(new)
+        evaluation.rows.append(f"{table.name}/{row.id}")
+        evaluation.off_spec &= specified.off_spec
         return evaluation
 
 

@@ -110,7 +110,7 @@ def compose(
 def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: int) -> Composed:
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
     given = {f"row {row.id!r}": _at_scale(row, profile), "--set": overrides}
-    return compose(row.method, row.backbone, trained_on(row.dataset).schedule, profile, given, num_classes=num_classes)
+    return compose(row.method, row.backbone, trained_on(row.dataset)[1], profile, given, num_classes=num_classes)
 
 
 def row_inference(name: str, profile: Profile) -> Config:
@@ -127,7 +127,7 @@ def compose_pretraining(
 ) -> Composed:
     """What a profile's pretraining of a method and a backbone trains; see `compose`."""
     given = {f"'pretraining' of profile {profile.name!r}": {"train.stills": None, **declared.set}}
-    schedule = trained_on(declared.dataset).schedule
+    schedule = trained_on(declared.dataset)[1]
     return compose(method, backbone, schedule, profile, given, num_classes=num_classes)
 
 

@@ -14,7 +14,7 @@ import functools
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from ifrvis.files import read_json
 
 GROUP = "ifrvis.methods"
 COPIED = "methods.json"  # beside a copy of the code: package -> version
-FOLDERS = ("ifrvis", "experiments", "slurm")  # of the code of this program
+FOLDERS = ("experiments", "ifrvis", "slurm")  # of the code of this program
 
 
 class Package(NamedTuple):
@@ -49,23 +49,24 @@ class Package(NamedTuple):
         """Its configs of a kind."""
         return {path.stem for path in (self.configs / kind).glob("*.py")}
 
-    def files(self) -> list[Path]:
-        """Its files, relative to the folder that holds it, in order."""
-        found = []
-        for path, folders, names in os.walk(self.folder):
-            folders[:] = [each for each in folders if each != "__pycache__"]
-            found += [(Path(path) / name).relative_to(self.folder.parent) for name in names]
-        return sorted(found)
-
     def digest(self) -> str:
         """SHA-256 of its files, names and contents."""
-        return digest_of((path, self.folder.parent / path) for path in self.files())
+        return digest_of(code_in(self.folder))
 
 
-def digest_of(files: Iterable[tuple[Path, Path]]) -> str:
-    """SHA-256 of files as they are called, and as they lie."""
+def code_in(folder: Path) -> dict[Path, Path]:
+    """The files of a folder of code, in order: where they lie, by the names that they have beside it."""
+    found = []
+    for path, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if each != "__pycache__"]
+        found += [Path(path) / name for name in names]
+    return {path.relative_to(folder.parent): path for path in sorted(found)}
+
+
+def digest_of(files: Mapping[Path, Path]) -> str:
+    """SHA-256 of files, their names and contents."""
     hasher = hashlib.sha256()
-    for name, path in files:
+    for name, path in files.items():
         content = path.read_bytes()
         hasher.update(f"{name} {len(content)}\n".encode() + content)
     return hasher.hexdigest()

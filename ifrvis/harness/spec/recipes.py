@@ -7,7 +7,7 @@ import ast
 import copy
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError, nearest
@@ -27,13 +27,6 @@ def names_of(kind: str) -> list[str]:
     if twice := next((each for each in names if names.count(each) > 1), None):
         raise UserError(f"Rename one of the two {kind} {twice!r}, or uninstall its package: two packages bring it.")
     return names
-
-
-class Trained(NamedTuple):
-    """What a data set's YAML says of the recipes that are trained on it."""
-
-    name: str
-    schedule: str
 
 
 @functools.cache
@@ -56,8 +49,8 @@ def recipe(method: str, backbone: str, schedule: str) -> Config:
 
 
 @functools.cache
-def trained_on(dataset: str) -> Trained:
-    """What a recipe has to know of the data set that it is trained on.
+def trained_on(dataset: str) -> tuple[str, str]:
+    """The name of a data set, and the schedule of the recipes that are trained on it.
 
     Raises:
         UserError: If its YAML names none.
@@ -68,7 +61,7 @@ def trained_on(dataset: str) -> Trained:
         near = nearest(config.schedule or "", known)
         text = f"Set 'schedule' in {path} to one of {', '.join(known)}: rows train on it, and it is {config.schedule!r}"
         raise UserError(f"{text}{near}.")
-    return Trained(config.name, config.schedule)
+    return config.name, config.schedule
 
 
 @functools.cache

@@ -70,7 +70,7 @@ class TableRequest:
         Raises:
             UserError: If an override or a data set is wrong.
         """
-        sets, data = self.profile.datasets, trained_on(row.dataset).name
+        sets, data = self.profile.datasets, trained_on(row.dataset)[0]
         own = dataset = load(sets.get(row.dataset, row.dataset))
         if self.dataset is not None and (given := load(self.dataset)).config != own.config:
             dataset = given

@@ -46,7 +46,8 @@ def prunable(store: Store, plans: Iterable[Plan]) -> list[Path]:
 
 def prunable_of(store: Store, runs: Iterable[Run]) -> list[Path]:
     """What can go of some runs, complete or not; nothing of one that lives."""
-    kept = _predictions_of_records(store)
+    records = [each for profile in store.profiles() for each in Records(store.records(profile)).all_readable()]
+    kept = {record.files.get("predictions") for record in records}
     found: list[Path] = []
     for run in runs:
         newest = latest(run)
@@ -70,12 +71,6 @@ def remove(paths: Iterable[Path]) -> None:
             path.unlink(missing_ok=True)
         if not any(path.parent.iterdir()):
             path.parent.rmdir()
-
-
-def _predictions_of_records(store: Store) -> set[str]:
-    """SHA-256 of all predictions that any record was made from."""
-    records = [each for profile in store.profiles() for each in Records(store.records(profile)).all_readable()]
-    return {record.files["predictions"] for record in records if "predictions" in record.files}
 
 
 def _left_by_jobs(store: Store) -> list[Path]:
