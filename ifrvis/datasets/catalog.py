@@ -149,9 +149,24 @@ class Dataset:
 
     def split(self, role: Role, part: Part = WHOLE) -> Split:
         """The split of one role, or a part of it, with its fingerprint where that can be known."""
+        annotation, frames = self.files(role)
+        split = Split(self.name, role, annotation, frames, fingerprint=None, part=part)
         if self.config.synthetic is not None:
-            return self._synthetic_split(role, part)
-        return self._file_split(role, part)
+            fingerprint = split_fingerprint(self.config.synthetic, SYNTHETIC_SPLITS[role])
+            missing = f"Run `ifrvis data make-mini {self.name}`: {annotation} has not been made yet."
+            makeable = not annotation.is_file()
+            return replace(split, fingerprint=part.fingerprint(fingerprint), missing=missing, makeable=makeable)
+        rule = None if role in ("full", "server") else heldout_rule(self.config.heldout)
+        missing = self._what_is_missing(annotation, frames)
+        split = replace(split, missing=missing, heldout=rule, categories=self.config.categories)
+        if missing:
+            return split
+        key = [role, repr(rule), split.categories, part.model_dump()]
+        try:
+            read = replace(split, fingerprint="").read
+            return replace(split, fingerprint=part.fingerprint(frames_fingerprint(annotation, frames, read, key)))
+        except DataMissingError as error:  # a frame
+            return replace(split, missing=str(error))
 
     @property
     def made(self) -> tuple[Role, ...]:
@@ -174,25 +189,6 @@ class Dataset:
         fingerprint = split_fingerprint(self.config.synthetic, "all")
         return self.data_root / f"{self.name}-{fingerprint[:12]}"
 
-    def _synthetic_split(self, role: Role, part: Part) -> Split:
-        assert self.config.synthetic is not None
-        name = SYNTHETIC_SPLITS[role]
-        annotation = self._folder() / f"{name}.json"
-        return Split(
-            dataset=self.name,
-            role=role,
-            annotation=annotation,
-            frames=self._folder() / name / "JPEGImages",
-            fingerprint=part.fingerprint(split_fingerprint(self.config.synthetic, name)),
-            missing=f"Run `ifrvis data make-mini {self.name}`: {annotation} has not been made yet.",
-            makeable=not annotation.is_file(),
-            part=part,
-        )
-
-    def _root(self) -> Path:
-        variable = self.config.root_variable
-        return Path(os.environ[variable]) if variable and variable in os.environ else self.data_root
-
     def files(self, role: Role) -> tuple[Path, Path]:
         """Annotation file and folder of frames of one role; they need not exist.
 
@@ -200,36 +196,15 @@ class Dataset:
             UserError: If the dataset names none for this role.
         """
         if self.config.synthetic is not None:
-            split = self._synthetic_split(role, WHOLE)
-            return split.annotation, split.frames
+            name = SYNTHETIC_SPLITS[role]
+            return self._folder() / f"{name}.json", self._folder() / name / "JPEGImages"
         place = self.config.server if role == "server" else self.config
         if place is None:
             raise UserError(f"Add 'server', its annotation and frames, to dataset {self.name!r}: there is none yet.")
         assert place.annotation is not None
         assert place.frames is not None
-        return self._root() / place.annotation, self._root() / place.frames
-
-    def _file_split(self, role: Role, part: Part) -> Split:
-        annotation, frames = self.files(role)
-        split = Split(
-            dataset=self.name,
-            role=role,
-            annotation=annotation,
-            frames=frames,
-            fingerprint=None,
-            missing=self._what_is_missing(annotation, frames),
-            heldout=None if role in ("full", "server") else heldout_rule(self.config.heldout),
-            categories=self.config.categories,
-            part=part,
-        )
-        if split.missing:
-            return split
-        key = [role, repr(split.heldout), split.categories, part.model_dump()]
-        try:
-            read = replace(split, fingerprint="").read
-            return replace(split, fingerprint=part.fingerprint(frames_fingerprint(annotation, frames, read, key)))
-        except DataMissingError as error:  # a frame
-            return replace(split, missing=str(error))
+        root = Path(os.environ.get(self.config.root_variable or "", self.data_root))
+        return root / place.annotation, root / place.frames
 
     def _what_is_missing(self, annotation: Path, frames: Path) -> str:
         absent = [path for path in (annotation, frames) if not os.path.exists(path)]  # noqa: PTH110  never raises

@@ -122,11 +122,6 @@ class VideoSampler(ABC):
         if not shown:
             raise UserError(f"Give {annotations.path} at least one object that is not a crowd: none can be trained on.")
 
-    @property
-    def num_frames_in_all(self) -> int:
-        """Frames of all videos that are drawn from."""
-        return sum(video.length for video in self.videos)
-
     def batch(self, iteration: int) -> list[ClipDraw]:
         """All draws of one global batch, by position."""
         return [self.draw(iteration, position) for position in range(self.global_batch)]

@@ -62,7 +62,7 @@ class StillSampler:
     """Draws pseudo-videos; each epoch shows every still once, but for those that are drawn again. See `ClipSampler`."""
 
     def __init__(self, stills: Stills, *, seed: int, num_frames: int, flip: float, **placing: Any) -> None:
-        self._annotations, self.seed, self.num_frames = stills.annotations, seed, num_frames
+        self.annotations, self.seed, self.num_frames = stills.annotations, seed, num_frames
         self.flip, self.placing = float(flip), Placing(**placing)
 
     def draw(self, iteration: int, position: int, turn: int) -> StillDraw:
@@ -70,7 +70,7 @@ class StillSampler:
 
         Another still takes the place of one that shows no instance or more than MOST_INSTANCES.
         """
-        rng, stills = generator(Stream.STILL, self.seed, iteration, position), self._annotations.videos
+        rng, stills = generator(Stream.STILL, self.seed, iteration, position), self.annotations.videos
         epoch, index = divmod(turn, len(stills))
         still = stills[permutation(Stream.STILL_EPOCH, self.seed, epoch, len(stills))[index]]
         placement = self.placing.draw(rng, (still.height, still.width))
@@ -85,14 +85,9 @@ class StillSampler:
 
     def _num_shown(self, still: Video, placement: Placement) -> int:
         """How many instances have a part of their box in the window of the still that is not changed."""
-        masks = (track.masks[0] for track in self._annotations.tracks_of(still.id))
+        masks = (track.masks[0] for track in self.annotations.tracks_of(still.id))
         boxes = (found for mask in masks if mask is not None and (found := box(mask)) is not None)
         return sum(map(placement.shows, boxes))
-
-    @property
-    def num_stills(self) -> int:
-        """Stills of an epoch."""
-        return len(self._annotations.videos)
 
 
 class MixedSampler:
@@ -107,7 +102,8 @@ class MixedSampler:
 
     def __init__(self, clips: VideoSampler, stills: StillSampler, ratio: float | None) -> None:
         self.clips, self.stills = clips, stills
-        self.ratio = stills.num_stills / (stills.num_stills + clips.num_frames_in_all) if ratio is None else ratio
+        num_stills, num_frames = len(stills.annotations.videos), sum(video.length for video in clips.videos)
+        self.ratio = num_stills / (num_stills + num_frames) if ratio is None else ratio
         self.global_batch = clips.global_batch
 
     def batch(self, iteration: int) -> list[ClipDraw]:

@@ -23,20 +23,14 @@ RANGES: dict[str, tuple[float, float]] = {
 COUNTED = ("IDs",)  # the metrics that are whole numbers
 
 
-def _fits(name: str, value: float | None) -> bool:
-    if name not in RANGES or value is None:  # undefined
-        return name in RANGES
-    low, high = RANGES[name]
-    return low <= value <= high and isinstance(value, int) == (name in COUNTED)
-
-
 def _known(metrics: dict[str, int | float | None]) -> dict[str, int | float | None]:
     for name, value in metrics.items():
-        if not _fits(name, value):
+        if name not in RANGES:
+            raise ValueError(f"Make {name!r} a metric that this version knows: it is {value}")
+        low, high = RANGES[name]
+        if value is not None and not (low <= value <= high and isinstance(value, int) == (name in COUNTED)):
             kind = "whole number" if name in COUNTED else "number"
-            low, high = RANGES.get(name, (None, None))
-            cure = f"a {kind} from {low:g} to {high:g}" if name in RANGES else "a metric that this version knows"
-            raise ValueError(f"Make {name!r} {cure}: it is {value}")
+            raise ValueError(f"Make {name!r} a {kind} from {low:g} to {high:g}: it is {value}")
     return metrics
 
 

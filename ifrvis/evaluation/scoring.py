@@ -1,7 +1,7 @@
 """From the predictions of a run to every number of a record: what a worker publishes, and what `rescore` makes anew."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ifrvis.datasets.ytvis import Annotations, id_order
 from ifrvis.evaluation.ap import detections, statistics
@@ -13,15 +13,8 @@ from ifrvis.evaluation.tracking import follow, metrics_of
 from ifrvis.evaluation.videos import Videos
 
 
-class Scored(NamedTuple):
-    """Every number of a record, and what each video adds to most of them."""
-
-    scores: Scores
-    videos: Videos
-
-
-def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> Scored:
-    """Score the predictions of one run.
+def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> tuple[Scores, Videos]:
+    """Every number of a record, and what each video adds to most of them, of the predictions of one run.
 
     Args:
         annotations: Ground truth.
@@ -49,7 +42,7 @@ def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> Scored
         over_thresholds=followed[SHOWN].curve or {},
         identity=count_errors(identity_errors(annotations, followed[IDENTITY].tracks, jobs=jobs)),
     )
-    return Scored(scores, videos)
+    return scores, videos
 
 
 def numbers_of(videos: Videos) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class MatchedTracks:
     @property
     def class_probs(self) -> Tensor:
         """(M, K) float; zero without partner."""
-        return _in_order(self.tracks.class_probs, self.index)
+        probs = self.tracks.class_probs
+        return torch.cat([probs, probs.new_zeros(1, probs.shape[1])])[self.index]  # -1 is the row of zeros
 
     def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
         """See `Tracks`; zero without partner."""
@@ -122,10 +123,6 @@ def average_probs(views: Sequence[MatchedTracks]) -> Tensor:
     """Class probabilities averaged over the views that have an instance: (M, K) float."""
     counts = torch.stack([view.index >= 0 for view in views]).sum(0)
     return torch.stack([view.class_probs for view in views]).sum(0) / counts[:, None]
-
-
-def _in_order(x: Tensor, index: Tensor) -> Tensor:
-    return torch.cat([x, x.new_zeros(1, *x.shape[1:])])[index]  # -1 is the row of zeros
 
 
 def _mask_logits(tracks: Tracks, level: Level, frame: int) -> Tensor:

@@ -7,7 +7,7 @@ Shape letters:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from ifrvis.models.attention import Level
-    from ifrvis.models.losses import FocalClasses, SoftmaxClasses
+    from ifrvis.models.seqformer.supervision import BoxSupervision
+    from ifrvis.models.supervision import Supervision
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -76,7 +77,17 @@ class MaskDecoder(Protocol):
     def output(
         self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
     ) -> Tensor:
-        """Mask logits at the output size; arguments as those of `output_logits`."""
+        """Mask logits at the output size.
+
+        Args:
+            logits: (N, h, w) float, of a padded frame.
+            padded_size: Height and width of the network's input.
+            image_size: Height and width of the frame in it, top left.
+            output_size: Height and width of the result.
+
+        Returns:
+            (N, *output_size) float; a mask is where they are above zero.
+        """
 
 
 class LinearMasks:
@@ -91,39 +102,10 @@ class LinearMasks:
     def output(
         self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
     ) -> Tensor:
-        """See `MaskDecoder`."""
-        return output_logits(logits, padded_size, image_size, output_size)
-
-
-def output_logits(
-    mask_logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
-) -> Tensor:
-    """Mask logits at the output size, resized in two steps as in the official inference.
-
-    Args:
-        mask_logits: (N, H, W) float at stride 4 of the padded frame.
-        padded_size: Height and width of the network's input.
-        image_size: Height and width of the frame in it, top left.
-        output_size: Height and width of the result.
-
-    Returns:
-        (N, *output_size) float; a mask is where they are above zero.
-    """
-    logits = F.interpolate(mask_logits[:, None], tuple(padded_size), mode="bilinear", align_corners=False)
-    logits = logits[..., : image_size[0], : image_size[1]]
-    return F.interpolate(logits, tuple(output_size), mode="bilinear", align_corners=False)[:, 0]
-
-
-class Supervised(Protocol):
-    """How classes are scored, and the weights of cls, mask and dice by which views are matched, too."""
-
-    @property
-    def classes(self) -> "SoftmaxClasses | FocalClasses":
-        """How classes are scored."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Of cls, mask and dice at least."""
+        """See `MaskDecoder`; resized in two steps, as in the official inference."""
+        logits = F.interpolate(logits[:, None], tuple(padded_size), mode="bilinear", align_corners=False)
+        logits = logits[..., : image_size[0], : image_size[1]]
+        return F.interpolate(logits, tuple(output_size), mode="bilinear", align_corners=False)[:, 0]
 
 
 class VideoHead(ABC):
@@ -133,13 +115,13 @@ class VideoHead(ABC):
         num_classes: K.
         topk: Results of `predict` for a video, out of all pairs of query and class.
         masks: What makes masks of embeddings and features.
-        supervision: How it is trained.
+        supervision: How it is trained; by its weights of cls, mask and dice views are matched, too.
     """
 
     num_classes: int
     topk: int
     masks: MaskDecoder
-    supervision: Supervised
+    supervision: "Supervision | BoxSupervision"
 
     @property
     @abstractmethod

@@ -14,14 +14,7 @@ def _attention_cfg(width: int, num_heads: int, dropout: float = 0.0) -> dict[str
 
 def ffn_cfg(width: int, feedforward_channels: int, dropout: float = 0.0) -> dict[str, Any]:
     """Config of a transformer layer's feed-forward network."""
-    act = {"type": "ReLU", "inplace": True}
-    return {
-        "embed_dims": width,
-        "feedforward_channels": feedforward_channels,
-        "num_fcs": 2,
-        "ffn_drop": dropout,
-        "act_cfg": act,
-    }
+    return {"embed_dims": width, "feedforward_channels": feedforward_channels, "ffn_drop": dropout}
 
 
 def encoder_layer_cfg(

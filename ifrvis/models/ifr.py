@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ifrvis.models.attention import Memory
 from ifrvis.models.host_configs import one_of
-from ifrvis.models.ifr_layers import IFRDecoder
+from ifrvis.models.ifr_layers import IFRDecoderLayer
 from ifrvis.models.mask2former import Mask2FormerVISHead
 
 
@@ -39,7 +39,11 @@ class IFRHead(Mask2FormerVISHead):
                 f"key_positions must be '2d', got {kwargs['key_positions']!r}; set it in model.track_head."
             )
         width = self.query_feat.embedding_dim
-        self.transformer_decoder = IFRDecoder(width, **kwargs["decoder"], recurrence=recurrence)
+        layer = {**kwargs["decoder"], "recurrence": recurrence}
+        num_layers = layer.pop("num_layers")
+        layers = nn.ModuleList(IFRDecoderLayer(width, **layer) for _ in range(num_layers))
+        # Of the host's names, as far as the host has them.
+        self.transformer_decoder = nn.ModuleDict({"layers": layers, "post_norm": nn.LayerNorm(width)})
         self._name_layers()
         is_mean = one_of("cross_frame_sum", cross_frame_sum) == "mean"
         self.supervision = replace(self.supervision, lambda_e=lambda_e, cross_frame_mean=is_mean)

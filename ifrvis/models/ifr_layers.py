@@ -17,26 +17,6 @@ from ifrvis.models.attention import FRAMES_AT_ONCE, Attention, Memory, additive_
 from ifrvis.models.host_configs import ffn_cfg
 
 
-class IFRDecoder(nn.Module):
-    """The stack of layers and the norm before the predictions.
-
-    Args:
-        width: C.
-        num_layers: Number of layers.
-        num_heads: A.
-        feedforward_channels: Hidden width of both feed-forward networks.
-        recurrence: As `IFRDecoderLayer`.
-    """
-
-    def __init__(
-        self, width: int, *, num_layers: int, num_heads: int, feedforward_channels: int, recurrence: bool
-    ) -> None:
-        super().__init__()
-        made = (IFRDecoderLayer(width, num_heads, feedforward_channels, recurrence) for _ in range(num_layers))
-        self.layers = nn.ModuleList(made)  # of the host's names, as far as the host has them
-        self.post_norm = nn.LayerNorm(width)
-
-
 class IFRDecoderLayer(nn.Module):
     """One layer: recurrence over frames, then aggregation over all of them.
 

@@ -155,12 +155,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         return [layer.cls_logits for layer in layers], masks
 
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]] = ()) -> FrameFeatures:
-        """Pixel decoder features of frames; in chunks where no gradient is kept, since frames are independent.
-
-        Args:
-            feats: Backbone features, four of (F, C_i, H_i, W_i).
-            sizes: See `VideoHead`; this architecture does not look at them.
-        """
+        """See `VideoHead`; in chunks where no gradient is kept, and without a look at `sizes`."""
         step = len(feats[0]) if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
         # The official pixel decoder leaves mixed precision.
         with torch.autocast(feats[0].device.type, enabled=False):
@@ -169,7 +164,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         return FrameFeatures.cat(parts)
 
     def levels(self, frames: FrameFeatures) -> list[Level]:
-        """What the decoder reads of frames, level by level; each frame's part is independent of the others."""
+        """See `VideoHead`."""
         levels = []
         for features, projection in zip(frames.memories, self.decoder_input_projs):
             tokens = projection(features).flatten(2).transpose(1, 2)
@@ -188,13 +183,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
 
     @torch.no_grad()
     def decode_clips(self, levels: Sequence[Level], num_frames: int, stride: int = 1) -> LayerOutput:
-        """The last prediction for clips that may share frames; keys are projected once for each frame.
-
-        Args:
-            levels: Of F = (B - 1) stride + T frames.
-            num_frames: T.
-            stride: How many frames after one clip the next begins.
-        """
+        """See `VideoHead`."""
         (last,) = deque(self._decode(levels, num_frames, stride), maxlen=1)
         return last
 

@@ -36,10 +36,15 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
             content = _read_pickle(path) if path.suffix == ".pkl" else load_plain(path)
     except FileNotFoundError as error:
         raise DataMissingError(f"Check the path of the weights: {path} does not exist.") from error
-    except (OSError, pickle.UnpicklingError, MemoryError) as error:
-        raise _unusable(path, error) from error
-    except ValueError as error:
-        raise error if isinstance(error, UserError) else _unusable(path, error) from error
+    except UserError:
+        raise
+    except Exception as error:  # garbage makes an unpickler raise almost anything
+        reason = str(error) or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
+        raise UserError(
+            f"Download {path} again, or let the program that wrote it export its weights alone (MMDetection: "
+            f"tools/model_converters/publish_model.py): it is cut short, or holds more than arrays and plain data "
+            f"({reason.splitlines()[0]})."
+        ) from error
     for key in _WRAPPERS:
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or len(content) > MAX_ENTRIES:
@@ -49,14 +54,6 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise UserError(f"Choose a checkpoint: {path} has no tensor under a name.")
     return tensors
-
-
-def _unusable(path: Path, error: Exception) -> UserError:
-    return UserError(
-        f"Download {path} again, or let the program that wrote it export its weights alone (MMDetection: "
-        f"tools/model_converters/publish_model.py): it is cut short, or holds more than arrays and plain data "
-        f"({str(error) or 'out of memory'})."
-    )
 
 
 def _tensor(value: Tensor | NDArray[Any], path: Path) -> Tensor:
@@ -126,9 +123,4 @@ class _Unpickler(pickle._Unpickler):
 
 def _read_pickle(path: Path) -> Any:
     with path.open("rb") as stream:
-        try:
-            return _Unpickler(stream, encoding="latin1").load()
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # garbage makes an unpickler raise almost anything
-            raise pickle.UnpicklingError((str(error) or type(error).__name__).splitlines()[0]) from error
+        return _Unpickler(stream, encoding="latin1").load()

@@ -45,5 +45,5 @@ def test_as_many_tracks_count_as_inference_has_put_out(tmp_path):
     queries = tuple(Scored(query, 1, 0.9) for query in range(12))
     masks = dict.fromkeys(range(12), (mask,))
     write_predictions(path, [VideoPredictions(1, 4, 5, 1, masks, queries, queries)])
-    found = score_file(annotations, path).scores
+    found, _ = score_file(annotations, path)
     assert {each.metrics["tracks_per_video"] for each in found.tracking.values()} == {12}

@@ -23,7 +23,6 @@ from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.inference.modes import best_pairs, best_queries, predict_split, predict_video
 from ifrvis.inference.tta import pivot_position
-from ifrvis.models import decoding
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks
 from ifrvis.training.build import build_model
@@ -125,12 +124,12 @@ def test_masks_scores_and_categories_are_those_of_the_model(videos, tmp_path):
 def test_no_more_masks_than_one_frames_kept_queries_are_made_at_once(videos, tmp_path, monkeypatch):
     shapes = []
 
-    def recorded(logits, *sizes):
+    def recorded(masks, logits, *sizes):
         shapes.append(tuple(logits.shape))
-        return output_logits(logits, *sizes)
+        return output(masks, logits, *sizes)
 
-    output_logits = decoding.output_logits
-    monkeypatch.setattr(decoding, "output_logits", recorded)
+    output = LinearMasks.output
+    monkeypatch.setattr(LinearMasks, "output", recorded)
     list(predict_split(KnownModel(PROBS), videos, tmp_path, {**SIDE_80, "topk": 2}))
     assert shapes == [(2, 24, 32)] * 2 * LENGTH
 
