@@ -29,8 +29,8 @@ def test_help_names_every_command(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plan", "table9"], "Choose one of figure4, table1"),
-        (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, smoke"),
+        (["plan", "table9"], "Choose one of ablation, figure4"),
+        (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, real, smoke"),
         (["plan", "table1", "--rows", "ours-r18"], "no row 'ours-r18'"),
         (["plan", "table1", "--seeds", "9"], "number from 1 to 5"),
         (["plan", "table1", "--set", "train.lr"], "Write --set key=value"),
