@@ -9,7 +9,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ _REASONS = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Report:
     """What became of every parameter of a model, and of every entry of the source.
 
@@ -61,10 +61,10 @@ class Report:
     name: str
     source: dict[str, str]
     queries: int | None
-    loaded: list[str] = field(default_factory=list)
-    remapped: list[str] = field(default_factory=list)
-    random: dict[str, list[str]] = field(default_factory=dict)
-    unused: list[str] = field(default_factory=list)
+    loaded: list[str]
+    remapped: list[str]
+    random: dict[str, list[str]]
+    unused: list[str]
 
 
 def why_random(names: Iterable[str]) -> dict[str, list[str]]:
@@ -112,8 +112,16 @@ def convert(
         name += f"-q{queries}" * (queries < count)
     kept = {key: each for key, each in tensors.items() if not key.startswith(NEVER_LOADED)}
     where = {"file": source.name, "sha256": sha256_file(source), "names": renamed.source}
-    report = _report(Report(name, where, queries or count), kept, renamed.changed, target)
-    report.unused += sorted(tensors.keys() - kept.keys())
+    fits = {key for key in target if key in kept and kept[key].shape == target[key]}
+    report = Report(
+        name,
+        where,
+        queries or count,
+        loaded=sorted(fits - renamed.changed),
+        remapped=sorted(fits & renamed.changed),
+        random=why_random(key for key in target if key not in fits and not key.endswith(COMPUTED)),
+        unused=sorted(kept.keys() - fits) + sorted(tensors.keys() - kept.keys()),
+    )
     data = _packed({key: kept[key] for key in sorted(kept) if key in target or key.startswith("track_head.")})
     said = {"name": name, "sha256": sha256_bytes(data), "source": where, "queries": report.queries}
     if not publish_once(out, data) or not publish_once(description, json.dumps(said, indent=1) + "\n"):
@@ -126,15 +134,6 @@ def _packed(tensors: dict[str, Tensor]) -> bytes:
     stream = io.BytesIO()
     torch.save({"state_dict": {name: each.float().clone() for name, each in tensors.items()}}, stream)
     return stream.getvalue()
-
-
-def _report(report: Report, tensors: Mapping[str, Tensor], changed: set[str], target: Shapes) -> Report:
-    fits = {name for name in target if name in tensors and tensors[name].shape == target[name]}
-    report.loaded = sorted(fits - changed)
-    report.remapped = sorted(fits & changed)
-    report.random = why_random(name for name in target if name not in fits and not name.endswith(COMPUTED))
-    report.unused = sorted(tensors.keys() - fits)
-    return report
 
 
 def _what_it_is(tensors: Mapping[str, Tensor], backbone: str) -> tuple[str, int | None]:

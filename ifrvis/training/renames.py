@@ -47,20 +47,14 @@ _HEAD_OF_ORIGINAL: Rules = (
     (r"^cross\.(\d+)\.norm\.", rf"{_DECODER}.layers.\1.norms.0."),
     (r"^self\.(\d+)\.norm\.", rf"{_DECODER}.layers.\1.norms.1."),
     (r"^ffn\.(\d+)\.norm\.", rf"{_DECODER}.layers.\1.norms.2."),
-    (
-        r"^cross\.(\d+)\.multihead_attn\.",
-        rf"{_DECODER}.layers.\1.cross_attn.attn.",
-    ),
-    (r"^self\.(\d+)\.self_attn\.", rf"{_DECODER}.layers.\1.self_attn.attn."),
+    (r"^(cross|self)\.(\d+)\.(?:multihead|self)_attn\.", rf"{_DECODER}.layers.\2.\1_attn.attn."),
     (r"^ffn\.(\d+)\.linear1\.", rf"{_DECODER}.layers.\1.ffn.layers.0.0."),
     (r"^ffn\.(\d+)\.linear2\.", rf"{_DECODER}.layers.\1.ffn.layers.1."),
     (r"^predictor\.decoder_norm\.", rf"{_DECODER}.post_norm."),
     (r"^predictor\.(static_query|query_feat)\.", "track_head.query_feat."),
     (r"^predictor\.(query_embed|level_embed)\.", r"track_head.\1."),
     (r"^predictor\.class_embed\.", "track_head.cls_embed."),
-    (r"^predictor\.mask_embed\.layers\.0\.", "track_head.mask_embed.0."),
-    (r"^predictor\.mask_embed\.layers\.1\.", "track_head.mask_embed.2."),
-    (r"^predictor\.mask_embed\.layers\.2\.", "track_head.mask_embed.4."),
+    (r"^predictor\.mask_embed\.layers\.(\d)\.", lambda found: f"track_head.mask_embed.{2 * int(found[1])}."),
 )
 _TRANSFORMER = r"^detr\.transformer\."
 _SEQFORMER: Rules = (

@@ -16,14 +16,11 @@ from ifrvis.training.build import read_weights
 
 def packed_weights(model: nn.Module) -> bytes:
     """A model's parameters and buffers as a file of tensors, floating-point ones in half precision."""
-    state = {name: _halved(value.detach().cpu()) for name, value in model.state_dict().items()}
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    halved = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     stream = io.BytesIO()
-    torch.save({"state_dict": state}, stream)
+    torch.save({"state_dict": halved}, stream)
     return stream.getvalue()
-
-
-def _halved(value: torch.Tensor) -> torch.Tensor:
-    return value.half() if value.is_floating_point() else value
 
 
 def load_trained(model: nn.Module, path: Path) -> None:
