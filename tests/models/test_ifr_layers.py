@@ -60,7 +60,7 @@ def test_decoder_is_the_literal_one_in_single_precision_with_the_same_masks(make
         slow, _ = literal.ifr_decoder(head, frames.mask_features, frames.memories, [mask[0] for mask in masks])
     for outputs, expected in zip(fast, slow):
         for value, other in zip(outputs, expected):
-            torch.testing.assert_close(value[0], other, rtol=1e-4, atol=1e-4)  # processors round otherwise: 1.6e-5 was seen
+            torch.testing.assert_close(value[0], other, rtol=1e-4, atol=1e-4)  # processors round otherwise
 
 
 def mask_logits(head, frames, num_clips):
