@@ -1,8 +1,8 @@
 """A video through backbone and pixel decoder, few frames at a time, and what of it has to stay in memory.
 
 Of every frame stay the tokens and the mask features at the three sizes of attention, which is what a decoder reads.
-Mask features at stride 4, which only the last step reads, lie in the CPU's memory or are computed again, as the budget
-says; both give the same masks, bit by bit.
+Mask features at stride 4, which only the last step reads, stay in the CPU's memory as far as there is room for them;
+those of the later frames are computed again, to the same bits.
 
 Shape letters:
     T  frames of the video    C  channels    H, W  padded size of a frame, in pixels
@@ -10,6 +10,7 @@ Shape letters:
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from ifrvis.models.decoding import FrameFeatures
 PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 20}
 MAX_FRAMES_AT_ONCE = 16  # the pixel decoder's deformable attention breaks above 128 on CUDA
 BYTES_PER_PIXEL = 2500  # of those while they compute, measured with a ResNet-50 of width 256
+ROOM_GIB = 1.75  # for mask features where no budget is given: 119 frames of 360x640, more than YouTube-VIS has
 GIB = 1 << 30
 
 
@@ -56,6 +58,11 @@ class View:
         height, width = (-(-side // self.divisor) * self.divisor for side in self.size)
         return height, width
 
+    @property
+    def pixels(self) -> int:
+        """Of the network's input."""
+        return self.padded[0] * self.padded[1]
+
 
 def views_of(model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any]) -> list[View]:
     """The views that are asked for: one size, or those of `tta`, each mirrored too under `flip`.
@@ -70,24 +77,25 @@ def views_of(model: BaseMOTModel, source: FrameSource, inference: Mapping[str, A
     return [View(size, flip, inference["resize"], divisor) for size in sizes for flip in flips]
 
 
-def mask_features_fit(model: BaseMOTModel, views: Sequence[View], num_frames: int, memory_gib: float | None) -> bool:
-    """Whether mask features may stay in memory.
+def room_for_mask_features(
+    model: BaseMOTModel, views: Sequence[View], num_frames: int, memory_gib: float | None
+) -> float:
+    """Bytes that mask features of all views may take.
 
     Args:
         model: A video model.
         views: All views of the video; their levels come one after the other, their mask features stay together.
         num_frames: T.
-        memory_gib: What inference may take beside the model; None for as much as it takes.
+        memory_gib: What inference may take beside the model; None for what the rest takes, and ROOM_GIB.
 
     Raises:
         UserError: If not even the features that every method must keep fit.
     """
     if memory_gib is None:
-        return True
+        return ROOM_GIB * GIB
     head = model.track_head
-    pixels = [view.padded[0] * view.padded[1] for view in views]
-    kept = num_frames * max(map(head.bytes_per_frame, pixels))
-    at_once = max(_frames_at_once(model, view) * view.padded[0] * view.padded[1] for view in views)
+    kept = num_frames * max(head.bytes_per_frame(view.pixels) for view in views)
+    at_once = max(_frames_at_once(model, view) * view.pixels for view in views)
     floor = kept + at_once * BYTES_PER_PIXEL * head.width / 256
     if floor > memory_gib * GIB:
         raise UserError(
@@ -95,11 +103,11 @@ def mask_features_fit(model: BaseMOTModel, views: Sequence[View], num_frames: in
             f"frames of {views[0].size[1]} x {views[0].size[0]} pixels need {floor / GIB:.1f} GiB, {kept / GIB:.1f} of "
             f"them for features of every frame; the budget is {memory_gib:g}."
         )
-    return bool(floor + num_frames * head.mask_bytes_per_frame(sum(pixels)) <= memory_gib * GIB)
+    return memory_gib * GIB - floor
 
 
 def encode(
-    model: BaseMOTModel, source: FrameSource, view: View, *, keep: bool, on_frames: Callable[[int], None]
+    model: BaseMOTModel, source: FrameSource, view: View, *, room: float, on_frames: Callable[[int], None]
 ) -> tuple[list[Level], Callable[[], Iterator[Tensor]]]:
     """Encode a view of a video: its levels, low resolution first, and what gives its mask features.
 
@@ -109,41 +117,51 @@ def encode(
         model: A video model.
         source: The frames.
         view: Size and flip.
-        keep: Keep mask features; else they are computed again whenever they are asked for.
+        room: Bytes for mask features; those of the frames beyond are computed again whenever they are asked for.
         on_frames: Called with the number of frames after each chunk.
     """
     levels: list[Level] = []
-    kept: Tensor | None = None
+    kept = torch.empty(0)
     for start, frames in _chunks(model, source, view):
         stop = start + len(frames.mask_features)
         new = model.track_head.levels(frames)
         if not levels:
-            levels = [Level(_room(level.tokens, source), _room(level.mask_features, source)) for level in new]
-            kept = _room(frames.mask_features, source, device="cpu") if keep else None
+            levels = [
+                Level(*(_room(part, source.length) for part in (level.tokens, level.mask_features))) for level in new
+            ]
+            # Whole chunks: in another batch a frame's features have other last bits.
+            num_kept = int(room // frames.mask_features[0].nbytes) // stop * stop
+            kept = _room(frames.mask_features, min(num_kept, source.length), device="cpu")
         for level, part in zip(levels, new):
             level.tokens[start:stop], level.mask_features[start:stop] = part.tokens, part.mask_features
-        if kept is not None:
+        if start < len(kept):
             kept[start:stop] = frames.mask_features
         on_frames(stop - start)
-    if kept is not None:
-        return levels, lambda: iter(kept)
-    return levels, lambda: (x for _, frames in _chunks(model, source, view) for x in frames.mask_features)
+
+    def mask_features() -> Iterator[Tensor]:
+        yield from kept
+        for _, again in _chunks(model, source, view, first=len(kept)):
+            yield from again.mask_features
+
+    return levels, mask_features
 
 
-def _room(part: Tensor, source: FrameSource, device: str | None = None) -> Tensor:
-    """Room for all frames: chunks that are joined at the end would take it twice."""
-    return torch.empty(source.length, *part.shape[1:], dtype=part.dtype, device=device or part.device)
+def _room(part: Tensor, num_frames: int, device: str | None = None) -> Tensor:
+    """Room for so many frames: chunks that are joined at the end would take it twice."""
+    return torch.empty(num_frames, *part.shape[1:], dtype=part.dtype, device=device or part.device)
 
 
 def _frames_at_once(model: BaseMOTModel, view: View) -> int:
     pixels = PIXELS_AT_ONCE.get(next(model.parameters()).device.type, 1 << 18)
-    return min(max(pixels // (view.padded[0] * view.padded[1]), 1), MAX_FRAMES_AT_ONCE)
+    return min(max(pixels // view.pixels, 1), MAX_FRAMES_AT_ONCE)
 
 
-def _chunks(model: BaseMOTModel, source: FrameSource, view: View) -> Iterator[tuple[int, FrameFeatures]]:
-    """The number of the first frame and the features of each chunk."""
-    frames, step = iter(source), _frames_at_once(model, view)
-    starts = range(0, source.length, step)
+def _chunks(
+    model: BaseMOTModel, source: FrameSource, view: View, first: int = 0
+) -> Iterator[tuple[int, FrameFeatures]]:
+    """The number of the first frame and the features of each chunk, from frame `first` on."""
+    frames, step = islice(source, first, None), _frames_at_once(model, view)
+    starts = range(first, source.length, step)
 
     def load(start: int) -> NDArray[np.uint8]:
         stop = min(start + step, source.length)

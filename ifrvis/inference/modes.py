@@ -28,7 +28,7 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Scored, VideoPredictions
 from ifrvis.inference.background import in_background
 from ifrvis.inference.clips import track_clips
-from ifrvis.inference.encoding import View, encode, mask_features_fit, views_of
+from ifrvis.inference.encoding import View, encode, room_for_mask_features, views_of
 from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
@@ -66,9 +66,9 @@ def predict_split(
 
 def check_memory(
     model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None
-) -> bool:
-    """Whether mask features may stay in memory; UserError if not even a computation without them fits."""
-    return mask_features_fit(model, views_of(model, source, inference), source.length, memory_gib)
+) -> float:
+    """Bytes that mask features may take; UserError if not even a computation without them fits."""
+    return room_for_mask_features(model, views_of(model, source, inference), source.length, memory_gib)
 
 
 @torch.inference_mode()
@@ -93,7 +93,7 @@ def predict_video(
             `IFRHead.without_recurrence`).
         category_ids: Of the K classes.
         seed: Of the run; it draws the pivot of `tta`.
-        memory_gib: What inference may take beside the model; None for as much as it takes. It changes no result.
+        memory_gib: What inference may take beside the model; None as in `room_for_mask_features`. It changes no result.
         on_frames: Called as the work goes on, with how many steps are done and how many there are.
 
     Raises:
@@ -104,11 +104,11 @@ def predict_video(
     views = views_of(model, source, inference)
     first = pivot_position(len(views), seed=seed, video_id=source.video_id)
     views = [views[first], *views[:first], *views[first + 1 :]]
-    keep = check_memory(model, source, inference, memory_gib)
+    room = check_memory(model, source, inference, memory_gib)
     steps = _Steps((2 * len(views) + 1) * source.length, on_frames)
     recurs = nullcontext() if inference.get("recurrence", True) else model.track_head.without_recurrence()
     with torch.autocast(device.type, enabled=device.type == "cuda"), recurs:
-        decoded = list(_decoded_views(model, source, views, inference, keep, steps))
+        decoded = list(_decoded_views(model, source, views, inference, room, steps))
         tracks = [each.tracks for each in decoded]
         class_probs = (tracks[0].class_probs if len(views) == 1 else average_probs(tracks)).cpu().numpy()
         topk, least = inference["topk"], inference.get("min_class_score")
@@ -165,13 +165,14 @@ def _decoded_views(
     source: FrameSource,
     views: Sequence[View],
     inference: Mapping[str, Any],
-    keep: bool,
+    room: float,
     steps: _Steps,
 ) -> Iterator[_DecodedView]:
     """Views one after the other, the pivot first; levels of one view exist at a time."""
     head, pivot = model.track_head, None
+    per_pixel = room / sum(view.pixels for view in views)
     for view in views:
-        levels, mask_features = encode(model, source, view, keep=keep, on_frames=steps.advance)
+        levels, mask_features = encode(model, source, view, room=per_pixel * view.pixels, on_frames=steps.advance)
         tracks = _decode(head, levels, inference, steps)
         if not torch.isfinite(tracks.class_probs).all():
             raise UserError(f"Check the weights: the model's scores for video {source.video_id!r} are not finite.")

@@ -130,11 +130,7 @@ class VideoHead(ABC):
 
     @abstractmethod
     def bytes_per_frame(self, pixels: int) -> float:
-        """What inference keeps of each frame of so many pixels, with padding, beside `mask_bytes_per_frame`."""
-
-    @abstractmethod
-    def mask_bytes_per_frame(self, pixels: int) -> float:
-        """What the mask features of such a frame take, which inference can do without."""
+        """What inference keeps of each frame of so many pixels, with padding, beside its mask features."""
 
     @abstractmethod
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> FrameFeatures:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
-from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,14 +38,18 @@ class DeformableAttention(MultiScaleDeformableAttention):
         """As the host's, with batch first: (B, Q, C) to (B, Q, C)."""
         placed = query if query_pos is None else query + query_pos
         values = self.value_proj(value)
-        if key_padding_mask is not None:
+        if key_padding_mask is not None and (values.is_cuda or key_padding_mask.any()):  # a GPU would wait for the look
             values = values.masked_fill(key_padding_mask[..., None], 0.0)
-        grid = (self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(placed).unflatten(-1, (*grid, 2))
+        points = (self.num_levels, self.num_points)
+        # Levels, points and (x, y) lie in one axis: broadcasting over the last two takes several times as long.
+        offsets = self.sampling_offsets(placed).unflatten(-1, (self.num_heads, -1))
+        sizes, references = (
+            x.repeat_interleave(self.num_points, -2).flatten(-2) for x in (spatial_shapes.flip(-1), reference_points)
+        )
+        locations = references[:, :, None] + offsets / sizes.to(offsets)
         weights = self.attention_weights(placed).unflatten(-1, (self.num_heads, -1)).softmax(-1)
-        locations = reference_points[:, :, None, :, None] + offsets / spatial_shapes.flip(-1)[:, None]
         values = values.unflatten(-1, (self.num_heads, -1))
-        seen = sample(values, spatial_shapes, locations, weights.unflatten(-1, grid[1:]))
+        seen = sample(values, spatial_shapes, locations.unflatten(-1, (*points, 2)), weights.unflatten(-1, points))
         return self.dropout(self.output_proj(seen)) + (query if identity is None else identity)
 
 
@@ -75,9 +79,9 @@ def adopt(model: nn.Module) -> None:
 def sample(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted bilinear samples of all levels; arguments and result as of `sample_levels`.
 
-    On CUDA by the host's operator, or where none is compiled by torch's operations. On a CPU by `sample_levels` without
-    gradients, in a tenth of the time of the host's form; by that form in training, where the gradient of
-    `sample_levels` takes longer.
+    On CUDA by the host's operator. On a CPU by `sample_levels` without gradients, in a tenth of the time of the
+    host's form. By `sample_maps` in training, where the gradient of `sample_levels` takes longer, and on a GPU without
+    operator.
     """
     if values.is_cuda and operator_runs(values.device):
         shapes = torch.as_tensor(spatial_shapes, device=values.device)
@@ -89,8 +93,24 @@ def sample(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: T
         ]
         return torch.cat(seen) if len(seen) > 1 else seen[0]
     if values.is_cuda or torch.is_grad_enabled():
-        return multi_scale_deformable_attn_pytorch(values, spatial_shapes, locations, weights)
+        return sample_maps(values, spatial_shapes, locations, weights)
     return sample_levels(values, spatial_shapes, locations, weights)
+
+
+def sample_maps(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear samples by torch's own sampling, level by level; arguments and result as of `sample_levels`.
+
+    A head's queries lie side by side, so that no operation has a short last axis.
+    """
+    sizes = [(int(height), int(width)) for height, width in spatial_shapes]
+    grids = (2.0 * locations - 1.0).permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (L, B A, P, Q, 2)
+    shares = weights.permute(3, 0, 2, 4, 1).flatten(1, 2)[:, :, None]  # (L, B A, 1, P, Q)
+    maps = values.permute(0, 2, 3, 1).flatten(0, 1).split([height * width for height, width in sizes], 2)
+    seen = [
+        (F.grid_sample(of_level.unflatten(2, size), grid, align_corners=False) * share).sum(2)
+        for of_level, size, grid, share in zip(maps, sizes, grids, shares)
+    ]
+    return sum(seen[1:], seen[0]).unflatten(0, (len(values), -1)).permute(0, 3, 1, 2).flatten(2)
 
 
 def sample_levels(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:

@@ -250,7 +250,3 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         per_pixel = 2 * 4 * self.width * (1 / 64 + 1 / 256 + 1 / 1024)  # two in float32 at strides 8, 16 and 32
         # A decoder's masks at stride 8, those of a pivot, one head's keys.
         return pixels * (per_pixel + (6 * self.num_queries + self.width) / 64)
-
-    def mask_bytes_per_frame(self, pixels: int) -> float:
-        """See `VideoHead`; at stride 4."""
-        return pixels * 4 * self.width / 16

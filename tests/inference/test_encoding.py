@@ -1,6 +1,5 @@
 """A video in few frames at a time: the same bits whatever the budget, which is kept."""
 
-import numpy as np
 import pytest
 import torch
 from inference.conftest import CLIPS, INFERENCE, LiveTensors, assert_nearly_equal, thin_model
@@ -8,31 +7,34 @@ from inference.conftest import CLIPS, INFERENCE, LiveTensors, assert_nearly_equa
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.inference import modes
-from ifrvis.inference.encoding import View, encode, views_of
+from ifrvis.inference.encoding import GIB, encode, room_for_mask_features, views_of
 from ifrvis.inference.modes import predict_video
 
 
-def test_a_budget_that_forbids_mask_features_gives_the_same_bits(model, make_video, monkeypatch):
-    video, encoded = make_video(9), []
-    plain = predict_video(model, video, INFERENCE, [1, 2, 3])
-    encode = modes.encode
-    monkeypatch.setattr(
-        modes, "encode", lambda *args, keep, **kw: encoded.append(keep) or encode(*args, keep=keep, **kw)
-    )
-    fits = modes.mask_features_fit
-    budget = next(gib for gib in np.arange(1, 4000) / 1e5 if fits_at_all(fits, model, gib))
+@pytest.mark.parametrize(("frames_with_room", "kept"), [(0, 0), (5, 4), (50, 9)])
+def test_a_budget_without_room_for_all_mask_features_gives_the_same_bits(
+    model, make_video, monkeypatch, frames_with_room, kept
+):
+    monkeypatch.setattr("ifrvis.inference.encoding.MAX_FRAMES_AT_ONCE", 2)
+    video, encoded, encode_frames = make_video(9), [], type(model.track_head).encode_frames
+    spy = lambda head, *args: encoded.append(len(args[0][0])) or encode_frames(head, *args)  # noqa: E731
+    monkeypatch.setattr(type(model.track_head), "encode_frames", spy)
+    plain, of_all = predict_video(model, video, INFERENCE, [1, 2, 3]), sum(encoded)
+    of_a_frame = mask_bytes(model, video)
+    encoded.clear()
+    floor = 50 * GIB - room_for_mask_features(model, views_of(model, video, INFERENCE), 9, 50.0)
+    budget = (floor + frames_with_room * of_a_frame + 1) / GIB
     assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=budget) == plain
-    assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=50.0) == plain
-    assert encoded == [False, True]
+    assert (of_all, sum(encoded)) == (9, 9 + 9 - kept)
     assert any(mask for of_query in plain.masks.values() for mask in of_query)
 
 
-def fits_at_all(fits, model, gib):
-    try:
-        return not fits(model, [View((64, 96))], 9, gib)
-    except UserError:
-        return False
+def mask_bytes(model, video, side=64):
+    """What the mask features of a frame take."""
+    (view,) = views_of(model, video, {**INFERENCE, "side": side})
+    with torch.inference_mode():
+        _, mask_features = encode(model, video, view, room=0.0, on_frames=[].append)
+        return next(mask_features()).nbytes
 
 
 @pytest.mark.parametrize(
@@ -71,14 +73,6 @@ def test_the_pixel_decoder_never_sees_more_frames_than_its_attention_takes(model
     assert steps == sorted(steps)
 
 
-def test_the_head_says_what_mask_features_take(model, make_video):
-    sizes = []
-    view = View((64, 96), divisor=model.data_preprocessor.pad_size_divisor)
-    with torch.inference_mode():
-        _, mask_features = encode(model, make_video(2), view, keep=True, on_frames=sizes.append)
-    assert {each.nbytes for each in mask_features()} == {model.track_head.mask_bytes_per_frame(64 * 96)}
-
-
 @pytest.mark.parametrize(("method", "mode"), [("mask2former", INFERENCE), ("ours", CLIPS), ("seqformer", INFERENCE)])
 def test_memory_grows_with_the_video_by_what_the_head_says_and_a_quarter_at_most(make_video, method, mode):
     """Not by the backbone's features of all frames, nor by what a decoder looks at in all of them."""
@@ -89,7 +83,7 @@ def test_memory_grows_with_the_video_by_what_the_head_says_and_a_quarter_at_most
             found = predict_video(model, make_video(length, (32, 64)), {**mode, "side": 32}, [1, 2, 3])
         assert all(len(of_query) == length for of_query in found.masks.values())
         peaks.append(live.peak)
-    said = head.bytes_per_frame(32 * 64) + head.mask_bytes_per_frame(32 * 64)
+    said = head.bytes_per_frame(32 * 64) + mask_bytes(model, make_video(1, (32, 64)), 32)
     assert 0.4 * said < (peaks[1] - peaks[0]) / 100 < 1.25 * said
 
 

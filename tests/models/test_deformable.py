@@ -8,7 +8,7 @@ from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 from torch import nn
 
 from ifrvis.models import deformable
-from ifrvis.models.deformable import DeformableAttention, adopt, operator_runs, sample_levels
+from ifrvis.models.deformable import DeformableAttention, adopt, operator_runs, sample_levels, sample_maps
 
 
 def _case(num_frames, sizes, num_queries, dtype=torch.float32):
@@ -20,9 +20,10 @@ def _case(num_frames, sizes, num_queries, dtype=torch.float32):
 
 @pytest.mark.parametrize("sizes", [[(3, 5), (6, 10), (12, 20)], [(1, 1)], [(7, 2), (1, 9)]])
 @pytest.mark.parametrize("num_frames", [1, 3])
-def test_sampling_equals_the_hosts_form(sizes, num_frames):
+@pytest.mark.parametrize("form", [sample_levels, sample_maps])
+def test_sampling_equals_the_hosts_form(form, sizes, num_frames):
     case = _case(num_frames, sizes, 11, torch.float64)
-    torch.testing.assert_close(sample_levels(*case), multi_scale_deformable_attn_pytorch(*case), rtol=0, atol=1e-12)
+    torch.testing.assert_close(form(*case), multi_scale_deformable_attn_pytorch(*case), rtol=0, atol=1e-12)
 
 
 def test_points_on_and_far_beyond_the_borders_equal_the_hosts():
@@ -65,11 +66,18 @@ def test_a_module_that_is_adopted_gives_what_it_gave(attention):
         torch.testing.assert_close(attention["attn"](**given), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_training_stays_the_hosts_bit_by_bit(attention):
+@pytest.mark.parametrize("masked", [True, False])
+def test_training_has_the_hosts_values_and_gradients(attention, masked):
     given = _given(2)
-    expected = attention["attn"](**given)
-    adopt(attention)
-    assert torch.equal(attention["attn"](**given), expected)
+    given["key_padding_mask"] &= masked
+    results = []
+    for _ in range(2):
+        attention.zero_grad()
+        found = attention["attn"](**given)
+        found.square().sum().backward()
+        results.append([found, *(weight.grad.clone() for weight in attention.parameters())])
+        adopt(attention)
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
 class OnCuda(torch.Tensor):

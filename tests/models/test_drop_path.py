@@ -1,10 +1,12 @@
 """Drop path and dropout are drawn for each clip, whatever batch it comes in."""
 
+import numpy as np
 import pytest
 import torch
 from mmcv.cnn.bricks.drop import DropPath
 
 from ifrvis.models.drop_path import ClipDropout, ClipDropPath, draw_drop_path_for, replace_drop_path
+from ifrvis.streams import Stream, generator
 
 KEYS = [(0, 5, 0), (0, 5, 1), (0, 5, 2)]
 
@@ -40,6 +42,14 @@ def test_clips_modules_and_iterations_draw_apart(model):
     frames = [dropped(model[0], [key])[:, 0, 0] for key in (*KEYS, (0, 6, 0), (1, 5, 0))]
     frames.append(dropped(model[1][0], KEYS[:1])[:, 0, 0].bool() * 2.0)
     assert all(not torch.equal(a, b) for i, a in enumerate(frames) for b in frames[:i])
+
+
+def test_drop_paths_that_draw_together_draw_what_each_draws_from_its_stream(model):
+    draw_drop_path_for(model, KEYS)
+    for module in (model[1][0], model[0]):
+        draws = [generator(Stream.DROP_PATH, *key, module.number).random(40) for key in KEYS]
+        expected = (np.concatenate(draws) >= module.drop_prob) / (1.0 - module.drop_prob)
+        assert torch.equal(module(torch.ones(120, 2, 3))[:, 0, 0], torch.from_numpy(expected).float())
 
 
 def test_frames_are_kept_at_the_rate_and_scaled_to_the_same_mean(model):

@@ -201,11 +201,8 @@ class SeqFormerHead(VideoHead, BaseModule):
         """See `VideoHead`."""
         of_pixels = 2 * 4 * self.width * (1 / 64 + 1 / 256 + 1 / 1024 + 1 / 4096) + self.num_queries / 64
         of_queries = 16 * 4 * self.num_queries * self.width  # box queries and what they look at
-        return pixels * of_pixels + of_queries + self.mask_bytes_per_frame(pixels)  # the finest level has them, too
-
-    def mask_bytes_per_frame(self, pixels: int) -> float:
-        """See `VideoHead`; at stride 8, with geometry."""
-        return pixels * 4 * self.mask_width / 64
+        of_masks = 4 * self.mask_width / 64  # the finest level has mask features, too: at stride 8, with geometry
+        return pixels * (of_pixels + of_masks) + of_queries
 
 
 def _size(clip: TrackDataSample) -> tuple[int, int]:
