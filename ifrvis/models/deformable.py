@@ -79,9 +79,9 @@ def adopt(model: nn.Module) -> None:
 def sample(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted bilinear samples of all levels; arguments and result as of `sample_levels`.
 
-    On CUDA by the host's operator. On a CPU by `sample_levels` without gradients, in a tenth of the time of the
-    host's form. By `sample_maps` in training, where the gradient of `sample_levels` takes longer, and on a GPU without
-    operator.
+    On CUDA by the host's operator. On a CPU by `sample_levels` without gradients, in a tenth of the time of the host's
+    form; by `sample_maps` in training, where the gradient of `sample_levels` takes longer. On a GPU without operator by
+    `sample_maps`, too.
     """
     if values.is_cuda and operator_runs(values.device):
         shapes = torch.as_tensor(spatial_shapes, device=values.device)
