@@ -25,7 +25,7 @@ from ifrvis.datasets.sampling.samplers import sampler_of
 from ifrvis.datasets.synthetic.making import make_split
 from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.evaluation.predictions import Scored, VideoPredictions, write_predictions
-from ifrvis.evaluation.scoring import scores_of_file
+from ifrvis.evaluation.scoring import score_file
 from ifrvis.files import canonical_json, sha256_bytes, write_atomically
 from ifrvis.harness.plan.plan import Plan, Request, Training
 from ifrvis.harness.plan.planner import make_plan
@@ -129,7 +129,7 @@ def _scores(annotations: Annotations, path: Path) -> dict[str, Any]:
         scored = tuple(Scored(k, track.category_id, 1 - k / 16) for k, track in enumerate(tracks))
         videos.append(VideoPredictions(video.id, video.height, video.width, video.length, masks, scored, scored))
     write_predictions(path, videos)
-    return scores_of_file(annotations, path).model_dump(mode="json")
+    return score_file(annotations, path)[0].model_dump(mode="json")
 
 
 if __name__ == "__main__":
