@@ -30,7 +30,7 @@ def _cancel_arguments(parser: argparse.ArgumentParser) -> None:
     selection_arguments(parser, what="TABLE|RUN")
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
-    parser.add_argument("--wait", type=number(0, 1e6), default=120.0, metavar="S", help=text)
+    parser.add_argument("--wait", type=number(0, 86400), default=120.0, metavar="S", help=text)
 
 
 def _retry_arguments(parser: argparse.ArgumentParser) -> None:
