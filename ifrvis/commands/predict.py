@@ -28,7 +28,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--row", metavar="TABLE/ROW", help=text)
     parser.add_argument("--set", action="append", default=[], metavar="inference.KEY=VALUE", help="another inference")
     text = "bound on the memory beside the model; may take longer"
-    parser.add_argument("--memory-gib", type=number(0, 1e6), help=text)
+    parser.add_argument("--memory-gib", type=number(0, 100_000), help=text)
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
     parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")

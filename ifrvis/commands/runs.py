@@ -23,7 +23,7 @@ def add_commands(commands: Any) -> None:
     selection_arguments(parser, what="TABLE|RUN")
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
-    parser.add_argument("--wait", type=number(0, 1e6), default=120.0, metavar="S", help=text)
+    parser.add_argument("--wait", type=number(0, 86400), default=120.0, metavar="S", help=text)
 
     text = "let runs that failed start again with the next `ifrvis run`"
     parser = add_command(commands, "retry", _retry, text)

@@ -42,7 +42,7 @@ def add_commands(commands: Any) -> None:
     selection_arguments(parser, nargs="*")
     parser.add_argument("--cluster", metavar="FILE", help="look at this cluster instead, also with one tiny job there")
     text = "for that job, at most (default: 300)"
-    parser.add_argument("--wait", type=number(0, 1e6), default=300.0, metavar="S", help=text)
+    parser.add_argument("--wait", type=number(0, 86400), default=300.0, metavar="S", help=text)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
