@@ -7,31 +7,46 @@ import pytest
 from inference.conftest import CLIPS, INFERENCE, assert_nearly_equal, thin_model
 
 from ifrvis.errors import UserError
-from ifrvis.inference import modes
+from ifrvis.inference import encoding
 from ifrvis.inference.encoding import View
 from ifrvis.inference.modes import predict_video
 
 
-def test_a_budget_that_forbids_mask_features_gives_the_same_bits(model, make_video, monkeypatch):
-    video, encoded = make_video(9), []
-    plain = predict_video(model, video, INFERENCE, [1, 2, 3])
-    encode = modes.encode
-    monkeypatch.setattr(
-        modes, "encode", lambda *args, keep, **kw: encoded.append(keep) or encode(*args, keep=keep, **kw)
-    )
-    fits = modes.mask_features_fit
-    budget = next(gib for gib in np.arange(1, 400) / 1e4 if fits_at_all(fits, model, gib))
-    assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=budget) == plain
-    assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=50.0) == plain
-    assert encoded == [False, True]
+@pytest.mark.parametrize("tta", [None, [64, 48]])
+def test_mask_features_without_room_are_computed_again_to_the_same_bits(model, make_video, monkeypatch, tta):
+    """Chunks have 16 frames, and whole chunks are kept."""
+    video, given = make_video(39), {**INFERENCE, "tta": tta}
+    chunks, firsts, of_views = encoding._chunks, [], {}
+
+    def seen(*args, first=0):
+        firsts.append(first)
+        for start, frames in chunks(*args, first=first):
+            of_views[args[2]] = frames.mask_features[0].nbytes
+            yield start, frames
+
+    monkeypatch.setattr(encoding, "_chunks", seen)
+    plain = predict_video(model, video, given, [1, 2, 3])
+    assert set(firsts) == {0, 39}
     assert any(mask for of_query in plain.masks.values() for mask in of_query)
+    for frames, kept in ((38, 32), (20, 16), (15, 0)):
+        firsts.clear()
+        monkeypatch.setattr(encoding, "ROOM_GIB", (frames + 0.5) * sum(of_views.values()) / encoding.GIB)
+        assert predict_video(model, video, given, [1, 2, 3]) == plain
+        assert set(firsts) == {0, kept}
 
 
-def fits_at_all(fits, model, gib):
+def test_a_budget_leaves_what_is_beyond_its_floor(model):
+    floor = next(gib for gib in np.arange(1, 4000) / 1e5 if _room(model, gib) is not None)
+    assert 0 <= _room(model, floor) < 1e-5 * encoding.GIB
+    assert _room(model, floor + 1.0) == pytest.approx(_room(model, floor) + encoding.GIB)
+    assert _room(model, None) == encoding.ROOM_GIB * encoding.GIB
+
+
+def _room(model, gib):
     try:
-        return not fits(model, [View((64, 96))], 9, gib)
+        return encoding.room_for_mask_features(model, [View((64, 96))], 9, gib)
     except UserError:
-        return False
+        return None
 
 
 def test_chunks_of_other_lengths_give_the_same_masks(model, make_video, monkeypatch):
