@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
     text = "predict as this row does (default: each video as a whole, without test-time augmentation)"
     parser.add_argument("--row", metavar="TABLE/ROW", help=text)
     parser.add_argument("--set", action="append", default=[], metavar="inference.KEY=VALUE", help="another inference")
-    text = "bound on the memory beside the model; may take longer"
+    text = "bound on the memory beside the model; less takes longer"
     parser.add_argument("--memory-gib", type=number(0, 100_000), help=text)
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
     parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")

@@ -7,6 +7,7 @@ from inference.conftest import CLIPS, INFERENCE, LiveTensors, assert_nearly_equa
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.inference import encoding
 from ifrvis.inference.encoding import GIB, encode, room_for_mask_features, views_of
 from ifrvis.inference.modes import predict_video
 
@@ -27,6 +28,29 @@ def test_a_budget_without_room_for_all_mask_features_gives_the_same_bits(
     assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=budget) == plain
     assert (of_all, sum(encoded)) == (9, 9 + 9 - kept)
     assert any(mask for of_query in plain.masks.values() for mask in of_query)
+
+
+@pytest.mark.parametrize("tta", [None, [64, 48]])
+def test_mask_features_without_room_are_computed_again_to_the_same_bits(model, make_video, monkeypatch, tta):
+    """Chunks have 16 frames, and whole chunks are kept."""
+    video, given = make_video(39), {**INFERENCE, "tta": tta}
+    chunks, firsts, of_views = encoding._chunks, [], {}
+
+    def seen(*args, first=0):
+        firsts.append(first)
+        for start, frames in chunks(*args, first=first):
+            of_views[args[2]] = frames.mask_features[0].nbytes
+            yield start, frames
+
+    monkeypatch.setattr(encoding, "_chunks", seen)
+    plain = predict_video(model, video, given, [1, 2, 3])
+    assert set(firsts) == {0, 39}
+    assert any(mask for of_query in plain.masks.values() for mask in of_query)
+    for frames, kept in ((38, 32), (20, 16), (15, 0)):
+        firsts.clear()
+        monkeypatch.setattr(encoding, "ROOM_GIB", (frames + 0.5) * sum(of_views.values()) / encoding.GIB)
+        assert predict_video(model, video, given, [1, 2, 3]) == plain
+        assert set(firsts) == {0, kept}
 
 
 def mask_bytes(model, video, side=64):
