@@ -27,9 +27,9 @@ Step = tuple[Callable[[], None], int]  # and how often to repeat it
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 TARGETS = {
-    "inference": {"seconds": 0.45, "memory_mib": 0.2},
-    "train": {"seconds": 1.05},
-    "train-thin": {"seconds": 1.15},
+    "inference": {"ours": {"seconds": 0.45, "memory_mib": 0.2}},
+    "train": {"ours": {"seconds": 1.05}},
+    "train-thin": {"ours": {"seconds": 0.9}, "mask2former": {"seconds": 0.95}},
 }
 WHAT = {
     "inference": "decoder and head, 100 queries, 9 layers, features of 36 frames at 360x640, memory above the features",
@@ -54,19 +54,21 @@ def main() -> None:
 
 def compare(case: str, pairs: int) -> list[dict[str, Any]]:
     """The ratios of one case, from processes that alternate."""
-    runs = {"ours": [], "host": []}
+    runs = {side: [] for side in (*TARGETS[case], "host")}
     for _ in range(pairs):
         for side, values in runs.items():
             values.append(in_process(case, side))
     results = []
-    for quantity, target in TARGETS[case].items():
-        medians = {side: statistics.median(run[quantity] for run in values) for side, values in runs.items()}
-        ratio = medians["ours"] / medians["host"]
+    claims = [(side, *claim) for side, targets in TARGETS[case].items() for claim in targets.items()]
+    for ours, quantity, target in claims:
+        medians = {side: statistics.median(run[quantity] for run in runs[side]) for side in (ours, "host")}
+        ratio = medians[ours] / medians["host"]
         result = {"case": case, "what": WHAT[case], "quantity": quantity, "target": target, "ratio": round(ratio, 3)}
         result |= {"met": ratio <= target, **{side: round(value, 3) for side, value in medians.items()}, "pairs": pairs}
         if ratio > target:
-            result["profile"] = {side: in_process(case, side, "--profile")["profile"] for side in runs}
-        print(f"{case} {quantity}: {ratio:.3f}, target {target}, {'met' if result['met'] else 'missed'}", flush=True)
+            result["profile"] = {side: in_process(case, side, "--profile")["profile"] for side in medians}
+        said = "met" if result["met"] else "missed"
+        print(f"{case} {ours} {quantity}: {ratio:.3f}, target {target}, {said}", flush=True)
         results.append(result)
     return results
 
