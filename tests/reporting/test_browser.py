@@ -87,7 +87,7 @@ def test_it_opens_from_disk_and_fits_its_width(browser, report, size, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size]["width"]
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
-        assert page.locator("section").count() == 9  # overview, two tables, figure, viewer, cost, provenance
+        assert page.locator("section").count() == 9  # overview, four tables, figure, viewer, cost, provenance
         assert page.locator("#figure4 img").evaluate("image => image.complete && image.naturalWidth > 0")
 
 
