@@ -105,7 +105,9 @@ class LinearMasks:
         """See `MaskDecoder`; resized in two steps, as in the official inference."""
         logits = F.interpolate(logits[:, None], tuple(padded_size), mode="bilinear", align_corners=False)
         logits = logits[..., : image_size[0], : image_size[1]]
-        return F.interpolate(logits, tuple(output_size), mode="bilinear", align_corners=False)[:, 0]
+        if logits.shape[2:] != tuple(output_size):  # the step to its own size would take as long as the first
+            logits = F.interpolate(logits, tuple(output_size), mode="bilinear", align_corners=False)
+        return logits[:, 0]
 
 
 class VideoHead(ABC):
