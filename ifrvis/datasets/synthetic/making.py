@@ -40,8 +40,10 @@ def make_split(
         The path of the annotation file.
 
     Raises:
-        UserError: If the folder holds a split made from other parameters or cannot be written.
+        UserError: If the split has no videos, the folder holds one of other parameters, or it cannot be written.
     """
+    if not parameters.videos[split]:
+        raise UserError(f"Choose another set, or raise {split!r} of its 'videos': it has none there.")
     annotation_path, marker = folder / f"{split}.json", split_fingerprint(parameters, split)
     _check_marker(folder / split, marker)
     if annotation_path.exists() and (folder / split).exists():

@@ -26,6 +26,12 @@ def test_what_a_version_of_the_generator_draws_stays(tmp_path, parameters_of):
     assert digest(tmp_path)[path.name] == "e1a38b034db9a059cb7e1e7044ef833dc21c88980e596f374a0d6a0895eda550"
 
 
+def test_a_split_without_videos_is_refused_and_nothing_is_written(tmp_path, parameters_of):
+    with pytest.raises(UserError, match=r"^Choose another set, or raise 'pretrain' of its 'videos': it has none there"):
+        make_split(parameters_of("mini19"), "pretrain", tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_complete_split_is_left_alone(tmp_path, parameters_of):
     path = make_split(parameters_of("smoke19"), "test", tmp_path)
     path.write_text("{}")
