@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
@@ -125,25 +126,26 @@ def sample_levels(values: Tensor, spatial_shapes: Shapes, locations: Tensor, wei
     Returns:
         (B, Q, A D) float.
     """
-    num_heads, num_queries = values.shape[2], locations.shape[1]
+    num_heads, num_queries, num_points = values.shape[2], *locations.shape[1:5:3]
     sizes = [(int(height), int(width)) for height, width in spatial_shapes]
     padded = _with_borders(values, sizes)
-    cells = torch.empty(*weights.shape, 4, dtype=torch.int32)
-    shares = weights.new_empty(*weights.shape, 4)
-    first = (torch.arange(len(values), dtype=torch.int32) * padded.shape[1])[:, None, None, None]
-    heads = torch.arange(num_heads, dtype=torch.int32)[:, None]
-    for level, (height, width) in enumerate(sizes):
-        # In cells of the padded map, where the first cell's centre lies at 1; what is beyond falls on the border.
-        x, y = (
-            (locations[..., level, :, axis] * size).add_(0.5).clamp_(0, size + 1)
-            for axis, size in ((0, width), (1, height))
-        )
-        left, top = x.floor(), y.floor()
-        cell = top.mul(width + 2).add_(left).to(torch.int32).add_(first).mul_(num_heads).add_(heads)
-        for corner, step in enumerate((0, 1, width + 2, width + 3)):
-            torch.add(cell, step * num_heads, out=cells[..., level, :, corner])
-        _share_out(weights[..., level, :], x.sub_(left), y.sub_(top), shares[..., level, :, :])
-        first = first + (height + 2) * (width + 2)
+    # In cells of the padded map, where the first cell's centre lies at 1; what is beyond falls on the border.
+    scale = locations.new_tensor([side[::-1] for side in sizes]).repeat_interleave(num_points, 0).flatten()
+    places = (locations.flatten(-3) * scale).add_(0.5).clamp_(min=0)
+    places = torch.minimum(places, scale + 1, out=places)
+    corner = places.floor()
+    x, y = places.sub_(corner).unflatten(-1, (-1, 2)).unbind(-1)
+    left, top = corner.unflatten(-1, (-1, 2)).unbind(-1)
+    rows = torch.tensor([width + 2 for _, width in sizes], dtype=torch.int32).repeat_interleave(num_points)
+    before = np.cumsum([0, *((height + 2) * (width + 2) for height, width in sizes[:-1])])
+    first = torch.from_numpy(before).repeat_interleave(num_points).int()
+    first = first + (torch.arange(len(values), dtype=torch.int32) * padded.shape[1])[:, None, None, None]
+    cell = (top * rows).add_(left).int().add_(first).mul_(num_heads)
+    cell.add_(torch.arange(num_heads, dtype=torch.int32)[:, None])
+    cells = torch.empty(*cell.shape, 4, dtype=torch.int32)
+    for c, step in enumerate((torch.zeros_like(rows), torch.ones_like(rows), rows, rows + 1)):
+        torch.add(cell, step * num_heads, out=cells[..., c])
+    shares = _shared_out(weights.flatten(-2), x, y)
     bags = len(values) * num_queries * num_heads
     seen = F.embedding_bag(
         cells.view(bags, -1),
@@ -166,11 +168,13 @@ def _with_borders(values: Tensor, sizes: Sequence[Sequence[int]]) -> Tensor:
     return padded
 
 
-def _share_out(weights: Tensor, x: Tensor, y: Tensor, out: Tensor) -> None:
-    """Bilinear shares of a weight for the four corners, row by row; `x` and `y` are what lies beyond the first."""
+def _shared_out(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Bilinear shares (..., 4) of weights for four corners, row by row; `x` and `y` are what lies beyond the first."""
+    shares = weights.new_empty(*weights.shape, 4)
     lower = weights * y
     upper = weights - lower
-    torch.mul(upper, x, out=out[..., 1])
-    torch.sub(upper, out[..., 1], out=out[..., 0])
-    torch.mul(lower, x, out=out[..., 3])
-    torch.sub(lower, out[..., 3], out=out[..., 2])
+    torch.mul(upper, x, out=shares[..., 1])
+    torch.sub(upper, shares[..., 1], out=shares[..., 0])
+    torch.mul(lower, x, out=shares[..., 3])
+    torch.sub(lower, shares[..., 3], out=shares[..., 2])
+    return shares
