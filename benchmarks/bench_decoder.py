@@ -1,9 +1,11 @@
-"""The IFR decoder beside the host's Mask2Former-VIS: inference time and memory, training step.
+"""The decoders beside the host's Mask2Former-VIS: inference time and memory, training steps.
 
-Each figure is a ratio, ours to the host's, of medians over pairs of fresh processes of one thread, in seconds of
-processor time (which a busy machine changes less than the clock). The backbone and the pixel decoder are the same.
+Each figure is a ratio, ours to the host's, of medians over rounds of fresh processes of one thread, in seconds of
+processor time (which a busy machine changes less than the clock). Backbone, frames and optimizer settings are the same;
+a step of ours is that of the training loop, a step of the host's that of its Runner, each with its own optimizer and as
+it settles torch.
 
-    python benchmarks/bench_decoder.py [--pairs 3] [--only inference|train|train-thin]
+    python benchmarks/bench_decoder.py [--rounds N] [--only inference|train|train-five|train-thin]
 
 writes `benchmarks/results/decoder.json`, or what of it was measured.
 """
@@ -20,51 +22,81 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"
-Step = tuple[Callable[[], None], int]  # and how often to repeat it
+Step = Callable[[], None]
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-TARGETS = {
-    "inference": {"ours": {"seconds": 0.45, "memory_mib": 0.2}},
-    "train": {"ours": {"seconds": 1.05}},
-    "train-thin": {"ours": {"seconds": 0.9}, "mask2former": {"seconds": 0.95}},
-}
-WHAT = {
-    "inference": "decoder and head, 100 queries, 9 layers, features of 36 frames at 360x640, memory above the features",
-    "train": "training step, one clip of 2 frames at 360x640, ResNet-50",
-    "train-thin": "training step, 4 clips of 2 frames at 96x128, thin ResNet-50 of profile mini",
+
+
+class Case(NamedTuple):
+    """What is measured, and what is asked of each of ours, as a share of the host's.
+
+    num_clips, num_frames and size are those of a training step.
+    """
+
+    what: str
+    targets: dict[str, dict[str, float]]
+    rounds: int
+    repetitions: int
+    num_clips: int = 1
+    num_frames: int = 2
+    size: tuple[int, int] = (384, 640)
+
+
+CASES = {
+    "inference": Case(
+        "decoder and head, 100 queries, 9 layers, features of 36 frames at 360x640, memory above the features",
+        {"ours": {"seconds": 0.45, "memory_mib": 0.2}},
+        *(1, 1),
+    ),
+    "train": Case("training step, one clip of 2 frames at 360x640, ResNet-50", {"ours": {"seconds": 1.05}}, 2, 2),
+    "train-five": Case(
+        "training step, one clip of 5 frames at 360x640, ResNet-50",
+        {"seqformer": {"seconds": 1.3}},
+        *(1, 2, 1, 5),
+    ),
+    "train-thin": Case(
+        "training step, 4 clips of 2 frames at 96x128, thin ResNet-50 of profile mini",
+        {"ours": {"seconds": 0.9}, "mask2former": {"seconds": 0.95}},
+        *(5, 12, 4, 2, (96, 128)),
+    ),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--only", choices=TARGETS)
+    parser.add_argument("--rounds", type=int, help="of every case (default: each as many as it needs)")
+    parser.add_argument("--only", choices=CASES)
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "SIDE"), help=argparse.SUPPRESS)
     parser.add_argument("--profile", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         print(json.dumps(measure(*args.measure, profile=args.profile)))
         return
-    results = [result for case in TARGETS if args.only in (None, case) for result in compare(case, args.pairs)]
+    results = [result for case in CASES if args.only in (None, case) for result in compare(case, args.rounds)]
     write("decoder", results)
 
 
-def compare(case: str, pairs: int) -> list[dict[str, Any]]:
-    """The ratios of one case, from processes that alternate."""
-    runs = {side: [] for side in (*TARGETS[case], "host")}
-    for _ in range(pairs):
+def compare(case: str, rounds: int | None) -> list[dict[str, Any]]:
+    """The ratios of one case, from processes that take turns."""
+    what, asked, rounds = CASES[case].what, CASES[case].targets, rounds or CASES[case].rounds
+    runs = {side: [] for side in (*asked, "host")}
+    for _ in range(rounds):
         for side, values in runs.items():
             values.append(in_process(case, side))
     results = []
-    claims = [(side, *claim) for side, targets in TARGETS[case].items() for claim in targets.items()]
+    claims = [(side, *claim) for side, targets in asked.items() for claim in targets.items()]
     for ours, quantity, target in claims:
         medians = {side: statistics.median(run[quantity] for run in runs[side]) for side in (ours, "host")}
         ratio = medians[ours] / medians["host"]
-        result = {"case": case, "what": WHAT[case], "quantity": quantity, "target": target, "ratio": round(ratio, 3)}
-        result |= {"met": ratio <= target, **{side: round(value, 3) for side, value in medians.items()}, "pairs": pairs}
+        result = {"case": case, "what": what, "quantity": quantity, "target": target, "ratio": round(ratio, 3)}
+        result |= {
+            "met": ratio <= target,
+            **{side: round(value, 3) for side, value in medians.items()},
+            "rounds": rounds,
+        }
         if ratio > target:
             result["profile"] = {side: in_process(case, side, "--profile")["profile"] for side in medians}
         said = "met" if result["met"] else "missed"
@@ -108,9 +140,9 @@ def measure(case: str, side: str, *, profile: bool) -> dict[str, Any]:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    step, repetitions = inference_step(side) if case == "inference" else training_step(side, thin=case == "train-thin")
+    step = inference_step(side) if case == "inference" else training_step(side, case)
     before, seconds = peak_memory_mib(), []
-    for _ in range(repetitions):
+    for _ in range(CASES[case].repetitions):
         start = time.process_time()
         step()
         seconds.append(time.process_time() - start)
@@ -126,30 +158,24 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def model_config(side: str, *, thin: bool, num_frames: int) -> dict[str, Any]:
-    """The recipe of a method at full size or thin; of the baseline, with the host's head in its place, for `host`."""
+def recipe(side: str, *, thin: bool = False, num_frames: int = 2) -> Any:
+    """The recipe of a method at full size or thin; the baseline's, with the host's head in its place, for `host`."""
     from models.host import host_head_cfg
 
     from ifrvis.harness.spec.compose import compose
     from ifrvis.harness.spec.profiles import load_profile
 
     method = "mask2former" if side == "host" else side
-    config = compose(method, "r50", "ytvis19", load_profile("mini" if thin else "paper"), num_classes=40).model
+    composed = compose(method, "r50", "ytvis19", load_profile("mini" if thin else "paper"), num_classes=40)
     if side == "host":
-        config["track_head"] = host_head_cfg(config["track_head"], num_frames)
-    return config
+        composed.model["track_head"] = host_head_cfg(composed.model["track_head"], num_frames)
+    return composed
 
 
-def build(side: str, *, thin: bool = False, num_frames: int = 2) -> Any:
-    from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
+def build(side: str, **size: Any) -> Any:
+    from ifrvis.training.build import build_model
 
-    import ifrvis.models  # noqa: F401
-
-    init_default_scope("mmdet")
-    model = MODELS.build(model_config(side, thin=thin, num_frames=num_frames))
-    model.init_weights()
-    return model
+    return build_model(recipe(side, **size).model, seed=0)
 
 
 def inference_step(side: str, num_frames: int = 36, size: tuple[int, int] = (384, 640)) -> Step:
@@ -172,36 +198,53 @@ def inference_step(side: str, num_frames: int = 36, size: tuple[int, int] = (384
         with torch.no_grad():
             head.predict([numbers] * 4, clip)
 
-    return step, 1
+    return step
 
 
-def training_step(side: str, *, thin: bool) -> Step:
+def training_step(side: str, case: str) -> Step:
     """Loss, gradients, clipping and AdamW on random frames."""
     import numpy as np
     import torch
     from models.conftest import pack
 
-    from ifrvis.models.parameters import parameter_groups
+    from ifrvis.models.drop_path import draw_drop_path_for
+    from ifrvis.training.build import settle_torch
 
-    size, num_clips = ((96, 128), 4) if thin else ((384, 640), 1)
-    model = build(side, thin=thin).train()
-    groups = parameter_groups(model, lr=1e-4, weight_decay=0.05, backbone_lr_mult=0.1)
-    optimizer = torch.optim.AdamW(groups)
-    masks = np.zeros((4, 2, *size), np.uint8)
+    *_, num_clips, num_frames, size = CASES[case]
+    given = {"thin": case == "train-thin", "num_frames": num_frames}
+    if side != "host":
+        settle_torch(1, "fp32")
+    model = build(side, **given).train()
+    optimizer = optimizer_of(side, model, recipe(side, **given).train["optimizer"])
+    masks = np.zeros((4, num_frames, *size), np.uint8)
     for m in range(4):
         masks[m, :, m * 20 : m * 20 + 40, m * 20 : m * 20 + 40] = 1
-    clips = [pack(masks, np.arange(4), draw_key=(0, 0, b)) for b in range(num_clips)]
-    images = torch.randn(num_clips, 2, 3, *size)
+    keys = [(0, 0, b) for b in range(num_clips)]
+    draw_drop_path_for(model, keys)
+    clips = [pack(masks, np.arange(4), draw_key=key) for key in keys]
+    images = torch.randn(num_clips, num_frames, 3, *size)
 
     def step() -> None:
-        optimizer.zero_grad()
         # The host turns the masks of its samples into tensors in place.
         losses = model.loss(images, [copy.deepcopy(clip) for clip in clips])
-        sum(value.sum() for value in losses.values()).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
-        optimizer.step()
+        optimizer.update_params(sum(value.sum() for value in losses.values()))
 
-    return step, 12 if thin else 3
+    return step
+
+
+def optimizer_of(side: str, model: Any, settings: dict[str, Any]) -> Any:
+    """The training loop's optimizer, or the host's: AdamW as MMEngine makes it of the same settings."""
+    import torch
+    from mmengine.optim import OptimWrapper
+
+    from ifrvis.models.parameters import parameter_groups
+    from ifrvis.training.build import build_optimizer
+
+    if side != "host":
+        return build_optimizer(model, settings, precision="fp32")
+    rules = {key: settings[key] for key in settings if key not in ("betas", "eps", "clip_grad")}
+    adamw = torch.optim.AdamW(parameter_groups(model, **rules), betas=tuple(settings["betas"]), eps=settings["eps"])
+    return OptimWrapper(adamw, clip_grad={"max_norm": settings["clip_grad"], "norm_type": 2})
 
 
 def ready(mask_features: Any, memories: list[Any]) -> Any:

@@ -29,7 +29,7 @@ class Features(nn.Module):
         self.sizes = [(size[0] // stride, size[1] // stride) for stride in (4, 32, 16, 8)]
 
     def forward(self, x: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        started = time.perf_counter()
+        started = time.process_time()
         (height, width), *sizes = self.sizes
         mask_features = torch.empty(len(x[0]), 256, height, width)
         memory = torch.empty(len(x[0]), sum(h * w for h, w in sizes), 256)
@@ -38,5 +38,5 @@ class Features(nn.Module):
             mask_features[t].normal_(generator=draws).mul_(0.1)
             memory[t].normal_(generator=draws)
         levels = memory.transpose(1, 2).split([h * w for h, w in sizes], 2)  # the layout of the host's pixel decoder
-        Features.seconds += time.perf_counter() - started
+        Features.seconds += time.process_time() - started
         return mask_features, [level.unflatten(2, size) for level, size in zip(levels, sizes)]
