@@ -1,6 +1,7 @@
 """From a training specification to a model, its optimizer and its schedule, all of the host's registries."""
 
 import copy
+import ctypes
 import functools
 import logging
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from ifrvis.training.checkpoints import load_plain
 
 HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: the same in every model, or unused
 
 
@@ -67,6 +69,16 @@ def settle_torch(threads: int, precision: str) -> None:
     torch.use_deterministic_algorithms(pick_device().type == "cpu")
     # Nothing here reads memory that it has not written, and filling it costs time. (Torch hides the name from mypy.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if pick_device().type == "cpu":
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let freed memory serve the next step, where glibc allocates: the kernel would clear what it gives out anew."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            mallopt(option, 1 << 30)
 
 
 def gpu_facts(names: Sequence[str]) -> dict[str, Any]:

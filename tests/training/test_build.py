@@ -1,6 +1,9 @@
 """Models start from their seed; initial weights are loaded safely, and what does not fit is named."""
 
 import pickle
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -141,3 +144,25 @@ def test_the_precision_says_whether_float32_may_be_rounded(precision, rounds, mo
     assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == rounds
     measured = Measured(**gpu_facts(["a", "a"]))
     assert (measured.gpus, measured.tf32, measured.attention) == (("a", "a"), rounds, False)
+
+
+ALLOCATED = """
+import ctypes, torch
+from ifrvis.training.build import settle_torch
+fields = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"  # of glibc's malloc.h
+info = ctypes.CDLL(None).mallinfo2
+info.restype = type("Info", (ctypes.Structure,), {"_fields_": [(name, ctypes.c_size_t) for name in fields.split()]})
+settle_torch(1, "fp32")
+before = info()
+kept = torch.ones(1 << 24)  # 64 MiB
+during = info()
+del kept
+print(during.hblks - before.hblks, info().arena - during.arena)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_freed_memory_stays_in_the_heap_for_the_next_step():
+    """In a process of its own: nothing is mapped apart, and what was freed is not given back."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", ALLOCATED], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["0", "0"]
