@@ -23,7 +23,8 @@ demo:
 	@echo 'demo: AR1 and AR10, mean and std, whether they have learned, and where the report lies.'
 	@echo 'demo: Ctrl-C stops it at the next safe point, the same command goes on.'
 	@bash setup.sh
-	.venv/bin/python experiments/run_table.py table1 --profile mini --rows 'mask2former-r50-ytvis19,ours-r50-ytvis19' --seeds 2
+	.venv/bin/python experiments/run_table.py table1 --profile mini --rows 'mask2former-r50-ytvis19,ours-r50-ytvis19' --seeds 2 \
+	    --results results/demo --reports reports/demo
 
 test:
 	@echo 'test: sets up .venv (the first time 1 to 3 minutes), then runs'

@@ -87,7 +87,7 @@ def make_table(folder: Path) -> Path:
         f"set: {{model.track_head.lambda_e: {value / 1000}}}}}"
         for value in range(ROWS)
     ]
-    head = ["name: many", "title: Many rows.", "place: Nowhere", "kind: ap", "protocol: heldout"]
+    head = ["name: many", "title: Many rows.", "place: Nowhere", "protocol: heldout"]
     text = "\n".join([*head, f"seeds: {list(range(SEEDS))}", "metrics: [AP, AP50, AP75, AR1, AR10]", "rows:", *rows])
     path = folder / "many.yaml"
     path.write_text(text + "\n")
