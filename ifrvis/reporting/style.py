@@ -11,7 +11,7 @@ ERRORS = frozenset({*KINDS, "errors", "errors_at_half"})  # per object-frame tra
 LESS_IS_BETTER = COUNTS | ERRORS | {"never_found"}
 COSTS = {"Parameters": "Parameters (M)", "FPS": "Frames/s"}  # columns of what is no metric: no arrow
 SCALES = {**dict.fromkeys(COUNTS, 1), "FPS": 1, "Parameters": 1e-6}
-DIGITS = dict.fromkeys(ERRORS, 2)  # elsewhere one
+DIGITS = {**dict.fromkeys(ERRORS, 2), "Parameters": 2}  # elsewhere one
 
 # Identities, told apart by people who see no red or no green; they carry their number, too.
 IDENTITY_COLOURS = (
@@ -46,9 +46,9 @@ def headline(metric: str) -> str:
 
 
 def measured_text(metric: str, mean: float, std: float | None) -> str:
-    """A measured mean with its standard deviation; one seed (`std` None) prints no plus-minus."""
+    """A measured mean with its standard deviation, but of one seed (`std` None), and of what a seed does not move."""
     digits = DIGITS.get(metric, 1)
-    if std is None:
+    if std is None or metric == "Parameters":
         return _rounded(mean * scale(metric), 0 if metric in COUNTS else digits)
     return f"{_rounded(mean * scale(metric), digits)} ± {_std_text(std * scale(metric), digits)}"
 

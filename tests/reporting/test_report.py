@@ -11,7 +11,7 @@ import pytest
 from ifrvis.evaluation.scores import IDENTITY_CURVE, Identity
 from ifrvis.harness.store.records import Cost
 from ifrvis.reporting.cells import Cell, compare
-from ifrvis.reporting.formats import markdown
+from ifrvis.reporting.formats import latex, markdown, seeds_csv
 from ifrvis.reporting.report import COLUMNS, RowRecords
 from ifrvis.reporting.style import measured_text, published_text
 
@@ -61,8 +61,10 @@ def test_costs_are_columns_without_an_arrow_and_frames_a_second_are_set_against_
     found = {seed: [record.model_copy(update={"cost": cost})] for seed, (record,) in each.found.items()}
     report = replace(report, rows=(RowRecords(row, found),))
     assert cell(report, "FPS").mean == 12.5
-    for text in ("Parameters (M)", "Frames/s", "43.9 ± 0.00", "12.5 ± 0.00"):
-        assert text in markdown(report)
+    assert "| Parameters (M) heldout | Frames/s paper" in markdown(report)
+    assert "| 44.0 | 43.91 | 9.0 | 12.5 ± 0.00 |" in markdown(report)
+    assert r"44.0 & 43.91 & 9.0 & 12.5 $\pm$ 0.00" in latex(report)
+    assert ",Parameters,43912345.0," in seeds_csv(report)
     assert compare(report.table, row, "FPS", cell(report, "FPS")) is None
     assert compare(report.table, row, "Parameters", cell(report, "Parameters")).difference == -87_655
 
@@ -136,7 +138,7 @@ def test_tidy_frame_has_a_line_for_each_record_and_metric(make_report):
         ("change", 0.01234, 0.00096, "1.23 ± 0.10"),
         ("change", 0.01234, 0.00004, "1.23 ± 0.004"),
         ("never_found", 0.012, None, "1.2"),
-        ("Parameters", 443_541, None, "0.4"),
+        ("Parameters", 443_541, 0.0, "0.44"),
     ],
 )
 def test_measured_numbers_are_percent_and_counts_counts(metric, mean, std, text):
