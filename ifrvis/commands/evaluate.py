@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
     text = "IDF1, MOTA, IDP, IDR, identity switches and HOTA of boxes"
     _add_arguments(add_command(group, "tracking", _evaluate_tracking, text), protocol="matched")
     text = "identities that change, switch, merge, get lost or appear twice, with frame numbers"
-    _add_arguments(add_command(group, "identity", _evaluate_identity, text), protocol="common")
+    _add_arguments(add_command(group, "identity", _evaluate_identity, text), protocol="matched")
 
 
 def _add_arguments(parser: argparse.ArgumentParser, protocol: str = "") -> None:
@@ -61,22 +61,28 @@ def _evaluate_tracking(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate_identity(arguments: argparse.Namespace) -> int:
-    from ifrvis.evaluation.identity import count_errors, identity_errors
+    from ifrvis.evaluation.identity import count_errors, curve_of, identity_errors
+    from ifrvis.evaluation.scores import together
     from ifrvis.evaluation.tracking import follow
 
     annotations, tracks, protocol = _tracks(arguments)
-    kept = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name].tracks
-    videos = identity_errors(annotations, kept, jobs=arguments.jobs)
-    counts = count_errors(videos)
+    found = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name]
+    videos = identity_errors(annotations, found.tracks, jobs=arguments.jobs)
+    counts = together(video.counts for video in videos)
     if arguments.json:
+        levels = protocol.thresholds
+        curve = curve_of(count_errors(annotations, found.candidates, levels, jobs=arguments.jobs), levels)
+        said = {"protocol": protocol.name, "threshold": found.threshold, "counts": counts.model_dump()}
+        said |= {"shares": counts.shares, "curve": {"threshold": levels, **curve}}
         listed = [video.to_json() for video in videos if video.errors or video.never_found]
-        print(json.dumps({"protocol": protocol.name, "counts": counts, "videos": listed}, indent=1))
+        print(json.dumps(said | {"videos": listed}, indent=1))
         return 0
     for video in videos:
         for error in video.errors:
             frames = ", ".join(map(str, error.frames))
             print(f"video {video.video_id}: {error.kind} of {', '.join(map(str, error.gt_ids))} in frames {frames}")
-    _print(counts, arguments)
+    per_hundred = {"errors_per_100_tracked": 100 * counts.errors / counts.tracked if counts.tracked else None}
+    _print(counts.model_dump() | per_hundred, arguments)
     return 0
 
 

@@ -102,7 +102,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     else:
         profile, why = choose_profile(arguments.data_root, on_cluster=on_cluster)
     request = Request(
-        tables=tuple(load_tables(arguments.tables, profile.name)),
+        tables=tuple(load_tables(arguments.tables, profile)),
         profile=profile,
         data_root=arguments.data_root,
         store=Store(arguments.results),

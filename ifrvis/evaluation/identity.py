@@ -19,16 +19,19 @@ and from these come five kinds of errors:
 
 An error lasts as long as it holds in each frame where its objects are visible. An object that is lost wherever it is
 visible has no identity to lose: it is `never_found`. Categories are ignored, crowds left out, and the order of the
-predictions is nothing.
+predictions is nothing. What is not tracked can have few errors: their number means something beside that of the
+object-frames tracked alone, and of two methods at an equal share of these (`Scores.errors_at`).
 
 Shape letters:
     T  frames of one video     P  its predictions, in an order of their own     G  its ground truth
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +39,9 @@ from numpy.typing import NDArray
 from ifrvis.datasets.ytvis import Annotations, Id, id_order
 from ifrvis.evaluation.predictions import Prediction
 from ifrvis.evaluation.processes import Task, in_processes, tasks_of
+from ifrvis.evaluation.scores import IDENTITY_CURVE, KINDS, Identity, Kind, together
 from ifrvis.evaluation.tubes import overlaps
 
-Kind = Literal["change", "switch", "merged", "lost", "duplicate"]
 _Found = tuple[Kind, tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # kind, frames, objects, predictions
 
 
@@ -66,10 +69,13 @@ class VideoErrors(NamedTuple):
     video_id: Id
     errors: tuple[IdentityError, ...]  # by kind, then frames
     never_found: tuple[Id, ...]  # objects
+    counts: Identity
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON has it."""
-        return self._asdict() | {"errors": [asdict(error) for error in self.errors]}
+        counts = self.counts.model_dump(include={"tracked", "object_frames"})
+        errors = [asdict(error) for error in self.errors]
+        return {"video_id": self.video_id, "errors": errors, "never_found": self.never_found, **counts}
 
 
 class _Scene(NamedTuple):
@@ -79,6 +85,7 @@ class _Scene(NamedTuple):
     areas: NDArray[np.int64]  # (T, G) of ground truth, pixels
     ious: NDArray[np.float64]  # (T, G, P)
     on: NDArray[np.int64]  # (T, P) the object that each prediction is on, or -1
+    visible: list[list[int]]  # of each frame, the objects
 
 
 class _Event(NamedTuple):
@@ -103,12 +110,25 @@ def identity_errors(annotations: Annotations, tracks: Iterable[Prediction], *, j
     return list(in_processes(_errors_of, tasks, jobs=jobs))
 
 
-def count_errors(videos: Iterable[VideoErrors]) -> dict[str, int]:
-    """How many errors of each kind there are, and how many objects are never found."""
-    found = list(videos)
-    kinds = Counter(error.kind for each in found for error in each.errors)
-    never_found = sum(len(each.never_found) for each in found)
-    return {kind: kinds[kind] for kind in get_args(Kind)} | {"never_found": never_found}
+def count_errors(
+    annotations: Annotations, tracks: Iterable[Prediction], levels: Sequence[float | None], *, jobs: int = 1
+) -> list[dict[float | None, Identity]]:
+    """How many there are in each video, in the order of their ids, at each of some thresholds of scores.
+
+    Args:
+        annotations: Ground truth.
+        tracks: The predicted tracks before any threshold (`tracking.follow`).
+        levels: The thresholds; None keeps every track.
+        jobs: Processes that share the videos; they change nothing in what is counted.
+    """
+    tasks = tasks_of(annotations, sorted(tracks, key=_canonical), crowds=False)
+    return list(in_processes(partial(_counts_at, levels=levels), tasks, jobs=jobs))
+
+
+def curve_of(videos: Sequence[Mapping[float | None, Identity]], levels: Sequence[float]) -> dict[str, tuple[int, ...]]:
+    """What changes with the threshold (`IDENTITY_CURVE`), of all videos, as tuples over some of `count_errors`."""
+    found = [together(each[level] for each in videos) for level in levels]
+    return {name: tuple(getattr(each, name) for each in found) for name in IDENTITY_CURVE}
 
 
 def _canonical(pred: Prediction) -> Any:
@@ -117,17 +137,26 @@ def _canonical(pred: Prediction) -> Any:
 
 
 def _errors_of(task: Task) -> VideoErrors:
-    scene = _scene(task)
-    finder = _Finder(scene)
-    for t in range(len(scene.areas)):
-        finder.look_at(t)
+    finder = _Finder(_scene(task), len(task.preds))
     numbers, ids = [pred.number for pred in task.preds], [gt.id for gt in task.gts]
     errors = [
         IdentityError(kind, frames, tuple(ids[g] for g in gts), tuple(numbers[p] for p in preds))
         for kind, frames, gts, preds in finder.errors()
     ]
-    never = tuple(ids[g] for g in np.flatnonzero((scene.areas > 0).any(axis=0)) if g not in finder.found)
-    return VideoErrors(task.video.id, tuple(errors), never)
+    return VideoErrors(task.video.id, tuple(errors), tuple(ids[g] for g in finder.never_found), finder.counts())
+
+
+def _counts_at(task: Task, *, levels: Sequence[float | None]) -> dict[float | None, Identity]:
+    """The counts of one video at each threshold, made once for thresholds that keep the same tracks.
+
+    Tracks are sorted by falling score, so that a threshold keeps the first of them.
+    """
+    scene, counts = _scene(task), dict[int, Identity]()
+    number_of = {level: sum(pred.reaches(level) for pred in task.preds) for level in levels}
+    for number in number_of.values():
+        if number not in counts:
+            counts[number] = _Finder(scene, number).counts()
+    return {level: counts[number] for level, number in number_of.items()}
 
 
 def _scene(task: Task) -> _Scene:
@@ -140,68 +169,101 @@ def _scene(task: Task) -> _Scene:
         most = ious.argmax(axis=1)  # of equals the first object in the file
         above = np.take_along_axis(3 * shared > sums, most[:, None], axis=1)[:, 0]  # IoU above one half, exactly
         on = np.where(above, most, -1)
-    return _Scene(shared, both.gt_areas, ious, on)
+    return _Scene(shared, both.gt_areas, ious, on, [np.flatnonzero(row).tolist() for row in both.gt_areas])
 
 
 class _Finder:
-    """Goes through the frames of one video, in order, and collects what is wrong."""
+    """Goes through the frames of one video, in order, and collects what is wrong with its first predictions."""
 
-    def __init__(self, scene: _Scene) -> None:
-        self.found: set[int] = set()  # objects that were tracked or merged
-        self._scene = scene
+    def __init__(self, scene: _Scene, number: int) -> None:
+        self._found: set[int] = set()  # objects that were tracked or merged
+        self._tracked = 0  # object-frames
+        self._scene, self._visible = scene, [set(objects) for objects in scene.visible]
         self._last: dict[int, tuple[int, int]] = {}  # of each object: owner, and frame, when it was tracked last
         self._events: list[_Event] = []
         self._lasting: dict[tuple[Kind, tuple[int, ...], tuple[int, ...]], list[int]] = defaultdict(list)
+        shared = scene.shared[..., :number]
+        covers = 2 * shared.max(axis=2, initial=0) > scene.areas
+        most = shared.argmax(axis=2) if number else -1
+        for t, (on, swallowers) in enumerate(zip(scene.on[:, :number].tolist(), np.where(covers, most, -1).tolist())):
+            self._look_at(t, on, swallowers)
 
-    def look_at(self, t: int) -> None:
-        """Give each visible object its state in frame `t`, and note the errors."""
-        visible = [int(g) for g in np.flatnonzero(self._scene.areas[t])]
-        owners = {g: owner for g in visible if (owner := self._owner(t, g)) is not None}
-        held: dict[int, list[int]] = defaultdict(list)
-        for g in visible:
-            holder = owners[g] if g in owners else self._swallower(t, g)
-            if holder is not None:
-                held[holder].append(g)
-        merged = {g for objects in held.values() if len(objects) > 1 for g in objects}
-        for holder, objects in held.items():
-            if len(objects) > 1:
-                self._lasting["merged", tuple(objects), (holder,)].append(t)
-        for g in visible:
-            if g not in merged and g not in owners:
-                self._lasting["lost", (g,), ()].append(t)
-            elif g not in merged:
-                self._track(t, g, owners[g])
-        self.found |= merged | owners.keys()
-        for p, g in enumerate(self._scene.on[t].tolist()):
-            if g >= 0 and owners[g] != p:
-                self._lasting["duplicate", (g,), (p,)].append(t)
+    @property
+    def never_found(self) -> list[int]:
+        """The objects that are visible and always lost."""
+        return sorted(set().union(*self._visible) - self._found)
+
+    def counts(self) -> Identity:
+        """How many there are of all."""
+        return Identity(
+            **Counter[str](error[0] for error in self.errors()),
+            never_found=len(self.never_found),
+            tracked=self._tracked,
+            object_frames=sum(map(len, self._visible)),
+            objects=len(set().union(*self._visible)),
+        )
 
     def errors(self) -> list[_Found]:
         """The errors, sorted; objects and predictions by position."""
         found = self._swaps_and_changes()
         for (kind, gts, preds), frames in self._lasting.items():
-            if kind != "lost" or gts[0] in self.found:
-                both_visible = np.cumsum((self._scene.areas[:, gts] > 0).all(axis=1))
-                breaks = np.flatnonzero(np.diff(both_visible[frames]) > 1) + 1
-                found += [(kind, tuple(part.tolist()), gts, preds) for part in np.split(np.array(frames), breaks)]
-        return sorted(found, key=lambda error: (get_args(Kind).index(error[0]), *error[1:]))
+            if kind != "lost" or gts[0] in self._found:
+                found += [(kind, part, gts, preds) for part in self._parts(frames, gts)]
+        return sorted(found, key=lambda error: (KINDS.index(error[0]), *error[1:]))
 
-    def _owner(self, t: int, g: int) -> int | None:
-        there = np.flatnonzero(self._scene.on[t] == g)
-        if not there.size:
-            return None
+    def _parts(self, frames: list[int], gts: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The frames of an error, parted where its objects are visible without it."""
+        breaks = [
+            place
+            for place, (before, t) in enumerate(pairwise(frames), start=1)
+            if any(self._visible[between].issuperset(gts) for between in range(before + 1, t))
+        ]
+        return [tuple(frames[start:end]) for start, end in pairwise([0, *breaks, len(frames)])]
+
+    def _look_at(self, t: int, on: list[int], swallowers: list[int]) -> None:
+        """Give each visible object its state in frame `t`, and note the errors.
+
+        Args:
+            t: The frame.
+            on: (P) the object that each prediction is on, or -1.
+            swallowers: (G) the prediction that covers more than half of each object, or -1.
+        """
+        there: dict[int, list[int]] = defaultdict(list)
+        for p, g in enumerate(on):
+            if g >= 0:
+                there[g].append(p)
+        owners = {g: self._owner(t, g, preds) for g, preds in there.items()}
+        held: dict[int, list[int]] = defaultdict(list)
+        for g in self._scene.visible[t]:
+            holder = owners.get(g, swallowers[g])
+            if holder >= 0:
+                held[holder].append(g)
+        merged: set[int] = set()
+        for holder, objects in held.items():
+            if len(objects) > 1:
+                self._lasting["merged", tuple(objects), (holder,)].append(t)
+                merged.update(objects)
+        for g in self._scene.visible[t]:
+            if g not in merged and g in owners:
+                self._track(t, g, owners[g])
+            elif g not in merged:
+                self._lasting["lost", (g,), ()].append(t)
+        self._found |= merged | owners.keys()
+        for g, preds in there.items():
+            for p in preds:
+                if p != owners[g]:
+                    self._lasting["duplicate", (g,), (p,)].append(t)
+
+    def _owner(self, t: int, g: int, there: list[int]) -> int:
         last = self._last.get(g, (-1, -1))[0]
-        return last if last in there else int(there[self._scene.ious[t, g, there].argmax()])
-
-    def _swallower(self, t: int, g: int) -> int | None:
-        shared = self._scene.shared[t, g]
-        return int(shared.argmax()) if shared.size and 2 * shared.max() > self._scene.areas[t, g] else None
+        return last if last in there else max(there, key=lambda p: self._scene.ious[t, g, p])
 
     def _track(self, t: int, g: int, owner: int) -> None:
         old, since = self._last.get(g, (owner, t))
         if old != owner:
             self._events.append(_Event(t, since, g, old, owner))
         self._last[g] = (owner, t)
+        self._tracked += 1
 
     def _swaps_and_changes(self) -> list[_Found]:
         """Each event is half of one switch, or a change."""

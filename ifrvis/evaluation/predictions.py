@@ -34,6 +34,10 @@ class Prediction:
     masks: tuple[Rle | None, ...]
     number: int = field(default=-1, compare=False)
 
+    def reaches(self, threshold: float | None) -> bool:
+        """Whether its score does; None keeps every track."""
+        return threshold is None or self.score >= threshold
+
     def to_json(self) -> dict[str, Any]:
         """The entry of a results file."""
         head = {"video_id": self.video_id, "category_id": self.category_id, "score": self.score}

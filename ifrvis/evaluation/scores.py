@@ -1,14 +1,17 @@
 """Every number of a record, and what such numbers can be. How they are made is in `scoring`."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from ifrvis.schema import Model
 
 RECORDED = ("top10", "common", "matched")  # the tracking protocols of every record
-SHOWN = "matched"  # the protocol of Table 3's cells
-IDENTITY = "common"  # the protocol under which identity errors are counted
+SHOWN = "matched"  # the protocol of Table 3's cells, under which identity errors are counted, too
+Kind = Literal["change", "switch", "merged", "lost", "duplicate"]  # of identity errors (`identity`)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Count = Annotated[int, Field(ge=0, lt=10**15)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -44,6 +47,54 @@ class Tracked(Model):
     metrics: Metrics
 
 
+class Identity(Model):
+    """Numbers of identity errors by kind, and what they are set beside.
+
+    Attributes:
+        never_found: Objects that are lost wherever they are visible.
+        tracked: Object-frames, one for each object and frame where it is visible, in which it is tracked.
+        object_frames: All of them.
+        objects: That are visible anywhere.
+    """
+
+    change: Count = 0
+    switch: Count = 0
+    merged: Count = 0
+    lost: Count = 0
+    duplicate: Count = 0
+    never_found: Count = 0
+    tracked: Count = 0
+    object_frames: Count = 0
+    objects: Count = 0
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        if self.tracked > self.object_frames or self.never_found > self.objects:
+            raise ValueError("Let 'tracked' and 'never_found' be some of 'object_frames' and 'objects'")
+        return self
+
+    @property
+    def errors(self) -> int:
+        """Of all kinds."""
+        return sum(getattr(self, kind) for kind in KINDS)
+
+    @property
+    def shares(self) -> dict[str, float | None]:
+        """Errors of each kind and of all per object-frame tracked, and the shares tracked and never found."""
+        of = dict.fromkeys((*KINDS, "errors"), self.tracked)
+        of |= {"tracked": self.object_frames, "never_found": self.objects}
+        return {name: getattr(self, name) / number if number else None for name, number in of.items()}
+
+
+IDENTITY_CURVE = (*KINDS, "never_found", "tracked")  # what changes with the threshold of scores
+
+
+def together(videos: Iterable[Identity]) -> Identity:
+    """The sums over some videos."""
+    found = list(videos)
+    return Identity(**{name: sum(getattr(each, name) for each in found) for name in Identity.model_fields})
+
+
 class Scores(Model):
     """What is known of some predictions.
 
@@ -53,7 +104,8 @@ class Scores(Model):
         by_iou: `AP` and `AR100`, one value a threshold of `ap.IOU_THRESHOLDS`.
         tracking: The tracking metrics under every recorded protocol.
         over_thresholds: `threshold` and the tracking metrics at each candidate of protocol `SHOWN`.
-        identity: Numbers of identity errors under protocol `IDENTITY`.
+        identity: Identity errors under protocol `SHOWN`; None where only a server has the ground truth.
+        identity_curve: Each of `IDENTITY_CURVE` at these candidates.
     """
 
     metrics: Metrics
@@ -61,4 +113,29 @@ class Scores(Model):
     by_iou: dict[str, tuple[Fraction | None, ...]] = Field(default={})
     tracking: dict[str, Tracked] = Field(default={})
     over_thresholds: dict[str, tuple[int | float | None, ...]] = Field(default={})
-    identity: dict[str, Count] = Field(default={})
+    identity: Identity | None = None
+    identity_curve: dict[str, tuple[Count, ...]] = Field(default={})
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        curve, thresholds = self.identity_curve, self.over_thresholds.get("threshold", ())
+        if curve and (curve.keys() != {*IDENTITY_CURVE} or {len(thresholds)} != {*map(len, curve.values())}):
+            raise ValueError(f"Give 'identity_curve' {', '.join(IDENTITY_CURVE)}, each at every threshold")
+        return self
+
+    def errors_at(self, recall: float) -> float | None:
+        """Identity errors per object-frame tracked where a share of all object-frames, in (0, 1], is tracked.
+
+        Methods whose scores are not alike are compared so. Between neighbouring thresholds both numbers are
+        interpolated, as if part of the videos had one of them, part the other; above the highest no track is kept, and
+        nothing is wrong. None where the share is not reached.
+        """
+        if self.identity is None or not self.identity_curve:
+            return None
+        curve, wanted = self.identity_curve, recall * self.identity.object_frames
+        errors = map(sum, zip(*(curve[kind] for kind in KINDS)))
+        points = [*zip(curve["tracked"], errors), (0, 0)]
+        for (less, few), (more, many) in pairwise(points[::-1]):
+            if less < wanted <= more:
+                return (few + (many - few) * (wanted - less) / (more - less)) / wanted
+        return None

@@ -5,10 +5,10 @@ from typing import Any
 
 from ifrvis.datasets.ytvis import Annotations, id_order
 from ifrvis.evaluation.ap import detections, statistics
-from ifrvis.evaluation.identity import count_errors, identity_errors
+from ifrvis.evaluation.identity import count_errors, curve_of
 from ifrvis.evaluation.predictions import queries_of, read_predictions, results_of
 from ifrvis.evaluation.protocols import load_protocol
-from ifrvis.evaluation.scores import IDENTITY, RECORDED, SHOWN, Scores, Tracked
+from ifrvis.evaluation.scores import RECORDED, SHOWN, Scores, Tracked, together
 from ifrvis.evaluation.tracking import follow, metrics_of
 from ifrvis.evaluation.videos import Videos
 
@@ -26,27 +26,30 @@ def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> tuple[
     """
     predicted = read_predictions(path, annotations)
     # How many queries of a video count, the inference has said: ten, or its `topk`.
-    protocols = [load_protocol(name).model_copy(update={"most": None}) for name in RECORDED]
-    followed = follow(annotations, queries_of(predicted), protocols, jobs=jobs)
+    protocols = {name: load_protocol(name).model_copy(update={"most": None}) for name in RECORDED}
+    followed = follow(annotations, queries_of(predicted), [*protocols.values()], jobs=jobs)
+    shown, thresholds = followed[SHOWN], protocols[SHOWN].thresholds
+    errors = count_errors(annotations, shown.candidates, thresholds, jobs=jobs)
     videos = Videos(
         categories=tuple(map(str, annotations.labels)),
         video_ids=tuple(sorted(annotations.video_by_id, key=id_order)),
         detections=tuple(detections(annotations, results_of(predicted), jobs=jobs)),
         tracking=tuple(dict(zip(followed, of)) for of in zip(*(each.counts for each in followed.values()))),
+        identity=tuple(at[level] for at, level in zip(errors, shown.levels.values())),
     )
     numbers = numbers_of(videos)
     tracking = numbers.pop("tracking")
     scores = Scores(
         **numbers,
         tracking={name: Tracked(threshold=followed[name].threshold, metrics=tracking[name]) for name in tracking},
-        over_thresholds=followed[SHOWN].curve or {},
-        identity=count_errors(identity_errors(annotations, followed[IDENTITY].tracks, jobs=jobs)),
+        over_thresholds=shown.curve or {},
+        identity_curve=curve_of(errors, thresholds),
     )
     return scores, videos
 
 
 def numbers_of(videos: Videos) -> dict[str, Any]:
-    """`metrics`, `per_category` and `by_iou` of `Scores`, and `tracking`: metrics by protocol, without thresholds."""
+    """All of `Scores` that is at no other thresholds than a protocol's own; `tracking` is metrics by protocol."""
     ap = statistics(videos.detections, videos.categories)
     names = videos.tracking[0] if videos.tracking else ()
     tracking = {name: metrics_of([each[name] for each in videos.tracking]) for name in names}
@@ -55,4 +58,5 @@ def numbers_of(videos: Videos) -> dict[str, Any]:
         "by_iou": {name: tuple(ap.pop(f"{name}_by_iou")) for name in ("AP", "AR100")},
         "metrics": ap | tracking.get(SHOWN, {}),
         "tracking": tracking,
+        "identity": together(videos.identity),
     }

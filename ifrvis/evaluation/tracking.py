@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from ifrvis.datasets.ytvis import Annotations, Track, Video
+from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.evaluation.hota import hota, matched_pairs
 from ifrvis.evaluation.predictions import Prediction
 from ifrvis.evaluation.processes import Task, in_processes, tasks_of
@@ -39,15 +39,22 @@ class Followed(NamedTuple):
 
     Attributes:
         threshold: Of scores, as the protocol says; two for `matched`: of the videos of half 0, of half 1.
-        tracks: The tracks that it keeps, video by video in the order of their ids.
+        candidates: The tracks before any threshold, video by video in the order of their ids.
+        levels: By video, in that order, the threshold that its tracks have to reach; None keeps all.
         counts: Of each video, in that order.
         curve: The metrics as tuples over the protocol's `thresholds`, and these; None if it has none.
     """
 
     threshold: Any
-    tracks: list[Prediction]
+    candidates: list[Prediction]
+    levels: dict[Id, float | None]
     counts: list[Counts]
     curve: dict[str, tuple[Any, ...]] | None
+
+    @property
+    def tracks(self) -> list[Prediction]:
+        """The tracks that it keeps."""
+        return [track for track in self.candidates if track.reaches(self.levels[track.video_id])]
 
     @property
     def metrics(self) -> Metrics:
@@ -88,12 +95,12 @@ def follow(
 
 def _followed(protocol: TrackingProtocol, tasks: list[Task], counts: list[dict[float | None, Counts]]) -> Followed:
     threshold, of_video = _thresholds(protocol, tasks, counts)
-    tracks = [task.preds[index] for task, level in zip(tasks, of_video) for index in _kept(task.preds, level)]
     at = [metrics_of([found[level] for found in counts]) for level in protocol.thresholds]
     curve = {name: tuple(metrics[name] for metrics in at) for name in at[0]} if at else None
     return Followed(
         threshold,
-        tracks,
+        [track for task in tasks for track in task.preds],
+        {task.video.id: level for task, level in zip(tasks, of_video)},
         [found[level] for found, level in zip(counts, of_video)],
         curve and {"threshold": protocol.thresholds, **curve},
     )
@@ -111,15 +118,11 @@ def boxes_of(video: Video, gts: Sequence[Track], preds: Sequence[Prediction]) ->
     return Boxes(areas[0] > 0, areas[1] > 0, shared / np.maximum(unions, 1))
 
 
-def _kept(preds: Sequence[Prediction], threshold: float | None) -> list[int]:
-    return [index for index, pred in enumerate(preds) if threshold is None or pred.score >= threshold]
-
-
 def _counts_at(task: Task, *, levels: Sequence[float | None]) -> list[Counts]:
     """The counts of one video at each threshold, computed once for thresholds that keep the same tracks."""
     found = boxes_of(*task)
     counts: dict[int, Counts] = {}
-    at = [_kept(task.preds, level) for level in levels]
+    at = [[index for index, pred in enumerate(task.preds) if pred.reaches(level)] for level in levels]
     for kept in at:
         if len(kept) not in counts:
             counts[len(kept)] = _counts(Boxes(found.gts, found.preds[:, kept], found.ious[:, :, kept]))

@@ -1,4 +1,5 @@
-"""What each video adds to the numbers of a record: all that AP, AR, IDF1, MOTA and HOTA are made of, and no mask.
+"""What each video adds to the numbers of a record: all that AP, AR, IDF1, MOTA and HOTA are made of, without a mask,
+and its identity errors.
 
 Every such number is computed from this, whether the videos have just been matched or are read from what lies beside a
 record, `<record>.videos.json.gz` (gzip time 0), whose SHA-256 the record holds:
@@ -16,9 +17,10 @@ record, `<record>.videos.json.gz` (gzip time 0), whose SHA-256 the record holds:
      "tracking": [                       of each video, under each recorded protocol
        {"matched": {"frames": 36, "gt_boxes": 70, "pred_boxes": 68, "tracks": 3,
                     "detections": 66, "switches": 1, "id_matches": 60,
-                    "pairs": [[36, 35, [0, 1, ...]], ...]}, ...}, ...]}
+                    "pairs": [[36, 35, [0, 1, ...]], ...]}, ...}, ...],
+     "identity": [{"change": 1, ...}, ...]}
 
-`Counts` says what the last are.
+`Counts` says what tracking's are, `scores.Identity` the last.
 """
 
 import gzip
@@ -28,7 +30,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ifrvis.datasets.ytvis import Id
-from ifrvis.evaluation.scores import Count
+from ifrvis.evaluation.scores import Count, Identity
 from ifrvis.files import canonical_json, read_packed_json
 from ifrvis.schema import Model, validated
 
@@ -89,14 +91,15 @@ class Videos(Model):
     video_ids: tuple[Id, ...]
     detections: tuple[Detections, ...]
     tracking: tuple[dict[str, Counts], ...]
+    identity: tuple[Identity, ...]
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
         named = {name for each in self.detections for name in (*each.objects, *each.categories)}
         if not named <= set(self.categories):
             raise ValueError("Name in 'categories' those of every object and prediction")
-        if not len(self.video_ids) == len(self.detections) == len(self.tracking):
-            raise ValueError("Give each video detections and tracking")
+        if {len(self.video_ids)} != {len(each) for each in (self.detections, self.tracking, self.identity)}:
+            raise ValueError("Give each video detections, tracking and identity")
         if len({frozenset(each) for each in self.tracking}) > 1:
             raise ValueError("Count all videos under the same tracking protocols")
         return self

@@ -37,7 +37,7 @@ def _cell(report: Report, each: RowRecords, metric: str) -> dict[str, Any]:
     compared = report.compared(each.row, metric)
     return {
         **asdict(report.cells[each.row.id, metric]),
-        "seeds": {record.seed: record.shown[metric] for record in each.counted if metric in record.shown},
+        "seeds": report.values[each.row.id, metric],
         **({"paper": each.row.published.get(metric, (None, None))} if report.shows_paper else {}),
         **({"against_paper": asdict(compared)} if compared else {}),
     }

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from rich import box
 from rich.console import Group
@@ -15,6 +16,7 @@ from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_t
 from ifrvis.reporting.grid import CLAIM_NOTE, Grid, Line, make_grid
 from ifrvis.reporting.report import COLUMNS, Report
 
+PAGE_ROWS = 30  # of a float
 LINE_BREAK = r"\\"
 # A file is a document by itself, and a float where another document inputs it: there \documentclass is spent.
 OPENING = r"""% To input or to paste; needs \usepackage{booktabs,graphicx}.
@@ -66,11 +68,28 @@ def _bars(cells: Iterable[str]) -> str:
 
 
 def latex(report: Report) -> str:
-    """The table as a float to paste into a document or to input; it needs booktabs and graphicx."""
+    """The table as a float to paste into a document or to input, or as several; it needs booktabs and graphicx."""
     grid = make_grid(report)
     rules = f"{'l' * len(grid.row_heads)}r{'r' * len(grid.metrics) * len(grid.sources)}"
-    body = [*_latex_heads(grid), *(text for each in grid.lines for text in _latex_line(each))]
-    return _latex_float(f"{grid.caption} {grid.head}.", f"tab:{report.stem}", rules, body, grid.notes)
+    parts = _parts(grid.lines)
+    floats = []
+    for number, part in enumerate(parts, start=1):
+        body = [*_latex_heads(grid), *(text for each in part for text in _latex_line(each))]
+        which = f" Part {number} of {len(parts)}." * (len(parts) > 1)
+        label = f"tab:{report.stem}" + f"-{number}" * (number > 1)
+        notes = grid.notes if number == len(parts) else ()
+        floats += _latex_float(f"{grid.caption}{which} {grid.head}.", label, rules, body, notes)
+    return _latex_file(floats)
+
+
+def _parts(lines: Sequence[Line]) -> list[Sequence[Line]]:
+    """What a page holds of a table, one after the other; groups stay together."""
+    starts = [place for place, line in enumerate(lines) if line.opens_group]
+    cuts = [0]
+    for start, end in pairwise([*starts, len(lines)]):
+        if end - cuts[-1] > PAGE_ROWS and start > cuts[-1]:
+            cuts.append(start)
+    return [lines[start:end] for start, end in pairwise([*cuts, len(lines)])]
 
 
 def claims_latex(report: Report) -> str:
@@ -82,7 +101,7 @@ def claims_latex(report: Report) -> str:
         body += [r"    \midrule", f"    \\multicolumn{{{len(HEADS)}}}{{l}}{{\\textit{{{text}}}}} \\\\"]
         body += [_latex_row(pair_texts(each)) for each in claim.pairs]
     caption = f"{grid.flags}Claims on {report.table.heading}. {grid.head}."
-    return _latex_float(caption, f"tab:{report.stem}-claims", "lllrrrrl", body, (CLAIM_NOTE,))
+    return _latex_file(_latex_float(caption, f"tab:{report.stem}-claims", "lllrrrrl", body, (CLAIM_NOTE,)))
 
 
 def figure_latex(report: Report) -> str:
@@ -91,18 +110,21 @@ def figure_latex(report: Report) -> str:
     assert axis is not None
     caption = latex_text(f"{grid.caption} Mean and std over seeds, and every seed. {axis.reading} {grid.head}.")
     picture = rf"  \includegraphics{{{report.stem}.pdf}}"
-    lines = [OPENING, r"\begin{figure}[tp]", r"  \centering", picture, rf"  \caption{{{caption}}}"]
-    return "\n".join([*lines, rf"  \label{{fig:{report.stem}}}", r"\end{figure}", CLOSING, ""])
+    lines = [r"\begin{figure}[tp]", r"  \centering", picture, rf"  \caption{{{caption}}}"]
+    return _latex_file([*lines, rf"  \label{{fig:{report.stem}}}", r"\end{figure}"])
 
 
-def _latex_float(caption: str, label: str, rules: str, body: list[str], notes: Sequence[str]) -> str:
+def _latex_file(floats: Sequence[str]) -> str:
+    return "\n".join([OPENING, *floats, CLOSING, ""])
+
+
+def _latex_float(caption: str, label: str, rules: str, body: list[str], notes: Sequence[str]) -> list[str]:
     foot = [r"  \par\smallskip\raggedright\footnotesize", *(f"  {latex_text(note)}\\par" for note in notes)]
-    lines = [
-        *(OPENING, r"\begin{table*}[tp]", r"  \centering", f"  \\caption{{{latex_text(caption)}}}"),
+    return [
+        *(r"\begin{table*}[tp]", r"  \centering", f"  \\caption{{{latex_text(caption)}}}"),
         *(f"  \\label{{{label}}}", FIT, f"  \\begin{{tabular}}{{{rules}}}", r"    \toprule"),
-        *(*body, r"    \bottomrule", r"  \end{tabular}}", *(foot if notes else []), r"\end{table*}", CLOSING),
+        *(*body, r"    \bottomrule", r"  \end{tabular}}", *(foot if notes else []), r"\end{table*}"),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _latex_heads(grid: Grid) -> list[str]:

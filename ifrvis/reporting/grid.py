@@ -10,7 +10,7 @@ from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.tables import Row
 from ifrvis.reporting.cells import Compared
 from ifrvis.reporting.report import Report, RowRecords
-from ifrvis.reporting.style import COUNTS, UNDEFINED, difference_text, headline, measured_text, published_text
+from ifrvis.reporting.style import COUNTS, ERRORS, UNDEFINED, difference_text, headline, measured_text, published_text
 
 DIFFERENCE = "difference"
 CLAIM_NOTE = (
@@ -84,7 +84,8 @@ def _off_spec(report: Report) -> str:
 def _head(report: Report) -> list[str]:
     declared, seeds = len(report.table.seeds), len(report.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
-    counts = [metric.replace("_", " ") for metric in report.table.metrics if metric in COUNTS]
+    counts = [metric for metric in report.table.metrics if metric in COUNTS]
+    errors = [metric.replace("_", " ") for metric in report.table.metrics if metric in ERRORS]
     measured_on = sorted({record.dataset for record in report.records})
     return [
         f"profile {report.profile.name}" + f", {_off_spec(report)}" * bool(report.off_spec),
@@ -92,7 +93,9 @@ def _head(report: Report) -> list[str]:
         f"protocol {report.table.protocol}",
         f"{share} ({', '.join(map(str, report.seeds))})",
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
-        "percent" + f", {', '.join(counts)} {'a count' if len(counts) == 1 else 'counts'}" * bool(counts),
+        "percent"
+        + f", {', '.join(counts)} a count" * bool(counts)
+        + f", {', '.join(errors)} per hundred object-frames tracked" * bool(errors),
     ]
 
 

@@ -156,15 +156,16 @@ class Report:
     @cached_property
     def values(self) -> Values:
         """The values of each row id and metric, by seed."""
-        return {
-            (name, metric): {
-                record.seed: None if (value := record.shown[metric]) is None else float(value)
-                for record in each.counted
-                if metric in record.shown
-            }
-            for name, each in self._named.items()
-            for metric in self.table.metrics
-        }
+        found: Values = {}
+        for name, each in self._named.items():
+            shown = {record.seed: record.shown for record in each.counted}
+            for metric in self.table.metrics:
+                found[name, metric] = {
+                    seed: None if (value := of[metric]) is None else float(value)
+                    for seed, of in shown.items()
+                    if metric in of
+                }
+        return found
 
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:

@@ -3,14 +3,15 @@
 Records hold fractions at full precision; multiplying by 100 and rounding happen here and nowhere else.
 """
 
-from typing import get_args
-
-from ifrvis.evaluation.identity import Kind
+from ifrvis.evaluation.scores import KINDS
 
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
-COUNTS = frozenset({"IDs", *get_args(Kind), "never_found"})  # all of them of what goes wrong
+COUNTS = frozenset({"IDs"})
+ERRORS = frozenset({*KINDS, "errors", "errors_at_half"})  # per object-frame tracked: shown per hundred
+LESS_IS_BETTER = COUNTS | ERRORS | {"never_found"}
 COSTS = {"Parameters": "Parameters (M)", "FPS": "Frames/s"}  # columns of what is no metric: no arrow
 SCALES = {**dict.fromkeys(COUNTS, 1), "FPS": 1, "Parameters": 1e-6}
+DIGITS = {**dict.fromkeys(ERRORS, 2), "Parameters": 2}  # elsewhere one
 
 # Identities, told apart by people who see no red or no green; they carry their number, too.
 IDENTITY_COLOURS = (
@@ -41,14 +42,15 @@ def scale(metric: str) -> float:
 
 def headline(metric: str) -> str:
     """The metric with an arrow to where better is."""
-    return COSTS.get(metric) or metric.replace("_", " ") + ("↓" if metric in COUNTS else "↑")
+    return COSTS.get(metric) or metric.replace("_", " ") + ("↓" if metric in LESS_IS_BETTER else "↑")
 
 
 def measured_text(metric: str, mean: float, std: float | None) -> str:
-    """A measured mean with its standard deviation; one seed (`std` None) prints no plus-minus."""
-    if std is None:
-        return _rounded(mean * scale(metric), 0 if metric in COUNTS else 1)
-    return f"{_rounded(mean * scale(metric), 1)} ± {_std_text(std * scale(metric))}"
+    """A measured mean with its standard deviation, but of one seed (`std` None), and of what a seed does not move."""
+    digits = DIGITS.get(metric, 1)
+    if std is None or metric == "Parameters":
+        return _rounded(mean * scale(metric), 0 if metric in COUNTS else digits)
+    return f"{_rounded(mean * scale(metric), digits)} ± {_std_text(std * scale(metric), digits)}"
 
 
 def published_text(metric: str, mean: float | None, std: float | None) -> str:
@@ -61,7 +63,7 @@ def published_text(metric: str, mean: float | None, std: float | None) -> str:
 
 def difference_text(metric: str, value: float, digits: int = 1) -> str:
     """A difference of stored values, with its sign."""
-    text = _rounded(value * scale(metric), digits)
+    text = _rounded(value * scale(metric), max(digits, DIGITS.get(metric, 1)))
     return text if text.startswith("-") or not float(text) else f"+{text}"
 
 
@@ -70,8 +72,8 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _std_text(std: float) -> str:
-    return f"{std:.2f}" if std < 0.05 else f"{std:.1f}"  # 0.0 would claim that nothing varies
+def _std_text(std: float, digits: int) -> str:
+    return f"{std:.{digits + (std < 0.5 * 0.1**digits)}f}"  # 0.0 would claim that nothing varies
 
 
 def _rounded(value: float, digits: int) -> str:

@@ -168,6 +168,7 @@ def test_in_a_bare_clone_a_record_is_the_sum_of_its_videos_wherever_it_was_moved
             "tracking",
         ),
         ({"by_iou": content["by_iou"] | {"AP": content["by_iou"]["AR100"][::-1]}}, "by_iou"),
+        ({"identity": content["identity"] | {"change": 7}}, "identity"),
     ):
         forge(path, **content | change)
         assert kept.run("verify") == 1

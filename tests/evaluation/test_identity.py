@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from ifrvis.datasets.rle import encode
 from ifrvis.datasets.synthetic.making import make_split
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, read_annotations
-from ifrvis.evaluation.identity import count_errors, identity_errors
+from ifrvis.evaluation.identity import count_errors, curve_of, identity_errors
 from ifrvis.evaluation.predictions import Prediction
+from ifrvis.evaluation.scores import KINDS, Identity, together
 
-KINDS = ("change", "switch", "merged", "lost", "duplicate", "never_found")
+LEVELS = (None, 0.0, 0.55, 0.75, 0.9, 0.95)  # of scores that `scene` gives: .9, .8, .7, ...
 
 
 def scene(gts, preds, width=24):
@@ -108,9 +110,20 @@ def test_cases_worked_by_hand(gts, preds, expected):
     assert found_in(annotations, predictions[::-1]) == expected
 
 
-def test_objects_never_found_are_counted_apart():
-    annotations, predictions = scene([A, B, ". . . . ."], [A])
-    assert count_errors(identity_errors(annotations, predictions)) == dict.fromkeys(KINDS, 0) | {"never_found": 1}
+def test_what_errors_are_set_beside_is_worked_by_hand():
+    """One object is tracked, then merged with a second, which is tracked, too; one is never found, one never there."""
+    gts = ["0-4 0-4 0-4 0-4", "4-8 4-8 4-8 .", "14-18 14-18 . .", ". . . ."]
+    annotations, predictions = scene(gts, ["0-4 0-4 0-8 .", "4-8 4-8 . ."])
+    at = count_errors(annotations, predictions, [0.85, 0.0])
+    alone = Identity(lost=2, tracked=2, never_found=1, object_frames=9, objects=3, merged=1)
+    assert at == [{0.85: alone, 0.0: Identity(**alone.model_dump() | {"lost": 1, "tracked": 4})}]
+    assert curve_of(at, [0.85, 0.0]) == {
+        **{"change": (0, 0), "switch": (0, 0), "merged": (1, 1), "lost": (2, 1), "duplicate": (0, 0)},
+        **{"never_found": (1, 1), "tracked": (2, 4)},
+    }
+    shares = {"change": 0, "switch": 0, "merged": 0.5, "lost": 1, "duplicate": 0, "errors": 1.5}
+    assert alone.shares == shares | {"tracked": 2 / 9, "never_found": 1 / 3}
+    assert together([alone, Identity(change=1)]) == Identity(**alone.model_dump() | {"change": 1})
 
 
 bars = st.tuples(st.integers(0, 12), st.integers(1, 8)).map(lambda bar: f"{bar[0]}-{bar[0] + bar[1]}") | st.just(".")
@@ -122,7 +135,12 @@ lines = st.lists(st.tuples(bars, bars, bars, bars).map(" ".join), min_size=1, ma
 def test_errors_are_disjoint_and_the_order_of_predictions_is_nothing(gts, preds, random):
     annotations, predictions = scene(gts, preds)
     found = found_in(annotations, predictions)
-    assert found_in(annotations, random.sample(predictions, len(predictions))) == found
+    shuffled = random.sample(predictions, len(predictions))
+    assert found_in(annotations, shuffled) == found
+    for level, counts in count_errors(annotations, shuffled, LEVELS)[0].items():  # as without the tracks below it
+        (alone,) = identity_errors(annotations, [pred for pred in predictions if pred.reaches(level)])
+        assert counts == alone.counts
+        assert Counter(error.kind for error in alone.errors) == {k: n for k in KINDS if (n := getattr(counts, k))}
     objects, duplicates = [], []
     for kind, frames, ids, numbers in found:
         assert kind in KINDS
@@ -155,12 +173,13 @@ def check_tampered(annotations, seeds):
             assert sorted((e.kind, e.frames, e.gt_ids) for e in video.errors) == sorted(copy.planted), (seed, video)
             assert not video.never_found
             planted |= {kind for kind, _, _ in copy.planted}
-    assert planted == set(KINDS) - {"never_found"}
+    assert planted == set(KINDS)
 
 
 def test_exactly_what_a_script_tampered_with_is_found_in_synthetic_videos(mini):
     perfect = [Prediction(track.video_id, 1, 0.5, track.masks) for track in mini.tracks]
-    assert set(count_errors(identity_errors(mini, perfect)).values()) == {0}
+    (counts,) = {together(each.counts for each in identity_errors(mini, perfect))}
+    assert (counts.errors, counts.never_found, counts.tracked) == (0, 0, counts.object_frames)
     check_tampered(mini, range(12))
 
 
@@ -183,10 +202,16 @@ def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, 
     command = ["evaluate", "identity", "--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
     assert main([*command, "--json"]) == 0
     change = {"kind": "change", "frames": [2], "gt_ids": ["g0"], "predictions": [0, 1]}
-    assert json.loads(capsys.readouterr().out) == {
-        "protocol": "common",
-        "counts": dict.fromkeys(KINDS, 0) | {"change": 1, "never_found": 1},
-        "videos": [{"video_id": 1, "errors": [change], "never_found": ["g1"]}],
+    beside = {"tracked": 5, "object_frames": 10}
+    said = json.loads(capsys.readouterr().out)
+    assert (said.pop("protocol"), said.pop("threshold"), said.pop("shares")["errors"]) == ("matched", [0, 0], 0.2)
+    curve = said.pop("curve")
+    assert (curve["threshold"][0], curve["tracked"][0], curve["tracked"][-1]) == (0, 5, 0)
+    assert said == {
+        "counts": dict.fromkeys(KINDS, 0) | {"change": 1, "never_found": 1, "objects": 2} | beside,
+        "videos": [{"video_id": 1, "errors": [change], "never_found": ["g1"]} | beside],
     }
     assert main([*command, "--jobs", "2"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "video 1: change of g0 in frames 2"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "video 1: change of g0 in frames 2"
+    assert lines[-1].split() == ["errors_per_100_tracked", "20"]

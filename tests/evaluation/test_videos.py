@@ -8,8 +8,10 @@ import pytest
 from ifrvis.datasets.ytvis import read_annotations
 from ifrvis.errors import UserError
 from ifrvis.evaluation.ap import average_precision, detections
+from ifrvis.evaluation.identity import count_errors, identity_errors
 from ifrvis.evaluation.predictions import read_results
 from ifrvis.evaluation.protocols import load_protocol
+from ifrvis.evaluation.scores import together
 from ifrvis.evaluation.scoring import numbers_of
 from ifrvis.evaluation.tracking import follow
 from ifrvis.evaluation.videos import Videos, read_videos
@@ -31,6 +33,7 @@ def videos(case):
         video_ids=tuple(sorted(case[0].video_by_id)),
         detections=tuple(detections(*case)),
         tracking=tuple({"all": counts} for counts in followed.counts),
+        identity=tuple(of[None] for of in count_errors(case[0], followed.candidates, [None])),
     )
 
 
@@ -43,6 +46,7 @@ def test_a_file_reads_back_and_gives_every_number(case, videos, tmp_path):
         name: expected.pop(f"{name}_by_iou") for name in ("AP", "AR100")
     }
     assert found["metrics"] == expected
+    assert found["identity"] == together(each.counts for each in identity_errors(*case))
     assert found["tracking"] == {"all": follow(*case, [load_protocol("all")])["all"].metrics}
 
 
@@ -51,7 +55,9 @@ def test_a_file_reads_back_and_gives_every_number(case, videos, tmp_path):
     [
         (lambda said: said | {"schema": 2}, "schema"),
         (lambda said: said | {"categories": []}, "Name in 'categories'"),
-        (lambda said: said | {"video_ids": said["video_ids"][1:]}, "Give each video detections and tracking"),
+        (lambda said: said | {"video_ids": said["video_ids"][1:]}, "Give each video detections, tracking and identity"),
+        (lambda said: said["identity"].pop() and said, "Give each video detections, tracking and identity"),
+        (lambda said: said["identity"][0].update(tracked=10**6) or said, "'tracked' and 'never_found'"),
         (lambda said: said["tracking"][0].clear() or said, "Count all videos under the same tracking protocols"),
         (lambda said: said["detections"][0]["scores"].append(0.1) or said, "Give each prediction"),
         (lambda said: said["detections"][0]["hits"][0].append(1 << 10) or said, "hits"),

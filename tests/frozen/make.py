@@ -46,7 +46,7 @@ Set = tuple[Annotations, Path]
 
 def main(path: Path) -> None:
     """Write all of it to a file."""
-    tables = tuple(load_tables(["all"], MINI.name))
+    tables = tuple(load_tables(["all"], MINI))
     plan = make_plan(Request(tables, MINI, data_root=Path("nowhere"), store=STORE))
     with tempfile.TemporaryDirectory() as folder:
         train_set, test_set = (_small_set(split, Path(folder)) for split in ("train", "test"))

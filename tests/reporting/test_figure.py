@@ -89,6 +89,6 @@ def test_a_gap_is_drawn_seed_by_seed_on_a_line_of_each_data_set(make_report):
     lines = [bars.lines[0].get_ydata() for bars in figure.axes[1].containers]
     assert lines == [pytest.approx([1, 2]), pytest.approx([1, np.nan], nan_ok=True)]
     assert [len(each.get_offsets()) for each in figure.axes[1].collections if len(each.get_offsets()) > 2] == [6, 5]
-    legend = figure.axes[3].get_legend()
+    legend = figure.axes[4].get_legend()
     assert legend.get_title().get_text() == "mini\nheldout, percent\nOurs − Mask2Former"
     assert [text.get_text() for text in legend.get_texts()] == ["a seed", "YTVIS19 mean ± std", "YTVIS21 mean ± std"]

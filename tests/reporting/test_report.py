@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from ifrvis.evaluation.scores import IDENTITY_CURVE, Identity
 from ifrvis.harness.store.records import Cost
 from ifrvis.reporting.cells import Cell, compare
-from ifrvis.reporting.formats import markdown
+from ifrvis.reporting.formats import latex, markdown, seeds_csv
 from ifrvis.reporting.report import COLUMNS, RowRecords
 from ifrvis.reporting.style import measured_text, published_text
 
@@ -60,8 +61,10 @@ def test_costs_are_columns_without_an_arrow_and_frames_a_second_are_set_against_
     found = {seed: [record.model_copy(update={"cost": cost})] for seed, (record,) in each.found.items()}
     report = replace(report, rows=(RowRecords(row, found),))
     assert cell(report, "FPS").mean == 12.5
-    for text in ("Parameters (M)", "Frames/s", "43.9 ± 0.00", "12.5 ± 0.00"):
-        assert text in markdown(report)
+    assert "| Parameters (M) heldout | Frames/s paper" in markdown(report)
+    assert "| 44.0 | 43.91 | 9.0 | 12.5 ± 0.00 |" in markdown(report)
+    assert r"44.0 & 43.91 & 9.0 & 12.5 $\pm$ 0.00" in latex(report)
+    assert ",Parameters,43912345.0," in seeds_csv(report)
     assert compare(report.table, row, "FPS", cell(report, "FPS")) is None
     assert compare(report.table, row, "Parameters", cell(report, "Parameters")).difference == -87_655
 
@@ -98,14 +101,18 @@ def test_records_of_several_states_of_the_code_are_called_mixed(make_report):
     assert f"{ROW}: mixed, its records come from 2 states of the code" in markdown(mixed)
 
 
-def test_identity_errors_stand_beside_metrics_as_counts(make_report):
-    report = make_report("ablation", {ROW: {0: 0.25}}, seeds=(0,), metrics=("AP", "IDs", "never_found"))
+def test_identity_errors_stand_beside_metrics_per_hundred_object_frames_tracked(make_report):
+    metrics = ("AP", "IDs", "change", "errors", "tracked", "never_found", "errors_at_half")
+    report = make_report("ablation", {ROW: {0: 0.25}}, seeds=(0,), metrics=metrics)
     (record,) = report.rows[0].counted
-    found = {0: [record.model_copy(update={"metrics": {"AP": 0.25, "IDs": 3}, "identity": {"never_found": 7}})]}
+    identity = Identity(change=3, lost=1, tracked=150, object_frames=200, never_found=1, objects=8)
+    curve = dict.fromkeys(IDENTITY_CURVE, (0,)) | {"change": (3,), "tracked": (150,)}
+    changes = {"metrics": {"AP": 0.25, "IDs": 3}, "identity": identity, "identity_curve": curve}
+    found = {0: [record.model_copy(update=changes)]}
     text = markdown(replace(report, rows=(RowRecords(report.rows[0].row, found),)))
-    assert "percent, IDs, never found counts" in text
-    assert "| n | AP↑ heldout | IDs↓ heldout | never found↓ heldout |" in text
-    assert "| 25.0 | 3 | 7 |" in text
+    assert "percent, IDs a count, change, errors, errors at half per hundred object-frames tracked" in text
+    assert "| IDs↓ heldout | change↓ heldout | errors↓ heldout | tracked↑ heldout | never found↓ heldout |" in text
+    assert "| 25.0 | 3 | 2.00 | 2.67 | 75.0 | 12.5 | 2.00 |" in text
 
 
 def test_tidy_frame_has_a_line_for_each_record_and_metric(make_report):
@@ -128,8 +135,10 @@ def test_tidy_frame_has_a_line_for_each_record_and_metric(make_report):
         ("MOTA", -0.0001, None, "0.0"),
         ("IDs", 110, None, "110"),
         ("IDs", 108.5, 2.12, "108.5 ± 2.1"),
-        ("never_found", 12, None, "12"),
-        ("Parameters", 443_541, None, "0.4"),
+        ("change", 0.01234, 0.00096, "1.23 ± 0.10"),
+        ("change", 0.01234, 0.00004, "1.23 ± 0.004"),
+        ("never_found", 0.012, None, "1.2"),
+        ("Parameters", 443_541, 0.0, "0.44"),
     ],
 )
 def test_measured_numbers_are_percent_and_counts_counts(metric, mean, std, text):

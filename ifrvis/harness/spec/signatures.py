@@ -12,7 +12,7 @@ from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.compose import Composed
 from ifrvis.schema import Model
 
-SCORING_VERSION = 3  # raised when the same predictions would be scored differently
+SCORING_VERSION = 4  # raised when the same predictions would be scored differently
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ifrvis.datasets.catalog import WHOLE, Part
 from ifrvis.errors import UserError, nearest
+from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Distinct, Model, Name, is_number, read_model
@@ -141,7 +142,7 @@ class Table(Model):
 
     Attributes:
         place: Where it stands in the paper; empty for one of our own.
-        profile: The only one that it is for; None for every profile without tables of its own.
+        profile: The only one that it is for; None for every profile.
         heads: The columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
     """
 
@@ -249,20 +250,30 @@ def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
     return found
 
 
-def load_tables(names: Iterable[str], profile: str | None = None) -> list[Table]:
+def _all_tables(profile: Profile | None) -> list[Table]:
+    """The packed tables for every profile, unless one has its own and maps none of their data sets; and its own."""
+    packed = [load_table(each) for each in packed_names("experiments", "tables")]
+    shared = [each for each in packed if each.profile is None]
+    if profile is None:
+        return shared
+    own = [each for each in packed if each.profile == profile.name]
+    mapped = any(row.dataset in profile.datasets for each in shared for row in each.rows)
+    return [*shared * (mapped or not own), *own]
+
+
+def load_tables(names: Iterable[str], profile: Profile | None = None) -> list[Table]:
     """The tables named; `all` stands for the packed ones that are for a profile (None: for every one).
 
     Raises:
         UserError: If one is not there, or is for another profile.
     """
     found: dict[str, Table] = {}
+    called = profile.name if profile else None
     for name in dict.fromkeys(names):
         if name == "all":
-            packed = [load_table(each) for each in packed_names("experiments", "tables")]
-            own = profile if any(each.profile == profile for each in packed) else None
-            found |= {each.name: each for each in packed if each.profile == own}
-        elif (table := load_table(name)).profile in (None, profile):
+            found |= {each.name: each for each in _all_tables(profile)}
+        elif (table := load_table(name)).profile in (None, called):
             found.setdefault(name, table)
         else:
-            raise UserError(f"Give --profile {table.profile}: table {name} is for it alone, and this is {profile}.")
+            raise UserError(f"Give --profile {table.profile}: table {name} is for it alone, and this is {called}.")
     return list(found.values())

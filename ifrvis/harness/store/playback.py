@@ -15,8 +15,7 @@ from pydantic import Field, model_validator
 from ifrvis.datasets.catalog import WHOLE
 from ifrvis.datasets.rle import checked_tube
 from ifrvis.errors import UserError
-from ifrvis.evaluation.identity import Kind
-from ifrvis.evaluation.scores import Count, Fraction
+from ifrvis.evaluation.scores import Count, Fraction, Kind
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import Sha256
@@ -45,12 +44,18 @@ class PlayedError(Model):
 
 
 class Pane(Model):
-    """The ground truth, or the tracks of one row with their errors and the number of objects that they never find."""
+    """The ground truth, or the tracks of one row with their errors.
+
+    Attributes:
+        tracked: The number of object-frames that they track.
+        lost: The number of objects that they never find.
+    """
 
     title: str
     tracks: tuple[PlayedTrack, ...]
     row: str | None = None
     errors: tuple[PlayedError, ...] = ()
+    tracked: Count = 0
     lost: Count = 0
 
 

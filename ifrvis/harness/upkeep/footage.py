@@ -138,8 +138,9 @@ def _video(annotations: Annotations, folder: Path, video: Video, sides: list[_Si
         shown = tuple(map(played, _identities(video, tracks, [gt.masks for gt in gts]), tracks))
         names = {found.number: each.name for found, each in zip(tracks, shown)}
         errors = tuple(_error(each, numbers, names) for each in wrong.errors)
-        title, row, lost = f"{side.row.group} {side.row.label}", side.row.id, len(wrong.never_found)
-        panes.append(Pane(title=title, tracks=shown, row=row, errors=errors, lost=lost))
+        title, counts = f"{side.row.group} {side.row.label}", wrong.counts
+        numbered = {"tracked": counts.tracked, "lost": counts.never_found}
+        panes.append(Pane(title=title, tracks=shown, row=side.row.id, errors=errors, **numbered))
     frames = tuple(_jpeg(folder / name, width, height) for name in video.file_names)
     return PlayedVideo(name=video.name, width=width, height=height, frames=frames, panes=tuple(panes))
 

@@ -27,7 +27,7 @@ def known_plans(data_root: Path, store: Store) -> list[Plan]:
     """The plans of all packed tables, under every packed profile."""
     profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
     return [
-        make_plan(Request(tuple(load_tables(["all"], each.name)), each, data_root=data_root, store=store))
+        make_plan(Request(tuple(load_tables(["all"], each)), each, data_root=data_root, store=store))
         for each in profiles
     ]
 

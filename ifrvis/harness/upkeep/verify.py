@@ -1,9 +1,9 @@
 """Whether records, and the files that are kept of their runs, are what was written.
 
 Predictions are found by their identity, whatever a record lists, and scored again where their ground truth is here:
-only then is a record `recomputed`. Where they are not, AP and tracking metrics are made again of what lies beside the
-record (`from videos`). Anybody can write a digest, so `digest only` says no more than that nothing contradicts it.
-Reports are `reporting.audit`'s matter.
+only then is a record `recomputed`. Where they are not, AP, tracking metrics and identity errors are made again of what
+lies beside the record (`from videos`). Anybody can write a digest, so `digest only` says no more than that nothing
+contradicts it. Reports are `reporting.audit`'s matter.
 """
 
 import contextlib
@@ -113,7 +113,7 @@ def _verify_sums(record: Record, path: Path, why: str) -> Finding:
     if videos is None:
         return Finding("digest only", path, why)
     said = record.model_dump(include={"metrics", "per_category", "by_iou"})
-    said["tracking"] = {name: each.metrics for name, each in record.tracking.items()}
+    said |= {"tracking": {name: each.metrics for name, each in record.tracking.items()}, "identity": record.identity}
     other = [name for name, value in numbers_of(videos).items() if not _same(said[name], value)]
     if other:
         return Finding("wrong", path, f"{videos_beside(path).name} gives other {', '.join(other)}")

@@ -11,6 +11,7 @@ import yaml
 
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table, load_tables
 from ifrvis.packed import packed
 
@@ -84,12 +85,32 @@ def test_a_row_on_a_dataset_without_a_schedule_is_refused(load, tmp_path):
         load([RUN | {"dataset": str(tmp_path / "real_vis.yaml")}])
 
 
-def test_all_tables_are_a_profiles_own_if_it_has_any_and_those_are_for_no_other():
-    names = {each: [table.name for table in load_tables(["all"], each)] for each in ("real", "mini", "smoke")}
-    assert names["real"] == ["real"]
-    assert names["mini"] == names["smoke"] == ["ablation", "figure4", "length", *(f"table{k}" for k in range(1, 5))]
-    with pytest.raises(UserError, match=r"^Give --profile real: table real is for it alone, and this is mini"):
-        load_tables(["real"], "mini")
+@pytest.mark.parametrize(("profile", "own", "shared"), [("real", ["real"], False), ("mini", ["ovis"], True)])
+def test_a_profiles_own_tables_are_for_no_other_and_the_shared_for_those_that_map_their_sets(profile, own, shared):
+    of_all = ["ablation", "figure4", "length", *(f"table{k}" for k in range(1, 5))]
+    names = {
+        each: [table.name for table in load_tables(["all"], load_profile(each))] for each in (profile, "smoke", "paper")
+    }
+    assert names == {profile: of_all * shared + own, "smoke": of_all, "paper": of_all}
+    assert [table.name for table in load_tables(["all"])] == of_all
+    said = rf"^Give --profile {profile}: table {own[0]} is for it alone, and this is smoke"
+    with pytest.raises(UserError, match=said):
+        load_tables(own, load_profile("smoke"))
+
+
+def test_both_methods_are_trained_on_the_crowded_set_as_on_the_others(make_request):
+    said = {"profile": "mini", "num_seeds": 5, "pretraining": True}
+    plan = make_plan(make_request("ovis", rows=None, **said))
+    runs = [each for each in plan.trainings if not each.is_pretraining]
+    assert {each.dataset.name for each in runs} == {"mini-ovis"}
+    rows = ("mask2former-r50-ytvis21", "ours-r50-ytvis21")
+    table3 = [
+        each for each in make_plan(make_request("table3", rows=rows, **said)).trainings if not each.is_pretraining
+    ]
+    of_table3, found = (
+        {(each.method, each.seed): each.spec.model_dump(exclude={"data"}) for each in of} for of in (table3, runs)
+    )
+    assert found == of_table3
 
 
 def test_a_claim_is_on_rows_that_are_run(load):

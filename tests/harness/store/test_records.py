@@ -52,7 +52,9 @@ def test_the_first_writer_wins(publish):
 
 
 def test_what_its_videos_add_lies_beside_a_record_and_stays_its_own(publish):
-    one, other = (Videos(categories=(name,), video_ids=(), detections=(), tracking=()) for name in ("a", "b"))
+    one, other = (
+        Videos(categories=(name,), video_ids=(), detections=(), tracking=(), identity=()) for name in ("a", "b")
+    )
     path = publish(videos=one)
     publish(videos=other)
     beside = path.with_suffix(".videos.json.gz")

@@ -60,6 +60,7 @@ def test_errors_say_frames_objects_and_tracks(scene):
     for video in scene().videos:
         truth, baseline, ours = video.panes
         assert truth.errors == ours.errors == ()
+        assert 0 < baseline.tracked <= ours.tracked > truth.tracked == 0
         assert "lost" in {error.kind for error in baseline.errors} or truth.tracks[2].masks[-1] is None
         assert all("object" in error.text for error in baseline.errors)
         switches += [error for error in baseline.errors if error.kind == "switch"]

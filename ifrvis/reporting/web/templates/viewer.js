@@ -125,7 +125,7 @@ const startViewer = () => {
     byId("panes").append(figure);
     panes.push({ pane, canvas, items, marks });
     if (!("row" in pane)) return;
-    const title = `${pane.title}, identity errors: ${pane.errors.length}, objects never found: ${pane.lost}`;
+    const title = `${pane.title}, identity errors: ${pane.errors.length} in ${pane.tracked} object-frames tracked, objects never found: ${pane.lost}`;
     byId("timeline").append(element("h3", title));
     for (const kind of Object.keys(data.colours.error)) {
       const ofKind = marks.filter((mark) => mark.kind === kind);
