@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference import literal_clips
+from inference.conftest import LiveTensors
 
 from ifrvis.inference.clips import ClipTracker, clip_starts, track_clips
 from ifrvis.models.attention import Level
@@ -113,3 +114,20 @@ def test_all_clips_are_decoded_once_in_groups_and_no_object_is_left_out(stride):
     assert len(head.asked) < len(starts)
     assert sum(told) == 40
     assert len(tracks.class_probs) == 1
+
+
+@pytest.mark.parametrize(("go_on", "embeds_a_frame"), [(True, 200), (False, 5 * 200)])
+def test_two_hundred_tracks_of_a_clip_keep_their_embeddings_and_no_masks(go_on, embeds_a_frame):
+    """In a longer video; at most one of every clip that has the frame, where no track goes on."""
+    peaks, width = [], 256
+    objects = torch.randn(200, width, generator=torch.Generator().manual_seed(0))
+    for num_frames in (20, 40):
+        features = torch.randn(num_frames, width, *SIZE)
+        tracker = ClipTracker(num_frames, 3, LinearMasks(), num_stored=5, min_overlap=0.05 if go_on else 1.0)
+        with LiveTensors() as live:
+            for start in clip_starts(num_frames, 5, 1):
+                clip = features[start : start + 5]
+                tracker.add(start, torch.ones(200, 3), objects.expand(5, -1, -1), clip)
+        peaks.append(live.peak)
+    a_frame = (peaks[1] - peaks[0]) / 20
+    assert 0.9 * 4 * width * embeds_a_frame < a_frame < 1.1 * 4 * width * embeds_a_frame

@@ -35,8 +35,8 @@ class SyntheticParameters(Model):
 
     seed: int = Field(ge=0)
     videos: dict[str, Annotated[int, Field(ge=0)]]
-    height: int = Field(default=96, ge=32, le=1024)
-    width: int = Field(default=128, ge=32, le=1024)
+    height: int = Field(default=96, ge=32, le=2048)
+    width: int = Field(default=128, ge=32, le=2048)
     frames: tuple[int, int] = (36, 36)
     num_classes: int = Field(default=4, ge=4, le=6)
     objects: tuple[Share, ...] = Field(default=(0, 0, 0.35, 0.35, 0.3), max_length=10)
