@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 INHERITED = (
+    "CUDA_CACHE_PATH",
     "CUDA_DEVICE_ORDER",
     "CUDA_HOME",
     "HOME",
     "LANG",
     "LC_ALL",
     "LD_LIBRARY_PATH",
+    "LOGNAME",
+    "MPLCONFIGDIR",
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
     "PATH",
@@ -28,8 +31,13 @@ INHERITED = (
     "PYTORCH_CUDA_ALLOC_CONF",
     "SLURM_CONF",
     "TMPDIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TORCH_HOME",
+    "TRITON_CACHE_DIR",
+    "USER",
     "VIRTUAL_ENV",
     "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
 )
 PREFIXES = ("IFRVIS_", "NCCL_", "TORCH_NCCL_")
 ANSWER_LIMIT_S = 20.0  # of nvidia-smi: a driver that hangs is no reason to

@@ -3,9 +3,13 @@
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from ifrvis.errors import UserError
+from ifrvis.files import cache_folder, publish_once
 from ifrvis.harness.jobs.launch import jobs_at_once
 from ifrvis.harness.jobs.machine import gpus, num_cores
 from ifrvis.harness.plan.cost import cost_of, size_text
@@ -50,7 +54,17 @@ class Check:
 def examine(plan: Plan) -> list[Check]:
     """Look at all that the runs of a plan need."""
     said = probe_host()
-    return [_python(), *_host(said), _cuda(plan, said), _threads(plan), _disk(plan), _data(plan), _weights(plan)]
+    return [
+        _python(),
+        *_host(said),
+        _cuda(plan, said),
+        _threads(plan),
+        _disk(plan),
+        _links(plan.request.store.root),
+        _caches(),
+        _data(plan),
+        _weights(plan),
+    ]
 
 
 def probe_host() -> dict[str, Any]:
@@ -106,10 +120,25 @@ def _threads(plan: Plan) -> Check:
     return Check("threads", "note", found, "It works, slowly: `train.threads` is part of what a run is.")
 
 
+def _links(root: Path) -> Check:
+    """Whether the results' file system has the hard links with which records are published."""
+    folder = next(each for each in (root.absolute(), *root.absolute().parents) if each.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as scratch:
+            publish_once(Path(scratch) / "linked", b"")
+    except (OSError, UserError) as error:
+        return Check("hard links", "no", str(error), "Put --results on a file system with hard links.")
+    return Check("hard links", "ok", f"{folder} has them")
+
+
 def _disk(plan: Plan) -> Check:
     cost = cost_of(plan)
     found = f"{size_text(cost.free_bytes)} free, about {size_text(cost.bytes)} needed"
     return _check("disk", cost.bytes <= cost.free_bytes, found, "Free some, see `ifrvis prune`, or move --results.")
+
+
+def _caches() -> Check:
+    return Check("caches", "ok", f"in {cache_folder()}")
 
 
 def _data(plan: Plan) -> Check:

@@ -15,7 +15,6 @@ from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
 from ifrvis.harness.jobs.scheduler import Job, ask, cancel_jobs, jobs_of, settings, submit
-from ifrvis.harness.jobs.slurm import check_accepted, script_text
 from ifrvis.harness.jobs.snapshot import take_snapshot
 from ifrvis.harness.plan.plan import Plan
 from ifrvis.harness.upkeep.doctor import Check
@@ -54,16 +53,15 @@ def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) 
     cure = "" if said else "Correct 'partition' of the cluster file."
     yield Check("partition", "ok" if said else "no", said or f"sinfo shows no {cluster.partition}", cure)
 
-    folder = plan.request.store.jobs / f"doctor-{uuid.uuid4().hex[:12]}"
+    folder, snapshot = plan.request.store.jobs / f"doctor-{uuid.uuid4().hex[:12]}", take_snapshot(plan.request.store)
     most = max((cluster.processes(each.spec) for each in plan.trainings), default=1)
+    command, small = ["-m", "ifrvis", "doctor", *doctor, "--json"], {"time_min": 10, "signal_delay_s": 60}
     try:
-        said = check_accepted(cluster, folder, most)
-        yield Check("sbatch", "ok", " ".join(said.split()).removeprefix("sbatch: "))
-        small = cluster.model_copy(update={"time_min": 10, "signal_delay_s": 60})
-        command, snapshot = ["-m", "ifrvis", "doctor", *doctor, "--json"], take_snapshot(plan.request.store)
-        text = script_text(small, command, folder, snapshot, job_name=folder.name, map_count=1)
-        write_atomically(folder / "submit.sh", text)
+        write_atomically(folder / "whole.sh", cluster.script(["-V"], folder, snapshot, processes=most))
+        script = cluster.model_copy(update=small).script(command, folder, snapshot)
+        write_atomically(folder / "submit.sh", script)
         with job_environment(1):
+            yield _taken(folder / "whole.sh")
             number = submit(folder / "submit.sh")
     except UserError as error:
         yield Check("sbatch", "no", "it refuses such a job", str(error))
@@ -71,9 +69,23 @@ def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) 
     yield from _said_on_node(Job(f"{number}_0", "PENDING"), folder, patience_s)
 
 
+def _taken(script: Path) -> Check:
+    """When and where a job would begin; `--test-only` may refuse, of nodes that are down, what is queued all the same.
+
+    Raises:
+        UserError: If the scheduler refuses it.
+    """
+    done = ask("sbatch", "--test-only", str(script))
+    said = " ".join(done.stderr.split()).removeprefix("sbatch: ") if done else "no answer"
+    if done and done.returncode == 0:
+        return Check("sbatch", "ok", said)
+    cancel_jobs([Job(submit(script, "--hold"), "PENDING")])
+    return Check("sbatch", "note", f"it takes such a job, which has to wait: {said}")
+
+
 def _said_on_node(job: Job, folder: Path, patience_s: float) -> Iterator[Check]:
     """What the tiny job says, once it is over."""
-    key, output, started = (folder.name, 0), folder / f"{job.id}_0_log.out", time.monotonic()
+    key, output, started = (folder.name, 0), folder / f"{job.id}.out", time.monotonic()
     while not job.is_over:
         time.sleep(POLL_S)
         job = (jobs_of({key}) or {}).get(key, job)

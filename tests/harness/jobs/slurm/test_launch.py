@@ -11,8 +11,6 @@ import sys
 
 import pytest
 
-from ifrvis.errors import UserError
-from ifrvis.harness.jobs import settle
 from ifrvis.harness.jobs import slurm as slurm_module
 
 from .conftest import wait_until
@@ -108,7 +106,6 @@ def test_a_launch_that_is_lost_around_sbatch_is_adopted_and_not_doubled(table, m
 
     child = os.fork()
     if not child:
-        slurm_module.check_accepted = lambda *ignored: ""
         slurm_module.submit = lost
         table.command("run")
         os._exit(0)
@@ -140,32 +137,3 @@ def test_a_scheduler_that_does_not_answer_makes_nothing_dead(table, stub):
     stub("scontrol", "exit 1")
     assert "Start this where SLURM is" in table.command("run", expected=2)
     assert table.states() == ["running"]
-
-
-def test_a_submission_that_is_refused_late_leaves_a_run_that_can_start_again(table, monkeypatch):
-    def refuse(script, **options):
-        raise UserError("Correct the cluster file, or ask your administrator: sbatch said 'job submit limit'.")
-
-    table.set_up()
-    with monkeypatch.context() as patch:
-        patch.setattr(slurm_module, "check_accepted", lambda *ignored: "")
-        patch.setattr(slurm_module, "submit", refuse)
-        assert "job submit limit" in table.command("run", expected=1)
-    monkeypatch.setattr(settle, "INTENT_LIMIT_S", 0.0)  # its launcher, which is this process, lives
-    table.command("run", "--wait")
-    assert table.kinds() == ["killed", ""]
-
-
-@pytest.fixture
-def stub(table, tmp_path):
-    """Put a shell script in the place of a command of SLURM, until the table's jobs are ended."""
-    folder = tmp_path / "stubs"
-    folder.mkdir()
-
-    def put(name, body):
-        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-        (folder / name).chmod(0o755)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", str(folder), prepend=os.pathsep)
-        yield put
