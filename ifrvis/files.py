@@ -103,11 +103,12 @@ def temporary_beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
 
 def cache_folder() -> Path:
     """The user's cache; of one without a home or a name, as in some containers, in the folder of temporary files."""
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given)
-    with contextlib.suppress(RuntimeError):
-        return Path.home() / ".cache"
-    return Path(tempfile.gettempdir()) / f"ifrvis-{os.getuid()}"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir()) / f"ifrvis-{os.getuid()}"
+        os.environ["HOME"] = str(home)  # libraries ask for it, too, and jobs inherit it
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
 
 
 def _explained(error: OSError, path: Path) -> UserError:

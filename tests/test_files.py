@@ -122,4 +122,6 @@ def test_caches_of_a_user_without_home_or_name_are_temporary(tmp_path, monkeypat
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # KeyError, as for an id that has no name
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    assert cache_folder() == tmp_path / f"ifrvis-{os.getuid()}"
+    home = tmp_path / f"ifrvis-{os.getuid()}"
+    assert cache_folder() == home / ".cache"
+    assert Path.home() == home, "libraries find it, too"
