@@ -79,15 +79,9 @@ class Cluster(Model):
     def script(
         self, command: list[str], folder: Path, snapshot: Path, *, processes: int = 1, runs: int = 1, after: str = ""
     ) -> str:
-        """The script of an array that runs Python from a snapshot of the code.
+        """The script of an array of so many `runs`, named after its folder, that starts when job `after` is complete.
 
-        Args:
-            command: What follows `python`.
-            folder: Of the array, which it is named after.
-            snapshot: Of the code.
-            processes: Of each run.
-            runs: Jobs of the array.
-            after: The job that has to be complete before.
+        Each runs `python *command` from a snapshot of the code, with so many processes.
 
         Raises:
             UserError: If SLURM would read the folder's name otherwise.
@@ -115,11 +109,7 @@ class Cluster(Model):
             "kill-on-invalid-dep": "yes",
         }
         lines = [_flag(key, value) for key, value in (flags | given).items() if value is not None]
-        exports = {
-            **self.environment,
-            "PYTHONSAFEPATH": "1",
-            "SUBMITIT_EXECUTOR": "slurm",
-        }  # see submitit.JobEnvironment
+        exports = {**self.environment, "PYTHONSAFEPATH": "1", "SUBMITIT_EXECUTOR": "slurm"}  # as JobEnvironment asks
         lines += ["", *self.setup, *(f"export {name}={shlex.quote(value)}" for name, value in exports.items())]
         lines += [f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}"]
         # Through srun, as sbatch's signal goes to steps alone; since 22.05 that forgets what sbatch was told of cores.

@@ -1,15 +1,13 @@
 """Jobs on a cluster: one SLURM array for each row of a table, a job for each of its seeds, with a life of their own.
 
-submitit tells a job who it is, and launches on this machine; the script and the call of `sbatch` are ours, since three
-promises cannot be kept through its executors. They name what a job runs (a pickle) by the job's id, once `sbatch` has
-answered: a launcher that is lost before leaves jobs that wait in the queue and then find nothing to do. Here all is on
-disk beforehand, and a job is known by the name of its array and its place there. They take the first `job <number>`
-that is printed for the id, also a banner's. And they show no script without submitting it.
+What a job runs is on disk before `sbatch` is asked, under a name of ours: a launcher that is lost then leaves jobs that
+find what to do, and the next one finds them. submitit's executors cannot promise that (docs/architecture.md).
 """
 
 import functools
 import json
 import os
+import shutil
 import time
 import uuid
 from collections import Counter, deque
@@ -97,7 +95,7 @@ class SlurmQueue(Queue):
             before, name = self._unfinished_before(array[0]), array[0].training.name
             written.append(folder / f"{len(written):03d}-{name.removesuffix(f'-s{array[0].training.seed}')}.sh")
             after = f"<{before.training.name}>" if before else ""
-            write_atomically(written[-1], self._script(self._new_folder(), array, after))
+            write_atomically(written[-1], self._script(array, after)[-1])
         return written
 
     def _has_room(self, items: list[Item]) -> bool:
@@ -185,15 +183,15 @@ class SlurmQueue(Queue):
         before = self._before(item)
         return None if before is None or before.state == "complete" else before
 
-    def _new_folder(self) -> Path:
-        return self._request.store.jobs / f"ifrvis-{uuid.uuid4().hex[:12]}"
-
-    def _script(self, folder: Path, items: list[Item], after: str) -> str:
-        command, processes = ["-m", "ifrvis.harness.jobs.node", str(folder)], self._processes(items)
-        return self._cluster.script(command, folder, self._snapshot, processes=processes, runs=len(items), after=after)
-
-    def _processes(self, items: list[Item]) -> int:
-        return self._cluster.processes(items[0].training.spec)
+    def _script(self, items: list[Item], after: str) -> tuple[Path, int, str]:
+        """The folder of a new array, the processes of each of its runs, and its script."""
+        folder = self._request.store.jobs / f"ifrvis-{uuid.uuid4().hex[:12]}"
+        command, processes = (
+            ["-m", "ifrvis.harness.jobs.node", str(folder)],
+            self._cluster.processes(items[0].training.spec),
+        )
+        how: Any = {"processes": processes, "runs": len(items), "after": after}
+        return folder, processes, self._cluster.script(command, folder, self._snapshot, **how)
 
     def _submit(self, items: list[Item], before: Item | None) -> None:
         """Write down what is about to be submitted, then submit it."""
@@ -202,13 +200,12 @@ class SlurmQueue(Queue):
             after = before.job or getattr(self._job(before.attempt), "id", "")
             if not after:
                 raise UserError(f"Start the same command again: {before.training.name} could not be submitted.")
-        folder = self._new_folder()
-        text = self._script(folder, items, after)
+        folder, processes, text = self._script(items, after)
         attempts = [item.attempt for item in items if item.attempt is not None]
         array = {
             "attempts": [str(each.folder.resolve()) for each in attempts],
             "run_attempt": name_of(self._run_attempt),
-            "processes": self._processes(items),
+            "processes": processes,
             "snapshot": str(self._snapshot),
             "told_after_s": 60 * self._cluster.time_min - self._cluster.signal_delay_s,
         }
@@ -216,8 +213,12 @@ class SlurmQueue(Queue):
         write_atomically(folder / "submit.sh", text)
         for index, attempt in enumerate(attempts):
             attempt.put(Place(name=folder.name, index=index, cluster=self._here["ClusterName"], user=os.getuid()))
-        with job_environment(items[0].training.spec.threads):
-            job = submit(folder / "submit.sh")
+        try:
+            with job_environment(items[0].training.spec.threads):
+                job = submit(folder / "submit.sh")
+        except RefusedError:
+            shutil.rmtree(folder)
+            raise
         self._submitted[job] = len(items)
         for index, item in enumerate(items):
             item.job = f"{job}_{index}"

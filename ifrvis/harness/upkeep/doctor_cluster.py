@@ -55,32 +55,19 @@ def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) 
 
     folder, snapshot = plan.request.store.jobs / f"doctor-{uuid.uuid4().hex[:12]}", take_snapshot(plan.request.store)
     most = max((cluster.processes(each.spec) for each in plan.trainings), default=1)
-    command, small = ["-m", "ifrvis", "doctor", *doctor, "--json"], {"time_min": 10, "signal_delay_s": 60}
+    small, command = {"time_min": 10, "signal_delay_s": 60}, ["-m", "ifrvis", "doctor", *doctor, "--json"]
+    script = folder / "submit.sh"
     try:
-        write_atomically(folder / "whole.sh", cluster.script(["-V"], folder, snapshot, processes=most))
-        script = cluster.model_copy(update=small).script(command, folder, snapshot)
-        write_atomically(folder / "submit.sh", script)
+        write_atomically(script, cluster.model_copy(update=small).script(command, folder, snapshot, processes=most))
         with job_environment(1):
-            yield _taken(folder / "whole.sh")
-            number = submit(folder / "submit.sh")
+            done, number = ask("sbatch", "--test-only", str(script)), submit(script)
     except UserError as error:
         yield Check("sbatch", "no", "it refuses such a job", str(error))
         return
-    yield from _said_on_node(Job(f"{number}_0", "PENDING"), folder, patience_s)
-
-
-def _taken(script: Path) -> Check:
-    """When and where a job would begin; `--test-only` may refuse, of nodes that are down, what is queued all the same.
-
-    Raises:
-        UserError: If the scheduler refuses it.
-    """
-    done = ask("sbatch", "--test-only", str(script))
     said = " ".join(done.stderr.split()).removeprefix("sbatch: ") if done else "no answer"
-    if done and done.returncode == 0:
-        return Check("sbatch", "ok", said)
-    cancel_jobs([Job(submit(script, "--hold"), "PENDING")])
-    return Check("sbatch", "note", f"it takes such a job, which has to wait: {said}")
+    taken = done is not None and done.returncode == 0  # of nodes that are down, it refuses what is queued all the same
+    yield Check("sbatch", "ok" if taken else "note", said if taken else f"it takes such a job, which may wait: {said}")
+    yield from _said_on_node(Job(f"{number}_0", "PENDING"), folder, patience_s)
 
 
 def _said_on_node(job: Job, folder: Path, patience_s: float) -> Iterator[Check]:
