@@ -96,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.jobs.slurm import SlurmQueue
     from ifrvis.harness.jobs.view import failure_lines, live_view
-    from ifrvis.harness.plan.cost import check_disk, measure_siblings
+    from ifrvis.harness.plan.cost import check_disk, check_links, measure_siblings
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.plan.status import headline, plan_lines, verdicts, waiting_lines
     from ifrvis.harness.store.lives import Handling
@@ -114,6 +114,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
+    if plan.to_run:
+        check_links(request.store.root)
     given = {name: getattr(arguments, name) for name in Handling.model_fields}
     how: Any = {"run_attempt": run_attempt, "handling": Handling(**given)}
     if cluster and cluster.setup:

@@ -102,20 +102,18 @@ class RefusedError(UserError):
     def __init__(self, said: str) -> None:
         limit = FULL.search(said)
         self.is_full = limit is not None  # it takes no more jobs now, and will take this one later
-        if limit:
-            super().__init__(f"SLURM takes no more of these jobs until others leave ({limit[0]})")
-        else:
-            super().__init__(f"Correct the cluster file, or ask your administrator: sbatch said {said!r}.")
+        full = limit and f"SLURM takes no more of these jobs until others leave ({limit[0]})"
+        super().__init__(full or f"Correct the cluster file, or ask your administrator: sbatch said {said!r}.")
 
 
-def submit(script: Path, *more: str) -> str:
+def submit(script: Path) -> str:
     """Submit a script; the job's id, wherever it stands in what a site's `sbatch` prints.
 
     Raises:
         RefusedError: If the scheduler refuses it.
         UserError: If it does not answer: the script may have been taken.
     """
-    done = ask("sbatch", "--parsable", *more, str(script))
+    done = ask("sbatch", "--parsable", str(script))
     if done is None:
         raise UserError("Start the same command again where SLURM is: sbatch is not here, or does not answer.")
     said = " ".join(f"{done.stderr} {done.stdout}".split())
