@@ -11,7 +11,7 @@ import shutil
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,14 @@ class SlurmQueue(Queue):
             "left until the pretraining is there: start the same command again then": left.pop("", 0),
             **{f"left waiting: {message}": number for message, number in left.items()},
         }
-        for item in self.items if leave else ():
-            if item.state == "waiting" and item.attempt is not None:
-                item.attempt.end_unless_ended("stopped", kind="interrupted", message=item.message)
+        if leave:
+            self._stop(lambda items: None)
         return [f"{number} of {len(self.items)} runs {what}" for what, number in counts.items() if number]
+
+    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
+        for item in self.items:
+            if item.state == "waiting" and item.attempt is not None:  # claimed, and then refused
+                item.attempt.end_unless_ended("stopped", kind="interrupted", message=item.message)
 
     def _is_elsewhere(self, item: Item) -> bool:
         """Whether an item waits for a pretraining that another launcher is submitting, or has just submitted."""
@@ -167,17 +171,13 @@ class SlurmQueue(Queue):
                 item.attempt.end_unless_ended("stopped", kind="interrupted", message=str(error))
             item.state, item.attempt, item.message = "failed", None, str(error)
 
-    def _arrays(self, items: list[Item]) -> Iterator[list[Item]]:
+    def _arrays(self, items: list[Item]) -> list[list[Item]]:
         """The seeds of each row, those that wait for no pretraining first."""
-        groups: dict[tuple[int, str], list[Item]] = {}
-        for item in items:
-            before = self._unfinished_before(item)
-            key = (self.items.index(before) if before else -1, item.training.spec.model_dump_json(exclude={"seed"}))
-            groups.setdefault(key, []).append(item)
+        rows: dict[str, list[Item]] = {}
+        for item in sorted(items, key=lambda item: self._unfinished_before(item) is not None):
+            rows.setdefault(item.training.spec.model_dump_json(exclude={"seed"}), []).append(item)
         most = min(self._cluster.array_limit, int(self._here.get("MaxArraySize", "1001")))
-        for group in sorted(groups.values(), key=lambda group: self._unfinished_before(group[0]) is not None):
-            for start in range(0, len(group), most):
-                yield group[start : start + most]
+        return [row[start : start + most] for row in rows.values() for start in range(0, len(row), most)]
 
     def _unfinished_before(self, item: Item) -> Item | None:
         before = self._before(item)
