@@ -112,7 +112,9 @@ class SlurmQueue(Queue):
         newest = self._newest(item)
         if newest is not None and item.attempt == newest and newest.ending() is None:  # claimed, and then refused
             item.state = "running"
-            return True
+            if newest.is_asked_to_stop():
+                newest.end_unless_ended("stopped", kind="cancelled", message="cancelled before it began")
+            return newest.ending() is None
         if newest is not None and self._is_followed_by_its_job(newest):
             item.state, item.attempt = "running", newest
             return False

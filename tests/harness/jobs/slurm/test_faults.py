@@ -147,12 +147,13 @@ def test_what_another_launcher_has_just_submitted_is_not_left(table, monkeypatch
     assert "left until" not in said
 
 
-def test_what_a_job_is_told_of_its_gpus_is_believed(table):
-    given = "MIG-377e0049-554c-540b-93c6-d0976f8426cb"
-    seen = table.folder / "seen"
-    table.set_up(gpus=1, setup=[f"export CUDA_VISIBLE_DEVICES={given}"], fake={"seen": str(seen)})
+def test_a_wrapper_starts_python_and_what_the_job_is_told_of_its_gpus_is_believed(table):
+    given, seen = "MIG-377e0049-554c-540b-93c6-d0976f8426cb", table.folder / "seen"
+    wrapper = ["env", f"CUDA_VISIBLE_DEVICES={given}", "WRAPPED=with a space"]
+    table.set_up(gpus=1, fake={"seen": str(seen)}, srun=["--mpi=none"], wrapper=wrapper)
     table.command("run", "--wait")
-    assert json.loads(seen.read_text())["variables"]["CUDA_VISIBLE_DEVICES"] == given
+    told = json.loads(seen.read_text())["variables"]
+    assert (told["CUDA_VISIBLE_DEVICES"], told["WRAPPED"]) == (given, "with a space")
 
 
 def test_each_row_is_an_array_of_its_seeds_and_scripts_can_be_looked_at_before(table):
