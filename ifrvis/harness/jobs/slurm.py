@@ -69,11 +69,11 @@ class SlurmQueue(Queue):
             self._step()
             if not any(item.state == "waiting" and self._is_elsewhere(item) for item in self.items):
                 break
-        arrays = ", ".join(f"job {job}, an array of {runs}" for job, runs in self._submitted.items())
+        arrays = ", ".join(f"{job} (of {runs})" for job, runs in self._submitted.items())
         new, states = sum(self._submitted.values()), Counter(item.state for item in self.items)
         left = Counter(item.message for item in self.items if item.state == "waiting")
         counts = {
-            f"submitted: {arrays}": new,
+            f"submitted, as arrays {arrays}": new,
             "submitted before, queued or running": states["running"] - new,
             "left until the pretraining is there: start the same command again then": left.pop("", 0),
             **{f"left waiting: {message}": number for message, number in left.items()},

@@ -127,7 +127,7 @@ def test_a_banner_before_the_answer_of_sbatch_is_no_id(table, stub):
     assert "tickets" not in said
     (first, *_) = [line for line in said.splitlines() if "runs submitted" in line]
     numbers = {squeue("--name=" + each.name, "-t", "all", "-o", "%A").split()[0] for each in table.arrays()}
-    assert all(f"job {number}, an array of 1" in first for number in numbers)
+    assert all(f"{number} (of 1)" in first for number in numbers)
     table.wait_for("complete")
 
 

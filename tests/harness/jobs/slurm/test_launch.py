@@ -38,7 +38,7 @@ def test_a_launch_returns_once_it_has_submitted_and_a_second_one_starts_nothing(
     table.set_up(seeds=2, iterations=40, fake={"slow_s": 0.1})
     said = table.command("run")
     assert said.splitlines()[0].startswith("Profile smoke (as asked): 2 trainings, 2 to run on cluster test")
-    assert "2 of 2 runs submitted: job " in said
+    assert "2 of 2 runs submitted, as arrays " in said
     assert "2 of 2 runs submitted before" in table.command("run")
     table.wait_for("complete", "complete")
     assert table.all_starts() == ["mask2former-r50-ytvis19-s0 1", "mask2former-r50-ytvis19-s1 1"]
@@ -73,7 +73,7 @@ def test_a_pretraining_that_is_killed_goes_on_and_so_does_what_waits_for_it(tabl
     table.set_up(seeds=2, pretraining=True, fake={"slow_s": 2})
     launch = table.start("--wait")
     runs = table.results.root / "runs"
-    wait_until(lambda: list(runs.glob("pretraining-*/attempts/0001/job.json")), "the pretraining begins")
+    wait_until(table.all_starts, "the pretraining begins")
     (job,) = runs.glob("pretraining-*/attempts/0001/job.json")
     os.kill(json.loads(job.read_text())["pid"], signal.SIGKILL)
     assert launch.wait(120) == 0
