@@ -15,11 +15,13 @@ from typing import NoReturn
 
 from ifrvis.commands import data, evaluate, experiment, predict, runs, submission, upkeep, weights
 from ifrvis.errors import UserError, nearest
+from ifrvis.files import cache_folder
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     gc.set_threshold(100_000)  # what a command reads lives to its end: looking for garbage took a tenth of `plan`
+    cache_folder()  # gives a user without a home one
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names from files may hold letters that a terminal lacks
             stream.reconfigure(errors="replace")

@@ -56,12 +56,21 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def publish_once(path: Path, data: bytes | str) -> bool:
-    """Create `path` with `data` unless it exists; tells whether this call created it."""
+    """Create `path` with `data` unless it exists; tells whether this call created it.
+
+    Raises:
+        UserError: If that cannot be done, as on FAT and some network mounts, which know no hard links.
+    """
     temporary = _write_temporary(path, data)
     try:
         os.link(temporary, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        where = f"cannot link {path} ({error.strerror}), so that the first writer wins"
+        raise UserError(
+            f"Choose a folder on a file system with hard links instead of {path.parent}: {where}."
+        ) from error
     finally:
         temporary.unlink()
     return True
@@ -90,6 +99,16 @@ def temporary_beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def cache_folder() -> Path:
+    """The user's cache; of one without a home or a name, as in some containers, in the folder of temporary files."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(tempfile.gettempdir()) / f"ifrvis-{os.getuid()}"
+        os.environ["HOME"] = str(home)  # libraries ask for it, too, and jobs inherit it
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
 
 
 def _explained(error: OSError, path: Path) -> UserError:

@@ -4,7 +4,7 @@
 
 It goes on from the newest valid checkpoint of any earlier attempt, predicts and scores what the attempt is asked
 for, and publishes the records. What exists already is not made again. Where the environment sets RANK and WORLD_SIZE
-(see `training.processes`), several processes train together, and the first alone does all the rest.
+(see `training.processes`), several processes train and predict together, and the first alone does all the rest.
 
 IFRVIS_CHECKPOINT_INTERVAL_S, in seconds, is what a run that is killed loses at most (default: 120), beside the time
 that a checkpoint takes to write; it is longer where training would stand still for more than 3 % of the time.
@@ -16,12 +16,15 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.datasets.catalog import Split, load_dataset
 from ifrvis.datasets.planned import planned_split, planned_training
-from ifrvis.evaluation.predictions import write_predictions
+from ifrvis.datasets.ytvis import Video
+from ifrvis.evaluation.predictions import VideoPredictions, write_predictions
 from ifrvis.files import canonical_json, publish_once, write_atomically
 from ifrvis.harness.jobs.worker_life import Heart, StoppedError, live
 from ifrvis.harness.spec.allowed import check_training, register_types
@@ -41,15 +44,23 @@ log = logging.getLogger("ifrvis")
 
 
 def run_attempt(folder: str) -> None:
-    """Live one attempt, or help its first process to train; how it ended is in its `exit.json`."""
+    """Live one attempt, or help its first process; how it ended is in its `exit.json`."""
     if _rank():
-        _Worker(attempt_at(Path(folder)), Heart()).help_train()
+        with contextlib.suppress(StoppedError):
+            _Worker(attempt_at(Path(folder)), Heart()).work()
     else:
         live(folder, lambda attempt, heart: _Worker(attempt, heart).work())
 
 
 def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
+
+
+def dealt(videos: Sequence[Video], rank: int, processes: int) -> Iterator[tuple[Video, ...]]:
+    """The videos of one of several processes, in rounds of about equal work: a video or none in each, longest first."""
+    ordered = sorted(videos, key=lambda video: -video.length)
+    for start in range(0, len(ordered), processes):
+        yield tuple(ordered[start : start + processes][rank : rank + 1])
 
 
 class _Worker:
@@ -63,32 +74,39 @@ class _Worker:
         self._started, self._measured = time.monotonic(), Measured()
 
     def work(self) -> None:
-        missing = self._missing()
-        if self._wants_weights():
-            from ifrvis.training.weights import packed_weights
+        """Train and predict, beside other processes if there are any; the first alone publishes what comes of it."""
+        from ifrvis.training.processes import Processes, join_processes
 
-            weights = packed_weights(self._model)
-            self._attempt.check_fence()
-            publish_once(self._run.weights, weights)
-        for asked in missing:
-            predictions = self._predictions(asked)
-            if asked.protocol == "heldout":  # a server's scores come by `ifrvis ingest`
-                self._publish(asked, predictions)
+        missing, wants_weights = self._missing(), self._job.publish_weights and not self._run.weights.exists()
+        predicted = [self._run.predictions(each.inference, each.split).exists() for each in missing]
+        alone = all(predicted) and not wants_weights
+        if alone and _rank():
+            return
+        with contextlib.nullcontext(Processes()) if alone else join_processes() as self._processes:
+            if wants_weights:
+                self._first(self._publish_weights, self._model)
+            for asked in missing:
+                predictions = self._predictions(asked)
+                if asked.protocol == "heldout":  # a server's scores come by `ifrvis ingest`
+                    self._first(self._publish, asked, predictions)
 
-    def help_train(self) -> None:
-        """Train beside the first process if it trains; all the rest is its own affair."""
-        predicted = [self._run.predictions(each.inference, each.split).exists() for each in self._missing()]
-        if self._wants_weights() or not all(predicted):
-            with contextlib.suppress(StoppedError):
-                _ = self._model
+    def _first(self, write: Callable[..., None], *what: Any) -> None:
+        """What the first process writes; if it cannot, the others, which wait for it next, learn so."""
+        if not _rank():
+            with self._processes.telling():
+                write(*what)
 
     def _missing(self) -> list[Asked]:
         run, profile, asked = self._run, self._job.profile, self._job.evaluations
         records = [run.store.record(profile, run.name, run.train_sig, each.eval_sig) for each in asked]
         return [each for each, record in zip(asked, records) if not record.exists()]
 
-    def _wants_weights(self) -> bool:
-        return self._job.publish_weights and not self._run.weights.exists()
+    def _publish_weights(self, model: "BaseMOTModel") -> None:
+        from ifrvis.training.weights import packed_weights
+
+        weights = packed_weights(model)
+        self._attempt.check_fence()
+        publish_once(self._run.weights, weights)
 
     def _split(self, asked: Asked) -> Split:
         return planned_split(self._dataset, asked.role, asked.split, asked.part)
@@ -122,34 +140,40 @@ class _Worker:
 
         from ifrvis.inference.modes import predict_split
 
-        path = self._run.predictions(asked.inference, asked.split)
-        if path.exists():
+        path, processes = self._run.predictions(asked.inference, asked.split), self._processes
+        if processes.from_first(path.exists()):
             return path
         model, split = self._model, self._split(asked)
-        annotations, videos = split.read(), []
+        annotations = split.read()
+        videos, seconds = list[VideoPredictions](), 0.0
         self._heart.say(phase="predicting", iteration=0, iterations=len(annotations.videos))
-        began = time.monotonic()
-        for video in predict_split(model, annotations, split.frames, asked.inference, seed=self._spec.seed):
-            videos.append(video)
+        for share in dealt(annotations.videos, processes.rank, processes.world_size):
+            with processes.agreeing():
+                began, part = time.monotonic(), replace(annotations, videos=share)
+                found = list(predict_split(model, part, split.frames, asked.inference, seed=self._spec.seed))
+                seconds += time.monotonic() - began
+            videos += [video for each in processes.of_all(found) for video in each]
             self._heart.say(iteration=len(videos))
-            if self._attempt.is_asked_to_stop():
+            if processes.from_first(self._attempt.is_asked_to_stop()):
                 raise StoppedError("stopped while predicting; the next attempt predicts again from the trained weights")
         cost = {
-            "prediction_seconds": round(time.monotonic() - began, 3),
+            "prediction_seconds": round(processes.total([seconds])[0], 3),
             "frames": sum(video.length for video in videos),
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else hardware().processor,
         }
+        self._first(self._publish_predictions, asked, videos, cost)
+        return path
+
+    def _publish_predictions(self, asked: Asked, videos: list[VideoPredictions], cost: dict[str, Any]) -> None:
         self._attempt.check_fence()
         write_atomically(self._run.prediction_cost(asked.inference, asked.split), canonical_json(cost))
-        write_predictions(path, videos)
-        return path
+        write_predictions(self._run.predictions(asked.inference, asked.split), videos)
 
     @functools.cached_property
     def _model(self) -> "BaseMOTModel":
         """The trained model; UserError if what it is trained on is not what was planned."""
         from ifrvis.training.checkpoints import interval_s
         from ifrvis.training.loop import train
-        from ifrvis.training.processes import join_processes
         from ifrvis.training.progress import tensorboard_sink
 
         job = self._job
@@ -158,27 +182,26 @@ class _Worker:
         split, stills = planned_training(self._dataset, job.role, self._spec.data, mixed)
         self._heart.say(phase="training", iterations=self._spec.iterations)
         scalars = self._attempt.folder / "tensorboard" if job.tensorboard and not _rank() else None
-        with join_processes() as processes:
-            trained = train(
-                self._spec.model_dump(),
-                train_sig=self._run.train_sig,
-                annotations=split.read(),
-                frames_root=split.frames,
-                stills=stills,
-                folder=self._attempt.checkpoints,
-                resume_from=checkpoint_folders(self._run),
-                init_weights=Path(job.init) if job.init else None,
-                workers=job.workers,
-                micro_batch=job.micro_batch,
-                checkpoint_backbone=job.checkpoint_backbone,
-                sink=tensorboard_sink(scalars) if scalars else None,
-                processes=processes,
-                checkpoint_interval_s=interval_s(),
-                should_stop=self._attempt.is_asked_to_stop,
-                before_checkpoint=self._attempt.check_fence,
-                on_progress=self._on_progress,
-                watch=self._watch(),
-            )
+        trained = train(
+            self._spec.model_dump(),
+            train_sig=self._run.train_sig,
+            annotations=split.read(),
+            frames_root=split.frames,
+            stills=stills,
+            folder=self._attempt.checkpoints,
+            resume_from=checkpoint_folders(self._run),
+            init_weights=Path(job.init) if job.init else None,
+            workers=job.workers,
+            micro_batch=job.micro_batch,
+            checkpoint_backbone=job.checkpoint_backbone,
+            sink=tensorboard_sink(scalars) if scalars else None,
+            processes=self._processes,
+            checkpoint_interval_s=interval_s(),
+            should_stop=self._attempt.is_asked_to_stop,
+            before_checkpoint=self._attempt.check_fence,
+            on_progress=self._on_progress,
+            watch=self._watch(),
+        )
         self._measured = Measured(**trained.measured)
         if not trained.finished:
             raise StoppedError(f"stopped at iteration {trained.iteration}; the next attempt goes on from there")

@@ -1,5 +1,6 @@
 """Reading needs no heavy package; that imports point one way is checked by import-linter, in `make lint`."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -57,3 +58,31 @@ def test_reading_needs_no_torch_no_host_and_no_opencv(command, dataset, roots):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def private_names(tree):
+    """What a module reads that begins with `_` and is not its own: attributes, and what it imports of submitit."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls", "super()"):
+            yield ast.unparse(node), node.attr
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            named = [getattr(node, "module", "") or "", *(each.name for each in node.names)]
+            if named[0].startswith("submitit") or any(each.startswith("submitit.") for each in named):
+                yield from ((f"import {each}", part) for each in named for part in each.split("."))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "attrgetter", "methodcaller"):
+            yield from ((ast.unparse(node), each.value) for each in node.args if isinstance(each, ast.Constant))
+
+
+def test_nothing_private_of_submitit_or_of_what_it_made_is_read():
+    """An object that submitit made may go anywhere: so nobody reads a private attribute but these of others."""
+    others = {"Scored._fields", "task._replace", "pickle._Unpickler", "os._exit", "loop._step"}
+    folders = ("ifrvis", "experiments", "studies", "benchmarks")
+    found = {
+        f"{path.relative_to(ROOT)}: {text}"
+        for path in (each for folder in folders for each in (ROOT / folder).rglob("*.py"))
+        for text, name in private_names(ast.parse(path.read_text()))
+        if str(name).startswith("_") and not str(name).startswith("__") and text not in others
+    }
+    assert not found
+    for bad in ("from submitit.slurm.slurm import _make", "import submitit.core._submit", "job._x", "getattr(j, '_x')"):
+        assert any(str(name).startswith("_") for _, name in private_names(ast.parse(bad))), bad

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import pwd
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, publish_once, read_json, read_yaml, write_atomically
+from ifrvis.files import cache_folder, canonical_json, publish_once, read_json, read_yaml, write_atomically
 
 
 def test_write_replaces_and_leaves_no_temporary_file(tmp_path):
@@ -97,3 +100,28 @@ def test_bad_json_names_the_file(tmp_path):
             read_json(path, "annotations")
     with pytest.raises(UserError, match="Check the path"):
         read_json(tmp_path / "absent.json")
+
+
+def test_without_hard_links_publishing_is_refused_in_one_message(tmp_path, monkeypatch):
+    def refused(*paths):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(UserError, match=f"^Choose a folder on a file system with hard links instead of {tmp_path}"):
+        publish_once(tmp_path / "record.json", "{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_caches_of_a_user_without_home_or_name_are_temporary(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", "/home/her")
+    assert cache_folder() == Path("/home/her/.cache")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # KeyError, as for an id that has no name
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    home = tmp_path / f"ifrvis-{os.getuid()}"
+    assert cache_folder() == home / ".cache"
+    assert Path.home() == home, "libraries find it, too"

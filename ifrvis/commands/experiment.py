@@ -35,6 +35,8 @@ def add_commands(commands: Any) -> None:
     text = "submit to SLURM as this YAML file says (or a packed one by name), and return"
     parser.add_argument("--cluster", metavar="FILE", help=text)
     parser.add_argument("--wait", action="store_true", help="with --cluster: stay until all is done, then report")
+    text = "with --cluster: write the scripts that would be submitted there, and submit nothing"
+    parser.add_argument("--dump-scripts", type=Path, metavar="FOLDER", help=text)
 
     text = "show what exists, what would run and what is missing"
     selection_arguments(add_command(commands, "plan", _plan, text))
@@ -94,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.jobs.slurm import SlurmQueue
     from ifrvis.harness.jobs.view import failure_lines, live_view
-    from ifrvis.harness.plan.cost import check_disk, measure_siblings
+    from ifrvis.harness.plan.cost import check_disk, check_links, measure_siblings
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.plan.status import headline, plan_lines, verdicts, waiting_lines
     from ifrvis.harness.store.lives import Handling
@@ -112,17 +114,22 @@ def _run(arguments: argparse.Namespace) -> int:
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
+    if plan.to_run:
+        check_links(request.store.root)
     given = {name: getattr(arguments, name) for name in Handling.model_fields}
     how: Any = {"run_attempt": run_attempt, "handling": Handling(**given)}
     if cluster and cluster.setup:
         say(console, f"each job first runs, as cluster {cluster.name} says:", *(f"  {line}" for line in cluster.setup))
     slurm = SlurmQueue(plan.to_run, request, cluster=cluster, **how) if cluster else None
     queue = slurm or LocalQueue(plan.to_run, request, jobs=jobs, gpus_per_run=arguments.gpus_per_run, **how)
+    if slurm and arguments.dump_scripts:
+        say(console, *(f"wrote {path}" for path in slurm.dump(arguments.dump_scripts)))
+        return 0
     for dataset, role in splits_to_make(plan):
         make_split(dataset, role, console)
     waiting = waiting_lines(plan)
     if slurm:
-        say(console, *slurm.launch())
+        say(console, *slurm.launch(leave=not arguments.wait))
     if cluster and not arguments.wait:
         say(console, *failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them")
         return 0 if not waiting and all(item.state != "failed" for item in queue.items) else 1
@@ -145,6 +152,8 @@ def _check_run_arguments(arguments: argparse.Namespace) -> None:
         raise UserError("Leave out --jobs: on a cluster the scheduler says how many runs go on at once.")
     if arguments.gpus_per_run > 1 and arguments.cluster:
         raise UserError("Leave out --gpus-per-run: 'gpus' of the cluster says it.")
+    if arguments.dump_scripts and not arguments.cluster:
+        raise UserError("Give --cluster FILE with --dump-scripts: without a cluster there are no scripts.")
     if arguments.wait and not arguments.cluster:
         raise UserError("Leave out --wait: without --cluster the command always stays.")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.files import canonical_json, sha256_bytes, sha256_file, write_atomically
+from ifrvis.files import cache_folder, canonical_json, sha256_bytes, sha256_file, write_atomically
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -50,8 +50,7 @@ def _listing(annotations: "Annotations") -> dict[str, Any]:
 
 def _remembered(key: list[Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What takes long to compute, from the user's cache where `key` is known there."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ifrvis" / "listings"
-    path = cache / sha256_bytes(canonical_json(key))
+    path = cache_folder() / "ifrvis" / "listings" / sha256_bytes(canonical_json(key))
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         known = json.loads(path.read_bytes())
         return {each: known[each] for each in ("annotation", "videos", "frames")}

@@ -137,6 +137,8 @@ def join_processes(init_method: str = "env://") -> Iterator[Processes]:
     if world_size == 1:
         yield Processes()
         return
+    if (here := int(os.environ.get("LOCAL_WORLD_SIZE", world_size))) != world_size:
+        raise UserError(f"Start all processes of a run on one node, got {here} of {world_size}.")
     device = pick_device()
     if device.type == "cuda":
         device = torch.device("cuda", local_rank % torch.cuda.device_count())

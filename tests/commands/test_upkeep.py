@@ -113,6 +113,8 @@ def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, cap
     printed = capsys.readouterr().out
     assert "no GPU; profile smoke needs none" in printed
     assert "not needed on a CPU" in printed
+    assert "ok    hard links" in printed
+    assert "ok    caches" in printed
     assert kept.run("doctor", "--profile", "paper", "--json") == 1
     checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert {name for name, each in checks.items() if each["state"] == "no"} >= {"CUDA", "data"}

@@ -4,6 +4,7 @@ import os
 import signal
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -20,6 +21,7 @@ from ifrvis.harness.store.paths import Store
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes
+from ifrvis.worker import dealt
 
 
 @pytest.fixture
@@ -237,6 +239,13 @@ def test_a_frame_that_one_process_cannot_read_is_named_by_all(run, together, spe
         path.write_bytes(whole)
 
 
+def test_processes_on_several_nodes_are_refused(monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"^Start all processes of a run on one node, got 2 of 4"), join_processes():
+        pass
+
+
 def test_more_processes_than_clips_are_refused(together, run, spec):
     def work(processes: Processes) -> None:
         with pytest.raises(UserError, match=r"^Start at most 3 processes, got 4"):
@@ -252,3 +261,27 @@ def test_a_row_trains_with_two_processes_of_this_machine(tmp_path):
     assert main(["run", "table1", *chosen, *told]) == 0
     logs = [path.read_text() for path in tmp_path.glob("results/runs/*/attempts/0001/submitit/*_log.out")]
     assert len(logs) == 2
+
+
+def test_videos_are_dealt_by_length_each_once():
+    videos = [SimpleNamespace(id=number, length=length) for number, length in enumerate((3, 9, 5, 7, 1))]
+    rounds = [list(dealt(videos, rank, 2)) for rank in (0, 1)]
+    assert [[[video.length for video in share] for share in each] for each in rounds] == [
+        [[9], [5], [1]],
+        [[7], [3], []],
+    ]
+    assert [share[0].length for share in dealt(videos, 0, 1)] == [9, 7, 5, 3, 1]
+
+
+@pytest.mark.slow
+def test_two_processes_predict_the_same_bytes_as_one(tmp_path):
+    told = [f"--{kind}={tmp_path / kind}" for kind in ("data-root", "results", "reports")]
+    chosen = ["run", "table1", "--profile=smoke", "--rows=mask2former-r50-ytvis19", "--seeds=1", *told]
+    assert main(chosen) == 0
+    (path,) = tmp_path.glob("results/runs/mask2former-*/predictions/*/predictions.json.gz")
+    alone = path.read_bytes()
+    for each in (path, *tmp_path.glob("results/records/smoke/mask2former-*")):
+        each.unlink()
+    assert main([*chosen, "--gpus-per-run=2"]) == 0
+    assert path.read_bytes() == alone
+    assert len(list(path.parents[2].glob("attempts/*/exit.json"))) == 2

@@ -12,26 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-INHERITED = (
-    "CUDA_DEVICE_ORDER",
-    "CUDA_HOME",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE",
-    "PATH",
-    "PYTHONDONTWRITEBYTECODE",
-    "PYTHONPATH",
-    "PYTORCH_ALLOC_CONF",
-    "PYTORCH_CUDA_ALLOC_CONF",
-    "SLURM_CONF",
-    "TMPDIR",
-    "VIRTUAL_ENV",
-    "XDG_CACHE_HOME",
+INHERITED = re.compile(
+    "CUDA_(CACHE_PATH|DEVICE_ORDER|HOME)|HOME|LANG|LC_ALL|LD_LIBRARY_PATH|LOGNAME|MPLCONFIGDIR|OPENBLAS_(CORETYPE|L2_SIZE)"
+    "|PATH|PYTHON(DONTWRITEBYTECODE|PATH)|PYTORCH_(CUDA_)?ALLOC_CONF|SLURM_CONF|TMPDIR|TORCHINDUCTOR_CACHE_DIR|TORCH_HOME"
+    "|TRITON_CACHE_DIR|USER|VIRTUAL_ENV|XDG_(CACHE|CONFIG)_HOME|(IFRVIS|NCCL|TORCH_NCCL)_.*"
 )
-PREFIXES = ("IFRVIS_", "NCCL_", "TORCH_NCCL_")
 ANSWER_LIMIT_S = 20.0  # of nvidia-smi: a driver that hangs is no reason to
 
 
@@ -143,7 +128,7 @@ def handled(signals: Iterable[signal.Signals], handler: Any) -> Iterator[None]:
 def job_environment(threads: int) -> Iterator[None]:
     """Processes started inside inherit named variables only, and one thread pool size."""
     whole = dict(os.environ)
-    kept = {key: value for key, value in whole.items() if key in INHERITED or key.startswith(PREFIXES)}
+    kept = {key: value for key, value in whole.items() if INHERITED.fullmatch(key)}
     kept.update(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))
     os.environ.clear()
     os.environ.update(kept)

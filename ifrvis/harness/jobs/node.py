@@ -1,4 +1,4 @@
-"""A job of an array, on its node: which attempt it lives, with how many processes, and how it goes on.
+"""A job of an array, on its node: which attempt it lives, and how it goes on.
 
     python -m ifrvis.harness.jobs.node results/jobs/<array>
 
@@ -7,52 +7,56 @@ and has itself requeued; requeued by the scheduler, for whatever reason, it ends
 claims the next, which goes on from the last checkpoint. It does neither where another launcher has gone on meanwhile.
 """
 
-import json
-import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import submitit
 
-from ifrvis.files import read_json, write_atomically
+from ifrvis.errors import UserError
+from ifrvis.files import read_json
 from ifrvis.harness.jobs.scheduler import ask
-from ifrvis.harness.jobs.together import free_port, named, say_who_trains
+from ifrvis.harness.jobs.snapshot import check_snapshot
+from ifrvis.harness.jobs.together import helped, named
 from ifrvis.harness.jobs.worker_life import SIGNALS, signals_ask
 from ifrvis.harness.store.attempts import Attempt, attempt_at, claim, latest
 from ifrvis.harness.store.recovery import gives_up, kind_of
 from ifrvis.harness.store.states import GOES_ON
 
-MEETING_LIMIT_S = 300.0  # for the first process to say which attempt it is
 REQUEUE_TRIES, REQUEUE_PAUSE_S = 5, 10.0
 CHECKED_EVERY_S = 60.0  # a scheduler looks for what is due this often: its signal may come so much earlier
 
 
 def main(folder: Path) -> int:
-    """Live the next attempt of the run that this job stands for; 0 if it is complete."""
+    """Live the next attempt of the run that this job stands for; 0 if it is complete, or not this job's any more."""
     started, early = time.monotonic(), list[int]()
     for each in SIGNALS:
         signal.signal(each, lambda number, _: early.append(number))
     environment = submitit.JobEnvironment()
     array = read_json(folder / "array.json", "the description of an array")
     first = attempt_at(Path(array["attempts"][int(environment.array_task_id or 0)]))
-    meeting = folder / f"{environment.job_id}-life{os.environ.get('SLURM_RESTART_COUNT', '0')}.json"
-    run_attempt = named(array["run_attempt"])
-    if environment.global_rank:
-        return _help(run_attempt, meeting, environment)
     attempt = next_attempt(first)
-    port = free_port()
-    write_atomically(meeting, json.dumps({"attempt": str(attempt.folder) if attempt else None, "port": port}))
     if attempt is None:
-        return 0 if (latest(first.run) or first).state() == "complete" else 1
-    say_who_trains(0, environment.num_tasks, port)
+        newest = latest(first.run) or first
+        print(f"nothing left for this job to do: attempt {newest.number} of {first.run.name} is {newest.state()}")
+        return int(newest.place() == first.place() and newest.state() != "complete")
     with signals_ask(attempt):
         if early:
             attempt.ask_to_stop(SIGNALS[signal.Signals(early[-1])])
-        run_attempt(str(attempt.folder))
+        try:
+            check_snapshot(Path(array["snapshot"]))
+        except UserError as error:
+            print(error)
+            attempt.end("failed", kind="input", message=str(error))
+            return 1
+        if (init := attempt.submission().init) and not Path(init).is_file():  # the pretraining's job was superseded
+            attempt.end("killed", kind="killed", message=f"the weights that it starts from are not there yet: {init}")
+            return 1
+        run_attempt = named(array["run_attempt"])
+        with helped(array["processes"], run_attempt, str(attempt.folder)):
+            run_attempt(str(attempt.folder))
         return _afterwards(attempt, first, environment.job_id, array, time.monotonic() - started)
 
 
@@ -77,23 +81,6 @@ def next_attempt(first: Attempt) -> Attempt | None:
     if attempt is not None:
         attempt.put(place)
     return attempt
-
-
-def _help(run_attempt: Callable[[str], None], meeting: Path, environment: submitit.JobEnvironment) -> int:
-    """Train beside the first process, if it trains; it alone says how the attempt ends, and listens to signals."""
-    for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    deadline = time.monotonic() + MEETING_LIMIT_S
-    while not meeting.exists():
-        if time.monotonic() > deadline:
-            print("the first process of this job has not begun")
-            return 1
-        time.sleep(0.2)
-    agreed = read_json(meeting, "what the processes of a job have agreed on")
-    if agreed["attempt"]:
-        say_who_trains(environment.global_rank, environment.num_tasks, agreed["port"])
-        run_attempt(agreed["attempt"])
-    return 0
 
 
 def _afterwards(attempt: Attempt, first: Attempt, job: str, array: dict[str, Any], seconds: float) -> int:

@@ -16,6 +16,9 @@ ANSWER_LIMIT_S = 60.0
 Key = tuple[str, int]  # name of an array, and the place in it
 OVER = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
 OVER |= {"REVOKED", "TIMEOUT"}
+FIELDS = "Name:|,ArrayTaskID:|,JobArrayID:|,State:|,exit_code:|,Reason:|"
+FULL = re.compile(r"\w*(Max|Grp)\w*Submit\w*|MaxJobCount|temporarily unable to accept")
+LOST = re.compile(r"(?i)timed out|unable to contact|connection|communication|zero bytes")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Job:
     id: str
     state: str
     reason: str = ""
+    exit_code: str = ""  # `code:signal`
 
     @property
     def is_over(self) -> bool:
@@ -63,27 +67,28 @@ def jobs_of(keys: Collection[Key]) -> dict[Key, Job] | None:
     """Those of some jobs that the queue knows, and what accounting, if there is any, knows of the others."""
     if not keys:
         return {}
-    done = ask("squeue", "-h", "-r", "-t", "all", _named(keys), "-o", "%j|%K|%i|%T|%r")
+    done = ask("squeue", "-h", "-r", "-t", "all", _named(keys), "-O", FIELDS)
     if done is None or done.returncode:
         return None
     found: dict[Key, Job] = {}
     for line in done.stdout.splitlines():
-        name, index, number, state, reason = line.split("|", 4)
-        found[name, int(index) if index.isdigit() else 0] = Job(number, state, reason)
+        name, index, number, state, status, reason, _ = line.split("|", 6)
+        code = f"{int(status) >> 8}:{int(status) & 127}" if status.isdigit() else ""
+        found[name, int(index) if index.isdigit() else 0] = Job(number, state, reason, code)
     return _accounted({key for key in keys if key not in found}) | found
 
 
 def _accounted(keys: Collection[Key]) -> dict[Key, Job]:
     if not keys:
         return {}
-    columns = ["-o", "JobID,JobName%60,State"]
+    columns = ["-o", "JobID,JobName%60,State,ExitCode"]
     done = ask("sacct", "-X", "--parsable2", "-S", "now-30days", _named(keys), *columns)
     if done is None or done.returncode:
         return {}
     found = {}
     for number, stats in SlurmInfoWatcher(delay_s=0).read_info(done.stdout).items():
         index = number.partition("_")[2]
-        found[stats["JobName"], int(index or 0)] = Job(number, stats["State"].split()[0])
+        found[stats["JobName"], int(index or 0)] = Job(number, stats["State"].split()[0], "", stats.get("ExitCode", ""))
     return found
 
 
@@ -91,19 +96,33 @@ def _named(keys: Collection[Key]) -> str:
     return f"--name={','.join(sorted({name for name, _ in keys}))}"
 
 
-def submit(script: Path, *, only_test: bool = False) -> str:
-    """Submit a script; the job's id, or with `only_test` what the scheduler says to it.
+class RefusedError(UserError):
+    """The scheduler has not taken a script."""
+
+    def __init__(self, said: str) -> None:
+        limit = FULL.search(said)
+        self.is_full = limit is not None  # it takes no more jobs now, and will take this one later
+        full = limit and f"SLURM takes no more of these jobs until others leave ({limit[0]})"
+        super().__init__(full or f"Correct the cluster file, or ask your administrator: sbatch said {said!r}.")
+
+
+def submit(script: Path) -> str:
+    """Submit a script; the job's id, wherever it stands in what a site's `sbatch` prints.
 
     Raises:
-        UserError: If the scheduler refuses it, or does not answer.
+        RefusedError: If the scheduler refuses it.
+        UserError: If it does not answer: the script may have been taken.
     """
-    done = ask("sbatch", "--parsable", *["--test-only"] * only_test, str(script))
+    done = ask("sbatch", "--parsable", str(script))
     if done is None:
-        raise UserError("Start this where SLURM is: sbatch is not here, or does not answer.")
-    said = done.stderr.strip() if only_test else done.stdout.strip().partition(";")[0]
-    if done.returncode:
-        raise UserError(f"Correct the cluster file, or ask your administrator: sbatch said {done.stderr.strip()!r}.")
-    return said
+        raise UserError("Start the same command again where SLURM is: sbatch is not here, or does not answer.")
+    said = " ".join(f"{done.stderr} {done.stdout}".split())
+    if done.returncode and not LOST.search(said):
+        raise RefusedError(said)
+    numbers = [line.partition(";")[0] for line in done.stdout.split("\n") if re.fullmatch("[0-9]+(;.*)?", line)]
+    if done.returncode or not numbers:
+        raise UserError(f"Start the same command again, which asks SLURM what came of it: sbatch said {said!r}.")
+    return numbers[-1]
 
 
 def cancel_jobs(jobs: Iterable[Job]) -> bool:

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from ifrvis.harness.jobs.scheduler import Job, jobs_of, settings
 from ifrvis.harness.store.alive import names_a_command
-from ifrvis.harness.store.attempts import Attempt
+from ifrvis.harness.store.attempts import Attempt, attempts_of
 from ifrvis.harness.store.lives import Place
-from ifrvis.harness.store.logs import last_said
-from ifrvis.harness.store.recovery import kind_of
+from ifrvis.harness.store.logs import job_output, last_said
+from ifrvis.harness.store.recovery import SETBACK_LIMIT, kind_of
 from ifrvis.harness.store.states import GOES_ON
 
 INTENT_LIMIT_S = 120.0  # from slurm.json to the job, where its launcher cannot be seen
@@ -61,17 +61,23 @@ def _may_be_submitted_yet(attempt: Attempt, name: str) -> bool:
 
 def _end(attempt: Attempt, place: Place, job: Job | None) -> None:
     """Say how an attempt ended that could not say so itself."""
-    state = job.state if job else ""
+    state, output = job.state if job else "", job_output(attempt)
+    said = f"SLURM says {state}, exit code {job.exit_code or 'unknown'}" if job else "its job has left the queue"
+    said += last_said(output) if output else ""
     if attempt.ending() is not None:
         if state == "CANCELLED" and kind_of(attempt) == "preempted":  # by a person, not by the scheduler
             attempt.end("stopped", kind="cancelled", message="cancelled with scancel")
-    elif job is None:
+    elif job is None and output is None:
         attempt.end_unless_ended("killed", kind="killed", message="SLURM knows no such job: it was never submitted")
-    elif state == "CANCELLED" and not job.reason.startswith("Dependency"):
+    elif job and state == "CANCELLED" and not job.reason.startswith("Dependency"):
         attempt.end_unless_ended("stopped", kind="cancelled", message="cancelled with scancel")
     elif state == "OUT_OF_MEMORY":
         attempt.end_unless_ended("failed", kind="memory", message="Raise memory_gb of the cluster: out of memory.")
-    else:
+    elif attempt.has_begun() or state not in ("", "FAILED", "COMPLETED"):
         kind = {"TIMEOUT": "timeout", "DEADLINE": "timeout", "PREEMPTED": "preempted"}.get(state, "killed")
-        output = attempt.run.store.jobs / place.name / f"{job.id}_0_log.out"  # what it said outside the attempt's log
-        attempt.end_unless_ended("killed", kind=kind, message=f"SLURM says {state}{last_said(output)}")
+        attempt.end_unless_ended("killed", kind=kind, message=said)
+    else:
+        before = [kind_of(each) for each in attempts_of(attempt.run) if each.number < attempt.number]
+        last = before[1 - SETBACK_LIMIT :] == ["startup"] * (SETBACK_LIMIT - 1)
+        message = f"Look at 'setup' of the cluster: the job ended before the program began; {said}"
+        attempt.end_unless_ended("failed" if last else "killed", kind="input" if last else "startup", message=message)

@@ -1,30 +1,26 @@
-"""Jobs on a cluster: one SLURM array for all runs of equal resources, with a life of their own.
+"""Jobs on a cluster: one SLURM array for each row of a table, a job for each of its seeds, with a life of their own.
 
-submitit writes the script and tells a job who it is. What the job runs is `node`, with plain files, instead of a
-pickle: submitit names that by the id of the job, once sbatch has answered, and a launcher that is lost before would
-leave jobs that find nothing to do. Here all is on disk beforehand, and a job is known by the name of its array and its
-place there.
+What a job runs is on disk before `sbatch` is asked, under a name of ours: a launcher that is lost then leaves jobs that
+find what to do, and the next one finds them. submitit's executors cannot promise that (docs/architecture.md).
 """
 
 import functools
 import json
 import os
-import shlex
-import sys
+import shutil
+import time
 import uuid
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from submitit.slurm.slurm import _make_sbatch_string
 
 from ifrvis.errors import UserError
 from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
 from ifrvis.harness.jobs.queue import Item, Queue
-from ifrvis.harness.jobs.scheduler import settings, submit
+from ifrvis.harness.jobs.scheduler import RefusedError, settings, submit
 from ifrvis.harness.jobs.settle import our_place
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
 from ifrvis.harness.jobs.together import name_of
@@ -32,35 +28,9 @@ from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.attempts import Attempt
 from ifrvis.harness.store.lives import Place, Submission
 from ifrvis.harness.store.recovery import kind_of
-from ifrvis.harness.store.states import GOES_ON
+from ifrvis.harness.store.states import GOES_ON, LIVE
 
-
-def script_text(
-    cluster: Cluster, command: list[str], folder: Path, snapshot: Path, *, processes: int = 1, **more: Any
-) -> str:
-    """The script of a job that runs Python from a snapshot of the code; `more` are further parameters of submitit."""
-    asked = cluster.parameters(processes)
-    exports = {**cluster.environment, "PYTHONSAFEPATH": "1"}
-    asked["setup"] += [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
-    asked["setup"] += [f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}"]
-    # Since 22.05 srun forgets what sbatch was told of cores. A process that dies must not take the first along, nor
-    # may those that are done (--wait=0): they only train, and the first goes on to predict and score for hours.
-    asked["srun_args"] = [f"--cpus-per-task={cluster.cpus}", "--kill-on-bad-exit=0", "--wait=0"]
-    return str(_make_sbatch_string(shlex.join([sys.executable, "-u", *command]), folder, **asked, **more))
-
-
-def check_accepted(cluster: Cluster, folder: Path, processes: int) -> str:
-    """Ask the scheduler whether it would take a job, and when and where that would begin; nothing is submitted.
-
-    Raises:
-        UserError: If it would not, or does not answer.
-    """
-    script = folder / f"test-{uuid.uuid4().hex[:12]}.sh"
-    write_atomically(script, script_text(cluster, ["-V"], folder, folder, processes=processes))
-    try:
-        return submit(script, only_test=True)
-    finally:
-        script.unlink()
+LOOKS = 3  # of a launch, where others are submitting what its runs wait for
 
 
 class SlurmQueue(Queue):
@@ -71,36 +41,80 @@ class SlurmQueue(Queue):
         self.poll_s, self.ask_s = min(2.0, cluster.poll_s), cluster.poll_s
         self._cluster = cluster
         self._submitted: dict[str, int] = {}  # runs of each array, by its job
+        self._full_until = 0.0  # when SLURM, which takes no more jobs of ours, is asked again
         self._here = (settings() or {}) if trainings else {}
-        if trainings and not self._here:
-            raise UserError("Start this where SLURM is, or again later: scontrol is not here, or does not answer.")
+        cluster.script([], request.store.jobs, request.store.snapshots)  # or it says why there can be none
         low = next((each for each in trainings if each.spec.threads > cluster.cpus), None)
         if low:
             raise UserError(f"Raise 'cpus' of the cluster to {low.spec.threads}, the threads of {low.name}.")
-        for processes in sorted({cluster.processes(each.spec) for each in trainings}):
-            check_accepted(cluster, request.store.jobs, processes)
 
     @functools.cached_property
     def _snapshot(self) -> Path:
         return take_snapshot(self._request.store)
 
-    def launch(self) -> list[str]:
-        """Submit what can be, and return; what was submitted, and what is there already, in lines for people."""
-        self._step()
-        arrays = ", ".join(f"job {job}, an array of {runs}" for job, runs in self._submitted.items())
+    def launch(self, *, leave: bool) -> list[str]:
+        """Submit what can be; what was submitted, what is there already and what is left, in lines for people.
+
+        Args:
+            leave: Nobody stays for what is left: the next launch takes it up.
+
+        Raises:
+            UserError: If SLURM does not answer, or refuses the first array for good.
+        """
+        if self.items and not self._here:
+            raise UserError("Start this where SLURM is, or again later: scontrol is not here, or does not answer.")
+        for look in range(LOOKS):
+            time.sleep(self.poll_s * bool(look))
+            self._asked = float("-inf")
+            self._step()
+            if not any(item.state == "waiting" and self._is_elsewhere(item) for item in self.items):
+                break
+        arrays = ", ".join(f"{job} (of {runs})" for job, runs in self._submitted.items())
         new, states = sum(self._submitted.values()), Counter(item.state for item in self.items)
+        left = Counter(item.message for item in self.items if item.state == "waiting")
         counts = {
-            f"submitted: {arrays}": new,
+            f"submitted, as arrays {arrays}": new,
             "submitted before, queued or running": states["running"] - new,
-            "left until the pretraining is there: start the same command again then": states["waiting"],
+            "left until the pretraining is there: start the same command again then": left.pop("", 0),
+            **{f"left waiting: {message}": number for message, number in left.items()},
         }
+        if leave:
+            self._stop(lambda items: None)
         return [f"{number} of {len(self.items)} runs {what}" for what, number in counts.items() if number]
+
+    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
+        for item in self.items:
+            if item.state == "waiting" and item.attempt is not None:  # claimed, and then refused
+                item.attempt.end_unless_ended("stopped", kind="interrupted", message=item.message)
+
+    def _is_elsewhere(self, item: Item) -> bool:
+        """Whether an item waits for a pretraining that another launcher is submitting, or has just submitted."""
+        before = self._before(item)
+        return before is not None and before.state == "running" and not (before.ours or self._job(before.attempt))
+
+    def dump(self, folder: Path) -> list[Path]:
+        """Write the scripts that a launch would submit for what is not submitted yet, and submit nothing."""
+        written: list[Path] = []
+        for array in self._arrays([item for item in self.items if item.training.state not in LIVE]):
+            before, name = self._unfinished_before(array[0]), array[0].training.name
+            written.append(folder / f"{len(written):03d}-{name.removesuffix(f'-s{array[0].training.seed}')}.sh")
+            after = f"<{before.training.name}>" if before else ""
+            write_atomically(written[-1], self._script(array, after)[-1])
+        return written
+
+    def _has_room(self, items: list[Item]) -> bool:
+        return time.monotonic() >= self._full_until
 
     def _can_wait_for(self, before: Item) -> bool:
         return before.state == "running" and (before.ours or self._job(before.attempt) is not None)
 
     def _claim(self, item: Item) -> bool:
         newest = self._newest(item)
+        if newest is not None and item.attempt == newest and newest.ending() is None:  # claimed, and then refused
+            item.state = "running"
+            if newest.is_asked_to_stop():
+                newest.end_unless_ended("stopped", kind="cancelled", message="cancelled before it began")
+            return newest.ending() is None
         if newest is not None and self._is_followed_by_its_job(newest):
             item.state, item.attempt = "running", newest
             return False
@@ -130,53 +144,83 @@ class SlurmQueue(Queue):
         return not self._is_followed_by_its_job(item.attempt)
 
     def _start(self, items: list[Item]) -> None:
-        for array in self._arrays(items):
+        arrays = deque(self._arrays(items))
+        while arrays:
+            array = arrays.popleft()
+            left = [*array, *(item for each in arrays for item in each)]
             try:
                 self._submit(array, self._unfinished_before(array[0]))
+            except RefusedError as error:
+                half = len(array) // 2
+                if error.is_full and half:  # a part of it may still be taken
+                    arrays.extendleft([array[half:], array[:half]])
+                elif error.is_full:
+                    self._full_until = time.monotonic() + self.ask_s
+                    for item in left:
+                        item.state, item.message = "waiting", str(error)
+                    return
+                elif self._submitted:
+                    self._fail(array, error)
+                else:
+                    self._fail(left, error)
+                    raise
             except UserError as error:  # it may have come through all the same: the next launch asks the scheduler
-                for item in array:
-                    item.state, item.attempt, item.message = "failed", None, str(error)
+                self._fail(array, error)
 
-    def _arrays(self, items: list[Item]) -> Iterator[list[Item]]:
-        """Items of equal resources that wait for the same pretraining, those that wait for none first."""
-        groups: dict[tuple[int, int, int], list[Item]] = {}
+    def _fail(self, items: list[Item], error: UserError) -> None:
         for item in items:
-            spec, before = item.training.spec, self._unfinished_before(item)
-            key = (self.items.index(before) if before else -1, self._cluster.processes(spec), spec.threads)
-            groups.setdefault(key, []).append(item)
+            if isinstance(error, RefusedError) and item.attempt is not None:
+                item.attempt.end_unless_ended("stopped", kind="interrupted", message=str(error))
+            item.state, item.attempt, item.message = "failed", None, str(error)
+
+    def _arrays(self, items: list[Item]) -> list[list[Item]]:
+        """The seeds of each row, those that wait for no pretraining first."""
+        rows: dict[str, list[Item]] = {}
+        for item in sorted(items, key=lambda item: self._unfinished_before(item) is not None):
+            rows.setdefault(item.training.spec.model_dump_json(exclude={"seed"}), []).append(item)
         most = min(self._cluster.array_limit, int(self._here.get("MaxArraySize", "1001")))
-        for key in sorted(groups):
-            for start in range(0, len(groups[key]), most):
-                yield groups[key][start : start + most]
+        return [row[start : start + most] for row in rows.values() for start in range(0, len(row), most)]
 
     def _unfinished_before(self, item: Item) -> Item | None:
         before = self._before(item)
         return None if before is None or before.state == "complete" else before
 
+    def _script(self, items: list[Item], after: str) -> tuple[Path, int, str]:
+        """The folder of a new array, the processes of each of its runs, and its script."""
+        folder = self._request.store.jobs / f"ifrvis-{uuid.uuid4().hex[:12]}"
+        command, processes = (
+            ["-m", "ifrvis.harness.jobs.node", str(folder)],
+            self._cluster.processes(items[0].training.spec),
+        )
+        how: Any = {"processes": processes, "runs": len(items), "after": after}
+        return folder, processes, self._cluster.script(command, folder, self._snapshot, **how)
+
     def _submit(self, items: list[Item], before: Item | None) -> None:
         """Write down what is about to be submitted, then submit it."""
-        more: dict[str, Any] = {"map_count": len(items), "array_parallelism": len(items)}
+        after = ""
         if before is not None:
-            job = before.job or getattr(self._job(before.attempt), "id", "")
-            if not job:
+            after = before.job or getattr(self._job(before.attempt), "id", "")
+            if not after:
                 raise UserError(f"Start the same command again: {before.training.name} could not be submitted.")
-            more["dependency"] = f"afterok:{job}"
-        name, spec = f"ifrvis-{uuid.uuid4().hex[:12]}", items[0].training.spec
-        folder, processes = self._request.store.jobs / name, self._cluster.processes(spec)
-        command = ["-m", "ifrvis.harness.jobs.node", str(folder)]
+        folder, processes, text = self._script(items, after)
         attempts = [item.attempt for item in items if item.attempt is not None]
         array = {
             "attempts": [str(each.folder.resolve()) for each in attempts],
             "run_attempt": name_of(self._run_attempt),
+            "processes": processes,
+            "snapshot": str(self._snapshot),
             "told_after_s": 60 * self._cluster.time_min - self._cluster.signal_delay_s,
         }
         write_atomically(folder / "array.json", json.dumps(array, indent=1))
-        text = script_text(self._cluster, command, folder, self._snapshot, processes=processes, job_name=name, **more)
         write_atomically(folder / "submit.sh", text)
         for index, attempt in enumerate(attempts):
-            attempt.put(Place(name=name, index=index, cluster=self._here["ClusterName"], user=os.getuid()))
-        with job_environment(spec.threads):
-            job = submit(folder / "submit.sh")
+            attempt.put(Place(name=folder.name, index=index, cluster=self._here["ClusterName"], user=os.getuid()))
+        try:
+            with job_environment(items[0].training.spec.threads):
+                job = submit(folder / "submit.sh")
+        except RefusedError:
+            shutil.rmtree(folder)
+            raise
         self._submitted[job] = len(items)
         for index, item in enumerate(items):
             item.job = f"{job}_{index}"

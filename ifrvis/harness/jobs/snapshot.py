@@ -19,17 +19,35 @@ from ifrvis.harness.store.provenance import COPIED_FROM, provenance
 from ifrvis.packed import packed
 
 
+def _code() -> dict[Path, Path]:
+    """The files of the code that runs, packages of methods from outside included, by their names in a copy."""
+    root = Path(ifrvis.__file__).resolve().parents[1]
+    ours = FOLDERS if packed("experiments").parent == root else ("ifrvis",)
+    files: dict[Path, Path] = {}
+    for folder in (*(root / each for each in ours), *(each.folder for each in packages()[1:])):
+        files |= code_in(folder)
+    return files
+
+
+def check_snapshot(snapshot: Path) -> None:
+    """Pass only if this process runs the code of a copy, as it was made.
+
+    Raises:
+        UserError: If it runs another, or the copy was changed: jobs would compute what nobody submitted.
+    """
+    here = Path(ifrvis.__file__).resolve().parents[1]
+    if here != snapshot.resolve() or snapshot.name != Store(snapshot.parents[1]).snapshot(digest_of(_code())).name:
+        cure = f"Start the same command again, which copies the code anew: {snapshot} is gone or was changed"
+        raise UserError(f"{cure}; this job has found the code of {here}.")
+
+
 def take_snapshot(store: Store) -> Path:
     """Copy the code, once for each content; the copy's absolute path.
 
     Raises:
         UserError: If it cannot be written.
     """
-    root = Path(ifrvis.__file__).resolve().parents[1]
-    ours = FOLDERS if packed("experiments").parent == root else ("ifrvis",)
-    files: dict[Path, Path] = {}
-    for folder in (*(root / each for each in ours), *(each.folder for each in packages()[1:])):
-        files |= code_in(folder)
+    files = _code()
     named = json.dumps({each.name: each.version for each in packages()[1:]})
     target = store.snapshot(digest_of(files))
     if target.is_dir():

@@ -1,4 +1,4 @@
-"""The processes that train one run on one machine: what each is told, and those that help the first.
+"""The processes of one run, on one machine or in one job: what each is told, and those that help the first.
 
 python -m ifrvis.harness.jobs.together MODULE:FUNCTION results/runs/<run>/attempts/0001
 """
@@ -6,6 +6,7 @@ python -m ifrvis.harness.jobs.together MODULE:FUNCTION results/runs/<run>/attemp
 import contextlib
 import importlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,16 +14,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ifrvis.harness.jobs.worker_life import SIGNALS
+
 LEAVE_LIMIT_S = 60.0  # for helpers, once the first is done
 
 
-def say_who_trains(rank: int, processes: int, port: int) -> None:
+def _say_who_trains(rank: int, processes: int, port: int) -> None:
     """Set what `training.processes` reads; all processes of a run are on one machine."""
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in names.items()})
 
 
-def free_port() -> int:
+def _free_port() -> int:
     """A port that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -48,12 +51,14 @@ def helped(processes: int, run_attempt: Callable[[str], Any], folder: str) -> It
     if processes == 1:
         yield
         return
-    port, helpers = free_port(), []
+    port, helpers = _free_port(), []
     command = [sys.executable, "-m", __name__, name_of(run_attempt), folder]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what a job is sent goes to all its processes
     for rank in range(1, processes):
-        say_who_trains(rank, processes, port)
+        _say_who_trains(rank, processes, port)
         helpers.append(subprocess.Popen(command, stdin=subprocess.PIPE))
-    say_who_trains(0, processes, port)
+    _say_who_trains(0, processes, port)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         yield
     finally:
@@ -83,5 +88,8 @@ def _leave_with_the_first() -> None:
 
 
 if __name__ == "__main__":
+    for each in SIGNALS:  # the first process alone stops, and takes this one along
+        signal.signal(each, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_leave_with_the_first, daemon=True).start()
     named(sys.argv[1])(sys.argv[2])

@@ -18,6 +18,7 @@ REPEAT_S = 30.0  # without a terminal: how often a line about what runs
 LOG_LINES = 20
 SHOWN, URGENCY = 20, ("running", "failed", "waiting", "stopped", "complete")  # of more items, those that fit a screen
 CURES = {
+    "startup": "Look at 'setup' and the paths of the cluster file: its job ended before the program began.",
     "killed": "It was killed, by the system or a person: start the same command again and it goes on.",
     "preempted": "Others took its place: start the same command again and it goes on.",
     "timeout": "Its time was over: start the same command again and it goes on.",
@@ -47,7 +48,7 @@ def _print_changes(console: Console, shown: dict[str, tuple[str, float]], items:
             shown[name] = state, now
             step, loss, ap, left = _cells(item)
             named = [f"loss {loss}" * bool(loss), f"AP so far {ap}" * bool(ap), f"{left} left" * bool(left)]
-            words = [name, state, step, *named, *[item.message] * (state != "queued")]
+            words = [name, state, step, *named, *[item.message] * (state not in ("queued", "waiting"))]
             line = " ".join(word for word in words if word)
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
@@ -74,8 +75,8 @@ def _state(item: Item) -> str:
 
 
 def _cells(item: Item) -> tuple[str, str, str, str]:
-    """Step, loss, AP so far (percent, on the watched videos) and time left of a running item; why one is queued."""
-    if _state(item) == "queued":
+    """Step, loss, AP so far (percent, on the watched videos) and time left of a running item; why one waits."""
+    if _state(item) in ("queued", "waiting"):
         return item.message, "", "", ""
     said = item.attempt.progress() if item.attempt and item.state == "running" else None
     if said is None:

@@ -6,6 +6,7 @@ without a sibling are the profile's estimate, and bytes follow from a rough coun
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,22 @@ def check_disk(plan: Plan) -> None:
         )
 
 
+def check_links(root: Path) -> str:
+    """Refuse a folder of results where nothing can be published once; the part of its path that is there already.
+
+    Raises:
+        UserError: If no hard link can be made there, as on FAT and some network mounts.
+    """
+    folder = _existing(root)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".links-") as scratch:
+            Path(scratch, "file").touch()
+            os.link(f"{scratch}/file", f"{scratch}/link")
+    except OSError as error:
+        raise UserError(f"Put --results where hard links can be made: not in {folder} ({error.strerror}).") from error
+    return str(folder)
+
+
 def size_text(size: float) -> str:
     """Bytes for people: `512 B`, `3.1 GB`."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -129,5 +146,8 @@ def _rough_bytes(training: Training) -> int:
 
 
 def _free_bytes(path: Path) -> int:
-    existing = next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))  # noqa: PTH110
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(path)).free
+
+
+def _existing(path: Path) -> Path:
+    return next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))  # noqa: PTH110

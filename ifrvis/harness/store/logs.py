@@ -17,7 +17,7 @@ def log_lines(run: Run, lines: int, *, follow: bool = False) -> Iterator[str]:
     Raises:
         UserError: If it has none yet.
     """
-    logged = [attempt for attempt in attempts_of(run) if attempt.log.is_file()]
+    logged = [attempt for attempt in attempts_of(run) if _log_of(attempt)]
     if not logged:
         raise UserError(f"Wait until it starts: {run.folder.name} has no log yet.")
     attempt = logged[-1]
@@ -28,12 +28,23 @@ def log_lines(run: Run, lines: int, *, follow: bool = False) -> Iterator[str]:
         alive = newest is not None and newest.is_alive()
         found, offset = _read(attempt, offset)  # after the look at the state, so that the last words are not lost
         yield from found
-        if newest is not None and newest.number > attempt.number and newest.log.is_file():
+        if newest is not None and newest.number > attempt.number and _log_of(newest):
             attempt, offset = newest, 0
         elif alive:
             time.sleep(POLL_S)
         else:
             return
+
+
+def job_output(attempt: Attempt) -> Path | None:
+    """What the job of a cluster behind an attempt has printed outside its log, set-up lines included."""
+    place = attempt.place()
+    found = attempt.run.store.jobs.glob(f"{place.name}/*_{place.index}.out") if place else ()
+    return next(iter(found), None)
+
+
+def _log_of(attempt: Attempt) -> Path | None:
+    return attempt.log if attempt.log.is_file() else job_output(attempt)
 
 
 def last_said(path: Path) -> str:
@@ -44,7 +55,9 @@ def last_said(path: Path) -> str:
 
 def _read(attempt: Attempt, offset: int) -> tuple[list[str], int]:
     """The lines that the log has from `offset` bytes on, and where they end."""
-    with attempt.log.open("rb") as stream:
+    path = _log_of(attempt)
+    assert path is not None
+    with path.open("rb") as stream:
         stream.seek(offset)
         data = stream.read()
     return [printable(line) for line in data.decode(errors="replace").splitlines()], offset + len(data)

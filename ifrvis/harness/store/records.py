@@ -49,7 +49,7 @@ class Cost(Model):
     Attributes:
         parameters: Of the model.
         training_seconds: Of the iterations behind the final weights, in all attempts; not watching, nor checkpoints.
-        prediction_seconds: Of the evaluation's frames, from reading them to their masks.
+        prediction_seconds: Of the evaluation's frames, from reading them to their masks, of all processes together.
         frames: That were predicted.
         device: On which: the GPU, or the processor.
     """

@@ -12,7 +12,7 @@ AttemptState = Literal["pending", "running"] | EndState
 LIVE: tuple[Literal["pending", "running"], ...] = ("pending", "running")
 
 # Why an attempt ended: what a launch goes on from by itself, what waits for `retry`, what somebody asked for.
-GOES_ON = ("killed", "preempted", "timeout")
+GOES_ON = ("killed", "preempted", "startup", "timeout")
 FAULTS = ("error", "input", "memory", "nan")
 STOPS = ("interrupted", "cancelled", "preempted", "timeout")
 OVERTAKEN = "overtaken"  # by a later attempt

@@ -6,9 +6,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ifrvis.errors import UserError
+from ifrvis.files import cache_folder
 from ifrvis.harness.jobs.launch import jobs_at_once
 from ifrvis.harness.jobs.machine import gpus, num_cores
-from ifrvis.harness.plan.cost import cost_of, size_text
+from ifrvis.harness.plan.cost import check_links, cost_of, size_text
 from ifrvis.harness.plan.plan import Plan
 
 # In a process of its own: operators that do not fit this torch can end the process that imports them. What is compiled
@@ -50,7 +52,17 @@ class Check:
 def examine(plan: Plan) -> list[Check]:
     """Look at all that the runs of a plan need."""
     said = probe_host()
-    return [_python(), *_host(said), _cuda(plan, said), _threads(plan), _disk(plan), _data(plan), _weights(plan)]
+    return [
+        _python(),
+        *_host(said),
+        _cuda(plan, said),
+        _threads(plan),
+        _disk(plan),
+        _links(plan),
+        _caches(),
+        _data(plan),
+        _weights(plan),
+    ]
 
 
 def probe_host() -> dict[str, Any]:
@@ -106,10 +118,21 @@ def _threads(plan: Plan) -> Check:
     return Check("threads", "note", found, "It works, slowly: `train.threads` is part of what a run is.")
 
 
+def _links(plan: Plan) -> Check:
+    try:
+        return Check("hard links", "ok", f"{check_links(plan.request.store.root)} has them")
+    except UserError as error:
+        return Check("hard links", "no", "no record can be published", str(error))
+
+
 def _disk(plan: Plan) -> Check:
     cost = cost_of(plan)
     found = f"{size_text(cost.free_bytes)} free, about {size_text(cost.bytes)} needed"
     return _check("disk", cost.bytes <= cost.free_bytes, found, "Free some, see `ifrvis prune`, or move --results.")
+
+
+def _caches() -> Check:
+    return Check("caches", "ok", f"in {cache_folder()}")
 
 
 def _data(plan: Plan) -> Check:

@@ -15,7 +15,6 @@ from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
 from ifrvis.harness.jobs.scheduler import Job, ask, cancel_jobs, jobs_of, settings, submit
-from ifrvis.harness.jobs.slurm import check_accepted, script_text
 from ifrvis.harness.jobs.snapshot import take_snapshot
 from ifrvis.harness.plan.plan import Plan
 from ifrvis.harness.upkeep.doctor import Check
@@ -54,26 +53,26 @@ def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) 
     cure = "" if said else "Correct 'partition' of the cluster file."
     yield Check("partition", "ok" if said else "no", said or f"sinfo shows no {cluster.partition}", cure)
 
-    folder = plan.request.store.jobs / f"doctor-{uuid.uuid4().hex[:12]}"
+    folder, snapshot = plan.request.store.jobs / f"doctor-{uuid.uuid4().hex[:12]}", take_snapshot(plan.request.store)
     most = max((cluster.processes(each.spec) for each in plan.trainings), default=1)
+    small, command = {"time_min": 10, "signal_delay_s": 60}, ["-m", "ifrvis", "doctor", *doctor, "--json"]
+    script = folder / "submit.sh"
     try:
-        said = check_accepted(cluster, folder, most)
-        yield Check("sbatch", "ok", " ".join(said.split()).removeprefix("sbatch: "))
-        small = cluster.model_copy(update={"time_min": 10, "signal_delay_s": 60})
-        command, snapshot = ["-m", "ifrvis", "doctor", *doctor, "--json"], take_snapshot(plan.request.store)
-        text = script_text(small, command, folder, snapshot, job_name=folder.name, map_count=1)
-        write_atomically(folder / "submit.sh", text)
+        write_atomically(script, cluster.model_copy(update=small).script(command, folder, snapshot, processes=most))
         with job_environment(1):
-            number = submit(folder / "submit.sh")
+            done, number = ask("sbatch", "--test-only", str(script)), submit(script)
     except UserError as error:
         yield Check("sbatch", "no", "it refuses such a job", str(error))
         return
+    said = " ".join(done.stderr.split()).removeprefix("sbatch: ") if done else "no answer"
+    taken = done is not None and done.returncode == 0  # of nodes that are down, it refuses what is queued all the same
+    yield Check("sbatch", "ok" if taken else "note", said if taken else f"it takes such a job, which may wait: {said}")
     yield from _said_on_node(Job(f"{number}_0", "PENDING"), folder, patience_s)
 
 
 def _said_on_node(job: Job, folder: Path, patience_s: float) -> Iterator[Check]:
     """What the tiny job says, once it is over."""
-    key, output, started = (folder.name, 0), folder / f"{job.id}_0_log.out", time.monotonic()
+    key, output, started = (folder.name, 0), folder / f"{job.id}.out", time.monotonic()
     while not job.is_over:
         time.sleep(POLL_S)
         job = (jobs_of({key}) or {}).get(key, job)

@@ -4,6 +4,7 @@ Also tests: ifrvis.harness.jobs.launch.
 """
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.cluster import load_cluster
 from ifrvis.harness.jobs.launch import choose_profile
-from ifrvis.harness.jobs.slurm import script_text
 from ifrvis.harness.spec.signatures import TrainSpec
 
 GOOD = {"name": "mine", "time_min": 60, "memory_gb": 1.5, "cpus": 2}
@@ -43,7 +43,15 @@ def test_packed_clusters_are_sound(name):
         ({"signal_delay_s": 3600}, "Set 'signal_delay_s'"),
         ({"partition": "main\n#SBATCH --uid=0"}, "Correct 'partition'"),
         ({"options": {"output": "/etc/x"}}, "Remove option 'output'"),
-        ({"options": {"exclude": "n[1-3] n4"}}, "Correct 'exclude'"),
+        ({"options": {"comment": "two\nlines"}}, "Correct 'comment'"),
+        ({"options": {"nodes": 2}}, "Remove option 'nodes': a run takes one node"),
+        ({"options": {"time": 5}}, "Set 'time_min' instead of option 'time'"),
+        ({"options": {"part": "x"}}, "Set 'partition' instead of option 'part'"),  # sbatch takes beginnings
+        ({"options": {"mem-per-cpu": "4G"}}, "Remove 'memory_gb' or option 'mem-per-cpu'"),
+        ({"options": {"gres": "gpu:a100:2"}}, "Set 'gpus' to 2"),
+        ({"gpus": 4, "options": {"gpus": "a100:2"}}, "Set 'gpus' to 2"),
+        ({"options": {"gpus-per-n": "a100:2"}}, "Remove option 'gpus-per-n'"),
+        ({"options": {"dependency": "after:1?after:2"}}, "Write option 'dependency' with ','"),
         ({"environment": {"A B": "x"}}, "Rename the variable 'A B'"),
         ({"name": "../mine"}, "Rename '../mine'"),
     ],
@@ -58,10 +66,17 @@ def test_a_name_that_is_no_cluster_lists_those_there_are(capsys):
     assert "one of example, local" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more", [["--jobs", "2", "--cluster", "local"], ["--wait"]])
-def test_options_that_contradict_each_other_are_refused(capsys, more):
+@pytest.mark.parametrize(
+    ("more", "cure"),
+    [
+        (["--jobs", "2", "--cluster", "local"], "Leave out"),
+        (["--wait"], "Leave out"),
+        (["--dump-scripts", "here"], "Give --cluster FILE"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(capsys, more, cure):
     assert main(["run", "table1", *more]) == 2
-    assert capsys.readouterr().err.startswith("ifrvis: Leave out")
+    assert capsys.readouterr().err.startswith(f"ifrvis: {cure}")
 
 
 def test_a_cluster_stands_for_a_gpu_when_the_profile_is_chosen(monkeypatch, tmp_path):
@@ -80,16 +95,49 @@ def test_a_run_has_a_process_a_gpu_and_never_more_than_clips(load):
     ]
 
 
+def script(cluster, **more):
+    """Its lines, and the flags among them."""
+    lines = cluster.script(["-m", "x"], Path("/r/jobs/a"), Path("/r/snap shot"), **more).splitlines()
+    return lines, {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")}
+
+
 def test_the_script_asks_for_what_the_file_says(load):
     options = {"partition": "gpu", "qos": "long", "gpus": 8, "setup": ["module load x"], "options": {"exclude": "n1"}}
-    cluster = load(**options, environment={"QUOTED": "it's; rm"})
-    lines = script_text(cluster, ["-m", "x"], Path("/r/jobs/a"), Path("/r/snap shot"), processes=4, map_count=3)
-    found = lines.splitlines()
-    flags = {line.removeprefix("#SBATCH --") for line in found if line.startswith("#SBATCH")}
+    found, flags = script(load(**options, environment={"QUOTED": "it's; rm"}), processes=4, runs=3, after="7")
     asked = {"partition=gpu", "qos=long", "exclude=n1", "mem=1536M", "time=60", "array=0-2%3", "signal=USR2@120"}
-    assert asked | {"gpus-per-node=4", "ntasks-per-node=4", "cpus-per-task=2", "requeue", "nodes=1"} <= flags
+    asked |= {"job-name=a", "output=/r/jobs/a/%A_%a.out", "dependency=afterok:7"}
+    assert asked | {"gpus-per-node=4", "ntasks=1", "cpus-per-task=8", "requeue", "nodes=1"} <= flags
     assert not any(flag.startswith(("account", "constraint", "wckey")) for flag in flags)
     assert found.index("module load x") < found.index("export QUOTED='it'\"'\"'s; rm'")
     assert "export PYTHONPATH='/r/snap shot'${PYTHONPATH:+:$PYTHONPATH}" in found
-    srun = next(line for line in found if line.startswith("srun "))
-    assert all(each in srun for each in ("--cpus-per-task=2", "--kill-on-bad-exit=0", "--wait=0"))
+    assert found[-1] == f"srun --unbuffered --cpus-per-task=8 {sys.executable} -u -m x"
+
+
+@pytest.mark.parametrize(
+    ("changes", "there", "absent"),
+    [
+        ({"options": {"exclusive": True, "overcommit": False}}, {"exclusive"}, "overcommit"),
+        ({"memory_gb": None, "options": {"mem-per-cpu": "4G"}}, {"mem-per-cpu=4G"}, "mem="),
+        ({"array_throttle": 2}, {"array=0-2%2"}, "?"),
+        ({"gpus": 2, "options": {"gres": "gpu:a100:2,lscratch:9"}}, {"gres=gpu:a100:2,lscratch:9"}, "gpus"),
+        ({"gpus": 2, "options": {"gpus-per-node": "a100:2"}}, {"gpus-per-node=a100:2"}, "gpus-per-node=2"),
+        ({"gpus": 2, "options": {"gres": "lscratch:9"}}, {"gres=lscratch:9", "gpus-per-node=2"}, "?"),
+        ({"options": {"dependency": "after:5+3"}}, {"dependency=afterok:7,after:5+3"}, "?"),
+        ({"options": {"comment": "two words # it's"}}, {"comment='two words # it'\"'\"'s'"}, "?"),
+    ],
+)
+def test_what_else_a_file_can_say(load, changes, there, absent):
+    _, flags = script(load(**changes), processes=2 if "gpus" in changes else 1, runs=3, after="7")
+    assert there <= flags
+    assert not any(flag.startswith(absent) for flag in flags)
+
+
+def test_python_is_started_by_a_wrapper_and_srun_gets_its_arguments(load):
+    found, _ = script(load(srun=["--mpi=none"], wrapper=["apptainer", "exec", "my image.sif"]))
+    assert "--mpi=none apptainer exec 'my image.sif' " + sys.executable in found[-1]
+
+
+@pytest.mark.parametrize("name", ["100%/jobs", "back\\slash"])
+def test_a_folder_whose_name_slurm_reads_otherwise_is_refused_by_name(load, name):
+    with pytest.raises(UserError, match=f"^Choose --results without '%'.*{re.escape(name)}"):
+        load().script(["-V"], Path("/r") / name, Path("/s"))

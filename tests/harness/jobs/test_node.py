@@ -92,7 +92,7 @@ def scheduler(monkeypatch):
         (Job("7_0", "RUNNING"), "pending", ""),
         (Job("7_0", "SUSPENDED"), "pending", ""),
         (Job("7_0", "SOMETHING_NEW"), "pending", ""),
-        (Job("7_0", "FAILED"), "killed", "killed"),
+        (Job("7_0", "FAILED"), "killed", "startup"),
         (Job("7_0", "NODE_FAIL"), "killed", "killed"),
         (Job("7_0", "TIMEOUT"), "killed", "timeout"),
         (Job("7_0", "PREEMPTED"), "killed", "preempted"),

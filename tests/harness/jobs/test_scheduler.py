@@ -1,11 +1,13 @@
 """What SLURM's commands print is read as it is, in one question for all jobs."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from ifrvis.errors import UserError
 from ifrvis.harness.jobs import scheduler
-from ifrvis.harness.jobs.scheduler import Job, jobs_of, settings
+from ifrvis.harness.jobs.scheduler import Job, RefusedError, jobs_of, settings, submit
 
 
 @pytest.fixture
@@ -27,17 +29,17 @@ def answers(monkeypatch):
 
 def test_a_thousand_jobs_are_one_question(answers):
     keys = {(f"ifrvis-{array}", index) for array in range(10) for index in range(100)}
-    lines = [f"{name}|{index}|7{name[-1]}_{index}|RUNNING|None" for name, index in keys]
+    lines = [f"{name}|{index}|7{name[-1]}_{index}|RUNNING|0|None|" for name, index in keys]
     asked = answers(squeue="\n".join(lines))
     found = jobs_of(keys)
     assert found.keys() == keys
-    assert found["ifrvis-3", 99] == Job("73_99", "RUNNING", "None")
+    assert found["ifrvis-3", 99] == Job("73_99", "RUNNING", "None", "0:0")
     assert [command[0] for command in asked] == ["squeue"]
 
 
 def test_accounting_is_asked_once_for_what_left_the_queue(answers):
-    said = "JobID|JobName|State\n7_0|ifrvis-1|TIMEOUT\n7_[1-2%3]|ifrvis-1|CANCELLED by 1000\n"
-    asked = answers(squeue="ifrvis-1|3|7_3|PENDING|Resources\n", sacct=said)
+    said = "JobID|JobName|State|ExitCode\n7_0|ifrvis-1|TIMEOUT|0:9\n7_[1-2%3]|ifrvis-1|CANCELLED by 1000|0:0\n"
+    asked = answers(squeue="ifrvis-1|3|7_3|PENDING|0|Resources|\n", sacct=said)
     found = jobs_of({("ifrvis-1", index) for index in range(5)})
     states = {index: job.state for (_, index), job in found.items()}
     assert states == {0: "TIMEOUT", 1: "CANCELLED", 2: "CANCELLED", 3: "PENDING"}
@@ -45,8 +47,10 @@ def test_accounting_is_asked_once_for_what_left_the_queue(answers):
 
 
 def test_without_accounting_the_queue_is_enough(answers):
-    answers(squeue="ifrvis-1|0|7_0|COMPLETED|None\n")
-    assert jobs_of({("ifrvis-1", 0), ("ifrvis-1", 1)}) == {("ifrvis-1", 0): Job("7_0", "COMPLETED", "None")}
+    answers(squeue="ifrvis-1|0|7_0|FAILED|768|NonZeroExitCode|\n")
+    assert jobs_of({("ifrvis-1", 0), ("ifrvis-1", 1)}) == {
+        ("ifrvis-1", 0): Job("7_0", "FAILED", "NonZeroExitCode", "3:0")
+    }
 
 
 def test_no_answer_is_not_an_empty_one(answers):
@@ -68,3 +72,35 @@ def test_commands_get_nothing_of_the_job_that_they_are_called_from(monkeypatch):
 
 def test_a_command_that_is_not_here_is_no_answer():
     assert scheduler.ask("sbatch-that-is-nowhere") is None
+
+
+def sbatch(monkeypatch, code, out="", err=""):
+    monkeypatch.setattr(scheduler, "ask", lambda *command: subprocess.CompletedProcess(command, code, out, err))
+    return submit(Path("x.sh"))
+
+
+@pytest.mark.parametrize("said", ["7\n", "*** 3 tickets, job 12 ***\n7;here\n", "2029: a year\n7\ngood bye\n"])
+def test_only_a_number_is_the_id_of_a_job(monkeypatch, said):
+    assert sbatch(monkeypatch, 0, said) == "7"
+
+
+POLICY = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or ...)"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "kind", "is_full"),
+    [
+        (1, f"sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: {POLICY}", RefusedError, True),
+        (1, f"sbatch: error: QOSGrpSubmitJobsLimit\nsbatch: error: {POLICY}", RefusedError, True),
+        (1, f"sbatch: error: QOSMaxWallDurationPerJobLimit\nsbatch: error: {POLICY}", RefusedError, False),
+        (1, "sbatch: error: invalid partition specified: x", RefusedError, False),
+        (1, "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", UserError, None),
+        (0, "welcome", UserError, None),
+    ],
+)
+def test_a_limit_a_mistake_and_no_answer_are_told_apart(monkeypatch, code, said, kind, is_full):
+    with pytest.raises(UserError) as caught:
+        sbatch(monkeypatch, code, err=said)
+    assert type(caught.value) is kind
+    assert getattr(caught.value, "is_full", None) is is_full
+    assert said.split()[-1] in str(caught.value) or is_full

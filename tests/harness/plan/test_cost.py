@@ -1,14 +1,16 @@
 """What `plan` and `status` print, in each state that a table can be in."""
 
 import dataclasses
+import errno
 from pathlib import Path
 
 import pytest
 from made_records import asked, record_of
 
+from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.harness.plan import cost
-from ifrvis.harness.plan.cost import check_disk, measure_siblings
+from ifrvis.harness.plan.cost import check_disk, check_links, measure_siblings
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import cost_lines, plan_lines, status_lines
 from ifrvis.harness.spec.tables import load_tables
@@ -88,6 +90,19 @@ def test_a_disk_that_has_less_is_refused(request_in, monkeypatch):
     monkeypatch.setattr(cost, "_free_bytes", lambda path: 5_000_000)
     with pytest.raises(UserError, match=r"Free .* MB where .* lies .*4 trainings need about .*, the disk has 5 MB"):
         check_disk(plan)
+
+
+def test_results_where_no_hard_links_can_be_made_are_refused_before_anything_runs(tmp_path, monkeypatch, roots, capsys):
+    def refused(*paths):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    assert check_links(tmp_path / "not" / "yet") == str(tmp_path)
+    monkeypatch.setattr("os.link", refused)
+    with pytest.raises(UserError, match=f"^Put --results where hard links can be made: not in {tmp_path}"):
+        check_links(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert main(["run", "table1", "--profile", "smoke", "--rows", ROWS[0], *roots]) == 2
+    assert capsys.readouterr().err.startswith("ifrvis: Put --results")
 
 
 def test_the_notes_for_clusters_tell_what_tables_cost(make_request):

@@ -144,5 +144,21 @@ def table(slurm, fake, tmp_path, data_root, monkeypatch):
     yield made
     names = ",".join(each.name for each in made.arrays())
     if names:
-        subprocess.run(["scancel", f"--name={names}"], check=False)
+        for name in names.split(","):
+            subprocess.run(["scancel", f"--name={name}"], check=False)
         wait_until(lambda: not squeue(f"--name={names}"), "no job is left")
+
+
+@pytest.fixture
+def stub(table, tmp_path):
+    """Put a shell script in the place of a command of SLURM, until the table's jobs are ended."""
+    folder = tmp_path / "stubs"
+    folder.mkdir()
+
+    def put(name, body):
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(folder), prepend=os.pathsep)
+        yield put

@@ -11,8 +11,6 @@ import sys
 
 import pytest
 
-from ifrvis.errors import UserError
-from ifrvis.harness.jobs import settle
 from ifrvis.harness.jobs import slurm as slurm_module
 
 from .conftest import wait_until
@@ -40,7 +38,7 @@ def test_a_launch_returns_once_it_has_submitted_and_a_second_one_starts_nothing(
     table.set_up(seeds=2, iterations=40, fake={"slow_s": 0.1})
     said = table.command("run")
     assert said.splitlines()[0].startswith("Profile smoke (as asked): 2 trainings, 2 to run on cluster test")
-    assert "2 of 2 runs submitted: job " in said
+    assert "2 of 2 runs submitted, as arrays " in said
     assert "2 of 2 runs submitted before" in table.command("run")
     table.wait_for("complete", "complete")
     assert table.all_starts() == ["mask2former-r50-ytvis19-s0 1", "mask2former-r50-ytvis19-s1 1"]
@@ -75,7 +73,7 @@ def test_a_pretraining_that_is_killed_goes_on_and_so_does_what_waits_for_it(tabl
     table.set_up(seeds=2, pretraining=True, fake={"slow_s": 2})
     launch = table.start("--wait")
     runs = table.results.root / "runs"
-    wait_until(lambda: list(runs.glob("pretraining-*/attempts/0001/job.json")), "the pretraining begins")
+    wait_until(table.all_starts, "the pretraining begins")
     (job,) = runs.glob("pretraining-*/attempts/0001/job.json")
     os.kill(json.loads(job.read_text())["pid"], signal.SIGKILL)
     assert launch.wait(120) == 0
@@ -108,7 +106,6 @@ def test_a_launch_that_is_lost_around_sbatch_is_adopted_and_not_doubled(table, m
 
     child = os.fork()
     if not child:
-        slurm_module.check_accepted = lambda *ignored: ""
         slurm_module.submit = lost
         table.command("run")
         os._exit(0)
@@ -140,32 +137,3 @@ def test_a_scheduler_that_does_not_answer_makes_nothing_dead(table, stub):
     stub("scontrol", "exit 1")
     assert "Start this where SLURM is" in table.command("run", expected=2)
     assert table.states() == ["running"]
-
-
-def test_a_submission_that_is_refused_late_leaves_a_run_that_can_start_again(table, monkeypatch):
-    def refuse(script, **options):
-        raise UserError("Correct the cluster file, or ask your administrator: sbatch said 'job submit limit'.")
-
-    table.set_up()
-    with monkeypatch.context() as patch:
-        patch.setattr(slurm_module, "check_accepted", lambda *ignored: "")
-        patch.setattr(slurm_module, "submit", refuse)
-        assert "job submit limit" in table.command("run", expected=1)
-    monkeypatch.setattr(settle, "INTENT_LIMIT_S", 0.0)  # its launcher, which is this process, lives
-    table.command("run", "--wait")
-    assert table.kinds() == ["killed", ""]
-
-
-@pytest.fixture
-def stub(table, tmp_path):
-    """Put a shell script in the place of a command of SLURM, until the table's jobs are ended."""
-    folder = tmp_path / "stubs"
-    folder.mkdir()
-
-    def put(name, body):
-        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-        (folder / name).chmod(0o755)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", str(folder), prepend=os.pathsep)
-        yield put

@@ -33,7 +33,7 @@ def kill_second_process(table):
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
             its = environ.read_bytes().split(b"\0")
-            if f"SLURM_JOB_NAME={table.arrays()[0].name}".encode() in its and b"SLURM_PROCID=1" in its:
+            if f"SLURM_JOB_NAME={table.arrays()[0].name}".encode() in its and b"RANK=1" in its:
                 os.kill(int(environ.parent.name), signal.SIGKILL)
 
 
@@ -64,7 +64,6 @@ def test_preempted_once_and_half_killed_once_they_end_bitwise_as_those_left_alon
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name]) for name in weights)
     assert 3 <= stopped_at(table.attempts()[0]) < 50, "it did stop in between"
-    assert len(list(table.arrays()[0].glob("*_log.out"))) == 2, "two processes"
 
 
 def stopped_at(attempt):
