@@ -24,7 +24,8 @@ def test_help_names_every_command(capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert all(
-        f"    {name} " in text for name in ("run", "plan", "status", "report", "rescore", "logs", "evaluate", "data")
+        re.search(rf"^    {name}\b", text, re.MULTILINE)
+        for name in ("run", "plan", "status", "report", "bootstrap", "rescore", "logs", "evaluate", "data")
     )
 
 

@@ -1,4 +1,4 @@
-"""`ifrvis run, plan, status, report, rescore`."""
+"""`ifrvis run, plan, status, report, bootstrap, rescore`."""
 
 import argparse
 import json
@@ -45,6 +45,9 @@ def add_commands(commands: Any) -> None:
 
     text = "write tables and figures from records; of `all`, a page too"
     selection_arguments(add_command(commands, "report", _report, text))
+    text = "make the intervals over videos that reports show of what claims compare, or of any two rows or records"
+    parser = add_command(commands, "bootstrap", _bootstrap, text)
+    selection_arguments(parser, what="TABLE|RECORD")
     text = "score kept predictions again, for metrics that came after their records"
     parser = add_command(commands, "rescore", _rescore, text)
     selection_arguments(parser)
@@ -150,13 +153,18 @@ def _check_run_arguments(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    _write_reports(_request_of_records(arguments), arguments)
+    return 0
+
+
+def _request_of_records(arguments: argparse.Namespace) -> "Request":
+    """What is asked for; if one profile alone has records, in that one, whatever data and GPUs are here."""
     from ifrvis.harness.store.paths import Store
 
     kept = Store(arguments.results).profiles()
-    if len(kept) == 1 and arguments.profile is None:  # whatever data and GPUs are here
+    if len(kept) == 1 and arguments.profile is None:
         (arguments.profile,) = kept
-    _write_reports(request_of(arguments)[0], arguments)
-    return 0
+    return request_of(arguments)[0]
 
 
 def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
@@ -168,9 +176,11 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     from ifrvis.reporting.formats import terminal
     from ifrvis.reporting.match import make_reports
     from ifrvis.reporting.output import write_page, write_report
+    from ifrvis.reporting.over_videos import read_kept
 
     store, profile = request.store, request.profile.name
-    reports, folder = make_reports(request, Records(store.records(profile)).all_readable()), arguments.reports / profile
+    records, kept = Records(store.records(profile)).all_readable(), read_kept(store.bootstrap(profile))
+    reports, folder = make_reports(request, records, kept), arguments.reports / profile
     written: list[Path] = []
     for report in reports:
         if not arguments.json:
@@ -180,6 +190,45 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
+
+
+def _bootstrap(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import Records, read_record
+    from ifrvis.reporting.match import make_reports
+    from ifrvis.reporting.over_videos import Bootstrap, keep
+    from ifrvis.reporting.style import difference_text
+
+    paths = [Path(name) for name in arguments.tables if name.endswith(".json")]
+    if paths:
+        if len(paths) != 2 or len(arguments.tables) != 2:
+            raise UserError(f"Give two records, or tables: got {' '.join(arguments.tables)}.")
+        store, records = Store(paths[0].resolve().parent.parent.parent), list(map(read_record, paths))
+        wanted = {tuple(path.name for path in paths): [[record] for record in records]}
+    else:
+        request = _request_of_records(arguments)
+        store, records = request.store, Records(request.store.records(request.profile.name)).all_readable()
+        wanted = {}
+        for report in make_reports(request, records):
+            wanted |= report.comparable
+    bootstrap, made = Bootstrap(store), []
+    for rows, behind in wanted.items():
+        try:
+            made.append(bootstrap(rows, behind))
+        except UserError as error:
+            print(f"ifrvis: left out {' minus '.join(rows)}: {error}", file=sys.stderr)
+            continue
+        shown = {
+            name: ends for name, ends in made[-1].intervals.items() if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")
+        }
+        texts = [f"{name} {' to '.join(difference_text(name, end) for end in ends)}" for name, ends in shown.items()]
+        if not arguments.json:
+            print(f"{' minus '.join(rows)}: {', '.join(texts)}", flush=True)
+    if not wanted:
+        raise UserError("Run the rows first: no two that are compared have the records of all seeds.")
+    written = [] if paths else [f"wrote {keep(store, request.profile.name, made, records)}"]
+    print(json.dumps([each.model_dump() for each in made], indent=1) if arguments.json else "\n".join(written))
+    return 0 if len(made) == len(wanted) else 1
 
 
 def _rescore(arguments: argparse.Namespace) -> int:

@@ -33,13 +33,15 @@ class Difference:
         value: First minus second.
         test: Its name.
         p: Of no difference; None where nothing can be tested.
-        interval: Of a difference of means.
+        interval: Of a difference of means, over seeds.
+        over_videos: Likewise over videos (`over_videos`).
     """
 
     value: float
     test: str
     p: float | None = None
     interval: Interval | None = None
+    over_videos: Interval | None = None
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
