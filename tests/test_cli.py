@@ -61,6 +61,7 @@ def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeyp
 NUMBERS = {
     "run table1": ("--seeds", "--jobs", "--gpus-per-run", "--micro-batch", "--workers"),
     "rescore table1": ("--jobs",),
+    "plan table1 --power": ("--std",),
     "status table1": ("--watch",),
     "cancel table1": ("--wait",),
     "logs ours": ("--lines",),

@@ -37,7 +37,11 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--wait", action="store_true", help="with --cluster: stay until all is done, then report")
 
     text = "show what exists, what would run and what is missing"
-    selection_arguments(add_command(commands, "plan", _plan, text))
+    parser = add_command(commands, "plan", _plan, text)
+    selection_arguments(parser)
+    parser.add_argument("--power", action="store_true", help="say how many seeds the claims of each table need, too")
+    text = "how much differences of single seeds vary, as printed (default: as the records say)"
+    parser.add_argument("--std", type=number(1e-9, 1e9), help=text)
     parser = add_command(commands, "status", _status, "show the state of every row and seed")
     selection_arguments(parser)
     text = "show it again every S seconds (default: 2) until nothing runs or is pending"
@@ -59,13 +63,21 @@ def _plan(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.cost import measure_siblings
     from ifrvis.harness.plan.status import cost_lines, headline, plan_lines
 
+    if arguments.std is not None and not arguments.power:
+        raise UserError("Add --power to --std, or leave both out.")
     request, why = request_of(arguments)
     plan = settled_plan(request)
     measure_siblings(plan)
-    if arguments.json:
-        print(json.dumps(plan.as_json(), indent=1))
-    else:
-        print("\n".join([headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]))
+    content = plan.as_json()
+    lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]
+    if arguments.power:
+        from ifrvis.reporting.match import make_reports
+        from ifrvis.reporting.power import HEAD, need_line, needs
+
+        for report in make_reports(request, plan.records.all_readable()):
+            needed = content.setdefault("power", {})[report.table.name] = [*needs(report, arguments.std)]
+            lines += [f"{report.table.name}: {HEAD}", *map(need_line, needed)]
+    print(json.dumps(content, indent=1) if arguments.json else "\n".join(lines))
     for missing in plan.data_missing:
         print(f"ifrvis: {missing}", file=sys.stderr)
     return 2 if plan.data_missing else 0
