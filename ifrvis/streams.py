@@ -21,6 +21,7 @@ class Stream(IntEnum):
     DROPOUT = 7
     FRAME_CLIP = 8  # frames, flip, colours and placement of a clip around a frame
     FRAME_CLIP_EPOCH = 9  # the order of frames
+    RESAMPLE = 10  # which test videos a bootstrap counts how often
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:

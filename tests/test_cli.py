@@ -24,7 +24,8 @@ def test_help_names_every_command(capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert all(
-        f"    {name} " in text for name in ("run", "plan", "status", "report", "rescore", "logs", "evaluate", "data")
+        re.search(rf"^    {name}\b", text, re.MULTILINE)
+        for name in ("run", "plan", "status", "report", "bootstrap", "rescore", "logs", "evaluate", "data")
     )
 
 
@@ -60,6 +61,7 @@ def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeyp
 NUMBERS = {
     "run table1": ("--seeds", "--jobs", "--gpus-per-run", "--micro-batch", "--workers"),
     "rescore table1": ("--jobs",),
+    "plan table1 --power": ("--std",),
     "status table1": ("--watch",),
     "cancel table1": ("--wait",),
     "logs ours": ("--lines",),

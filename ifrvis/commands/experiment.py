@@ -1,4 +1,4 @@
-"""`ifrvis run, plan, status, report, rescore`."""
+"""`ifrvis run, plan, status, report, bootstrap, rescore`."""
 
 import argparse
 import json
@@ -39,7 +39,11 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--dump-scripts", type=Path, metavar="FOLDER", help=text)
 
     text = "show what exists, what would run and what is missing"
-    selection_arguments(add_command(commands, "plan", _plan, text))
+    parser = add_command(commands, "plan", _plan, text)
+    selection_arguments(parser)
+    parser.add_argument("--power", action="store_true", help="say how many seeds the claims of each table need, too")
+    text = "how much differences of single seeds vary, as printed (default: as the records say)"
+    parser.add_argument("--std", type=number(1e-9, 1e9), help=text)
     parser = add_command(commands, "status", _status, "show the state of every row and seed")
     selection_arguments(parser)
     text = "show it again every S seconds (default: 2) until nothing runs or is pending"
@@ -47,6 +51,9 @@ def add_commands(commands: Any) -> None:
 
     text = "write tables and figures from records; of `all`, a page too"
     selection_arguments(add_command(commands, "report", _report, text))
+    text = "make the intervals over videos that reports show of what claims compare, or of any two rows or records"
+    parser = add_command(commands, "bootstrap", _bootstrap, text)
+    selection_arguments(parser, what="TABLE|RECORD")
     text = "score kept predictions again, for metrics that came after their records"
     parser = add_command(commands, "rescore", _rescore, text)
     selection_arguments(parser)
@@ -58,13 +65,21 @@ def _plan(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.plan.cost import measure_siblings
     from ifrvis.harness.plan.status import cost_lines, headline, plan_lines
 
+    if arguments.std is not None and not arguments.power:
+        raise UserError("Add --power to --std, or leave both out.")
     request, why = request_of(arguments)
     plan = settled_plan(request)
     measure_siblings(plan)
-    if arguments.json:
-        print(json.dumps(plan.as_json(), indent=1))
-    else:
-        print("\n".join([headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]))
+    content = plan.as_json()
+    lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]
+    if arguments.power:
+        from ifrvis.reporting.match import make_reports
+        from ifrvis.reporting.power import HEAD, need_line, needs
+
+        for report in make_reports(request, plan.records.all_readable()):
+            needed = content.setdefault("power", {})[report.table.name] = [*needs(report, arguments.std)]
+            lines += [f"{report.table.name}: {HEAD}", *map(need_line, needed)]
+    print(json.dumps(content, indent=1) if arguments.json else "\n".join(lines))
     for missing in plan.data_missing:
         print(f"ifrvis: {missing}", file=sys.stderr)
     return 2 if plan.data_missing else 0
@@ -159,13 +174,18 @@ def _check_run_arguments(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    _write_reports(_request_of_records(arguments), arguments)
+    return 0
+
+
+def _request_of_records(arguments: argparse.Namespace) -> "Request":
+    """What is asked for; if one profile alone has records, in that one, whatever data and GPUs are here."""
     from ifrvis.harness.store.paths import Store
 
     kept = Store(arguments.results).profiles()
-    if len(kept) == 1 and arguments.profile is None:  # whatever data and GPUs are here
+    if len(kept) == 1 and arguments.profile is None:
         (arguments.profile,) = kept
-    _write_reports(request_of(arguments)[0], arguments)
-    return 0
+    return request_of(arguments)[0]
 
 
 def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
@@ -177,9 +197,11 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     from ifrvis.reporting.formats import terminal
     from ifrvis.reporting.match import make_reports
     from ifrvis.reporting.output import write_page, write_report
+    from ifrvis.reporting.over_videos import read_kept
 
     store, profile = request.store, request.profile.name
-    reports, folder = make_reports(request, Records(store.records(profile)).all_readable()), arguments.reports / profile
+    records, kept = Records(store.records(profile)).all_readable(), read_kept(store.bootstrap(profile))
+    reports, folder = make_reports(request, records, kept), arguments.reports / profile
     written: list[Path] = []
     for report in reports:
         if not arguments.json:
@@ -189,6 +211,45 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
+
+
+def _bootstrap(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import Records, read_record
+    from ifrvis.reporting.match import make_reports
+    from ifrvis.reporting.over_videos import Bootstrap, keep
+    from ifrvis.reporting.style import difference_text
+
+    paths = [Path(name) for name in arguments.tables if name.endswith(".json")]
+    if paths:
+        if len(paths) != 2 or len(arguments.tables) != 2:
+            raise UserError(f"Give two records, or tables: got {' '.join(arguments.tables)}.")
+        store, records = Store(paths[0].resolve().parent.parent.parent), list(map(read_record, paths))
+        wanted = {tuple(path.name for path in paths): [[record] for record in records]}
+    else:
+        request = _request_of_records(arguments)
+        store, records = request.store, Records(request.store.records(request.profile.name)).all_readable()
+        wanted = {}
+        for report in make_reports(request, records):
+            wanted |= report.comparable
+    bootstrap, made = Bootstrap(store), []
+    for rows, behind in wanted.items():
+        try:
+            made.append(bootstrap(rows, behind))
+        except UserError as error:
+            print(f"ifrvis: left out {' minus '.join(rows)}: {error}", file=sys.stderr)
+            continue
+        shown = {
+            name: ends for name, ends in made[-1].intervals.items() if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")
+        }
+        texts = [f"{name} {' to '.join(difference_text(name, end) for end in ends)}" for name, ends in shown.items()]
+        if not arguments.json:
+            print(f"{' minus '.join(rows)}: {', '.join(texts)}", flush=True)
+    if not wanted:
+        raise UserError("Run the rows first: no two that are compared have the records of all seeds.")
+    written = [] if paths else [f"wrote {keep(store, request.profile.name, made, records)}"]
+    print(json.dumps([each.model_dump() for each in made], indent=1) if arguments.json else "\n".join(written))
+    return 0 if len(made) == len(wanted) else 1
 
 
 def _rescore(arguments: argparse.Namespace) -> int:

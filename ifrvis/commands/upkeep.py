@@ -50,12 +50,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.verify import verify_records, verify_runs
     from ifrvis.reporting.audit import verify_reports
+    from ifrvis.reporting.over_videos import verify_kept
 
     store = Store(arguments.results)
     profiles = _profiles(arguments, store)
     found = [*verify_records(store, arguments.data_root, profiles=profiles, jobs=arguments.jobs), *verify_runs(store)]
     for profile in profiles:
-        found += verify_reports(arguments.reports / profile, store)
+        found += [*verify_kept(store, profile), *verify_reports(arguments.reports / profile, store)]
     counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in OUTCOMES}
     if arguments.json:
         findings = [{**vars(each), "path": str(each.path)} for each in found]

@@ -273,17 +273,25 @@ def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64]) -> _Curves:
         chosen = np.flatnonzero((flat.category == c) & (flat.rank < most))
         chosen = chosen[np.argsort(-flat.scores[chosen], kind="stable")]
         hits, ignored = ((flags[size, chosen] & _BITS[:, None]) > 0 for flags in (flat.hits, flat.ignored))
-        some = np.flatnonzero(num_gt[:, c])
+        some, found = np.flatnonzero(num_gt[:, c]), hits.any(axis=0)
         weighed = weights[some][:, None, flat.video[chosen]]
-        precision, recall = _curve(weighed * hits, weighed * ~(hits | ignored), num_gt[some, c])
-        curves.precision[some, c], curves.recall[some, c] = precision, recall
+        # A curve rises at hits alone; all predictions count, at every threshold, where none is ignored.
+        counts = hits | ~ignored if ignored.any() else np.ones_like(ignored[:1])
+        counted = np.cumsum(weighed * counts, axis=2)[..., found]
+        true = np.cumsum(weighed[..., found] * hits[:, found], axis=2)
+        curves.precision[some, c], curves.recall[some, c] = _curve(true, counted, num_gt[some, c])
     return curves
 
 
-def _curve(hits: NDArray[np.int64], misses: NDArray[np.int64], num_gt: NDArray[np.int64]) -> tuple[Any, Any]:
-    """Mean precision and largest recall, (R, K), of numbers (R, K, D) of predictions, best first; `num_gt` is (R,)."""
-    true, false = np.cumsum(hits, axis=2), np.cumsum(misses, axis=2)
-    precision = true / (true + false + np.spacing(1))
+def _curve(true: NDArray[np.int64], counted: NDArray[np.int64], num_gt: NDArray[np.int64]) -> tuple[Any, Any]:
+    """Mean precision and largest recall, each (R, K).
+
+    Args:
+        true: (R, K, D) hits among the predictions down to each, best first.
+        counted: (R, K, D) or (R, 1, D) how many these are, without those that are ignored.
+        num_gt: (R,) ground truth that counts.
+    """
+    precision = true / (counted + np.spacing(1))
     # Precision at a recall is the best at that recall or above, and 0 beyond the largest recall.
     envelope = np.pad(np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1], ((0, 0), (0, 0), (0, 1)))
     needed = np.ceil(_RECALL_POINTS * num_gt[:, None])  # (R, P) the fewest hits of that recall, as floats divide them

@@ -16,6 +16,7 @@ Shape letters:
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,12 +59,32 @@ def matched_pairs(
 
 def hota(counts: Sequence[Counts]) -> dict[str, float | None]:
     """HOTA, DetA and AssA of some videos together; None without any box."""
+    boxes = sum(each.gt_boxes + each.pred_boxes for each in counts)
+    found = _means(boxes, *(of_pairs.sum(axis=0) for of_pairs in _pairs(counts)))
+    return {name: float(value) if boxes else None for name, value in found.items()}
+
+
+def weighed_hota(counts: Sequence[Counts], weights: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """The same of videos that count as often as their weights say, (R, V): (R,) each, NaN without any box."""
+    of_video = np.repeat(np.arange(len(counts)), [len(each.pairs) for each in counts])
+    sums = np.zeros((2, len(counts), len(ALPHAS)))
+    for of_pairs, by_video in zip(_pairs(counts), sums):
+        np.add.at(by_video, of_video, of_pairs)
+    boxes = weights @ np.array([each.gt_boxes + each.pred_boxes for each in counts], np.int64)
+    found = _means(boxes[:, None], weights @ sums[0], weights @ sums[1])
+    return {name: np.where(boxes > 0, values, np.nan) for name, values in found.items()}
+
+
+def _pairs(counts: Sequence[Counts]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each object and track that are matched, at each threshold: their matches, and what these add to AssA's sum."""
     pairs = np.array([(*lengths, *frames) for each in counts for *lengths, frames in each.pairs], np.float64)
     pairs = pairs.reshape(-1, 2 + len(ALPHAS))
-    n = pairs[:, :1:-1].cumsum(axis=1)[:, ::-1]  # at each threshold
-    boxes = sum(each.gt_boxes + each.pred_boxes for each in counts)
-    matches = n.sum(axis=0)
-    det = matches / np.maximum(boxes - matches, 1)
-    ass = (n**2 / np.maximum(pairs[:, :2].sum(axis=1, keepdims=True) - n, 1)).sum(axis=0) / np.maximum(matches, 1)
+    n = pairs[:, :1:-1].cumsum(axis=1)[:, ::-1]
+    return n, n**2 / np.maximum(pairs[:, :2].sum(axis=1, keepdims=True) - n, 1)
+
+
+def _means(boxes: Any, matches: NDArray[np.float64], associated: NDArray[np.float64]) -> dict[str, Any]:
+    """The metrics of boxes, matches (..., A) and the sum over matches that AssA is the mean of, (..., A)."""
+    det, ass = matches / np.maximum(boxes - matches, 1), associated / np.maximum(matches, 1)
     found = {"HOTA": np.sqrt(det * ass), "DetA": det, "AssA": ass}
-    return {name: float(at.mean()) if boxes else None for name, at in found.items()}
+    return {name: at.mean(axis=-1) for name, at in found.items()}

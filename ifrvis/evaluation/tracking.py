@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
-from ifrvis.evaluation.hota import hota, matched_pairs
+from ifrvis.evaluation.hota import hota, matched_pairs, weighed_hota
 from ifrvis.evaluation.predictions import Prediction
 from ifrvis.evaluation.processes import Task, in_processes, tasks_of
 from ifrvis.evaluation.protocols import TrackingProtocol, halves
@@ -31,6 +31,7 @@ from ifrvis.evaluation.tubes import boxes
 from ifrvis.evaluation.videos import Counts
 
 LEAST_IOU = 0.5  # boxes that overlap less are no match (paper, Sec. 4.4)
+_SUMMED = ("frames", "gt_boxes", "pred_boxes", "tracks", "detections", "switches", "id_matches")
 Metrics = dict[str, Any]
 
 
@@ -202,9 +203,21 @@ def metrics_of(counts: Sequence[Counts]) -> Metrics:
     return _boxes_metrics(counts) | hota(counts)
 
 
+def weighed_metrics(counts: Sequence[Counts], weights: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """The metrics of videos that count as often as their weights say, (R, V): (R,) each, NaN where undefined."""
+    numbers = np.array([[1, *(getattr(each, name) for name in _SUMMED)] for each in counts], np.int64)
+    at = [_ratios(*sums) for sums in (weights @ numbers).tolist()]
+    of_boxes = {name: np.array([metrics[name] for metrics in at], np.float64) for name in at[0]}
+    return of_boxes | weighed_hota(counts, weights)
+
+
 def _boxes_metrics(counts: Sequence[Counts]) -> Metrics:
-    names = ("frames", "gt_boxes", "pred_boxes", "tracks", "detections", "switches", "id_matches")
-    frames, gts, preds, tracks, found, switches, same = (sum(getattr(each, name) for each in counts) for name in names)
+    return _ratios(len(counts), *(sum(getattr(each, name) for each in counts) for name in _SUMMED))
+
+
+def _ratios(
+    videos: int, frames: int, gts: int, preds: int, tracks: int, found: int, switches: int, same: int
+) -> Metrics:
     errors = _ratio(gts - found + switches + preds - found, gts)
     return {
         "IDF1": _ratio(2 * same, gts + preds),
@@ -213,7 +226,7 @@ def _boxes_metrics(counts: Sequence[Counts]) -> Metrics:
         "IDR": _ratio(same, gts),
         "IDs": switches,
         "ids_per_recalled_box": _ratio(switches, found),
-        "tracks_per_video": _ratio(tracks, len(counts)),
+        "tracks_per_video": _ratio(tracks, videos),
         "false_positives_per_frame": _ratio(preds - found, frames),
     }
 

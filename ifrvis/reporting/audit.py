@@ -1,6 +1,6 @@
 """Whether reports are what their manifest and records say: each is made again, from its records alone, and compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import Record, read_record
 from ifrvis.reporting.match import make_reports
 from ifrvis.reporting.output import MANIFEST, Entry, Manifest, outputs_of
+from ifrvis.reporting.over_videos import Kept, read_kept
 from ifrvis.reporting.report import Report
 from ifrvis.schema import read_model
 
@@ -33,7 +34,7 @@ def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
         return
     yield Finding("digest only", path)
     for _, entry in sorted(manifest.reports.items()):
-        yield from _verify_report(entry, folder, store.records(profile))
+        yield from _verify_report(entry, folder, store)
     for name, page in sorted(manifest.pages.items()):
         found = held_against(folder / name, page.sha256)
         if found.outcome == "digest only" and page.shows != manifest.shown(list(page.shows)):
@@ -42,12 +43,12 @@ def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
         yield from (held_against(store.scenes(profile) / scene, digest) for scene, digest in page.scenes.items())
 
 
-def _verify_report(entry: Entry, folder: Path, home: Path) -> Iterator[Finding]:
+def _verify_report(entry: Entry, folder: Path, store: Store) -> Iterator[Finding]:
     """Check the files of one report against the manifest, then against what its records give now."""
     outcome: Literal["wrong", "not kept"] = "wrong"
     why, same = "its records and table give another; `ifrvis report` writes it", set[str]()
     try:
-        again = {name: sha256_bytes(text.encode()) for name, text in outputs_of(_made_again(entry, home)).items()}
+        again = {name: sha256_bytes(text.encode()) for name, text in outputs_of(_made_again(entry, store)).items()}
         same = {name for name, digest in entry.outputs.items() if again.get(name) == digest}
         same |= entry.figures.keys() if same == entry.outputs.keys() else set()
     except _RecordError as error:
@@ -64,11 +65,11 @@ def _verify_report(entry: Entry, folder: Path, home: Path) -> Iterator[Finding]:
 
 
 class _RecordError(Exception):
-    """A record behind a report is missing, broken or another."""
+    """What is behind a report is missing, broken or another."""
 
 
-def _made_again(entry: Entry, home: Path) -> Report:
-    """The report of the records that the manifest lists.
+def _made_again(entry: Entry, store: Store) -> Report:
+    """The report of the records and the intervals over videos that the manifest lists.
 
     Raises:
         _RecordError: If one of them is missing, broken or another.
@@ -77,8 +78,17 @@ def _made_again(entry: Entry, home: Path) -> Report:
     init = Given(Path(entry.init), entry.init, None) if entry.init else None
     options = entry.rows, entry.num_seeds, entry.overrides, entry.dataset, init
     request = TableRequest((load_table(entry.table),), entry.profile, *options)
-    (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()])
+    home, kept = store.records(entry.profile.name), _kept(store.bootstrap(entry.profile.name), entry.intervals)
+    (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()], kept)
     return report
+
+
+def _kept(path: Path, digests: Sequence[str]) -> list[Kept]:
+    try:
+        known = {each.digest: each for each in (read_kept(path) if digests else ())}
+        return [known[digest] for digest in digests]
+    except (KeyError, UserError) as error:
+        raise _RecordError(f"{path} no longer has an interval over videos that it shows") from error
 
 
 def _record(path: Path, digest: str) -> Record:

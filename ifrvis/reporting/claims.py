@@ -8,16 +8,20 @@ specification decide nothing.
 
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ifrvis.harness.spec.tables import Claim, Published, Row, Statement
 from ifrvis.reporting.cells import Cell
-from ifrvis.reporting.statistics import LEVEL, Difference, holm, mean_difference, std_difference
+from ifrvis.reporting.over_videos import Kept
+from ifrvis.reporting.statistics import LEVEL, Difference, Interval, holm, mean_difference, std_difference
 from ifrvis.reporting.style import UNDEFINED, difference_text, p_text, scale
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
-HEADS = ("First row", "Second row", "Of", "Difference", "95 % interval", "p (Holm)", "Paper's difference", "Verdict")
+HEADS = (
+    *("First row", "Second row", "Of", "Difference", "95 % over seeds", "95 % over videos", "p (Holm)"),
+    *("Paper's difference", "Verdict"),
+)
 
 Cells = dict[tuple[str, str], Cell]  # by row id and metric
 Values = dict[tuple[str, str], dict[int, float | None]]  # the same, by seed; None is undefined
@@ -60,7 +64,14 @@ class JudgedClaim:
 
 
 def judge(
-    claims: Iterable[Claim], rows: Mapping[str, Row], cells: Cells, values: Values, *, undecided: str, paper: bool
+    claims: Iterable[Claim],
+    rows: Mapping[str, Row],
+    cells: Cells,
+    values: Values,
+    over_videos: Mapping[tuple[str, ...], Kept],
+    *,
+    undecided: str,
+    paper: bool,
 ) -> list[JudgedClaim]:
     """Judge every claim of which a pair of rows was asked for.
 
@@ -69,6 +80,7 @@ def judge(
         rows: The rows asked for and, as `table/row`, those of other tables.
         cells: Of each row and metric.
         values: What the cells are made of.
+        over_videos: Intervals over videos, by rows.
         undecided: Why nothing may be decided; empty where it may.
         paper: Whether the paper's differences are shown.
     """
@@ -78,7 +90,7 @@ def judge(
         for claim in claims
     }
     keys = {claim: each for claim, each in keys.items() if any("/" not in row for pair, _ in each for row in pair)}
-    found = {key: _difference(key, rows, cells, values) for each in keys.values() for key in each}
+    found = {key: _difference(key, rows, cells, values, over_videos) for each in keys.values() for key in each}
     ps = {key: each.p for key, each in found.items() if each is not None and each.p is not None}
     corrected = dict(zip(ps, holm(ps.values())))
     judged = []
@@ -91,7 +103,9 @@ def judge(
     return judged
 
 
-def _difference(key: Key, rows: Mapping[str, Row], cells: Cells, values: Values) -> Difference | None:
+def _difference(
+    key: Key, rows: Mapping[str, Row], cells: Cells, values: Values, over_videos: Mapping[tuple[str, ...], Kept]
+) -> Difference | None:
     """The difference between two rows; None unless all are numbers, and have a spread if that is the question."""
     pair, says = key
     if any(getattr(cells[row, says.metric], says.of) is None for row in pair):
@@ -103,7 +117,9 @@ def _difference(key: Key, rows: Mapping[str, Row], cells: Cells, values: Values)
     if says.of == "std":
         return std_difference(first, {seed: (says.times or 1) * value for seed, value in second.items()})
     margin = None if says.margin is None else says.margin / scale(says.metric)
-    return mean_difference(first, second, paired=len({rows[row].dataset for row in pair}) == 1, margin=margin)
+    found = mean_difference(first, second, paired=len({rows[row].dataset for row in pair}) == 1, margin=margin)
+    ends = over_videos[pair].intervals.get(says.metric) if pair in over_videos else None
+    return replace(found, over_videos=ends and Interval(*ends))
 
 
 def _more(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, float]:
@@ -158,16 +174,18 @@ def pair_texts(judged: JudgedPair) -> tuple[str, ...]:
     """The columns of `HEADS`."""
     says, found = judged.statement, judged.difference
     digits = 2 if says.of == "std" else 1
-    value = interval = p = paper = UNDEFINED
+    value = over_seeds = over_videos = p = paper = UNDEFINED
     if found is not None:
         value = difference_text(says.metric, found.value, digits)
+        over_seeds, over_videos = (
+            " to ".join(difference_text(says.metric, end) for end in interval) if interval else UNDEFINED
+            for interval in (found.interval, found.over_videos)
+        )
         p = UNDEFINED if judged.p is None else f"{p_text(judged.p)}, {found.test}"
-        if found.interval:
-            interval = " to ".join(difference_text(says.metric, end) for end in found.interval)
     if judged.paper is not None:
         paper = difference_text(says.metric, judged.paper / scale(says.metric), digits)
         paper += "" if _holds(says, judged.paper) else ", not as claimed"
     verdict = judged.verdict + f" ({judged.why})" * bool(judged.why)
     stated = f"{says.metric} {says.of} {says.side}"
     stated += f" within {says.margin:g}" if says.margin else f" than {says.times:g} x" if says.times else ""
-    return judged.first, judged.second, stated, value, interval, p, paper, verdict
+    return judged.first, judged.second, stated, value, over_seeds, over_videos, p, paper, verdict

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ifrvis.reporting.claims import HEADS, JudgedClaim, pair_texts
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
-from ifrvis.reporting.grid import CLAIM_NOTE, Grid, Line, make_grid
+from ifrvis.reporting.grid import Grid, Line, claim_note, make_grid
 from ifrvis.reporting.report import COLUMNS, Report
 
 PAGE_ROWS = 30  # of a float
@@ -46,7 +46,7 @@ def markdown(report: Report) -> str:
         )
     parts += [_markdown_table(heads, lines, len(grid.row_heads)), notes]
     if report.claims:
-        parts += [["## Claims"], [markdown_text(CLAIM_NOTE)]]
+        parts += [["## Claims"], [markdown_text(claim_note(report))]]
     for claim in report.claims:
         parts.append([f"**{claim.verdict}**: {markdown_text(_claim_text(claim))}"])
         parts.append(_markdown_table(HEADS, map(pair_texts, claim.pairs), len(HEADS)))
@@ -101,7 +101,7 @@ def claims_latex(report: Report) -> str:
         body += [r"    \midrule", f"    \\multicolumn{{{len(HEADS)}}}{{l}}{{\\textit{{{text}}}}} \\\\"]
         body += [_latex_row(pair_texts(each)) for each in claim.pairs]
     caption = f"{grid.flags}Claims on {report.table.heading}. {grid.head}."
-    return _latex_file(_latex_float(caption, f"tab:{report.stem}-claims", "lllrrrrl", body, (CLAIM_NOTE,)))
+    return _latex_file(_latex_float(caption, f"tab:{report.stem}-claims", "lllrrrrrl", body, (claim_note(report),)))
 
 
 def figure_latex(report: Report) -> str:

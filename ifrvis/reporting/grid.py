@@ -13,10 +13,6 @@ from ifrvis.reporting.report import Report, RowRecords
 from ifrvis.reporting.style import COUNTS, ERRORS, UNDEFINED, difference_text, headline, measured_text, published_text
 
 DIFFERENCE = "difference"
-CLAIM_NOTE = (
-    "Differences are first row minus second row, over the seeds of both; intervals at 95 % for each by itself, p-values"
-    " corrected after Holm over all tests of the table. A claim is decided with all declared seeds only."
-)
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,24 @@ def make_grid(report: Report) -> Grid:
         lines=tuple(_line(report, index) for index in range(len(report.rows))),
         notes=tuple(_notes(report)),
     )
+
+
+def claim_note(report: Report) -> str:
+    """How the numbers behind claims are to be read."""
+    n, pairs = len(report.seeds), [pair for judged in report.claims for pair in judged.pairs]
+    means = [pair.difference for pair in pairs if pair.difference and pair.statement.of == "mean"]
+    here = report.means_something and report.table.protocol == "heldout"  # there is what they are made of
+    lacking = here * sum(each.over_videos is None for each in means)
+    notes = [
+        "Differences are first row minus second row, over the seeds of both; intervals at 95 % for each by itself: over"
+        " seeds for other seeds on these videos, over videos for these runs on other videos. P-values are corrected"
+        " after Holm over all tests of the table. A claim is decided with all declared seeds only.",
+        f"An exact sign test of {n} pairs cannot end below p = {0.5 ** (n - 1):.4g}: a p below that rests on"
+        " differences being normal." * (n > 1),
+        f"Of these records no interval over videos is kept for {lacking} of {len(means)} differences of means:"
+        f" `ifrvis bootstrap {report.table.name}` makes it." * bool(lacking),
+    ]
+    return " ".join(filter(None, notes))
 
 
 def _sources(report: Report) -> tuple[str, ...]:

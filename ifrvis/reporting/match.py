@@ -8,7 +8,7 @@ has to be this one. For what rows it was run says nothing: `--set` may turn one 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,18 +21,19 @@ from ifrvis.harness.spec.request import Specified, TableRequest
 from ifrvis.harness.spec.signatures import SCORING_VERSION, train_signature, train_spec
 from ifrvis.harness.spec.tables import Protocol, Row, Table, rows_elsewhere
 from ifrvis.harness.store.records import Record
+from ifrvis.reporting.over_videos import Kept
 from ifrvis.reporting.report import Report, RowRecords
 
 ROLES: dict[Protocol, tuple[Role, Role]] = {"heldout": ("train", "heldout"), "server": ("full", "server")}
 
 
-def make_reports(request: TableRequest, records: Iterable[Record]) -> list[Report]:
-    """The report of each table that has a row of those asked for.
+def make_reports(request: TableRequest, records: Iterable[Record], kept: Sequence[Kept] = ()) -> list[Report]:
+    """The report of each table that has a row of those asked for; `kept` are intervals over videos.
 
     Raises:
         UserError: If a row, a seed, an override or a dataset is wrong.
     """
-    matcher = _Matcher(request, records)
+    matcher = _Matcher(request, records, kept)
     chosen = [(table, request.selected(table)) for table in request.tables]
     return [matcher.report(table, rows) for table, rows in chosen if rows]
 
@@ -40,7 +41,8 @@ def make_reports(request: TableRequest, records: Iterable[Record]) -> list[Repor
 class _Matcher:
     """Composes each row once, and looks for its records among those of its name."""
 
-    def __init__(self, request: TableRequest, records: Iterable[Record]) -> None:
+    def __init__(self, request: TableRequest, records: Iterable[Record], kept: Sequence[Kept]) -> None:
+        self._kept = kept
         self._request, self._plain = request, replace(request, overrides={}, dataset=None, init=None)
         self._named: dict[str, list[Record]] = defaultdict(list)
         for record in sorted(records, key=lambda record: record.file_name):
@@ -55,7 +57,7 @@ class _Matcher:
         # Options that change none of its rows change nothing of a report.
         request = self._request if any(each.off_spec for each in own) else self._plain
         others = {name: self.found(request, *found) for name, found in rows_elsewhere(table).items()}
-        return Report(self._request, table, own, others)
+        return Report(self._request, table, own, others, self._kept)
 
     def found(self, request: TableRequest, table: Table, row: Row) -> RowRecords:
         """What there is of one row."""

@@ -25,7 +25,7 @@ Digests = dict[FileName, Sha256]
 class Entry(Model):
     """One report: what was asked for (the profile as it was, of other files their names alone), records and files.
 
-    Those of a figure depend on the version of matplotlib, too.
+    Of intervals over videos it has the digests. The files of a figure depend on the version of matplotlib, too.
     """
 
     table: Name
@@ -36,6 +36,7 @@ class Entry(Model):
     dataset: FileName | None
     init: FileName | None
     records: Digests
+    intervals: tuple[Sha256, ...]
     outputs: Digests
     figures: Digests
 
@@ -51,7 +52,7 @@ class PageEntry(Model):
 class Manifest(Model):
     """`manifest.json` of a profile's folder."""
 
-    schema_: Literal[2] = Field(default=2, alias="schema")
+    schema_: Literal[3] = Field(default=3, alias="schema")
     digest: str = ""
     reports: dict[Name, Entry] = Field(default_factory=dict)
     pages: dict[Name, PageEntry] = Field(default_factory=dict)
@@ -143,6 +144,7 @@ def _entry(report: Report, outputs: dict[str, str], figures: dict[str, bytes]) -
         dataset=Path(request.dataset).name if request.dataset else None,
         init=request.init.name if request.init else None,
         records={record.file_name: record.digest for record in report.behind},
+        intervals=tuple(each.digest for each in report.over_videos.values()),
         outputs={name: sha256_bytes(text.encode()) for name, text in outputs.items()},
         figures={name: sha256_bytes(data) for name, data in figures.items()},
     )

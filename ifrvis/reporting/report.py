@@ -10,6 +10,7 @@ from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.cells import Cell, Compared, compare, make_cell
 from ifrvis.reporting.claims import JudgedClaim, Values, judge
+from ifrvis.reporting.over_videos import Kept, key_of
 
 # Of a line of the tidy frame. `value` is a fraction (a count for IDs), None where undefined; those published are as
 # printed, in percent (IDs a count), None where the paper prints none.
@@ -73,12 +74,14 @@ class Report:
         table: One of its tables.
         rows: The rows asked for.
         others: Rows of other tables that its claims name, by `table/row`.
+        kept: Intervals over videos, of these records or of others.
     """
 
     request: TableRequest
     table: Table
     rows: tuple[RowRecords, ...]
     others: Mapping[str, RowRecords] = field(default_factory=dict)
+    kept: Sequence[Kept] = ()
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
@@ -180,7 +183,29 @@ class Report:
     def claims(self) -> list[JudgedClaim]:
         """Every claim of the table of which a pair of rows was asked for."""
         rows = {name: each.row for name, each in self._named.items()}
-        return judge(self.table.claims, rows, self.cells, self.values, undecided=self.undecided, paper=self.shows_paper)
+        found = self.table.claims, rows, self.cells, self.values, self.over_videos
+        return judge(*found, undecided=self.undecided, paper=self.shows_paper)
+
+    @cached_property
+    def over_videos(self) -> dict[tuple[str, ...], Kept]:
+        """The intervals over videos of these very records, by the rows that a claim compares."""
+        known, keys = {each.records: each for each in self.kept}, self.comparable
+        return {rows: known[key] for rows, records in keys.items() if (key := key_of(records)) in known}
+
+    @property
+    def comparable(self) -> dict[tuple[str, ...], list[list[Record]]]:
+        """The records of what claims compare, two rows or four, and of the two rows of a report, if all are there."""
+        pairs: list[tuple[str, ...]] = [pair for claim in self.table.claims for pair in claim.pairs]
+        shown = tuple(each.row.id for each in self.rows)
+        if len(shown) == 2 and set(shown) not in map(set, pairs):
+            pairs.append(shown)
+        known = [pair for pair in dict.fromkeys(pairs) if self._named.keys() >= set(pair)]
+        found = {pair: [self._named[row] for row in pair] for pair in known}
+        return {
+            pair: [each.counted for each in rows]
+            for pair, rows in found.items()
+            if not any(each.missing or len(each.counted) < len(self.seeds) for each in rows)
+        }
 
     def compared(self, row: Row, metric: str) -> Compared | None:
         """A cell against the paper's value; None where there is nothing to compare, or no leave to."""

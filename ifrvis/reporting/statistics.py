@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # of `scipy.stats` nothing: it takes half a second to import
 
-LEVEL = 0.95
+LEVEL, POWER = 0.95, 0.8
 
 Values = Mapping[int, float]  # by seed
 
@@ -33,13 +33,15 @@ class Difference:
         value: First minus second.
         test: Its name.
         p: Of no difference; None where nothing can be tested.
-        interval: Of a difference of means.
+        interval: Of a difference of means, over seeds.
+        over_videos: Likewise over videos (`over_videos`).
     """
 
     value: float
     test: str
     p: float | None = None
     interval: Interval | None = None
+    over_videos: Interval | None = None
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
@@ -100,6 +102,22 @@ def _welch_error(one: Sequence[float], other: Sequence[float]) -> tuple[float, f
     mean, whole = fmean(one) - fmean(other), sum(parts)
     df = whole**2 / sum(part**2 / (len(one) - 1) for part in parts) if whole else 1.0
     return mean, math.sqrt(whole), df
+
+
+def shown_by(n: int, std: float) -> float:
+    """The smallest true mean of differences that a paired t-test of `n` pairs shows with `POWER`.
+
+    Args:
+        n: 2 or more.
+        std: Of single differences.
+    """
+    # The other side of the test, whose share of the power is nothing here, is left out.
+    return float(special.nctdtrinc(n - 1, 1 - POWER, _t(n - 1))) * std / math.sqrt(n)
+
+
+def pairs_to_show(difference: float, std: float, most: int = 1000) -> int | None:
+    """The fewest pairs of which the test shows a true difference with `POWER`; None if that takes more than `most`."""
+    return next((n for n in range(2, most + 1) if shown_by(n, std) <= abs(difference)), None)
 
 
 def std_difference(first: Values, second: Values) -> Difference:

@@ -6,6 +6,7 @@ Also tests: ifrvis.reporting.as_json, ifrvis.reporting.formats, ifrvis.reporting
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from ifrvis.errors import UserError
 from ifrvis.reporting.as_json import table_json
 from ifrvis.reporting.formats import claims_latex, latex, markdown, seeds_csv, terminal
 from ifrvis.reporting.output import write_report
+from ifrvis.reporting.over_videos import Kept, key_of
 
 M2F, OURS, OURS_R50 = "mask2former-r50-ytvis19", "ours-r101-ytvis19", "ours-r50-ytvis19"
 TRACKING = {"IDF1": 0.625, "MOTA": -0.0161, "IDP": 0.5, "IDR": 0.75, "IDs": 110}
@@ -25,8 +27,13 @@ def reports(make_report):
     better = {seed: value + 0.05 + 0.001 * (seed % 2) for seed, value in spread.items()}
     near = {seed: 0.46 + 0.005 * seed for seed in range(5)}
     rows = {M2F: near, OURS_R50: {seed: value - 0.03 + 0.001 * (seed % 2) for seed, value in near.items()}}
+    complete = make_report("table1", {M2F: spread, OURS_R50: better, OURS: spread}, seeds=range(5))
+    kept = [
+        Kept(rows=rows, records=key_of(records), resamples=2000, seed=0, intervals={"AP": (0.031, 0.068)})
+        for rows, records in complete.comparable.items()
+    ]
     return {
-        "complete": make_report("table1", {M2F: spread, OURS_R50: better, OURS: spread}, seeds=range(5)),
+        "complete": replace(complete, kept=kept),
         "empty": make_report("table1", {M2F: {}, OURS_R50: {}}),
         "external": make_report(
             "table1", rows, seeds=range(5), profile="paper", protocol="server", scored="server", metrics=("AP", "AP50")

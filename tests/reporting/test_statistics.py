@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import nct
 from scipy.stats import t as student
 
-from ifrvis.reporting.statistics import Difference, holm, mean_difference, mean_interval
+from ifrvis.reporting.statistics import Difference, holm, mean_difference, mean_interval, pairs_to_show, shown_by
 from ifrvis.reporting.statistics import std_difference as std_diff
 
 FIRST = dict(enumerate([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]))
@@ -73,3 +74,15 @@ def test_what_has_no_spread_is_not_tested(difference):
 
 def test_two_pairs_say_nothing_of_spreads():
     assert std_diff({0: 1.0, 1: 2.0}, {0: 1.0, 1: 5.0}) == Difference(pytest.approx(-3 / math.sqrt(2)), "Pitman-Morgan")
+
+
+@pytest.mark.parametrize("n", [3, 5, 20, 200])
+def test_what_a_paired_test_shows_has_the_power_that_scipy_gives_it(n):
+    critical, nc = student.ppf(0.975, n - 1), shown_by(n, 0.5) / 0.5 * math.sqrt(n)
+    assert nct.sf(critical, n - 1, nc) + nct.cdf(-critical, n - 1, nc) == pytest.approx(0.8, abs=1e-5)
+
+
+def test_five_pairs_show_168_standard_deviations_as_g_power_says():
+    assert shown_by(5, 1.0) == pytest.approx(1.682, abs=5e-4)
+    assert [pairs_to_show(difference, 1.0) for difference in (1.69, -1.67, 1.0, 0.5)] == [5, 6, 10, 34]
+    assert pairs_to_show(0.05, 1.0) is None

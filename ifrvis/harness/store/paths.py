@@ -8,6 +8,7 @@ results/
     curve.json, weights.pth    of a run that is watched, and of a pretraining
   records/<profile>/<name>-<train12>-<eval12>.json, and beside it .videos.json.gz
   scenes/<profile>/            what the page's viewer plays
+  bootstrap/<profile>.json     intervals over videos
   jobs/<array>/                what was submitted to a cluster
   snapshots/<code12>/          copies of the code
 
@@ -89,6 +90,10 @@ class Store:
     def scenes(self, profile: str) -> Path:
         """The folder of what a profile's page plays."""
         return self.root / "scenes" / profile
+
+    def bootstrap(self, profile: str) -> Path:
+        """The intervals over videos of a profile's records."""
+        return self.root / "bootstrap" / f"{profile}.json"
 
     def records(self, profile: str) -> Path:
         """The folder of a profile's records."""

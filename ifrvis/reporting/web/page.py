@@ -17,7 +17,7 @@ from ifrvis.harness.store.playback import Scene, rows_to_play
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import HEADS, pair_texts
-from ifrvis.reporting.grid import CLAIM_NOTE, make_grid
+from ifrvis.reporting.grid import claim_note, make_grid
 from ifrvis.reporting.report import Report
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES
 
@@ -69,7 +69,7 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
         data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         tables=[_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)],
         off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
-        **{"report": reports[0], "scenes": scenes, "claim_heads": HEADS, "claim_note": CLAIM_NOTE},
+        **{"report": reports[0], "scenes": scenes, "claim_heads": HEADS},
         **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
     )
 
@@ -84,6 +84,7 @@ def _shown(report: Report, figures: Mapping[str, bytes]) -> dict[str, Any]:
         **{"table": report.table, "grid": make_grid(report), "stem": report.stem},
         "counts": Counter(each.missing or f"{len(each.found)} of {len(report.seeds)} seeds" for each in report.rows),
         "claims": [(judged, [pair_texts(pair) for pair in judged.pairs]) for judged in report.claims],
+        "claim_note": claim_note(report),
         "verdicts": Counter(judged.verdict for judged in report.claims),
         "num_records": len(report.records),
         "picture": base64.b64encode(figures.get(f"{report.stem}.png", b"")).decode(),

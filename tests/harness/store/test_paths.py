@@ -10,7 +10,7 @@ import ifrvis
 from ifrvis.errors import UserError
 from ifrvis.harness.store.paths import Store, run_at, run_holding
 
-FOLDERS = "records|runs|attempts|snapshots|jobs|scenes|checkpoints|predictions"
+FOLDERS = "records|runs|attempts|snapshots|jobs|scenes|bootstrap|checkpoints|predictions"
 
 
 def test_a_run_is_found_by_its_name_its_folder_and_what_lies_there(tmp_path):
