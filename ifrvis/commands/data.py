@@ -71,7 +71,7 @@ def _split(arguments: argparse.Namespace) -> int:
     import json
 
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.files import publish_once
+    from ifrvis.files import publish_once, read_bytes
 
     dataset = load_dataset(arguments.dataset, arguments.data_root)
     split = dataset.split("heldout")
@@ -81,7 +81,7 @@ def _split(arguments: argparse.Namespace) -> int:
     content = {"dataset": dataset.name, "rule": split.heldout.model_dump(), "fingerprint": split.fingerprint}
     path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
     data = json.dumps({**content, "videos": videos}, indent=1).encode() + b"\n"
-    if not publish_once(path, data) and path.read_bytes() != data:
+    if not publish_once(path, data) and read_bytes(path) != data:
         raise UserError(f"Remove {path} if data or rule were changed on purpose: it lists another split.")
     print(f"{path}: {len(videos)} videos held out, fingerprint {split.fingerprint}")
     return 0

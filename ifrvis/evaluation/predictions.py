@@ -18,7 +18,6 @@ from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, read_packed_json, write_atomically
 
 SCHEMA = 1
-MAX_BYTES = 2 << 30  # unpacked; 400 long videos of 20 masks a frame take a tenth of it
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredict
     Raises:
         UserError: If the file is missing, broken, or not about exactly these videos and categories.
     """
-    content = read_packed_json(path, "the predictions file", MAX_BYTES)
+    content = read_packed_json(path, "the predictions file")
     good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
     expect(good, str(path), f"predictions of schema {SCHEMA}", content)
     expect(isinstance(content.get("videos"), list), f"{path}: videos", "a list", content.get("videos"))

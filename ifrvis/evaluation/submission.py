@@ -18,12 +18,18 @@ from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Prediction, checked_results
-from ifrvis.files import canonical_json, parse_json, read_text, write_atomically
+from ifrvis.files import (
+    MAX_JSON_BYTES,
+    MAX_SCORES_BYTES,
+    canonical_json,
+    most_unpacked,
+    open_file,
+    parse_unpacked_json,
+    read_text,
+    write_atomically,
+)
 
 NAME = "results.json"
-MAX_BYTES = 2 << 30  # unpacked
-MAX_RATIO = 200  # of unpacked to packed size; run-length text packs to a third or a tenth
-MAX_SCORES_CHARACTERS = 1 << 16
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: equal predictions give equal bytes
 _METRIC = re.compile(r"m?(ap|ar)0?(50|75|10|1|s|m|l)?")
 
@@ -50,7 +56,7 @@ def read_submission(path: Path, annotations: Annotations) -> tuple[Prediction, .
         UserError: If it is no such zip, or its results are wrong; the message names file, index and field.
     """
     where = f"{path}: {NAME}"
-    entries = parse_json(_unpacked(path), path, f"{NAME} in it")
+    entries = _entries(path)
     predictions = checked_results(entries, annotations, where)
     for index, entry in enumerate(entries):
         for t, mask in enumerate(entry["segmentations"]):
@@ -66,13 +72,14 @@ def comment_of(path: Path) -> str:
         return archive.comment.decode(errors="replace")
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise UserError(f"Check the path: the zip {path} does not exist.") from error
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise UserError(f"Replace {path}: it is not a zip ({error}).") from error
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    with open_file(path, "the zip", MAX_JSON_BYTES) as stream:
+        try:
+            archive = zipfile.ZipFile(stream)
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+            raise UserError(f"Replace {path}: it is not a zip ({error}).") from error
+        yield archive
 
 
 def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
@@ -84,22 +91,18 @@ def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     member = members[0]
     if member.flag_bits & 1:
         raise UserError(f"Pack {path} without a password: no server can read it.")
-    if member.file_size > min(MAX_BYTES, MAX_RATIO * (member.compress_size + 1024)):
-        raise UserError(
-            f"Replace {path}: {NAME} in it unpacks from {member.compress_size} to {member.file_size} bytes; "
-            f"at most {MAX_BYTES}, and {MAX_RATIO} times as many, are read."
-        )
     return member
 
 
-def _unpacked(path: Path) -> bytes:
+def _entries(path: Path) -> Any:
     with _opened(path) as archive:
         member = _member(archive, path)
         try:
             with archive.open(member) as stream:
-                return stream.read(member.file_size)
+                data = stream.read(most_unpacked(member.compress_size) + 1)
         except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"Replace {path}: {NAME} in it cannot be unpacked ({error}).") from error
+    return parse_unpacked_json(data, member.compress_size, path, f"{NAME} in it")
 
 
 def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, int | float | None], str]:
@@ -116,7 +119,7 @@ def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, 
     Raises:
         UserError: If there is no AP, a metric comes twice, or a value is no fraction.
     """
-    text = read_text(path, "the file of scores", MAX_SCORES_CHARACTERS)
+    text = read_text(path, "the file of scores", MAX_SCORES_BYTES)
     scores: dict[str, int | float | None] = {}
     for name, value in _named_values(text):
         match = _METRIC.fullmatch(re.sub("[^a-z0-9]", "", name.lower()))

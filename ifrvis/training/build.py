@@ -21,7 +21,8 @@ from torch import distributed, nn
 from torch.utils.checkpoint import checkpoint
 
 import ifrvis.models  # noqa: F401  registers the method
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.errors import UserError
+from ifrvis.files import MAX_WEIGHTS_BYTES
 from ifrvis.models.deformable import operator_runs
 from ifrvis.models.drop_path import replace_drop_path
 from ifrvis.models.parameters import parameter_groups
@@ -154,9 +155,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         UserError: If the file is missing, or holds anything but tensors and plain data.
     """
     try:
-        content = load_plain(path)
-    except FileNotFoundError as error:
-        raise DataMissingError(f"Put the initial weights at {path}: there is no such file.") from error
+        content = load_plain(path, MAX_WEIGHTS_BYTES)
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(
             f"Replace {path}, or turn it into plain tensors with `ifrvis weights convert`: it cannot be read, is cut "

@@ -13,7 +13,6 @@ from made_records import asked, evaluation, made_run
 from ifrvis.cli import main
 from ifrvis.datasets.ytvis import Annotations, Category, Video
 from ifrvis.errors import UserError
-from ifrvis.evaluation import submission as module
 from ifrvis.evaluation.predictions import Prediction, Scored, VideoPredictions, write_predictions
 from ifrvis.evaluation.submission import comment_of, read_server_scores, read_submission, write_submission
 from ifrvis.harness.spec.compose import compose_row
@@ -59,7 +58,7 @@ BROKEN = {
     "outside": ({"../results.json": []}, "Pack results.json alone"),
     "absolute": ({"/results.json": []}, "Pack results.json alone"),
     "a way out beside it": ({"results.json": [], "../../etc/passwd": ""}, "Pack results.json alone"),
-    "bomb": ({"results.json": b" " * 10_000_000}, "unpacks from"),
+    "bomb": ({"results.json": b" " * 20_000_000}, "unpacks from"),
     "not JSON": ({"results.json": "["}, "is not valid JSON"),
     "deep JSON": ({"results.json": "[" * 100_000}, "is not valid JSON"),
     "not a list": ({"results.json": {}}, "results.json: expected a list"),
@@ -102,8 +101,8 @@ def test_what_is_no_zip_or_was_damaged_or_locked_is_refused(tmp_path, monkeypatc
         with pytest.raises(UserError, match=message):
             read_submission(path, ANNOTATIONS)
     path.write_bytes(data)
-    monkeypatch.setattr(module, "MAX_BYTES", 100)
-    with pytest.raises(UserError, match="at most 100"):
+    monkeypatch.setattr("ifrvis.files.MAX_JSON_BYTES", 100)
+    with pytest.raises(UserError, match="more than 100 bytes"):
         read_submission(path, ANNOTATIONS)
 
 
@@ -132,7 +131,7 @@ def test_scores_are_read_as_servers_write_them(tmp_path, text, percent, expected
         ("AP: 0.5\nmAP: 0.6", "AP once"),
         ("AP: -0.5", "a fraction from 0 to 1"),
         ("[1]", "a line or a key with AP"),
-        ("AP: 0.5" + " " * 70_000, "^Shorten .*65536 characters or more"),
+        ("AP: 0.5" + " " * 70_000, "^Give a smaller file .* at most 65536 are read"),
     ],
 )
 def test_scores_that_are_none_are_refused(tmp_path, text, message):
