@@ -11,6 +11,8 @@ command on it in this process. It counts as
     traceback   an exception, a warning, another exit status, more than TIME_LIMIT_S
     wrong       unsound and accepted, sound and refused; control characters on the terminal, files where none belong
 
+Of the kind `odd`, something that is no regular file stands where a command reads or writes one.
+
 `tests/test_hostile.py` runs hundreds of the same cases. Prints a JSON summary.
 """
 
@@ -22,6 +24,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import pickle
 import random
 import re
@@ -58,7 +61,7 @@ from studies import plain_readers
 from studies.fuzz_world import World
 from studies.mutations import change, mutated
 
-TIME_LIMIT_S = 20
+TIME_LIMIT_S = 60
 OUTCOMES = ("refused", "unchanged", "changed", "traceback", "wrong")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PLACE = re.compile(r"ifrvis: (Correct \S+\.(json|gz)(: [\w\[]\S*)?: expected |Predict again: )")
@@ -85,8 +88,9 @@ def run_case(world: World, kind: str, seed: int) -> tuple[str, str]:
     """Run one case: its outcome, and what was found."""
     rng = random.Random(f"{kind}-{seed}")
     path, form = rng.choice(world.files[kind])
-    data = mutated(rng, world.good[path], form)
-    path.write_bytes(data)
+    data = mutated(rng, world.good[path], form) if form else b""
+    if form:
+        path.write_bytes(data)
     signal.signal(signal.SIGALRM, _time_is_up)
     signal.alarm(TIME_LIMIT_S)
     cache = {"XDG_CACHE_HOME": str(world.data / "cache")}
@@ -274,6 +278,36 @@ def on_scene(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     return "changed"
 
 
+def on_odd(world: World, rng: random.Random, path: Path, data: bytes) -> str:
+    """Where a file is read or written there is a FIFO, a device, a folder, a link to nothing or itself, or nothing."""
+    commands = world.commands()
+    command = rng.choice(commands)
+    outs = [Path(each) for each in command if each.startswith(f"{world.root}/out")]
+    path = rng.choice(outs) if outs and rng.random() < 0.6 else rng.choice(list(world.good))
+    path.parent.mkdir(exist_ok=True)
+    kind = rng.choice(list(ODD))
+    path.unlink(missing_ok=True)
+    ODD[kind](path)
+    before = os.lstat(path) if os.path.lexists(path) else None
+    status, _, complaint = world.run(*command)
+    if complaint.count("\n") > 1 and "not made again" not in complaint:
+        return "wrong"
+    if before and path in outs and (os.lstat(path).st_ino != before.st_ino or not status):
+        return "wrong"
+    return "unchanged" if status == 0 else "refused"
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "nothing": lambda path: None,
+    "folder": lambda path: path.mkdir(),
+    "FIFO": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "full device": lambda path: path.symlink_to("/dev/full"),
+    "terminal": lambda path: path.symlink_to("/dev/tty"),
+    "link to itself": lambda path: path.symlink_to(path),
+}
+
+
 def agrees(built: Any, given: Any) -> bool:
     """Whether what was built holds what a file gives, with the same types."""
     if isinstance(given, dict):
@@ -316,6 +350,7 @@ ACTS: dict[str, list[Act]] = {
     "weights": [on_weights],
     "scene": [on_scene],
     "manifest": [on_manifest],
+    "odd": [on_odd],
 }
 
 

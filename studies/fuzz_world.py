@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from ifrvis.training.checkpoints import save
 from tests.made_records import asked, record_of
 
 ROOT = Path(__file__).resolve().parents[1]
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+METRICS = ("ap", "tracking", "identity")
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class World:
@@ -40,6 +42,7 @@ class World:
         self.roots = [f"--data-root={self.data}", f"--results={root}/results", f"--reports={root}/reports"]
         self.table, self.reports = [f"{self.given}/table.yaml", "--profile", "smoke"], root / "reports" / "smoke"
         self.given.mkdir()
+        self.packed = self.given / "predictions.json.gz"
         self._write_yaml()
         self._write_annotations()
         self._write_results()
@@ -56,17 +59,44 @@ class World:
         for stream in streams:
             stream.seek(0)
         said, complained = (stream.read() for stream in streams)
-        assert status in (0, 2), f"exit status {status}"
+        assert status in (0, 2) or (status, arguments[0]) in ((1, "verify"), (1, "data")), f"exit status {status}"
         assert (status == 2) == complained.startswith("ifrvis: "), complained
         assert not CONTROL.search(said + complained), "control characters reach the terminal"
         return status, said, complained
 
+    def commands(self) -> list[list[str]]:
+        """One of each command that reads or writes a file, and is over in a moment."""
+        gt, results = self.data / "gt.json", self.given / "results.json"
+        out, scored = str(self.root / "out"), ["--gt", f"{gt}", "--pred"]
+        tables = [[name, *self.table, *self.roots] for name in ("plan", "status", "report")]
+        files = ["--dataset", f"{self.given}/files.yaml", "--set", "train.init=null"]
+        return [
+            *tables,
+            [*tables[0], *files],
+            [*tables[0], "--init", f"{self.given}/weights.pth"],
+            *(["evaluate", metric, *scored, f"{each}"] for metric in METRICS for each in (results, self.packed)),
+            *(["data", name, f"{self.given}/files.yaml", *self.roots] for name in ("check", "split")),
+            ["data", "stats", f"{self.given}/files.yaml", "--split", "full", "--plot", f"{out}/a.png", *self.roots],
+            ["submission", f"{results}", "--annotation", f"{gt}", "--out", f"{out}/a.zip"],
+            ["submission", "--check", f"{self.given}/results.zip", "--annotation", f"{gt}"],
+            ["weights", "convert", f"{self.given}/weights.pth", f"{out}/a.pth"],
+            ["ingest", self.living.folder.name, "--zip", f"{self.given}/results.zip", "--scores", f"{gt}", *self.roots],
+            ["predict", f"{self.checkpoint}", f"{self.data}/frames/a", "--out", f"{out}/a", *self.roots],
+            ["logs", self.living.folder.name, *self.roots],
+            ["verify", *self.roots],
+            ["prune", *self.roots],
+        ]
+
     def put_back(self) -> set[str]:
         """Make all files good again; tells what was left where no files belong."""
-        stray = {each.name for each in self.root.iterdir()} - {"in", "data", "results", "reports"}
-        for path in [*self.root.rglob("*")]:
-            if path.is_file() and path not in self.good:
+        stray = {each.name for each in self.root.iterdir()} - {"in", "data", "results", "reports", "out"}
+        shutil.rmtree(self.root / "out", ignore_errors=True)
+        for path in sorted(self.root.rglob("*"), reverse=True):
+            odd = path.is_symlink() or not (path.is_file() or path.is_dir())
+            if odd or (path.is_file() and path not in self.good):
                 path.unlink()
+            elif path in self.good and path.is_dir():
+                path.rmdir()
         for path, content in self.good.items():
             if not path.is_file() or path.read_bytes() != content:
                 path.write_bytes(content)
@@ -115,8 +145,10 @@ class World:
         (self.given / "results.json").write_text(json.dumps(results))
         kept = {"height": 6, "width": 8, "length": 3, "masks": {"0": masks, "4": masks[::-1]}}
         kept |= {"by_class": [[0, 1, 0.9], [4, "d", 0.3]], "by_query": [[0, 1, 0.9]]}
+        given = [f"{self.given}/results.json", "--annotation", f"{self.data}/gt.json"]
+        self.run("submission", *given, "--out", f"{self.given}/results.zip")
         content = json.dumps({"schema": 1, "videos": [{"video_id": number, **kept} for number in (1, "b")]})
-        (self.given / "predictions.json.gz").write_bytes(gzip.compress(content.encode(), mtime=0))
+        self.packed.write_bytes(gzip.compress(content.encode(), mtime=0))
 
     def _write_results(self) -> None:
         store = Store(self.root / "results")
@@ -162,4 +194,5 @@ class World:
             "weights": [(self.given / "weights.pth", "bytes")],
             "scene": [(path, "json") for path in self.root.glob("results/scenes/smoke/*")],
             "manifest": [(self.reports / "manifest.json", "json")],
+            "odd": [(self.given / "table.yaml", "")],
         }

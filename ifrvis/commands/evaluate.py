@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, whole
+from ifrvis.commands.selection import add_command, show, whole
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -75,7 +75,7 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
     for video in videos:
         for error in video.errors:
             frames = ", ".join(map(str, error.frames))
-            print(f"video {video.video_id}: {error.kind} of {', '.join(map(str, error.gt_ids))} in frames {frames}")
+            show(f"video {video.video_id}: {error.kind} of {', '.join(map(str, error.gt_ids))} in frames {frames}")
     _print(counts, arguments)
     return 0
 
@@ -97,4 +97,4 @@ def _print(scores: Mapping[str, Any], arguments: argparse.Namespace) -> None:
         if value is None or isinstance(value, int | float):
             percent = isinstance(value, float) and name[0].isupper()  # shares have capitals: AP, IDF1, HOTA
             text = "-" if value is None else f"{100 * value:.2f}" if percent else f"{value:g}"
-            print(f"{name:26} {text}")
+            show(f"{name:26} {text}")

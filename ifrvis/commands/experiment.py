@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import make_split
-from ifrvis.commands.selection import add_command, number, request_of, say, selection_arguments, whole
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.commands.selection import add_command, number, request_of, say, selection_arguments, show, whole
+from ifrvis.errors import DataMissingError, UserError, printable
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Request
@@ -62,9 +62,9 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(plan.as_json(), indent=1))
     else:
-        print("\n".join([headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]))
+        show("\n".join([headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]))
     for missing in plan.data_missing:
-        print(f"ifrvis: {missing}", file=sys.stderr)
+        print(f"ifrvis: {printable(missing)}", file=sys.stderr)
     return 2 if plan.data_missing else 0
 
 
@@ -79,7 +79,8 @@ def _status(arguments: argparse.Namespace) -> int:
     while True:
         plan = settled_plan(request_of(arguments)[0])
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
-        print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
+        cleared = "\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty())
+        print(cleared + printable(text), flush=True)
         quiet = 0 if any(training.state in LIVE for training in plan.trainings) else quiet + 1
         if arguments.watch is None or quiet == 2:  # a queue may be between two runs
             return 0
@@ -190,5 +191,5 @@ def _rescore(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([{"name": name, "outcome": outcome} for name, outcome in found], indent=1))
     else:
-        print("\n".join(f"{name} {outcome}" for name, outcome in found))
+        show("\n".join(f"{name} {outcome}" for name, outcome in found))
     return 0

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, number, progress, root_arguments
+from ifrvis.commands.selection import add_command, number, progress, root_arguments, show
 from ifrvis.errors import DataMissingError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -75,16 +75,14 @@ def _predict(arguments: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Choose another --out: {out} cannot be made ({error.strerror}).") from error
-    print(
-        f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True
-    )
+    show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)
     with progress(Console(stderr=True), "predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
         found = predict_video(model, source, recipe.inference, list(names), **options)
     write_atomically(out / "results.json", json.dumps([each.to_json() for each in results_of([found])]))
     drawn = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
-    print(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks")
-    print(f"wrote {out / 'overlay.mp4'}: {drawn} instances with a score above {arguments.draw_above:g}")
+    show(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks")
+    show(f"wrote {out / 'overlay.mp4'}: {drawn} instances with a score above {arguments.draw_above:g}")
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, root_arguments
+from ifrvis.commands.selection import add_command, root_arguments, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _submission(arguments: argparse.Namespace) -> int:
     if arguments.check:
         annotations = _annotations(arguments, None)
         tracks = read_submission(arguments.check, annotations)
-        print(f"{arguments.check} is sound: {len(tracks)} tracks in {len(annotations.videos)} videos")
+        show(f"{arguments.check} is sound: {len(tracks)} tracks in {len(annotations.videos)} videos")
         return 0
     path, packed = Path(arguments.run), None
     if not path.is_file():
@@ -53,7 +53,7 @@ def _submission(arguments: argparse.Namespace) -> int:
         path = packed.path
     tracks = read_tracks(path, _annotations(arguments, packed), "entries")
     write_submission(arguments.out, tracks, comment=packed.signature if packed else "")
-    print(f"wrote {arguments.out}: {len(tracks)} tracks, SHA-256 {sha256_file(arguments.out)}")
+    show(f"wrote {arguments.out}: {len(tracks)} tracks, SHA-256 {sha256_file(arguments.out)}")
     return 0
 
 
@@ -147,5 +147,5 @@ def _ingest(arguments: argparse.Namespace) -> int:
     path = packed.run.store.record(record.profile, record.name, record.train_sig, record.eval_sig)
     if not publish_record(packed.run.store, record):
         raise UserError(f"Remove {path} if these scores shall take its place: the run has scores of a server already.")
-    print(f"wrote {path}")
+    show(f"wrote {path}")
     return 0

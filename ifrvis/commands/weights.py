@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, whole
+from ifrvis.commands.selection import add_command, show, whole
 
 if TYPE_CHECKING:
     from ifrvis.training.convert import Report
@@ -43,7 +43,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     given = {"backbone": arguments.backbone, "queries": arguments.queries}
     report = convert(arguments.source, arguments.out, shapes=shapes, **given)
-    print(json.dumps(vars(report), indent=1) if arguments.json else "\n".join(_lines(report, arguments)))
+    show(json.dumps(vars(report), indent=1) if arguments.json else "\n".join(_lines(report, arguments)))
     return 0
 
 
