@@ -31,6 +31,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--zip", type=Path, required=True, help="the zip that the server was given")
     parser.add_argument("--scores", type=Path, required=True, help="what the server gave back: JSON, or `name: value`")
     parser.add_argument("--server", default="", help="where the scores come from, such as a web address")
+    text = "what _S and _L mean in its output: take the lines of `short` or `long` videos alone; or `sizes` of objects"
+    parser.add_argument("--half", choices=("short", "long", "sizes"), help=text)
     parser.add_argument("--percent", action="store_true", help="the server's values are percent")
     root_arguments(parser)
 
@@ -125,7 +127,7 @@ def _annotations(arguments: argparse.Namespace, packed: _Packed | None) -> "Anno
 
 def _ingest(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.evaluation.submission import comment_of, read_server_scores
+    from ifrvis.evaluation.submission import comment_of, passed_over, read_server_scores
     from ifrvis.files import sha256_file
     from ifrvis.harness.store.making import server_record
     from ifrvis.harness.store.records import Server, publish_record
@@ -134,18 +136,20 @@ def _ingest(arguments: argparse.Namespace) -> int:
     packed = next((each for each in _predicted(arguments) if each.signature == comment), None)
     if packed is None:
         raise UserError(f"Use a zip that `ifrvis submission {arguments.run}` wrote: this is of no predictions of it.")
-    metrics, said = read_server_scores(arguments.scores, percent=arguments.percent)
+    metrics, said = read_server_scores(arguments.scores, percent=arguments.percent, half=arguments.half)
     record = server_record(
         packed.run,
         packed.job,
         packed.asked,
         metrics,
         dataset=load_dataset(packed.job.dataset, arguments.data_root).name,
-        server=Server(address=arguments.server, said=said),
+        server=Server(address=arguments.server, said=said, half=arguments.half),
         files={"submission": sha256_file(arguments.zip), "scores": sha256_file(arguments.scores)},
     )
     path = packed.run.store.record(record.profile, record.name, record.train_sig, record.eval_sig)
     if not publish_record(packed.run.store, record):
         raise UserError(f"Remove {path} if these scores shall take its place: the run has scores of a server already.")
-    show(f"wrote {path}")
+    show(f"wrote {path}: {', '.join(metrics)}")
+    if unknown := passed_over(said, arguments.half):
+        show(f"not taken, {len(unknown)} of its lines: {'; '.join(unknown)}")
     return 0
