@@ -4,6 +4,7 @@ import copy
 import ctypes
 import functools
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ from ifrvis.training.checkpoints import load_plain
 
 HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
+OF_DETECTORS = ("neck.", "rpn_head.", "roi_head.", "roi_heads.", "bbox_head.", "proposal_generator.")
+CLASS_HEAD = re.compile(r"track_head\.cls_embed\.(0\.)?weight")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: the same in every model, or unused
 
@@ -124,7 +127,9 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     Raises:
         UserError: If the file is missing, holds anything but tensors and plain data, or nothing that fits.
     """
-    given = {key.replace(*HOST_PREFIX): value for key, value in read_weights(path).items()}
+    held = read_weights(path)
+    _check_start(held, path)
+    given = {key.replace(*HOST_PREFIX): value for key, value in held.items()}
     own = model.state_dict()
     known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
     fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
@@ -141,6 +146,20 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
         unexpected=sorted(given.keys() - known.keys()),
         mismatched=sorted(known.keys() - fitting.keys()),
     )
+
+
+def _check_start(given: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is no start, or is not what its file's name says: what `ifrvis weights convert` makes has no class
+    head, and what an image model of the host has is called otherwise.
+    """
+    if other := next((name for name in given if name.startswith(OF_DETECTORS)), None):
+        raise UserError(f"Choose other initial weights than {path}: {other} in it is a detector's.")
+    classes = next((len(value) for name, value in given.items() if CLASS_HEAD.fullmatch(name)), None)
+    if classes is not None and re.search("coco|imagenet", path.name, re.IGNORECASE):
+        raise UserError(
+            f"Rename {path}, or choose other initial weights: it is a video model with a class head of {classes} "
+            "outputs, not what its name says."
+        )
 
 
 def _is_plain(value: torch.Tensor) -> bool:

@@ -47,6 +47,13 @@ def given_weights(path: Path, data_root: Path) -> Given:
     return Given(path, names[0] if names else path.name, digest)
 
 
+def left_to_chance(weights: Path) -> str:
+    """What their description says that weights leave to a random start; empty where it says nothing."""
+    random = _said_in(weights.with_suffix(".json")).get("random")
+    parts = random.items() if isinstance(random, dict) else ()
+    return "; ".join(f"{count} x {reason}" for reason, count in parts if type(count) is int)
+
+
 def _can_be_named(name: Any) -> bool:
     return isinstance(name, str) and NAME.fullmatch(name) is not None and name != PRETRAINING
 
