@@ -91,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ifrvis.harness.jobs.cluster import load_cluster
-    from ifrvis.harness.jobs.launch import jobs_at_once, settled_plan, splits_to_make
+    from ifrvis.harness.jobs.launch import check_precision, jobs_at_once, settled_plan, splits_to_make
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.jobs.slurm import SlurmQueue
     from ifrvis.harness.jobs.view import failure_lines, live_view
@@ -113,6 +113,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if plan.data_missing:
         raise DataMissingError("\n".join(plan.data_missing))
     check_disk(plan)
+    if cluster is None:
+        check_precision(plan)
     given = {name: getattr(arguments, name) for name in Handling.model_fields}
     how: Any = {"run_attempt": run_attempt, "handling": Handling(**given)}
     if cluster and cluster.setup:

@@ -295,7 +295,7 @@ def test_a_trained_video_model_is_kept_as_a_whole_with_its_class_head(source, tm
     load_trained(model, tmp_path / "w.pth")
     for name, value in model.track_head.state_dict().items():
         assert torch.equal(value, expected[f"panoptic_head.{name}"]), name
-    half = {name: each for name, each in torch.load(path)["state_dict"].items() if "norm" not in name}
+    half = {name: each for name, each in torch.load(path)["state_dict"].items() if "_norm." not in name}
     torch.save(half, tmp_path / "half.pth")
     with pytest.raises(UserError, match=r"^Choose a whole trained model"):
         convert(tmp_path / "half.pth", tmp_path / "x.pth", **given)

@@ -1,7 +1,4 @@
-"""Other programs' predictions are records of rows that say so, and of no others.
-
-Also tests: ifrvis.harness.store.external, ifrvis.commands.submission.
-"""
+"""Other programs' predictions are records of rows that say so, and of no others."""
 
 import json
 
