@@ -48,6 +48,7 @@ from rich.console import Console
 from ifrvis.datasets import rle
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.errors import UserError
+from ifrvis.evaluation.submission import passed_over, read_server_scores
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.jobs.view import live_view
 from ifrvis.harness.spec.profiles import load_profile
@@ -57,6 +58,7 @@ from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.store.records import digest_of, read_record, record_text
 from ifrvis.training.build import load_initial_weights
 from ifrvis.training.checkpoints import newest_valid
+from ifrvis.training.foreign import read_foreign
 from studies import plain_readers
 from studies.fuzz_world import World
 from studies.mutations import change, mutated
@@ -256,6 +258,36 @@ def on_weights(world: World, rng: random.Random, path: Path, data: bytes) -> str
     return "unchanged" if same and not random_start else "changed"
 
 
+def on_foreign(world: World, rng: random.Random, path: Path, data: bytes) -> str:
+    """What another program wrote is tensors of finite numbers or refused."""
+    with contextlib.chdir(world.root):
+        found = read_foreign(path)
+    values = world.state["model"]
+    if found.keys() == values.keys() and all(torch.equal(found[name], values[name]) for name in values):
+        return "unchanged"
+    return "changed" if all(bool(torch.isfinite(each).all()) for each in found.values()) else "wrong"
+
+
+def on_scores(world: World, rng: random.Random, path: Path, data: bytes) -> str:
+    half: Any = rng.choice(["short", "long", "sizes", None])
+    scores, text = read_server_scores(path, percent=rng.random() < 0.5, half=half)
+    taken = len(scores) + len(passed_over(text, half))
+    sound = all(value is None or 0 <= value <= 1 for value in scores.values()) and "AP" in scores
+    return "changed" if sound and taken <= len(text.splitlines()) + 1 else "wrong"
+
+
+def on_external(world: World, rng: random.Random, path: Path, data: bytes) -> str:
+    """What is sound and of all videos that are held out is a record of its own."""
+    status, _, _ = world.run(*world.external, *world.roots)
+    records = [read_record(each) for each in world.record.parent.glob("external-*.json")]
+    if status:
+        return "wrong" if records else "refused"
+    read, annotations = _json_of(path), _json_of(world.data / "gt.json")
+    sound = plain_readers.sound_results(read, annotations) and {each["video_id"] for each in read} == {"b"}
+    known = all(0 <= each["score"] <= 1 for each in read) and len(records) == 1
+    return "wrong" if not (sound and known) else "unchanged" if data == world.good[path] else "changed"
+
+
 def on_manifest(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     if world.run("report", *world.table, *world.roots)[0]:
         return "refused"
@@ -349,6 +381,9 @@ ACTS: dict[str, list[Act]] = {
     "checkpoint": [on_checkpoint],
     "weights": [on_weights],
     "scene": [on_scene],
+    "foreign": [on_foreign],
+    "scores": [on_scores],
+    "external": [on_external],
     "manifest": [on_manifest],
     "odd": [on_odd],
 }

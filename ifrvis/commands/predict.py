@@ -128,7 +128,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ifrvis.evaluation.predictions import results_of
-    from ifrvis.files import write_atomically
+    from ifrvis.files import write_atomically, written
     from ifrvis.inference.modes import check_memory, predict_video
     from ifrvis.inference.overlay import write_overlay
 
@@ -143,6 +143,8 @@ def _predict(arguments: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Choose another --out: {out} cannot be made ({error.strerror}).") from error
+    for name in ("results.json", "overlay.mp4"):
+        written(out / name)  # what is no file is refused before hours of work
     show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)
     with progress(Console(stderr=True), "predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}

@@ -32,6 +32,7 @@ from ifrvis.training.checkpoints import load_plain
 HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
 OF_DETECTORS = ("neck.", "rpn_head.", "roi_head.", "roi_heads.", "bbox_head.", "proposal_generator.")
+CONVERTED = re.compile("imagenet_|(mask2former|seqformer)_.*_coco")  # as `ifrvis weights convert` names images' weights
 CLASS_HEAD = re.compile(r"track_head\.cls_embed\.(0\.)?weight")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: the same in every model, or unused
@@ -155,7 +156,7 @@ def _check_start(given: Mapping[str, Any], path: Path) -> None:
     if other := next((name for name in given if name.startswith(OF_DETECTORS)), None):
         raise UserError(f"Choose other initial weights than {path}: {other} in it is a detector's.")
     classes = next((len(value) for name, value in given.items() if CLASS_HEAD.fullmatch(name)), None)
-    if classes is not None and re.search("coco|imagenet", path.name, re.IGNORECASE):
+    if classes is not None and CONVERTED.match(path.name):
         raise UserError(
             f"Rename {path}, or choose other initial weights: it is a video model with a class head of {classes} "
             "outputs, not what its name says."

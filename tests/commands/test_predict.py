@@ -1,6 +1,7 @@
 """`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names."""
 
 import json
+import os
 import re
 
 import cv2
@@ -180,3 +181,10 @@ def test_a_checkpoint_from_elsewhere_is_scored_under_a_rows_inference(place, mon
     given[1] = str(tmp_path / "other.pth")
     assert main([*given, "--as", "published", "--seed", "2"]) == 2
     assert "if another file shall take its place" in capsys.readouterr().err
+
+
+def test_what_is_no_file_is_refused_before_anything_is_predicted(predict, tmp_path):
+    os.mkfifo(tmp_path / "overlay.mp4")
+    status, said = predict(*BARE, "--dataset", "smoke19", "--out", str(tmp_path))
+    assert (status, list(tmp_path.iterdir())) == (2, [tmp_path / "overlay.mp4"])
+    assert said.endswith("overlay.mp4 to write: it is a FIFO.\n")
