@@ -138,6 +138,8 @@ def _ingest(arguments: argparse.Namespace) -> int:
     given = [path for paths in arguments.results or () for path in paths]
     files = [path for path in given if path.suffix in (".json", ".gz")]
     roots = [path for path in given if path not in files]
+    if arguments.run is None and arguments.zip is not None and len(roots) == 2:  # `--results ROOT RUN`
+        arguments.run = str(roots.pop())
     if len(roots) > 1:
         raise UserError(f"Give results files that end in .json or .json.gz: got {roots[0]}.")
     arguments.results = roots[0] if roots else Path(os.environ.get("IFRVIS_RESULTS", "results"))

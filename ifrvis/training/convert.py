@@ -28,7 +28,11 @@ from ifrvis.training.foreign import read_foreign
 from ifrvis.training.renames import VIDEO_MODEL, Renamed, to_host_names
 
 Shapes = Mapping[str, torch.Size]
-_COCO = {80: "instance", 133: "panoptic"}  # classes -> task
+# What weights of so many classes are; of SeqFormer so many outputs: COCO has 80 classes, and ids up to 90.
+_COCO = {
+    "mask2former": {80: "coco_instance", 133: "coco_panoptic"},
+    "seqformer": {80: "coco", 90: "coco", 91: "coco"},
+}
 _SWINS = {(96, 6): "swin-t", (96, 18): "swin-s", (128, 18): "swin-b", (192, 18): "swin-l"}  # width, third stage
 _RESNETS = {6: "r50", 23: "r101"}  # blocks of the third stage
 _QUERIES = ("track_head.query_feat.weight", "track_head.query_embed.weight")
@@ -36,7 +40,6 @@ _QUERIES = ("track_head.query_feat.weight", "track_head.query_embed.weight")
 _CLASSIFIER = r"backbone\.(?:stem\.)?(?:fc|head|head\.fc|classifier)"
 _BESIDE = re.compile(rf"{_CLASSIFIER}\.(weight|bias)|backbone\.norm\d?\.(weight|bias)|.*\.attn_mask")
 _IMAGENET = (1000, 10450, 11221, 11821, 21841, 21842, 21843)
-_SEQFORMER_COCO = (80, 90, 91)  # outputs: COCO's classes, or their ids with or without 0
 # Parts without which a head is a half, or another model's; what every method takes of one is there as a whole.
 _PARTS = {
     "mask2former": "pixel_decoder. mask_embed. level_embed. query_feat. query_embed. transformer_decoder.layers.",
@@ -195,10 +198,10 @@ def what_it_is(source: Path, renamed: Renamed, backbone: str, target: Shapes) ->
     kind = "seqformer" if any(name.startswith("controller.") for name in inside) else "mask2former"
     classes = tensors.get(f"track_head.cls_embed.{'0.' * (kind == 'seqformer')}weight")
     decoder = {layer[1] for name in target if (layer := _LAYER.match(name))}
-    parts = [*_PARTS[kind].split(), "cls_embed.", *(f"transformer_decoder.layers.{each}." for each in sorted(decoder))]
-    wanted = [name for name in target if _WHOLE.match(name)]
-    if any(".controller." in name for name in target) != (kind == "seqformer"):  # the report is about another model
-        wanted, parts = [], _PARTS[kind].split()
+    parts, wanted = [*_PARTS[kind].split(), "cls_embed."], []
+    if any(".controller." in name for name in target) == (kind == "seqformer"):  # else the report is of another model
+        parts += [f"transformer_decoder.layers.{each}." for each in sorted(decoder)]
+        wanted = [name for name in target if _WHOLE.match(name)]
     lacks = [part for part in parts if not any(name.startswith(part) for name in inside)]
     lacks += [name for name in wanted if name not in tensors or tensors[name].shape != target[name]]
     if lacks or classes is None:
@@ -206,10 +209,8 @@ def what_it_is(source: Path, renamed: Renamed, backbone: str, target: Shapes) ->
             f"Choose a whole checkpoint: {lacks[0].removeprefix('track_head.')} of the head is not in {source}, or of "
             f"another shape, and {len(lacks) - 1} more; nothing says what the rest of it is."
         )
-    number, coco = len(classes), {**dict.fromkeys(_SEQFORMER_COCO, "coco")}
-    if kind == "mask2former":
-        number, coco = number - 1, {classes: f"coco_{task}" for classes, task in _COCO.items()}  # the last is no-object
-    task = coco.get(number) if renamed.source != VIDEO_MODEL else None
+    number = len(classes) - (kind == "mask2former")  # its last is no-object
+    task = _COCO[kind].get(number) if renamed.source != VIDEO_MODEL else None
     return f"{kind}_{backbone}_{task or f'{number}-classes'}", len(tensors[_QUERIES[1]])
 
 

@@ -22,7 +22,7 @@ from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.training.build import COMPUTED, build_model, load_initial_weights
 from ifrvis.training.convert import convert, model_shapes, what_it_is
-from ifrvis.training.renames import to_host_names
+from ifrvis.training.renames import VIDEO_MODEL, Renamed, to_host_names
 from ifrvis.training.weights import load_trained
 
 ROOT = Path(str(files("ifrvis"))) / "configs"
@@ -462,3 +462,13 @@ def test_seqformers_weights_fill_all_but_the_class_head(tmp_path):
     for name, value in model.state_dict().items():
         if not name.startswith("track_head.cls_embed.") and "num_batches" not in name:
             assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize(
+    ("classes", "source", "name"),
+    [(91, "SeqFormer", "coco"), (42, "SeqFormer", "42-classes"), (91, VIDEO_MODEL, "91-classes")],
+)
+def test_a_seqformer_of_videos_is_not_called_cocos(classes, source, name):
+    shapes = model_shapes(seqformer_model(num_classes=classes))
+    given = Renamed(source, {name: torch.zeros(shape, device="meta") for name, shape in shapes.items()}, set())
+    assert what_it_is(Path("s.pth"), given, "r50", shapes) == (f"seqformer_r50_{name}", 5)
