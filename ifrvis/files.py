@@ -1,17 +1,22 @@
-"""Reading checked text and writing files that are never seen half-written.
+"""The one place that opens files to read and to write, and the most that may be read of each kind.
 
-A file is written under a temporary name in its own folder, flushed to disk, then renamed (`write_atomically`)
-or hard-linked (`publish_once`: the first writer wins), so a reader sees all of it or nothing.
+What is read is a regular file of a size that is known before memory is taken; devices, FIFOs, folders and links to
+themselves are refused, whatever they stand for. A file is written under a temporary name in its own folder, flushed to
+disk, then renamed (`write_atomically`) or hard-linked (`publish_once`: the first writer wins), so a reader sees all of
+it or nothing. Of a link the target is written; a device or a FIFO is never replaced.
 """
 
 import contextlib
 import errno
 import gzip
 import hashlib
+import io
 import json
 import math
 import os
 import re
+import resource
+import stat
 import tempfile
 import zlib
 from collections.abc import Hashable, Iterator
@@ -20,9 +25,21 @@ from typing import Any, BinaryIO, Never
 
 import yaml
 
-from ifrvis.errors import UNPRINTABLE, UserError
+from ifrvis.errors import UNPRINTABLE, DataMissingError, UserError
 
-MAX_YAML_CHARACTERS = 1 << 18  # a second of parsing; the largest packed file has a fiftieth
+MAX_YAML_BYTES = 1 << 18  # a second of parsing; the largest packed file has a fiftieth
+MAX_JSON_BYTES = 2 << 30  # COCO's largest file of annotations has a fourth
+MAX_WEIGHTS_BYTES = 8 << 30  # Swin-L with the state of its optimizer has a third
+MAX_SCORES_BYTES = 1 << 16  # of a server's output
+MAX_LOG_BYTES = 1 << 24  # of a log's end
+MAX_OTHER_BYTES = 1 << 28
+# What is packed unpacks to a few times its size, and takes a few times that as Python's objects: run-length text
+# packs to a third or a tenth, and what is small may be anything.
+MAX_RATIO, FREE_BYTES = 64, 1 << 24
+MAX_MEMORY_RATIO, FREE_MEMORY_BYTES = 128, 1 << 30
+MAX_COPIES = 8  # of a file of weights, while it is read; what it holds has half of it
+_OBJECT_BYTES = {b"{": 240, b"[": 72, b",": 40}  # that a value takes, by what comes before it
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a link to itself", stat.S_IFSOCK: "a socket"}
 
 
 def canonical_json(value: Any) -> bytes:
@@ -35,32 +52,94 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def open_file(path: Path, what: str = "the file", most: int | None = None) -> io.BufferedReader:
+    """Open a regular file of at most `most` bytes to read; `what` names it in errors.
+
+    Raises:
+        DataMissingError: If there is none.
+        UserError: If it is something else (a device, a FIFO, a folder), larger, or cannot be read.
+    """
+    try:  # without waiting for somebody who writes to a FIFO
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise DataMissingError(f"Check the path: {what} {path} does not exist.") from error
+    except (OSError, ValueError) as error:  # a path that no system takes is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"Replace {path}: {what} cannot be read ({reason}).") from error
+    state, wrong = os.fstat(handle), ""
+    if not stat.S_ISREG(state.st_mode):
+        wrong = f"Give a regular file for {what}: {path} is {_kind(state.st_mode)}."
+    elif most is not None and state.st_size > most:
+        wrong = f"Give a smaller file than {path}: {what} has {state.st_size} bytes, at most {most} are read."
+    if wrong:
+        os.close(handle)
+        raise UserError(wrong)
+    return os.fdopen(handle, "rb")
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
+def read_bytes(path: Path, what: str = "the file", most: int = MAX_OTHER_BYTES) -> bytes:
+    """The content of a regular file; errors are those of `open_file`."""
+    with open_file(path, what, most) as stream:
+        return stream.read(most)
+
+
+def read_end(path: Path, what: str, offset: int = 0) -> tuple[str, int]:
+    """The text of a log from `offset` bytes on, its end alone where that is long, and where it ends in bytes."""
+    with open_file(path, what) as stream:
+        end = stream.seek(0, io.SEEK_END)
+        stream.seek(max(offset, end - MAX_LOG_BYTES))
+        data = stream.read(MAX_LOG_BYTES)
+        return data.decode(errors="replace"), stream.tell()
+
+
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's content as 64 hex digits."""
-    with path.open("rb") as stream:
+    """SHA-256 of a regular file's content as 64 hex digits; errors are those of `open_file`."""
+    with open_file(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """Replace `path` by `data` in one step.
+def written(path: Path) -> Path:
+    """The file that is written where `path` is given: the target of a link.
 
     Raises:
-        UserError: If the disk is full, the folder cannot be written, or a folder has that name.
+        UserError: If a device, a FIFO, a folder or a link to itself stands there.
     """
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114  never raises
+    try:
+        mode = os.lstat(target).st_mode
+    except (OSError, ValueError):
+        return target
+    if not stat.S_ISREG(mode):
+        raise UserError(f"Choose another file than {path} to write: it is {_kind(mode)}.")
+    return target
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Replace `path`, or the target of such a link, by `data` in one step.
+
+    Raises:
+        UserError: If the disk is full, the folder cannot be written, or what stands there is no regular file.
+    """
+    path = written(path)
     temporary = _write_temporary(path, data)
     try:
         temporary.replace(path)
-    except OSError as error:  # a folder stands there
+    except OSError as error:
         temporary.unlink()
         raise _explained(error, path) from error
 
 
 def publish_once(path: Path, data: bytes | str) -> bool:
-    """Create `path` with `data` unless it exists; tells whether this call created it.
+    """Create `path`, or the target of such a link, with `data` unless it exists; tells whether this call did.
 
     Raises:
         UserError: If that cannot be done, as on FAT and some network mounts, which know no hard links.
     """
+    path = written(path)
     temporary = _write_temporary(path, data)
     try:
         os.link(temporary, path)
@@ -117,18 +196,13 @@ def _explained(error: OSError, path: Path) -> UserError:
     return UserError(f"Make {path.parent} writable or choose another folder: cannot write {path} ({error.strerror}).")
 
 
-def read_text(path: Path, what: str, most: int = -1) -> str:
-    """The UTF-8 text of a file of fewer than `most` characters; `what` names it in errors."""
+def read_text(path: Path, what: str, most: int = MAX_JSON_BYTES) -> str:
+    """The UTF-8 text of a regular file of at most `most` bytes; `what` names it in errors."""
     try:
-        with path.open(encoding="utf-8") as stream:
-            text = stream.read(most)
-    except FileNotFoundError as error:
-        raise UserError(f"Check the path: {what} {path} does not exist.") from error
+        with io.TextIOWrapper(open_file(path, what, most), encoding="utf-8") as stream:
+            return stream.read(most)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Replace {path}: {what} cannot be read as UTF-8 text ({error}).") from error
-    if len(text) == most:
-        raise UserError(f"Shorten {path}: {what} has {most} characters or more.")
-    return text
 
 
 def read_json(path: Path, what: str = "the file") -> Any:
@@ -136,18 +210,48 @@ def read_json(path: Path, what: str = "the file") -> Any:
     return parse_json(read_text(path, what), path, what)
 
 
-def read_packed_json(path: Path, what: str, most: int) -> Any:
-    """The same of a gzip file that unpacks to at most so many bytes."""
-    try:
-        with gzip.open(path) as stream:
-            data = stream.read(most + 1)
-    except FileNotFoundError as error:
-        raise UserError(f"Check the path: {what} {path} does not exist.") from error
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"Replace {path}: {what} cannot be unpacked ({error}).") from error
-    if len(data) > most:
-        raise UserError(f"Replace {path}: {what} unpacks to more than {most} bytes.")
+def read_packed_json(path: Path, what: str) -> Any:
+    """The same of a gzip file."""
+    with open_file(path, what, MAX_JSON_BYTES) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        try:
+            with gzip.open(stream) as unpacked:
+                data = unpacked.read(most_unpacked(size) + 1)
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            raise UserError(f"Replace {path}: {what} cannot be unpacked ({error}).") from error
+    return parse_unpacked_json(data, size, path, what)
+
+
+def most_unpacked(size: int) -> int:
+    """How many bytes are read of what is packed in `size` bytes."""
+    return min(MAX_JSON_BYTES, FREE_BYTES + MAX_RATIO * size)
+
+
+def parse_unpacked_json(data: bytes, size: int, path: Path, what: str) -> Any:
+    """Parse JSON that was packed in `size` bytes of `path`, if neither it nor what it becomes is out of proportion."""
+    if len(data) > (most := most_unpacked(size)):
+        raise UserError(f"Replace {path}: {what} unpacks from {size} to more than {most} bytes, the most that is read.")
+    taken = sum(data.count(each) * of for each, of in _OBJECT_BYTES.items())
+    if taken > (most := FREE_MEMORY_BYTES + MAX_MEMORY_RATIO * size):
+        raise UserError(
+            f"Replace {path}: {what} of {size} bytes holds what takes {taken} bytes of memory, at most {most} are "
+            "given to it."
+        )
     return parse_json(data, path, what)
+
+
+@contextlib.contextmanager
+def bounded_memory(stream: BinaryIO) -> Iterator[None]:
+    """While the block lasts, what reads an open file runs out of memory long before the machine does."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(read_bytes(Path("/proc/self/statm")).split()[0]) * resource.getpagesize()
+    wanted = taken + FREE_MEMORY_BYTES + MAX_COPIES * os.fstat(stream.fileno()).st_size
+    fewest = min([wanted, *(each for each in limits if each != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (fewest, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def parse_json(text: str | bytes, path: Path, what: str) -> Any:
@@ -225,7 +329,7 @@ _StrictLoader.yaml_constructors = {
 
 def read_yaml(path: Path, what: str = "the file") -> Any:
     """Parse a YAML file with plain types only and no key twice; `what` names it in errors."""
-    text = read_text(path, what, MAX_YAML_CHARACTERS)
+    text = read_text(path, what, MAX_YAML_BYTES)
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a SafeLoader by inheritance
     except (yaml.YAMLError, LookupError, RecursionError, ValueError) as error:  # `!!bool x` is a LookupError

@@ -8,6 +8,7 @@ from typing import Any
 
 from ifrvis.errors import UserError
 
+MAX_SIDE = 16384  # pixels
 RESIZES = ("pillow", "opencv")
 WORDS: dict[str, tuple[Any, ...]] = {
     "train.precision": ("fp32", "amp"),
@@ -25,17 +26,23 @@ WORDS: dict[str, tuple[Any, ...]] = {
 }
 # Intervals, and the keys whose numbers lie in them: each number of a list, null aside.
 INTERVALS = {
-    "[1, inf)": """train.pipeline.crop.sides train.pipeline.crop.smallest train.pipeline.crop.largest
-        train.iterations train.global_batch train.threads train.sampler.num_frames train.pipeline.sides
-        train.pipeline.max_side train.schedule.milestones inference.side inference.max_side inference.topk
-        inference.clip_frames inference.stride inference.tta model.track_head.feat_channels model.track_head.num_queries
-        model.track_head.num_points model.track_head.oversample_ratio model.track_head.in_channels
-        model.track_head.encoder.num_layers model.track_head.encoder.num_heads model.track_head.encoder.num_points
-        model.track_head.encoder.feedforward_channels model.track_head.decoder.num_layers
-        model.track_head.decoder.num_heads model.track_head.decoder.feedforward_channels model.backbone.base_channels
-        model.backbone.stem_channels model.backbone.embed_dims model.backbone.depths model.backbone.num_heads
-        model.backbone.window_size model.backbone.pretrain_img_size model.backbone.norm_cfg.num_groups
-        model.data_preprocessor.pad_size_divisor model.track_head.mask_channels model.track_head.decoder.num_points""",
+    # What more would ask for is refused before hours of queue: sides of a frame in pixels, threads and frames of a
+    # clip, layers and counts of a model, numbers of points, iterations.
+    "[1, 16384]": """train.pipeline.crop.sides train.pipeline.crop.smallest train.pipeline.crop.largest
+        train.pipeline.sides train.pipeline.max_side inference.side inference.max_side
+        model.backbone.pretrain_img_size""",
+    "[1, 1024]": """train.threads train.sampler.num_frames model.track_head.encoder.num_layers
+        model.track_head.encoder.num_heads model.track_head.encoder.num_points model.track_head.decoder.num_layers
+        model.track_head.decoder.num_heads model.track_head.decoder.num_points model.backbone.depths
+        model.backbone.num_heads model.backbone.window_size model.backbone.norm_cfg.num_groups
+        model.data_preprocessor.pad_size_divisor""",
+    "[1, 65536]": """train.global_batch inference.clip_frames inference.stride model.track_head.feat_channels
+        model.track_head.num_queries model.track_head.oversample_ratio model.track_head.in_channels
+        model.track_head.encoder.feedforward_channels model.track_head.decoder.feedforward_channels
+        model.backbone.base_channels model.backbone.stem_channels model.backbone.embed_dims
+        model.track_head.mask_channels""",
+    "[1, 1000000000]": """train.iterations train.schedule.milestones inference.topk model.track_head.num_points""",
+    "[1, inf)": "inference.tta",  # whose sides have the same bound, below
     "[0, inf)": """train.sampler.frame_range train.optimizer.lr train.optimizer.weight_decay
         train.optimizer.backbone_lr_mult model.track_head.no_object_weight model.track_head.loss_weights.cls
         model.track_head.loss_weights.mask model.track_head.loss_weights.dice model.track_head.lambda_e
@@ -92,10 +99,14 @@ def _lies_in(value: Any, interval: str) -> bool:
 
 def _lengths(inference: dict[str, Any], train: dict[str, Any] | None = None, **_: Any) -> Iterator[tuple[bool, str]]:
     milestones = train["schedule"]["milestones"] if train else []
+    crop = (train["pipeline"].get("crop") if train else None) or {"smallest": 0, "largest": 0}
+    smallest, largest = crop["smallest"], crop["largest"]
+    advice = "Set train.pipeline.crop.smallest to at most train.pipeline.crop.largest"
+    yield smallest <= largest, f"{advice}: they are {smallest} and {largest}"
     yield milestones == sorted(set(milestones)), f"Let train.schedule.milestones rise: they are {milestones}"
     sizes = inference["tta"] or []
     yield (
-        all(type(each) is int for each in sizes),
+        all(type(each) is int and each <= MAX_SIDE for each in sizes),
         f"Set inference.tta to whole pixels, such as [360, 480]: got {sizes}",
     )
     clip, stride = inference["clip_frames"], inference["stride"]

@@ -25,7 +25,7 @@ def packed_yaml(kind: str, name: str, *, within: str = "experiments") -> Path:
     Raises:
         UserError: If there is no such file; the message lists the names there are.
     """
-    if name.endswith((".yaml", ".yml")) and os.path.isfile(name):  # noqa: PTH113  never raises
+    if name.endswith((".yaml", ".yml")) and os.path.lexists(name):  # what is no regular file is said when it is read
         return Path(name)
     names = packed_names(within, kind)
     if name not in names:

@@ -11,6 +11,8 @@ command on it in this process. It counts as
     traceback   an exception, a warning, another exit status, more than TIME_LIMIT_S
     wrong       unsound and accepted, sound and refused; control characters on the terminal, files where none belong
 
+Of the kind `odd`, something that is no regular file stands where a command reads or writes one.
+
 `tests/test_hostile.py` runs hundreds of the same cases. Prints a JSON summary.
 """
 
@@ -22,6 +24,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import pickle
 import random
 import re
@@ -45,6 +48,7 @@ from rich.console import Console
 from ifrvis.datasets import rle
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.errors import UserError
+from ifrvis.evaluation.submission import passed_over, read_server_scores
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.jobs.view import live_view
 from ifrvis.harness.spec.profiles import load_profile
@@ -54,11 +58,12 @@ from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.store.records import digest_of, read_record, record_text
 from ifrvis.training.build import load_initial_weights
 from ifrvis.training.checkpoints import newest_valid
+from ifrvis.training.foreign import read_foreign
 from studies import plain_readers
 from studies.fuzz_world import World
 from studies.mutations import change, mutated
 
-TIME_LIMIT_S = 20
+TIME_LIMIT_S = 60
 OUTCOMES = ("refused", "unchanged", "changed", "traceback", "wrong")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 PLACE = re.compile(r"ifrvis: (Correct \S+\.(json|gz)(: [\w\[]\S*)?: expected |Predict again: )")
@@ -85,8 +90,9 @@ def run_case(world: World, kind: str, seed: int) -> tuple[str, str]:
     """Run one case: its outcome, and what was found."""
     rng = random.Random(f"{kind}-{seed}")
     path, form = rng.choice(world.files[kind])
-    data = mutated(rng, world.good[path], form)
-    path.write_bytes(data)
+    data = mutated(rng, world.good[path], form) if form else b""
+    if form:
+        path.write_bytes(data)
     signal.signal(signal.SIGALRM, _time_is_up)
     signal.alarm(TIME_LIMIT_S)
     cache = {"XDG_CACHE_HOME": str(world.data / "cache")}
@@ -252,6 +258,36 @@ def on_weights(world: World, rng: random.Random, path: Path, data: bytes) -> str
     return "unchanged" if same and not random_start else "changed"
 
 
+def on_foreign(world: World, rng: random.Random, path: Path, data: bytes) -> str:
+    """What another program wrote is tensors of finite numbers or refused."""
+    with contextlib.chdir(world.root):
+        found = read_foreign(path)
+    values = world.state["model"]
+    if found.keys() == values.keys() and all(torch.equal(found[name], values[name]) for name in values):
+        return "unchanged"
+    return "changed" if all(bool(torch.isfinite(each).all()) for each in found.values()) else "wrong"
+
+
+def on_scores(world: World, rng: random.Random, path: Path, data: bytes) -> str:
+    half: Any = rng.choice(["short", "long", "sizes", None])
+    scores, text = read_server_scores(path, percent=rng.random() < 0.5, half=half)
+    taken = len(scores) + len(passed_over(text, half))
+    sound = all(value is None or 0 <= value <= 1 for value in scores.values()) and "AP" in scores
+    return "changed" if sound and taken <= len(text.splitlines()) + 1 else "wrong"
+
+
+def on_external(world: World, rng: random.Random, path: Path, data: bytes) -> str:
+    """What is sound and of all videos that are held out is a record of its own."""
+    status, _, _ = world.run(*world.external, *world.roots)
+    records = [read_record(each) for each in world.record.parent.glob("external-*.json")]
+    if status:
+        return "wrong" if records else "refused"
+    read, annotations = _json_of(path), _json_of(world.data / "gt.json")
+    sound = plain_readers.sound_results(read, annotations) and {each["video_id"] for each in read} == {"b"}
+    known = all(0 <= each["score"] <= 1 for each in read) and len(records) == 1
+    return "wrong" if not (sound and known) else "unchanged" if data == world.good[path] else "changed"
+
+
 def on_manifest(world: World, rng: random.Random, path: Path, data: bytes) -> str:
     if world.run("report", *world.table, *world.roots)[0]:
         return "refused"
@@ -272,6 +308,36 @@ def on_scene(world: World, rng: random.Random, path: Path, data: bytes) -> str:
         for counts in filter(None, masks):
             rle.decode(rle.Rle(size=[video.height, video.width], counts=counts))
     return "changed"
+
+
+def on_odd(world: World, rng: random.Random, path: Path, data: bytes) -> str:
+    """Where a file is read or written there is a FIFO, a device, a folder, a link to nothing or itself, or nothing."""
+    commands = world.commands()
+    command = rng.choice(commands)
+    outs = [Path(each) for each in command if each.startswith(f"{world.root}/out")]
+    path = rng.choice(outs) if outs and rng.random() < 0.6 else rng.choice(list(world.good))
+    path.parent.mkdir(exist_ok=True)
+    kind = rng.choice(list(ODD))
+    path.unlink(missing_ok=True)
+    ODD[kind](path)
+    before = os.lstat(path) if os.path.lexists(path) else None
+    status, _, complaint = world.run(*command)
+    if complaint.count("\n") > 1 and "not made again" not in complaint:
+        return "wrong"
+    if before and path in outs and (os.lstat(path).st_ino != before.st_ino or not status):
+        return "wrong"
+    return "unchanged" if status == 0 else "refused"
+
+
+ODD: dict[str, Callable[[Path], None]] = {
+    "nothing": lambda path: None,
+    "folder": lambda path: path.mkdir(),
+    "FIFO": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "full device": lambda path: path.symlink_to("/dev/full"),
+    "terminal": lambda path: path.symlink_to("/dev/tty"),
+    "link to itself": lambda path: path.symlink_to(path),
+}
 
 
 def agrees(built: Any, given: Any) -> bool:
@@ -315,7 +381,11 @@ ACTS: dict[str, list[Act]] = {
     "checkpoint": [on_checkpoint],
     "weights": [on_weights],
     "scene": [on_scene],
+    "foreign": [on_foreign],
+    "scores": [on_scores],
+    "external": [on_external],
     "manifest": [on_manifest],
+    "odd": [on_odd],
 }
 
 

@@ -4,7 +4,9 @@ import contextlib
 import gzip
 import io
 import json
+import pickle
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,8 @@ from ifrvis.training.checkpoints import save
 from tests.made_records import asked, record_of
 
 ROOT = Path(__file__).resolve().parents[1]
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+METRICS = ("ap", "tracking", "identity")
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class World:
@@ -39,7 +42,10 @@ class World:
         self.root, self.given, self.data = root, root / "in", root / "data"
         self.roots = [f"--data-root={self.data}", f"--results={root}/results", f"--reports={root}/reports"]
         self.table, self.reports = [f"{self.given}/table.yaml", "--profile", "smoke"], root / "reports" / "smoke"
+        self.external = ["ingest", "--results", f"{self.given}/theirs.json", "--table", f"{self.given}/theirs.yaml"]
+        self.external += ["--row", "theirs", "--profile", "smoke"]
         self.given.mkdir()
+        self.packed = self.given / "predictions.json.gz"
         self._write_yaml()
         self._write_annotations()
         self._write_results()
@@ -56,17 +62,45 @@ class World:
         for stream in streams:
             stream.seek(0)
         said, complained = (stream.read() for stream in streams)
-        assert status in (0, 2), f"exit status {status}"
+        assert status in (0, 2) or (status, arguments[0]) in ((1, "verify"), (1, "data")), f"exit status {status}"
         assert (status == 2) == complained.startswith("ifrvis: "), complained
         assert not CONTROL.search(said + complained), "control characters reach the terminal"
         return status, said, complained
 
+    def commands(self) -> list[list[str]]:
+        """One of each command that reads or writes a file, and is over in a moment."""
+        gt, results = self.data / "gt.json", self.given / "results.json"
+        out, scored = str(self.root / "out"), ["--gt", f"{gt}", "--pred"]
+        tables = [[name, *self.table, *self.roots] for name in ("plan", "status", "report")]
+        files = ["--dataset", f"{self.given}/files.yaml", "--set", "train.init=null"]
+        return [
+            *tables,
+            [*tables[0], *files],
+            [*tables[0], "--init", f"{self.given}/weights.pth"],
+            *(["evaluate", metric, *scored, f"{each}"] for metric in METRICS for each in (results, self.packed)),
+            *(["data", name, f"{self.given}/files.yaml", *self.roots] for name in ("check", "split")),
+            ["data", "stats", f"{self.given}/files.yaml", "--split", "full", "--plot", f"{out}/a.png", *self.roots],
+            ["submission", f"{results}", "--annotation", f"{gt}", "--out", f"{out}/a.zip"],
+            ["submission", "--check", f"{self.given}/results.zip", "--annotation", f"{gt}"],
+            ["weights", "convert", f"{self.given}/weights.pth", f"{out}/a.pth"],
+            [*self.external, *self.roots],
+            ["ingest", self.living.folder.name, "--zip", f"{self.given}/results.zip", "--scores", f"{gt}", *self.roots],
+            ["predict", f"{self.checkpoint}", f"{self.data}/frames/a", "--out", f"{out}/a", *self.roots],
+            ["logs", self.living.folder.name, *self.roots],
+            ["verify", *self.roots],
+            ["prune", *self.roots],
+        ]
+
     def put_back(self) -> set[str]:
         """Make all files good again; tells what was left where no files belong."""
-        stray = {each.name for each in self.root.iterdir()} - {"in", "data", "results", "reports"}
-        for path in [*self.root.rglob("*")]:
-            if path.is_file() and path not in self.good:
+        stray = {each.name for each in self.root.iterdir()} - {"in", "data", "results", "reports", "out"}
+        shutil.rmtree(self.root / "out", ignore_errors=True)
+        for path in sorted(self.root.rglob("*"), reverse=True):
+            odd = path.is_symlink() or not (path.is_file() or path.is_dir())
+            if odd or (path.is_file() and path not in self.good):
                 path.unlink()
+            elif path in self.good and path.is_dir():
+                path.rmdir()
         for path, content in self.good.items():
             if not path.is_file() or path.read_bytes() != content:
                 path.write_bytes(content)
@@ -79,12 +113,21 @@ class World:
         table |= {"seeds": [0, 1], "notes": ["A note."], "rows": [table["rows"][0], row], "claims": [claim]}
         files = {"name": "files", "title": "Files", "categories": 2, "annotation": "gt.json", "frames": "frames"}
         files |= {"heldout": {"videos": ["b"]}, "root_variable": "IFRVIS_FUZZ_ROOT", "source": "Ask."}
+        files |= {"schedule": "ytvis19"}
         for name, content in (("table", table), ("files", files)):
             (self.given / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         weights = {"weight": torch.ones(2, 2), "bias": torch.zeros(2)}
         self.state: dict[str, Any] = {"train_sig": "a" * 64, "model": weights, "lr": [0.1, {}]}
         self.checkpoint = save(self.given, 3, self.state)
         torch.save({"state_dict": self.state["model"]}, self.given / "weights.pth")
+        arrays = {name: value.numpy() for name, value in weights.items()}
+        (self.given / "weights.pkl").write_bytes(pickle.dumps({"model": arrays, "iteration": np.int64(3)}))
+        (self.given / "scores.txt").write_text(
+            "mAP_S: 0.41\nAP50_L: 40.5 %\nmAP: -1\nAR@10 = .5\nAPs: 0.1\nframes: 3\n"
+        )
+        theirs = {"id": "theirs", "method": "external", "backbone": "r50", "dataset": f"{self.given}/files.yaml"}
+        theirs = {**table, "name": "theirs", "rows": [theirs], "claims": []}
+        (self.given / "theirs.yaml").write_text(yaml.safe_dump(theirs))
         for name in ("profiles/smoke", "datasets/smoke19"):
             (self.given / f"{Path(name).name}.yaml").write_text((ROOT / "experiments" / f"{name}.yaml").read_text())
 
@@ -113,10 +156,15 @@ class World:
         scored = ((1, 1, 0.9), (1, "d", 0.4), ("b", 1, 3.5))
         results = [{"video_id": v, "category_id": c, "score": s, "segmentations": masks} for v, c, s in scored]
         (self.given / "results.json").write_text(json.dumps(results))
+        (self.given / "theirs.json").write_text(
+            json.dumps([{**each, "video_id": "b", "score": 0.5} for each in results])
+        )
         kept = {"height": 6, "width": 8, "length": 3, "masks": {"0": masks, "4": masks[::-1]}}
         kept |= {"by_class": [[0, 1, 0.9], [4, "d", 0.3]], "by_query": [[0, 1, 0.9]]}
+        given = [f"{self.given}/results.json", "--annotation", f"{self.data}/gt.json"]
+        self.run("submission", *given, "--out", f"{self.given}/results.zip")
         content = json.dumps({"schema": 1, "videos": [{"video_id": number, **kept} for number in (1, "b")]})
-        (self.given / "predictions.json.gz").write_bytes(gzip.compress(content.encode(), mtime=0))
+        self.packed.write_bytes(gzip.compress(content.encode(), mtime=0))
 
     def _write_results(self) -> None:
         store = Store(self.root / "results")
@@ -160,6 +208,10 @@ class World:
             "run": [(self.living.folder / "spec.json", "json")],
             "checkpoint": [(path, "bytes") for path in self.given.glob("iter_*")],
             "weights": [(self.given / "weights.pth", "bytes")],
+            "foreign": [(self.given / "weights.pkl", "bytes"), (self.given / "weights.pth", "bytes")],
+            "scores": [(self.given / "scores.txt", "bytes")],
+            "external": [(self.given / "theirs.json", "json")],
             "scene": [(path, "json") for path in self.root.glob("results/scenes/smoke/*")],
             "manifest": [(self.reports / "manifest.json", "json")],
+            "odd": [(self.given / "table.yaml", "")],
         }

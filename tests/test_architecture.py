@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CASE = ROOT / "tests" / "data" / "oracle" / "ap" / "02"
+OTHERS = ("frames.py", "sources.py", "check.py", "pictures.py")  # of pictures and videos
 HEAVY = ("torch", "torchvision", "mmcv", "mmdet", "cv2")
 WITHOUT = f"""
 import sys
@@ -23,6 +25,17 @@ sys.exit(main())
 """
 SCORED = ["--gt", str(CASE / "gt.json"), "--pred", str(CASE / "pred.json")]
 SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
+
+
+def test_one_place_opens_files_and_one_prints_what_they_say():
+    """`files` opens what is read (the system's own files and packed templates aside); `show` and `say` print."""
+    opened = re.compile(r"\.(open|read_text|read_bytes)\(|gzip\.open|np\.load\(")
+    mine = re.compile(r'Path\(f?"/proc|Image\.|templates|command\.read_bytes|\.open\("ab"\)|archive\.open|os\.devnull')
+    for path in sorted((ROOT / "ifrvis").rglob("*.py")):
+        lines = path.read_text().splitlines() if path.name not in ("files.py", *OTHERS) else []
+        assert not [line for line in lines if opened.search(line) and not mine.search(line)], path
+        printed = [line for line in lines if re.search(r"(?<![\w.])print\(", line) and path.parent.name == "commands"]
+        assert not [line for line in printed if not re.search(r"json\.dumps|printable\(", line)], path
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Files: never half-written, never misread."""
 
 import errno
+import gzip
 import os
 import pwd
 import tempfile
@@ -9,7 +10,88 @@ from pathlib import Path
 import pytest
 
 from ifrvis.errors import UserError
-from ifrvis.files import cache_folder, canonical_json, publish_once, read_json, read_yaml, write_atomically
+from ifrvis.files import (
+    cache_folder,
+    canonical_json,
+    publish_once,
+    read_bytes,
+    read_end,
+    read_json,
+    read_packed_json,
+    read_text,
+    read_yaml,
+    sha256_file,
+    write_atomically,
+)
+
+READERS = {
+    "text": lambda path: read_text(path, "it"),
+    "bytes": read_bytes,
+    "JSON": read_json,
+    "YAML": read_yaml,
+    "packed": lambda path: read_packed_json(path, "it"),
+    "end": lambda path: read_end(path, "it"),
+    "hash": sha256_file,
+}
+KINDS = ("folder", "FIFO", "device", "link to itself", "link to a device")
+
+
+def made(path, kind):
+    """Something that is no regular file, at `path`."""
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "FIFO":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"device": "/dev/null", "link to itself": path, "link to a device": "/dev/zero"}[kind])
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reader", READERS)
+def test_only_regular_files_are_read(reader, kind, tmp_path):
+    with pytest.raises(UserError, match=r"^(Give a regular file|Replace) .*odd"):
+        READERS[reader](made(tmp_path / "odd", kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("write", [write_atomically, publish_once])
+def test_what_is_no_regular_file_is_never_replaced(write, kind, tmp_path):
+    path = made(tmp_path / "odd", kind)
+    before = os.lstat(path)
+    with pytest.raises(UserError, match=r"^Choose another file than .*odd to write: it is a "):
+        write(path, "text")
+    assert (os.lstat(path).st_ino, list(tmp_path.iterdir())) == (before.st_ino, [path])
+
+
+@pytest.mark.parametrize("write", [write_atomically, publish_once])
+def test_of_a_link_the_target_is_written(write, tmp_path):
+    (tmp_path / "there").mkdir()
+    path, target = tmp_path / "link", tmp_path / "there" / "file"
+    path.symlink_to("there/file")
+    write(path, "one")
+    assert path.is_symlink()
+    assert (target.read_text(), list(target.parent.iterdir())) == ("one", [target])
+    write(path, "two")
+    assert path.is_symlink()
+    assert target.read_text() == ("two" if write is write_atomically else "one")
+
+
+@pytest.mark.parametrize(
+    ("content", "limit", "message"),
+    [
+        (b" " * (1 << 25), "FREE_BYTES", r"unpacks from \d+ to more than \d{8} bytes"),
+        (b"[" + b"[]," * 100_000 + b"0]", "FREE_MEMORY_BYTES", r"holds what takes \d{8} bytes of memory"),
+    ],
+)
+def test_what_is_packed_is_in_proportion(content, limit, message, tmp_path, monkeypatch):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(content))
+    monkeypatch.setattr(f"ifrvis.files.{limit}", 1 << 24 if limit == "FREE_BYTES" else 1 << 20)
+    with pytest.raises(UserError, match=message):
+        read_packed_json(path, "it")
+    path.write_bytes(gzip.compress(b"[1, 2]"))
+    assert read_packed_json(path, "it") == [1, 2]
 
 
 def test_write_replaces_and_leaves_no_temporary_file(tmp_path):
@@ -80,7 +162,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ('a: "\\ud800"', "is not valid YAML"),
         ("a: " + "[" * 9000 + "]" * 9000, "is not valid YAML"),
         ("[" * (1 << 17), "is not valid YAML"),
-        ("a: " + "x" * (1 << 18), "^Shorten .*characters or more"),
+        ("a: " + "x" * (1 << 18), "^Give a smaller file .* at most 262144 are read"),
     ],
 )
 def test_yaml_says_what_json_can_say(text, message, tmp_path, monkeypatch):

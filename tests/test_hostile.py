@@ -3,6 +3,7 @@
 Also tests: ifrvis.__main__, ifrvis.errors.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.harness.store.attempts import claim
 from ifrvis.harness.store.paths import Store
+from ifrvis.reporting.escape import csv_text
 from studies.fuzz import ACTS, run_case
-from studies.fuzz_world import World
+from studies.fuzz_world import CONTROL, World
 
 ROOT = Path(__file__).parents[1]
 EVALUATED = ("annotations", "results", "predictions")
@@ -85,6 +87,34 @@ def test_paths_that_no_system_takes_are_only_missing(capsys, roots, copied):
     assert "'ytvis19' is another one" in refusal(capsys, *plan, *given)
     dataset.write_text(dataset.read_text().replace("name: ytvis19", "name: mine"))
     assert "does not exist" in refusal(capsys, *plan, *given)
+
+
+@pytest.mark.parametrize("hostile", ["\x1b]0;owned\x07", "\u202egnp.exe", "\u200f", "\x9b31m"])
+def test_text_of_files_reaches_a_terminal_and_a_csv_without_what_controls_them(hostile, capsys, tmp_path):
+    ids = {"id": f"a{hostile}", "width": 8, "height": 6, "length": 1, "file_names": [f"v{hostile}/0.jpg"]}
+    mask = {"size": [6, 8], "counts": [40, 8]}
+    track = {"id": f"t{hostile}", "video_id": ids["id"], "category_id": f"c{hostile}", "segmentations": [mask]}
+    names = [{"id": f"c{hostile}", "name": f"cat{hostile}"}]
+    gt, pred, frames = tmp_path / "gt.json", tmp_path / "pred.json", tmp_path / "frames" / f"v{hostile}"
+    gt.write_text(json.dumps({"videos": [ids], "categories": names, "annotations": [track]}))
+    other = {**track, "score": 0.5, "segmentations": [{"size": [6, 8], "counts": [0, 8, 40]}]}
+    pred.write_text(json.dumps([{**track, "score": 0.9}, {**track, "score": 0.8}, other]))
+    frames.mkdir(parents=True)
+    (frames / "0.jpg").touch()
+    (tmp_path / "mine.yaml").write_text(
+        f"name: mine\ntitle: Mine\ncategories: 1\nannotation: {gt}\nframes: {frames.parent}\n"
+    )
+    for command in (
+        ["evaluate", "identity", "--protocol", "all", "--gt", str(gt), "--pred", str(pred)],
+        ["data", "stats", str(tmp_path / "mine.yaml"), "--split", "full"],
+        ["data", "check", str(tmp_path / "mine.yaml")],
+    ):
+        main(command)
+    captured = capsys.readouterr()
+    assert "duplicate of" in captured.out
+    assert "cat" in captured.out
+    assert not CONTROL.search(captured.out + captured.err)
+    assert not CONTROL.search(csv_text(f"mine{hostile}"))
 
 
 # Disks

@@ -52,6 +52,9 @@ def test_a_number_outside_its_interval_is_refused_by_its_key(interval):
         ("inference.tta", []),
         ("inference.tta", [96, 0]),
         ("inference.tta", ["96"]),
+        ("train.pipeline.sides", [10**6]),
+        ("model.track_head.num_queries", 10**9),
+        ("train.threads", 10**6),
         ("inference.min_class_score", 1.5),
         ("model.backbone.depth", 51),
         ("model.backbone.style", "keras"),
@@ -81,6 +84,11 @@ def test_a_value_that_cannot_be_is_refused_by_its_key(key, value):
         ),
         (SWIN, {"model.backbone.num_heads": [1, 1, 2, 5]}, "divide its channels: 96 has 5 heads"),
         (SWIN, {"model.backbone.embed_dims": 16}, f"Set {HEAD}.in_channels to [16, 32, 64, 128]"),
+        (
+            ("seqformer", "r50"),
+            {"train.pipeline.crop.smallest": 9000},
+            "Set train.pipeline.crop.smallest to at most train.pipeline.crop.largest: they are 9000 and",
+        ),
         (SWIN, {f"{HEAD}.type": "Mask2FormerVISHead"}, "be IFRHead, or choose another method or backbone"),
     ],
 )
@@ -94,6 +102,9 @@ def test_a_run_refuses_before_anything_is_written(tmp_path, capsys):
     for change in (f"{HEAD}.cross_frame_sum=wrong", "train.precision=fp8", "train.pipeline.sides=[]"):
         assert main(["run", "table1", "--rows", "ours-r50-ytvis19", "--set", change, *options]) == 2
         assert "in profile 'smoke', --set to " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert main(["run", "table1", "--rows", "ours-r50-ytvis19", "--set", "train.precision=amp", *options]) == 2
+    assert "Set train.precision=fp32, or run where a GPU is" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from ifrvis.commands.selection import add_command, file_of, progress, root_arguments, say
+from ifrvis.commands.selection import add_command, file_of, progress, root_arguments, say, show
 from ifrvis.errors import UserError, nearest
 
 
@@ -71,7 +71,7 @@ def _split(arguments: argparse.Namespace) -> int:
     import json
 
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.files import publish_once
+    from ifrvis.files import publish_once, read_bytes
 
     dataset = load_dataset(arguments.dataset, arguments.data_root)
     split = dataset.split("heldout")
@@ -81,9 +81,9 @@ def _split(arguments: argparse.Namespace) -> int:
     content = {"dataset": dataset.name, "rule": split.heldout.model_dump(), "fingerprint": split.fingerprint}
     path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
     data = json.dumps({**content, "videos": videos}, indent=1).encode() + b"\n"
-    if not publish_once(path, data) and path.read_bytes() != data:
+    if not publish_once(path, data) and read_bytes(path) != data:
         raise UserError(f"Remove {path} if data or rule were changed on purpose: it lists another split.")
-    print(f"{path}: {len(videos)} videos held out, fingerprint {split.fingerprint}")
+    show(f"{path}: {len(videos)} videos held out, fingerprint {split.fingerprint}")
     return 0
 
 
@@ -103,7 +103,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([{**asdict(each), "annotation": str(each.annotation)} for each in checked], indent=1))
     else:
-        print("\n".join(line for each in checked for line in _check_lines(each)))
+        show("\n".join(line for each in checked for line in _check_lines(each)))
     kinds = {finding.kind for each in checked for finding in each.findings if finding.level == "error"}
     return 2 if kinds == {"missing"} else 1 if kinds else 0
 
@@ -142,7 +142,7 @@ def _stats(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(stats), indent=1))
     else:
-        print("\n".join(_stats_lines(stats)))
+        show("\n".join(_stats_lines(stats)))
     if arguments.plot:
         from matplotlib.figure import Figure
 

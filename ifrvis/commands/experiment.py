@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import make_split
-from ifrvis.commands.selection import add_command, number, request_of, say, selection_arguments, whole
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.commands.selection import add_command, number, request_of, say, selection_arguments, show, whole
+from ifrvis.errors import DataMissingError, UserError, printable
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Request
@@ -79,9 +79,12 @@ def _plan(arguments: argparse.Namespace) -> int:
         for report in make_reports(request, plan.records.all_readable()):
             needed = content.setdefault("power", {})[report.table.name] = [*needs(report, arguments.std)]
             lines += [f"{report.table.name}: {HEAD}", *map(need_line, needed)]
-    print(json.dumps(content, indent=1) if arguments.json else "\n".join(lines))
+    if arguments.json:
+        print(json.dumps(content, indent=1))
+    else:
+        show("\n".join(lines))
     for missing in plan.data_missing:
-        print(f"ifrvis: {missing}", file=sys.stderr)
+        print(f"ifrvis: {printable(missing)}", file=sys.stderr)
     return 2 if plan.data_missing else 0
 
 
@@ -96,7 +99,8 @@ def _status(arguments: argparse.Namespace) -> int:
     while True:
         plan = settled_plan(request_of(arguments)[0])
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
-        print("\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty()) + text, flush=True)
+        cleared = "\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty())
+        print(cleared + printable(text), flush=True)
         quiet = 0 if any(training.state in LIVE for training in plan.trainings) else quiet + 1
         if arguments.watch is None or quiet == 2:  # a queue may be between two runs
             return 0
@@ -107,7 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ifrvis.harness.jobs.cluster import load_cluster
-    from ifrvis.harness.jobs.launch import jobs_at_once, settled_plan, splits_to_make
+    from ifrvis.harness.jobs.launch import check_precision, jobs_at_once, settled_plan, splits_to_make
     from ifrvis.harness.jobs.local import LocalQueue
     from ifrvis.harness.jobs.slurm import SlurmQueue
     from ifrvis.harness.jobs.view import failure_lines, live_view
@@ -131,6 +135,8 @@ def _run(arguments: argparse.Namespace) -> int:
     check_disk(plan)
     if plan.to_run:
         check_links(request.store.root)
+    if cluster is None:
+        check_precision(plan)
     given = {name: getattr(arguments, name) for name in Handling.model_fields}
     how: Any = {"run_attempt": run_attempt, "handling": Handling(**given)}
     if cluster and cluster.setup:
@@ -260,5 +266,5 @@ def _rescore(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([{"name": name, "outcome": outcome} for name, outcome in found], indent=1))
     else:
-        print("\n".join(f"{name} {outcome}" for name, outcome in found))
+        show("\n".join(f"{name} {outcome}" for name, outcome in found))
     return 0

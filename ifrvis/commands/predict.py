@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, number, progress, root_arguments
+from ifrvis.commands.selection import add_command, number, progress, root_arguments, show, whole
 from ifrvis.errors import DataMissingError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add `predict`."""
+    """Add `predict` and `evaluate-model`."""
     parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
     text = "a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
@@ -31,11 +31,79 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--memory-gib", type=number(0, 100_000), help=text)
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
     parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")
+    _add_evaluate_model(commands)
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
     group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: first in turn)")
     root_arguments(parser)
+
+
+def _add_evaluate_model(commands: Any) -> None:
+    text = "predict and score a row's held-out videos with a checkpoint from elsewhere, as a record of its own"
+    parser = add_command(commands, "evaluate-model", _evaluate_model, text)
+    text = "weights that `ifrvis weights convert --trained` wrote, or a checkpoint of a run"
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=text)
+    text = "whose model, data set and inference these are"
+    parser.add_argument("--row", required=True, metavar="TABLE/ROW", help=text)
+    text = "id of the row of method `external` that shows the record (default: the id of --row)"
+    parser.add_argument("--as", dest="shown_as", metavar="ID", help=text)
+    parser.add_argument("--seed", type=whole(0), default=0, help="whose record it is (default: 0)")
+    parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
+    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
+    root_arguments(parser)
+
+
+def _evaluate_model(arguments: argparse.Namespace) -> int:
+    import time
+    import warnings
+
+    from rich.console import Console
+
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.files import sha256_file
+    from ifrvis.harness.jobs.launch import choose_profile
+    from ifrvis.harness.spec.profiles import load_profile
+    from ifrvis.harness.spec.request import TableRequest
+    from ifrvis.harness.spec.signatures import external_name
+    from ifrvis.harness.spec.tables import find_row
+    from ifrvis.harness.store.external import Given, check_free, held_out, publish_external
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import Cost
+    from ifrvis.inference.modes import predict_split
+    from ifrvis.schema import check_name
+
+    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
+    (table, row), named = find_row(arguments.row), arguments.profile
+    if not row.is_run:
+        raise UserError(f"Choose a row that is trained: {row.id} says of no model how it predicts.")
+    profile = load_profile(named) if named else choose_profile(arguments.data_root, on_cluster=False)[0]
+    specified = TableRequest((table,), profile).specify(row, lambda name: load_dataset(name, arguments.data_root))
+    split, composed = held_out(row, profile, arguments.data_root), specified.composed
+    shown = row.model_copy(update={"id": arguments.shown_as or row.id})
+    check_name(shown.id, "the row that --as names")
+    digest, store = sha256_file(arguments.checkpoint), Store(arguments.results)
+    check_free(store, profile, external_name(row.backbone, shown.id, arguments.seed), digest)
+    annotations, device = split.read(), _device(arguments.device)
+    recipe = _Recipe(
+        arguments.checkpoint, composed.model, composed.inference, split.dataset, 0, composed.train["precision"]
+    )
+    model, videos, began = _model(recipe, len(annotations.categories)).to(device), [], time.monotonic()
+    with progress(Console(stderr=True), "predicting") as on_videos:
+        for video in predict_split(model, annotations, split.frames, composed.inference, seed=arguments.seed):
+            videos.append(video)
+            on_videos(len(videos), len(annotations.videos))
+    frames = sum(video.length for video in videos)
+    cost = Cost(prediction_seconds=round(time.monotonic() - began, 3), frames=frames)
+    given = Given(arguments.checkpoint, "weights", digest, arguments.seed, composed.inference, videos, cost)
+    path, record = publish_external(store, shown, profile, split, given)
+    for name in table.metrics:
+        value = record.shown.get(name)
+        show(
+            f"{name:26} " + ("-" if value is None else f"{100 * value:.2f}" if isinstance(value, float) else f"{value}")
+        )
+    show(f"wrote {path}")
+    return 0
 
 
 class _Recipe(NamedTuple):
@@ -60,7 +128,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ifrvis.evaluation.predictions import results_of
-    from ifrvis.files import write_atomically
+    from ifrvis.files import write_atomically, written
     from ifrvis.inference.modes import check_memory, predict_video
     from ifrvis.inference.overlay import write_overlay
 
@@ -75,16 +143,16 @@ def _predict(arguments: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Choose another --out: {out} cannot be made ({error.strerror}).") from error
-    print(
-        f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True
-    )
+    for name in ("results.json", "overlay.mp4"):
+        written(out / name)  # what is no file is refused before hours of work
+    show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)
     with progress(Console(stderr=True), "predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
         found = predict_video(model, source, recipe.inference, list(names), **options)
     write_atomically(out / "results.json", json.dumps([each.to_json() for each in results_of([found])]))
     drawn = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
-    print(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks")
-    print(f"wrote {out / 'overlay.mp4'}: {drawn} instances with a score above {arguments.draw_above:g}")
+    show(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks")
+    show(f"wrote {out / 'overlay.mp4'}: {drawn} instances with a score above {arguments.draw_above:g}")
     return 0
 
 

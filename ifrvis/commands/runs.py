@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, number, request_of, root_arguments, selection_arguments, whole
+from ifrvis.commands.selection import add_command, number, request_of, root_arguments, selection_arguments, show, whole
 from ifrvis.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _logs(arguments: argparse.Namespace) -> int:
 
     run = Store(arguments.results).one_run_named(arguments.run)
     for line in log_lines(run, arguments.lines, follow=arguments.follow):
-        print(line, flush=arguments.follow)
+        show(line, flush=arguments.follow)
     return 0
 
 
@@ -51,13 +51,13 @@ def _cancel(arguments: argparse.Namespace) -> int:
     alive = any(each.is_alive() for each in newest)
     left = leave_queues(newest)
     for attempt in left:
-        print(f"{attempt.run.name} left the queue of the cluster")
+        show(f"{attempt.run.name} left the queue of the cluster")
     if tables and alive:
         plan = make_plan(request_of(arguments)[0])
         cancel_waiting([each for each in plan.to_run if each.state != "running"], plan.request)
-    stopped = cancel(runs, now=arguments.now, patience_s=arguments.wait, say=lambda line: print(line, flush=True))
+    stopped = cancel(runs, now=arguments.now, patience_s=arguments.wait, say=lambda line: show(line, flush=True))
     if not (alive or left):
-        print("nothing of it runs")
+        show("nothing of it runs")
     return 0 if stopped else 1
 
 
@@ -77,8 +77,8 @@ def _retry(arguments: argparse.Namespace) -> int:
         why = why_blocked(run)
         if ask_for_retry(run):
             asked += 1
-            print(f"{run.name} starts again with the next `ifrvis run`; it failed, {' '.join(why.split())}")
-    print(f"{asked} to be tried again" if asked else "nothing of it waits for a retry")
+            show(f"{run.name} starts again with the next `ifrvis run`; it failed, {' '.join(why.split())}")
+    show(f"{asked} to be tried again" if asked else "nothing of it waits for a retry")
     return 0
 
 

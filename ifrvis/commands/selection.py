@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ifrvis.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -126,10 +128,15 @@ def progress(console: "Console", text: str) -> Iterator[Callable[[int, int], Non
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def show(text: str, *, flush: bool = False) -> None:
+    """Print text that may hold what files say: what would move the cursor or turn the text becomes a question mark."""
+    print(printable(text), flush=flush)
+
+
 def say(console: "Console", *lines: str) -> None:
-    """Print lines as they are."""
+    """The same on a console, line by line."""
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def add_command(

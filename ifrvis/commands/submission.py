@@ -1,10 +1,11 @@
 """`ifrvis submission` and `ifrvis ingest`: predictions to a server, its scores back."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, root_arguments
+from ifrvis.commands.selection import add_command, root_arguments, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,14 +26,24 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("results.zip"), help="default: ./results.zip")
     root_arguments(parser)
 
-    text = "keep the scores that a server gave to a run's zip, as a record of its own"
+    text = "keep a server's scores of a run's zip, or score what another program predicted, as records of their own"
     parser = add_command(commands, "ingest", _ingest, text)
-    parser.add_argument("run", help="the name of a run, its beginning or its folder")
-    parser.add_argument("--zip", type=Path, required=True, help="the zip that the server was given")
-    parser.add_argument("--scores", type=Path, required=True, help="what the server gave back: JSON, or `name: value`")
+    parser.add_argument("run", nargs="?", help="the name of a run, its beginning or its folder")
+    parser.add_argument("--zip", type=Path, help="the zip that the server was given")
+    parser.add_argument("--scores", type=Path, help="what the server gave back: JSON, or `name: value`")
     parser.add_argument("--server", default="", help="where the scores come from, such as a web address")
+    text = "what _S and _L mean in its output: take the lines of `short` or `long` videos alone; or `sizes` of objects"
+    parser.add_argument("--half", choices=("short", "long", "sizes"), help=text)
     parser.add_argument("--percent", action="store_true", help="the server's values are percent")
     root_arguments(parser)
+    group = parser.add_argument_group("another program's predictions, without a run")
+    group.conflict_handler = "resolve"  # a folder is the root of all results, as everywhere
+    text = "results.json, or predictions.json.gz, one for each of the table's seeds in their order"
+    group.add_argument("--results", nargs="+", action="append", type=Path, metavar="FILE", help=text)
+    group.add_argument("--table", help="a table or a YAML file, with a row that says `method: external`")
+    group.add_argument("--row", help="the id of that row")
+    group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
+    group.add_argument("--absent-are-empty", action="store_true", help="videos without an entry have no track")
 
 
 def _submission(arguments: argparse.Namespace) -> int:
@@ -45,7 +56,7 @@ def _submission(arguments: argparse.Namespace) -> int:
     if arguments.check:
         annotations = _annotations(arguments, None)
         tracks = read_submission(arguments.check, annotations)
-        print(f"{arguments.check} is sound: {len(tracks)} tracks in {len(annotations.videos)} videos")
+        show(f"{arguments.check} is sound: {len(tracks)} tracks in {len(annotations.videos)} videos")
         return 0
     path, packed = Path(arguments.run), None
     if not path.is_file():
@@ -53,7 +64,7 @@ def _submission(arguments: argparse.Namespace) -> int:
         path = packed.path
     tracks = read_tracks(path, _annotations(arguments, packed), "entries")
     write_submission(arguments.out, tracks, comment=packed.signature if packed else "")
-    print(f"wrote {arguments.out}: {len(tracks)} tracks, SHA-256 {sha256_file(arguments.out)}")
+    show(f"wrote {arguments.out}: {len(tracks)} tracks, SHA-256 {sha256_file(arguments.out)}")
     return 0
 
 
@@ -124,8 +135,69 @@ def _annotations(arguments: argparse.Namespace, packed: _Packed | None) -> "Anno
 
 
 def _ingest(arguments: argparse.Namespace) -> int:
+    given = [path for paths in arguments.results or () for path in paths]
+    files = [path for path in given if path.suffix in (".json", ".gz")]
+    roots = [path for path in given if path not in files]
+    if arguments.run is None and arguments.zip is not None and len(roots) == 2:  # `--results ROOT RUN`
+        arguments.run = str(roots.pop())
+    if len(roots) > 1:
+        raise UserError(f"Give results files that end in .json or .json.gz: got {roots[0]}.")
+    arguments.results = roots[0] if roots else Path(os.environ.get("IFRVIS_RESULTS", "results"))
+    for_server, for_row = (arguments.run, arguments.zip, arguments.scores), (arguments.table, arguments.row)
+    if files and all(for_row) and not any(for_server):
+        return _ingest_external(arguments, files)
+    if not all(for_server) or files or any(for_row):
+        raise UserError("Give a run, --zip and --scores; or --results FILE ..., --table and --row.")
+    return _ingest_scores(arguments)
+
+
+def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
+    """Score what another program predicted, a file a seed; all files are read before one is scored."""
+    from ifrvis.evaluation.predictions import read_predictions, read_results, videos_of
+    from ifrvis.files import sha256_file
+    from ifrvis.harness.jobs.launch import choose_profile
+    from ifrvis.harness.spec.profiles import load_profile
+    from ifrvis.harness.spec.tables import EXTERNAL, check_rows, load_table
+    from ifrvis.harness.store.external import Given, held_out, publish_external
+    from ifrvis.harness.store.paths import Store
+
+    table, given = load_table(arguments.table), arguments.profile
+    check_rows([table], [arguments.row])
+    row = next(each for each in table.rows if each.id == arguments.row)
+    if not row.is_external:
+        raise UserError(f"Choose a row that says `method: external`: what {row.id} shows is trained here.")
+    if len(files) > len(table.seeds):
+        raise UserError(f"Give at most {len(table.seeds)} files: {table.name} declares seeds {table.seeds}.")
+    profile = load_profile(given) if given else choose_profile(arguments.data_root, on_cluster=False)[0]
+    split = held_out(row, profile, arguments.data_root)
+    annotations, found, known = split.read(), [], dict[str, Path]()
+    for seed, path in zip(table.seeds, files):
+        digest = sha256_file(path)
+        if digest in known:
+            raise UserError(f"Give each seed a file of its own: {path} is the same as {known[digest]}.")
+        known[digest] = path
+        if path.suffix == ".gz":
+            videos = read_predictions(path, annotations)
+        else:
+            results = read_results(path, annotations)
+            absent = len(annotations.video_by_id.keys() - {each.video_id for each in results})
+            if absent and not arguments.absent_are_empty:
+                raise UserError(
+                    f"Predict again, or add --absent-are-empty: {path} has no entry of {absent} of the "
+                    f"{len(annotations.videos)} videos of the split."
+                )
+            videos = videos_of(results, annotations, path)
+        found.append(Given(path, "submission", digest, seed, {"mode": EXTERNAL}, videos))
+    for each in found:
+        path, record = publish_external(Store(arguments.results), row, profile, split, each)
+        numbers = ", ".join(f"{name} {100 * (record.metrics[name] or 0):.2f}" for name in ("AP", "IDF1"))
+        show(f"seed {each.seed}: {each.file}: {numbers}; wrote {path}")
+    return 0
+
+
+def _ingest_scores(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.evaluation.submission import comment_of, read_server_scores
+    from ifrvis.evaluation.submission import comment_of, passed_over, read_server_scores
     from ifrvis.files import sha256_file
     from ifrvis.harness.store.making import server_record
     from ifrvis.harness.store.records import Server, publish_record
@@ -134,18 +206,20 @@ def _ingest(arguments: argparse.Namespace) -> int:
     packed = next((each for each in _predicted(arguments) if each.signature == comment), None)
     if packed is None:
         raise UserError(f"Use a zip that `ifrvis submission {arguments.run}` wrote: this is of no predictions of it.")
-    metrics, said = read_server_scores(arguments.scores, percent=arguments.percent)
+    metrics, said = read_server_scores(arguments.scores, percent=arguments.percent, half=arguments.half)
     record = server_record(
         packed.run,
         packed.job,
         packed.asked,
         metrics,
         dataset=load_dataset(packed.job.dataset, arguments.data_root).name,
-        server=Server(address=arguments.server, said=said),
+        server=Server(address=arguments.server, said=said, half=arguments.half),
         files={"submission": sha256_file(arguments.zip), "scores": sha256_file(arguments.scores)},
     )
     path = packed.run.store.record(record.profile, record.name, record.train_sig, record.eval_sig)
     if not publish_record(packed.run.store, record):
         raise UserError(f"Remove {path} if these scores shall take its place: the run has scores of a server already.")
-    print(f"wrote {path}")
+    show(f"wrote {path}: {', '.join(metrics)}")
+    if unknown := passed_over(said, arguments.half):
+        show(f"not taken, {len(unknown)} of its lines: {'; '.join(unknown)}")
     return 0

@@ -11,6 +11,7 @@ from ifrvis.commands.selection import (
     root_arguments,
     selection_again,
     selection_arguments,
+    show,
     whole,
 )
 from ifrvis.errors import UserError, nearest
@@ -63,8 +64,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(json.dumps({"counts": counts, "findings": findings}, indent=1))
     else:
         for each in found:
-            print(f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why))
-        print(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+            show(f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why))
+        show(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
     return 1 if counts["wrong"] else 0
 
 
@@ -91,11 +92,11 @@ def _prune(arguments: argparse.Namespace) -> int:
     paths = prunable_of(store, named.values()) if named else prunable(store, known_plans(arguments.data_root, store))
     size = size_text(sum(map(size_of, paths)))
     for path in paths:
-        print(f"{size_text(size_of(path)):>8} {path}")
+        show(f"{size_text(size_of(path)):>8} {path}")
     if arguments.yes:
         remove(paths)
     said = "removed" if arguments.yes else "can go; add --yes to remove them"
-    print(f"{len(paths)} paths, {size}: {said}" if paths else "nothing can go that no record and no row may need")
+    show(f"{len(paths)} paths, {size}: {said}" if paths else "nothing can go that no record and no row may need")
     return 0
 
 
@@ -113,9 +114,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
         print(json.dumps([vars(each) for each in checks], indent=1))
     else:
         on = f" on {arguments.cluster}" * bool(arguments.cluster)
-        print(f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:")
+        show(f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:")
         for each in checks:
-            print(f"  {each.state:5} {each.name:22} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
+            show(f"  {each.state:5} {each.name:22} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
     return 1 if any(each.state == "no" for each in checks) else 0
 
 
@@ -125,6 +126,6 @@ def _examine_cluster(plan: "Plan", arguments: argparse.Namespace) -> list["Check
 
     cluster = load_cluster(arguments.cluster)
     if cluster.setup and not arguments.json:
-        print("\n".join(["each job first runs:", *(f"  {line}" for line in cluster.setup)]))
+        show("\n".join(["each job first runs:", *(f"  {line}" for line in cluster.setup)]))
     arguments.profile = arguments.profile or plan.request.profile.name
     return examine_cluster(cluster, plan, selection_again(arguments), patience_s=arguments.wait)

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, whole
+from ifrvis.commands.selection import add_command, show, whole
+from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
     from ifrvis.training.convert import Report
@@ -24,6 +25,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--backbone", help=text)
     parser.add_argument("--method", default="mask2former", help="whose parameters to report on (default: mask2former)")
     parser.add_argument("--queries", type=whole(), metavar="N", help="keep the first N queries: other weights")
+    text = "all of a trained Mask2Former-VIS, to predict and score with it (`evaluate-model`), not to start from it"
+    parser.add_argument("--trained", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 
@@ -34,6 +37,9 @@ def _convert(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.spec.recipes import names_of
     from ifrvis.training.convert import convert, model_shapes
 
+    if arguments.trained and arguments.queries:
+        raise UserError("Leave out --queries or --trained: a trained model is kept as a whole.")
+
     def shapes(backbone: str) -> Any:
         changed = {"--queries": {"model.track_head.num_queries": arguments.queries} if arguments.queries else {}}
         schedule, profile = names_of("schedules")[0], default_profiles()[0]  # any schedule: the model is the same
@@ -41,9 +47,9 @@ def _convert(arguments: argparse.Namespace) -> int:
         register_types(model)
         return model_shapes(model)
 
-    given = {"backbone": arguments.backbone, "queries": arguments.queries}
+    given = {"backbone": arguments.backbone, "queries": arguments.queries, "trained": arguments.trained}
     report = convert(arguments.source, arguments.out, shapes=shapes, **given)
-    print(json.dumps(vars(report), indent=1) if arguments.json else "\n".join(_lines(report, arguments)))
+    show(json.dumps(vars(report), indent=1) if arguments.json else "\n".join(_lines(report, arguments)))
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.files import cache_folder, canonical_json, sha256_bytes, sha256_file, write_atomically
+from ifrvis.files import cache_folder, canonical_json, read_bytes, sha256_bytes, sha256_file, write_atomically
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -52,7 +52,7 @@ def _remembered(key: list[Any], compute: Callable[[], dict[str, Any]]) -> dict[s
     """What takes long to compute, from the user's cache where `key` is known there."""
     path = cache_folder() / "ifrvis" / "listings" / sha256_bytes(canonical_json(key))
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        known = json.loads(path.read_bytes())
+        known = json.loads(read_bytes(path))
         return {each: known[each] for each in ("annotation", "videos", "frames")}
     found = compute()
     with contextlib.suppress(UserError):  # a home that cannot be written costs time, no more

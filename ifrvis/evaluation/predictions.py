@@ -18,7 +18,7 @@ from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, read_packed_json, write_atomically
 
 SCHEMA = 1
-MAX_BYTES = 2 << 30  # unpacked; 400 long videos of 20 masks a frame take a tenth of it
+MOST_QUERIES = 10  # of a video, that tracking metrics are about where an inference does not say so
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredict
     Raises:
         UserError: If the file is missing, broken, or not about exactly these videos and categories.
     """
-    content = read_packed_json(path, "the predictions file", MAX_BYTES)
+    content = read_packed_json(path, "the predictions file")
     good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
     expect(good, str(path), f"predictions of schema {SCHEMA}", content)
     expect(isinstance(content.get("videos"), list), f"{path}: videos", "a list", content.get("videos"))
@@ -143,6 +143,38 @@ def queries_of(videos: Iterable[VideoPredictions]) -> tuple[Prediction, ...]:
 
 def _prediction_of(video: VideoPredictions, scored: Scored) -> Prediction:
     return Prediction(video.video_id, scored.category_id, scored.score, video.masks[scored.query], scored.query)
+
+
+def videos_of(results: Iterable[Prediction], annotations: Annotations, path: Path) -> tuple[VideoPredictions, ...]:
+    """A results file as the predictions of a model: entries of one video with the same masks are one query.
+
+    Raises:
+        UserError: If a score is no probability, without which no threshold means anything.
+    """
+    found = []
+    of_video: dict[Id, list[Prediction]] = {video.id: [] for video in annotations.videos}
+    for result in results:
+        expect(0 <= result.score <= 1, f"{path}: [{result.number}].score", "a score from 0 to 1", result.score)
+        of_video[result.video_id].append(result)
+    for video in annotations.videos:
+        queries: dict[Any, int] = {}
+        by_class: dict[tuple[int, Id], Scored] = {}
+        masks: dict[int, tuple[Rle | None, ...]] = {}
+        for result in of_video[video.id]:
+            key = tuple(mask and mask["counts"] for mask in result.masks)
+            query = queries.setdefault(key, len(masks))
+            if (query, result.category_id) in by_class:  # the same entry twice stays two
+                query = len(masks)
+            masks.setdefault(query, result.masks)
+            by_class[query, result.category_id] = Scored(query, result.category_id, result.score)
+        best: dict[int, Scored] = {}
+        for scored in by_class.values():
+            if scored.query not in best or scored.score > best[scored.query].score:
+                best[scored.query] = scored
+        by_query = tuple(sorted(best.values(), key=lambda scored: -scored.score)[:MOST_QUERIES])
+        size = video.height, video.width, video.length
+        found.append(VideoPredictions(video.id, *size, masks, tuple(by_class.values()), by_query))
+    return tuple(found)
 
 
 def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:

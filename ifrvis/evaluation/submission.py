@@ -12,20 +12,32 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Prediction, checked_results
-from ifrvis.files import canonical_json, parse_json, read_text, write_atomically
+from ifrvis.evaluation.scores import RANGES
+from ifrvis.files import (
+    MAX_JSON_BYTES,
+    MAX_SCORES_BYTES,
+    canonical_json,
+    most_unpacked,
+    open_file,
+    parse_unpacked_json,
+    read_text,
+    write_atomically,
+)
 
 NAME = "results.json"
-MAX_BYTES = 2 << 30  # unpacked
-MAX_RATIO = 200  # of unpacked to packed size; run-length text packs to a third or a tenth
-MAX_SCORES_CHARACTERS = 1 << 16
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: equal predictions give equal bytes
-_METRIC = re.compile(r"m?(ap|ar)0?(50|75|10|1|s|m|l)?")
+# The kind, a threshold or a number of predictions, and what it is about, if that stands apart.
+_METRIC = re.compile(
+    r"m?(ap|ar)(?:[ _@]*0?\.?(50|75|100|10|1))?([ _@.-]*)(s|m|l|short|small|medium|long|large)?", re.IGNORECASE
+)
+Half = Literal["short", "long", "sizes"]
+HALVES, ASKED = ("short", "long"), "?"
 
 
 def write_submission(path: Path, predictions: Iterable[Prediction], *, comment: str = "") -> None:
@@ -50,7 +62,7 @@ def read_submission(path: Path, annotations: Annotations) -> tuple[Prediction, .
         UserError: If it is no such zip, or its results are wrong; the message names file, index and field.
     """
     where = f"{path}: {NAME}"
-    entries = parse_json(_unpacked(path), path, f"{NAME} in it")
+    entries = _entries(path)
     predictions = checked_results(entries, annotations, where)
     for index, entry in enumerate(entries):
         for t, mask in enumerate(entry["segmentations"]):
@@ -66,13 +78,14 @@ def comment_of(path: Path) -> str:
         return archive.comment.decode(errors="replace")
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise UserError(f"Check the path: the zip {path} does not exist.") from error
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise UserError(f"Replace {path}: it is not a zip ({error}).") from error
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    with open_file(path, "the zip", MAX_JSON_BYTES) as stream:
+        try:
+            archive = zipfile.ZipFile(stream)
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+            raise UserError(f"Replace {path}: it is not a zip ({error}).") from error
+        yield archive
 
 
 def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
@@ -84,60 +97,91 @@ def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     member = members[0]
     if member.flag_bits & 1:
         raise UserError(f"Pack {path} without a password: no server can read it.")
-    if member.file_size > min(MAX_BYTES, MAX_RATIO * (member.compress_size + 1024)):
-        raise UserError(
-            f"Replace {path}: {NAME} in it unpacks from {member.compress_size} to {member.file_size} bytes; "
-            f"at most {MAX_BYTES}, and {MAX_RATIO} times as many, are read."
-        )
     return member
 
 
-def _unpacked(path: Path) -> bytes:
+def _entries(path: Path) -> Any:
     with _opened(path) as archive:
         member = _member(archive, path)
         try:
             with archive.open(member) as stream:
-                return stream.read(member.file_size)
+                data = stream.read(most_unpacked(member.compress_size) + 1)
         except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"Replace {path}: {NAME} in it cannot be unpacked ({error}).") from error
+    return parse_unpacked_json(data, member.compress_size, path, f"{NAME} in it")
 
 
-def read_server_scores(path: Path, *, percent: bool = False) -> tuple[dict[str, int | float | None], str]:
+def read_server_scores(
+    path: Path, *, percent: bool = False, half: Half | None = None
+) -> tuple[dict[str, int | float | None], str]:
     """The scores in a server's output, and the output itself.
 
     Args:
         path: A JSON object, or text with lines such as `AP50: 0.61`. Names are read as people write them: mAP is AP,
-            AP_0.50 is AP50. -1 is undefined. What is no metric of ours is passed over.
+            AP_0.50 is AP50. -1 is undefined. What is no metric of ours is passed over (`passed_over`).
         percent: Whether the values are percent.
+        half: What `_S` and `_L` are: the lines of short or long videos, which alone are taken, or sizes of objects.
 
     Returns:
         Fractions by metric, and the text of the file.
 
     Raises:
-        UserError: If there is no AP, a metric comes twice, or a value is no fraction.
+        UserError: If there is no AP, a metric comes twice, a value is no fraction, or `half` is not given and there
+            are lines that may be about a half of the videos.
     """
-    text = read_text(path, "the file of scores", MAX_SCORES_CHARACTERS)
+    text = read_text(path, "the file of scores", MAX_SCORES_BYTES)
+    lines = list(_named_values(text))
+    asked = [name for name, value in lines if value is not None and _metric_of(name, half) == ASKED]
+    if asked:
+        raise UserError(
+            f"Say with --half what {', '.join(map(repr, asked[:4]))} in {path} are about: `short` or `long` takes the "
+            "lines of short or of long videos (as the server of 2022 prints them), `sizes` means sizes of objects."
+        )
     scores: dict[str, int | float | None] = {}
-    for name, value in _named_values(text):
-        match = _METRIC.fullmatch(re.sub("[^a-z0-9]", "", name.lower()))
-        if match is None:
+    for name, value in lines:
+        metric = _metric_of(name, half)
+        if metric is None or value is None:
             continue
-        metric = match[1].upper() + (match[2] or "")
         expect(metric not in scores, f"{path}: {name}", f"{metric} once", value)
         number = value / 100 if percent and value != -1 else value
         cure = "a fraction from 0 to 1, or -1" + ("" if percent else "; give --percent if these are percent")
         expect(number == -1 or 0 <= number <= 1, f"{path}: {name}", cure, value)
         scores[metric] = None if number == -1 else number
-    expect("AP" in scores, str(path), "a line or a key with AP", text)
+    expect("AP" in scores, str(path), "a line or a key with AP" + f" of {half} videos" * (half in HALVES), text)
     return scores, text
 
 
-def _named_values(text: str) -> Iterator[tuple[str, float]]:
+def passed_over(text: str, half: Half | None) -> list[str]:
+    """The lines or keys of a server's output that are not taken for scores."""
+    return [name for name, value in _named_values(text) if value is None or _metric_of(name, half) is None]
+
+
+def _metric_of(name: str, half: Half | None) -> str | None:
+    """The metric that a line is about, `ASKED` if only `half` could tell; None if there is none or it is not taken."""
+    match = _METRIC.fullmatch(name.strip())
+    if match is None:
+        return None
+    kind, number, apart, suffix = (each or "" for each in match.groups())
+    metric, letter = kind.upper() + number, suffix.lower()[:1]
+    is_size = (
+        letter == "m" or suffix.lower() in ("small", "large") or (not apart and suffix in ("s", "l"))
+    )  # COCO's APs
+    if letter and not is_size and not (half == "sizes" and len(suffix) == 1):
+        return ASKED if half is None else metric if half in HALVES and half[0] == letter else None
+    return metric + letter if metric + letter in RANGES and half not in HALVES else None
+
+
+def _named_values(text: str) -> Iterator[tuple[str, float | None]]:
+    """What a server's output says, by its names; lines that give no number to a name have None."""
     try:
         content: Any = json.loads(text)
         pairs = list(content.items()) if isinstance(content, dict) else []
     except (ValueError, RecursionError):
-        pairs = re.findall(r"^[ \t]*([\w.@ ]+?)[ \t]*[:=][ \t]*([-+.\deE]+)[ \t]*%?[ \t]*$", text, re.MULTILINE)
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        found = [re.fullmatch(r"([\w.@ -]+?)[ \t]*[:=][ \t]*([-+.\deE]+)[ \t]*%?", line) for line in lines]
+        pairs = [(match[1], match[2]) if match else (line, "") for match, line in zip(found, lines)]
     for name, value in pairs:
-        with contextlib.suppress(TypeError, ValueError, OverflowError):
+        try:
             yield name, float(value)
+        except (TypeError, ValueError, OverflowError):
+            yield name, None

@@ -34,7 +34,6 @@ from ifrvis.evaluation.scores import Count, Identity
 from ifrvis.files import canonical_json, read_packed_json
 from ifrvis.schema import Model, validated
 
-_MOST_BYTES = 1 << 28  # unpacked; 400 long videos of 100 predictions a category take a tenth of it
 _Bits = Annotated[int, Field(ge=0, lt=1 << 10)]  # one for each IoU threshold
 _Flags = tuple[
     tuple[_Bits, ...], tuple[_Bits, ...], tuple[_Bits, ...], tuple[_Bits, ...]
@@ -115,5 +114,4 @@ def read_videos(path: Path) -> Videos:
     Raises:
         UserError: If it is missing, broken or something else.
     """
-    what = "what the videos of a record add"
-    return validated(Videos, read_packed_json(path, what, _MOST_BYTES), str(path))
+    return validated(Videos, read_packed_json(path, "what the videos of a record add"), str(path))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.files import sha256_bytes
+from ifrvis.files import read_text, sha256_bytes
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.spec.weights import Given
@@ -26,7 +26,7 @@ def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
         return
     try:
         manifest = read_model(Manifest, path, "the manifest of the reports")
-        sound = path.read_text(encoding="utf-8") == manifest.text()
+        sound = read_text(path, "the manifest") == manifest.text()
     except UserError:
         sound = False
     if not sound:

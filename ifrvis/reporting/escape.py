@@ -41,5 +41,6 @@ def latex_text(text: str) -> str:
 
 
 def csv_text(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula; some trim it first, some know full-width signs."""
+    """One line that a spreadsheet does not take for a formula; some trim it first, some know full-width signs."""
+    text = plain_text(text)
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text

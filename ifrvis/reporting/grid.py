@@ -132,7 +132,11 @@ def _line(report: Report, index: int) -> Line:
     first = next(iter(report.table.heads))
     opens = index == 0 or (getattr(row, first), row.dataset) != (getattr(before, first), before.dataset)
     heads, marked = report.table.heads, "label" if "label" in report.table.heads else [*report.table.heads][-1]
-    mark = " (off-spec)" * report.rows[index].off_spec + f" ({row.protocol})" * row.quoted
+    mark = (
+        " (off-spec)" * report.rows[index].off_spec
+        + f" ({row.protocol})" * row.quoted
+        + " (external)" * row.is_external
+    )
     texts_of_heads = tuple(getattr(row, name) + mark * (name == marked) for name in heads)
     return Line(row, n, texts_of_heads, tuple(texts), opens)
 
@@ -190,6 +194,8 @@ def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
     row = each.row.id
     if each.row.quoted:
         yield f"{row}: quoted from {each.row.source}."
+    elif each.row.is_external:
+        yield f"{row}: predicted by another program, scored here."
     elif stills := _stills(report, each.row):
         yield f"{row}: the stills of {report.profile.stills[stills]} stand for {stills}."
     lost = [str(seed) for seed in report.seeds if seed not in each.found]

@@ -18,7 +18,7 @@ from ifrvis.datasets.coco import MadeStills, load_stills
 from ifrvis.harness.spec.compose import Composed, MixedIn, compose_pretraining
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import Specified, TableRequest
-from ifrvis.harness.spec.signatures import SCORING_VERSION, train_signature, train_spec
+from ifrvis.harness.spec.signatures import SCORING_VERSION, external_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Protocol, Row, Table, rows_elsewhere
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.over_videos import Kept
@@ -63,6 +63,8 @@ class _Matcher:
         """What there is of one row."""
         if row.quoted:
             return RowRecords(row, {})
+        if row.is_external:
+            return RowRecords(row, self._external(request, table, row))
         specified = request.specify(row, self._dataset)
         found: dict[int, list[Record]] = {}
         elsewhere: list[Record] = []
@@ -72,6 +74,18 @@ class _Matcher:
                     of_table = record.protocol == table.protocol
                     (found.setdefault(seed, []) if of_table else elsewhere).append(record)
         return RowRecords(row, found, elsewhere, specified.off_spec)
+
+    def _external(self, request: TableRequest, table: Table, row: Row) -> dict[int, list[Record]]:
+        """The records of what other programs predicted for a row, by seed: no option changes which these are."""
+        dataset = self._dataset(request.profile.datasets.get(row.dataset, row.dataset))
+        split, found = self._fingerprint(dataset.source, "heldout", row.part), dict[int, list[Record]]()
+        wanted = "external", dataset.name, "heldout", row.part, SCORING_VERSION
+        for seed in request.seeds(table):
+            for record in self._named.get(external_name(row.backbone, row.id, seed), ()):
+                how = record.origin, record.dataset, record.role, record.data.part, record.scoring
+                if how == wanted and split in (None, record.data.evaluation):
+                    found.setdefault(seed, []).append(record)
+        return found
 
     def _fits(self, record: Record, specified: Specified, seed: int) -> bool:
         composed, dataset, (trained_on, scored_on) = specified.composed, specified.dataset, ROLES[record.protocol]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, sha256_bytes, write_atomically
+from ifrvis.files import canonical_json, read_bytes, sha256_bytes, write_atomically
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.store.playback import Scene
@@ -107,7 +107,9 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
     from ifrvis.reporting.web.page import make_page, played
 
     manifest, shown = _read(folder), played(reports, scenes)
-    figures = {path.name: path.read_bytes() for report in reports for path in folder.glob(f"{report.stem}.png")}
+    figures = {
+        path.name: read_bytes(path, "a figure") for report in reports for path in folder.glob(f"{report.stem}.png")
+    }
     name = "index-off-spec.html" if any(report.off_spec for report in reports) else "index.html"
     page = make_page(reports, figures, shown)
     digests = {scene.file_name: sha256_bytes(scene.text()) for scene in shown}

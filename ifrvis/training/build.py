@@ -4,6 +4,7 @@ import copy
 import ctypes
 import functools
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ from torch import distributed, nn
 from torch.utils.checkpoint import checkpoint
 
 import ifrvis.models  # noqa: F401  registers the method
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.errors import UserError
+from ifrvis.files import MAX_WEIGHTS_BYTES
 from ifrvis.models.deformable import operator_runs
 from ifrvis.models.drop_path import replace_drop_path
 from ifrvis.models.parameters import parameter_groups
@@ -29,6 +31,9 @@ from ifrvis.training.checkpoints import load_plain
 
 HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
+OF_DETECTORS = ("neck.", "rpn_head.", "roi_head.", "roi_heads.", "bbox_head.", "proposal_generator.")
+CONVERTED = re.compile("imagenet_|(mask2former|seqformer)_.*_coco")  # as `ifrvis weights convert` names images' weights
+CLASS_HEAD = re.compile(r"track_head\.cls_embed\.(0\.)?weight")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: the same in every model, or unused
 
@@ -123,7 +128,9 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     Raises:
         UserError: If the file is missing, holds anything but tensors and plain data, or nothing that fits.
     """
-    given = {key.replace(*HOST_PREFIX): value for key, value in read_weights(path).items()}
+    held = read_weights(path)
+    _check_start(held, path)
+    given = {key.replace(*HOST_PREFIX): value for key, value in held.items()}
     own = model.state_dict()
     known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
     fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
@@ -142,6 +149,20 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     )
 
 
+def _check_start(given: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is no start, or is not what its file's name says: what `ifrvis weights convert` makes has no class
+    head, and what an image model of the host has is called otherwise.
+    """
+    if other := next((name for name in given if name.startswith(OF_DETECTORS)), None):
+        raise UserError(f"Choose other initial weights than {path}: {other} in it is a detector's.")
+    classes = next((len(value) for name, value in given.items() if CLASS_HEAD.fullmatch(name)), None)
+    if classes is not None and CONVERTED.match(path.name):
+        raise UserError(
+            f"Rename {path}, or choose other initial weights: it is a video model with a class head of {classes} "
+            "outputs, not what its name says."
+        )
+
+
 def _is_plain(value: torch.Tensor) -> bool:
     dense = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
     return dense and not value.is_complex() and bool(torch.isfinite(value).all())
@@ -154,9 +175,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         UserError: If the file is missing, or holds anything but tensors and plain data.
     """
     try:
-        content = load_plain(path)
-    except FileNotFoundError as error:
-        raise DataMissingError(f"Put the initial weights at {path}: there is no such file.") from error
+        content = load_plain(path, MAX_WEIGHTS_BYTES)
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(
             f"Replace {path}, or turn it into plain tensors with `ifrvis weights convert`: it cannot be read, is cut "

@@ -10,16 +10,26 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, read_json, sha256_file, temporary_beside, write_atomically
+from ifrvis.files import (
+    MAX_COPIES,
+    bounded_memory,
+    canonical_json,
+    open_file,
+    read_json,
+    sha256_file,
+    temporary_beside,
+    write_atomically,
+)
 
 KEPT = 2
 SHARE = 0.03  # of the time, that training may stand still for checkpoints
@@ -175,21 +185,47 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     return Checkpoint(path, state["iteration"], state) if whole else None
 
 
-def load_plain(path: Path) -> Any:
-    """Load tensors and plain data on the CPU; nothing in the file can run code.
+def load_plain(path: Path, most: int | None = None) -> Any:
+    """Load tensors and plain data on the CPU; nothing in the file can run code, or take memory out of proportion.
 
     Raises:
-        OSError: If the file cannot be read.
+        UserError: If it is no regular file of at most `most` bytes.
         ValueError: If it is cut short, or holds anything else.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of files that it then refuses
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # garbage makes the restricted unpickler raise almost anything
-        raise ValueError((str(error) or type(error).__name__).splitlines()[0]) from error
+    with open_file(path, "the checkpoint", most) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of files that it then refuses
+        try:
+            with bounded_memory(stream):
+                _check_stored(stream)
+                content = torch.load(stream, map_location="cpu", weights_only=True)
+        except Exception as error:  # garbage makes the restricted unpickler raise almost anything
+            reason = "out of the memory that its size allows" if isinstance(error, MemoryError) else str(error)
+            raise ValueError((reason or type(error).__name__).splitlines()[0]) from error
+    taken = sum(each.numel() * each.element_size() for each in _tensors_in(content))
+    if taken > (most := (1 << 20) + MAX_COPIES // 2 * path.stat().st_size):  # of an expanded one it holds a number
+        raise ValueError(f"its tensors would take {taken} bytes of memory, at most {most} are given to it")
+    return content
+
+
+def _check_stored(stream: BinaryIO) -> None:
+    """Refuse a zip whose entries are packed: torch would unpack them, and never packs any."""
+    if stream.read(4) == b"PK\x03\x04":
+        with zipfile.ZipFile(stream) as archive:
+            if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+                raise ValueError("its entries are packed")
+    stream.seek(0)
+
+
+def _tensors_in(content: Any) -> Iterator[torch.Tensor]:
+    """The tensors in nested plain data, each wherever it stands; what holds them once, for it may hold itself."""
+    rest, seen = [content], set[int]()
+    while rest:
+        value = rest.pop()
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            rest += value.values() if isinstance(value, dict) else value
 
 
 def _write_temporary(path: Path, state: State) -> Path:

@@ -25,13 +25,28 @@ from ifrvis.errors import UserError
 from ifrvis.files import publish_once, sha256_bytes, sha256_file
 from ifrvis.training.build import COMPUTED, NEVER_LOADED
 from ifrvis.training.foreign import read_foreign
-from ifrvis.training.renames import to_host_names
+from ifrvis.training.renames import VIDEO_MODEL, Renamed, to_host_names
 
 Shapes = Mapping[str, torch.Size]
-_COCO = {80: "instance", 133: "panoptic"}  # classes -> task
+# What weights of so many classes are; of SeqFormer so many outputs: COCO has 80 classes, and ids up to 90.
+_COCO = {
+    "mask2former": {80: "coco_instance", 133: "coco_panoptic"},
+    "seqformer": {80: "coco", 90: "coco", 91: "coco"},
+}
 _SWINS = {(96, 6): "swin-t", (96, 18): "swin-s", (128, 18): "swin-b", (192, 18): "swin-l"}  # width, third stage
 _RESNETS = {6: "r50", 23: "r101"}  # blocks of the third stage
 _QUERIES = ("track_head.query_feat.weight", "track_head.query_embed.weight")
+# What an image classifier has beside a backbone, its last layer first, and how many classes ImageNet's releases have.
+_CLASSIFIER = r"backbone\.(?:stem\.)?(?:fc|head|head\.fc|classifier)"
+_BESIDE = re.compile(rf"{_CLASSIFIER}\.(weight|bias)|backbone\.norm\d?\.(weight|bias)|.*\.attn_mask")
+_IMAGENET = (1000, 10450, 11221, 11821, 21841, 21842, 21843)
+# Parts without which a head is a half, or another model's; what every method takes of one is there as a whole.
+_PARTS = {
+    "mask2former": "pixel_decoder. mask_embed. level_embed. query_feat. query_embed. transformer_decoder.layers.",
+    "seqformer": "pixel_encoder. mask_branch. controller. query_embed. decoder.layers.",
+}
+_WHOLE = re.compile(r"track_head\.(pixel_|mask_|controller\.|level_embed)")
+_LAYER = re.compile(r"track_head\.transformer_decoder\.(?:random_)?layers\.(\d+)\.")
 # Which parameters of a model start at random, and why; the first that matches holds.
 _REASONS = (
     (r"^track_head\.cls_embed\.", "class head: its classes are others"),
@@ -42,6 +57,9 @@ _REASONS = (
     (r"^track_head\.", "head: the source has no such parameter, or of another shape"),
     (r"", "backbone: the source has no such parameter, or of another shape"),
 )
+
+
+_OF_METHODS = [reason for pattern, reason in _REASONS if "random_layers" in pattern or "temporal_attn" in pattern]
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,7 @@ def convert(
     shapes: Callable[[str], Shapes],
     backbone: str | None = None,
     queries: int | None = None,
+    trained: bool = False,
 ) -> Report:
     """Write `out` and its description from a foreign checkpoint.
 
@@ -92,9 +111,11 @@ def convert(
             makes them.
         backbone: The backbone that the weights must be of; by default what their depth and width say.
         queries: Keep only so many of the queries, the first ones; the weights then have another name.
+        trained: Keep all of a trained video model, class head included, to predict with it and not to start from it.
 
     Raises:
-        UserError: If the source cannot be used, is of another backbone, or `out` exists.
+        UserError: If the source cannot be used, is of another backbone, its head is not whole, nothing says what it was
+            trained on, or `out` exists.
     """
     description = out.with_suffix(".json")
     if out.suffix != ".pth" or out.exists() or description.exists():
@@ -104,29 +125,57 @@ def convert(
     backbone = backbone or _backbone_of(tensors, source)
     target = shapes(backbone)
     _check_backbone(source, tensors, backbone, target)
-    name, count = _what_it_is(tensors, backbone)
+    name, count = what_it_is(source, renamed._replace(tensors=tensors), backbone, target)
+    if trained:
+        return _convert_trained(source, out, tensors, name, target, renamed)
     if queries is not None:
         if count is None or not 1 <= queries <= count:
             raise UserError(f"Give --queries a number from 1 to {count or 0}: {source} has so many.")
         tensors |= {key: tensors[key][:queries] for key in _QUERIES if key in tensors}
         name += f"-q{queries}" * (queries < count)
     kept = {key: each for key, each in tensors.items() if not key.startswith(NEVER_LOADED)}
-    where = {"file": source.name, "sha256": sha256_file(source), "names": renamed.source}
     fits = {key for key in target if key in kept and kept[key].shape == target[key]}
     report = Report(
         name,
-        where,
+        {"file": source.name, "sha256": sha256_file(source), "names": renamed.source},
         queries or count,
         loaded=sorted(fits - renamed.changed),
         remapped=sorted(fits & renamed.changed),
         random=why_random(key for key in target if key not in fits and not key.endswith(COMPUTED)),
         unused=sorted(kept.keys() - fits) + sorted(tensors.keys() - kept.keys()),
     )
-    data = _packed({key: kept[key] for key in sorted(kept) if key in target or key.startswith("track_head.")})
-    said = {"name": name, "sha256": sha256_bytes(data), "source": where, "queries": report.queries}
-    if not publish_once(out, data) or not publish_once(description, json.dumps(said, indent=1) + "\n"):
-        raise UserError(f"Give a new file for the converted weights: {out} was made meanwhile.")
+    _publish(out, {key: kept[key] for key in kept if key in target or key.startswith("track_head.")}, report)
     return report
+
+
+def _convert_trained(
+    source: Path, out: Path, tensors: dict[str, Tensor], name: str, target: Shapes, renamed: Renamed
+) -> Report:
+    """Write all of a trained video model: what `ifrvis evaluate-model` and `ifrvis predict` take."""
+    wanted = {key for key in target if not key.endswith(COMPUTED)}
+    for key in sorted(wanted):
+        if key not in tensors or (tensors[key].shape != target[key] and not key.startswith(NEVER_LOADED)):
+            came = f"{tuple(tensors[key].shape)} in it, here {tuple(target[key])}" if key in tensors else "not in it"
+            raise UserError(
+                f"Choose a whole trained model of this method, and its --backbone: {key} of {source} is {came}."
+            )
+    where = {"file": source.name, "sha256": sha256_file(source), "names": renamed.source}
+    queries = len(tensors[_QUERIES[1]]) if _QUERIES[1] in tensors else None
+    loaded, remapped = sorted(wanted - renamed.changed), sorted(wanted & renamed.changed)
+    name = f"trained_{name}"  # never the name of a start
+    report = Report(name, where, queries, loaded, remapped, random={}, unused=sorted(tensors.keys() - wanted))
+    _publish(out, {key: tensors[key] for key in wanted}, report)
+    return report
+
+
+def _publish(out: Path, tensors: Mapping[str, Tensor], report: Report) -> None:
+    """Write the weights, and beside them what they are and, by its reason, how much of a model they leave to chance."""
+    data = _packed({key: tensors[key] for key in sorted(tensors)})
+    random = {reason: len(names) for reason, names in report.random.items() if reason not in _OF_METHODS}
+    said = {"name": report.name, "sha256": sha256_bytes(data), "source": report.source, "queries": report.queries}
+    text = json.dumps({**said, "random": random}, indent=1) + "\n"
+    if not publish_once(out, data) or not publish_once(out.with_suffix(".json"), text):
+        raise UserError(f"Give a new file for the converted weights: {out} was made meanwhile.")
 
 
 def _packed(tensors: dict[str, Tensor]) -> bytes:
@@ -136,17 +185,48 @@ def _packed(tensors: dict[str, Tensor]) -> bytes:
     return stream.getvalue()
 
 
-def _what_it_is(tensors: Mapping[str, Tensor], backbone: str) -> tuple[str, int | None]:
-    """The name of the weights, and their number of queries."""
-    queries = tensors.get(_QUERIES[1])
-    if queries is not None and "track_head.controller.layers.0.weight" in tensors:
-        return f"seqformer_{backbone}_coco", len(queries)
-    head = tensors.get("track_head.cls_embed.weight")
-    if head is None or any(name not in tensors for name in _QUERIES):
-        return f"imagenet_{backbone}", None
-    classes = len(head) - 1  # the last is no-object
-    task = f"coco_{_COCO[classes]}" if classes in _COCO else f"{classes}-classes"
-    return f"mask2former_{backbone}_{task}", len(tensors[_QUERIES[0]])
+def what_it_is(source: Path, renamed: Renamed, backbone: str, target: Shapes) -> tuple[str, int | None]:
+    """The name of weights, and their number of queries.
+
+    Raises:
+        UserError: If their head is not whole, or they are of a detector: nothing says what they were trained on.
+    """
+    tensors = renamed.tensors
+    inside = [name.removeprefix("track_head.") for name in tensors if name.startswith("track_head.")]
+    if not inside:
+        return _backbone_alone(source, tensors, backbone, target), None
+    kind = "seqformer" if any(name.startswith("controller.") for name in inside) else "mask2former"
+    classes = tensors.get(f"track_head.cls_embed.{'0.' * (kind == 'seqformer')}weight")
+    decoder = {layer[1] for name in target if (layer := _LAYER.match(name))}
+    parts, wanted = [*_PARTS[kind].split(), "cls_embed."], []
+    if any(".controller." in name for name in target) == (kind == "seqformer"):  # else the report is of another model
+        parts += [f"transformer_decoder.layers.{each}." for each in sorted(decoder)]
+        wanted = [name for name in target if _WHOLE.match(name)]
+    lacks = [part for part in parts if not any(name.startswith(part) for name in inside)]
+    lacks += [name for name in wanted if name not in tensors or tensors[name].shape != target[name]]
+    if lacks or classes is None:
+        raise UserError(
+            f"Choose a whole checkpoint: {lacks[0].removeprefix('track_head.')} of the head is not in {source}, or of "
+            f"another shape, and {len(lacks) - 1} more; nothing says what the rest of it is."
+        )
+    number = len(classes) - (kind == "mask2former")  # its last is no-object
+    task = _COCO[kind].get(number) if renamed.source != VIDEO_MODEL else None
+    return f"{kind}_{backbone}_{task or f'{number}-classes'}", len(tensors[_QUERIES[1]])
+
+
+def _backbone_alone(source: Path, tensors: Mapping[str, Tensor], backbone: str, target: Shapes) -> str:
+    """The name of weights without a head of ours: an image classifier's, which its last layer says."""
+    others = [name for name in tensors if name not in target and not _BESIDE.fullmatch(name)]
+    if others:
+        raise UserError(
+            f"Choose an image classifier, or a Mask2Former or SeqFormer as a whole: {source} has "
+            f"{others[0].removeprefix('backbone.')} and {len(others) - 1} more names of another model, as a detector's."
+        )
+    last = next((each for name, each in tensors.items() if re.fullmatch(rf"{_CLASSIFIER}\.weight", name)), None)
+    if last is None:
+        return f"backbone_{backbone}"  # it may have been trained on anything
+    of_imagenet = last.ndim != 2 or len(last) in _IMAGENET
+    return f"imagenet_{backbone}" if of_imagenet else f"backbone_{backbone}_{len(last)}-classes"
 
 
 def _backbone_of(tensors: Mapping[str, Tensor], source: Path) -> str:

@@ -1,7 +1,7 @@
 """Weights that other programs wrote, read without running anything of theirs.
 
 `.pkl` of numpy arrays (Detectron2's model zoo) by an unpickler that knows what arrays are made of and nothing else;
-`.pth` and `.bin` by torch's restricted reader. Sizes are bounded before anything is read.
+`.pth` and `.bin` by torch's restricted reader. Sizes, and the memory that reading takes, are bounded beforehand.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.errors import UserError
+from ifrvis.files import MAX_WEIGHTS_BYTES, bounded_memory, open_file
 from ifrvis.training.checkpoints import load_plain
 
-MAX_BYTES = 8 << 30  # Swin-L with the state of its optimizer has a third of it
 MAX_ENTRIES = 20_000
 _WRAPPERS = ("state_dict", "model")  # keys under which programs keep the mapping
 
@@ -29,22 +29,24 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: If the file is missing, too large, cut short, or names anything but arrays and plain data.
     """
-    try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise UserError(f"Choose another file than {path}: it has {size} bytes, weights have at most {MAX_BYTES}.")
-        with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's heirs keep their options so: plain data
-            content = _read_pickle(path) if path.suffix == ".pkl" else load_plain(path)
-    except FileNotFoundError as error:
-        raise DataMissingError(f"Check the path of the weights: {path} does not exist.") from error
-    except UserError:
-        raise
-    except Exception as error:  # garbage makes an unpickler raise almost anything
-        reason = str(error) or ("out of memory" if isinstance(error, MemoryError) else type(error).__name__)
-        raise UserError(
-            f"Download {path} again, or let the program that wrote it export its weights alone (MMDetection: "
-            f"tools/model_converters/publish_model.py): it is cut short, or holds more than arrays and plain data "
-            f"({reason.splitlines()[0]})."
-        ) from error
+    with open_file(path, "the checkpoint", MAX_WEIGHTS_BYTES) as stream, bounded_memory(stream):
+        try:
+            with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's heirs keep their options so
+                is_pickle = path.suffix == ".pkl"
+                content = _Unpickler(stream, encoding="latin1").load() if is_pickle else load_plain(path)
+            return _named_tensors(content, path)
+        except UserError:
+            raise
+        except Exception as error:  # garbage makes an unpickler raise almost anything
+            reason = "out of the memory that its size allows" if isinstance(error, MemoryError) else str(error)
+            raise UserError(
+                f"Download {path} again, or let the program that wrote it export its weights alone (MMDetection: "
+                f"tools/model_converters/publish_model.py): it is cut short, or holds more than arrays and plain data "
+                f"({(reason or type(error).__name__).splitlines()[0]})."
+            ) from error
+
+
+def _named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
     for key in _WRAPPERS:
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or len(content) > MAX_ENTRIES:
@@ -119,8 +121,3 @@ class _Unpickler(pickle._Unpickler):
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         return _ALLOWED[module, name]
-
-
-def _read_pickle(path: Path) -> Any:
-    with path.open("rb") as stream:
-        return _Unpickler(stream, encoding="latin1").load()

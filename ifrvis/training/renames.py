@@ -26,7 +26,7 @@ _HEAD_OF_MMDETECTION_2: Rules = (
 )
 _ENCODER, _DECODER = "track_head.pixel_decoder", "track_head.transformer_decoder"
 _HEAD_OF_ORIGINAL: Rules = (
-    (r"^sem_seg_head\.pixel_decoder\.", "pixels."),
+    (r"^sem_seg_head\.(?!predictor\.)(?:pixel_decoder\.)*", "pixels."),  # old files leave it out, or have it twice
     (r"^pixels\.input_proj\.(\d)\.0\.", rf"{_ENCODER}.input_convs.\1.conv."),
     (r"^pixels\.input_proj\.(\d)\.1\.", rf"{_ENCODER}.input_convs.\1.gn."),
     (r"^pixels\.adapter_1\.norm\.", rf"{_ENCODER}.lateral_convs.0.gn."),
@@ -106,6 +106,9 @@ _SWIN_OF_TORCHVISION: Rules = (
 )
 
 
+VIDEO_MODEL = "a video model of MMDetection, or of a run"
+
+
 class Renamed(NamedTuple):
     """Weights under the host's names, and what was behind them."""
 
@@ -120,6 +123,8 @@ def to_host_names(given: Mapping[str, Tensor]) -> Renamed:
     Raises:
         UserError: If its names are of no program that is known here.
     """
+    if all(name.startswith("module.") for name in given):  # of several GPUs
+        given = {name.removeprefix("module."): tensor for name, tensor in given.items()}
     originals = {_apply(name, _SEQFORMER): name for name in given} if "detr.query_embed.weight" in given else {}
     given = {new: given[old] for new, old in originals.items()} or given
     inside = {name.removeprefix("backbone.") for name in given}
@@ -130,6 +135,8 @@ def to_host_names(given: Mapping[str, Tensor]) -> Renamed:
         source = "MMDetection"
     elif originals:
         source = "SeqFormer"
+    elif any(name.startswith("track_head.") for name in given):
+        source = VIDEO_MODEL
     tensors, changed = {}, set()
     for old, tensor in given.items():
         new = _renamed(old, rules, shift)

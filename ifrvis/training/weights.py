@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ifrvis.errors import UserError
-from ifrvis.training.build import read_weights
+from ifrvis.training.build import COMPUTED, read_weights
 
 
 def packed_weights(model: nn.Module) -> bytes:
@@ -29,13 +29,13 @@ def load_trained(model: nn.Module, path: Path) -> None:
     Raises:
         UserError: If the file cannot be read, or is of another model: another method, size or number of classes.
     """
-    given, own = read_weights(path), model.state_dict()
+    given, own = (_without_computed(each) for each in (read_weights(path), model.state_dict()))
     if given.keys() != own.keys():
         name = min(given.keys() ^ own.keys())
         has, model_has = ("has", "lacks") if name in given else ("lacks", "has")
         raise UserError(
             f"Give weights of this method and backbone, or name theirs with --method and --backbone: {path} {has} "
-            f"{name}, which the model {model_has}."
+            f"{name}, which the model {model_has}. Those of another program `ifrvis weights convert --trained` turns."
         )
     other = sorted(name for name, value in given.items() if value.shape != own[name].shape)
     if other and all(name.startswith("track_head.cls_embed.") for name in other):
@@ -48,4 +48,8 @@ def load_trained(model: nn.Module, path: Path) -> None:
         raise UserError(
             f"Give weights of this size of model, or name its --profile: {path} has {other[0]} of {shapes}."
         )
-    model.load_state_dict(given)
+    model.load_state_dict(given, strict=False)
+
+
+def _without_computed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in state.items() if not name.endswith(COMPUTED)}

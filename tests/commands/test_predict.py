@@ -1,6 +1,8 @@
 """`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names."""
 
 import json
+import os
+import re
 
 import cv2
 import numpy as np
@@ -11,15 +13,19 @@ from made_records import asked, evaluation
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.errors import UserError
-from ifrvis.evaluation.predictions import read_results
+from ifrvis.evaluation.predictions import read_results, write_predictions
+from ifrvis.evaluation.scoring import score_file
+from ifrvis.files import sha256_file
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature, train_spec
 from ifrvis.harness.store.attempts import asked_of, claim, latest
 from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.records import read_record
+from ifrvis.inference.modes import predict_split
 from ifrvis.training.build import build_model
 from ifrvis.training.checkpoints import save
-from ifrvis.training.weights import packed_weights
+from ifrvis.training.weights import load_trained, packed_weights
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +155,36 @@ def test_a_mistake_is_one_message_before_any_work(predict, place, monkeypatch, a
     assert said.startswith("ifrvis: ")
     assert message in said
     assert not list(place.glob("predicted-*"))
+
+
+def test_a_checkpoint_from_elsewhere_is_scored_under_a_rows_inference(place, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(place)
+    roots = ["--results", str(tmp_path / "results"), "--reports", str(tmp_path / "reports")]
+    given = ["evaluate-model", "weights.pth", "--row", "table1/ours-r50-ytvis19", "--profile", "smoke", *roots]
+    assert main([*given, "--as", "published", "--seed", "2"]) == 0
+    assert re.search(r"AP50 +(\d|-)", capsys.readouterr().out)
+    (path,) = Store(tmp_path / "results").records("smoke").glob("*.json")
+    record = read_record(path)
+    assert (record.origin, record.seed, record.train_sig) == ("external", 2, sha256_file(place / "weights.pth"))
+    assert record.name == "external-r50-published-s2"
+    split = load_dataset("smoke19", place / "data").split("heldout")
+    composed = compose("ours", "r50", "ytvis19", load_profile("smoke"), num_classes=4)
+    model = build_model(composed.model, seed=1)
+    load_trained(model, place / "weights.pth")
+    videos = list(predict_split(model, split.read(), split.frames, composed.inference, seed=2))
+    write_predictions(tmp_path / "p.json.gz", videos)
+    assert record.files["predictions"] == sha256_file(tmp_path / "p.json.gz")
+    assert record.metrics == score_file(split.read(), tmp_path / "p.json.gz")[0].metrics
+    assert main(["verify", *roots]) == 0
+    assert "recomputed" in capsys.readouterr().out
+    (tmp_path / "other.pth").write_bytes(b"")
+    given[1] = str(tmp_path / "other.pth")
+    assert main([*given, "--as", "published", "--seed", "2"]) == 2
+    assert "if another file shall take its place" in capsys.readouterr().err
+
+
+def test_what_is_no_file_is_refused_before_anything_is_predicted(predict, tmp_path):
+    os.mkfifo(tmp_path / "overlay.mp4")
+    status, said = predict(*BARE, "--dataset", "smoke19", "--out", str(tmp_path))
+    assert (status, list(tmp_path.iterdir())) == (2, [tmp_path / "overlay.mp4"])
+    assert said.endswith("overlay.mp4 to write: it is a FIFO.\n")

@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -200,6 +201,7 @@ def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, 
     (tmp_path / "gt.json").write_text(json.dumps(content))
     (tmp_path / "pred.json").write_text(json.dumps([pred.to_json() for pred in predictions]))
     command = ["evaluate", "identity", "--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
+    given, command = command, [*command, "--protocol", "matched"]
     assert main([*command, "--json"]) == 0
     change = {"kind": "change", "frames": [2], "gt_ids": ["g0"], "predictions": [0, 1]}
     beside = {"tracked": 5, "object_frames": 10}
@@ -214,4 +216,30 @@ def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, 
     assert main([*command, "--jobs", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "video 1: change of g0 in frames 2"
-    assert lines[-1].split() == ["errors_per_100_tracked", "20"]
+    assert lines[-2].split() == ["errors_per_100_tracked", "20"]
+    assert lines[-1].startswith("protocol common, of the ten best")
+    assert lines[-1].endswith(": 2 of 2 tracks count")
+    assert main([*given, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["protocol"] == "all"
+
+
+def test_ground_truth_given_as_a_prediction_is_without_error_however_many_objects_there_are(tmp_path, capsys):
+    boxes = [f"{left}-{left + 1} {left}-{left + 1} ." for left in range(0, 98, 2)]  # 49, as nuclei of a clip
+    annotations, _ = scene(boxes, [], width=98)
+    entries = [{"video_id": 1, "category_id": 1, "segmentations": track.masks} for track in annotations.tracks]
+    (video,) = annotations.videos
+    content = {"videos": [{**vars(video), "file_names": list(video.file_names)}]}
+    content |= {"categories": [{"id": 1, "name": "a"}]}
+    content["annotations"] = [{**entry, "id": number} for number, entry in enumerate(entries)]
+    (tmp_path / "gt.json").write_text(json.dumps(content))
+    (tmp_path / "pred.json").write_text(json.dumps([{**entry, "score": 0.01} for entry in entries]))
+    given = ["--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
+    assert main(["evaluate", "tracking", *given]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"IDF1 +100\.00\n", shown)
+    assert shown.endswith("49 of 49 tracks count\n")
+    assert main(["evaluate", "identity", *given, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"].items() >= dict.fromkeys(KINDS, 0).items()
+    assert main(["evaluate", "tracking", *given, "--protocol", "common"]) == 0
+    expected = "0 of 49 tracks count; dropped: 39 beyond the 10 best of a video, 10 with a score below 0.5\n"
+    assert capsys.readouterr().out.endswith(expected)

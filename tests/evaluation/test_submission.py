@@ -13,9 +13,8 @@ from made_records import asked, evaluation, made_run
 from ifrvis.cli import main
 from ifrvis.datasets.ytvis import Annotations, Category, Video
 from ifrvis.errors import UserError
-from ifrvis.evaluation import submission as module
 from ifrvis.evaluation.predictions import Prediction, Scored, VideoPredictions, write_predictions
-from ifrvis.evaluation.submission import comment_of, read_server_scores, read_submission, write_submission
+from ifrvis.evaluation.submission import comment_of, passed_over, read_server_scores, read_submission, write_submission
 from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
@@ -59,7 +58,7 @@ BROKEN = {
     "outside": ({"../results.json": []}, "Pack results.json alone"),
     "absolute": ({"/results.json": []}, "Pack results.json alone"),
     "a way out beside it": ({"results.json": [], "../../etc/passwd": ""}, "Pack results.json alone"),
-    "bomb": ({"results.json": b" " * 10_000_000}, "unpacks from"),
+    "bomb": ({"results.json": b" " * 20_000_000}, "unpacks from"),
     "not JSON": ({"results.json": "["}, "is not valid JSON"),
     "deep JSON": ({"results.json": "[" * 100_000}, "is not valid JSON"),
     "not a list": ({"results.json": {}}, "results.json: expected a list"),
@@ -102,8 +101,8 @@ def test_what_is_no_zip_or_was_damaged_or_locked_is_refused(tmp_path, monkeypatc
         with pytest.raises(UserError, match=message):
             read_submission(path, ANNOTATIONS)
     path.write_bytes(data)
-    monkeypatch.setattr(module, "MAX_BYTES", 100)
-    with pytest.raises(UserError, match="at most 100"):
+    monkeypatch.setattr("ifrvis.files.MAX_JSON_BYTES", 100)
+    with pytest.raises(UserError, match="more than 100 bytes"):
         read_submission(path, ANNOTATIONS)
 
 
@@ -112,13 +111,39 @@ def test_what_is_no_zip_or_was_damaged_or_locked_is_refused(tmp_path, monkeypatc
     [
         ("mAP: 0.5\nAP_0.50 = 0.75\nAR@10 : 1e-1\ntime: 33\n", False, {"AP": 0.5, "AP50": 0.75, "AR10": 0.1}),
         ('{"AP": 50.0, "APs": -1, "AR1": 25, "user": "x"}', True, {"AP": 0.5, "APs": None, "AR1": 0.25}),
-        ("AP: 0\nAPl: -1\n", False, {"AP": 0, "APl": None}),
+        (
+            "AP: 0\nAPl: -1\nAP_M: 0.5\nAP_small: 0\nAR@100 = 1",
+            False,
+            {"AP": 0, "APl": None, "APm": 0.5, "APs": 0, "AR100": 1},
+        ),
     ],
 )
 def test_scores_are_read_as_servers_write_them(tmp_path, text, percent, expected):
     path = tmp_path / "scores.txt"
     path.write_text(text)
     assert read_server_scores(path, percent=percent) == (expected, text)
+
+
+OF_2022 = "mAP_S: 0.41\nAP50_S: 0.61\nAR10_S: .5\nmAP_L: 0.3\nAP50_L: 0.4\nAR1_L: 0.2\nmAP: 0.355\nframes per s: 3\nend"
+
+
+@pytest.mark.parametrize(
+    ("text", "half", "expected"),
+    [
+        (OF_2022, "short", {"AP": 0.41, "AP50": 0.61, "AR10": 0.5}),
+        (OF_2022, "long", {"AP": 0.3, "AP50": 0.4, "AR1": 0.2}),
+        ('{"AP": 0.5, "AP_S": 0.1, "ap_l": 0.2, "AP short": 0.9}', "sizes", {"AP": 0.5, "APs": 0.1, "APl": 0.2}),
+    ],
+)
+def test_which_half_a_line_is_about_is_asked_and_the_rest_is_listed(tmp_path, text, half, expected):
+    path = tmp_path / "scores.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"^Say with --half what '"):
+        read_server_scores(path)
+    assert read_server_scores(path, half=half)[0] == expected
+    if text == OF_2022:
+        assert {"mAP", "frames per s", "end"} < set(passed_over(text, half))
+    assert len(passed_over(text, half)) == (len(text.splitlines()) if text == OF_2022 else 4) - len(expected)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +157,7 @@ def test_scores_are_read_as_servers_write_them(tmp_path, text, percent, expected
         ("AP: 0.5\nmAP: 0.6", "AP once"),
         ("AP: -0.5", "a fraction from 0 to 1"),
         ("[1]", "a line or a key with AP"),
-        ("AP: 0.5" + " " * 70_000, "^Shorten .*65536 characters or more"),
+        ("AP: 0.5" + " " * 70_000, "^Give a smaller file .* at most 65536 are read"),
     ],
 )
 def test_scores_that_are_none_are_refused(tmp_path, text, message):

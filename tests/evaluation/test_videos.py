@@ -72,10 +72,3 @@ def test_what_is_something_else_is_refused_by_its_file(videos, tmp_path, change,
     with pytest.raises(UserError, match=message) as caught:
         read_videos(path)
     assert str(path) in str(caught.value)
-
-
-def test_a_file_that_unpacks_to_too_much_is_refused(videos, tmp_path, monkeypatch):
-    monkeypatch.setattr("ifrvis.evaluation.videos._MOST_BYTES", 100)
-    (tmp_path / "a.gz").write_bytes(videos.packed())
-    with pytest.raises(UserError, match="unpacks to more than 100 bytes"):
-        read_videos(tmp_path / "a.gz")

@@ -98,7 +98,7 @@ def test_weights_that_are_not_plain_tensors_are_refused(spec, tmp_path, content,
             {"a": torch.zeros(3), "backbone.conv1.weight": torch.zeros(1)},
             "^Choose other initial weights than",
         ),
-        (None, r"^Put the initial weights at .*w\.pth"),
+        (None, r"^Check the path: .*w\.pth does not exist"),
     ],
 )
 def test_weights_that_are_absent_or_do_not_fit_are_refused(spec, tmp_path, content, message):

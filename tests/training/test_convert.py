@@ -18,8 +18,12 @@ from mmengine.config import Config, ConfigDict
 import ifrvis.models  # noqa: F401
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
-from ifrvis.training.build import build_model, load_initial_weights
-from ifrvis.training.convert import convert, model_shapes
+from ifrvis.harness.spec.compose import compose
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.training.build import COMPUTED, build_model, load_initial_weights
+from ifrvis.training.convert import convert, model_shapes, what_it_is
+from ifrvis.training.renames import VIDEO_MODEL, Renamed, to_host_names
+from ifrvis.training.weights import load_trained
 
 ROOT = Path(str(files("ifrvis"))) / "configs"
 SWIN = {"embed_dims": 8, "num_heads": [1, 1, 2, 2], "depths": [2, 2, 2, 2]}
@@ -142,6 +146,181 @@ def test_one_file_serves_both_methods_and_equal_weights_give_equal_bytes(source,
 @pytest.mark.parametrize(("classes", "name"), [(80, "coco_instance"), (133, "coco_panoptic"), (150, "150-classes")])
 def test_the_classes_say_what_the_weights_are(source, tmp_path, classes, name):
     assert converted(source(classes=classes), tmp_path / "w.pth").name == f"mask2former_swin-t_{name}"
+
+
+PIXELS, LAYERS = r"^pixel_decoder\.", r"^transformer_decoder\.layers\.(\d+)\."
+CROSS, SELF, FFN = (f"predictor.transformer_{each}_layers" for each in ("cross_attention", "self_attention", "ffn"))
+ORIGINAL = [  # what the host calls the parts of a head, and what the official repository does
+    (rf"{PIXELS}input_convs\.(\d)\.conv", r"pixel_decoder.input_proj.\1.0"),
+    (rf"{PIXELS}input_convs\.(\d)\.gn", r"pixel_decoder.input_proj.\1.1"),
+    (rf"{PIXELS}lateral_convs\.0\.gn", "pixel_decoder.adapter_1.norm"),
+    (rf"{PIXELS}lateral_convs\.0\.conv", "pixel_decoder.adapter_1"),
+    (rf"{PIXELS}output_convs\.0\.gn", "pixel_decoder.layer_1.norm"),
+    (rf"{PIXELS}output_convs\.0\.conv", "pixel_decoder.layer_1"),
+    (rf"{PIXELS}mask_feature\.", "pixel_decoder.mask_features."),
+    (rf"{PIXELS}level_encoding\.weight", "pixel_decoder.transformer.level_embed"),
+    (rf"{PIXELS}encoder\.", "pixel_decoder.transformer.encoder."),
+    (r"(encoder\.layers\.\d+)\.ffn\.layers\.0\.0", r"\1.linear1"),
+    (r"(encoder\.layers\.\d+)\.ffn\.layers\.1", r"\1.linear2"),
+    (r"(encoder\.layers\.\d+)\.norms\.0", r"\1.norm1"),
+    (r"(encoder\.layers\.\d+)\.norms\.1", r"\1.norm2"),
+    (r"^transformer_decoder\.post_norm", "predictor.decoder_norm"),
+    (rf"{LAYERS}norms\.0", rf"{CROSS}.\1.norm"),
+    (rf"{LAYERS}norms\.1", rf"{SELF}.\1.norm"),
+    (rf"{LAYERS}norms\.2", rf"{FFN}.\1.norm"),
+    (rf"{LAYERS}cross_attn\.attn", rf"{CROSS}.\1.multihead_attn"),
+    (rf"{LAYERS}self_attn\.attn", rf"{SELF}.\1.self_attn"),
+    (rf"{LAYERS}ffn\.layers\.0\.0", rf"{FFN}.\1.linear1"),
+    (rf"{LAYERS}ffn\.layers\.1", rf"{FFN}.\1.linear2"),
+    (r"^cls_embed", "predictor.class_embed"),
+    (r"^mask_embed\.(\d)", lambda found: f"predictor.mask_embed.layers.{int(found[1]) // 2}"),
+    (r"^(query_feat|query_embed|level_embed)", r"predictor.\1"),
+]
+
+
+def of_original(name):
+    """The names of the official repository."""
+    head, _, found = name.partition("_head.")
+    if head not in ("panoptic", "track"):
+        return of_detectron2(name)
+    for old, new in ORIGINAL:
+        found = re.sub(old, new, found)
+    return f"sem_seg_head.{found}"
+
+
+def of_detectron2(name):
+    """The names of its backbones."""
+    name = name.removeprefix("backbone.")
+    for old, new in (
+        (r"^(conv1)\.", r"stem.\1."),
+        (r"^bn1\.", "stem.conv1.norm."),
+        (r"^layer(\d)\.", lambda found: f"res{int(found[1]) + 1}."),
+        (r"(res\d\.\d+)\.bn(\d)\.", r"\1.conv\2.norm."),
+        (r"\.downsample\.0\.(weight|bias)$", r".shortcut.\1"),
+        (r"(res\d\.\d+)\.downsample\.1\.", r"\1.shortcut.norm."),
+        (r"^patch_embed\.projection", "patch_embed.proj"),
+        (r"^stages", "layers"),
+        (r"\.attn\.w_msa\.", ".attn."),
+        (r"\.ffn\.layers\.0\.0\.", ".mlp.fc1."),
+        (r"\.ffn\.layers\.1\.", ".mlp.fc2."),
+    ):
+        name = re.sub(old, new, name)
+    return f"backbone.{name}"
+
+
+AGES = {  # of names of the official repository
+    "now": str,
+    "without": lambda name: name.replace("sem_seg_head.pixel_decoder.", "sem_seg_head."),
+    "twice": lambda name: name.replace("sem_seg_head.pixel_decoder.", "sem_seg_head.pixel_decoder.pixel_decoder."),
+    "static": lambda name: name.replace("query_feat", "static_query"),
+    "several GPUs": lambda name: f"module.{name}",
+}
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_names_of_the_official_repository_of_any_age_load_as_a_whole(source, tmp_path, age):
+    report = converted(source(rename=lambda name: AGES[age](of_original(name))), tmp_path / "w.pth")
+    assert (report.name, report.unused) == ("mask2former_swin-t_coco_instance", TAKEN_OUT)
+    assert list(report.random) == ["class head: its classes are others"]
+    assert json.loads((tmp_path / "w.json").read_text())["random"] == {"class head: its classes are others": 2}
+    converted(source(), tmp_path / "now.pth")
+    converted_names, expected = (torch.load(tmp_path / name)["state_dict"] for name in ("w.pth", "now.pth"))
+    assert converted_names.keys() == expected.keys()
+    reordered = [name for name in expected if ".downsample." in name]
+    assert all(torch.equal(converted_names[name], expected[name]) for name in expected if name not in reordered)
+
+
+TAKEN_OUT = ["track_head.cls_embed.bias", "track_head.cls_embed.weight"]
+
+
+@pytest.mark.parametrize(
+    "part", ["pixel_decoder", "pixel_decoder.encoder.layers.0", "mask_embed.2", "cls_embed", "query_feat"]
+)
+def test_a_head_that_is_not_whole_has_no_name(source, tmp_path, part):
+    path = source()
+    for method in ("mask2former", "ours"):
+        state = torch.load(path)["state_dict"]
+        torch.save({name: value for name, value in state.items() if f"head.{part}." not in name}, tmp_path / "half.pth")
+        with pytest.raises(UserError, match=rf"^Choose a whole checkpoint: {part}.* is not in .*half\.pth"):
+            converted(tmp_path / "half.pth", tmp_path / "w.pth", method=method)
+        assert not list(tmp_path.glob("w.*"))
+
+
+def of_a_video_model(name):
+    """The names of MMDetection's Mask2Former-VIS."""
+    return name.replace("panoptic_head", "track_head")
+
+
+def test_what_was_trained_on_videos_or_is_a_detector_is_no_start_of_coco_or_imagenet(source, tmp_path):
+    backbone = {name: each for name, each in image_checkpoint().state_dict().items() if name.startswith("backbone.")}
+    video = {
+        name.replace("panoptic_head", "track_head"): each for name, each in torch.load(source())["state_dict"].items()
+    }
+    for classes, made, name in (
+        (80, video, "mask2former_swin-t_80-classes"),  # our names: never COCO's images
+        (40, None, "mask2former_swin-t_40-classes"),
+        (0, backbone, "backbone_swin-t"),
+        (0, {**backbone, "head.weight": torch.zeros(40, 8)}, "backbone_swin-t_40-classes"),
+        (0, {**backbone, "head.weight": torch.zeros(1000, 8), "norm.bias": torch.zeros(8)}, "imagenet_swin-t"),
+    ):
+        made = made or torch.load(source(classes=classes))["state_dict"]
+        torch.save(made, tmp_path / "source.pth")
+        for path in tmp_path.glob("w.*"):
+            path.unlink()
+        assert converted(tmp_path / "source.pth", tmp_path / "w.pth").name == name
+    for name in ("neck.convs.0.weight", "roi_head.mask_head.conv.weight", "decode_head.conv.weight", "proposal.x"):
+        torch.save({**backbone, name: torch.zeros(2)}, tmp_path / "detector.pth")
+        with pytest.raises(
+            UserError, match=f"^Choose an image classifier.* has {name} and 0 more names of another model"
+        ):
+            converted(tmp_path / "detector.pth", tmp_path / "x.pth")
+    model = build_model(video_model(), seed=1)
+    torch.save({**backbone, "roi_head.x": torch.zeros(2)}, tmp_path / "detector.pth")
+    torch.save(video, tmp_path / "mask2former_swin-t_coco_instance.pth")
+    for name, message in (
+        ("detector", "a detector's"),
+        ("mask2former_swin-t_coco_instance", "head of 81 outputs, not what"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_initial_weights(model, tmp_path / f"{name}.pth")
+
+
+@pytest.mark.parametrize("rename", [of_original, of_a_video_model])
+def test_a_trained_video_model_is_kept_as_a_whole_with_its_class_head(source, tmp_path, rename):
+    path = source(rename=rename, classes=3)
+    given = {"shapes": lambda _: model_shapes(video_model()), "backbone": "swin-t", "trained": True}
+    report = convert(path, tmp_path / "w.pth", **given)
+    assert (report.name, report.random) == ("trained_mask2former_swin-t_3-classes", {})
+    model, expected = build_model(video_model(), seed=1), image_checkpoint(classes=3).state_dict()
+    load_trained(model, tmp_path / "w.pth")
+    for name, value in model.track_head.state_dict().items():
+        assert torch.equal(value, expected[f"panoptic_head.{name}"]), name
+    half = {name: each for name, each in torch.load(path)["state_dict"].items() if "_norm." not in name}
+    torch.save(half, tmp_path / "half.pth")
+    with pytest.raises(UserError, match=r"^Choose a whole trained model"):
+        convert(tmp_path / "half.pth", tmp_path / "x.pth", **given)
+
+
+@pytest.mark.parametrize("backbone", ["r50", "r101", "swin-t", "swin-s", "swin-b", "swin-l"])
+def test_every_key_of_the_official_repositorys_models_has_a_place(tmp_path, backbone):
+    shapes = shapes_of(backbone)
+    names = {name: each for name, each in shapes.items() if not name.endswith(COMPUTED)}
+    names["track_head.cls_embed.weight"] = torch.Size((81, 256))
+    given = {of_original(name): torch.zeros(shape, device="meta") for name, shape in names.items()}
+    assert all(name.startswith(("backbone.", "sem_seg_head.p")) for name in given)
+    renamed = to_host_names(given)
+    assert renamed.source == "the original Mask2Former"
+    assert {name: each.shape for name, each in renamed.tensors.items()} == names
+    assert what_it_is(tmp_path, renamed, backbone, shapes) == (f"mask2former_{backbone}_coco_instance", queries(shapes))
+
+
+def queries(shapes):
+    return shapes["track_head.query_feat.weight"][0]
+
+
+def shapes_of(backbone):
+    """The weights of the paper's baseline."""
+    return model_shapes(compose("mask2former", backbone, "ytvis19", load_profile("paper"), num_classes=40).model)
 
 
 def test_other_numbers_of_queries_start_at_random_or_are_the_first_if_asked_for(source, tmp_path):
@@ -283,3 +462,13 @@ def test_seqformers_weights_fill_all_but_the_class_head(tmp_path):
     for name, value in model.state_dict().items():
         if not name.startswith("track_head.cls_embed.") and "num_batches" not in name:
             assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize(
+    ("classes", "source", "name"),
+    [(91, "SeqFormer", "coco"), (42, "SeqFormer", "42-classes"), (91, VIDEO_MODEL, "91-classes")],
+)
+def test_a_seqformer_of_videos_is_not_called_cocos(classes, source, name):
+    shapes = model_shapes(seqformer_model(num_classes=classes))
+    given = Renamed(source, {name: torch.zeros(shape, device="meta") for name, shape in shapes.items()}, set())
+    assert what_it_is(Path("s.pth"), given, "r50", shapes) == (f"seqformer_r50_{name}", 5)

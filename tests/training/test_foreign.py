@@ -3,12 +3,14 @@
 import collections
 import pickle
 import struct
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 
 from ifrvis.errors import DataMissingError, UserError
+from ifrvis.training.build import read_weights
 from ifrvis.training.foreign import read_foreign
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([1.5, -2.0]), "n": torch.tensor(3)}
@@ -81,8 +83,45 @@ HOSTILE = {
     "a number": pickle.dumps(3),
     "no array": pickle.dumps({"a": 3}),
     "not finite": pickle.dumps({"a": np.array([np.nan])}),
+    "a bytearray of gigabytes": b"\x80\x02\x96" + (1 << 34).to_bytes(8, "little") + b".",
     "too many": pickle.dumps(dict.fromkeys(range(20_001))),
 }
+
+
+class Call:
+    def __init__(self, function, *arguments):
+        self.__reduce__ = lambda: (function, arguments)
+
+    def __reduce_ex__(self, protocol):
+        return self.__reduce__()
+
+
+SHARED = torch.zeros(1 << 18)
+GREEDY = {  # what asks for memory that it does not hold
+    "expanded": {"a": torch.zeros(1).expand(1 << 36)},
+    "one tensor under many names": {str(number): SHARED for number in range(15_000)},
+    "zeros": {"a": SHARED, "b": Call(bytearray, 1 << 34)},
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("what", GREEDY)
+def test_files_of_torch_that_ask_for_memory_are_refused(tmp_path, what, zipped):
+    path = tmp_path / "w.pth"
+    torch.save({"state_dict": GREEDY[what]}, path, _use_new_zipfile_serialization=zipped)
+    for read in (read_foreign, read_weights):
+        with pytest.raises(UserError, match=r"(at most \d+ are given to it|memory that its size allows)\)"):
+            read(path)
+
+
+def test_a_file_of_torch_whose_entries_are_packed_is_refused(tmp_path):
+    torch.save({"a": SHARED}, tmp_path / "stored.pth")
+    packed = zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "stored.pth") as stored, packed:
+        for each in stored.infolist():
+            packed.writestr(each.filename, stored.read(each))
+    with pytest.raises(UserError, match="its entries are packed"):
+        read_foreign(tmp_path / "packed.pth")
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -102,8 +141,8 @@ def test_hostile_files_of_torch_are_refused_with_what_to_do(tmp_path, capsys, mo
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"^(Download|Choose) "):
             read_foreign(path)
-    monkeypatch.setattr("ifrvis.training.foreign.MAX_BYTES", 100)
-    with pytest.raises(UserError, match=r"^Choose another file .* at most 100"):
+    monkeypatch.setattr("ifrvis.training.foreign.MAX_WEIGHTS_BYTES", 100)
+    with pytest.raises(UserError, match=r"^Give a smaller file .* at most 100"):
         read_foreign(path)
     with pytest.raises(DataMissingError, match=r"^Check the path"):
         read_foreign(tmp_path / "absent.pkl")

@@ -17,7 +17,7 @@ from ifrvis.datasets.synthetic.layouts import SHAPES
 from ifrvis.datasets.synthetic.parameters import GENERATOR_VERSION, SyntheticParameters, split_fingerprint
 from ifrvis.datasets.synthetic.scenes import Scene, frames_of, scene_of
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, write_atomically
+from ifrvis.files import canonical_json, read_bytes, write_atomically
 
 _JPEG_QUALITY = 90
 
@@ -63,7 +63,7 @@ def make_split(
 
 def _check_marker(frames_folder: Path, fingerprint: str) -> None:
     marker = frames_folder / "fingerprint.txt"
-    if frames_folder.exists() and (not marker.is_file() or marker.read_bytes() != fingerprint.encode()):
+    if frames_folder.exists() and (not marker.is_file() or read_bytes(marker) != fingerprint.encode()):
         raise UserError(f"Remove {frames_folder} or choose another folder: it was made from other parameters.")
 
 

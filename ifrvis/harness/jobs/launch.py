@@ -48,6 +48,15 @@ def jobs_at_once(plan: Plan, *, gpus_per_run: int = 1) -> int:
     return max(1, (len(gpus()) or num_cores() // threads) // gpus_per_run)
 
 
+def check_precision(plan: Plan) -> None:
+    """Refuse, on this machine, runs that could not train here: UserError if mixed precision lacks its GPU."""
+    mixed = next((each.name for each in plan.to_run if each.spec.precision == "amp"), None)
+    if mixed is not None and not gpus():
+        raise UserError(
+            f"Set train.precision=fp32, or run where a GPU is: {mixed} needs one, and none is visible here."
+        )
+
+
 def splits_to_make(plan: Plan) -> list[tuple[Dataset, Role]]:
     """The synthetic splits that the runs of a plan need and that are not there."""
     needed = [(each.dataset, each.split) for each in plan.to_run]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.cost import duration_text
+from ifrvis.harness.store.logs import end_of
 from ifrvis.harness.store.recovery import kind_of
 
 REPEAT_S = 30.0  # without a terminal: how often a line about what runs
@@ -101,6 +102,5 @@ def failure_lines(items: list[Item]) -> list[str]:
 def _log_and_cure(item: Item) -> list[str]:
     assert item.attempt is not None
     log = item.attempt.log
-    tail = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
     cure = CURES.get(kind_of(item.attempt), CURES["error"]).format(run=item.training.name)
-    return [*(f"  | {line}" for line in tail), f"  log: {log}", f"  {cure}"]
+    return [*(f"  | {line}" for line in end_of(log, LOG_LINES)), f"  log: {log}", f"  {cure}"]

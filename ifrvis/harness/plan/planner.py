@@ -27,11 +27,9 @@ def make_plan(request: Request) -> Plan:
         UserError: If a row, an override or a dataset is wrong.
     """
     builder = _Builder(request)
-    rows = [
-        builder.planned(table, row) for table in request.tables for row in request.selected(table) if not row.quoted
-    ]
+    rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table) if row.is_run]
     if not rows:
-        raise UserError("Choose rows that are run: all that --rows names are quoted.")
+        raise UserError("Choose rows that are run: all that --rows names are quoted or external.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
     _look_up(plan)

@@ -7,6 +7,7 @@ from typing import Any
 from ifrvis.datasets.catalog import WHOLE
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
+from ifrvis.harness.spec.weights import left_to_chance
 from ifrvis.harness.store.states import PlanState
 
 
@@ -36,7 +37,15 @@ def plan_lines(plan: Plan) -> list[str]:
     for table in plan.request.tables:
         lines.append(f"{table.name}: {' '.join(table.title.split())}")
         lines += [_plan_line(planned) for planned in plan.rows if planned.table is table]
+    lines += _start_lines(plan)
     return lines + [training.problem for training in plan.trainings if training.problem]
+
+
+def _start_lines(plan: Plan) -> list[str]:
+    """What the description of each file of initial weights says that it leaves to chance."""
+    files = {each.init_path: each.init_name for each in plan.trainings if each.init_path is not None}
+    said = {f"{name} ({path})": left_to_chance(path) for path, name in files.items()}
+    return [f"starts from {name}; at random: {left}" for name, left in said.items() if left]
 
 
 def _plan_line(planned: PlannedRow) -> str:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import ifrvis
 from ifrvis.errors import UserError
-from ifrvis.files import read_json
+from ifrvis.files import read_bytes, read_json
 
 GROUP = "ifrvis.methods"
 COPIED = "methods.json"  # beside a copy of the code: package -> version
@@ -67,7 +67,7 @@ def digest_of(files: Mapping[Path, Path]) -> str:
     """SHA-256 of files, their names and contents."""
     hasher = hashlib.sha256()
     for name, path in files.items():
-        content = path.read_bytes()
+        content = read_bytes(path, "a file of the package")
         hasher.update(f"{name} {len(content)}\n".encode() + content)
     return hasher.hexdigest()
 

@@ -10,6 +10,7 @@ from ifrvis.harness.spec.recipes import Config, names_of
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model, validated
 
+Hours = Annotated[float, Field(ge=0, lt=1e6)]
 PRETRAINING = "pretraining"  # the value of `train.init` that names the profile's own pretraining
 
 
@@ -26,7 +27,7 @@ class Pretraining(Model):
     dataset: str
     set: Config
     of: dict[str, Name] = Field(default_factory=dict)
-    est_hours: dict[str, float] = Field(default_factory=dict)
+    est_hours: dict[str, Hours] = Field(default_factory=dict)
 
     def behind(self, method: str) -> tuple[str, str]:
         """The method that is trained on stills for another, or itself, and how that training is called."""
@@ -82,7 +83,7 @@ class Profile(Model):
     stills: dict[str, Name] = Field(default_factory=dict)
     sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     queries: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
-    est_hours: dict[str, float] = Field(default_factory=dict)
+    est_hours: dict[str, Hours] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError, nearest
+from ifrvis.files import read_text
 from ifrvis.harness.spec.methods import packages
 
 Config = dict[str, Any]
@@ -73,7 +74,7 @@ def packaged_config(kind: str, name: str) -> Config:
 def _literals(path: Path) -> Config:
     """What a config sets, on top of its `_base_`: as the host reads it, but no code runs, and nothing is imported."""
     merged: Config = {}
-    lines: Any = [each for each in ast.parse(path.read_text(encoding="utf-8")).body if not isinstance(each, ast.Expr)]
+    lines: Any = [each for each in ast.parse(read_text(path, "the config")).body if not isinstance(each, ast.Expr)]
     try:
         values = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
     except (AttributeError, ValueError) as error:

@@ -73,6 +73,11 @@ def run_name(method: str, backbone: str, dataset: str, changes: dict[str, Any], 
     return "-".join([*parts, dataset, f"s{seed}"])
 
 
+def external_name(backbone: str, row_id: str, seed: int) -> str:
+    """The name of what another program predicted for a row of its own, with one seed."""
+    return f"external-{backbone}-{row_id}-s{seed}"
+
+
 def _name_text(value: Any) -> str:
     if isinstance(value, dict):  # a text that is no file's name says nothing: there is one packed set of stills
         return "".join(_name_text(each) for each in value.values() if not isinstance(each, str) or "." in each)

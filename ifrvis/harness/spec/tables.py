@@ -19,13 +19,15 @@ Published = tuple[float | None, float | None]  # mean and std in percent as prin
 Head = Literal["group", "label", "data"]
 HEADS: dict[Head, str] = {"group": "Method", "label": "Backbone", "data": "Data"}
 UNJUDGED = ("FPS",)  # columns that depend on the machine and on what else it did
+EXTERNAL = "external"  # the method of rows that another program's predictions fill
 ROW_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 class Row(Model):
     """One line of a table: a method, a backbone, a dataset, and what differs from the recipe.
 
-    A quoted row is not run: it has published values alone, with their source and the protocol they came under.
+    A quoted row is not run: it has published values alone, with their source and the protocol they came under. One of
+    method `external` is not run either: `ifrvis ingest --results` scores what another program predicted for it.
     """
 
     id: Name
@@ -46,6 +48,16 @@ class Row(Model):
     protocol: Protocol | None = None
 
     @property
+    def is_external(self) -> bool:
+        """Whether another program's predictions fill it."""
+        return self.method == EXTERNAL and not self.quoted
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is trained here."""
+        return not (self.quoted or self.is_external)
+
+    @property
     def part(self) -> Part:
         """What of its evaluation split it is evaluated on."""
         return Part(frames=self.frames, videos=self.videos)
@@ -56,6 +68,8 @@ class Row(Model):
             raise ValueError(f"Rename row {self.id!r}: ids are lower-case letters, digits, '.' and '-'.")
         if not self.quoted:
             trained_on(self.dataset)  # one that no recipe trains on is found now
+            if self.is_external and (self.set or self.inference):
+                raise ValueError("Remove 'set' and 'inference' of an external row: another program has predicted it.")
             if self.source or self.protocol:
                 raise ValueError("Add 'quoted: true', or remove 'source' and 'protocol': they are of quoted values.")
         elif not (self.published and self.source and self.protocol):
@@ -170,6 +184,10 @@ class Table(Model):
         for row in self.rows:
             if unknown := sorted(row.published.keys() - set(self.metrics)):
                 raise ValueError(f"Add {unknown[0]!r} to 'metrics', or drop it from row {row.id!r}.")
+            if row.is_external and self.protocol == "server":
+                raise ValueError(
+                    f"Make row {row.id!r} quoted, or the protocol heldout: a server's scores are published."
+                )
             if row.part != WHOLE and self.protocol == "server":
                 raise ValueError(f"Remove 'frames' and 'videos' of row {row.id!r}: a server scores all.")
             if self.axis and not row.quoted and not (is_number(at := self.axis.of(row)) or at == math.inf):

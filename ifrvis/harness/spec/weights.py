@@ -37,7 +37,7 @@ def given_weights(path: Path, data_root: Path) -> Given:
     Raises:
         UserError: If nothing is known of them and the file has no ending, so that it may be called like known ones.
     """
-    if not os.path.isfile(path):  # noqa: PTH113  never raises
+    if not os.path.lexists(path):  # what is no regular file is said when it is read
         return Given(path, path.name, None)
     digest = sha256_file(path)
     said = map(_said_in, [path.with_suffix(".json"), *sorted((data_root / "weights").glob("*.json"))])
@@ -45,6 +45,13 @@ def given_weights(path: Path, data_root: Path) -> Given:
     if not names and not path.suffix:
         raise UserError(f"Rename {path} to end in .pth: nothing says what these weights are.")
     return Given(path, names[0] if names else path.name, digest)
+
+
+def left_to_chance(weights: Path) -> str:
+    """What their description says that weights leave to a random start; empty where it says nothing."""
+    random = _said_in(weights.with_suffix(".json")).get("random")
+    parts = random.items() if isinstance(random, dict) else ()
+    return "; ".join(f"{count} x {reason}" for reason, count in parts if type(count) is int)
 
 
 def _can_be_named(name: Any) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ifrvis.errors import UserError, printable
-from ifrvis.files import publish_once, read_json, write_atomically
+from ifrvis.files import publish_once, read_json, read_text, write_atomically
 from ifrvis.harness.store.alive import Process, age_s, lives, names_a_command, this_process
 from ifrvis.harness.store.lives import Asked, Ending, Place, Progress, Submission
 from ifrvis.harness.store.paths import Run, run_at
@@ -164,8 +164,8 @@ class Attempt:
     def why_asked_to_stop(self) -> str:
         """What `ask_to_stop` was given; `interrupted` where that cannot be read."""
         try:
-            said = (self.folder / "stop").read_text(errors="replace")
-        except OSError:
+            said = read_text(self.folder / "stop", "what asks an attempt to stop")
+        except UserError:
             return "interrupted"
         return said if said in STOPS else "interrupted"
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ifrvis.errors import UserError, printable
+from ifrvis.files import read_end
 from ifrvis.harness.store.attempts import Attempt, attempts_of, latest
 from ifrvis.harness.store.paths import Run
 
@@ -49,15 +50,25 @@ def _log_of(attempt: Attempt) -> Path | None:
 
 def last_said(path: Path) -> str:
     """The last line of an output, as the end of a message; empty where there is none."""
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    lines = end_of(path, 1)
     return f"; it last said: {lines[-1]}" if lines else ""
+
+
+def end_of(path: Path, lines: int) -> list[str]:
+    """The last lines of an output as a terminal can print them; none where it cannot be read."""
+    try:
+        return _lines(read_end(path, "the log")[0])[-lines:]
+    except UserError:
+        return []
 
 
 def _read(attempt: Attempt, offset: int) -> tuple[list[str], int]:
     """The lines that the log has from `offset` bytes on, and where they end."""
     path = _log_of(attempt)
     assert path is not None
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        data = stream.read()
-    return [printable(line) for line in data.decode(errors="replace").splitlines()], offset + len(data)
+    text, offset = read_end(path, "the log", offset)
+    return _lines(text), offset
+
+
+def _lines(text: str) -> list[str]:
+    return [printable(line) for line in text.splitlines()]

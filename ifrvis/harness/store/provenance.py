@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from ifrvis import __version__
-from ifrvis.files import sha256_bytes
+from ifrvis.files import read_bytes, sha256_bytes
 from ifrvis.harness.spec.allowed import brought_by
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.schema import Model, read_model
@@ -86,7 +86,7 @@ def _code() -> Code:
         return Code(version=__version__)
     tracked = _git(folder, "diff", "HEAD", "--", "ifrvis", "experiments") or ""
     added = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "ifrvis", "experiments") or ""
-    contents = [(folder / name).read_bytes() for name in added.splitlines() if (folder / name).is_file()]
+    contents = [read_bytes(folder / name) for name in added.splitlines() if (folder / name).is_file()]
     changes = b"\0".join([tracked.encode(), added.encode(), *contents])
     uncommitted = sha256_bytes(changes) if tracked or added else None
     return Code(version=__version__, commit=commit.strip(), uncommitted=uncommitted)

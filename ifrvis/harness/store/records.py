@@ -70,10 +70,11 @@ class Data(Model):
 
 
 class Server(Model):
-    """Where a server's scores come from, and its output as it was."""
+    """Where a server's scores come from, its output as it was, and what of it was taken (`read_server_scores`)."""
 
     address: str
     said: str
+    half: Literal["short", "long", "sizes"] | None = None
 
 
 class ScoredAgain(Model):

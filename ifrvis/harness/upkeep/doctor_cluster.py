@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ifrvis.errors import UserError
-from ifrvis.files import write_atomically
+from ifrvis.files import read_end, write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
 from ifrvis.harness.jobs.scheduler import Job, ask, cancel_jobs, jobs_of, settings, submit
@@ -84,7 +84,7 @@ def _said_on_node(job: Job, folder: Path, patience_s: float) -> Iterator[Check]:
     started = time.monotonic()
     while not output.is_file() and time.monotonic() - started < SHARED_LIMIT_S:
         time.sleep(POLL_S)
-    there, text = output.is_file(), output.read_text(errors="replace") if output.is_file() else ""
+    there, text = output.is_file(), read_end(output, "its output")[0] if output.is_file() else ""
     said = f"what a node wrote to {folder} is {'' if there else 'not '}here"
     yield Check("shared folder", "ok" if there else "no", said, "" if there else FILE_CURE)
     try:

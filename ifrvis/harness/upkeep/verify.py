@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Split, load_config, load_dataset
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 from ifrvis.evaluation.scores import Scores
 from ifrvis.evaluation.scoring import numbers_of, score_file
 from ifrvis.evaluation.videos import Videos, read_videos
-from ifrvis.files import canonical_json, read_json, sha256_file
+from ifrvis.files import canonical_json, read_bytes, read_json, read_text, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
@@ -55,7 +55,7 @@ def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: 
 
 def _what_is_wrong(record: Record, path: Path, run: Run) -> str:
     """What contradicts a record without its predictions; empty where nothing does."""
-    if path.read_text(encoding="utf-8") != record_text(record):
+    if read_text(path, "a record") != record_text(record):
         return "it is not as it was written"
     if record.name != run.name:
         return f"its run is {run.name}"
@@ -154,7 +154,7 @@ def _verify_files(record: Record, path: Path, run: Run) -> Iterator[Finding]:
         why = {"absent": f"the {name} of {path.name}", "other": f"it is not what {path.name} was made from"}
         yield held_against(places[name], digest, **why) if name in places else Finding("not kept", path, why["absent"])
     if run.curve.is_file() and record.curve:
-        same = run.curve.read_bytes() == canonical_json(record.curve)
+        same = read_bytes(run.curve) == canonical_json(record.curve)
         yield Finding("digest only", run.curve) if same else Finding("wrong", run.curve, f"{path.name} has another")
 
 
@@ -166,10 +166,12 @@ def verify_runs(store: Store) -> Iterator[Finding]:
         except UserError as error:
             yield Finding("wrong" if spec.exists() else "not kept", spec, str(error))
             continue
-        sound = spec.read_bytes() == run.read_spec().text()
+        sound = read_bytes(spec) == run.read_spec().text()
         yield Finding("digest only", spec) if sound else Finding("wrong", spec, "it is not as it was written")
         for checkpoint in sorted(path for each in checkpoint_folders(run) for path in each.glob("*.pth")):
-            with contextlib.suppress(FileNotFoundError):  # a run that is alive replaces its checkpoints
+            with contextlib.suppress(
+                FileNotFoundError, DataMissingError
+            ):  # a run that is alive replaces its checkpoints
                 yield from _verify_checkpoint(checkpoint)
     for description in sorted(packed("experiments", "weights").glob("*.json")):
         try:
@@ -184,7 +186,7 @@ def _verify_checkpoint(path: Path) -> Iterator[Finding]:
         return  # it was cut short and does not count
     try:
         seal = read_json(sealed)
-        sound = sealed.read_bytes() == canonical_json(seal)
+        sound = read_bytes(sealed) == canonical_json(seal)
     except (UserError, ValueError):
         sound = False
     if not sound:

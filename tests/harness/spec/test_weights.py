@@ -8,6 +8,7 @@ from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.files import read_yaml, sha256_file
 from ifrvis.harness.plan.planner import make_plan
+from ifrvis.harness.plan.status import plan_lines
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
 from ifrvis.harness.spec.weights import given_weights, named_weights
@@ -78,6 +79,14 @@ def test_init_takes_any_weights_and_only_others_than_the_recipes_are_off_spec(
     assert [each.off_spec for each in plan.rows] == [name != NAME, True]
     assert {each.init_name for each in plan.trainings} == {name}
     assert all("initial weights" not in text for text in plan.data_missing)
+
+
+@pytest.mark.parametrize(("said", "shown"), [({"class head": 2}, "2 x class head"), ("odd", None), (None, None)])
+def test_a_plan_repeats_what_a_description_says_of_chance(weights, make_request, tmp_path, said, shown):
+    path = weights({"name": NAME, "random": said})
+    plan = make_plan(make_request(profile="paper", init=given_weights(path, tmp_path)))
+    lines = [line for line in plan_lines(plan) if "at random" in line]
+    assert lines == ([f"starts from {NAME} ({path}); at random: {shown}"] if shown else [])
 
 
 def test_weights_of_which_nothing_is_known_are_called_as_their_file_which_is_not_called_as_known_ones(
