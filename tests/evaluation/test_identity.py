@@ -217,7 +217,7 @@ def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "video 1: change of g0 in frames 2"
     assert lines[-2].split() == ["errors_per_100_tracked", "20"]
-    assert lines[-1].startswith("protocol common, of the ten best")
+    assert lines[-1].startswith("protocol matched, ")
     assert lines[-1].endswith(": 2 of 2 tracks count")
     assert main([*given, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["protocol"] == "all"
