@@ -4,7 +4,6 @@ A source knows size and length before the work starts and gives its frames in or
 not a data set's is decoded once at the beginning, so that a broken frame is found before anything is computed.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.frames import read_frame
+from ifrvis.datasets.frames import by_number, read_frame, same_number
+from ifrvis.datasets.pictures import SUFFIXES, open_picture
 from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.errors import UserError
 
 Frames = Iterator[NDArray[np.uint8]]  # each (height, width, 3), BGR
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 FRAME_RATE = 10.0  # of what has none of its own
 
 
@@ -55,8 +54,9 @@ def open_source(path: Path) -> FrameSource:
     """
     try:
         if path.is_dir():
-            images = sorted((each for each in path.iterdir() if _is_frame(each)), key=_natural)
-            return _measured(path, lambda: map(_read_image, images), FRAME_RATE)
+            images = sorted((each for each in path.iterdir() if _is_frame(each)), key=lambda each: by_number(each.name))
+            _refuse_mixture(path, images)
+            return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
         if path.is_file():
             with path.open("rb"):
                 return _measured(path, lambda: _read_video(path), _frame_rate(path))
@@ -83,15 +83,14 @@ def _measured(path: Path, frames: Callable[[], Frames], frame_rate: float) -> Fr
     return FrameSource(1, *size, length, frames, frame_rate)
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        raise UserError(f"Copy {path} again or remove it: it is cut short, unreadable, or no image.")
-    return np.asarray(image, np.uint8)
+def _refuse_mixture(path: Path, images: list[Path]) -> None:
+    """Masks beside the frames of a folder would be taken for frames; so would two videos in one."""
+    pair = same_number([each.name for each in images])
+    if not pair:
+        kinds = {open_picture(each).has_one_channel: each.name for each in images}
+        pair = (kinds[True], kinds[False]) if len(kinds) > 1 else None
+    if pair:
+        raise UserError(f"Give a folder with the frames of one video alone: {path} has {pair[0]} beside {pair[1]}.")
 
 
 def _opened(path: Path) -> cv2.VideoCapture:
@@ -116,9 +115,3 @@ def _read_video(path: Path) -> Frames:
 
 def _is_frame(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorting key under which frame2 comes before frame10."""
-    parts = re.split(r"([0-9]+)", path.name)
-    return [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in parts]

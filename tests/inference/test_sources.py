@@ -47,15 +47,21 @@ def png(width=30):
     return cv2.imencode(".png", np.zeros((20, width, 3), np.uint8))[1].tobytes()
 
 
+def grey():
+    return cv2.imencode(".png", np.zeros((20, 30), np.uint8))[1].tobytes()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "Check the path of the video: there is no file or folder"),
         ({}, "Give a video with at least one frame"),
         ({"a.txt": b"x"}, "Give a video with at least one frame"),
-        ({"0.png": png(), "1.png": png()[:40]}, r"Copy .*1.png again or remove it"),
-        ({"0.png": png(), "1.png": b""}, r"Copy .*1.png again or remove it"),
+        ({"0.png": png(), "1.png": png()[:40]}, r"Copy .*1.png again"),
+        ({"0.png": png(), "1.png": b""}, r"Copy .*1.png again"),
         ({"0.png": png(), "1.png": png(31)}, r"Give frames of one size: frame 2 of .* is 31 x 20 pixels, those before"),
+        ({"0.png": png(), "0_mask.png": png()}, "Give a folder with the frames of one video alone: .*0.* beside .*0"),
+        ({"0.png": png(), "1.png": grey()}, "Give a folder with the frames of one video alone: .* 1.png beside 0.png"),
         (b"", "Give a video file that FFmpeg can read, or a folder of frames"),
         (b"no video " * 100, "Give a video file that FFmpeg can read, or a folder of frames"),
         (b"RIFF\x00\x10\x00\x00AVI LIST", "Give a video"),
