@@ -1,6 +1,7 @@
 """`ifrvis data ...`: make data, split them, check them, and look at them."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from ifrvis.commands.selection import add_command, file_of, progress, root_arguments, say
@@ -22,6 +23,8 @@ def add_commands(commands: Any) -> None:
     text = "list the videos that a dataset's rule holds out, with the split's fingerprint"
     parser = add_command(group, "split", _split, text)
     parser.add_argument("dataset", help="ytvis19, ytvis21, ..., or a YAML file")
+    text = "write train.json and heldout.json there, in the schema of YouTube-VIS, for other programs"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=text)
     root_arguments(parser)
 
     text = "say what is missing or wrong in an installed dataset, and what to do about it"
@@ -71,20 +74,39 @@ def _split(arguments: argparse.Namespace) -> int:
     import json
 
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.files import publish_once
+    from ifrvis.datasets.splits import official
+    from ifrvis.files import read_json
 
     dataset = load_dataset(arguments.dataset, arguments.data_root)
     split = dataset.split("heldout")
     if split.heldout is None:
         raise UserError(f"Choose a dataset with a rule 'heldout': {dataset.name} has none to draw by.")
-    videos = [{"id": video.id, "name": video.name} for video in split.read().videos]
+    annotations = split.read()
+    videos = [{"id": video.id, "name": video.name} for video in annotations.videos]
     content = {"dataset": dataset.name, "rule": split.heldout.model_dump(), "fingerprint": split.fingerprint}
     path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
-    data = json.dumps({**content, "videos": videos}, indent=1).encode() + b"\n"
-    if not publish_once(path, data) and path.read_bytes() != data:
-        raise UserError(f"Remove {path} if data or rule were changed on purpose: it lists another split.")
-    print(f"{path}: {len(videos)} videos held out, fingerprint {split.fingerprint}")
+    _publish(path, json.dumps({**content, "videos": videos}, indent=1) + "\n", "data or rule")
+    asked = split.heldout.draw
+    fewer = f" (of {asked} to draw: groups stay whole)" if asked > len(videos) and not split.heldout.videos else ""
+    print(f"{path}: {len(videos)} videos held out{fewer}, fingerprint {split.fingerprint}")
+    if arguments.out:
+        whole = read_json(split.annotation, "the annotation file")
+        for part in (dataset.split("train"), split):
+            chosen = part.read()
+            info = {"dataset": dataset.name, "split": part.role, "fingerprint": part.fingerprint}
+            path = arguments.out / f"{part.role}.json"
+            _publish(path, json.dumps(official(whole, chosen, info)), "data or rule")
+            print(f"{path}: {len(chosen.videos)} videos, {len(chosen.tracks)} tracks; frames are in {part.frames}")
     return 0
+
+
+def _publish(path: Path, text: str, cause: str) -> None:
+    """Write a file once; another one that stands there already stays."""
+    from ifrvis.files import publish_once
+
+    data = text.encode()
+    if not publish_once(path, data) and path.read_bytes() != data:
+        raise UserError(f"Remove {path} if {cause} were changed on purpose: it holds another content.")
 
 
 def _check(arguments: argparse.Namespace) -> int:

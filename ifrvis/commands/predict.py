@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
     parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
     text = "a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
-    text = "a folder of frames, a video file, or DATASET:NAME of a data set's video, such as ytvis19:0a49f5265b"
+    text = "a folder of frames, a video file, or DATASET:NAME or DATASET:SPLIT/id=ID of a set's, as ytvis19:0a49f5265b"
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
     parser.add_argument("--draw-above", type=number(0, 1), default=0.3, help="score of what is drawn (default: 0.3)")
@@ -208,11 +208,18 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]
     if not splits:
         raise UserError(known.split("full").missing)
-    names = []
+    found: dict[Any, Any] = {}  # by file and id: the splits of one file share their videos
+    names: list[str] = []
     for split in splits:
         for video in split.read().videos:
-            if name in (video.name, str(video.id)):
-                return dataset_source(video, split.frames), name.replace("/", "-")
+            own = (video.name, str(video.id), f"id={video.id}")
+            if name in (*own, *(f"{split.role}/{each}" for each in own)):
+                found.setdefault((split.annotation, video.id), (split, video))
             names.append(video.name)
+    if len(found) > 1:
+        shown = " or ".join(f"{dataset}:{split.role}/id={video.id}" for split, video in found.values())
+        raise UserError(f"Say which video is meant, {shown}: of each, {name!r} is the name or the id.")
+    for split, video in found.values():
+        return dataset_source(video, split.frames), name.replace("/", "-")
     near = nearest(name, names)
     raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}{near}.")

@@ -84,7 +84,7 @@ def test_a_checkpoint_of_a_run_is_that_run_and_a_data_sets_video_has_its_id(pred
     video = annotations.videos[0]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     for model, out in ((str(checkpoint), "a"), ("ours-r50", "b"), (f"{checkpoint.parents[3]}/", "c")):
-        assert predict(model, f"smoke19:{video.name}", "--out", str(tmp_path / out))[0] == 0
+        assert predict(model, f"smoke19:heldout/{video.name}", "--out", str(tmp_path / out))[0] == 0
     rounded = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     assert rounded == (False, False), "as a run of fp32 trains and predicts"
     results = read_results(tmp_path / "a" / "results.json", annotations)
@@ -132,6 +132,8 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
         (("weights.pth", "frames", "--method", "new", *BARE[4:], "--dataset", "smoke19"), "Choose one of the methods"),
         (("ours-r50", "absent"), "Check the path of the video"),
         (("ours-r50", "smoke19:absent"), "Correct the name of the video"),
+        (("ours-r50", "smoke19:00001"), "Say which video is meant, smoke19:full/id=2 or smoke19:heldout/id=2: of each"),
+        (("ours-r50", "smoke19:heldout/id=00001"), "Correct the name of the video"),
         (("ours-r50", "frames", "--set", "train.iterations=3"), "no such key"),
         (("ours-r50", "frames", "--set", "inference.mode=clips"), "Set inference.clip_frames"),
         (("ours-r50", "frames", "--memory-gib", "0.0001"), "Raise --memory-gib"),
