@@ -101,7 +101,7 @@ class StillSet:
 
 
 def _still(where: str, entry: dict[str, Any]) -> Video:
-    name = entry.get("file_name")
+    name: Any = entry.get("file_name")
     expect(name, f"{where}.file_name", "the image's path (LVIS has coco_url: write the end of it here)", name)
     return Video(entry["id"], *checked_size(entry, where), (checked_path(name, f"{where}.file_name"),), name)
 

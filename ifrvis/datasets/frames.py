@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.pictures import Picture, open_picture
+from ifrvis.datasets.pictures import SUFFIXES, Picture, open_picture
 from ifrvis.datasets.ytvis import Video
 from ifrvis.errors import DataMissingError, UserError
 
@@ -66,3 +66,11 @@ def same_number(names: Sequence[str]) -> tuple[str, str] | None:
 
     ordered = sorted(names, key=lambda name: repr(place(name)))
     return next(((one, other) for one, other in pairwise(ordered) if place(one) == place(other)), None)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their numbers; UserError if two say one."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    if same := same_number([path.name for path in found]):
+        raise UserError(f"Give a folder with the frames of one video alone: {folder} has {same[0]} beside {same[1]}.")
+    return sorted(found, key=lambda path: by_number(path.name))

@@ -13,6 +13,7 @@ import io
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -61,8 +62,8 @@ class Picture:
         upright = _upright(channels if channels.dtype == np.uint8 else self._stretched(channels), self._turn)
         return np.ascontiguousarray(np.repeat(upright, 3, 2) if upright.shape[2] == 1 else upright)
 
-    def _stretched(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-        values = values.astype(np.float32)
+    def _stretched(self, given: NDArray[Any]) -> NDArray[np.uint8]:
+        values = given.astype(np.float32)
         if not np.isfinite(values).all():
             raise UserError(f"Write {self.path} anew: it has values that are no finite numbers.")
         low, high = np.percentile(values, STRETCH)
@@ -70,7 +71,7 @@ class Picture:
             low, high = float(values.min()), float(values.max())
         if low == high:
             return np.full(values.shape, 128 if high else 0, np.uint8)
-        return np.clip((values - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip((values - low) * (255 / (high - low)), 0, 255), np.uint8)
 
     def numbers(self) -> NDArray[np.int64]:
         """The numbers of a file of masks, (H, W): indices of a palette, or values of one channel.
@@ -131,7 +132,8 @@ def open_picture(path: Path) -> Picture:
             if isinstance(error, UserError):
                 raise
             raise _refused(path) from error
-        modes = f"{image.mode} {[each[3] for each in image.tile]}"  # Pillow's mode hides the 16 bits of colours
+        # Pillow's mode hides that colours have 16 bits, what it decodes from does not.
+        modes = f"{image.mode} {[each[3] for each in getattr(image, 'tile', ())]}"
     if parts > 1:
         raise UserError(f"Write each of the {parts} pictures in {path} to a file of its own: a frame is one of them.")
     turn = 1 if image.format == "TIFF" else orientation  # OpenCV and Pillow turn these by themselves
@@ -160,7 +162,7 @@ def _orientation(image: Image.Image, data: bytes) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _upright(stored: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+def _upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Pixels as stored, turned and mirrored as Exif's tag says."""
     turned = stored.swapaxes(0, 1) if orientation > 4 else stored
     rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.frames import by_number, read_frame, same_number
-from ifrvis.datasets.pictures import SUFFIXES, open_picture
+from ifrvis.datasets.frames import pictures_in, read_frame
+from ifrvis.datasets.pictures import open_picture
 from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.errors import UserError
@@ -54,8 +54,7 @@ def open_source(path: Path) -> FrameSource:
     """
     try:
         if path.is_dir():
-            images = sorted((each for each in path.iterdir() if _is_frame(each)), key=lambda each: by_number(each.name))
-            _refuse_mixture(path, images)
+            _refuse_masks(path, images := pictures_in(path))
             return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
         if path.is_file():
             with path.open("rb"):
@@ -83,14 +82,12 @@ def _measured(path: Path, frames: Callable[[], Frames], frame_rate: float) -> Fr
     return FrameSource(1, *size, length, frames, frame_rate)
 
 
-def _refuse_mixture(path: Path, images: list[Path]) -> None:
-    """Masks beside the frames of a folder would be taken for frames; so would two videos in one."""
-    pair = same_number([each.name for each in images])
-    if not pair:
-        kinds = {open_picture(each).has_one_channel: each.name for each in images}
-        pair = (kinds[True], kinds[False]) if len(kinds) > 1 else None
-    if pair:
-        raise UserError(f"Give a folder with the frames of one video alone: {path} has {pair[0]} beside {pair[1]}.")
+def _refuse_masks(path: Path, images: list[Path]) -> None:
+    """Masks among the frames of a folder would be taken for frames."""
+    kinds = {open_picture(each).has_one_channel: each.name for each in images}
+    if len(kinds) > 1:
+        text = f"{path} has {kinds[True]}, of one channel as masks are, beside {kinds[False]}"
+        raise UserError(f"Give a folder with the frames of one video alone: {text}.")
 
 
 def _opened(path: Path) -> cv2.VideoCapture:
@@ -111,7 +108,3 @@ def _read_video(path: Path) -> Frames:
     while there:
         yield np.asarray(frame, np.uint8)
         there, frame = capture.read()
-
-
-def _is_frame(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")

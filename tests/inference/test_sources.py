@@ -61,7 +61,10 @@ def grey():
         ({"0.png": png(), "1.png": b""}, r"Copy .*1.png again"),
         ({"0.png": png(), "1.png": png(31)}, r"Give frames of one size: frame 2 of .* is 31 x 20 pixels, those before"),
         ({"0.png": png(), "0_mask.png": png()}, "Give a folder with the frames of one video alone: .*0.* beside .*0"),
-        ({"0.png": png(), "1.png": grey()}, "Give a folder with the frames of one video alone: .* 1.png beside 0.png"),
+        (
+            {"0.png": png(), "1.png": grey()},
+            "Give a folder with the frames of one video alone: .* 1.png, of one .* 0.png",
+        ),
         (b"", "Give a video file that FFmpeg can read, or a folder of frames"),
         (b"no video " * 100, "Give a video file that FFmpeg can read, or a folder of frames"),
         (b"RIFF\x00\x10\x00\x00AVI LIST", "Give a video"),

@@ -1,0 +1,100 @@
+"""COCO with `video_id`, or a folder of file names for each video; identities are `track_id` or `instance_id`."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ifrvis.datasets.exchange.collected import Clip, Shape
+from ifrvis.datasets.frames import by_number
+from ifrvis.datasets.rle import checked_rle, expect
+from ifrvis.datasets.ytvis import checked_id, checked_path, checked_size, made_of
+from ifrvis.errors import UserError
+from ifrvis.files import read_json
+
+Entry = dict[str, Any]
+
+
+def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list[str]]:
+    """The folder of frames, the videos, and all categories by id; see `ifrvis data import`."""
+    if source.is_dir():
+        found = sorted({*source.glob("*.json"), *source.glob("annotations/*.json")})
+        if len(found) != 1:
+            raise UserError(f"Give COCO's JSON file: {source} has {len(found)} of them.")
+        source = found[0]
+    content = read_json(source, "COCO's file")
+    expect(isinstance(content, dict), str(source), "an object with images, annotations and categories", content)
+    if frames is None:
+        raise UserError("Say with --frames what file names are relative to: COCO does not say it.")
+    pairs = made_of(content, "categories", source, lambda where, entry: (entry["id"], _named(entry, where)))
+    names = dict(sorted(pairs, key=lambda pair: (isinstance(pair[0], str), pair[0])))
+    images = {entry["id"]: entry for entry in made_of(content, "images", source, _image)}
+    titles = {str(each.get("id")): each.get("name") for each in content.get("videos", []) if isinstance(each, dict)}
+    clips, places, videos = [], {}, _videos(images, source)
+    folders = {video: Path(of_video[0]["file_name"]).parent.as_posix() for video, of_video in videos.items()}
+    if len({*folders.values()} - {"."}) < len(videos):  # videos are called as their folders, or by their ids
+        folders = {video: video for video in videos}
+    for video, of_video in videos.items():
+        sizes = {(each["width"], each["height"]) for each in of_video}
+        if len(sizes) > 1:
+            raise UserError(f"Correct {source}: images of video {video} differ in size, {sorted(sizes)[:2]}.")
+        paths = [frames / each["file_name"] for each in of_video]
+        clip = Clip(str(titles.get(video) or folders[video]), paths, *sizes.pop())
+        places.update({each["id"]: (clip, frame) for frame, each in enumerate(of_video)})
+        clips.append(clip)
+
+    def add(where: str, entry: Entry) -> None:
+        clip, frame = places[checked_id(entry, "image_id", places, where)]
+        label = names[checked_id(entry, "category_id", names, where)]
+        shape, more = entry.get("segmentation"), entry.get("attributes")
+        expect(shape, f"{where}.segmentation", "a mask (a box says nothing of an object's pixels)", shape)
+        more = more if isinstance(more, dict) else {}
+        known = [
+            each for each in (entry.get("track_id"), entry.get("instance_id"), more.get("track_id")) if each is not None
+        ]
+        expect(len({str(each) for each in known}) < 2, where, "one identity", known)
+        mask = checked_rle(shape, clip.height, clip.width, f"{where}.segmentation", skip_lines=True)
+        identity = str(known[0]) if known else None
+        clip.shapes.append(Shape(frame, label, identity, mask, bool(entry.get("iscrowd"))))
+
+    for _ in made_of(content, "annotations", source, add):
+        pass
+    return frames, clips, list(names.values())
+
+
+def _named(entry: Entry, where: str) -> str:
+    expect(isinstance(entry.get("name"), str) and entry["name"], f"{where}.name", "a text", entry.get("name"))
+    return str(entry["name"])
+
+
+def _image(where: str, entry: Entry) -> Entry:
+    name = entry.get("file_name")
+    expect(name, f"{where}.file_name", "the image's path (LVIS has coco_url: write the end of it here)", name)
+    checked_path(name, f"{where}.file_name")
+    checked_size(entry, where)
+    return entry
+
+
+def _videos(images: dict[Any, Entry], source: Path) -> dict[str, list[Entry]]:
+    """The images of each video in order: of its numbers of frames where all have one, or of file names."""
+    with_id = [each for each in images.values() if each.get("video_id") is not None]
+    if 0 < len(with_id) < len(images):
+        raise UserError(f"Give every image of {source} a video_id: {len(images) - len(with_id)} have none.")
+    videos: dict[str, list[Entry]] = {}
+    for entry in images.values():
+        folder = str(Path(entry["file_name"]).parent)
+        videos.setdefault(str(entry["video_id"]) if with_id else folder, []).append(entry)
+    for video, entries in videos.items():
+        patterns = {re.sub("[0-9]+", "", Path(each["file_name"]).name) for each in entries}
+        if not with_id and len(patterns) > 1:
+            text = f"those of {video} have several beginnings, as {' and '.join(sorted(patterns)[:2])}"
+            raise UserError(f"Give the images of {source} a video_id, or one folder a video: {text}.")
+        key = next(
+            (each for each in ("frame_id", "frame_index") if all(type(e.get(each)) is int for e in entries)), None
+        )
+        entries.sort(key=lambda each: each[key] if key else by_number(each["file_name"]))
+        numbers = [each[key] for each in entries] if key else []
+        if len(set(numbers)) < len(numbers):
+            raise UserError(f"Correct {source}: two images of video {video} have one {key}.")
+    if "." in videos:
+        videos = {source.stem if video == "." else video: entries for video, entries in videos.items()}
+    return videos
