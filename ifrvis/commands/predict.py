@@ -1,6 +1,7 @@
 """`ifrvis predict`: instances in any video, as results JSON and as a video to look at."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +36,8 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
     group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: first in turn)")
+    text = "refuse a video file of which fewer frames can be read than it says"
+    parser.add_argument("--strict", action="store_true", help=text)
     root_arguments(parser)
 
 
@@ -68,6 +71,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     recipe, device = _recipe(arguments), _device(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
+    if source.warning and arguments.strict:
+        raise UserError(source.warning)
     model = _model(recipe, len(names))
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
@@ -78,12 +83,17 @@ def _predict(arguments: argparse.Namespace) -> int:
     print(
         f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True
     )
+    if source.warning:
+        print(f"ifrvis: {source.warning}", file=sys.stderr)
     with progress(Console(stderr=True), "predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
         found = predict_video(model, source, recipe.inference, list(names), **options)
     write_atomically(out / "results.json", json.dumps([each.to_json() for each in results_of([found])]))
-    drawn = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
-    print(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks")
+    print(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks", flush=True)
+    try:
+        drawn = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
+    except UserError as error:
+        raise UserError(f"{error} The results are there, in {out / 'results.json'}.") from error
     print(f"wrote {out / 'overlay.mp4'}: {drawn} instances with a score above {arguments.draw_above:g}")
     return 0
 

@@ -1,5 +1,7 @@
 """Frames from folders, video files and data sets, and what is refused."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -41,6 +43,50 @@ def test_a_video_file_gives_its_frames_and_rate(tmp_path, suffix, codec):
     assert source.frame_rate == pytest.approx(12.5)
     for _ in range(2):
         assert [abs(float(frame.mean()) - 30 * t) < 6 for t, frame in enumerate(source)] == [True] * 7
+
+
+def written_video(path, codec="MJPG", length=20):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 12.5, (64, 48))
+    for t in range(length):
+        writer.write(np.full((48, 64, 3), 10 * t, np.uint8))
+    writer.release()
+    data = path.read_bytes()
+    return data, [match.start() for match in re.finditer(rb"00dc....\xff\xd8", data, re.DOTALL)]
+
+
+def shown(source):
+    """Which frame each frame is, by its grey."""
+    return [round(float(frame.mean()) / 10) for frame in source]
+
+
+@pytest.mark.parametrize(
+    ("broken", "cut", "expected", "says"),
+    [
+        ((), None, range(20), ""),
+        ((7,), None, [*range(7), 6, *range(8, 20)], "20 frames, 19 can be read; 1 broken ones show the frame before"),
+        ((0, 7, 8), None, [1, *range(1, 7), 6, 6, *range(9, 20)], "20 frames, 17 can be read; 3 broken ones"),
+        ((), 12, range(12), "its container says 20 frames, 12 can be read."),
+        ((19,), None, range(19), "its container says 20 frames, 19 can be read."),
+    ],
+)
+def test_frames_that_a_video_announces_and_lacks_are_told_and_move_no_other(tmp_path, broken, cut, expected, says):
+    data, places = written_video(tmp_path / "v.avi")
+    data = bytearray(data if cut is None else data[: places[cut] + 50])
+    for frame in broken:
+        data[places[frame] + 8 : places[frame] + 208] = bytes(200)
+    (tmp_path / "v.avi").write_bytes(data)
+    source = open_source(tmp_path / "v.avi")
+    for _ in range(2):
+        assert shown(source) == list(expected)
+    assert source.length == len(expected)
+    assert (says in source.warning) if says else source.warning == ""
+
+
+@pytest.mark.parametrize(("name", "codec"), [("v.mp4", "mp4v"), ("v.webm", "VP80"), ("v.ts", "mp4v")])
+def test_a_whole_video_has_no_warning_whatever_its_container_says_of_frames(tmp_path, name, codec):
+    written_video(tmp_path / name, codec)
+    source = open_source(tmp_path / name)
+    assert (source.length, source.warning) == (20, "")
 
 
 def png(width=30):
