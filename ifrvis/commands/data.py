@@ -66,7 +66,7 @@ def add_commands(commands: Any) -> None:
     parser = add_command(group, "export", _export, "write a set, or predictions, in another format")
     parser.add_argument("format", choices=("davis", "coco"), metavar="FORMAT", help="davis or coco (with track_id)")
     parser.add_argument("dataset", metavar="SET", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
-    parser.add_argument("--out", type=Path, required=True, help="a folder, or for coco a .json file")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder, or for coco a .json file")
     parser.add_argument("--split", default="full", help="full (default), train, heldout, ...")
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="these videos of it alone")
     text = "write these predictions instead of the set's tracks: a results file, or a run's predictions.json.gz"
@@ -219,13 +219,14 @@ def _export(arguments: argparse.Namespace) -> int:
             for id_, each in enumerate(kept, start=1)
         )
         annotations = replace(annotations, tracks=tuple(tracks))
+    out = arguments.out
     if arguments.format == "davis":
-        layered = export_davis(annotations, split.frames, arguments.out)
+        layered = export_davis(annotations, split.frames, out)
         more = f"; masks of {', '.join(layered)} share pixels: a folder an object" if layered else ""
     else:
-        more = ""
-        export_coco(annotations, scores, arguments.out)
-    print(f"{arguments.out}: {len(annotations.videos)} videos, {len(annotations.tracks)} tracks{more}")
+        more, out = "", out if out.suffix == ".json" else out / "instances.json"
+        export_coco(annotations, scores, out)
+    print(f"{out}: {len(annotations.videos)} videos, {len(annotations.tracks)} tracks{more}")
     return 0
 
 

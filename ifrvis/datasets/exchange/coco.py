@@ -27,6 +27,8 @@ def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list
         raise UserError("Say with --frames what file names are relative to: COCO does not say it.")
     pairs = made_of(content, "categories", source, lambda where, entry: (entry["id"], _named(entry, where)))
     names = dict(sorted(pairs, key=lambda pair: (isinstance(pair[0], str), pair[0])))
+    if len(set(names.values())) < len(names):
+        raise UserError(f"Rename categories of {source}: two have one name, and would be one.")
     images = {entry["id"]: entry for entry in made_of(content, "images", source, _image)}
     titles = {str(each.get("id")): each.get("name") for each in content.get("videos", []) if isinstance(each, dict)}
     clips, places, videos = [], {}, _videos(images, source)

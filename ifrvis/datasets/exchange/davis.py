@@ -9,7 +9,7 @@ import numpy as np
 
 from ifrvis.datasets.exchange.collected import Categories, Clip, Shape, clip_of, numbers_of
 from ifrvis.datasets.frames import pictures_in
-from ifrvis.datasets.rle import encode
+from ifrvis.datasets.rle import Rle, encode
 from ifrvis.errors import UserError
 
 VOID = 255
@@ -77,22 +77,20 @@ def _keep_annotated(clip: Clip, layers: dict[str, list[Path]], annotated_only: b
 
 def _read_masks(clip: Clip, name: str, paths: list[Path], categories: Categories, void: int | None) -> None:
     places = {frame.stem: index for index, frame in enumerate(clip.frames)}
-    planes = {places[path.stem]: numbers_of(path, clip) for path in paths}
-    values = sorted({int(value) for plane in planes.values() for value in np.unique(plane)} - {0})
-    if name and len(values) > 1:
-        raise UserError(
-            f"Write 0 and one other number to the masks of object {name} of {clip.name}: {values[:5]} are there."
-        )
-    if void is None and VOID in values and len(values) > 1:
+    found: dict[int, list[tuple[int, Rle]]] = {}  # by number: frames and masks
+    for path in paths:
+        numbers = numbers_of(path, clip)
+        for number in map(int, np.unique(numbers)):
+            if number:
+                found.setdefault(number, []).append((places[path.stem], encode(numbers == number)))
+    if name and len(found) > 1:
+        text = f"{sorted(found)[:5]} are there"
+        raise UserError(f"Write 0 and one other number to the masks of object {name} of {clip.name}: {text}.")
+    if void is None and VOID in found and len(found) > 1:
         text = f"{VOID} stands beside other objects in the masks of {clip.name}"
         raise UserError(f"Say with --void {VOID} that it is no object, or with --void 0 that it is one: {text}.")
-    if void in values:
+    if found.pop(void or 0, None):
         clip.notes.add(f"pixels of {clip.name} that are no object by --void {void} count as background")
-    for number in values:
-        if number != void:
-            category = categories.name(f"{clip.name}/{name or number}", "DAVIS has numbers of objects alone")
-            clip.shapes += [
-                Shape(frame, category, name or str(number), encode(plane == number))
-                for frame, plane in sorted(planes.items())
-                if (plane == number).any()
-            ]
+    for number, masks in sorted(found.items()):
+        category = categories.name(f"{clip.name}/{name or number}", "DAVIS has numbers of objects alone")
+        clip.shapes += [Shape(frame, category, name or str(number), mask) for frame, mask in masks]

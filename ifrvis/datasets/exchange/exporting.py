@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from PIL import Image
 from ifrvis.datasets.rle import area, box, decode
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import UserError
-from ifrvis.files import write_atomically
+from ifrvis.files import publish_once, write_atomically
 
 _PALETTE = [(v * 41 % 256, v * 113 % 256, v * 197 % 256) for v in range(256)]  # colours that differ
 
@@ -27,11 +26,14 @@ def export_davis(annotations: Annotations, frames: Path, out: Path) -> list[str]
     layered, names = [], [_folder_name(video) for video in annotations.videos]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"Choose videos with --videos: several are called {twice}, and would share a folder.")
+    for folder in (out / "Annotations", out / "JPEGImages"):
+        if folder.exists():  # it could be where the frames are
+            raise UserError(f"Choose another --out, or remove {folder}: it is there already.")
     for video in annotations.videos:
         tracks, name = annotations.tracks_of(video.id), _folder_name(video)
         stems = [f"{t:05d}" for t in range(video.length)]
         for stem, file_name in zip(stems, video.file_names):
-            _link(frames / file_name, out / "JPEGImages" / name / (stem + Path(file_name).suffix))
+            _copy(frames / file_name, out / "JPEGImages" / name / (stem + Path(file_name).suffix))
         if _share_pixels(tracks, video) or len(tracks) > 254:  # 255 is no object in DAVIS
             layered.append(video.name)
             for number, track in enumerate(tracks, start=1):
@@ -63,17 +65,17 @@ def _write(folder: Path, stems: list[str], video: Video, tracks: dict[int, Track
         write_atomically(folder / f"{stem}.png", stream.getvalue())
 
 
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
+def _copy(source: Path, target: Path) -> None:
     try:
-        os.link(source.resolve(), target)
-    except OSError:  # another disk, or none that has hard links
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+    except OSError as error:
+        raise UserError(f"Restore {source}, or choose another --out than {target}: {error.strerror}.") from error
 
 
 def _folder_name(video: Video) -> str:
-    return video.name.replace("/", "-")
+    name = video.name.replace("/", "-")
+    return f"_{name}" if name.startswith(".") else name
 
 
 def export_coco(annotations: Annotations, scores: dict[Id, float], path: Path) -> None:
@@ -102,4 +104,5 @@ def export_coco(annotations: Annotations, scores: dict[Id, float], path: Path) -
         "videos": [{"id": video.id, "name": video.name} for video in annotations.videos],
     }
     content["categories"] = [{"id": each.id, "name": each.name} for each in annotations.categories]
-    write_atomically(path, json.dumps({**content, "images": images, "annotations": entries}))
+    if not publish_once(path, json.dumps({**content, "images": images, "annotations": entries})):
+        raise UserError(f"Choose another --out, or remove {path}: it is there already.")

@@ -13,6 +13,7 @@ from ifrvis.datasets.exchange.collected import Categories, Clip
 from ifrvis.datasets.exchange.cvat import read_cvat
 from ifrvis.datasets.exchange.davis import read_davis
 from ifrvis.datasets.exchange.mots import read_mots
+from ifrvis.datasets.rle import area
 from ifrvis.datasets.splits import HeldOut, heldout_videos, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
 from ifrvis.errors import UserError
@@ -59,10 +60,19 @@ def import_set(
             root, clips, names = read_coco(source, frames)
     except OSError as error:
         raise UserError(f"Make {error.filename} readable: {error.strerror}.") from error
+    for clip in clips:
+        seen = [shape for shape in clip.shapes if area(shape.mask)]
+        if empty := len(clip.shapes) - len(seen):
+            clip.notes.add(f"{empty} masks of {clip.name} have no pixels and are left out")
+        clip.shapes = seen
     names = names or sorted({shape.category for clip in clips for shape in clip.shapes})
     if not any(clip.shapes for clip in clips):
         raise UserError(f"Give masks of at least one object: {source} has none.")
     notes = categories.notes() + sorted(note for clip in clips for note in clip.notes)
+    used = {clip.frames[0].parent for clip in clips}
+    others = {path for each in used - {root} for path in each.parent.iterdir() if path.is_dir()} - used
+    if others:
+        notes.append(f"{len(others)} folders beside the frames have no masks and are left out, as {min(others).name}")
     return _write_set(out, kind, root, clips, names, rule, link=link), notes
 
 

@@ -39,7 +39,8 @@ def test_davis_comes_back_mask_for_mask_whether_masks_share_pixels_or_not(world,
     assert found_in(again / "instances.json") == expected(world)
     frames = [(root / "a" / "00001.jpg").read_bytes() for root in (world.frames, out / "JPEGImages")]
     assert frames[0] == frames[1]
-    assert made("davis", out)[0] == 0  # over what is there
+    status, said = made("davis", out)
+    assert (status, f"Choose another --out, or remove {out}/Annotations" in said) == (2, True)
 
 
 def test_coco_comes_back_mask_for_mask_and_has_what_makes_tracks_of_it_in_cvat(world, made, found_in, expected):
@@ -49,6 +50,18 @@ def test_coco_comes_back_mask_for_mask_and_has_what_makes_tracks_of_it_in_cvat(w
     assert first["attributes"] == {"track_id": first["track_id"], "keyframe": True}
     assert main(["data", "import", "coco", str(out), "--frames", str(world.frames), "--out", str(again)]) == 0
     assert found_in(again / "instances.json") == expected(world)
+
+
+def test_a_lost_frame_is_said_and_no_name_leads_out_of_the_folder(world, made):
+    path = world.root / "set" / "instances.json"
+    content = json.loads(path.read_text())
+    content["videos"][0]["name"] = "../../up"
+    path.write_text(json.dumps(content))
+    assert made("davis", world.root / "out")[0] == 0
+    assert sorted(each.name for each in (world.root / "out" / "Annotations").iterdir()) == ["_..-..-up", "b-2"]
+    (world.frames / "a" / "00001.jpg").unlink()
+    status, said = made("davis", world.root / "other")
+    assert (status, "00001.jpg" in said and said.startswith("ifrvis: Restore")) == (2, True)
 
 
 def test_predictions_go_out_above_a_score_and_videos_by_name(world, made, found_in):
@@ -61,6 +74,8 @@ def test_predictions_go_out_above_a_score_and_videos_by_name(world, made, found_
     out, options = world.root / "out.json", ("--predictions", str(world.root / "results.json"), "--min-score", "0.5")
     assert made("coco", out, *options)[1] == f"{out}: 2 videos, 2 tracks\n"
     assert {each["score"] for each in json.loads(out.read_text())["annotations"]} == {0.9, 0.8}
-    assert made("coco", out, *options, "--videos", "a")[1].startswith(f"{out}: 1 videos, 1 tracks")
+    assert f"Choose another --out, or remove {out}" in made("coco", out)[1]
+    out = world.root / "folder"
+    assert made("coco", out, *options, "--videos", "a")[1] == f"{out}/instances.json: 1 videos, 1 tracks\n"
     status, said = made("coco", out, "--videos", "absent")
     assert (status, "has no video 'absent'" in said) == (2, True)

@@ -122,6 +122,14 @@ def test_a_track_of_one_frame_is_taken_as_it_stands_and_told(world, bring, found
     assert found_in(world.root / "set" / "instances.json") == expected(world)
 
 
+def test_masks_without_pixels_are_left_out_and_told(world, bring, found_in, expected):
+    world.objects.append(Object("a", 2, "dog", [np.zeros_like(square(1)), None, None, None]))
+    status, said = bring("mots", world.mots(text=True), *FRAMES, *NAMED)
+    assert (status, "note: 1 masks of a have no pixels and are left out" in said) == (0, True)
+    world.objects.pop()
+    assert found_in(world.root / "set" / "instances.json") == expected(world)
+
+
 @pytest.mark.parametrize(("options", "objects"), [((), None), (("--void", "255"), 3), (("--void", "0"), 4)])
 def test_whether_255_is_an_object_is_asked(world, bring, found_in, options, objects):
     source = world.davis()
@@ -137,6 +145,14 @@ def test_whether_255_is_an_object_is_asked(world, bring, found_in, options, obje
         assert status == 0
         assert len(found_in(world.root / "set" / "instances.json")) == objects
         assert ("note: pixels of a that are no object" in said) == (objects == 3)
+
+
+def test_videos_without_masks_are_left_out_and_told(world, bring):
+    shutil.copytree(world.frames / "a", world.frames / "c")
+    assert (
+        "note: 1 folders beside the frames have no masks and are left out, as c"
+        in bring("coco", world.coco(), *FRAMES)[1]
+    )
 
 
 def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring):
@@ -305,6 +321,12 @@ REFUSED = {  # what is wrong -> format, source, options, what is said
         lambda w: w.coco(segmentation=[]),
         FRAMES,
         r"annotations[0].segmentation: expected a mask",
+    ),
+    "one name of two categories": (
+        "coco",
+        lambda w: replaced(w.coco(), ("eel", "cat")) / "coco.json",
+        FRAMES,
+        "two have one name",
     ),
     "a number of frames twice": ("coco", lambda w: w.coco(frame_id=1), FRAMES, "have one frame_id"),
     "another size in coco": (
