@@ -87,7 +87,7 @@ class StillSet:
             content, "categories", path, lambda where, entry: (entry["id"], self.names.get(str(entry.get("name"))))
         )
         mapped = {str(key): ids[name] for key, name in given if name is not None}
-        annotations = Annotations(path, categories, tuple(made_of(content, "images", path, _still)), ())
+        annotations = Annotations(path, categories, tuple(made_of(content, "images", path, still_of)), ())
 
         def is_wanted(entry: dict[str, Any]) -> bool:
             return str(entry.get("category_id")) in mapped and not entry.get("iscrowd")
@@ -100,7 +100,8 @@ class StillSet:
         return Stills(replace(annotations, tracks=tracks).subset(shown), self.images)
 
 
-def _still(where: str, entry: dict[str, Any]) -> Video:
+def still_of(where: str, entry: dict[str, Any]) -> Video:
+    """An image of COCO's format as a video of one frame; UserError for anything else."""
     name: Any = entry.get("file_name")
     expect(name, f"{where}.file_name", "the image's path (LVIS has coco_url: write the end of it here)", name)
     return Video(entry["id"], *checked_size(entry, where), (checked_path(name, f"{where}.file_name"),), name)

@@ -141,7 +141,7 @@ def checked_annotations(
     expect(isinstance(content, dict), str(path), "an object with videos, categories and annotations", content)
     expect(content.get("videos"), f"{path}: videos", "a list that is not empty", content.get("videos"))
     expect(content.get("categories"), f"{path}: categories", "a list that is not empty", content.get("categories"))
-    categories = tuple(made_of(content, "categories", path, _category, problems))
+    categories = tuple(made_of(content, "categories", path, category_of, problems))
     videos = tuple(made_of(content, "videos", path, _video, problems))
     annotations = Annotations(path, categories, videos, ())
     if content.get("annotations") is None and not tracks_required:
@@ -194,7 +194,8 @@ def _text(value: Any, where: str) -> str:
     return str(value)
 
 
-def _category(where: str, entry: dict[str, Any]) -> Category:
+def category_of(where: str, entry: dict[str, Any]) -> Category:
+    """A category of a file, also of COCO's; UserError for anything else."""
     return Category(entry["id"], _text(entry.get("name"), f"{where}.name"))
 
 

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ifrvis.datasets.coco import still_of
 from ifrvis.datasets.exchange.collected import Clip, Shape
 from ifrvis.datasets.frames import by_number
 from ifrvis.datasets.rle import checked_rle, expect
-from ifrvis.datasets.ytvis import checked_id, checked_path, checked_size, made_of
+from ifrvis.datasets.ytvis import category_of, checked_id, id_order, made_of
 from ifrvis.errors import UserError
 from ifrvis.files import read_json
 
@@ -25,64 +26,52 @@ def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list
     expect(isinstance(content, dict), str(source), "an object with images, annotations and categories", content)
     if frames is None:
         raise UserError("Say with --frames what file names are relative to: COCO does not say it.")
-    pairs = made_of(content, "categories", source, lambda where, entry: (entry["id"], _named(entry, where)))
-    names = dict(sorted(pairs, key=lambda pair: (isinstance(pair[0], str), pair[0])))
+    known = sorted(made_of(content, "categories", source, category_of), key=lambda each: id_order(each.id))
+    names = {each.id: each.name for each in known}
     if len(set(names.values())) < len(names):
         raise UserError(f"Rename categories of {source}: two have one name, and would be one.")
-    images = {entry["id"]: entry for entry in made_of(content, "images", source, _image)}
-    titles = {str(each.get("id")): each.get("name") for each in content.get("videos", []) if isinstance(each, dict)}
-    clips, places, videos = [], {}, _videos(images, source)
-    folders = {video: Path(of_video[0]["file_name"]).parent.as_posix() for video, of_video in videos.items()}
-    if len({*folders.values()} - {"."}) < len(videos):  # videos are called as their folders, or by their ids
+    videos = _videos(list(made_of(content, "images", source, _image)), source)
+    given = content.get("videos") if isinstance(content.get("videos"), list) else []
+    titles = {str(each.get("id")): each.get("name") for each in given if isinstance(each, dict)}
+    folders = {video: Path(entries[0]["file_name"]).parent.as_posix() for video, entries in videos.items()}
+    if len({*folders.values()} - {"."}) < len(videos):  # else videos are called as their folders
         folders = {video: video for video in videos}
-    for video, of_video in videos.items():
-        sizes = {(each["width"], each["height"]) for each in of_video}
+    clips, places = [], {}
+    for video, entries in videos.items():
+        sizes = {(each["width"], each["height"]) for each in entries}
         if len(sizes) > 1:
             raise UserError(f"Correct {source}: images of video {video} differ in size, {sorted(sizes)[:2]}.")
-        paths = [frames / each["file_name"] for each in of_video]
-        clip = Clip(str(titles.get(video) or folders[video]), paths, *sizes.pop())
-        places.update({each["id"]: (clip, frame) for frame, each in enumerate(of_video)})
-        clips.append(clip)
+        paths = [frames / each["file_name"] for each in entries]
+        clips.append(clip := Clip(str(titles.get(video) or folders[video]), paths, *sizes.pop()))
+        places.update({each["id"]: (clip, frame) for frame, each in enumerate(entries)})
 
     def add(where: str, entry: Entry) -> None:
         clip, frame = places[checked_id(entry, "image_id", places, where)]
-        label = names[checked_id(entry, "category_id", names, where)]
-        shape, more = entry.get("segmentation"), entry.get("attributes")
+        label, shape = names[checked_id(entry, "category_id", names, where)], entry.get("segmentation")
         expect(shape, f"{where}.segmentation", "a mask (a box says nothing of an object's pixels)", shape)
-        more = more if isinstance(more, dict) else {}
-        known = [
-            each for each in (entry.get("track_id"), entry.get("instance_id"), more.get("track_id")) if each is not None
-        ]
-        expect(len({str(each) for each in known}) < 2, where, "one identity", known)
+        more = entry["attributes"] if isinstance(entry.get("attributes"), dict) else {}
+        said = (entry.get("track_id"), entry.get("instance_id"), more.get("track_id"))
+        identities = {str(each) for each in said if each is not None}
+        expect(len(identities) < 2, where, "one identity", identities)
         mask = checked_rle(shape, clip.height, clip.width, f"{where}.segmentation", skip_lines=True)
-        identity = str(known[0]) if known else None
-        clip.shapes.append(Shape(frame, label, identity, mask, bool(entry.get("iscrowd"))))
+        clip.shapes.append(Shape(frame, label, next(iter(identities), None), mask, bool(entry.get("iscrowd"))))
 
-    for _ in made_of(content, "annotations", source, add):
-        pass
+    list(made_of(content, "annotations", source, add))
     return frames, clips, list(names.values())
 
 
-def _named(entry: Entry, where: str) -> str:
-    expect(isinstance(entry.get("name"), str) and entry["name"], f"{where}.name", "a text", entry.get("name"))
-    return str(entry["name"])
-
-
 def _image(where: str, entry: Entry) -> Entry:
-    name = entry.get("file_name")
-    expect(name, f"{where}.file_name", "the image's path (LVIS has coco_url: write the end of it here)", name)
-    checked_path(name, f"{where}.file_name")
-    checked_size(entry, where)
+    still_of(where, entry)  # it is checked so
     return entry
 
 
-def _videos(images: dict[Any, Entry], source: Path) -> dict[str, list[Entry]]:
+def _videos(images: list[Entry], source: Path) -> dict[str, list[Entry]]:
     """The images of each video in order: of its numbers of frames where all have one, or of file names."""
-    with_id = [each for each in images.values() if each.get("video_id") is not None]
+    with_id = [each for each in images if each.get("video_id") is not None]
     if 0 < len(with_id) < len(images):
         raise UserError(f"Give every image of {source} a video_id: {len(images) - len(with_id)} have none.")
     videos: dict[str, list[Entry]] = {}
-    for entry in images.values():
+    for entry in images:
         folder = str(Path(entry["file_name"]).parent)
         videos.setdefault(str(entry["video_id"]) if with_id else folder, []).append(entry)
     for video, entries in videos.items():
@@ -90,9 +79,8 @@ def _videos(images: dict[Any, Entry], source: Path) -> dict[str, list[Entry]]:
         if not with_id and len(patterns) > 1:
             text = f"those of {video} have several beginnings, as {' and '.join(sorted(patterns)[:2])}"
             raise UserError(f"Give the images of {source} a video_id, or one folder a video: {text}.")
-        key = next(
-            (each for each in ("frame_id", "frame_index") if all(type(e.get(each)) is int for e in entries)), None
-        )
+        kinds = ("frame_id", "frame_index")
+        key = next((each for each in kinds if all(type(entry.get(each)) is int for entry in entries)), None)
         entries.sort(key=lambda each: each[key] if key else by_number(each["file_name"]))
         numbers = [each[key] for each in entries] if key else []
         if len(set(numbers)) < len(numbers):

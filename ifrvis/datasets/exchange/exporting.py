@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from ifrvis.datasets.rle import area, box, decode
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import UserError
 from ifrvis.files import publish_once, write_atomically
 
-_PALETTE = [(v * 41 % 256, v * 113 % 256, v * 197 % 256) for v in range(256)]  # colours that differ
+_PALETTE = [value * step % 256 for value in range(256) for step in (41, 113, 197)]  # colours that differ
 
 
 def export_davis(annotations: Annotations, frames: Path, out: Path) -> list[str]:
@@ -34,7 +35,7 @@ def export_davis(annotations: Annotations, frames: Path, out: Path) -> list[str]
         stems = [f"{t:05d}" for t in range(video.length)]
         for stem, file_name in zip(stems, video.file_names):
             _copy(frames / file_name, out / "JPEGImages" / name / (stem + Path(file_name).suffix))
-        if _share_pixels(tracks, video) or len(tracks) > 254:  # 255 is no object in DAVIS
+        if _share_pixels(tracks, video.length) or len(tracks) > 254:  # 255 is no object in DAVIS
             layered.append(video.name)
             for number, track in enumerate(tracks, start=1):
                 _write(out / "Annotations" / name / str(number), stems, video, {1: track})
@@ -43,14 +44,9 @@ def export_davis(annotations: Annotations, frames: Path, out: Path) -> list[str]
     return layered
 
 
-def _share_pixels(tracks: tuple[Track, ...], video: Video) -> bool:
-    for t in range(video.length):
-        taken = np.zeros((video.height, video.width), bool)
-        for mask in (decode(track.masks[t]) for track in tracks if track.masks[t]):  # type: ignore[arg-type]
-            if (taken & mask).any():
-                return True
-            taken |= mask
-    return False
+def _share_pixels(tracks: tuple[Track, ...], length: int) -> bool:
+    frames = [[mask for track in tracks if (mask := track.masks[t])] for t in range(length)]
+    return any(area(coco_mask.merge(masks)) < sum(map(area, masks)) for masks in frames if masks)
 
 
 def _write(folder: Path, stems: list[str], video: Video, tracks: dict[int, Track]) -> None:
@@ -60,7 +56,7 @@ def _write(folder: Path, stems: list[str], video: Video, tracks: dict[int, Track
             if (mask := track.masks[t]) is not None:
                 numbers[decode(mask)] = number
         image, stream = Image.fromarray(numbers, "P"), io.BytesIO()
-        image.putpalette([value for colour in _PALETTE for value in colour])
+        image.putpalette(_PALETTE)
         image.save(stream, "PNG")
         write_atomically(folder / f"{stem}.png", stream.getvalue())
 
