@@ -44,6 +44,11 @@ def import_set(
     """
     if not source.exists():
         raise UserError(f"Check the path of the masks: there is no file or folder {source}.")
+    if source.suffix.lower() in (".zip", ".tar", ".gz"):
+        raise UserError(f"Unpack {source} first, and give what was in it.")
+    if frames is not None and not frames.is_dir():
+        made = "as `ffmpeg -i VIDEO -start_number 0 DIR/%06d.png` makes of a video"
+        raise UserError(f"Give --frames a folder of pictures, {made}: {frames} is none.")
     if source.is_file() and kind == "davis":
         raise UserError(f"Give the folder that holds the masks: {source} is a file.")
     if (void is not None or annotated_only) and kind != "davis":

@@ -241,6 +241,17 @@ def without(frame):
 CVAT, MOTS = ("cvat", lambda world: world.cvat()), ("mots", lambda world: world.mots(text=True))
 REFUSED = {  # what is wrong -> format, source, options, what is said
     "no source": ("davis", lambda w: w.root / "absent", (), "Check the path of the masks: there is no file or folder"),
+    "an archive": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml").rename(w.root / "a.zip"),
+        FRAMES,
+        "a.zip first, and give what was",
+    ),
+    "a video for frames": (
+        *CVAT,
+        ("--frames", "{frames}/a/00000.jpg"),
+        "Give --frames a folder of pictures, as `ffmpeg -i",
+    ),
     "no category": ("davis", lambda w: w.davis(), (), "Name the category of a/1 with --category a/1=NAME"),
     "no class": (*MOTS, FRAMES, "Name the category of 1 with --category 1=NAME, or of all with --category NAME: MOTS"),
     "no frames of davis": ("davis", lambda w: w.davis() / "Annotations", (), "Say with --frames where the frames are"),
