@@ -27,6 +27,7 @@ MAX_PIXELS = 1 << 25  # more than 8K video has; a decoded picture takes up to 0.
 MAX_BYTES = 1 << 29  # of a file
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 STRETCH = (1.0, 99.8)  # percentiles that become black and white
+SAMPLE = 1 << 22  # pixels; of larger pictures these percentiles are those of every second row and column, or third
 _ONE_CHANNEL = {"1", "L", "P", "I", "F"}
 _PNG_WITH_TAG = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
@@ -62,16 +63,19 @@ class Picture:
         upright = _upright(channels if channels.dtype == np.uint8 else self._stretched(channels), self._turn)
         return np.ascontiguousarray(np.repeat(upright, 3, 2) if upright.shape[2] == 1 else upright)
 
-    def _stretched(self, given: NDArray[Any]) -> NDArray[np.uint8]:
-        values = given.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise UserError(f"Write {self.path} anew: it has values that are no finite numbers.")
-        low, high = np.percentile(values, STRETCH)
+    def _stretched(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        step = 1 + int((values.shape[0] * values.shape[1] / SAMPLE) ** 0.5)
+        low, high = np.percentile(values[::step, ::step].astype(np.float32), STRETCH)
         if low == high:  # nearly all of it has one value
             low, high = float(values.min()), float(values.max())
+        if not np.isfinite([low, high, values.min(), values.max()]).all():
+            raise UserError(f"Write {self.path} anew: it has values that are no finite numbers.")
         if low == high:
             return np.full(values.shape, 128 if high else 0, np.uint8)
-        return np.asarray(np.clip((values - low) * (255 / (high - low)), 0, 255), np.uint8)
+        stretched = np.empty(values.shape, np.uint8)
+        for row, line in enumerate(values):  # a copy of all in float would take gigabytes
+            stretched[row] = np.clip((line.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
+        return stretched
 
     def numbers(self) -> NDArray[np.int64]:
         """The numbers of a file of masks, (H, W): indices of a palette, or values of one channel.
@@ -79,7 +83,8 @@ class Picture:
         Raises:
             UserError: If its pixels are colours, or it cannot be decoded.
         """
-        with _opened(self.path, self._data) as image:
+        with _opened(self.path, self._data) as image, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tags that are not looked at
             try:
                 values = np.asarray(image.getchannel(0) if image.mode == "LA" else image)
             except (*_BROKEN, MemoryError) as error:
@@ -127,6 +132,8 @@ def open_picture(path: Path) -> Picture:
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
                 most = f"{MAX_PIXELS} pixels, and no side of more than {MAX_SIDE}"
                 raise UserError(f"Make {path} smaller: it has {width} x {height} pixels, at most {most} are decoded.")
+            if image.format == "PNG" and not _has_whole_chunks(data):
+                raise _refused(path)
             orientation = _orientation(image, data)
         except _BROKEN as error:
             if isinstance(error, UserError):
@@ -153,6 +160,15 @@ def _opened(path: Path, data: bytes) -> Image.Image:
         raise UserError(f"Make {path} smaller: at most {MAX_PIXELS} pixels are decoded ({error}).") from error
     except _BROKEN as error:
         raise _refused(path) from error
+
+
+def _has_whole_chunks(data: bytes) -> bool:
+    """Whether a PNG's chunks are as long as they say: OpenCV takes so much memory before it looks, up to 4 GB."""
+    at, kind = 8, b""
+    while kind != b"IEND" and at + 12 <= len(data):
+        kind = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return kind == b"IEND" and at <= len(data)
 
 
 def _orientation(image: Image.Image, data: bytes) -> int:

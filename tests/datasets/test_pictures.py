@@ -115,6 +115,12 @@ def png(size, bits=8):
     return bytes(data)
 
 
+def long_chunk():
+    """A chunk of four gigabytes, it says."""
+    data = png((1, 1))
+    return data[:33] + b"\xff\xff\xff\xf0tEXt" + data[33:]
+
+
 def stack(kind):
     stream = io.BytesIO()
     pages = [Image.fromarray(np.ascontiguousarray(UPRIGHT + k)) for k in range(3)]
@@ -130,6 +136,7 @@ def stack(kind):
         (png((60000, 60000)), "^Make .* smaller: it has 60000 x 60000 pixels|^Make .* smaller: at most"),
         (png((9000, 9000)), "^Make .* smaller: it has 9000 x 9000 pixels"),
         (png((20000, 2)), "^Make .* smaller: it has 20000 x 2 pixels"),
+        (long_chunk(), "^Copy .* again"),
         (stack("TIFF"), "^Write each of the 3 pictures in .* to a file of its own"),
         (stack("PNG"), "^Write each of the 3 pictures"),
     ],
