@@ -172,7 +172,7 @@ def _import(arguments: argparse.Namespace) -> int:
     """Exit as `data check` of the set does."""
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.check import check_dataset
-    from ifrvis.datasets.exchange.sets import import_set
+    from ifrvis.datasets.exchange.sets import import_set, possible_leak
     from ifrvis.datasets.splits import HeldOut
 
     rule = HeldOut(draw=arguments.heldout, groups=tuple(arguments.group))
@@ -194,8 +194,10 @@ def _import(arguments: argparse.Namespace) -> int:
     if not getattr(dataset.config.heldout, "draw", 0):
         print(f"{path}: no video can be held out of one (or of one group), so rows on it cannot be scored")
     elif checked[0].is_sound:
-        held_out = ", ".join(video.name for video in dataset.split("heldout").read().videos)
-        print(f"{path}: held out {held_out}; `ifrvis run TABLE --dataset {path}` trains on the others")
+        parts = [[video.name for video in dataset.split(role).read().videos] for role in ("heldout", "train")]
+        if leak := possible_leak(*parts):
+            print(f"note: {leak}")
+        print(f"{path}: held out {', '.join(parts[0])}; `ifrvis run TABLE --dataset {path}` trains on the others")
     return 0 if checked[0].is_sound else 1
 
 

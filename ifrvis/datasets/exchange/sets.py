@@ -137,6 +137,16 @@ def _checked_rule(annotations: Annotations, rule: HeldOut) -> HeldOut:
     return next((each for each in rules if 0 < len(heldout_videos(videos, each)) < num_videos), rule)
 
 
+def possible_leak(held_out: list[str], trained: list[str]) -> str:
+    """What to do if a video that is held out is called as a part of one that is trained on; else nothing."""
+    stems = {re.sub("[_-][A-Za-z0-9]{1,3}$", "", name): name for name in trained}
+    for name in held_out:
+        stem = re.sub("[_-][A-Za-z0-9]{1,3}$", "", name)
+        if stem != name and stem in stems:
+            return f"if {name}, held out, and {stems[stem]} are parts of one video, import again with --group '{stem}*'"
+    return ""
+
+
 def _publish(path: Path, text: str) -> None:
     if not publish_once(path, text) and read_text(path, "the set") != text:
         raise UserError(f"Remove {path.parent} or choose another --out: another set is there.")

@@ -14,6 +14,7 @@ from datasets.exchange.conftest import LENGTH, Object, plane, square
 
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.exchange.sets import possible_leak
 
 FRAMES = ("--frames", "{frames}")
 NAMED = ("--category", "1=cat", "--category", "2=dog")
@@ -185,6 +186,22 @@ def test_a_set_that_nothing_can_be_held_out_of_is_not_scored_on_its_training_vid
     assert len(dataset.split("train").read().videos) == 2
     with pytest.raises(ValueError, match="leaves no video to 'heldout'"):
         dataset.split("heldout").read()
+
+
+@pytest.mark.parametrize(
+    ("held_out", "trained", "says"),
+    [
+        (
+            ["sea", "beach_b"],
+            ["beach_a", "cap"],
+            "if beach_b, held out, and beach_a are parts of one video, .*'beach[*]'",
+        ),
+        (["clip-2"], ["clip-10"], "clip-2, held out, and clip-10"),
+        (["00001", "beach"], ["00002", "beaches", "sand_a"], "^$"),
+    ],
+)
+def test_parts_of_one_video_on_both_sides_are_pointed_at(held_out, trained, says):
+    assert re.search(says, possible_leak(held_out, trained))
 
 
 def replaced(path, *pairs):
