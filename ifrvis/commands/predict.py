@@ -1,11 +1,12 @@
 """`ifrvis predict`: instances in any video, as results JSON and as a video to look at."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import add_command, number, progress, root_arguments, show, whole
-from ifrvis.errors import DataMissingError, UserError, nearest
+from ifrvis.errors import DataMissingError, UserError, nearest, printable
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ def add_commands(commands: Any) -> None:
     parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
     text = "a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
-    text = "a folder of frames, a video file, or DATASET:NAME of a data set's video, such as ytvis19:0a49f5265b"
+    text = "a folder of frames, a video file, or DATASET:NAME or DATASET:SPLIT/id=ID of a set's, as ytvis19:0a49f5265b"
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
     parser.add_argument("--draw-above", type=number(0, 1), default=0.3, help="score of what is drawn (default: 0.3)")
@@ -36,6 +37,8 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
     group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: first in turn)")
+    text = "refuse a video file of which fewer frames can be read than it says"
+    parser.add_argument("--strict", action="store_true", help=text)
     root_arguments(parser)
 
 
@@ -136,6 +139,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     recipe, device = _recipe(arguments), _device(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
+    if source.warning and arguments.strict:
+        raise UserError(source.warning)
     model = _model(recipe, len(names))
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
@@ -146,12 +151,17 @@ def _predict(arguments: argparse.Namespace) -> int:
     for name in ("results.json", "overlay.mp4"):
         written(out / name)  # what is no file is refused before hours of work
     show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)
+    if source.warning:
+        print(f"ifrvis: {printable(source.warning)}", file=sys.stderr)
     with progress(Console(stderr=True), "predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
         found = predict_video(model, source, recipe.inference, list(names), **options)
     write_atomically(out / "results.json", json.dumps([each.to_json() for each in results_of([found])]))
-    drawn = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
-    show(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks")
+    show(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks", flush=True)
+    try:
+        drawn = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
+    except UserError as error:
+        raise UserError(f"{error} The results are there, in {out / 'results.json'}.") from error
     show(f"wrote {out / 'overlay.mp4'}: {drawn} instances with a score above {arguments.draw_above:g}")
     return 0
 
@@ -276,11 +286,18 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]
     if not splits:
         raise UserError(known.split("full").missing)
-    names = []
+    found: dict[Any, Any] = {}  # by file and id: the splits of one file share their videos
+    names: list[str] = []
     for split in splits:
         for video in split.read().videos:
-            if name in (video.name, str(video.id)):
-                return dataset_source(video, split.frames), name.replace("/", "-")
+            own = (video.name, str(video.id), f"id={video.id}")
+            if name in (*own, *(f"{split.role}/{each}" for each in own)):
+                found.setdefault((split.annotation, video.id), (split, video))
             names.append(video.name)
+    if len(found) > 1:
+        shown = " or ".join(f"{dataset}:{split.role}/id={video.id}" for split, video in found.values())
+        raise UserError(f"Say which video is meant, {shown}: of each, {name!r} is the name or the id.")
+    for split, video in found.values():
+        return dataset_source(video, split.frames), name.replace("/", "-")
     near = nearest(name, names)
     raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}{near}.")

@@ -4,16 +4,15 @@ A check says all that is wrong, where the reader says the first thing. An error 
 refuse or do wrongly; a note is worth knowing and harmless.
 """
 
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
-
-from PIL import Image, UnidentifiedImageError
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 from ifrvis.datasets.catalog import Dataset, Role
+from ifrvis.datasets.frames import by_number, same_number, wrong_size
+from ifrvis.datasets.pictures import SUFFIXES, open_picture
 from ifrvis.datasets.rle import area
 from ifrvis.datasets.ytvis import Annotations, Video, checked_annotations, id_order
 from ifrvis.errors import UserError
@@ -42,6 +41,7 @@ class Checked:
     frames: int = 0
     tracks: int = 0
     fingerprint: str | None = None  # None where the reader refuses the files
+    seen: dict[str, list[str]] = field(default_factory=dict, repr=False)  # kind of `_NOTES` -> what is so
 
     @property
     def is_sound(self) -> bool:
@@ -51,6 +51,27 @@ class Checked:
     def say(self, kind: str, text: str, level: Literal["error", "note"] = "error") -> None:
         """Note a finding."""
         self.findings.append(Finding(level, kind, text))
+
+    def see(self, kind: str, *what: object) -> None:
+        """Count something that is said once, however often it is so."""
+        self.seen.setdefault(kind, []).extend(map(str, what))
+
+
+# What is worth knowing of many frames or videos: `n` of them, as `first`.
+_NOTES = {
+    "orientation": "Look at the masks of frames with an orientation tag: {n} have one, as {first}, and are turned "
+    "upright as it says; masks that were drawn on a picture as it is stored lie elsewhere.",
+    "stretched": "Write frames with 8 bits a channel to choose their brightness: {n} have more, as {first}, and each "
+    "is stretched between its own darkest and brightest values.",
+    "frame order": "Look at the order of frames and masks of {n} videos, as {first}: as numbers, names of its frames "
+    "have another order than as text, and that of the file is taken, for frames and masks alike.",
+    "frames twice": "Look at the frames of {n} videos for masks or copies among them: {first} say one number.",
+    "masks among frames": "Look at the frames of {n} videos for masks among them: {first}.",
+    "shared folder": "Give each video a folder of its own unless they are parts of one: {n} share one with others, "
+    "as {first}; those of one name are held out together.",
+    "more pictures": "Nothing has to be done: {n} pictures in folders of videos are not listed, as {first}; if they "
+    "are frames, videos are shorter than they could be.",
+}
 
 
 def check_dataset(dataset: Dataset, *, decode: bool = False, progress: Progress | None = None) -> list[Checked]:
@@ -84,13 +105,16 @@ def _check_split(dataset: Dataset, role: Role, decode: bool, progress: Progress)
     for problem in problems:
         checked.say("entry", problem)
     checked.videos, checked.tracks = len(annotations.videos), len(annotations.tracks)
-    _check_categories(checked, dataset, annotations)
-    _check_videos(checked, dataset, annotations)
+    if len(annotations.categories) == len(content["categories"]):  # else what is wrong with one was said
+        _check_categories(checked, dataset, annotations)
+    _check_videos(checked, dataset, annotations, content)
     _check_tracks(checked, annotations)
     for done, video in enumerate(annotations.videos, start=1):
         _check_frames(checked, frames, video, decode)
         progress(done, len(annotations.videos))
-    _check_for_more(checked, frames, annotations)
+    _check_for_more(checked, frames, _listed(content))
+    for kind, what in checked.seen.items():
+        checked.say(kind, _NOTES[kind].format(n=len(what), first=what[0]), "note")
     if checked.is_sound:
         checked.fingerprint = dataset.split(role).fingerprint
     return checked
@@ -110,21 +134,35 @@ def _check_categories(checked: Checked, dataset: Dataset, annotations: Annotatio
         checked.say("category order", text)
 
 
-def _check_videos(checked: Checked, dataset: Dataset, annotations: Annotations) -> None:
-    server = dataset.config.server
+def _check_videos(checked: Checked, dataset: Dataset, annotations: Annotations, content: dict[str, Any]) -> None:
+    server, num_videos = dataset.config.server, len(content["videos"])
     expected = server.videos if checked.role == "server" and server else dataset.config.videos
-    if expected is not None and len(annotations.videos) != expected:
-        text = (
-            f"Download {checked.annotation} again: it has {len(annotations.videos)} videos, published are {expected}."
-        )
+    if expected is not None and num_videos != expected:
+        text = f"Download {checked.annotation} again: it has {num_videos} videos, published are {expected}."
         checked.say("videos", text)
     listed = Counter(name for video in annotations.videos for name in video.file_names)
     for name, times in listed.items():
         if times > 1:
             checked.say("frame twice", f"Correct {checked.annotation}: it lists the frame {name} {times} times.")
-    empty = [video.name for video in annotations.videos if not annotations.tracks_of(video.id)]
+    folders: dict[PurePosixPath, list[str]] = {}
+    for video in annotations.videos:
+        for folder in {PurePosixPath(name).parent for name in video.file_names}:
+            folders.setdefault(folder, []).append(f"{video.id!r} in {folder}")
+        if sorted(video.file_names) != sorted(video.file_names, key=by_number):
+            checked.see("frame order", video.name)
+        if same := same_number(video.file_names):
+            checked.see("frames twice", " and ".join(same))
+    for sharing in folders.values():
+        if len(sharing) > 1:
+            checked.see("shared folder", *sharing)
+    tracked = {str(each.get("video_id")) for each in content.get("annotations") or () if isinstance(each, dict)}
+    empty = [video.name for video in annotations.videos if str(video.id) not in tracked]
     if empty and checked.role != "server":
-        text = f"Nothing has to be done: {len(empty)} videos have no track and are not trained on, as {empty[0]}."
+        if len(empty) == len(annotations.videos):
+            checked.say("no tracks", f"Add tracks to {checked.annotation}: no video has any.")
+        text = (
+            f"Nothing has to be done: {len(empty)} videos have no track, as {empty[0]}; they are trained on as empty."
+        )
         checked.say("empty video", text, "note")
 
 
@@ -148,37 +186,46 @@ def _check_tracks(checked: Checked, annotations: Annotations) -> None:
 
 
 def _check_frames(checked: Checked, folder: Path, video: Video, decode: bool) -> None:
-    for frame, name in enumerate(video.file_names):
+    kinds: dict[bool, list[str]] = {}
+    for name in video.file_names:
         checked.frames += 1
         try:
-            if not decode and (size := _header_size(folder / name)) != (video.width, video.height):
-                text = f"Replace {folder / name}: it is {size[0]} x {size[1]} pixels, video {video.id!r} is"
-                checked.say("frame size", f"{text} {video.width} x {video.height}.")
-            if decode:
-                from ifrvis.datasets.frames import read_frame  # OpenCV, for this alone
-
-                read_frame(folder, video, frame)
+            picture = open_picture(folder / name)
+            if wrong := wrong_size(picture, video):
+                checked.say("frame size", wrong)
+            elif decode:
+                picture.frame()
         except FileNotFoundError:
             checked.say("frame missing", f"Restore {folder / name}: it does not exist.")
-        except (OSError, UserError, Image.DecompressionBombError) as error:
-            text = f"Copy {folder / name} again: it is no image ({type(error).__name__})."
-            checked.say("frame", str(error) if isinstance(error, UserError) else text)
+            continue
+        except UserError as error:
+            checked.say("frame", str(error))
+            continue
+        kinds.setdefault(picture.has_one_channel, []).append(name)
+        if picture.orientation != 1:
+            checked.see("orientation", name)
+        if picture.is_deep:
+            checked.see("stretched", name)
+    if len(kinds) > 1:
+        grey, colour = kinds[True], kinds[False]
+        text = f"{len(grey)} of {video.name} have one channel, as {grey[0]}, and {len(colour)} have colours"
+        checked.see("masks among frames", text)
 
 
-def _header_size(path: Path) -> tuple[int, int]:
-    """Width and height, in pixels, by the header of an image file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            with Image.open(path) as image:
-                return image.size
-        except (UnidentifiedImageError, Warning) as error:
-            raise OSError(str(error)) from error
+def _listed(content: dict[str, Any]) -> set[str]:
+    """Every path that the file lists as a frame, whatever else is wrong with its video."""
+    lists = [video.get("file_names") for video in content["videos"] if isinstance(video, dict)]
+    return {str(name).replace("\\", "/") for names in lists if isinstance(names, list) for name in names}
 
 
-def _check_for_more(checked: Checked, folder: Path, annotations: Annotations) -> None:
-    listed = {Path(name).parts[0] for video in annotations.videos for name in video.file_names}
-    more = sorted({path.name for path in folder.iterdir()} - listed)
+def _check_for_more(checked: Checked, folder: Path, listed: set[str]) -> None:
+    tops = {name.split("/")[0] for name in listed}
+    more = sorted({path.name for path in folder.iterdir()} - tops)
     if more:
         text = f"Nothing has to be done: {folder} has {len(more)} videos that {checked.annotation.name} does not list"
         checked.say("more on disk", f"{text}, as {more[0]}.", "note")
+    for inner in sorted({str(PurePosixPath(name).parent) for name in listed} - {"."}):
+        if (folder / inner).is_dir():
+            there = (f"{inner}/{path.name}" for path in (folder / inner).iterdir() if path.suffix.lower() in SUFFIXES)
+            if unlisted := sorted(set(there) - listed):
+                checked.see("more pictures", *unlisted)

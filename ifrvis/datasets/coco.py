@@ -4,14 +4,23 @@
 can mean another thing (COCO's mouse lies on a desk).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.catalog import Dataset, Split, load_dataset
 from ifrvis.datasets.fingerprints import frames_fingerprint
-from ifrvis.datasets.rle import expect
-from ifrvis.datasets.ytvis import Annotations, Category, checked_annotations
+from ifrvis.datasets.rle import checked_rle, expect
+from ifrvis.datasets.ytvis import (
+    Annotations,
+    Category,
+    Track,
+    Video,
+    checked_id,
+    checked_path,
+    checked_size,
+    made_of,
+)
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_bytes
 from ifrvis.packed import packed_names, packed_yaml
@@ -70,36 +79,42 @@ class StillSet:
             UserError: If the file is broken, or has no image that can be used.
         """
         content, path = read_json(self.annotation, "the annotations of stills"), self.annotation
-        keys = ("images", "annotations", "categories")
-        lists: list[Any] = [content.get(key) for key in keys] if isinstance(content, dict) else []
-        good = lists and all(isinstance(each, list) and all(isinstance(e, dict) for e in each) for each in lists)
-        expect(good, str(path), f"an object with lists of {', '.join(keys)}", content)
+        expect(isinstance(content, dict), str(path), "an object with images, annotations and categories", content)
         ids = {category.name: category.id for category in categories}
         if absent := sorted(set(self.names.values()) - ids.keys()):
             raise UserError(f"Correct 'categories' of the stills: the videos have no {absent[0]!r}.")
-        known = [(str(each.get("id")), self.names.get(str(each.get("name")))) for each in lists[2]]
-        mapped = {key: ids[name] for key, name in known if name is not None}
-        wanted = [each for each in lists[1] if str(each.get("category_id")) in mapped and not each.get("iscrowd")]
-        whole = {
-            "categories": [{"id": each.id, "name": each.name} for each in categories],
-            "videos": [
-                {**each, "file_names": [each.get("file_name")], "name": each.get("file_name")} for each in lists[0]
-            ],
-            "annotations": [_as_track(each, mapped) for each in wanted],
-        }
-        annotations = checked_annotations(whole, path)
-        shown = {track.video_id for track in annotations.tracks if track.masks[0] is not None}
+        given = made_of(
+            content, "categories", path, lambda where, entry: (entry["id"], self.names.get(str(entry.get("name"))))
+        )
+        mapped = {str(key): ids[name] for key, name in given if name is not None}
+        annotations = Annotations(path, categories, tuple(made_of(content, "images", path, still_of)), ())
+
+        def is_wanted(entry: dict[str, Any]) -> bool:
+            return str(entry.get("category_id")) in mapped and not entry.get("iscrowd")
+
+        make = lambda where, entry: _object(where, entry, annotations, mapped)  # noqa: E731
+        tracks = tuple(made_of(content, "annotations", path, make, None, is_wanted))
+        shown = {track.video_id for track in tracks if track.masks[0] is not None}
         if not shown:
             raise UserError(f"Choose other stills than {path}: no image shows a category of the videos.")
-        return Stills(annotations.subset(shown), self.images)
+        return Stills(replace(annotations, tracks=tracks).subset(shown), self.images)
 
 
-def _as_track(entry: dict[str, Any], mapped: dict[str, Any]) -> dict[str, Any]:
+def still_of(where: str, entry: dict[str, Any]) -> Video:
+    """An image of COCO's format as a video of one frame; UserError for anything else."""
+    name: Any = entry.get("file_name")
+    expect(name, f"{where}.file_name", "the image's path (LVIS has coco_url: write the end of it here)", name)
+    return Video(entry["id"], *checked_size(entry, where), (checked_path(name, f"{where}.file_name"),), name)
+
+
+def _object(where: str, entry: dict[str, Any], stills: Annotations, mapped: dict[str, Any]) -> Track:
+    still = stills.video_by_id[checked_id(entry, "image_id", stills.video_by_id, where)]
     shape = entry.get("segmentation")
-    if isinstance(shape, list):  # COCO has polygons of two points, which have no area
-        shape = [each for each in shape if not isinstance(each, list) or len(each) >= 6] or None
-    ids = {"id": entry.get("id"), "video_id": entry.get("image_id"), "category_id": mapped[str(entry["category_id"])]}
-    return {**ids, "segmentations": [shape]}
+    if isinstance(shape, list) and all(isinstance(each, list) and len(each) < 6 for each in shape):
+        shape = None  # COCO has polygons of two points, and tools write none
+    where = f"{where}.segmentation"
+    mask = None if shape is None else checked_rle(shape, still.height, still.width, where, skip_lines=True)
+    return Track(entry["id"], still.id, mapped[str(entry["category_id"])], (mask,), (None,))
 
 
 @dataclass(frozen=True)

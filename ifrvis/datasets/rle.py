@@ -55,7 +55,7 @@ def expect(condition: Any, where: str, expected: str, got: Any) -> None:
         raise UserError(f"Correct {where}: expected {expected}, got {reprlib.repr(got)}.")
 
 
-def checked_rle(segmentation: Any, height: int, width: int, where: str) -> Rle:
+def checked_rle(segmentation: Any, height: int, width: int, where: str, *, skip_lines: bool = False) -> Rle:
     """The one mask form of a segmentation in any form that COCO knows.
 
     Args:
@@ -64,12 +64,13 @@ def checked_rle(segmentation: Any, height: int, width: int, where: str) -> Rle:
         height: Height of the video, in pixels, at most MAX_SIDE.
         width: Width of the video, in pixels, at most MAX_SIDE.
         where: File, index and field, for errors.
+        skip_lines: Whether polygons of fewer than three points, which have no area, are left out.
 
     Raises:
         UserError: If it is no such thing, or does not cover exactly `height` x `width` pixels.
     """
     if isinstance(segmentation, list):
-        return _from_polygons(segmentation, height, width, where)
+        return _from_polygons(segmentation, height, width, where, skip_lines)
     expect(isinstance(segmentation, dict), where, "null, a list of polygons or a run-length code", segmentation)
     size, counts = segmentation.get("size"), segmentation.get("counts")
     expect(size == [height, width], f"{where}.size", f"the video's [{height}, {width}]", size)
@@ -188,9 +189,13 @@ def run_lengths(rle: Rle) -> NDArray[np.int32]:
     return runs_of([rle]).lengths
 
 
-def _from_polygons(polygons: list[Any], height: int, width: int, where: str) -> Rle:
+def _from_polygons(polygons: list[Any], height: int, width: int, where: str, skip_lines: bool) -> Rle:
     expect(polygons, where, "at least one polygon, or null for a frame without the object", polygons)
-    points = [_checked_polygon(polygon, height, width, f"{where}[{index}]") for index, polygon in enumerate(polygons)]
+    points = [
+        _checked_polygon(polygon, height, width, f"{where}[{index}]")
+        for index, polygon in enumerate(polygons)
+        if not (skip_lines and isinstance(polygon, list) and len(polygon) < 6)
+    ]
     merged = coco_mask.merge(coco_mask.frPyObjects(points, height, width))
     return Rle(size=[height, width], counts=merged["counts"].decode())
 

@@ -141,29 +141,44 @@ def checked_annotations(
     expect(isinstance(content, dict), str(path), "an object with videos, categories and annotations", content)
     expect(content.get("videos"), f"{path}: videos", "a list that is not empty", content.get("videos"))
     expect(content.get("categories"), f"{path}: categories", "a list that is not empty", content.get("categories"))
-    categories = tuple(_made(content, "categories", path, _category, problems))
-    videos = tuple(_made(content, "videos", path, _video, problems))
+    categories = tuple(made_of(content, "categories", path, category_of, problems))
+    videos = tuple(made_of(content, "videos", path, _video, problems))
     annotations = Annotations(path, categories, videos, ())
     if content.get("annotations") is None and not tracks_required:
         return annotations
-    tracks = _made(content, "annotations", path, lambda where, entry: _track(where, entry, annotations), problems)
+    known = [{str(each.id) for each in kind} for kind in (videos, categories)]
+    lost = [_ids(content[key]) - ids for key, ids in zip(("videos", "categories"), known)]  # their problem is told
+
+    def is_wanted(entry: dict[str, Any]) -> bool:
+        return str(entry.get("video_id")) not in lost[0] and str(entry.get("category_id")) not in lost[1]
+
+    make = lambda where, entry: _track(where, entry, annotations)  # noqa: E731
+    tracks = made_of(content, "annotations", path, make, problems, is_wanted)
     return replace(annotations, tracks=tuple(tracks))
 
 
-def _made(
+def _ids(entries: list[Any]) -> set[str]:
+    return {str(entry.get("id")) for entry in entries if isinstance(entry, dict)}
+
+
+def made_of(
     content: dict[str, Any],
     key: str,
     path: Path,
     make: Callable[[str, dict[str, Any]], T],
-    problems: list[str] | None,
+    problems: list[str] | None = None,
+    is_wanted: Callable[[dict[str, Any]], bool] = lambda entry: True,
 ) -> Iterator[T]:
-    """What `make` makes of each object of a list of the file; their ids differ, even as text."""
-    expect(isinstance(content.get(key), list), f"{path}: {key}", "a list", content.get(key))
+    """What `make` makes of each wanted object of a list of the file; their ids differ, even as text."""
+    what = "a list (a test split's file, as YouTube-VIS's valid.json, has none)" if key == "annotations" else "a list"
+    expect(isinstance(content.get(key), list), f"{path}: {key}", what, content.get(key))
     seen: set[str] = set()
     for index, entry in enumerate(content[key]):
         where = f"{path}: {key}[{index}]"
         try:
             expect(isinstance(entry, dict), where, "an object", entry)
+            if not is_wanted(entry):
+                continue
             expect(type(entry.get("id")) in (int, str), f"{where}.id", "a whole number or a text", entry.get("id"))
             expect(str(entry["id"]) not in seen, f"{where}.id", f"an id that no other of the {key} has", entry["id"])
             seen.add(str(entry["id"]))
@@ -179,26 +194,39 @@ def _text(value: Any, where: str) -> str:
     return str(value)
 
 
-def _category(where: str, entry: dict[str, Any]) -> Category:
+def category_of(where: str, entry: dict[str, Any]) -> Category:
+    """A category of a file, also of COCO's; UserError for anything else."""
     return Category(entry["id"], _text(entry.get("name"), f"{where}.name"))
 
 
 def _video(where: str, entry: dict[str, Any]) -> Video:
     names, length = entry.get("file_names"), entry.get("length")
     expect(isinstance(names, list) and names, f"{where}.file_names", "a list of paths that is not empty", names)
-    for index, name in enumerate(entry["file_names"]):
-        inside = not _OUTSIDE.search(_text(name, f"{where}.file_names[{index}]"))
-        expect(inside, f"{where}.file_names[{index}]", "a path inside the folder of frames", name)
-    agrees = length is None or (type(length) is int and length == len(entry["file_names"]))
+    paths = tuple(checked_path(name, f"{where}.file_names[{index}]") for index, name in enumerate(entry["file_names"]))
+    agrees = length is None or (type(length) is int and length == len(paths))
     expect(agrees, f"{where}.length", "the number of file_names, or no such field", length)
+    width, height = checked_size(entry, where)
+    tags = entry.get("tags", {})
+    expect(isinstance(tags, dict), f"{where}.tags", "an object", tags)
+    name = _text(entry.get("name", PurePosixPath(paths[0]).parent.as_posix()), f"{where}.name")
+    return Video(entry["id"], width, height, paths, name, tags)
+
+
+def checked_path(value: Any, where: str) -> str:
+    """A path inside the folder of frames; UserError for anything else."""
+    name = _text(value, where)
+    expect("\\" not in name, where, "a path with / between folders, not Windows' \\", name)
+    expect(not _OUTSIDE.search(name), where, "a path inside the folder of frames", name)
+    return name
+
+
+def checked_size(entry: dict[str, Any], where: str) -> tuple[int, int]:
+    """Width and height of a video or an image, in pixels; UserError for anything else."""
     for side in ("width", "height"):
         pixels = entry.get(side)
         good = type(pixels) is int and 0 < pixels <= MAX_SIDE
         expect(good, f"{where}.{side}", f"a whole number of pixels from 1 to {MAX_SIDE}", pixels)
-    tags = entry.get("tags", {})
-    expect(isinstance(tags, dict), f"{where}.tags", "an object", tags)
-    name = _text(entry.get("name", PurePosixPath(entry["file_names"][0]).parent.as_posix()), f"{where}.name")
-    return Video(entry["id"], entry["width"], entry["height"], tuple(entry["file_names"]), name, tags)
+    return entry["width"], entry["height"]
 
 
 def _track(where: str, entry: dict[str, Any], annotations: Annotations) -> Track:

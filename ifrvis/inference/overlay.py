@@ -1,18 +1,22 @@
 """Draw predictions over the frames of a video: one colour an identity from the first frame to the last."""
 
 import colorsys
+import contextlib
+import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import VideoPredictions
-from ifrvis.inference.sources import FrameSource
+from ifrvis.inference.sources import FrameSource, times_of
 
 Frame = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # BGR
@@ -31,19 +35,31 @@ def write_overlay(
         UserError: If the file cannot be written.
     """
     shown = [scored for scored in found.by_query if scored.score > min_score]
-    labels = [f"{names.get(scored.category_id, scored.category_id)} {scored.score:.2f}" for scored in shown]
-    size = (source.width, source.height)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), source.frame_rate, size)
+    labels = []
+    for each in shown:
+        label = f"{names.get(each.category_id, each.category_id)} {each.score:.2f}"
+        labels.append(label if label.isascii() or _font(label) else f"category {each.category_id} {each.score:.2f}")
+    odd = (source.height % 2, source.width % 2)  # MPEG-4 has even sides: a row or column more, not one less
+    size = (source.width + odd[1], source.height + odd[0])
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), encodable(source.frame_rate), size)
     if not writer.isOpened():
         raise UserError(f"Choose another --out: no video can be written to {path}.")
     try:
         for t, frame in enumerate(source):
             masks = [found.masks[scored.query][t] for scored in shown]
             drawn = [(i, decode(mask), label) for i, (mask, label) in enumerate(zip(masks, labels)) if mask is not None]
-            writer.write(draw_instances(frame, drawn))
+            whole = cv2.copyMakeBorder(draw_instances(frame, drawn), 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)
+            writer.write(whole)
     finally:
         writer.release()
+    if len(times_of(path)) != source.length:  # the writer says nothing of a full disk
+        raise UserError(f"Look for room on the disk, or choose another --out: {path} could not be written whole.")
     return len(shown)
+
+
+def encodable(rate: float) -> float:
+    """The nearest rate, in frames a second, whose ticks MPEG-4 can count: it has 16 bits for them."""
+    return max(0.01, round(rate, 2) if rate < 600 else round(rate))
 
 
 def draw_instances(frame: Frame, instances: list[tuple[int, NDArray[np.bool_], str]]) -> Frame:
@@ -68,9 +84,35 @@ def colour_of(number: int) -> Colour:
 def _label(drawn: Frame, mask: NDArray[np.bool_], label: str, colour: Colour) -> None:
     """Write a label on a bar of the instance's colour, inside the frame, above its mask if there is room."""
     scale = max(0.35, min(drawn.shape[:2]) / 900)
-    (width, height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    font = None if label.isascii() else ImageFont.truetype(_font(label) or "", round(30 * scale))
+    if font:
+        width, height, base = math.ceil(font.getlength(label)), *font.getmetrics()
+    else:
+        (width, height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     rows, columns = np.nonzero(mask)
     x = int(np.clip(columns[rows.argmin()] - width // 2, 0, max(0, drawn.shape[1] - width)))
-    y = int(np.clip(rows.min() - base, height, drawn.shape[0] - base))
+    y = int(np.clip(rows.min() - base, height, max(height, drawn.shape[0] - base)))
     cv2.rectangle(drawn, (x, y - height - 1), (x + width, y + base), colour, -1)
-    cv2.putText(drawn, label, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    if font:
+        image = Image.fromarray(drawn)
+        ImageDraw.Draw(image).text((x, y), label, (0, 0, 0), font, anchor="ls")
+        drawn[:] = np.asarray(image)
+    else:
+        cv2.putText(drawn, label, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
+
+
+@functools.cache
+def _font(text: str) -> str | None:
+    """A font file that has every character of a text: Matplotlib's own, or one of the system's; None without."""
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    for path in [
+        font_manager.findfont("DejaVu Sans"),
+        *sorted(each.fname for each in font_manager.fontManager.ttflist),
+    ]:
+        with contextlib.suppress(OSError, RuntimeError):  # a broken font of the system
+            known = FT2Font(path).get_charmap()
+            if all(ord(character) in known for character in text):
+                return str(path)
+    return None

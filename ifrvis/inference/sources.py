@@ -4,28 +4,34 @@ A source knows size and length before the work starts and gives its frames in or
 not a data set's is decoded once at the beginning, so that a broken frame is found before anything is computed.
 """
 
-import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.frames import read_frame
+from ifrvis.datasets.frames import pictures_in, read_frame
+from ifrvis.datasets.pictures import open_picture
 from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.errors import UserError
 
 Frames = Iterator[NDArray[np.uint8]]  # each (height, width, 3), BGR
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 FRAME_RATE = 10.0  # of what has none of its own
+_NO_TIME = -(1 << 63)
+# Containers that say how many frames they have, and the share by which that may be wrong: some say seconds alone.
+_COUNTED = {".avi": 0.0, ".mp4": 0.0, ".m4v": 0.0, ".mov": 0.0, ".3gp": 0.0, ".mkv": 0.02, ".webm": 0.02, ".flv": 0.02}
 
 
 @dataclass(frozen=True)
 class FrameSource:
-    """One video: `height` and `width` in pixels, `length` in frames, `frame_rate` in frames a second."""
+    """One video: `height` and `width` in pixels, `length` in frames, `frame_rate` in frames a second.
+
+    `warning` says what to do about frames that its container announces and that cannot be read.
+    """
 
     video_id: Id
     height: int
@@ -33,6 +39,7 @@ class FrameSource:
     length: int
     frames: Callable[[], Frames]
     frame_rate: float = FRAME_RATE
+    warning: str = ""
 
     def __iter__(self) -> Frames:
         return self.frames()
@@ -55,11 +62,11 @@ def open_source(path: Path) -> FrameSource:
     """
     try:
         if path.is_dir():
-            images = sorted((each for each in path.iterdir() if _is_frame(each)), key=_natural)
-            return _measured(path, lambda: map(_read_image, images), FRAME_RATE)
+            _refuse_masks(path, images := pictures_in(path))
+            return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
         if path.is_file():
             with path.open("rb"):
-                return _measured(path, lambda: _read_video(path), _frame_rate(path))
+                return _video(path)
     except OSError as error:
         raise UserError(f"Make {path} readable: {error.strerror}.") from error
     raise UserError(f"Check the path of the video: there is no file or folder {path}.")
@@ -83,42 +90,65 @@ def _measured(path: Path, frames: Callable[[], Frames], frame_rate: float) -> Fr
     return FrameSource(1, *size, length, frames, frame_rate)
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        raise UserError(f"Copy {path} again or remove it: it is cut short, unreadable, or no image.")
-    return np.asarray(image, np.uint8)
+def _refuse_masks(path: Path, images: list[Path]) -> None:
+    """Masks among the frames of a folder would be taken for frames."""
+    kinds = {open_picture(each).has_one_channel: each.name for each in images}
+    if len(kinds) > 1:
+        text = f"{path} has {kinds[True]}, of one channel as masks are, beside {kinds[False]}"
+        raise UserError(f"Give a folder with the frames of one video alone: {text}.")
 
 
-def _opened(path: Path) -> cv2.VideoCapture:
-    return cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)  # a full path is never taken for an address
+def _opened(path: Path, *options: int) -> cv2.VideoCapture:
+    return cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG, options)  # a full path is never taken for an address
 
 
-def _frame_rate(path: Path) -> float:
+def _video(path: Path) -> FrameSource:
     capture = _opened(path)
-    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate, said = (capture.get(each) for each in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
     if not capture.isOpened():
         raise UserError(f"Give a video file that FFmpeg can read, or a folder of frames: {path} is no such file.")
-    return float(rate) if 0 < rate < 1000 else FRAME_RATE
+    times, read = times_of(path), Counter[str]()
+    slack = _COUNTED.get(path.suffix.lower())
+    if slack is None or said <= len(times) * (1 + slack) + slack:
+        said = len(times)
+    frame_rate = float(rate) if 0 < rate < 1000 else FRAME_RATE
+    source = _measured(path, lambda: _read_video(path, times, read), frame_rate)
+    if read["there"] >= said:
+        return source
+    held = f"; {read['held']} broken ones show the frame before, so that later ones keep their numbers"
+    text = f"its container says {said:.0f} frames, {read['there']} can be read{held * bool(read['held'])}"
+    return replace(source, warning=f"Copy or convert {path} again if all of it is meant: {text}.")
 
 
-def _read_video(path: Path) -> Frames:
-    capture = _opened(path)
-    there, frame = capture.read()
-    while there:
-        yield np.asarray(frame, np.uint8)
+def times_of(path: Path) -> list[int]:
+    """When each frame of a video file is shown, in ticks and in order, by what is not decoded.
+
+    Frames before time 0 are cut away by an edit. A file without times has frames at 0, 1, ... of its order.
+    """
+    packets, times = _opened(path, cv2.CAP_PROP_FORMAT, -1), []
+    while packets.grab():
+        times.append(int(packets.get(cv2.CAP_PROP_PTS)))
+    shown = sorted(time for time in times if time >= 0)
+    return shown if len(set(shown)) == len(shown) and times.count(_NO_TIME) == 0 else list(range(len(times)))
+
+
+def _read_video(path: Path, times: list[int], read: Counter[str]) -> Frames:
+    """The frames; one that is broken shows the one before, so that those after it keep their places.
+
+    Args:
+        path: The file.
+        times: When its frames are shown.
+        read: Takes how many were there, and how many of the others were held.
+    """
+    read.clear()
+    capture, places, before, t = _opened(path), {time: t for t, time in enumerate(times)}, None, 0
+    for _ in range(2 * len(times) + 2):  # a broken frame ends nothing: a later one may be whole
         there, frame = capture.read()
-
-
-def _is_frame(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorting key under which frame2 comes before frame10."""
-    parts = re.split(r"([0-9]+)", path.name)
-    return [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in parts]
+        if not there:
+            continue
+        frame = np.asarray(frame, np.uint8)
+        place = max(t, places.get(int(capture.get(cv2.CAP_PROP_PTS)), t))
+        read.update(there=1, held=place - t)
+        yield from [frame if before is None else before] * (place - t)
+        yield frame
+        before, t = frame, place + 1

@@ -84,13 +84,30 @@ def test_a_folder_becomes_results_and_a_video(predict, place, arguments, tmp_pat
     assert [capture.read()[0] for _ in range(5)] == [True] * 4 + [False]
 
 
+def test_a_video_that_ends_early_is_told_or_refused_and_results_outlive_an_overlay(predict, place, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (80, 48))
+    for t in range(4):
+        writer.write(np.full((48, 80, 3), 40 * t, np.uint8))
+    writer.release()
+    data = (tmp_path / "v.avi").read_bytes()
+    (tmp_path / "v.avi").write_bytes(data[: data.rindex(b"00dc", 0, data.rindex(b"idx1")) + 20])
+    out, said = tmp_path / "out", "its container says 4 frames, 3 can be read"
+    (out / "overlay.mp4").mkdir(parents=True)
+    status, text = predict("ours-r50", str(tmp_path / "v.avi"), "--out", str(out), "--strict")
+    assert (status, said in text, (out / "results.json").exists()) == (2, True, False)
+    status, text = predict("ours-r50", str(tmp_path / "v.avi"), "--out", str(out))
+    assert (status, said in text) == (2, True)
+    assert f"The results are there, in {out}/results.json." in text
+    assert json.loads((out / "results.json").read_text())
+
+
 def test_a_checkpoint_of_a_run_is_that_run_and_a_data_sets_video_has_its_id(predict, place, tmp_path):
     (checkpoint,) = place.glob("results/runs/*/attempts/0001/checkpoints/*.pth")
     annotations = load_dataset("smoke19", place / "data").split("heldout").read()
     video = annotations.videos[0]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     for model, out in ((str(checkpoint), "a"), ("ours-r50", "b"), (f"{checkpoint.parents[3]}/", "c")):
-        assert predict(model, f"smoke19:{video.name}", "--out", str(tmp_path / out))[0] == 0
+        assert predict(model, f"smoke19:heldout/{video.name}", "--out", str(tmp_path / out))[0] == 0
     rounded = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     assert rounded == (False, False), "as a run of fp32 trains and predicts"
     results = read_results(tmp_path / "a" / "results.json", annotations)
@@ -138,6 +155,8 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
         (("weights.pth", "frames", "--method", "new", *BARE[4:], "--dataset", "smoke19"), "Choose one of the methods"),
         (("ours-r50", "absent"), "Check the path of the video"),
         (("ours-r50", "smoke19:absent"), "Correct the name of the video"),
+        (("ours-r50", "smoke19:00001"), "Say which video is meant, smoke19:full/id=2 or smoke19:heldout/id=2: of each"),
+        (("ours-r50", "smoke19:heldout/id=00001"), "Correct the name of the video"),
         (("ours-r50", "frames", "--set", "train.iterations=3"), "no such key"),
         (("ours-r50", "frames", "--set", "inference.mode=clips"), "Set inference.clip_frames"),
         (("ours-r50", "frames", "--memory-gib", "0.0001"), "Raise --memory-gib"),

@@ -7,6 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
@@ -187,6 +188,104 @@ def test_what_does_no_harm_is_a_note(copy):
     }
     assert train.is_sound
     assert train.fingerprint
+
+
+def rename_frames(copy, name):
+    """Frames have other names, on disk and in the file, in the order that they had."""
+    for t, old in enumerate(copy.video["file_names"]):
+        new = f"{old.split('/')[0]}/{name(t)}"
+        (copy.frames / old).rename(copy.frames / new)
+        copy.video["file_names"][t] = new
+
+
+def text_order(copy):
+    rename_frames(copy, lambda t: ["0.jpg", "1.jpg", "10.jpg", "11.jpg", "2.jpg", "3.jpg"][t])
+
+
+def mix_masks(copy):
+    Image.new("L", (80, 64)).save(copy.frame)
+
+
+def share_folder(copy):
+    folder = copy.content["videos"][1]["file_names"][0].split("/")[0]
+    rename_frames(copy, lambda t: f"{100 + t}.jpg")
+    for t, old in enumerate(copy.video["file_names"]):
+        (copy.frames / old).rename(copy.frames / folder / f"{100 + t}.jpg")
+        copy.video["file_names"][t] = f"{folder}/{100 + t}.jpg"
+    copy.frame.parent.rmdir()
+
+
+def tag(copy):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (80, 64)).save(copy.frame, exif=exif)
+
+
+def deepen(copy):
+    copy.frame.unlink()
+    cv2.imwrite(str(copy.frame.with_suffix(".png")), np.ones((64, 80, 3), np.uint16))
+    copy.video["file_names"][1] = "00000/00001.png"
+
+
+NOTED = {
+    "frame order": (text_order, "Look at the order of frames and masks of 1 videos, as 00000"),
+    "frames twice": (
+        lambda copy: rename_frames(copy, lambda t: f"{t // 2}{'_mask' * (t % 2)}.jpg"),
+        ".*0.jpg and .*0_mask",
+    ),
+    "masks among frames": (mix_masks, "Look .*: 1 of 00000 have one channel, as 00000/00001.jpg, and 5 have colours"),
+    "shared folder": (share_folder, "Give each video a folder .*: 2 share one with others, as 1 in 00001"),
+    "orientation": (tag, "Look at the masks .*: 1 have one, as 00000/00001.jpg"),
+    "stretched": (deepen, "Write .*: 1 have more"),
+    "more pictures": (
+        lambda copy: Image.new("P", (80, 64)).save(copy.frame.with_suffix(".png")),
+        ".*: 1 pictures in .*00001.png",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOTED)
+def test_what_cannot_be_proven_is_a_note(copy, kind):
+    how, says = NOTED[kind]
+    how(copy)
+    train = copy.check(decode=True)[0]
+    assert train.is_sound
+    assert [finding.kind for finding in train.findings] == [kind]
+    assert re.match(says, train.findings[0].text)
+
+
+def windows_paths(copy):
+    copy.video["file_names"] = [name.replace("/", "\\") for name in copy.video["file_names"]]
+
+
+WRONG = {
+    "Windows paths": (windows_paths, r"Correct .*videos\[0\].file_names\[0\]: expected a path with /"),
+    "id of a video twice": (
+        lambda copy: copy.content["videos"][1].update(id=1),
+        r"Correct .*videos\[1\].id: expected an id",
+    ),
+    "no size": (lambda copy: copy.video.pop("width"), r"Correct .*videos\[0\].width"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_of_a_wrong_entry_nothing_follows_that_is_not_so(copy, kind):
+    how, says = WRONG[kind]
+    how(copy)
+    findings = copy.check()[0].findings
+    assert {(finding.level, finding.kind) for finding in findings} == {("error", "entry")}
+    assert re.match(says, findings[0].text)
+
+
+def test_a_file_without_tracks_trains_nobody(copy):
+    copy.content["annotations"] = []
+    assert [(each.level, each.kind) for each in copy.check()[0].findings] == [
+        ("error", "no tracks"),
+        ("note", "empty video"),
+    ]
+    del copy.content["annotations"]
+    (finding,) = copy.check()[0].findings
+    assert re.match(r"Correct .*train.json: annotations: expected a list \(a test split's file", finding.text)
 
 
 def test_all_that_is_wrong_is_said_at_once(copy):

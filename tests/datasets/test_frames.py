@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from ifrvis.datasets.frames import read_frame
+from ifrvis.datasets.frames import read_frame, same_number
 from ifrvis.datasets.ytvis import Video
 from ifrvis.errors import DataMissingError, UserError
 
@@ -35,3 +36,35 @@ def test_a_jpeg_cut_short_is_refused(tmp_path, rng):
     (tmp_path / "a.jpg").write_bytes(content[:-200])
     with pytest.raises(UserError, match="cut short"):
         read_frame(tmp_path, video, 0)
+
+
+def tagged(path, orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size, (200, 100, 50)).save(path, exif=exif)
+
+
+def test_a_tag_that_turns_a_frame_away_from_its_masks_is_named_and_one_that_may_is_told(tmp_path):
+    video = Video(1, WIDTH, HEIGHT, ("a.jpg",), "a")
+    tagged(tmp_path / "a.jpg", 6, (WIDTH, HEIGHT))  # masks were drawn on the picture as it is stored
+    with pytest.raises(
+        UserError, match=r"^Write .*a.jpg anew without its orientation tag 6.*40 x 60.*60 x 40, as it is"
+    ):
+        read_frame(tmp_path, video, 0)
+    tagged(tmp_path / "a.jpg", 3, (WIDTH, HEIGHT))
+    with pytest.warns(UserWarning, match="Frames of video 1 are turned as their orientation tags say"):
+        assert read_frame(tmp_path, video, 0).shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["0.jpg", "1.jpg", "10.jpg"], None),
+        (["v/0.jpg", "w/0.jpg", "first.jpg", "last.jpg"], None),
+        (["1.png", "0.jpg", "1_mask.png"], ("1.png", "1_mask.png")),
+        (["v/7.jpg", "v/07.jpg"], ("v/7.jpg", "v/07.jpg")),
+        (["cat.jpg", "cat.png"], ("cat.jpg", "cat.png")),
+    ],
+)
+def test_names_that_say_one_frame_are_found(names, expected):
+    assert same_number(names) == expected

@@ -6,7 +6,7 @@ import pytest
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
-from ifrvis.datasets.ytvis import Video
+from ifrvis.datasets.ytvis import Video, read_annotations
 from ifrvis.errors import UserError
 
 
@@ -42,6 +42,63 @@ def test_a_group_stays_together(seed):
     held_out = drawn(names, HeldOut(draw=5, seed=seed, groups=("beach_*",)))
     assert len(held_out) == 5
     assert len(held_out & {"beach_a", "beach_b", "beach_c"}) in (0, 3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_parts_of_one_video_stay_together_whatever_they_are_called(seed):
+    """`a` and `b` are of one folder, `b` and another `b` of one name, and that one is in a group with `c`."""
+    files = [("a", "v/000.jpg"), ("b", "v/036.jpg"), ("b", "w/000.jpg"), ("c", "w/200.jpg")]
+    files += [(f"x{k}", f"flat/x_{chr(97 + k)}_0.jpg") for k in range(6)]
+    made = [Video(k, 4, 4, (file,), name) for k, (name, file) in enumerate(files)]
+    for rule in (HeldOut(draw=5, seed=seed), HeldOut(videos=("c",))):
+        held_out = heldout_videos(made[::-1], rule)
+        assert held_out == heldout_videos(made, rule)
+        assert len(held_out & {0, 1, 2, 3}) in (0, 4)
+        assert len(held_out) == (4 if rule.videos else 5)
+
+
+def union(parts, key):
+    return sorted((each for part in parts for each in part[key]), key=lambda each: str(each["id"]))
+
+
+def test_a_split_for_other_programs_is_the_file_in_two_parts(tmp_path, capsys, monkeypatch, dataset_of):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yaml, path = dataset_of(["a", "b", "c", "d", "beach_1", "beach_2"]), tmp_path / "gt.json"
+    content = json.loads(path.read_text()) | {"info": {"year": 2026}, "licenses": [{"id": 1}]}
+    content["videos"][2]["id"] = "third"
+    mask = {"size": [4, 4], "counts": [2, 3, 11]}
+    content["annotations"] = [
+        {"id": 10 + k, "video_id": video["id"], "category_id": 1, "segmentations": [mask], "note": "kept"}
+        for k, video in enumerate(content["videos"])
+    ]
+    path.write_text(json.dumps(content))
+    command = ["data", "split", yaml, "--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert main(command) == 0
+    parts = [json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("train", "heldout")]
+    assert union(parts, "videos") == [{"length": 1, **each} for each in union([content], "videos")]
+    added = {"height": 4, "width": 4, "length": 1, "iscrowd": 0, "areas": [3], "bboxes": [[0, 0, 2, 4]]}
+    assert union(parts, "annotations") == [{**added, **each} for each in union([content], "annotations")]
+    dataset = load_dataset(yaml, tmp_path)
+    for part, role in zip(parts, ("train", "heldout")):
+        split = dataset.split(role)
+        assert part["info"] == {"year": 2026, "dataset": "mine", "split": role, "fingerprint": split.fingerprint}
+        assert (part["licenses"], part["categories"]) == (content["licenses"], content["categories"])
+        read = read_annotations(tmp_path / "out" / f"{role}.json")
+        assert [video.id for video in read.videos] == [video.id for video in split.read().videos]
+        assert {track.video_id for track in read.tracks} == {video.id for video in read.videos}
+    (tmp_path / "out" / "train.json").write_text("{}")
+    capsys.readouterr()
+    assert main(command) == 2
+    assert f"Remove {tmp_path}/out/train.json" in capsys.readouterr().err
+
+
+def test_what_is_drawn_is_counted(tmp_path, capsys, monkeypatch, dataset_of):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    names = ["beach_1", "beach_2", "beach_3", "sea_1", "sea_2", "sea_3"]
+    yaml = dataset_of(names, "{draw: 4, seed: 1, groups: [beach_*, sea_*]}")
+    assert main(["data", "split", yaml, "--data-root", str(tmp_path)]) == 0
+    assert "3 videos held out (of 4 to draw: groups stay whole)" in capsys.readouterr().out
 
 
 def test_the_list_is_made_and_fingerprinted_on_first_use_and_then_stays(tmp_path, capsys, monkeypatch, dataset_of):

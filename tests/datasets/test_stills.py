@@ -252,11 +252,18 @@ def broken(path, value):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([1], r"^Correct .*: expected an object with lists of images"),
-        (broken(["images"], 3), r"^Correct .*: expected an object with lists"),
-        (broken(["images", 0, "file_name"], "../x.png"), r"^Correct .*file_names\[0\]: expected a path inside"),
+        ([1], r"^Correct .*: expected an object with images"),
+        (broken(["images"], 3), r"^Correct .*: images: expected a list"),
+        (broken(["images", 0, "file_name"], "../x.png"), r"^Correct .*images\[0\].file_name: expected a path inside"),
+        (broken(["images", 2, "file_name"], "a\\2.png"), r"^Correct .*images\[2\].file_name: expected a path with /"),
+        (broken(["images", 1, "file_name"], None), r"^Correct .*images\[1\].file_name: .*LVIS has coco_url"),
+        (broken(["images", 1, "id"], 10), r"^Correct .*images\[1\].id: expected an id that no other of the images"),
         (broken(["images", 0, "width"], "80"), r"^Correct .*width"),
-        (broken(["annotations", 0, "image_id"], 99), r"^Correct .*video_id"),
+        (broken(["annotations"], None), r"^Correct .*annotations: expected a list \(a test split's file"),
+        (broken(["annotations", 0, "image_id"], 99), r"^Correct .*annotations\[0\].image_id"),
+        # after two that are left out
+        (broken(["annotations", 7, "segmentation", 1], [1] * 7), r"^Correct .*annotations\[7\].segmentation\[1\]"),
+        (broken(["annotations", 6, "segmentation"], [[1] * 7]), r"^Correct .*annotations\[6\].segmentation\[0\]: "),
         (broken(["annotations", 0, "segmentation"], [[0, 0, 1e9, 0, 0, 5]]), r"^Correct .*points in or near"),
         (broken(["annotations", 0, "segmentation"], {"size": [60, 80], "counts": [1]}), r"^Correct .*counts"),
         (broken(["annotations", 1, "id"], 100), r"^Correct .*id: expected an id that no other"),

@@ -8,6 +8,7 @@ from inference.conftest import ArrayVideo
 from ifrvis.datasets.rle import encode
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Scored, VideoPredictions
+from ifrvis.inference import overlay
 from ifrvis.inference.overlay import colour_of, draw_instances, write_overlay
 
 
@@ -47,6 +48,39 @@ def test_the_video_shows_what_is_likelier_than_the_threshold_frame_by_frame(tmp_
     assert [bool(each[35, 15]) for each in painted] == [True, False, False]
     assert [bool(each[35, 55]) for each in painted] == [False, False, True]
     assert not painted[1].any()
+
+
+@pytest.mark.parametrize(
+    ("rate", "size"), [(119.4734, (60, 80)), (0.001, (60, 80)), (999.99, (60, 80)), (29.97, (61, 79))]
+)
+def test_a_rate_is_rounded_and_an_odd_side_padded(tmp_path, rate, size):
+    video = ArrayVideo(np.full((2, *size, 3), 100, np.uint8))
+    object.__setattr__(video, "frame_rate", rate)
+    assert write_overlay(tmp_path / "o.mp4", video, VideoPredictions(7, *size, 2, {}, (), ()), {}, min_score=0.3) == 0
+    capture = cv2.VideoCapture(str(tmp_path / "o.mp4"))
+    assert capture.read()[1].shape[:2] == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(max(rate, 0.01), rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "like"), [("größe", None), ("Ärztin мышь", None), ("\U0010ffff", "category 3 0.90")])
+def test_a_name_is_drawn_by_a_font_that_has_it_or_the_categorys_number_is(tmp_path, monkeypatch, name, like):
+    labels = []
+    draw = overlay.draw_instances
+
+    def look(frame, instances):
+        labels.extend(label for _, _, label in instances)
+        return draw(frame, instances)
+
+    monkeypatch.setattr(overlay, "draw_instances", look)
+    video = ArrayVideo(np.full((1, 60, 160, 3), 100, np.uint8))
+    mask = np.zeros((60, 160), bool)
+    mask[30:50, 60:100] = True
+    found = VideoPredictions(7, 60, 160, 1, {0: (encode(mask),)}, (Scored(0, 3, 0.9),), (Scored(0, 3, 0.9),))
+    write_overlay(tmp_path / "o.mp4", video, found, {3: name}, min_score=0.3)
+    assert labels == [like or f"{name} 0.90"]
+    drawn = draw(np.full((60, 160, 3), 100, np.uint8), [(0, mask, labels[0])])
+    assert (drawn[:30] < 90).all(2).sum() > 10  # ink of letters, not of boxes in their place
+    assert like or not np.array_equal(drawn, draw(np.full((60, 160, 3), 100, np.uint8), [(0, mask, "\u00e4" * 9)]))
 
 
 def test_a_place_that_takes_no_video_is_an_error(tmp_path):

@@ -1,5 +1,7 @@
 """Frames from folders, video files and data sets, and what is refused."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -43,8 +45,56 @@ def test_a_video_file_gives_its_frames_and_rate(tmp_path, suffix, codec):
         assert [abs(float(frame.mean()) - 30 * t) < 6 for t, frame in enumerate(source)] == [True] * 7
 
 
+def written_video(path, codec="MJPG", length=20):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 12.5, (64, 48))
+    for t in range(length):
+        writer.write(np.full((48, 64, 3), 10 * t, np.uint8))
+    writer.release()
+    data = path.read_bytes()
+    return data, [match.start() for match in re.finditer(rb"00dc....\xff\xd8", data, re.DOTALL)]
+
+
+def shown(source):
+    """Which frame each frame is, by its grey."""
+    return [round(float(frame.mean()) / 10) for frame in source]
+
+
+@pytest.mark.parametrize(
+    ("broken", "cut", "expected", "says"),
+    [
+        ((), None, range(20), ""),
+        ((7,), None, [*range(7), 6, *range(8, 20)], "20 frames, 19 can be read; 1 broken ones show the frame before"),
+        ((0, 7, 8), None, [1, *range(1, 7), 6, 6, *range(9, 20)], "20 frames, 17 can be read; 3 broken ones"),
+        ((), 12, range(12), "its container says 20 frames, 12 can be read."),
+        ((19,), None, range(19), "its container says 20 frames, 19 can be read."),
+    ],
+)
+def test_frames_that_a_video_announces_and_lacks_are_told_and_move_no_other(tmp_path, broken, cut, expected, says):
+    data, places = written_video(tmp_path / "v.avi")
+    data = bytearray(data if cut is None else data[: places[cut] + 50])
+    for frame in broken:
+        data[places[frame] + 8 : places[frame] + 208] = bytes(200)
+    (tmp_path / "v.avi").write_bytes(data)
+    source = open_source(tmp_path / "v.avi")
+    for _ in range(2):
+        assert shown(source) == list(expected)
+    assert source.length == len(expected)
+    assert (says in source.warning) if says else source.warning == ""
+
+
+@pytest.mark.parametrize(("name", "codec"), [("v.mp4", "mp4v"), ("v.webm", "VP80"), ("v.ts", "mp4v")])
+def test_a_whole_video_has_no_warning_whatever_its_container_says_of_frames(tmp_path, name, codec):
+    written_video(tmp_path / name, codec)
+    source = open_source(tmp_path / name)
+    assert (source.length, source.warning) == (20, "")
+
+
 def png(width=30):
     return cv2.imencode(".png", np.zeros((20, width, 3), np.uint8))[1].tobytes()
+
+
+def grey():
+    return cv2.imencode(".png", np.zeros((20, 30), np.uint8))[1].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -53,9 +103,14 @@ def png(width=30):
         (None, "Check the path of the video: there is no file or folder"),
         ({}, "Give a video with at least one frame"),
         ({"a.txt": b"x"}, "Give a video with at least one frame"),
-        ({"0.png": png(), "1.png": png()[:40]}, r"Copy .*1.png again or remove it"),
-        ({"0.png": png(), "1.png": b""}, r"Copy .*1.png again or remove it"),
+        ({"0.png": png(), "1.png": png()[:40]}, r"Copy .*1.png again"),
+        ({"0.png": png(), "1.png": b""}, r"Copy .*1.png again"),
         ({"0.png": png(), "1.png": png(31)}, r"Give frames of one size: frame 2 of .* is 31 x 20 pixels, those before"),
+        ({"0.png": png(), "0_mask.png": png()}, "Give a folder with the frames of one video alone: .*0.* beside .*0"),
+        (
+            {"0.png": png(), "1.png": grey()},
+            "Give a folder with the frames of one video alone: .* 1.png, of one .* 0.png",
+        ),
         (b"", "Give a video file that FFmpeg can read, or a folder of frames"),
         (b"no video " * 100, "Give a video file that FFmpeg can read, or a folder of frames"),
         (b"RIFF\x00\x10\x00\x00AVI LIST", "Give a video"),

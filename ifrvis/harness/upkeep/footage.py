@@ -141,7 +141,7 @@ def _video(annotations: Annotations, folder: Path, video: Video, sides: list[_Si
         title, counts = f"{side.row.group} {side.row.label}", wrong.counts
         numbered = {"tracked": counts.tracked, "lost": counts.never_found}
         panes.append(Pane(title=title, tracks=shown, row=side.row.id, errors=errors, **numbered))
-    frames = tuple(_jpeg(folder / name, width, height) for name in video.file_names)
+    frames = tuple(_jpeg(folder, video, t, (width, height)) for t in range(video.length))
     return PlayedVideo(name=video.name, width=width, height=height, frames=frames, panes=tuple(panes))
 
 
@@ -170,11 +170,10 @@ def _error(error: IdentityError, numbers: dict[Id, int], names: dict[int, str]) 
     return PlayedError(kind=error.kind, frames=tuple(map(int, error.frames)), text=text)
 
 
-def _jpeg(path: Path, width: int, height: int) -> str:
-    import cv2  # the one place here that opens frames
+def _jpeg(folder: Path, video: Video, frame: int, size: tuple[int, int]) -> str:
+    import cv2  # here and in the reader of frames, where `run` has them
 
-    image = cv2.imread(str(path))
-    if image is None:
-        raise UserError(f"Restore {path}: the frame cannot be read.")
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    from ifrvis.datasets.frames import read_frame
+
+    small = cv2.resize(read_frame(folder, video, frame), size, interpolation=cv2.INTER_AREA)
     return base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()).decode()

@@ -1,0 +1,152 @@
+"""The set that is made of imported videos: YouTube-VIS JSON, and a dataset YAML with a split that leaks nothing."""
+
+import json
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ifrvis.datasets.exchange.coco import read_coco
+from ifrvis.datasets.exchange.collected import Categories, Clip
+from ifrvis.datasets.exchange.cvat import read_cvat
+from ifrvis.datasets.exchange.davis import read_davis
+from ifrvis.datasets.exchange.mots import read_mots
+from ifrvis.datasets.rle import area
+from ifrvis.datasets.splits import HeldOut, heldout_videos, official
+from ifrvis.datasets.ytvis import Annotations, checked_annotations
+from ifrvis.errors import UserError
+from ifrvis.files import publish_once, read_text
+from ifrvis.packed import packed_names
+
+
+def import_set(
+    kind: str,
+    source: Path,
+    out: Path,
+    *,
+    frames: Path | None,
+    given: list[str],
+    rule: HeldOut,
+    link: bool,
+    void: int | None = None,
+    annotated_only: bool = False,
+) -> tuple[Path, list[str]]:
+    """Write a set to the folder `out`, as `ifrvis data import --help` says; its frames stay where they are.
+
+    Returns:
+        The path of its YAML, and what the user should know of it.
+
+    Raises:
+        UserError: If the source is wrong or ambiguous, something has to be said that it does not say, the rule holds
+            out nothing or everything, or another set is there.
+    """
+    if not source.exists():
+        raise UserError(f"Check the path of the masks: there is no file or folder {source}.")
+    if source.suffix.lower() in (".zip", ".tar", ".gz"):
+        raise UserError(f"Unpack {source} first, and give what was in it.")
+    if frames is not None and not frames.is_dir():
+        made = "as `ffmpeg -i VIDEO -start_number 0 DIR/%06d.png` makes of a video"
+        raise UserError(f"Give --frames a folder of pictures, {made}: {frames} is none.")
+    if source.is_file() and kind == "davis":
+        raise UserError(f"Give the folder that holds the masks: {source} is a file.")
+    if (void is not None or annotated_only) and kind != "davis":
+        raise UserError(f"Leave --void and --annotated-only out: {kind} says what they say.")
+    categories, names = Categories(given), list[str]()
+    try:
+        if kind == "davis":
+            root, clips = read_davis(source, frames, categories, void=void, annotated_only=annotated_only)
+        elif kind == "mots":
+            root, clips = read_mots(source, frames, categories)
+        elif kind == "cvat":
+            root, clips = read_cvat(source, frames)
+        else:
+            root, clips, names = read_coco(source, frames)
+    except OSError as error:
+        raise UserError(f"Make {error.filename} readable: {error.strerror}.") from error
+    for clip in clips:
+        seen = [shape for shape in clip.shapes if area(shape.mask)]
+        if empty := len(clip.shapes) - len(seen):
+            clip.notes.add(f"{empty} masks of {clip.name} have no pixels and are left out")
+        clip.shapes = seen
+    names = names or sorted({shape.category for clip in clips for shape in clip.shapes})
+    if not any(clip.shapes for clip in clips):
+        raise UserError(f"Give masks of at least one object: {source} has none.")
+    notes = categories.notes() + sorted(note for clip in clips for note in clip.notes)
+    used = {clip.frames[0].parent for clip in clips}
+    others = {path for each in used - {root} for path in each.parent.iterdir() if path.is_dir()} - used
+    if others:
+        notes.append(f"{len(others)} folders beside the frames have no masks and are left out, as {min(others).name}")
+    return _write_set(out, kind, root, clips, names, rule, link=link), notes
+
+
+def _write_set(
+    out: Path, kind: str, frames: Path, clips: list[Clip], names: list[str], rule: HeldOut, *, link: bool
+) -> Path:
+    name = re.sub("[^a-z0-9._-]+", "-", out.resolve().name.lower()).strip("._-")
+    if not name or name in packed_names("experiments", "datasets"):
+        raise UserError(f"Choose another --out than {out}: the set is called as the folder, and {name!r} is taken.")
+    ids = {category: number for number, category in enumerate(names, start=1)}
+    content: dict[str, Any] = {"info": {"description": f"imported from {kind}"}, "videos": [], "annotations": []}
+    content["categories"] = [{"id": number, "name": category} for category, number in ids.items()]
+    for number, clip in enumerate(clips, start=1):
+        files = [path.relative_to(frames).as_posix() for path in clip.frames]
+        video = {"id": number, "name": clip.name, "width": clip.width, "height": clip.height, "file_names": files}
+        content["videos"].append(video)
+        for identity, shapes in clip.tracks(link).items():
+            masks: list[Any] = [None] * len(files)
+            for shape in shapes:
+                masks[shape.frame] = shape.mask
+            track = {"id": len(content["annotations"]) + 1, "video_id": number, "category_id": ids[shapes[0].category]}
+            more = {"source_id": identity, "iscrowd": int(all(shape.is_crowd for shape in shapes))}
+            content["annotations"].append({**track, **more, "segmentations": masks})
+    path = out / "instances.json"
+    annotations = checked_annotations(content, path)
+    held_out = _checked_rule(annotations, rule)
+    _publish(path, json.dumps(official(content, annotations, {})))
+    config = {
+        "name": name,
+        "title": f"{name}, imported from {kind}",
+        "categories": len(names),
+        "schedule": "ytvis19",
+        "annotation": str(path.resolve()),
+        "frames": str(frames.resolve()),
+        "heldout": held_out.model_dump(mode="json", exclude_defaults=True) or {"draw": 0},
+    }
+    head = (
+        "# heldout: the videos that are scored and never trained on; schedule: of which recipe's iterations it takes.\n"
+    )
+    _publish(out / "dataset.yaml", head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    return out / "dataset.yaml"
+
+
+def _checked_rule(annotations: Annotations, rule: HeldOut) -> HeldOut:
+    """The rule; where it asks for no number, it draws about a fifth of the videos, as whole groups allow."""
+    videos, num_videos = annotations.videos, len(annotations.videos)
+    for glob in rule.groups:
+        if not any(fnmatch(video.name, glob) for video in videos):
+            raise UserError(f"Correct --group {glob}: no video is called so, as {videos[0].name} is.")
+    if rule.draw:
+        drawn = len(heldout_videos(videos, rule))
+        if not 0 < drawn < num_videos:
+            text = f"of {num_videos} videos it holds out {drawn}, since groups stay whole"
+            raise UserError(f"Choose another --heldout than {rule.draw}: {text}.")
+        return rule
+    rules = [rule.model_copy(update={"draw": draw}) for draw in range(max(1, round(num_videos / 5)), num_videos)]
+    return next((each for each in rules if 0 < len(heldout_videos(videos, each)) < num_videos), rule)
+
+
+def possible_leak(held_out: list[str], trained: list[str]) -> str:
+    """What to do if a video that is held out is called as a part of one that is trained on; else nothing."""
+    stems = {re.sub("[_-][A-Za-z0-9]{1,3}$", "", name): name for name in trained}
+    for name in held_out:
+        stem = re.sub("[_-][A-Za-z0-9]{1,3}$", "", name)
+        if stem != name and stem in stems:
+            return f"if {name}, held out, and {stems[stem]} are parts of one video, import again with --group '{stem}*'"
+    return ""
+
+
+def _publish(path: Path, text: str) -> None:
+    if not publish_once(path, text) and read_text(path, "the set") != text:
+        raise UserError(f"Remove {path.parent} or choose another --out: another set is there.")

@@ -1,0 +1,385 @@
+"""Masks of other formats come in as they are, ready to train on; what is wrong or not said is refused with what to do.
+
+Also tests: ifrvis.datasets.exchange.coco, ifrvis.datasets.exchange.collected, ifrvis.datasets.exchange.cvat,
+ifrvis.datasets.exchange.davis, ifrvis.datasets.exchange.mots.
+"""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from datasets.exchange.conftest import LENGTH, Object, plane, square
+
+from ifrvis.cli import main
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.exchange.sets import possible_leak
+
+FRAMES = ("--frames", "{frames}")
+NAMED = ("--category", "1=cat", "--category", "2=dog")
+MADE = {  # name -> its format, what writes it, options that are needed, the one name where a format has none
+    "davis": ("davis", lambda w: w.davis(), ("--category", "thing"), "thing"),
+    "davis of one resolution": ("davis", lambda w: w.davis("480p"), ("--category", "thing"), "thing"),
+    "davis, a folder an object": ("davis", lambda w: w.davis(by_object=True), ("--category", "thing"), "thing"),
+    "davis, named by globs": (
+        "davis",
+        lambda w: w.davis(),
+        ("--category", "b-2/2=dog", "--category", "*/1=cat", "--category", "eel/*=eel"),
+        None,
+    ),
+    "mots": ("mots", lambda w: w.mots(), (*FRAMES, *NAMED), None),
+    "mots as text": ("mots", lambda w: w.mots(text=True), (*FRAMES, *NAMED), None),
+    "cvat": ("cvat", lambda w: w.cvat(), FRAMES, None),
+    "coco": ("coco", lambda w: w.coco(), FRAMES, None),
+    "coco by folders": ("coco", lambda w: w.coco(video_id=None, frame_id=None), FRAMES, None),
+}
+
+
+@pytest.fixture
+def bring(world, capsys, monkeypatch):
+    """Import into `set` of the world's folder: the status and what was said."""
+
+    def run(kind, source, *options):
+        given = [each.format(frames=world.frames) for each in options]
+        status = main(["data", "import", kind, str(source), "--out", str(world.root / "set"), *given])
+        return status, "".join(capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_masks_and_identities_come_back_and_the_set_works_at_once(world, bring, found_in, expected, name):
+    kind, write, options, category = MADE[name]
+    status, said = bring(kind, write(world), *options)
+    assert status == 0, said
+    assert "full: sound; " in said
+    assert ("note: --category eel/*=eel names nothing" in said) == ("globs" in name)
+    assert found_in(world.root / "set" / "instances.json") == expected(world, category)
+    dataset = load_dataset(str(world.root / "set" / "dataset.yaml"), world.root / "elsewhere")
+    parts = [{video.name for video in dataset.split(role).read().videos} for role in ("train", "heldout")]
+    assert sorted(map(len, parts)) == [1, 1]
+    assert parts[0] != parts[1]
+    assert f"held out {min(parts[1])};" in said
+    assert bring(kind, write(world) if kind == "coco" else world.root / kind, *options)[0] == 0  # again, the same
+
+
+def test_categories_of_coco_are_all_there_in_the_order_of_ids(world, bring):
+    bring("coco", world.coco(), *FRAMES)
+    content = json.loads((world.root / "set" / "instances.json").read_text())
+    assert [each["name"] for each in content["categories"]] == ["dog", "cat", "eel"]
+    assert {"source_id", "areas", "bboxes", "length", "iscrowd"} <= content["annotations"][0].keys()
+
+
+def test_polygons_of_cvat_are_those_of_coco(world, bring, found_in):
+    for video in ("b-2", "a"):
+        points = "1.5,2.0;20.25,2.0;11.0,19.5"
+        shapes = "".join(f'<polygon frame="{t}" outside="0" points="{points}"/>' for t in range(LENGTH))
+        text = f'<annotations><track id="0" label="cat">{shapes}</track></annotations>'
+        (world.root / f"{video}.xml").write_text(text)
+    assert bring("cvat", world.root, *FRAMES)[0] == 0
+    masks = [masks for _, _, masks in found_in(world.root / "set" / "instances.json")]
+    world.objects = [each._replace(masks=[square(1)] * LENGTH) for each in world.objects if each.number == 1]
+    source = world.coco(segmentation=[[1.5, 2.0, 20.25, 2.0, 11.0, 19.5]])
+    shutil.rmtree(world.root / "set")
+    assert bring("coco", source, *FRAMES)[0] == 0
+    assert [masks for _, _, masks in found_in(world.root / "set" / "instances.json")] == masks
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat"])
+def test_masks_without_identity_are_linked_by_the_rule_that_was_named_or_refused(
+    world, bring, found_in, expected, kind
+):
+    """Objects move by less than half of their size, and the one that goes away comes back as another."""
+    if kind == "cvat":  # what is drawn without a track is a track of one frame each
+        for video in ("b-2", "a"):
+            world.objects += [
+                Object(video, 10 * each.number + t, each.category, [mask if s == t else None for s in range(LENGTH)])
+                for each in world.of(video)
+                for t, mask in enumerate(each.masks)
+                if mask is not None
+            ]
+        kept, world.objects = world.objects[:3], world.objects[3:]
+        source = world.cvat()
+        world.objects = kept
+    else:
+        source = world.coco(track_id=None)
+    status, said = bring(kind, source, *FRAMES)
+    assert status == 2
+    assert "Give each object an identity, or add `--link overlap`" in said
+    assert bring(kind, source, *FRAMES, "--link", "overlap")[0] == 0
+    first = world.objects[0]
+    world.objects[:1] = [
+        first._replace(masks=[first.masks[0], None, None, None]),
+        first._replace(masks=[None, None, *first.masks[2:]]),
+    ]
+    assert found_in(world.root / "set" / "instances.json") == expected(world)
+
+
+def test_a_track_of_one_frame_is_taken_as_it_stands_and_told(world, bring, found_in, expected):
+    world.objects[1] = world.objects[1]._replace(masks=[None, square(20), None, None])
+    status, said = bring("cvat", world.cvat(), *FRAMES)
+    assert (status, "note: 1 tracks of b-2 are of one frame" in said) == (0, True)
+    assert found_in(world.root / "set" / "instances.json") == expected(world)
+
+
+def test_masks_without_pixels_are_left_out_and_told(world, bring, found_in, expected):
+    world.objects.append(Object("a", 2, "dog", [np.zeros_like(square(1)), None, None, None]))
+    status, said = bring("mots", world.mots(text=True), *FRAMES, *NAMED)
+    assert (status, "note: 1 masks of a have no pixels and are left out" in said) == (0, True)
+    world.objects.pop()
+    assert found_in(world.root / "set" / "instances.json") == expected(world)
+
+
+@pytest.mark.parametrize(("options", "objects"), [((), None), (("--void", "255"), 3), (("--void", "0"), 4)])
+def test_whether_255_is_an_object_is_asked(world, bring, found_in, options, objects):
+    source = world.davis()
+    path = source / "Annotations" / "a" / "00001.png"
+    numbers = plane(world.of("a"), 1, lambda each: 1)
+    numbers[:3] = 255
+    world.save(path, numbers)
+    status, said = bring("davis", source, "--category", "cat", *options)
+    if objects is None:
+        assert status == 2
+        assert "Say with --void 255 that it is no object, or with --void 0" in said
+    else:
+        assert status == 0
+        assert len(found_in(world.root / "set" / "instances.json")) == objects
+        assert ("note: pixels of a that are no object" in said) == (objects == 3)
+
+
+def test_videos_without_masks_are_left_out_and_told(world, bring):
+    shutil.copytree(world.frames / "a", world.frames / "c")
+    assert (
+        "note: 1 folders beside the frames have no masks and are left out, as c"
+        in bring("coco", world.coco(), *FRAMES)[1]
+    )
+
+
+def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring):
+    source = world.davis()
+    (source / "Annotations" / "a" / "00002.png").unlink()
+    status, said = bring("davis", source, "--category", "cat")
+    assert (status, "--annotated-only to leave frames out: 1 of 4 frames of video a" in said) == (2, True)
+    assert bring("davis", source, "--category", "cat", "--annotated-only")[0] == 0
+    content = json.loads((world.root / "set" / "instances.json").read_text())
+    assert [video["length"] for video in content["videos"]] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--heldout", "1"), "held out"),
+        (("--heldout", "2"), "Choose another --heldout than 2: of 2 videos it holds out 2"),
+        (("--heldout", "1", "--group", "?*"), "Choose another --heldout than 1: of 2 videos it holds out 0"),
+        (("--group", "?*"), "no video can be held out of one (or of one group)"),
+        (("--group", "c*"), "Correct --group c*: no video is called so"),
+    ],
+)
+def test_a_split_is_of_whole_groups_or_none(world, bring, options, says):
+    assert says in bring("coco", world.coco(), *FRAMES, *options)[1]
+
+
+def test_a_set_that_nothing_can_be_held_out_of_is_not_scored_on_its_training_videos(world, bring):
+    bring("coco", world.coco(), *FRAMES, "--group", "?*")
+    dataset = load_dataset(str(world.root / "set" / "dataset.yaml"), world.root)
+    assert len(dataset.split("train").read().videos) == 2
+    with pytest.raises(ValueError, match="leaves no video to 'heldout'"):
+        dataset.split("heldout").read()
+
+
+@pytest.mark.parametrize(
+    ("held_out", "trained", "says"),
+    [
+        (
+            ["sea", "beach_b"],
+            ["beach_a", "cap"],
+            "if beach_b, held out, and beach_a are parts of one video, .*'beach[*]'",
+        ),
+        (["clip-2"], ["clip-10"], "clip-2, held out, and clip-10"),
+        (["00001", "beach"], ["00002", "beaches", "sand_a"], "^$"),
+    ],
+)
+def test_parts_of_one_video_on_both_sides_are_pointed_at(held_out, trained, says):
+    assert re.search(says, possible_leak(held_out, trained))
+
+
+def replaced(path, *pairs):
+    text = path.read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path.parent
+
+
+def both(world):
+    shutil.copytree(world.davis() / "Annotations" / "a", world.root / "davis" / "Annotations" / "b-2" / "1")
+    return world.root / "davis"
+
+
+def two_resolutions(world):
+    source = world.davis("480p")
+    (source / "JPEGImages" / "1080p").symlink_to(world.frames)
+    return source
+
+
+def no_masks_of(world, size):
+    source = world.davis()
+    world.save(source / "Annotations" / "a" / "00001.png", np.zeros(size, np.uint8))
+    return source
+
+
+def coloured(world):
+    source = world.davis()
+    world.save(
+        source / "Annotations" / "a" / "00001.png", np.random.default_rng(0).integers(0, 9, (24, 40, 3), np.uint8), ""
+    )
+    return source
+
+
+def two_categories(world):
+    cat, dog = world.objects[:2]
+    world.objects[:2] = [cat, dog._replace(number=1, masks=[None, square(20), None, None])]
+    return world.coco()
+
+
+def without(frame):
+    """Video a lacks an entry."""
+
+    def write(world):
+        path = world.cvat() / "a.xml"
+        path.write_text(re.sub(f'<mask frame="{frame}"[^>]*/>', "", path.read_text()))
+        return path.parent
+
+    return "cvat", write, FRAMES
+
+
+CVAT, MOTS = ("cvat", lambda world: world.cvat()), ("mots", lambda world: world.mots(text=True))
+REFUSED = {  # what is wrong -> format, source, options, what is said
+    "no source": ("davis", lambda w: w.root / "absent", (), "Check the path of the masks: there is no file or folder"),
+    "an archive": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml").rename(w.root / "a.zip"),
+        FRAMES,
+        "a.zip first, and give what was",
+    ),
+    "a video for frames": (
+        *CVAT,
+        ("--frames", "{frames}/a/00000.jpg"),
+        "Give --frames a folder of pictures, as `ffmpeg -i",
+    ),
+    "no category": ("davis", lambda w: w.davis(), (), "Name the category of a/1 with --category a/1=NAME"),
+    "no class": (*MOTS, FRAMES, "Name the category of 1 with --category 1=NAME, or of all with --category NAME: MOTS"),
+    "no frames of davis": ("davis", lambda w: w.davis() / "Annotations", (), "Say with --frames where the frames are"),
+    "no frames of mots": (*MOTS, (), "Say with --frames where the frames are"),
+    "no frames of cvat": (*CVAT, (), "Say with --frames where the frames of"),
+    "no frames of coco": ("coco", lambda w: w.coco(), (), "Say with --frames what file names are relative to"),
+    "frames of none": (*MOTS, (*NAMED, "--frames", "{frames}/a"), "where the frames of video a are: there are none in"),
+    "two resolutions": ("davis", two_resolutions, (), "Choose one resolution, as --frames"),
+    "masks and folders": ("davis", both, ("--category", "x"), "Leave masks or folders of objects in"),
+    "another size": (
+        "davis",
+        lambda w: no_masks_of(w, (12, 20)),
+        ("--category", "x"),
+        "it is 20 x 12 pixels, frames are",
+    ),
+    "colours": ("davis", coloured, ("--category", "x"), "00001.png with one channel"),
+    "an empty folder": (
+        "davis",
+        lambda w: w.frames / "a",
+        ("--frames", "{frames}"),
+        "Give a folder with Annotations/VIDEO",
+    ),
+    "text of other fields": (
+        "mots",
+        lambda w: replaced(w.mots(text=True) / "a.txt", ("0 1001 1", "0 1001")),
+        (*FRAMES, *NAMED),
+        "a.txt, line 1: expected frame, object, class, height, width, counts, got 5",
+    ),
+    "class and object differ": (
+        "mots",
+        lambda w: replaced(w.mots(text=True) / "a.txt", ("0 1001 1", "0 1001 2")),
+        (*FRAMES, *NAMED),
+        "expected 1000 x class + instance, got 1001 of class 2",
+    ),
+    "a frame too many": (
+        "mots",
+        lambda w: replaced(w.mots(text=True) / "a.txt", ("0 1001", "9 1001")),
+        (*FRAMES, *NAMED),
+        "sequence a has no frame of number 9",
+    ),
+    "twice in a frame": ("coco", lambda w: w.coco(track_id=1), FRAMES, "it is twice in"),
+    "of two categories": ("coco", two_categories, FRAMES, "Correct object 71 of b-2: it is cat and dog"),
+    "a box": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml", ("<mask", "<box")),
+        FRAMES,
+        "a box says nothing of an object's pixels",
+    ),
+    "a gap": (*without(1), "with all frames: track 1"),
+    "no end": (*without(3), "End track 1"),
+    "other frames": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml", ("<size>4", "<size>5")),
+        FRAMES,
+        "Give the frames of the task",
+    ),
+    "for images": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml", ("<track", "<image/><track")),
+        FRAMES,
+        "Export 'CVAT for video 1.1'",
+    ),
+    "entities": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml", ("<annotations>", "<!DOCTYPE x><annotations>")),
+        FRAMES,
+        "Remove the document type",
+    ),
+    "no XML": ("cvat", lambda w: replaced(w.cvat() / "a.xml", ("</annotations>", "")), FRAMES, "is not valid XML"),
+    "runs that do not fill": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml", ('width="9"', 'width="8"')),
+        FRAMES,
+        "expected runs that fill",
+    ),
+    "a box for a mask": (
+        "coco",
+        lambda w: w.coco(segmentation=[]),
+        FRAMES,
+        r"annotations[0].segmentation: expected a mask",
+    ),
+    "one name of two categories": (
+        "coco",
+        lambda w: replaced(w.coco(), ("eel", "cat")) / "coco.json",
+        FRAMES,
+        "two have one name",
+    ),
+    "a number of frames twice": ("coco", lambda w: w.coco(frame_id=1), FRAMES, "have one frame_id"),
+    "another size in coco": (
+        "coco",
+        lambda w: w.coco(width=39, segmentation=[[1, 1, 9, 1, 9, 9]]),
+        FRAMES,
+        "frame size",
+    ),
+    "an option of another format": (*CVAT, (*FRAMES, "--void", "255"), "Leave --void and --annotated-only out"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wrong_or_not_said_is_one_message_and_no_set(world, bring, name):
+    kind, write, options, says = REFUSED[name]
+    status, said = bring(kind, write(world), *options)
+    assert status in (1, 2)
+    assert says in said
+    if status == 2:
+        assert said.startswith("ifrvis: ")
+        assert not (world.root / "set" / "dataset.yaml").exists()
+
+
+def test_another_set_is_not_replaced_and_a_name_that_is_taken_is_refused(world, bring):
+    bring("coco", world.coco(), *FRAMES)
+    world.objects.pop()
+    assert "or choose another --out: another set is there" in bring("coco", world.coco(), *FRAMES)[1]
+    assert "'ytvis19' is taken" in bring("coco", world.coco(), *FRAMES, "--out", str(world.root / "YTVIS19"))[1]
