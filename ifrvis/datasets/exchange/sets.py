@@ -143,7 +143,8 @@ def possible_leak(held_out: list[str], trained: list[str]) -> str:
     for name in held_out:
         stem = re.sub("[_-][A-Za-z0-9]{1,3}$", "", name)
         if stem != name and stem in stems:
-            return f"if {name}, held out, and {stems[stem]} are parts of one video, import again with --group '{stem}*'"
+            what = f"if {name}, held out, and {stems[stem]} are parts of one video"
+            return f"{what}, add groups: ['{stem}*'] under heldout in the YAML, or import elsewhere with --group"
     return ""
 
 
