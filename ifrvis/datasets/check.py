@@ -15,7 +15,7 @@ from ifrvis.datasets.frames import by_number, same_number, wrong_size
 from ifrvis.datasets.pictures import SUFFIXES, open_picture
 from ifrvis.datasets.rle import area
 from ifrvis.datasets.ytvis import Annotations, Video, checked_annotations, id_order
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import read_json
 
 Progress = Callable[[int, int], None]
@@ -195,7 +195,7 @@ def _check_frames(checked: Checked, folder: Path, video: Video, decode: bool) ->
                 checked.say("frame size", wrong)
             elif decode:
                 picture.frame()
-        except FileNotFoundError:
+        except DataMissingError:
             checked.say("frame missing", f"Restore {folder / name}: it does not exist.")
             continue
         except UserError as error:

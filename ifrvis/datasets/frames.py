@@ -24,7 +24,7 @@ def read_frame(frames_root: Path, video: Video, frame: int) -> NDArray[np.uint8]
     path = frames_root / video.file_names[frame]
     try:
         picture = open_picture(path)
-    except FileNotFoundError as error:
+    except DataMissingError as error:
         raise DataMissingError(f"Restore {path}: this frame of video {video.id!r} does not exist.") from error
     if wrong := wrong_size(picture, video):
         raise UserError(wrong)

@@ -22,6 +22,7 @@ from PIL import ExifTags, Image
 
 from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.errors import UserError
+from ifrvis.files import read_bytes
 
 MAX_PIXELS = 1 << 25  # more than 8K video has; a decoded picture takes up to 0.6 GB
 MAX_BYTES = 1 << 29  # of a file
@@ -106,24 +107,10 @@ def open_picture(path: Path) -> Picture:
     """Read a file and the header of the picture in it.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        DataMissingError: If there is no such file.
         UserError: If it is no picture, holds several, or is too large to decode.
     """
-    try:
-        state = path.stat()
-        if not path.is_file():
-            raise UserError(f"Replace {path}: a picture is expected, and this is no regular file.")
-        if state.st_size > MAX_BYTES:
-            raise UserError(
-                f"Make {path} smaller: a picture of {state.st_size} bytes is not read, {MAX_BYTES} at most."
-            )
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"Make {path} readable: {error}.") from error
+    data = read_bytes(path, "the picture", MAX_BYTES)
     with _opened(path, data) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tags that are not looked at
         try:

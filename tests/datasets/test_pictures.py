@@ -152,7 +152,7 @@ def test_what_is_no_file_is_refused_and_nothing_waits(tmp_path):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "loop.png").symlink_to("loop.png")
     for name in ("fifo.png", "folder.png", "loop.png"):
-        with pytest.raises(UserError, match=rf"^(Replace|Make) .*{name}"):
+        with pytest.raises(UserError, match=rf"^(Give a regular file|Replace).*{name}"):
             open_picture(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         open_picture(tmp_path / "absent.png")
