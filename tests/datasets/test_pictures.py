@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ifrvis.datasets.pictures import open_picture
-from ifrvis.errors import UserError
+from ifrvis.errors import DataMissingError, UserError
 
 # Upright, 8 x 6 blocks: no two corners and no two sides are alike.
 UPRIGHT = np.kron(np.random.default_rng(3).integers(0, 255, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
@@ -154,7 +154,7 @@ def test_what_is_no_file_is_refused_and_nothing_waits(tmp_path):
     for name in ("fifo.png", "folder.png", "loop.png"):
         with pytest.raises(UserError, match=rf"^(Give a regular file|Replace).*{name}"):
             open_picture(tmp_path / name)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DataMissingError):
         open_picture(tmp_path / "absent.png")
 
 
