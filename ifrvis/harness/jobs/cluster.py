@@ -14,10 +14,16 @@ from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
-NAMED = {"time": "time_min", "mem": "memory_gb", "cpus-per-task": "cpus", "signal": "signal_delay_s"}
-NAMED |= {each: each for each in ("partition", "account", "qos", "constraint")}
-OURS = {"array", "chdir", "clusters", "error", "export", "job-name", "kill-on-invalid-dep", "nodes", "no-requeue"}
-OURS |= {"ntasks", "ntasks-per-node", "open-mode", "output", "parsable", "requeue", "test-only", "wait", "wrap"}
+OURS = (
+    "array chdir clusters error export job-name kill-on-invalid-dep no-requeue ntasks ntasks-per-node open-mode output"
+)
+OURS += " parsable requeue test-only wait wrap"
+TAKEN = dict.fromkeys(OURS.split(), "the program sets it") | {
+    "nodes": "a run takes one node, with any number of 'gpus'"
+}
+TAKEN |= {each: f"set {each!r} instead" for each in ("partition", "account", "qos", "constraint")}
+TAKEN |= {"time": "set 'time_min' instead", "mem": "set 'memory_gb' instead", "cpus-per-task": "set 'cpus' instead"}
+TAKEN |= {"signal": "set 'signal_delay_s' instead"}
 OF_GPUS = ("gpus", "gpus-per-node", "gpus-per-task", "gres")
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")]  # what stands on a line of a script
 Count = Annotated[int, Field(ge=1, le=10**7)]
@@ -60,13 +66,9 @@ class Cluster(Model):
 
     def _check_option(self, key: str) -> None:
         """Refuse what the program asks for itself, under this name or a beginning of it, which sbatch takes too."""
-        meant = next((each for each in (*NAMED, *OURS, *OF_GPUS) if each.startswith(key)), "")
-        if meant in NAMED:
-            raise ValueError(f"Set {NAMED[meant]!r} instead of option {key!r}.")
-        if meant == "nodes":
-            raise ValueError(f"Remove option {key!r}: a run takes one node, with any number of 'gpus'.")
+        meant = next((each for each in (*TAKEN, *OF_GPUS) if each.startswith(key)), "")
         if not re.fullmatch("[a-z][a-z-]{1,40}", key) or (meant and key not in OF_GPUS):
-            raise ValueError(f"Remove option {key!r}: the program sets it, or sbatch has no such flag.")
+            raise ValueError(f"Remove option {key!r}: {TAKEN.get(meant, 'sbatch has no such flag')}.")
         if key.startswith("mem-per") and self.memory_gb is not None:
             raise ValueError(f"Remove 'memory_gb' or option {key!r}: sbatch takes one of them.")
         if key == "dependency" and "?" in str(self.options[key]):

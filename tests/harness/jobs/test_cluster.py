@@ -45,8 +45,8 @@ def test_packed_clusters_are_sound(name):
         ({"options": {"output": "/etc/x"}}, "Remove option 'output'"),
         ({"options": {"comment": "two\nlines"}}, "Correct 'comment'"),
         ({"options": {"nodes": 2}}, "Remove option 'nodes': a run takes one node"),
-        ({"options": {"time": 5}}, "Set 'time_min' instead of option 'time'"),
-        ({"options": {"part": "x"}}, "Set 'partition' instead of option 'part'"),  # sbatch takes beginnings
+        ({"options": {"time": 5}}, "Remove option 'time': set 'time_min' instead"),
+        ({"options": {"part": "x"}}, "Remove option 'part': set 'partition' instead"),  # sbatch takes beginnings
         ({"options": {"mem-per-cpu": "4G"}}, "Remove 'memory_gb' or option 'mem-per-cpu'"),
         ({"options": {"gres": "gpu:a100:2"}}, "Set 'gpus' to 2"),
         ({"gpus": 4, "options": {"gpus": "a100:2"}}, "Set 'gpus' to 2"),
