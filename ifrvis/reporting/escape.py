@@ -45,7 +45,8 @@ def latex_text(text: str) -> str:
 def csv_text(text: str) -> str:
     """Text that a spreadsheet does not take for a formula; some trim it first, some know full-width signs.
 
-    What would control a terminal that shows the file becomes a question mark; ends of lines stay, the writer quotes them.
+    What would control a terminal that shows the file becomes a question mark; ends of lines stay: the writer quotes
+    them.
     """
     text = "\r".join(map(printable, text.split("\r")))
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
