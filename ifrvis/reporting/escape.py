@@ -2,6 +2,8 @@
 
 import re
 
+from ifrvis.errors import printable
+
 LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -41,6 +43,10 @@ def latex_text(text: str) -> str:
 
 
 def csv_text(text: str) -> str:
-    """One line that a spreadsheet does not take for a formula; some trim it first, some know full-width signs."""
-    text = plain_text(text)
+    """Text that a spreadsheet does not take for a formula; some trim it first, some know full-width signs.
+
+    What would control a terminal that shows the file becomes a question mark; ends of lines stay: the writer quotes
+    them.
+    """
+    text = "\r".join(map(printable, text.split("\r")))
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
