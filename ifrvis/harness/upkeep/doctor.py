@@ -59,7 +59,7 @@ def examine(plan: Plan) -> list[Check]:
         _threads(plan),
         _disk(plan),
         _links(plan),
-        _caches(),
+        Check("caches", "ok", f"in {cache_folder()}"),
         _data(plan),
         _weights(plan),
     ]
@@ -129,10 +129,6 @@ def _disk(plan: Plan) -> Check:
     cost = cost_of(plan)
     found = f"{size_text(cost.free_bytes)} free, about {size_text(cost.bytes)} needed"
     return _check("disk", cost.bytes <= cost.free_bytes, found, "Free some, see `ifrvis prune`, or move --results.")
-
-
-def _caches() -> Check:
-    return Check("caches", "ok", f"in {cache_folder()}")
 
 
 def _data(plan: Plan) -> Check:
