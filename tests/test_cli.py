@@ -32,7 +32,7 @@ def test_help_names_every_command(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plan", "table9"], "Choose one of ablation, figure4, length, real, table1"),
+        (["plan", "table9"], "Choose one of ablation, figure4, length, ovis, real, table1"),
         (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, real, smoke"),
         (["plan", "table1", "--rows", "ours-r18"], "no row 'ours-r18'"),
         (["plan", "all", "--rows", "ours-r50-ytvis19,ours"], "no row 'ours'."),

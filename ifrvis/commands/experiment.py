@@ -243,14 +243,14 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
         try:
             made.append(bootstrap(rows, behind))
         except UserError as error:
-            print(f"ifrvis: left out {' minus '.join(rows)}: {error}", file=sys.stderr)
+            print(f"ifrvis: left out {' minus '.join(rows)}: {printable(str(error))}", file=sys.stderr)
             continue
         shown = {
             name: ends for name, ends in made[-1].intervals.items() if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")
         }
         texts = [f"{name} {' to '.join(difference_text(name, end) for end in ends)}" for name, ends in shown.items()]
         if not arguments.json:
-            print(f"{' minus '.join(rows)}: {', '.join(texts)}", flush=True)
+            show(f"{' minus '.join(rows)}: {', '.join(texts)}", flush=True)
     if not wanted:
         raise UserError("Run the rows first: no two that are compared have the records of all seeds.")
     written = [] if paths else [f"wrote {keep(store, request.profile.name, made, records)}"]

@@ -78,7 +78,7 @@ def test_the_commands_check_a_mini_set_and_print_and_draw_what_it_holds(tmp_path
     assert (tmp_path / "stats.png").read_bytes()[1:4] == b"PNG"
     (tmp_path / "folder.PDF").mkdir()
     assert main([*stats, "heldout", "--plot", str(tmp_path / "folder.PDF")]) == 2
-    assert "cannot write" in capsys.readouterr().err
+    assert "Choose another file" in capsys.readouterr().err
     assert main([*stats, "train", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["lengths"]) == 6
     assert main([*stats, "nothing"]) == 2
