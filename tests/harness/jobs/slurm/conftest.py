@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -129,6 +130,29 @@ class Table:
 
     def arrays(self):
         return sorted((self.results.root / "jobs").glob("ifrvis-*"))
+
+
+@contextlib.contextmanager
+def controller_away():
+    """While the block lasts slurmctld does not run; then the same command starts it again, from its saved state."""
+    pid_file = Path(os.environ["SLURM_CONF"]).with_name("run") / "slurmctld.pid"  # of slurm_local.sh: pid, start time
+    pid = int(pid_file.read_text().split()[0])
+    command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: subprocess.run(["squeue", "-h"], capture_output=True, check=False).returncode, "it is gone")
+    wait_until(
+        lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes(), "ended"
+    )
+    try:
+        yield
+    finally:
+        begin = ["sh", "-c", 'setsid "$@" </dev/null >/dev/null 2>&1 & echo $!', "sh", *command]
+        new = subprocess.run(begin, capture_output=True, text=True, check=True).stdout.strip()
+        started = Path(f"/proc/{new}/stat").read_text().rpartition(") ")[2].split()[19]
+        pid_file.write_text(f"{new} {started}\n")
+        wait_until(
+            lambda: "UP" in subprocess.run(["scontrol", "ping"], capture_output=True, text=True).stdout, "it is up"
+        )
 
 
 def squeue(*options):

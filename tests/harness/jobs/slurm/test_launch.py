@@ -13,7 +13,7 @@ import pytest
 
 from ifrvis.harness.jobs import slurm as slurm_module
 
-from .conftest import wait_until
+from .conftest import PATIENCE_S, controller_away, wait_until
 
 pytestmark = pytest.mark.slurm
 
@@ -137,3 +137,20 @@ def test_a_scheduler_that_does_not_answer_makes_nothing_dead(table, stub):
     stub("scontrol", "exit 1")
     assert "Start this where SLURM is" in table.command("run", expected=2)
     assert table.states() == ["running"]
+
+
+def test_a_controller_that_is_gone_for_a_while_loses_nothing(table):
+    """What runs goes on, who waits goes on waiting, and nothing is started twice."""
+    table.set_up(seeds=2, iterations=150, fake={"slow_s": 0.2})
+    launch = table.start("--wait")
+    table.wait_for_step(3)
+    with controller_away():
+        seen = table.counted()
+        wait_until(lambda: table.counted() > seen, "the run goes on")
+        assert launch.poll() is None, "who waits does not give up"
+        assert table.states()[0] == "running"
+    assert launch.wait(PATIENCE_S) == 0
+    assert table.states() == ["complete", "complete"]
+    assert table.kinds(0) == table.kinds(1) == [""]
+    assert len(table.all_starts()) == 2
+    assert len(table.arrays()) == 1
