@@ -155,5 +155,6 @@ def test_a_row_of_the_package_runs_here_and_its_record_names_it(tmp_path):
     assert record["spec"]["train"]["model"]["track_head"]["type"] == "FrameClassHead"
     own = Package(MODULE, MODULE, folder / MODULE, folder / MODULE, "0.1")
     assert record["provenance"]["code"]["methods"] == {MODULE: {"version": "0.1", "sha256": own.digest()}}
-    predicted = in_process(folder, "-m", "ifrvis", "predict", f"{ROW}-s0", "smoke19:heldout/id=1", "--out", "p", cwd=folder)
+    asked = ["predict", f"{ROW}-s0", "smoke19:heldout/id=1", "--out", "p"]
+    predicted = in_process(folder, "-m", "ifrvis", *asked, cwd=folder)
     assert predicted.returncode == 0, predicted.stderr
