@@ -39,6 +39,7 @@ MAX_RATIO, FREE_BYTES = 64, 1 << 24
 MAX_MEMORY_RATIO, FREE_MEMORY_BYTES = 128, 1 << 30
 MAX_COPIES = 8  # of a file of weights, while it is read; what it holds has half of it
 _OBJECT_BYTES = {b"{": 240, b"[": 72, b",": 40}  # that a value takes, by what comes before it
+_STATM = Path("/proc/self/statm")  # what this process takes, in pages, where the system says so
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a link to itself", stat.S_IFSOCK: "a socket"}
 
 
@@ -242,9 +243,12 @@ def parse_unpacked_json(data: bytes, size: int, path: Path, what: str) -> Any:
 
 @contextlib.contextmanager
 def bounded_memory(stream: BinaryIO) -> Iterator[None]:
-    """While the block lasts, what reads an open file runs out of memory long before the machine does."""
+    """While the block lasts, what reads an open file runs out of memory long before the machine does (on Linux)."""
+    if not _STATM.is_file():
+        yield
+        return
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    taken = int(read_bytes(Path("/proc/self/statm")).split()[0]) * resource.getpagesize()
+    taken = int(read_bytes(_STATM).split()[0]) * resource.getpagesize()
     wanted = taken + FREE_MEMORY_BYTES + MAX_COPIES * os.fstat(stream.fileno()).st_size
     fewest = min([wanted, *(each for each in limits if each != resource.RLIM_INFINITY)])
     resource.setrlimit(resource.RLIMIT_AS, (fewest, limits[1]))

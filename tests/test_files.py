@@ -11,6 +11,7 @@ import pytest
 
 from ifrvis.errors import UserError
 from ifrvis.files import (
+    bounded_memory,
     cache_folder,
     canonical_json,
     publish_once,
@@ -207,3 +208,10 @@ def test_caches_of_a_user_without_home_or_name_are_temporary(tmp_path, monkeypat
     home = tmp_path / f"ifrvis-{os.getuid()}"
     assert cache_folder() == home / ".cache"
     assert Path.home() == home, "libraries find it, too"
+
+
+def test_where_the_system_does_not_say_what_a_process_takes_files_are_read_without_a_bound(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"1")
+    monkeypatch.setattr("ifrvis.files._STATM", tmp_path / "absent")
+    with (tmp_path / "a").open("rb") as stream, bounded_memory(stream):
+        assert stream.read() == b"1"

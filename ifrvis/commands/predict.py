@@ -1,4 +1,6 @@
-"""`ifrvis predict`: instances in any video, as results JSON and as a video to look at."""
+"""`ifrvis predict` finds the instances of any video, as results JSON and as a video to look at; `ifrvis evaluate-model`
+those of a row's held-out videos, with a checkpoint from elsewhere, and scores them.
+"""
 
 import argparse
 import sys

@@ -8,8 +8,8 @@ protocol `matched` would: both stay as they are.
 
 AP of few videos is too high, since its precision is the best at a recall or above, and the fewer they are, the more.
 Half-samples repeat that error once more; percentiles would add it, so intervals are basic ones (Davison and Hinkley,
-1997, Sec. 2.4), which take it off. Draws with replacement give narrower intervals, which hold the truth more seldom: a
-video that comes several times ties with itself. `python studies/coverage.py` measures how often they hold it.
+1997, Sec. 2.4), which take it off. In draws with replacement a video that comes several times ties with itself.
+`python studies/coverage.py` measures how often intervals hold the truth.
 
 Shape letters:
     V  videos    R  the videos as they are, then resamples of them

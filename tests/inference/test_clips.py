@@ -120,9 +120,10 @@ def test_all_clips_are_decoded_once_in_groups_and_no_object_is_left_out(stride):
 def test_two_hundred_tracks_of_a_clip_keep_their_embeddings_and_no_masks(go_on, embeds_a_frame):
     """In a longer video; at most one of every clip that has the frame, where no track goes on."""
     peaks, width = [], 256
-    objects = torch.randn(200, width, generator=torch.Generator().manual_seed(0))
+    draws = torch.Generator().manual_seed(0)
+    objects = torch.randn(200, width, generator=draws)
     for num_frames in (20, 40):
-        features = torch.randn(num_frames, width, *SIZE)
+        features = torch.randn(num_frames, width, *SIZE, generator=draws)
         tracker = ClipTracker(num_frames, 3, LinearMasks(), num_stored=5, min_overlap=0.05 if go_on else 1.0)
         with LiveTensors() as live:
             for start in clip_starts(num_frames, 5, 1):
