@@ -68,15 +68,10 @@ class Config(Model):
 
 
 class Part(Model):
-    """What of a split is evaluated.
+    """What of a split is evaluated."""
 
-    Attributes:
-        frames: The middle ones of every video; None for all.
-        videos: Names of videos; none for all.
-    """
-
-    frames: int | None = Field(default=None, ge=1)
-    videos: tuple[str, ...] = ()
+    frames: int | None = Field(default=None, ge=1)  # the middle ones of every video; None for all
+    videos: tuple[str, ...] = ()  # names of videos; none for all
 
     def of(self, annotations: "Annotations") -> "Annotations":
         """This part of a split's annotations; UserError if a video is not there."""

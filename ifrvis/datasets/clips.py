@@ -33,25 +33,15 @@ MAX_REDRAWS = 10  # for a clip without any visible instance
 
 @dataclass(frozen=True)
 class ClipDraw:
-    """One clip of a global batch, before anything is loaded.
+    """One clip of a global batch, before anything is loaded."""
 
-    Attributes:
-        iteration: The training iteration, from 0.
-        position: Position in the global batch.
-        video: The video.
-        frames: T frame numbers, ascending; a frame may come twice in a video that is too short.
-        flip: Whether the clip is mirrored left to right.
-        placement: What of the frames is shown, and at what size.
-        colours: Of each frame; none for those of the file.
-    """
-
-    iteration: int
+    iteration: int  # the training iteration, from 0
     position: int
     video: Video
-    frames: tuple[int, ...]
-    flip: bool
-    placement: Placement
-    colours: tuple[Colour, ...] = ()
+    frames: tuple[int, ...]  # T frame numbers, ascending; a frame may come twice in a video that is too short
+    flip: bool  # whether the clip is mirrored left to right
+    placement: Placement  # what of the frames is shown, and at what size
+    colours: tuple[Colour, ...] = ()  # of each frame; none for those of the file
 
     @property
     def size(self) -> Size:
@@ -61,23 +51,14 @@ class ClipDraw:
 
 @dataclass(frozen=True)
 class Clip:
-    """A loaded clip, padded right and bottom with zeros.
+    """A loaded clip, padded right and bottom with zeros."""
 
-    Attributes:
-        draw: What was drawn; `draw.size` is the part of the images that is not padding.
-        images: (T, 3, H, W) uint8, BGR.
-        masks: (N, T, H, W) bool, of the instances that are visible in at least one frame.
-        visible: (N, T) bool, where a mask has any pixel.
-        labels: (N,) int64, positions in the list of categories.
-        track_ids: Ids of the N tracks.
-    """
-
-    draw: ClipDraw
-    images: NDArray[np.uint8]
-    masks: NDArray[np.bool_]
-    visible: NDArray[np.bool_]
-    labels: NDArray[np.int64]
-    track_ids: tuple[Id, ...]
+    draw: ClipDraw  # what was drawn; `draw.size` is the part of the images that is not padding
+    images: NDArray[np.uint8]  # (T, 3, H, W) uint8, BGR
+    masks: NDArray[np.bool_]  # (N, T, H, W) bool, of the instances that are visible in at least one frame
+    visible: NDArray[np.bool_]  # (N, T) bool, where a mask has any pixel
+    labels: NDArray[np.int64]  # (N,) int64, positions in the list of categories
+    track_ids: tuple[Id, ...]  # ids of the N tracks
 
 
 class VideoSampler(ABC):

@@ -35,23 +35,14 @@ _PNG_WITH_TAG = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that is not decoded yet, by its header.
-
-    Attributes:
-        path: Its file.
-        width: In pixels, upright.
-        height: In pixels, upright.
-        orientation: Exif's tag, 1 to 8; 1 is upright, and where there is none.
-        is_deep: Whether a channel has more than 8 bits, so that values are stretched.
-        has_one_channel: Grey, a palette or two colours: frames may be so, masks are.
-    """
+    """A picture that is not decoded yet, by its header."""
 
     path: Path
-    width: int
-    height: int
-    orientation: int
-    is_deep: bool
-    has_one_channel: bool
+    width: int  # in pixels, upright
+    height: int  # in pixels, upright
+    orientation: int  # Exif's tag, 1 to 8; 1 is upright, and where there is none
+    is_deep: bool  # whether a channel has more than 8 bits, so that values are stretched
+    has_one_channel: bool  # grey, a palette or two colours: frames may be so, masks are
     _turn: int  # the same, but 1 where decoders turn by themselves
     _data: bytes = field(repr=False)
 

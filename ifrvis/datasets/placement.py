@@ -17,19 +17,11 @@ Size = tuple[int, int]  # height and width, in pixels
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a frame goes.
+    """Where a frame goes."""
 
-    Attributes:
-        source: Size of the frame in its file.
-        first: Its size when the window is cut out; `source` without a crop.
-        window: Top, left, height and width of what is shown, in pixels of `first`.
-        size: Size of the result.
-        resize: How frames are resized.
-    """
-
-    source: Size
-    first: Size
-    window: tuple[int, int, int, int]
+    source: Size  # size of the frame in its file
+    first: Size  # its size when the window is cut out; `source` without a crop
+    window: tuple[int, int, int, int]  # top, left, height and width of what is shown, in pixels of `first`
     size: Size
     resize: Resize
 
@@ -61,22 +53,15 @@ class Placement:
 
 @dataclass(frozen=True)
 class Placing:
-    """How placements are drawn: a part of a recipe's `train.pipeline`.
+    """How placements are drawn: a part of a recipe's `train.pipeline`."""
 
-    Attributes:
-        sides: Shortest sides to draw from, in pixels.
-        max_side: Bound on the longest side, in pixels.
-        resize: How frames are resized.
-        crop: `probability` of a crop; `sides`, shortest sides of which the frame gets one before it; `smallest` and
-            `largest` sides of the window, which is never larger than the frame. All in pixels. None for no crop.
-        truncate: Round the longest side down, as SeqFormer does.
-    """
-
-    sides: Sequence[int]
-    max_side: int
+    sides: Sequence[int]  # shortest sides to draw from, in pixels
+    max_side: int  # bound on the longest side, in pixels
     resize: Resize
+    # `probability` of a crop; `sides`, shortest sides of which the frame gets one before it; `smallest` and `largest`
+    # sides of the window, which is never larger than the frame. All in pixels. None for no crop.
     crop: Mapping[str, Any] | None = None
-    truncate: bool = False
+    truncate: bool = False  # round the longest side down, as SeqFormer does
 
     def draw(self, rng: np.random.Generator, source: Size) -> Placement:
         """The placement of frames of size `source`."""

@@ -13,31 +13,21 @@ from ifrvis.datasets.ytvis import Annotations
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts of a set, in the file's order of videos and tracks; crowds are left out.
+    """Counts of a set, in the file's order of videos and tracks; crowds are left out."""
 
-    Attributes:
-        lengths: Frames of each video.
-        instances: Tracks of each video.
-        spans: Frames in which each track has a mask.
-        areas: Median area of each track's masks, as a share of the frame; None without masks.
-        motions: What the centre of each track's box moves from one frame to the next, in diameters of a disk of the
-            median area, on average; None where no two neighbouring frames show it.
-        overlaps: Pixels that the boxes of a video's frame share, pair by pair, by those that they cover, averaged over
-            the frames with boxes (mBOR, Qi et al., Occluded Video Instance Segmentation, 2022); None without boxes.
-        crossings: Pairs of tracks that cross, in each video.
-        strata: Of each video.
-        categories: Name -> tracks, most first; those without any are there too.
-    """
-
-    lengths: list[int]
-    instances: list[int]
-    spans: list[int]
-    areas: list[float | None]
+    lengths: list[int]  # frames of each video
+    instances: list[int]  # tracks of each video
+    spans: list[int]  # frames in which each track has a mask
+    areas: list[float | None]  # median area of each track's masks, as a share of the frame; None without masks
+    # What the centre of each track's box moves from one frame to the next, in diameters of a disk of the median area,
+    # on average; None where no two neighbouring frames show it.
     motions: list[float | None]
+    # Pixels that the boxes of a video's frame share, pair by pair, by those that they cover, averaged over the frames
+    # with boxes (mBOR, Qi et al., Occluded Video Instance Segmentation, 2022); None without boxes.
     overlaps: list[float | None]
-    crossings: list[int]
-    strata: list[Strata]
-    categories: dict[str, int]
+    crossings: list[int]  # pairs of tracks that cross, in each video
+    strata: list[Strata]  # of each video
+    categories: dict[str, int]  # name -> tracks, most first; those without any are there too
 
 
 def stats_of(annotations: Annotations) -> Stats:

@@ -36,18 +36,12 @@ Matrix = tuple[float, ...]  # 3 x 3, row by row
 
 
 class Change(NamedTuple):
-    """What makes another frame of a still; this one leaves it as it is.
+    """What makes another frame of a still; this one leaves it as it is."""
 
-    Attributes:
-        brightness: Is added to all channels, of 255.
-        hue: Is added to hue and saturation, of 255.
-        motion: A homography from pixels of the still to pixels of the frame.
-        blur: Length in pixels (0 is none), direction in degrees, and how much more one end weighs, from -1 to 1.
-    """
-
-    brightness: int = 0
-    hue: int = 0
-    motion: Matrix | None = None
+    brightness: int = 0  # is added to all channels, of 255
+    hue: int = 0  # is added to hue and saturation, of 255
+    motion: Matrix | None = None  # a homography from pixels of the still to pixels of the frame
+    # Length in pixels (0 is none), direction in degrees, and how much more one end weighs, from -1 to 1.
     blur: tuple[int, float, float] = (0, 0.0, 0.0)
 
 

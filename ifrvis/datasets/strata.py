@@ -22,19 +22,12 @@ HIDDEN = 0.5  # of an object's median area: where less is seen, it is hidden
 
 @dataclass(frozen=True)
 class Strata:
-    """What a video belongs to.
+    """What a video belongs to."""
 
-    Attributes:
-        crossing: Two objects of one class meet: see `crossings`.
-        occlusion: An object is hidden for a while: see `hidden_for_a_while`.
-        twins: Two objects are of one class.
-        long: It has more frames than the split's median video.
-    """
-
-    crossing: bool
-    occlusion: bool
-    twins: bool
-    long: bool = False
+    crossing: bool  # two objects of one class meet: see `crossings`
+    occlusion: bool  # an object is hidden for a while: see `hidden_for_a_while`
+    twins: bool  # two objects are of one class
+    long: bool = False  # it has more frames than the split's median video
 
 
 def strata_of(annotations: Annotations) -> dict[Id, Strata]:

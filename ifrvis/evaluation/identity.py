@@ -47,19 +47,14 @@ _Found = tuple[Kind, tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # kind,
 
 @dataclass(frozen=True)
 class IdentityError:
-    """One error.
-
-    Args:
-        kind: What it is.
-        frames: The frames in which it holds, from 0; of a change or a switch, those in which an owner is new.
-        gt_ids: The objects, in the order of the annotation file.
-        predictions: Numbers of predictions: the old and the new owner of a change; those that are swapped; the one
-            that merges or duplicates; none of a lost object.
-    """
+    """One error."""
 
     kind: Kind
+    # The frames in which it holds, from 0; of a change or a switch, those in which an owner is new.
     frames: tuple[int, ...]
-    gt_ids: tuple[Id, ...]
+    gt_ids: tuple[Id, ...]  # the objects, in the order of the annotation file
+    # Numbers of predictions: the old and the new owner of a change; those that are swapped; the one that merges or
+    # duplicates; none of a lost object.
     predictions: tuple[int, ...] = ()
 
 

@@ -16,25 +16,16 @@ from ifrvis.schema import Model, Share, read_model
 
 
 class TrackingProtocol(Model):
-    """How predictions become tracks.
-
-    Args:
-        name: The YAML's.
-        title: In words.
-        tracks: `queries`, each under its best class, or all `entries` of a results file.
-        most: Only so many of a video, best first.
-        threshold: The least score; `matched`: the candidate of best IDF1 on the other half of the videos.
-        thresholds: The candidates, rising, at which the metrics are computed, too.
-        seed: Of the halves.
-    """
+    """How predictions become tracks."""
 
     name: str
     title: str
-    tracks: Literal["queries", "entries"]
-    most: int | None = Field(default=None, ge=1)
+    tracks: Literal["queries", "entries"]  # `queries`, each under its best class, or all `entries` of a results file
+    most: int | None = Field(default=None, ge=1)  # only so many of a video, best first
+    # The least score; `matched`: the candidate of best IDF1 on the other half of the videos.
     threshold: Share | Literal["matched"] | None = None
-    thresholds: tuple[Share, ...] = ()
-    seed: int = 0
+    thresholds: tuple[Share, ...] = ()  # the candidates, rising, at which the metrics are computed, too
+    seed: int = 0  # of the halves
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -48,24 +48,17 @@ class Tracked(Model):
 
 
 class Identity(Model):
-    """Numbers of identity errors by kind, and what they are set beside.
-
-    Attributes:
-        never_found: Objects that are lost wherever they are visible.
-        tracked: Object-frames, one for each object and frame where it is visible, in which it is tracked.
-        object_frames: All of them.
-        objects: That are visible anywhere.
-    """
+    """Numbers of identity errors by kind, and what they are set beside."""
 
     change: Count = 0
     switch: Count = 0
     merged: Count = 0
     lost: Count = 0
     duplicate: Count = 0
-    never_found: Count = 0
-    tracked: Count = 0
-    object_frames: Count = 0
-    objects: Count = 0
+    never_found: Count = 0  # objects that are lost wherever they are visible
+    tracked: Count = 0  # object-frames, one for each object and frame where it is visible, in which it is tracked
+    object_frames: Count = 0  # all of them
+    objects: Count = 0  # that are visible anywhere
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -96,25 +89,18 @@ def together(videos: Iterable[Identity]) -> Identity:
 
 
 class Scores(Model):
-    """What is known of some predictions.
+    """What is known of some predictions."""
 
-    Attributes:
-        metrics: AP and the tracking metrics, under `SHOWN`, that tables show.
-        per_category: AP and AR by category id as text.
-        by_iou: `AP` and `AR100`, one value a threshold of `ap.IOU_THRESHOLDS`.
-        tracking: The tracking metrics under every recorded protocol.
-        over_thresholds: `threshold` and the tracking metrics at each candidate of protocol `SHOWN`.
-        identity: Identity errors under protocol `SHOWN`; None where only a server has the ground truth.
-        identity_curve: Each of `IDENTITY_CURVE` at these candidates.
-    """
-
-    metrics: Metrics
-    per_category: dict[str, Metrics] = Field(default={})
+    metrics: Metrics  # AP and the tracking metrics, under `SHOWN`, that tables show
+    per_category: dict[str, Metrics] = Field(default={})  # AP and AR by category id as text
+    # `AP` and `AR100`, one value a threshold of `ap.IOU_THRESHOLDS`.
     by_iou: dict[str, tuple[Fraction | None, ...]] = Field(default={})
-    tracking: dict[str, Tracked] = Field(default={})
+    tracking: dict[str, Tracked] = Field(default={})  # the tracking metrics under every recorded protocol
+    # `threshold` and the tracking metrics at each candidate of protocol `SHOWN`.
     over_thresholds: dict[str, tuple[int | float | None, ...]] = Field(default={})
+    # Identity errors under protocol `SHOWN`; None where only a server has the ground truth.
     identity: Identity | None = None
-    identity_curve: dict[str, tuple[Count, ...]] = Field(default={})
+    identity_curve: dict[str, tuple[Count, ...]] = Field(default={})  # each of `IDENTITY_CURVE` at these candidates
 
     @model_validator(mode="after")
     def _fit(self) -> Self:

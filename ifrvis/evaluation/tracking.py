@@ -36,20 +36,14 @@ Metrics = dict[str, Any]
 
 
 class Followed(NamedTuple):
-    """What one protocol makes of some predictions.
+    """What one protocol makes of some predictions."""
 
-    Attributes:
-        threshold: Of scores, as the protocol says; two for `matched`: of the videos of half 0, of half 1.
-        candidates: The tracks before any threshold, video by video in the order of their ids.
-        levels: By video, in that order, the threshold that its tracks have to reach; None keeps all.
-        counts: Of each video, in that order.
-        curve: The metrics as tuples over the protocol's `thresholds`, and these; None if it has none.
-    """
-
-    threshold: Any
-    candidates: list[Prediction]
+    threshold: Any  # of scores, as the protocol says; two for `matched`: of the videos of half 0, of half 1
+    candidates: list[Prediction]  # the tracks before any threshold, video by video in the order of their ids
+    # By video, in that order, the threshold that its tracks have to reach; None keeps all.
     levels: dict[Id, float | None]
-    counts: list[Counts]
+    counts: list[Counts]  # of each video, in that order
+    # The metrics as tuples over the protocol's `thresholds`, and these; None if it has none.
     curve: dict[str, tuple[Any, ...]] | None
 
     @property

@@ -58,27 +58,17 @@ class Detections(Model):
 
 
 class Counts(Model):
-    """What tracking metrics are sums of.
+    """What tracking metrics are sums of."""
 
-    Attributes:
-        frames: Of the video.
-        gt_boxes: Boxes of ground truth in all frames.
-        pred_boxes: Boxes of the predicted tracks that count.
-        tracks: Predicted tracks that have a box.
-        detections: Boxes of ground truth that are matched frame by frame (CLEAR MOT).
-        switches: Of them, those that are matched to another track than the object was last.
-        id_matches: Boxes of ground truth that are matched when each object is given one track of the video (IDTP).
-        pairs: Of each object and track that HOTA matches: boxes of the object, boxes of the track, and frames where
-            they are matched with an IoU from each of `hota.ALPHAS` to the next.
-    """
-
-    frames: Count
-    gt_boxes: Count
-    pred_boxes: Count
-    tracks: Count
-    detections: Count
-    switches: Count
-    id_matches: Count
+    frames: Count  # of the video
+    gt_boxes: Count  # boxes of ground truth in all frames
+    pred_boxes: Count  # boxes of the predicted tracks that count
+    tracks: Count  # predicted tracks that have a box
+    detections: Count  # boxes of ground truth that are matched frame by frame (CLEAR MOT)
+    switches: Count  # of them, those that are matched to another track than the object was last
+    id_matches: Count  # boxes of ground truth that are matched when each object is given one track of the video (IDTP)
+    # Of each object and track that HOTA matches: boxes of the object, boxes of the track, and frames where they are
+    # matched with an IoU from each of `hota.ALPHAS` to the next.
     pairs: tuple[tuple[Count, Count, _Numbers], ...]
 
 

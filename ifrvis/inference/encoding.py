@@ -38,19 +38,12 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class View:
-    """One look at a video.
+    """One look at a video."""
 
-    Attributes:
-        size: Height and width in pixels.
-        flip: Mirrored left to right.
-        resize: How frames are resized.
-        divisor: What padded sides are multiples of, in pixels.
-    """
-
-    size: tuple[int, int]
-    flip: bool = False
+    size: tuple[int, int]  # height and width in pixels
+    flip: bool = False  # mirrored left to right
     resize: Resize = "pillow"
-    divisor: int = 32
+    divisor: int = 32  # what padded sides are multiples of, in pixels
 
     @property
     def padded(self) -> tuple[int, int]:

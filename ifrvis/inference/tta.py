@@ -29,17 +29,11 @@ STRIDE = 8  # of the finest level
 
 @dataclass(frozen=True)
 class Pivot:
-    """What other views are matched with.
+    """What other views are matched with."""
 
-    Attributes:
-        labels: (M,) long, the best class of each instance.
-        masks: T of (M, P) bool.
-        points: (P, 2) float, cells of the pivot as (x, y) in [0, 1] of the frame as it is, not mirrored.
-    """
-
-    labels: Tensor
-    masks: Sequence[Tensor]
-    points: Tensor
+    labels: Tensor  # (M,) long, the best class of each instance
+    masks: Sequence[Tensor]  # T of (M, P) bool
+    points: Tensor  # (P, 2) float, cells of the pivot as (x, y) in [0, 1] of the frame as it is, not mirrored
 
 
 @dataclass(frozen=True)

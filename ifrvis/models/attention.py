@@ -25,15 +25,10 @@ FRAMES_AT_ONCE = 16  # keys and values of a long video do not fit
 
 @dataclass(frozen=True)
 class Level:
-    """What frames bring to one level of the pyramid; each frame's part is independent of the other frames.
+    """What frames bring to one level of the pyramid; each frame's part is independent of the other frames."""
 
-    Attributes:
-        tokens: (F, L, C) float, projected features.
-        mask_features: (F, C, H_l, W_l) float32, resized to the level, for attention masks.
-    """
-
-    tokens: Tensor
-    mask_features: Tensor
+    tokens: Tensor  # (F, L, C) float, projected features
+    mask_features: Tensor  # (F, C, H_l, W_l) float32, resized to the level, for attention masks
 
     def __getitem__(self, frames: slice) -> "Level":
         return Level(self.tokens[frames], self.mask_features[frames])
@@ -41,23 +36,14 @@ class Level:
 
 @dataclass(frozen=True)
 class Memory:
-    """One level of the pyramid as a decoder reads it: B clips of T frames, which may share frames.
+    """One level of the pyramid as a decoder reads it: B clips of T frames, which may share frames."""
 
-    Attributes:
-        frames: Of all clips, each once: F = (B - 1) stride + T.
-        level: (C,) float, the level's embedding.
-        positions: (L, C) float.
-        times: (T, C) float, the part of the positions that depends on the frame; None if there is none.
-        num_frames: T.
-        stride: How many frames after one clip the next begins; T where clips share none.
-    """
-
-    frames: Level
-    level: Tensor
-    positions: Tensor
-    times: Tensor | None
-    num_frames: int
-    stride: int
+    frames: Level  # of all clips, each once: F = (B - 1) stride + T
+    level: Tensor  # (C,) float, the level's embedding
+    positions: Tensor  # (L, C) float
+    times: Tensor | None  # (T, C) float, the part of the positions that depends on the frame; None if there is none
+    num_frames: int  # T
+    stride: int  # how many frames after one clip the next begins; T where clips share none
 
     def part(self, start: int, stop: int) -> "Memory":
         """Some of the frames of every clip."""

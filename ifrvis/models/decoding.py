@@ -31,14 +31,10 @@ def full_precision(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """The pixel decoder's output; each frame's is independent of the other frames.
+    """The pixel decoder's output; each frame's is independent of the other frames."""
 
-    Attributes:
-        mask_features: (F, C, H, W) float.
-        memories: The pyramid from low to high resolution (strides 32, 16, 8), each (F, C, H_l, W_l) float.
-    """
-
-    mask_features: Tensor
+    mask_features: Tensor  # (F, C, H, W) float
+    # The pyramid from low to high resolution (strides 32, 16, 8), each (F, C, H_l, W_l) float.
     memories: Sequence[Tensor]
 
     @staticmethod
@@ -111,18 +107,12 @@ class LinearMasks:
 
 
 class VideoHead(ABC):
-    """A head that decodes clips and whole videos: what inference asks of it.
+    """A head that decodes clips and whole videos: what inference asks of it."""
 
-    Attributes:
-        num_classes: K.
-        topk: Results of `predict` for a video, out of all pairs of query and class.
-        masks: What makes masks of embeddings and features.
-        supervision: How it is trained; by its weights of cls, mask and dice views are matched, too.
-    """
-
-    num_classes: int
-    topk: int
-    masks: MaskDecoder
+    num_classes: int  # K
+    topk: int  # results of `predict` for a video, out of all pairs of query and class
+    masks: MaskDecoder  # what makes masks of embeddings and features
+    # How it is trained; by its weights of cls, mask and dice views are matched, too.
     supervision: "Supervision | BoxSupervision"
 
     @property

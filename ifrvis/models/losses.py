@@ -97,17 +97,11 @@ class FocalClasses:
 
 @dataclass(frozen=True)
 class LayerPoints:
-    """Where the masks of one layer of a clip are looked at, (x, y) in [0, 1]; M instances, G masks of each in a frame.
+    """Where the masks of one layer of a clip are looked at, (x, y) in [0, 1]; M instances, G masks each in a frame."""
 
-    Attributes:
-        shared: (P, 2) float, of the matching cost.
-        candidates: (T, G, M, k P, 2) float, points of which the least certain are kept.
-        rest: (T, G, M, P', 2) float, points that are used as drawn.
-    """
-
-    shared: Tensor
-    candidates: Tensor
-    rest: Tensor
+    shared: Tensor  # (P, 2) float, of the matching cost
+    candidates: Tensor  # (T, G, M, k P, 2) float, points of which the least certain are kept
+    rest: Tensor  # (T, G, M, P', 2) float, points that are used as drawn
 
 
 def draw_points(shape: Sequence[int], sampling: PointSampling, *, like: Tensor, draws: Generator | None) -> LayerPoints:
@@ -150,21 +144,13 @@ def mask_cost(mask_logits: Tensor, gt_masks: Tensor, points: list[Tensor]) -> tu
 
 @dataclass(frozen=True)
 class ClipMasks:
-    """The masks of one clip that the losses look at, of all layers, before any is computed.
+    """The masks of one clip that the losses look at, of all layers, before any is computed."""
 
-    Attributes:
-        embeds: (T, M, G, C) float; their product with the features of frame t is what they say of frame t.
-        weights: (M, G) float, 0 where an instance has no query.
-        candidates: (T, M, G, k P, 2) float, points of which the least certain are kept.
-        rest: (T, M, G, P', 2) float, points that are used as drawn.
-        sizes: How many of G belong to each layer.
-    """
-
-    embeds: Tensor
-    weights: Tensor
-    candidates: Tensor
-    rest: Tensor
-    sizes: tuple[int, ...]
+    embeds: Tensor  # (T, M, G, C) float; their product with the features of frame t is what they say of frame t
+    weights: Tensor  # (M, G) float, 0 where an instance has no query
+    candidates: Tensor  # (T, M, G, k P, 2) float, points of which the least certain are kept
+    rest: Tensor  # (T, M, G, P', 2) float, points that are used as drawn
+    sizes: tuple[int, ...]  # how many of G belong to each layer
 
 
 def clip_masks(

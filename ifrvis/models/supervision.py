@@ -27,23 +27,15 @@ from ifrvis.models.targets import ClipTargets, Normalisers, match_instances
 
 @dataclass(frozen=True)
 class Supervision:
-    """What a method's predictions cost: each layer is matched and supervised alike.
+    """What a method's predictions cost: each layer is matched and supervised alike."""
 
-    Attributes:
-        classes: How classes are scored.
-        weights: Of cls, mask and dice, in the matching cost as in the loss (lambda_c, lambda_m, lambda_D).
-        sampling: Points of a mask.
-        host_mask_loss: Multiply the mask loss by T, as the host does.
-        lambda_e: Weight of the cross-frame mask losses (Eq. 6 and 7).
-        cross_frame_mean: Take their mean over the other frames, not the sum.
-    """
-
-    classes: SoftmaxClasses | FocalClasses
+    classes: SoftmaxClasses | FocalClasses  # how classes are scored
+    # Of cls, mask and dice, in the matching cost as in the loss (lambda_c, lambda_m, lambda_D).
     weights: Mapping[str, float]
     sampling: PointSampling
-    host_mask_loss: bool
-    lambda_e: float = 0.0
-    cross_frame_mean: bool = False
+    host_mask_loss: bool  # multiply the mask loss by T, as the host does
+    lambda_e: float = 0.0  # weight of the cross-frame mask losses (Eq. 6 and 7)
+    cross_frame_mean: bool = False  # take their mean over the other frames, not the sum
 
     def losses(
         self, layers: Sequence[LayerOutput], mask_features: Tensor, targets: Sequence[ClipTargets], norms: Normalisers

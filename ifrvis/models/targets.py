@@ -26,18 +26,12 @@ class NotFiniteLossError(UserError):
 
 @dataclass(frozen=True)
 class ClipTargets:
-    """Ground truth of one clip.
+    """Ground truth of one clip."""
 
-    Attributes:
-        labels: (M,) long.
-        gt_masks: (M, T, H, W) float in {0, 1}; all 0 in a frame where an instance is absent.
-        video: How messages name the clip's video, and the iteration where there is a draw key.
-        draw_key: Seed, iteration and position in the global batch; None without a training loop that sets it.
-    """
-
-    labels: Tensor
-    gt_masks: Tensor
-    video: str
+    labels: Tensor  # (M,) long
+    gt_masks: Tensor  # (M, T, H, W) float in {0, 1}; all 0 in a frame where an instance is absent
+    video: str  # how messages name the clip's video, and the iteration where there is a draw key
+    # Seed, iteration and position in the global batch; None without a training loop that sets it.
     draw_key: Sequence[int] | None
 
     def generator(self, layer: int) -> Generator | None:

@@ -37,19 +37,13 @@ GPU_WORKERS = 4  # of each process that trains on one: they load ahead while it 
 
 @dataclass(frozen=True)
 class GlobalBatch:
-    """What one process trains on in one iteration.
+    """What one process trains on in one iteration."""
 
-    Attributes:
-        iteration: The iteration, from 0.
-        clips: The clips of this process, by position.
-        videos: Names of the videos of the whole global batch, each once.
-        counts: Meta information that normalises the losses, over the whole global batch: its clips, its instances,
-            and the instances that the last frame of their clip shows.
-    """
-
-    iteration: int
-    clips: list[Clip]
-    videos: list[str]
+    iteration: int  # the iteration, from 0
+    clips: list[Clip]  # the clips of this process, by position
+    videos: list[str]  # names of the videos of the whole global batch, each once
+    # Meta information that normalises the losses, over the whole global batch: its clips, its instances, and the
+    # instances that the last frame of their clip shows.
     counts: dict[str, int]
 
     def pin_memory(self) -> "GlobalBatch":

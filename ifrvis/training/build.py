@@ -40,16 +40,11 @@ COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: 
 
 @dataclass(frozen=True)
 class NotLoaded:
-    """What initial weights left out.
+    """What initial weights left out."""
 
-    Attributes:
-        missing: Parameters of the model that keep their random start.
-        unexpected: Entries of the file that the model has no use for.
-        mismatched: Parameters whose shape differs from the file's; they keep their random start too.
-    """
-
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # parameters of the model that keep their random start
+    unexpected: list[str] = field(default_factory=list)  # entries of the file that the model has no use for
+    # Parameters whose shape differs from the file's; they keep their random start too.
     mismatched: list[str] = field(default_factory=list)
 
 

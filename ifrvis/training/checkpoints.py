@@ -38,17 +38,11 @@ State = dict[str, Any]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read and found whole.
-
-    Attributes:
-        path: Where it lies.
-        iteration: How many iterations are behind it.
-        state: What `save` was given.
-    """
+    """A checkpoint that was read and found whole."""
 
     path: Path
-    iteration: int
-    state: State
+    iteration: int  # how many iterations are behind it
+    state: State  # what `save` was given
 
 
 def save(folder: Path, iteration: int, state: State, *, before: Callable[[], None] = lambda: None) -> Path:

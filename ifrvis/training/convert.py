@@ -64,25 +64,15 @@ _OF_METHODS = [reason for pattern, reason in _REASONS if "random_layers" in patt
 
 @dataclass(frozen=True)
 class Report:
-    """What became of every parameter of a model, and of every entry of the source.
+    """What became of every parameter of a model, and of every entry of the source."""
 
-    Attributes:
-        name: What the weights are, as recipes name them: `mask2former_r50_coco_instance`.
-        source: File name, SHA-256, and whose names it had.
-        queries: How many the source has; None for a backbone alone.
-        loaded: Parameters under the source's own name and order.
-        remapped: Parameters that had another name or order there.
-        random: Reason -> parameters that start at random.
-        unused: Entries of the source without a place.
-    """
-
-    name: str
-    source: dict[str, str]
-    queries: int | None
-    loaded: list[str]
-    remapped: list[str]
-    random: dict[str, list[str]]
-    unused: list[str]
+    name: str  # what the weights are, as recipes name them: `mask2former_r50_coco_instance`
+    source: dict[str, str]  # file name, SHA-256, and whose names it had
+    queries: int | None  # how many the source has; None for a backbone alone
+    loaded: list[str]  # parameters under the source's own name and order
+    remapped: list[str]  # parameters that had another name or order there
+    random: dict[str, list[str]]  # reason -> parameters that start at random
+    unused: list[str]  # entries of the source without a place
 
 
 def why_random(names: Iterable[str]) -> dict[str, list[str]]:

@@ -44,23 +44,14 @@ def _not_finite(what: str, batch: GlobalBatch) -> NotFiniteLossError:
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training ended.
+    """How a training ended."""
 
-    Attributes:
-        model: As it is after `iteration` iterations.
-        iteration: Iterations behind it, earlier attempts included.
-        seconds: Wall clock of this attempt.
-        finished: Whether that was all of them; else it was asked to stop, and the next attempt goes on.
-        not_loaded: What the initial weights left out.
-        measured: What a record says of this attempt's time and GPUs.
-    """
-
-    model: nn.Module
-    iteration: int
-    seconds: float
-    finished: bool
-    not_loaded: NotLoaded
-    measured: dict[str, Any]
+    model: nn.Module  # as it is after `iteration` iterations
+    iteration: int  # iterations behind it, earlier attempts included
+    seconds: float  # wall clock of this attempt
+    finished: bool  # whether that was all of them; else it was asked to stop, and the next attempt goes on
+    not_loaded: NotLoaded  # what the initial weights left out
+    measured: dict[str, Any]  # what a record says of this attempt's time and GPUs
 
 
 def train(

@@ -34,19 +34,12 @@ _KEPT: list[Any] = []  # process groups, see `join_processes`
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of one training as one of them sees them; by default it is alone.
+    """The processes of one training as one of them sees them; by default it is alone."""
 
-    Attributes:
-        rank: Number of this process; the first, 0, writes checkpoints and speaks for all.
-        world_size: Number of processes.
-        device: Where this one computes.
-        store: Where they met; what one tells there, the others find without a collective operation.
-    """
-
-    rank: int = 0
+    rank: int = 0  # number of this process; the first, 0, writes checkpoints and speaks for all
     world_size: int = 1
-    device: torch.device = field(default_factory=pick_device)
-    store: Any = None
+    device: torch.device = field(default_factory=pick_device)  # where this one computes
+    store: Any = None  # where they met; what one tells there, the others find without a collective operation
 
     def total(self, values: Sequence[float]) -> list[float]:
         """Each value summed over the processes."""

@@ -13,25 +13,15 @@ Sink = Callable[[str, float, int], None]  # name, value, step
 
 @dataclass(frozen=True)
 class Progress:
-    """After an iteration.
+    """After an iteration."""
 
-    Attributes:
-        iteration: Iterations behind the run, earlier attempts included.
-        iterations: Iterations in all.
-        loss: Total loss of the global batch.
-        loss_parts: The terms of all layers that add up to it.
-        grad_norm: Norm of the whole gradient before clipping.
-        seconds_per_iteration: Running mean.
-        eta_s: Seconds to the end at that pace.
-    """
-
-    iteration: int
+    iteration: int  # iterations behind the run, earlier attempts included
     iterations: int
-    loss: float
-    loss_parts: Mapping[str, float]
-    grad_norm: float
+    loss: float  # total loss of the global batch
+    loss_parts: Mapping[str, float]  # the terms of all layers that add up to it
+    grad_norm: float  # norm of the whole gradient before clipping
     seconds_per_iteration: float
-    eta_s: float
+    eta_s: float  # seconds to the end at that pace
 
     def line(self) -> str:
         """The same for a log."""

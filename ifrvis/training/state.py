@@ -27,16 +27,11 @@ LOSSES = 60  # means of the loss that are kept of a training
 
 @dataclass
 class History:
-    """What is behind a state, earlier attempts included, beside its numbers.
+    """What is behind a state, earlier attempts included, beside its numbers."""
 
-    Attributes:
-        started_from: SHA-256 of the file of the initial weights; None for a random start.
-        seconds: Of the iterations, with waiting for data.
-        losses: Sums over equal parts of the training, at most `LOSSES`; the last may be under way.
-    """
-
-    started_from: str | None = None
-    seconds: float = 0.0
+    started_from: str | None = None  # SHA-256 of the file of the initial weights; None for a random start
+    seconds: float = 0.0  # of the iterations, with waiting for data
+    # Sums over equal parts of the training, at most `LOSSES`; the last may be under way.
     losses: list[float] = field(default_factory=list)
 
     def add(self, iteration: int, iterations: int, loss: float, seconds: float) -> None:
@@ -58,23 +53,14 @@ class TrainingState:
     """A model in training.
 
     There is no state of a random generator in it: every draw comes from (seed, iteration, position).
-
-    Attributes:
-        model: On the device that trains.
-        forward: What is called to train it; with several processes it sums their gradients.
-        optimizer: Its optimizer.
-        schedule: Its learning rates.
-        iteration: How many iterations are behind it.
-        not_loaded: What its initial weights left out.
-        history: What is behind it.
     """
 
-    model: BaseMOTModel
-    forward: nn.Module
+    model: BaseMOTModel  # on the device that trains
+    forward: nn.Module  # what is called to train it; with several processes it sums their gradients
     optimizer: OptimWrapper
     schedule: MultiStepLR
-    iteration: int
-    not_loaded: NotLoaded
+    iteration: int  # how many iterations are behind it
+    not_loaded: NotLoaded  # what its initial weights left out
     history: History
 
     def contents(self, train_sig: str) -> dict[str, Any]:

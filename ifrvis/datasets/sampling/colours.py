@@ -16,23 +16,14 @@ _ORDERS = tuple(itertools.permutations(range(3)))
 
 
 class Colour(NamedTuple):
-    """A distortion of a frame's colours; the defaults change nothing.
+    """A distortion of a frame's colours; the defaults change nothing."""
 
-    Attributes:
-        brightness: Added, of 255.
-        contrast: A factor.
-        contrast_first: Before saturation and hue, or after.
-        saturation: A factor.
-        hue: Added, in degrees.
-        order: Of the channels.
-    """
-
-    brightness: float = 0.0
-    contrast: float = 1.0
-    contrast_first: bool = True
-    saturation: float = 1.0
-    hue: float = 0.0
-    order: tuple[int, ...] = _ORDERS[0]
+    brightness: float = 0.0  # added, of 255
+    contrast: float = 1.0  # a factor
+    contrast_first: bool = True  # before saturation and hue, or after
+    saturation: float = 1.0  # a factor
+    hue: float = 0.0  # added, in degrees
+    order: tuple[int, ...] = _ORDERS[0]  # of the channels
 
 
 def draw_colour(rng: np.random.Generator) -> Colour:

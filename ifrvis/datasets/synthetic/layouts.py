@@ -53,44 +53,26 @@ SHAPES: dict[str, list[tuple[float, float]]] = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a video should hold.
-
-    Attributes:
-        num_objects: How many.
-        num_frames: Its length.
-        appearance: Of objects of one class.
-        crossing: Two objects of one class pass each other, one in front of the other.
-        occlusion: One object hides another for a while.
-        reentry: The only object leaves the frame and comes back.
-    """
+    """What a video should hold."""
 
     num_objects: int
-    num_frames: int
-    appearance: AppearanceStratum
-    crossing: bool
-    occlusion: bool
-    reentry: bool
+    num_frames: int  # its length
+    appearance: AppearanceStratum  # of objects of one class
+    crossing: bool  # two objects of one class pass each other, one in front of the other
+    occlusion: bool  # one object hides another for a while
+    reentry: bool  # the only object leaves the frame and comes back
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One object.
+    """One object."""
 
-    Args:
-        label: Position of its class in SHAPES.
-        diameter: Of the circle around it, in pixels.
-        aspect: Width over height, before it is turned.
-        centres: (T, 2) float, x and y in pixels.
-        angles: (T,) float, in radians.
-        appearance: Colours and texture.
-    """
-
-    label: int
-    diameter: float
-    aspect: float
-    centres: NDArray[np.float64]
-    angles: NDArray[np.float64]
-    appearance: textures.Appearance
+    label: int  # position of its class in SHAPES
+    diameter: float  # of the circle around it, in pixels
+    aspect: float  # width over height, before it is turned
+    centres: NDArray[np.float64]  # (T, 2) float, x and y in pixels
+    angles: NDArray[np.float64]  # (T,) float, in radians
+    appearance: textures.Appearance  # colours and texture
 
     def placements(self) -> NDArray[np.float64]:
         """(T, 2, 3) float affine maps from the unit disk (diameter 1) to the frame."""

@@ -15,37 +15,22 @@ SPLITS = ("pretrain", "train", "dev", "test")
 
 
 class SyntheticParameters(Model):
-    """What a synthetic set is made from.
+    """What a synthetic set is made from."""
 
-    Args:
-        seed: Of everything that is drawn.
-        videos: Number of videos in each split of SPLITS.
-        height: Of a frame, in pixels.
-        width: Of a frame, in pixels.
-        frames: Shortest and longest length of a video; stills have one frame.
-        num_classes: The first so many shapes are the categories.
-        objects: Shares of videos with 1, 2, ... objects; at most 10.
-        diameter: Smallest and largest diameter of an object, in pixels.
-        speed: Lowest and highest speed, in object diameters a frame.
-        crossing: Share of videos with two objects or more in which two of one class cross.
-        occlusion: Share of the same videos in which an object is hidden by another for a while.
-        reentry: Share of videos with one object in which it leaves the frame and comes back.
-        away: Share of objects, but for those that have one of these parts, that enter late or leave early.
-    """
-
-    seed: int = Field(ge=0)
-    videos: dict[str, Annotated[int, Field(ge=0)]]
-    height: int = Field(default=96, ge=32, le=2048)
-    width: int = Field(default=128, ge=32, le=2048)
-    frames: tuple[int, int] = (36, 36)
-    num_classes: int = Field(default=4, ge=4, le=6)
+    seed: int = Field(ge=0)  # of everything that is drawn
+    videos: dict[str, Annotated[int, Field(ge=0)]]  # number of videos in each split of SPLITS
+    height: int = Field(default=96, ge=32, le=2048)  # of a frame, in pixels
+    width: int = Field(default=128, ge=32, le=2048)  # of a frame, in pixels
+    frames: tuple[int, int] = (36, 36)  # shortest and longest length of a video; stills have one frame
+    num_classes: int = Field(default=4, ge=4, le=6)  # the first so many shapes are the categories
+    # Shares of videos with 1, 2, ... objects; at most 10.
     objects: tuple[Share, ...] = Field(default=(0, 0, 0.35, 0.35, 0.3), max_length=10)
-    diameter: tuple[float, float] = (20.0, 34.0)
-    speed: tuple[float, float] = (0.1, 0.17)
-    crossing: Share = 0.6
-    occlusion: Share = 0.5
-    reentry: Share = 0.0
-    away: Share = 0.0
+    diameter: tuple[float, float] = (20.0, 34.0)  # smallest and largest diameter of an object, in pixels
+    speed: tuple[float, float] = (0.1, 0.17)  # lowest and highest speed, in object diameters a frame
+    crossing: Share = 0.6  # share of videos with two objects or more in which two of one class cross
+    occlusion: Share = 0.5  # share of the same videos in which an object is hidden by another for a while
+    reentry: Share = 0.0  # share of videos with one object in which it leaves the frame and comes back
+    away: Share = 0.0  # share of objects, but for those that have one of these parts, that enter late or leave early
 
     @model_validator(mode="after")
     def _check(self) -> Self:

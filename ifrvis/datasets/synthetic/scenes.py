@@ -29,21 +29,13 @@ _BLOCK = 20  # videos in which the shares of the strata hold exactly
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects with what is seen of them.
+    """Objects with what is seen of them."""
 
-    Args:
-        objects: From back to front.
-        coverage: (N, T, H, W) uint8, share of each pixel that the object would cover alone.
-        masks: N tuples of T masks; None where fewer than MIN_VISIBLE_PIXELS are seen.
-        appearance: Of objects of one class.
-        background: (H, W, 3) uint8 BGR.
-    """
-
-    objects: tuple[SceneObject, ...]
-    coverage: NDArray[np.uint8]
-    masks: tuple[tuple[Rle | None, ...], ...]
-    appearance: AppearanceStratum
-    background: NDArray[np.uint8]
+    objects: tuple[SceneObject, ...]  # from back to front
+    coverage: NDArray[np.uint8]  # (N, T, H, W) uint8, share of each pixel that the object would cover alone
+    masks: tuple[tuple[Rle | None, ...], ...]  # N tuples of T masks; None where fewer than MIN_VISIBLE_PIXELS are seen
+    appearance: AppearanceStratum  # of objects of one class
+    background: NDArray[np.uint8]  # (H, W, 3) uint8 BGR
 
 
 def scene_of(parameters: SyntheticParameters, split: str, index: int) -> Scene:

@@ -23,25 +23,15 @@ _PATTERNS = ("stripes", "checks", "rings", "blotches")
 
 @dataclass(frozen=True)
 class Appearance:
-    """Colours and texture of one object; equal appearances give equal tiles.
+    """Colours and texture of one object; equal appearances give equal tiles."""
 
-    Args:
-        hues: The two colours, in degrees.
-        saturations: Theirs, in [0, 1].
-        brightnesses: Theirs, in [0, 1].
-        pattern: Name of the pattern that mixes the two colours.
-        cycles: Periods of the pattern across the object.
-        direction: Of the pattern, in radians.
-        grain_seed: Seed of what is random in the tile.
-    """
-
-    hues: tuple[float, float]
-    saturations: tuple[float, float]
-    brightnesses: tuple[float, float]
-    pattern: str
-    cycles: float
-    direction: float
-    grain_seed: int
+    hues: tuple[float, float]  # the two colours, in degrees
+    saturations: tuple[float, float]  # theirs, in [0, 1]
+    brightnesses: tuple[float, float]  # theirs, in [0, 1]
+    pattern: str  # name of the pattern that mixes the two colours
+    cycles: float  # periods of the pattern across the object
+    direction: float  # of the pattern, in radians
+    grain_seed: int  # seed of what is random in the tile
 
 
 def draw_appearance(rng: np.random.Generator, split_number: int, sector: int) -> Appearance:

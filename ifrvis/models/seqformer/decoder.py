@@ -28,19 +28,12 @@ from ifrvis.models.seqformer.encoder import Layout, flat
 
 @dataclass(frozen=True)
 class ClipMemory:
-    """Tokens of F = (B - 1) stride + T frames, as a decoder of B clips of T frames reads them.
+    """Tokens of F = (B - 1) stride + T frames, as a decoder of B clips of T frames reads them."""
 
-    Attributes:
-        tokens: Of the frames: (F, L, C) float, in one part or in some that lie side by side along L.
-        layout: Where the levels lie; of B clips, or of one if all clips have its size.
-        num_frames: T.
-        stride: How many frames after one clip the next begins; T where clips share none.
-    """
-
-    tokens: Sequence[Tensor]
-    layout: Layout
-    num_frames: int
-    stride: int
+    tokens: Sequence[Tensor]  # of the frames: (F, L, C) float, in one part or in some that lie side by side along L
+    layout: Layout  # where the levels lie; of B clips, or of one if all clips have its size
+    num_frames: int  # T
+    stride: int  # how many frames after one clip the next begins; T where clips share none
 
     @property
     def num_clips(self) -> int:

@@ -23,15 +23,10 @@ Shape = tuple[int, int]  # height and width
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the levels lie in a row of tokens, and what of them is no padding.
+    """Where the levels lie in a row of tokens, and what of them is no padding."""
 
-    Attributes:
-        shapes: Of V levels, the finest first, in cells.
-        valid: B clips' V pairs of rows and columns that are no padding, in cells.
-    """
-
-    shapes: Sequence[Shape]
-    valid: Sequence[Sequence[Shape]]
+    shapes: Sequence[Shape]  # of V levels, the finest first, in cells
+    valid: Sequence[Sequence[Shape]]  # B clips' V pairs of rows and columns that are no padding, in cells
 
     @staticmethod
     def of(shapes: Sequence[Shape], sizes: Sequence[Sequence[int]]) -> "Layout":

@@ -23,19 +23,12 @@ TERMS = ("cls", "box", "giou", "mask", "dice")
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of every layer for one clip, or for B clips with an axis in front.
+    """Of every layer for one clip, or for B clips with an axis in front."""
 
-    Attributes:
-        cls_logits: (layers, Q, K) float.
-        boxes: (layers, T, Q, 4) float.
-        embeds: (layers, T, Q, 2 + parameters) float, of masks.
-        mask_features: (T, 4 + E, h, w) float.
-    """
-
-    cls_logits: Tensor
-    boxes: Tensor
-    embeds: Tensor
-    mask_features: Tensor
+    cls_logits: Tensor  # (layers, Q, K) float
+    boxes: Tensor  # (layers, T, Q, 4) float
+    embeds: Tensor  # (layers, T, Q, 2 + parameters) float, of masks
+    mask_features: Tensor  # (T, 4 + E, h, w) float
 
     def __getitem__(self, clip: int) -> "Predictions":
         return Predictions(*(each[clip] for each in vars(self).values()))
@@ -43,15 +36,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class BoxSupervision:
-    """What predictions cost.
+    """What predictions cost."""
 
-    Attributes:
-        classes: How classes are scored, and cells of masks.
-        weights: Of the terms; those of cls, box and giou in the matching cost, too.
-    """
-
-    classes: FocalClasses
-    weights: Mapping[str, float]
+    classes: FocalClasses  # how classes are scored, and cells of masks
+    weights: Mapping[str, float]  # of the terms; those of cls, box and giou in the matching cost, too
 
     def losses(
         self, given: Predictions, targets: Sequence[ClipTargets], sizes: Sequence[Sequence[int]], norms: Normalisers
