@@ -54,11 +54,8 @@ def sha256_bytes(data: bytes) -> str:
 
 
 def open_file(path: Path, what: str = "the file", most: int | None = None) -> io.BufferedReader:
-    """Open a regular file of at most `most` bytes to read; `what` names it in errors.
-
-    Raises:
-        DataMissingError: If there is none.
-        UserError: If it is something else (a device, a FIFO, a folder), larger, or cannot be read.
+    """Open a regular file of at most `most` bytes to read; `what` names it in errors. DataMissingError if there is
+    none; UserError if it is something else (a device, a FIFO, a folder), larger, or cannot be read.
     """
     try:  # without waiting for somebody who writes to a FIFO
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -104,10 +101,8 @@ def sha256_file(path: Path) -> str:
 
 
 def written(path: Path) -> Path:
-    """The file that is written where `path` is given: the target of a link.
-
-    Raises:
-        UserError: If a device, a FIFO, a folder or a link to itself stands there.
+    """The file that is written where `path` is given: the target of a link; UserError if a device, a FIFO, a folder or
+    a link to itself stands there.
     """
     target = Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114  never raises
     try:
@@ -120,10 +115,8 @@ def written(path: Path) -> Path:
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Replace `path`, or the target of such a link, by `data` in one step.
-
-    Raises:
-        UserError: If the disk is full, the folder cannot be written, or what stands there is no regular file.
+    """Replace `path`, or the target of such a link, by `data` in one step; UserError if the disk is full, the folder
+    cannot be written, or what stands there is no regular file.
     """
     path = written(path)
     temporary = _write_temporary(path, data)
@@ -135,10 +128,8 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 
 def publish_once(path: Path, data: bytes | str) -> bool:
-    """Create `path`, or the target of such a link, with `data` unless it exists; tells whether this call did.
-
-    Raises:
-        UserError: If that cannot be done, as on FAT and some network mounts, which know no hard links.
+    """Create `path`, or the target of such a link, with `data` unless it exists; tells whether this call did. UserError
+    if that cannot be done, as on FAT and some network mounts, which know no hard links.
     """
     path = written(path)
     temporary = _write_temporary(path, data)

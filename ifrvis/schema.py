@@ -28,20 +28,16 @@ M = TypeVar("M", bound=Model)
 
 
 def read_model(cls: type[M], path: Path, what: str) -> M:
-    """The content of a YAML or JSON file; `what` names it in errors.
-
-    Raises:
-        UserError: If it cannot be read, or is not what `cls` says.
+    """The content of a YAML or JSON file; `what` names it in errors. UserError if it cannot be read, or is not what
+    `cls` says.
     """
     read = read_json if path.suffix == ".json" else read_yaml
     return validated(cls, read(path, what), str(path))
 
 
 def validated(cls: type[M], value: Any, where: str, *, text: str | None = None) -> M:
-    """`value`, made of what JSON has, as a `cls`; `text` is that as JSON, where it is at hand.
-
-    Raises:
-        UserError: If it is not what `cls` says: what is wrong, where (the key in `where`), what came, and the cure.
+    """`value`, made of what JSON has, as a `cls`; `text` is that as JSON, where it is at hand. UserError if it is not
+    what `cls` says: what is wrong, where (the key in `where`), what came, and the cure.
     """
     try:
         return cls.model_validate_json(json.dumps(value) if text is None else text)
@@ -50,10 +46,8 @@ def validated(cls: type[M], value: Any, where: str, *, text: str | None = None) 
 
 
 def check_name(name: str, where: str) -> None:
-    """Refuse a name that cannot be a part of every path: `../../x` must not lead out of a folder.
-
-    Raises:
-        UserError: If it is anything but lower-case letters, digits, '.', '_' and '-', at most 100.
+    """Refuse a name that cannot be a part of every path: `../../x` must not lead out of a folder; UserError if it is
+    anything but lower-case letters, digits, '.', '_' and '-', at most 100.
     """
     if not NAME.fullmatch(name):
         raise UserError(

@@ -106,11 +106,8 @@ class Split:
     part: Part = WHOLE
 
     def read(self) -> "Annotations":
-        """The annotations of this split's videos.
-
-        Raises:
-            DataMissingError: If the files are not there.
-            UserError: If they are broken.
+        """The annotations of this split's videos; DataMissingError if the files are not there; UserError if they are
+        broken.
         """
         if self.fingerprint is None or self.makeable:
             raise DataMissingError(self.missing)
@@ -185,10 +182,8 @@ class Dataset:
         return self.data_root / f"{self.name}-{fingerprint[:12]}"
 
     def files(self, role: Role) -> tuple[Path, Path]:
-        """Annotation file and folder of frames of one role; they need not exist.
-
-        Raises:
-            UserError: If the dataset names none for this role.
+        """Annotation file and folder of frames of one role; they need not exist. UserError if the dataset names none
+        for this role.
         """
         if self.config.synthetic is not None:
             name = SYNTHETIC_SPLITS[role]
@@ -219,11 +214,8 @@ def load_dataset(name: str, data_root: Path) -> Dataset:
 
 
 def load_config(name: str) -> tuple[Config, Path]:
-    """What a dataset's YAML says, and where it lies.
-
-    Raises:
-        UserError: If there is no such dataset, its YAML is wrong, or it has the name of a packed one and is another:
-            records know a data set by its name.
+    """What a dataset's YAML says, and where it lies; UserError if there is no such dataset, its YAML is wrong, or it
+    has the name of a packed one and is another: records know a data set by its name.
     """
     path = packed_yaml("datasets", name)
     config = read_model(Config, path, "the dataset")

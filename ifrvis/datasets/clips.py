@@ -62,7 +62,8 @@ class Clip:
 
 
 class VideoSampler(ABC):
-    """Draws the clips of every global batch; what an epoch has one clip of each is up to its kinds.
+    """Draws the clips of every global batch; what an epoch has one clip of each is up to its kinds. UserError if no
+    video can be trained on.
 
     Args:
         annotations: The training split.
@@ -74,9 +75,6 @@ class VideoSampler(ABC):
             none; else they are trained on, as in the official code of Mask2Former.
         flip: Probability of mirroring a clip.
         **placing: Of `Placing`.
-
-    Raises:
-        UserError: If no video can be trained on.
     """
 
     streams: ClassVar[tuple[Stream, Stream]]  # of a clip, and of the order of an epoch
@@ -168,16 +166,13 @@ def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
 
 
 def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
-    """Read, resize, flip and pad the frames and masks of a draw.
+    """Read, resize, flip and pad the frames and masks of a draw; UserError if a frame cannot be used.
 
     Args:
         annotations: The split that was drawn from.
         frames_root: Folder that the file names of frames are relative to.
         draw: The clip.
         padded: (H, W), in pixels.
-
-    Raises:
-        UserError: If a frame cannot be used.
     """
     tracks = [
         track for track in trained_tracks(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)

@@ -70,13 +70,11 @@ class StillSet:
         return sha256_bytes(canonical_json(content))
 
     def read(self, categories: tuple[Category, ...]) -> Stills:
-        """The images that show a category of the dataset; crowds and all other objects are left out.
+        """The images that show a category of the dataset; crowds and all other objects are left out. UserError if the
+        file is broken, or has no image that can be used.
 
         Args:
             categories: Those of the dataset.
-
-        Raises:
-            UserError: If the file is broken, or has no image that can be used.
         """
         content, path = read_json(self.annotation, "the annotations of stills"), self.annotation
         expect(isinstance(content, dict), str(path), "an object with images, annotations and categories", content)
@@ -140,14 +138,12 @@ class MadeStills:
 
 
 def load_stills(name: str, dataset: Dataset) -> StillSet | MadeStills:
-    """The stills `name` of `experiments/stills/`, or of a YAML file, for the categories of a dataset.
+    """The stills `name` of `experiments/stills/`, or of a YAML file, for the categories of a dataset; UserError if
+    there are none, or their YAML has no categories of this dataset.
 
     Args:
         name: Or that of a made set, whose split `pretrain` is meant.
         dataset: The videos that they are mixed with.
-
-    Raises:
-        UserError: If there are none, or their YAML has no categories of this dataset.
     """
     if name in packed_names("experiments", "datasets"):
         made = load_dataset(name, dataset.data_root)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], "Annotations"], key: Any) -> str:
-    """Content of an annotation file, ids of its videos, names and sizes of their frames.
+    """Content of an annotation file, ids of its videos, names and sizes of their frames; DataMissingError if a frame
+    does not exist.
 
     The file is read again when it, or `key`, has changed; every frame is looked at every time.
 
@@ -24,9 +25,6 @@ def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], "Annot
         folder: What the names of frames are relative to.
         read: The videos that are meant.
         key: On what else those depend; JSON.
-
-    Raises:
-        DataMissingError: If a frame does not exist.
     """
     state = annotation.stat()
     known = _remembered([str(annotation.resolve()), state.st_mtime_ns, state.st_size, key], lambda: _listing(read()))

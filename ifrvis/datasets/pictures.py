@@ -70,10 +70,8 @@ class Picture:
         return stretched
 
     def numbers(self) -> NDArray[np.int64]:
-        """The numbers of a file of masks, (H, W): indices of a palette, or values of one channel.
-
-        Raises:
-            UserError: If its pixels are colours, or it cannot be decoded.
+        """The numbers of a file of masks, (H, W): indices of a palette, or values of one channel; UserError if its
+        pixels are colours, or it cannot be decoded.
         """
         with _opened(self.path, self._data) as image, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tags that are not looked at
@@ -95,11 +93,8 @@ _BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowErr
 
 
 def open_picture(path: Path) -> Picture:
-    """Read a file and the header of the picture in it.
-
-    Raises:
-        DataMissingError: If there is no such file.
-        UserError: If it is no picture, holds several, or is too large to decode.
+    """Read a file and the header of the picture in it; DataMissingError if there is no such file; UserError if it is no
+    picture, holds several, or is too large to decode.
     """
     data = read_bytes(path, "the picture", MAX_BYTES)
     with _opened(path, data) as image, warnings.catch_warnings():

@@ -6,10 +6,8 @@ from ifrvis.errors import DataMissingError, UserError
 
 
 def planned_split(dataset: Dataset, role: Role, planned: str | None, part: Part = WHOLE) -> Split:
-    """A split of a data set, or a part of it, whose fingerprint is the one that was planned.
-
-    Raises:
-        UserError: If it is another one.
+    """A split of a data set, or a part of it, whose fingerprint is the one that was planned; UserError if it is another
+    one.
     """
     split = dataset.split(role, part)
     _check(split, planned, split.fingerprint)
@@ -19,17 +17,14 @@ def planned_split(dataset: Dataset, role: Role, planned: str | None, part: Part 
 def planned_training(
     dataset: Dataset, role: Role, planned: str | None, mixed: tuple[str, float | None] | None
 ) -> tuple[Split, tuple[Stills, float | None] | None]:
-    """The training split, and the stills that are mixed in with their share, as they were planned together.
+    """The training split, and the stills that are mixed in with their share, as they were planned together;
+    DataMissingError if the stills are not here; UserError if either is another one.
 
     Args:
         dataset: The videos.
         role: Their split.
         planned: Fingerprint of all that is trained on.
         mixed: Which stills are mixed in, and their share; None is that of the sets' sizes.
-
-    Raises:
-        DataMissingError: If the stills are not here.
-        UserError: If either is another one.
     """
     if mixed is None:
         return planned_split(dataset, role, planned), None

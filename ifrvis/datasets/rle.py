@@ -56,7 +56,8 @@ def expect(condition: Any, where: str, expected: str, got: Any) -> None:
 
 
 def checked_rle(segmentation: Any, height: int, width: int, where: str, *, skip_lines: bool = False) -> Rle:
-    """The one mask form of a segmentation in any form that COCO knows.
+    """The one mask form of a segmentation in any form that COCO knows; UserError if it is no such thing, or does not
+    cover exactly `height` x `width` pixels.
 
     Args:
         segmentation: Polygons (a list of flat lists x, y, x, y, ... in pixels) or an object with `size` and
@@ -65,9 +66,6 @@ def checked_rle(segmentation: Any, height: int, width: int, where: str, *, skip_
         width: Width of the video, in pixels, at most MAX_SIDE.
         where: File, index and field, for errors.
         skip_lines: Whether polygons of fewer than three points, which have no area, are left out.
-
-    Raises:
-        UserError: If it is no such thing, or does not cover exactly `height` x `width` pixels.
     """
     if isinstance(segmentation, list):
         return _from_polygons(segmentation, height, width, where, skip_lines)
@@ -83,7 +81,8 @@ def checked_rle(segmentation: Any, height: int, width: int, where: str, *, skip_
 
 
 def checked_tube(segmentations: Sequence[Any], height: int, width: int, where: str, *, keep_runs: bool = False) -> Tube:
-    """`checked_rle` of each segmentation that is not None; in one pass where all are compressed and clean.
+    """`checked_rle` of each segmentation that is not None; in one pass where all are compressed and clean. UserError as
+    `checked_rle`.
 
     Args:
         segmentations: One or None a frame.
@@ -91,9 +90,6 @@ def checked_tube(segmentations: Sequence[Any], height: int, width: int, where: s
         width: As in `checked_rle`.
         where: File, index and field, for errors, which add the frame.
         keep_runs: Whether the track keeps its runs: they are soon needed, and worth four bytes each.
-
-    Raises:
-        UserError: As `checked_rle`.
     """
     given, size = [each for each in segmentations if each is not None], [height, width]
     compressed = all(isinstance(e, dict) and e.get("size") == size and isinstance(e.get("counts"), str) for e in given)

@@ -143,7 +143,8 @@ def _of_pixels(matrix: NDArray[np.float64]) -> Matrix:
 
 
 def load_still(stills: Stills, draw: StillDraw, padded: tuple[int, int]) -> Clip:
-    """Read a still and move it and its masks through the frames of a draw; see `load_clip`.
+    """Read a still and move it and its masks through the frames of a draw; see `load_clip`. UserError if the image
+    cannot be used.
 
     Where instances overlap, the last one has the pixels in changed frames, as in the official code.
 
@@ -151,9 +152,6 @@ def load_still(stills: Stills, draw: StillDraw, padded: tuple[int, int]) -> Clip
         stills: What was drawn from.
         draw: The pseudo-video.
         padded: (H, W), in pixels.
-
-    Raises:
-        UserError: If the image cannot be used.
     """
     height, width = draw.size
     source = read_frame(stills.root, draw.video, 0)

@@ -122,14 +122,11 @@ def id_order(value: Id) -> tuple[bool, Id]:
 
 
 def read_annotations(path: Path, *, tracks_required: bool = True) -> Annotations:
-    """Read and check an annotation file.
+    """Read and check an annotation file; UserError, with file, index and field, if it is missing or wrong.
 
     Args:
         path: The JSON file.
         tracks_required: Whether a file without `annotations` (a test split) is refused.
-
-    Raises:
-        UserError: If the file is missing or wrong; it names the file, the index and the field.
     """
     return checked_annotations(read_json(path, "the annotation file"), path, tracks_required)
 

@@ -84,7 +84,8 @@ class _Curves(NamedTuple):
 def average_precision(
     annotations: Annotations, predictions: Sequence[Prediction], *, official_quirks: bool = False, jobs: int = 1
 ) -> dict[str, Any]:
-    """AP and AR of predicted tracks.
+    """AP and AR of predicted tracks; ValueError if a prediction is about an unknown video or category, or has not one
+    mask a frame of its video.
 
     Args:
         annotations: Ground truth.
@@ -95,9 +96,6 @@ def average_precision(
     Returns:
         AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl as fractions or None; `per_category`, the same
         by category id as text; `AP_by_iou` and `AR100_by_iou`, one value a threshold of IOU_THRESHOLDS.
-
-    Raises:
-        ValueError: If a prediction is about an unknown video or category, or has not one mask a frame of its video.
     """
     videos = detections(annotations, predictions, official_quirks=official_quirks, jobs=jobs)
     return statistics(videos, list(map(str, annotations.labels)))

@@ -48,10 +48,8 @@ def draws(dataset: str, video_ids: Sequence[Id], *, resamples: int, seed: int) -
 
 
 def values_of(videos: Videos, dataset: str) -> Values:
-    """AP, and the tracking metrics that tables show, of the videos of a set as they are and of each resample.
-
-    Raises:
-        UserError: If there are too few.
+    """AP, and the tracking metrics that tables show, of the videos of a set as they are and of each resample; UserError
+    if there are too few.
     """
     if (number := len(videos.video_ids)) < LEAST_VIDEOS:
         raise UserError(f"Take {LEAST_VIDEOS} videos or more to draw from: these are {number}.")
@@ -85,15 +83,13 @@ def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
 def difference_intervals(
     first: Sequence[Videos], second: Sequence[Videos], dataset: str = ""
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals over videos of the difference of two means over runs, by metric.
+    """The 95 % intervals over videos of the difference of two means over runs, by metric; UserError if the videos are
+    not the same, or too few.
 
     Args:
         first: What the videos of one set add, of each run of the one row.
         second: Of each run of the other.
         dataset: The set's name, part of what the draws depend on.
-
-    Raises:
-        UserError: If the videos are not the same, or too few.
     """
     if len({each.video_ids for each in (*first, *second)}) > 1:
         raise UserError("Compare runs on the same videos: a difference is paired over them.")

@@ -73,10 +73,8 @@ def write_predictions(path: Path, videos: Iterable[VideoPredictions]) -> None:
 
 
 def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredictions, ...]:
-    """Read and check the predictions for the videos of `annotations`.
-
-    Raises:
-        UserError: If the file is missing, broken, or not about exactly these videos and categories.
+    """Read and check the predictions for the videos of `annotations`; UserError if the file is missing, broken, or not
+    about exactly these videos and categories.
     """
     content = read_packed_json(path, "the predictions file")
     good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
@@ -146,10 +144,8 @@ def _prediction_of(video: VideoPredictions, scored: Scored) -> Prediction:
 
 
 def videos_of(results: Iterable[Prediction], annotations: Annotations, path: Path) -> tuple[VideoPredictions, ...]:
-    """A results file as the predictions of a model: entries of one video with the same masks are one query.
-
-    Raises:
-        UserError: If a score is no probability, without which no threshold means anything.
+    """A results file as the predictions of a model: entries of one video with the same masks are one query; UserError
+    if a score is no probability, without which no threshold means anything.
     """
     found = []
     of_video: dict[Id, list[Prediction]] = {video.id: [] for video in annotations.videos}
@@ -190,10 +186,8 @@ def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:
 def read_tracks(
     path: Path, annotations: Annotations, tracks: Literal["queries", "entries"], *, official_quirks: bool = False
 ) -> tuple[Prediction, ...]:
-    """Read predicted tracks from the predictions file of a run (`.gz`) or from a results file.
-
-    Raises:
-        UserError: As `read_predictions` or `read_results`.
+    """Read predicted tracks from the predictions file of a run (`.gz`) or from a results file; UserError as
+    `read_predictions` or `read_results`.
     """
     if path.suffix == ".gz":
         return (queries_of if tracks == "queries" else results_of)(read_predictions(path, annotations))
@@ -202,15 +196,13 @@ def read_tracks(
 
 
 def read_results(path: Path, annotations: Annotations, *, official_quirks: bool = False) -> tuple[Prediction, ...]:
-    """Read and check a results file of the YouTube-VIS format; scores are any finite numbers.
+    """Read and check a results file of the YouTube-VIS format, with any finite scores; UserError, with file, index and
+    field, if it is missing or wrong.
 
     Args:
         path: The JSON file, a list of objects with video_id, category_id, score and segmentations.
         annotations: The ground truth that the results are about.
         official_quirks: Accept, as the official evaluator does, tracks shorter or longer than their video.
-
-    Raises:
-        UserError: If the file is missing or wrong; it names the file, the index and the field.
     """
     return checked_results(read_json(path, "the results file"), annotations, str(path), official_quirks=official_quirks)
 

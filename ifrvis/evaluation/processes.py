@@ -34,11 +34,7 @@ def tasks_of(annotations: Annotations, predictions: Iterable[Prediction], *, cro
 
 
 def in_processes(work: Callable[[Task], Result], tasks: Sequence[Task], *, jobs: int) -> Iterator[Result]:
-    """The result of each task, in order, by `jobs` processes (1: this one).
-
-    Raises:
-        UserError: If there are fewer than 1.
-    """
+    """The result of each task, in order, by `jobs` processes (1: this one); UserError if there are fewer than 1."""
     if jobs < 1:
         raise UserError(f"Give --jobs 1 or more, got {jobs}.")
     if jobs == 1 or len(tasks) < 2:

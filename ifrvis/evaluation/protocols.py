@@ -48,10 +48,8 @@ class TrackingProtocol(Model):
 
 
 def load_protocol(name: str) -> TrackingProtocol:
-    """The protocol `name` of `experiments/protocols/`, or of a YAML file.
-
-    Raises:
-        UserError: If there is no such protocol or its YAML is wrong.
+    """The protocol `name` of `experiments/protocols/`, or of a YAML file; UserError if there is no such protocol or its
+    YAML is wrong.
     """
     return read_model(TrackingProtocol, packed_yaml("protocols", name), "the tracking protocol")
 

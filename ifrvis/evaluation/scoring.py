@@ -14,15 +14,13 @@ from ifrvis.evaluation.videos import Videos
 
 
 def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> tuple[Scores, Videos]:
-    """Every number of a record, and what each video adds to most of them, of the predictions of one run.
+    """Every number of a record, and what each video adds to most of them, of the predictions of one run; UserError if
+    the file is missing, broken, or not about exactly these videos.
 
     Args:
         annotations: Ground truth.
         path: The predictions file.
         jobs: Processes that share the videos; they change no number.
-
-    Raises:
-        UserError: If the file is missing, broken, or not about exactly these videos.
     """
     predicted = read_predictions(path, annotations)
     # How many queries of a video count, the inference has said: ten, or its `topk`.

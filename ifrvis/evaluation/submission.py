@@ -52,14 +52,12 @@ def write_submission(path: Path, predictions: Iterable[Prediction], *, comment: 
 
 
 def read_submission(path: Path, annotations: Annotations) -> tuple[Prediction, ...]:
-    """Read and check a zip as a server would, and better.
+    """Read and check a zip as a server would, and better; UserError, with file, index and field, if it is no such zip,
+    or its results are wrong.
 
     Args:
         path: The zip.
         annotations: Of the split that it is about; tracks are not needed.
-
-    Raises:
-        UserError: If it is no such zip, or its results are wrong; the message names file, index and field.
     """
     where = f"{path}: {NAME}"
     entries = _entries(path)
@@ -114,7 +112,8 @@ def _entries(path: Path) -> Any:
 def read_server_scores(
     path: Path, *, percent: bool = False, half: Half | None = None
 ) -> tuple[dict[str, int | float | None], str]:
-    """The scores in a server's output, and the output itself.
+    """The scores in a server's output, and the output itself; UserError if there is no AP, a metric comes twice, a
+    value is no fraction, or `half` is not given and there are lines that may be about a half of the videos.
 
     Args:
         path: A JSON object, or text with lines such as `AP50: 0.61`. Names are read as people write them: mAP is AP,
@@ -124,10 +123,6 @@ def read_server_scores(
 
     Returns:
         Fractions by metric, and the text of the file.
-
-    Raises:
-        UserError: If there is no AP, a metric comes twice, a value is no fraction, or `half` is not given and there
-            are lines that may be about a half of the videos.
     """
     text = read_text(path, "the file of scores", MAX_SCORES_BYTES)
     lines = list(_named_values(text))

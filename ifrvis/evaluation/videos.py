@@ -99,9 +99,5 @@ class Videos(Model):
 
 
 def read_videos(path: Path) -> Videos:
-    """Read and check what lies beside a record.
-
-    Raises:
-        UserError: If it is missing, broken or something else.
-    """
+    """Read and check what lies beside a record; UserError if it is missing, broken or something else."""
     return validated(Videos, read_packed_json(path, "what the videos of a record add"), str(path))

@@ -73,16 +73,14 @@ def views_of(model: BaseMOTModel, source: FrameSource, inference: Mapping[str, A
 def room_for_mask_features(
     model: BaseMOTModel, views: Sequence[View], num_frames: int, memory_gib: float | None
 ) -> float:
-    """Bytes that mask features of all views may take.
+    """Bytes that mask features of all views may take; UserError if not even the features that every method must keep
+    fit.
 
     Args:
         model: A video model.
         views: All views of the video; their levels come one after the other, their mask features stay together.
         num_frames: T.
         memory_gib: What inference may take beside the model; None for what the rest takes, and ROOM_GIB.
-
-    Raises:
-        UserError: If not even the features that every method must keep fit.
     """
     if memory_gib is None:
         return ROOM_GIB * GIB

@@ -47,7 +47,7 @@ def predict_split(
     *,
     seed: int = 0,
 ) -> Iterator[VideoPredictions]:
-    """Predictions for every video of a split, in its order.
+    """Predictions for every video of a split, in its order; UserError as in `predict_video`.
 
     Args:
         model: A video model whose head has `levels` and `decode_clips`.
@@ -55,9 +55,6 @@ def predict_split(
         frames_root: Folder that the file names of frames are relative to.
         inference: As in `predict_video`.
         seed: Of the run; it draws the pivots of `tta`.
-
-    Raises:
-        UserError: As in `predict_video`.
     """
     for video in annotations.videos:
         source = dataset_source(video, frames_root)
@@ -82,7 +79,8 @@ def predict_video(
     memory_gib: float | None = None,
     on_frames: OnFrames = lambda done, total: None,
 ) -> VideoPredictions:
-    """Predictions for one video.
+    """Predictions for one video; UserError if a frame cannot be used, the budget is too small, or scores are not
+    finite.
 
     Args:
         model: A video model whose head has `levels` and `decode_clips`.
@@ -95,9 +93,6 @@ def predict_video(
         seed: Of the run; it draws the pivot of `tta`.
         memory_gib: What inference may take beside the model; None as in `room_for_mask_features`. It changes no result.
         on_frames: Called as the work goes on, with how many steps are done and how many there are.
-
-    Raises:
-        UserError: If a frame cannot be used, the budget is too small, or scores are not finite.
     """
     model.eval()
     device = next(model.parameters()).device

@@ -55,10 +55,8 @@ def dataset_source(video: Video, frames_root: Path) -> FrameSource:
 
 
 def open_source(path: Path) -> FrameSource:
-    """The images of a folder, ordered by name and in names by number, or the frames of a video file.
-
-    Raises:
-        UserError: If there is no such thing, a frame cannot be read, there is none, or they differ in size.
+    """The images of a folder, ordered by name and in names by number, or the frames of a video file; UserError if there
+    is no such thing, a frame cannot be read, there is none, or they differ in size.
     """
     try:
         if path.is_dir():

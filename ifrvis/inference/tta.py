@@ -79,7 +79,8 @@ def pivot_of(tracks: Tracks, level: Level, view: View) -> Pivot:
 
 
 def match(tracks: Tracks, level: Level, view: View, pivot: Pivot, weights: Mapping[str, float]) -> MatchedTracks:
-    """The partner of each of the pivot's instances, by the cost of Eq. (4).
+    """The partner of each of the pivot's instances, by the cost of Eq. (4); UserError if the model's predictions are
+    not finite.
 
     Args:
         tracks: Of another view.
@@ -87,9 +88,6 @@ def match(tracks: Tracks, level: Level, view: View, pivot: Pivot, weights: Mappi
         view: Its size and flip.
         pivot: What is matched.
         weights: Of cls, mask and dice.
-
-    Raises:
-        UserError: If the model's predictions are not finite.
     """
     points = pivot.points.clone()
     if view.flip:

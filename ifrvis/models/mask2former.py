@@ -221,14 +221,12 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
     # Training
 
     def loss(self, x: Sequence[Tensor], data_samples: list[TrackDataSample]) -> dict[str, Tensor]:
-        """Weighted losses of a batch: loss_cls, loss_mask and loss_dice, of earlier predictions under `d<i>.`.
+        """Weighted losses of a batch: loss_cls, loss_mask and loss_dice, of earlier predictions under `d<i>.`;
+        NotFiniteLossError if a matching cost is not finite; it names the video.
 
         Args:
             x: Backbone features, four of (F, C_i, H_i, W_i).
             data_samples: B clips as the host packs them, all of T frames.
-
-        Raises:
-            NotFiniteLossError: If a matching cost is not finite; it names the video.
         """
         targets = [clip_targets(clip, x[0].device, absent_class=self.absent_class) for clip in data_samples]
         norms = batch_normalisers(data_samples, targets, absent_class=self.absent_class)

@@ -115,7 +115,7 @@ def batch_normalisers(
 
 
 def match_instances(costs: Sequence[Tensor], videos: Sequence[str]) -> list[Tensor]:
-    """The assignments of queries to instances with the least total costs.
+    """The assignments of queries to instances with the least total costs; NotFiniteLossError if a cost is not finite.
 
     Costs of all clips and layers go to the CPU together, and what is found comes back together.
 
@@ -125,9 +125,6 @@ def match_instances(costs: Sequence[Tensor], videos: Sequence[str]) -> list[Tens
 
     Returns:
         (layers, M) long for each clip, the query of each instance; -1 for the worst of more instances than queries.
-
-    Raises:
-        NotFiniteLossError: If a cost is not finite.
     """
     sizes = [each.numel() for each in costs]
     on_cpu = torch.cat([each.flatten() for each in costs]).cpu().split(sizes)

@@ -97,7 +97,8 @@ def global_batches(
     workers: int | None = None,
     processes: Processes | None = None,
 ) -> Iterator[GlobalBatch]:
-    """The global batches of iterations `start` to `stop` - 1.
+    """The global batches of iterations `start` to `stop` - 1; UserError if a frame cannot be used, here or by another
+    process, or a process has nothing to do.
 
     Args:
         sampler: Draws the clips.
@@ -108,9 +109,6 @@ def global_batches(
         stop: The iteration to stop before.
         workers: Processes that load; 0 loads in this one, None takes some where a GPU trains.
         processes: Those that share the batches; this one alone by default.
-
-    Raises:
-        UserError: If a frame cannot be used, here or by another process, or a process has nothing to do.
     """
     processes = processes or Processes()
     if processes.world_size > sampler.global_batch:

@@ -118,10 +118,8 @@ def recompute_blocks(backbone: nn.Module) -> None:
 
 
 def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
-    """Copy what fits from a checkpoint of an image-level or video model; the class head always stays random.
-
-    Raises:
-        UserError: If the file is missing, holds anything but tensors and plain data, or nothing that fits.
+    """Copy what fits from a checkpoint of an image-level or video model; the class head always stays random. UserError
+    if the file is missing, holds anything but tensors and plain data, or nothing that fits.
     """
     held = read_weights(path)
     _check_start(held, path)
@@ -164,10 +162,8 @@ def _is_plain(value: torch.Tensor) -> bool:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file of weights or of a checkpoint, by name.
-
-    Raises:
-        UserError: If the file is missing, or holds anything but tensors and plain data.
+    """The tensors of a file of weights or of a checkpoint, by name; UserError if the file is missing, or holds anything
+    but tensors and plain data.
     """
     try:
         content = load_plain(path, MAX_WEIGHTS_BYTES)
@@ -186,10 +182,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: str) -> OptimWrapper:
-    """AdamW under MMEngine's wrapper; a `clip_grad` of None only measures the gradient's norm.
-
-    Raises:
-        UserError: If mixed precision is asked for without a GPU.
+    """AdamW under MMEngine's wrapper; a `clip_grad` of None only measures the gradient's norm. UserError if mixed
+    precision is asked for without a GPU.
     """
     if precision == "amp" and pick_device().type == "cpu":
         raise UserError("Set train.precision=fp32, or run where a GPU is: amp needs one, and none is visible here.")

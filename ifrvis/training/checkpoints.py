@@ -46,12 +46,10 @@ class Checkpoint:
 
 
 def save(folder: Path, iteration: int, state: State, *, before: Callable[[], None] = lambda: None) -> Path:
-    """Write `state` after `iteration` iterations; older checkpoints of the folder go, but the last two.
+    """Write `state` after `iteration` iterations; older checkpoints of the folder go, but the last two. UserError if
+    the disk is full or the folder cannot be written; the checkpoints before it stay as they were.
 
     What `before` raises, called when all is written and not yet published, leaves nothing.
-
-    Raises:
-        UserError: If the disk is full or the folder cannot be written; the checkpoints before it stay as they were.
     """
     path = folder / f"iter_{iteration:06d}.pth"
     temporary = _write_temporary(path, {**state, "iteration": iteration})
@@ -128,11 +126,7 @@ def _copied(value: Any) -> Any:
 
 
 def interval_s() -> float:
-    """Seconds from one checkpoint to the next, as the environment says.
-
-    Raises:
-        UserError: If it says anything else.
-    """
+    """Seconds from one checkpoint to the next, as the environment says; UserError if it says anything else."""
     given = os.environ.get("IFRVIS_CHECKPOINT_INTERVAL_S", "120")
     with contextlib.suppress(ValueError):
         if 0 <= float(given) < math.inf:
@@ -142,9 +136,7 @@ def interval_s() -> float:
 
 def newest_valid(folders: Iterable[Path], *, train_sig: str) -> Checkpoint | None:
     """The whole checkpoint with the most iterations among all folders; of equal ones, that of the last folder.
-
-    Raises:
-        UserError: If it belongs to another training than `train_sig`.
+    UserError if it belongs to another training than `train_sig`.
     """
     for path in _by_iteration(folders):
         checkpoint = read_checkpoint(path)
@@ -181,10 +173,7 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
 
 def load_plain(path: Path, most: int | None = None) -> Any:
     """Load tensors and plain data on the CPU; nothing in the file can run code, or take memory out of proportion.
-
-    Raises:
-        UserError: If it is no regular file of at most `most` bytes.
-        ValueError: If it is cut short, or holds anything else.
+    UserError if it is no regular file of at most `most` bytes; ValueError if it is cut short, or holds anything else.
     """
     with open_file(path, "the checkpoint", most) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of files that it then refuses

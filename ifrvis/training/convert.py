@@ -92,7 +92,8 @@ def convert(
     queries: int | None = None,
     trained: bool = False,
 ) -> Report:
-    """Write `out` and its description from a foreign checkpoint.
+    """Write `out` and its description from a foreign checkpoint; UserError if the source cannot be used, is of another
+    backbone, its head is not whole, nothing says what it was trained on, or `out` exists.
 
     Args:
         source: The checkpoint.
@@ -102,10 +103,6 @@ def convert(
         backbone: The backbone that the weights must be of; by default what their depth and width say.
         queries: Keep only so many of the queries, the first ones; the weights then have another name.
         trained: Keep all of a trained video model, class head included, to predict with it and not to start from it.
-
-    Raises:
-        UserError: If the source cannot be used, is of another backbone, its head is not whole, nothing says what it was
-            trained on, or `out` exists.
     """
     description = out.with_suffix(".json")
     if out.suffix != ".pth" or out.exists() or description.exists():
@@ -176,10 +173,8 @@ def _packed(tensors: dict[str, Tensor]) -> bytes:
 
 
 def what_it_is(source: Path, renamed: Renamed, backbone: str, target: Shapes) -> tuple[str, int | None]:
-    """The name of weights, and their number of queries.
-
-    Raises:
-        UserError: If their head is not whole, or they are of a detector: nothing says what they were trained on.
+    """The name of weights, and their number of queries; UserError if their head is not whole, or they are of a
+    detector: nothing says what they were trained on.
     """
     tensors = renamed.tensors
     inside = [name.removeprefix("track_head.") for name in tensors if name.startswith("track_head.")]

@@ -24,10 +24,8 @@ _WRAPPERS = ("state_dict", "model")  # keys under which programs keep the mappin
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a checkpoint, in the file's order; what is not a tensor is left out.
-
-    Raises:
-        UserError: If the file is missing, too large, cut short, or names anything but arrays and plain data.
+    """The named tensors of a checkpoint, in the file's order; what is not a tensor is left out. UserError if the file
+    is missing, too large, cut short, or names anything but arrays and plain data.
     """
     with open_file(path, "the checkpoint", MAX_WEIGHTS_BYTES) as stream, bounded_memory(stream):
         try:

@@ -62,11 +62,7 @@ class Clock:
 
 
 def tensorboard_sink(folder: Path) -> Sink:
-    """A sink that writes TensorBoard event files.
-
-    Raises:
-        UserError: If TensorBoard is not installed.
-    """
+    """A sink that writes TensorBoard event files; UserError if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

@@ -78,10 +78,8 @@ class TrainingState:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of the same training.
-
-        Raises:
-            UserError: If the checkpoint does not fit; then the program has changed since it was written.
+        """Go on from a checkpoint of the same training; UserError if the checkpoint does not fit; then the program has
+        changed since it was written.
         """
         state = checkpoint.state
         try:
@@ -106,10 +104,8 @@ def start_or_resume(
     resume_from: Sequence[Path],
     processes: Processes,
 ) -> TrainingState:
-    """The newest checkpoint in the folders `resume_from`, else a fresh start from the initial weights.
-
-    Raises:
-        UserError: If weights or checkpoints cannot be used, here or by another process.
+    """The newest checkpoint in the folders `resume_from`, else a fresh start from the initial weights; UserError if
+    weights or checkpoints cannot be used, here or by another process.
     """
     with processes.agreeing():
         checkpoint = newest_valid(resume_from, train_sig=train_sig) if processes.rank == 0 else None

@@ -24,10 +24,8 @@ def packed_weights(model: nn.Module) -> bytes:
 
 
 def load_trained(model: nn.Module, path: Path) -> None:
-    """Fill a model with trained weights: a checkpoint of a run, or the weights that one publishes.
-
-    Raises:
-        UserError: If the file cannot be read, or is of another model: another method, size or number of classes.
+    """Fill a model with trained weights: a checkpoint of a run, or the weights that one publishes; UserError if the
+    file cannot be read, or is of another model: another method, size or number of classes.
     """
     given, own = (_without_computed(each) for each in (read_weights(path), model.state_dict()))
     if given.keys() != own.keys():

@@ -33,14 +33,12 @@ def import_set(
     void: int | None = None,
     annotated_only: bool = False,
 ) -> tuple[Path, list[str]]:
-    """Write a set to the folder `out`, as `ifrvis data import --help` says; its frames stay where they are.
+    """Write a set to the folder `out`, as `ifrvis data import --help` says; its frames stay where they are. UserError
+    if the source is wrong or ambiguous, something has to be said that it does not say, the rule holds out nothing or
+    everything, or another set is there.
 
     Returns:
         The path of its YAML, and what the user should know of it.
-
-    Raises:
-        UserError: If the source is wrong or ambiguous, something has to be said that it does not say, the rule holds
-            out nothing or everything, or another set is there.
     """
     if not source.exists():
         raise UserError(f"Check the path of the masks: there is no file or folder {source}.")

@@ -25,7 +25,8 @@ _JPEG_QUALITY = 90
 def make_split(
     parameters: SyntheticParameters, split: str, folder: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Write `<folder>/<split>.json` and `<folder>/<split>/JPEGImages/`, unless they are there.
+    """Write `<folder>/<split>.json` and `<folder>/<split>/JPEGImages/`, unless they are there; UserError if the split
+    has no videos, the folder holds one of other parameters, or it cannot be written.
 
     The frames appear by one rename and the annotations after them, so what is there is whole, whether this was
     killed before or runs twice at once.
@@ -38,9 +39,6 @@ def make_split(
 
     Returns:
         The path of the annotation file.
-
-    Raises:
-        UserError: If the split has no videos, the folder holds one of other parameters, or it cannot be written.
     """
     if not parameters.videos[split]:
         raise UserError(f"Choose another set, or raise {split!r} of its 'videos': it has none there.")

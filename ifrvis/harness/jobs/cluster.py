@@ -81,12 +81,10 @@ class Cluster(Model):
     def script(
         self, command: list[str], folder: Path, snapshot: Path, *, processes: int = 1, runs: int = 1, after: str = ""
     ) -> str:
-        """The script of an array of so many `runs`, named after its folder, that starts when job `after` is complete.
+        """The script of an array of so many `runs`, named after its folder, that starts when job `after` is complete;
+        UserError if SLURM would read the folder's name otherwise.
 
         Each runs `python *command` from a snapshot of the code, with so many processes.
-
-        Raises:
-            UserError: If SLURM would read the folder's name otherwise.
         """
         if re.search(r"[%\\\x00-\x1f]", str(folder)):
             raise UserError(f"Choose --results without '%', '\\' and line breaks, which SLURM does not keep: {folder}.")
@@ -131,9 +129,5 @@ def _gpus_in(key: str, value: str | int | bool) -> int | None:
 
 
 def load_cluster(name: str) -> Cluster:
-    """The cluster of a YAML file, or a packed one by name.
-
-    Raises:
-        UserError: If there is no such file, or its content is wrong; the message names the key.
-    """
+    """The cluster of a YAML file, or a packed one by name; UserError, with the key, if it is missing or wrong."""
     return read_model(Cluster, packed_yaml("clusters", name, within="slurm"), "the cluster")

@@ -12,9 +12,7 @@ from ifrvis.harness.spec.profiles import Profile, default_profiles
 
 def choose_profile(data_root: Path, *, on_cluster: bool) -> tuple[Profile, str]:
     """The first profile in turn whose data are here, and a GPU or a cluster where it needs one; and why it is.
-
-    Raises:
-        UserError: If there is none.
+    UserError if there is none.
     """
     why = ""
     for profile in default_profiles():

@@ -107,11 +107,8 @@ class RefusedError(UserError):
 
 
 def submit(script: Path) -> str:
-    """Submit a script; the job's id, wherever it stands in what a site's `sbatch` prints.
-
-    Raises:
-        RefusedError: If the scheduler refuses it.
-        UserError: If it does not answer: the script may have been taken.
+    """Submit a script; the job's id, wherever it stands in what a site's `sbatch` prints. RefusedError if the scheduler
+    refuses it; UserError if it does not answer: the script may have been taken.
     """
     done = ask("sbatch", "--parsable", str(script))
     if done is None:

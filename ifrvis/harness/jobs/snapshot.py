@@ -30,10 +30,8 @@ def _code() -> dict[Path, Path]:
 
 
 def check_snapshot(snapshot: Path) -> None:
-    """Pass only if this process runs the code of a copy, as it was made.
-
-    Raises:
-        UserError: If it runs another, or the copy was changed: jobs would compute what nobody submitted.
+    """Pass only if this process runs the code of a copy, as it was made; UserError if it runs another, or the copy was
+    changed: jobs would compute what nobody submitted.
     """
     here = Path(ifrvis.__file__).resolve().parents[1]
     if here != snapshot.resolve() or snapshot.name != Store(snapshot.parents[1]).snapshot(digest_of(_code())).name:
@@ -42,11 +40,7 @@ def check_snapshot(snapshot: Path) -> None:
 
 
 def take_snapshot(store: Store) -> Path:
-    """Copy the code, once for each content; the copy's absolute path.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
+    """Copy the code, once for each content; the copy's absolute path. UserError if it cannot be written."""
     files = _code()
     named = json.dumps({each.name: each.version for each in packages()[1:]})
     target = store.snapshot(digest_of(files))

@@ -141,14 +141,12 @@ class SeqFormerHead(VideoHead, BaseModule):
     # Training
 
     def loss(self, x: Sequence[Tensor], data_samples: list[TrackDataSample]) -> dict[str, Tensor]:
-        """Weighted losses of a batch: loss_cls, loss_box, loss_giou, loss_mask, loss_dice, of earlier layers `d<i>.`.
+        """Weighted losses of a batch: loss_cls, loss_box, loss_giou, loss_mask, loss_dice, of earlier layers `d<i>.`;
+        NotFiniteLossError if a matching cost is not finite; it names the video.
 
         Args:
             x: Backbone features, four of (F, C_i, H_i, W_i).
             data_samples: B clips as the host packs them, all of T frames.
-
-        Raises:
-            NotFiniteLossError: If a matching cost is not finite; it names the video.
         """
         targets = [clip_targets(clip, x[0].device) for clip in data_samples]
         sizes = [_size(clip) for clip in data_samples]
