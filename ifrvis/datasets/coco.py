@@ -11,16 +11,7 @@ from typing import Any
 from ifrvis.datasets.catalog import Dataset, Split, load_dataset
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.rle import checked_rle, expect
-from ifrvis.datasets.ytvis import (
-    Annotations,
-    Category,
-    Track,
-    Video,
-    checked_id,
-    checked_path,
-    checked_size,
-    made_of,
-)
+from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, checked_id, checked_path, checked_size, made_of
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_bytes
 from ifrvis.packed import packed_names, packed_yaml

@@ -66,11 +66,7 @@ class Boxes(NamedTuple):
 
 
 def follow(
-    annotations: Annotations,
-    predictions: Iterable[Prediction],
-    protocols: Sequence[TrackingProtocol],
-    *,
-    jobs: int = 1,
+    annotations: Annotations, predictions: Iterable[Prediction], protocols: Sequence[TrackingProtocol], *, jobs: int = 1
 ) -> dict[str, Followed]:
     """What one or more protocols, by name, that start from the same tracks make of predictions.
 

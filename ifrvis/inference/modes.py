@@ -40,12 +40,7 @@ TRACKED = 10  # instances that tracking protocols choose from, where a result ha
 
 
 def predict_split(
-    model: BaseMOTModel,
-    annotations: Annotations,
-    frames_root: Path,
-    inference: Mapping[str, Any],
-    *,
-    seed: int = 0,
+    model: BaseMOTModel, annotations: Annotations, frames_root: Path, inference: Mapping[str, Any], *, seed: int = 0
 ) -> Iterator[VideoPredictions]:
     """Predictions for every video of a split, in its order; UserError as in `predict_video`.
 

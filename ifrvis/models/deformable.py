@@ -148,10 +148,7 @@ def sample_levels(values: Tensor, spatial_shapes: Shapes, locations: Tensor, wei
     shares = _shared_out(weights.flatten(-2), x, y)
     bags = len(values) * num_queries * num_heads
     seen = F.embedding_bag(
-        cells.view(bags, -1),
-        padded.view(-1, values.shape[3]),
-        mode="sum",
-        per_sample_weights=shares.view(bags, -1),
+        cells.view(bags, -1), padded.view(-1, values.shape[3]), mode="sum", per_sample_weights=shares.view(bags, -1)
     )
     return seen.view(len(values), num_queries, -1)
 

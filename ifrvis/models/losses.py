@@ -14,14 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ifrvis.models.points import (
-    bce_and_dice,
-    bce_cost,
-    dice_cost,
-    sample_points,
-    uncertain_points,
-    uniform_points,
-)
+from ifrvis.models.points import bce_and_dice, bce_cost, dice_cost, sample_points, uncertain_points, uniform_points
 from ifrvis.models.targets import Normalisers
 
 QUERIES_OF_A_CLIP = 10  # are objects where no class says which are none, as in the official port of SeqFormer

@@ -94,11 +94,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
             num_queries=num_queries,
             pixel_decoder=pixel_decoder_cfg(feat_channels, **encoder),
             transformer_decoder=decoder_cfg(feat_channels, **decoder),
-            positional_encoding={
-                "type": "SinePositionalEncoding",
-                "num_feats": feat_channels // 2,
-                "normalize": True,
-            },
+            positional_encoding={"type": "SinePositionalEncoding", "num_feats": feat_channels // 2, "normalize": True},
             # The constructor asks for it; the losses in use are those of `supervision`.
             loss_cls=ConfigDict(type="CrossEntropyLoss", class_weight=[1.0] * num_classes + [no_object_weight]),
             init_cfg=init_cfg,

@@ -82,9 +82,4 @@ class ParameterRuleConstructor(DefaultOptimWrapperConstructor):
 
     def add_params(self, params: list[dict[str, Any]], module: nn.Module, **_: Any) -> None:
         """Add the parameter groups of the model; called once by the host."""
-        params += parameter_groups(
-            module,
-            lr=self.base_lr,
-            weight_decay=self.base_wd,
-            **self.paramwise_cfg,
-        )
+        params += parameter_groups(module, lr=self.base_lr, weight_decay=self.base_wd, **self.paramwise_cfg)

@@ -29,10 +29,7 @@ from ifrvis.training.renames import VIDEO_MODEL, Renamed, to_host_names
 
 Shapes = Mapping[str, torch.Size]
 # What weights of so many classes are; of SeqFormer so many outputs: COCO has 80 classes, and ids up to 90.
-_COCO = {
-    "mask2former": {80: "coco_instance", 133: "coco_panoptic"},
-    "seqformer": {80: "coco", 90: "coco", 91: "coco"},
-}
+_COCO = {"mask2former": {80: "coco_instance", 133: "coco_panoptic"}, "seqformer": {80: "coco", 90: "coco", 91: "coco"}}
 _SWINS = {(96, 6): "swin-t", (96, 18): "swin-s", (128, 18): "swin-b", (192, 18): "swin-l"}  # width, third stage
 _RESNETS = {6: "r50", 23: "r101"}  # blocks of the third stage
 _QUERIES = ("track_head.query_feat.weight", "track_head.query_embed.weight")

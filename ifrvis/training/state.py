@@ -12,13 +12,7 @@ from torch import nn
 
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
-from ifrvis.training.build import (
-    NotLoaded,
-    build_model,
-    build_optimizer,
-    build_schedule,
-    load_initial_weights,
-)
+from ifrvis.training.build import NotLoaded, build_model, build_optimizer, build_schedule, load_initial_weights
 from ifrvis.training.checkpoints import Checkpoint, newest_valid, read_checkpoint
 from ifrvis.training.processes import Processes
 

@@ -219,12 +219,7 @@ class Layout:
         return np.full(2, margin), np.array([self.parameters.width, self.parameters.height]) - margin
 
     def _path(
-        self,
-        index: int,
-        anchor: NDArray[np.float64],
-        frame: int,
-        heading: float,
-        box: Box | None = None,
+        self, index: int, anchor: NDArray[np.float64], frame: int, heading: float, box: Box | None = None
     ) -> NDArray[np.float64]:
         """(T, 2) centres of a path that is at `anchor` in `frame`, folded into the box, its corners rounded."""
         times = np.arange(-1, self.num_frames + 1) - frame

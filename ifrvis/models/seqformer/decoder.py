@@ -150,14 +150,7 @@ class DecoderLayer(nn.Module):
     """
 
     def __init__(
-        self,
-        width: int,
-        num_levels: int,
-        *,
-        num_heads: int,
-        num_points: int,
-        feedforward_channels: int,
-        dropout: float,
+        self, width: int, num_levels: int, *, num_heads: int, num_points: int, feedforward_channels: int, dropout: float
     ) -> None:
         super().__init__()
         self.cross_attn = FrameAttention(width, num_heads, num_levels, num_points)
