@@ -78,19 +78,3 @@ def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
     """The interval of the first of (R,) values, that of the videos as they are, given those of resamples."""
     low, high = np.nanquantile(values[1:], (0.025, 0.975))
     return float(2 * values[0] - high), float(2 * values[0] - low)
-
-
-def difference_intervals(
-    first: Sequence[Videos], second: Sequence[Videos], dataset: str = ""
-) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals over videos of the difference of two means over runs, by metric; UserError if the videos are
-    not the same, or too few.
-
-    Args:
-        first: What the videos of one set add, of each run of the one row.
-        second: Of each run of the other.
-        dataset: The set's name, part of what the draws depend on.
-    """
-    if len({each.video_ids for each in (*first, *second)}) > 1:
-        raise UserError("Compare runs on the same videos: a difference is paired over them.")
-    return intervals_of([[values_of(each, dataset) for each in row] for row in (first, second)])

@@ -9,7 +9,7 @@ import kept_runs
 import pytest
 
 from ifrvis.cli import main
-from ifrvis.evaluation.bootstrap import difference_intervals
+from ifrvis.evaluation.bootstrap import intervals_of, values_of
 from ifrvis.evaluation.videos import read_videos
 from ifrvis.reporting.over_videos import Kept, _digest, read_kept
 
@@ -56,9 +56,10 @@ def test_intervals_are_those_of_what_lies_beside_the_records_and_are_shown_where
     assert f"{OURS} minus {M2F}: AP +" in said
     (kept,) = read_kept(path)
     beside = [
-        [read_videos(each.with_suffix(".videos.json.gz")) for each in records(tmp_path, row)] for row in (OURS, M2F)
+        [values_of(read_videos(each.with_suffix(".videos.json.gz")), "smoke19") for each in records(tmp_path, row)]
+        for row in (OURS, M2F)
     ]
-    assert kept.intervals == difference_intervals(*beside, dataset="smoke19")
+    assert kept.intervals == intervals_of(beside)
     assert kept.intervals["IDF1"][0] > 0
     run("report")
     assert idf1_of(tmp_path) == list(kept.intervals["IDF1"])

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.errors import UserError
 from ifrvis.evaluation.ap import average_precision, detections
-from ifrvis.evaluation.bootstrap import difference_intervals, draws, interval_of, intervals_of, values_of
+from ifrvis.evaluation.bootstrap import draws, interval_of, intervals_of, values_of
 from ifrvis.evaluation.predictions import read_results
 from ifrvis.evaluation.protocols import load_protocol
 from ifrvis.evaluation.tracking import follow
@@ -86,13 +86,9 @@ def test_the_interval_of_a_mean_is_the_normal_one(rng):
     assert interval_of(weights @ of_videos / 400) == pytest.approx(expected, abs=half / 20)
 
 
-def test_runs_on_other_videos_or_on_few_are_not_compared(case):
-    videos = videos_of(*case)
+def test_few_videos_are_not_drawn_from(case):
     with pytest.raises(UserError, match="Take 20 videos or more to draw from: these are "):
-        difference_intervals([videos], [videos])
-    other = videos.model_copy(update={"video_ids": (*videos.video_ids[1:], 99)})
-    with pytest.raises(UserError, match="Compare runs on the same videos"):
-        difference_intervals([videos], [other])
+        values_of(videos_of(*case), "set")
 
 
 def test_a_run_differs_from_itself_in_nothing_and_from_a_worse_one_clearly(case):
@@ -105,9 +101,6 @@ def test_a_run_differs_from_itself_in_nothing_and_from_a_worse_one_clearly(case)
         tuple(replace(each, video_id=copy) for each in annotations.tracks for copy in often[each.video_id]),
     )
     copied = [replace(each, video_id=copy) for each in predictions for copy in often[each.video_id]]
-    videos, worse = videos_of(many, copied), videos_of(many, copied[::2])
-    alone = difference_intervals([videos, videos], [videos])
-    assert set(alone.values()) == {(0.0, 0.0)}
-    found = difference_intervals([videos], [worse])
-    assert found["IDR"][0] > 0
-    assert found == difference_intervals([videos], [worse])
+    values, worse = (values_of(videos_of(many, some), "set") for some in (copied, copied[::2]))
+    assert set(intervals_of([[values, values], [values]]).values()) == {(0.0, 0.0)}
+    assert intervals_of([[values], [worse]])["IDR"][0] > 0
