@@ -123,7 +123,6 @@ def global_batches(
         sampler=range(start, stop),
         num_workers=(GPU_WORKERS if on_gpu else 0) if workers is None else workers,
         pin_memory=on_gpu,
-        collate_fn=_as_it_is,
         worker_init_fn=_settle_worker,
     )
     batches = iter(loader)
@@ -142,10 +141,6 @@ def _counts(clips: Sequence[Clip]) -> dict[str, int]:
         "batch_num_classed": sum(int(clip.visible[:, -1].sum()) for clip in clips),
         "batch_num_clips": len(clips),
     }
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
 
 
 def _settle_worker(_: int) -> None:

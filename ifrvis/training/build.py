@@ -27,7 +27,7 @@ from ifrvis.files import MAX_WEIGHTS_BYTES
 from ifrvis.models.deformable import operator_runs
 from ifrvis.models.drop_path import replace_drop_path
 from ifrvis.models.parameters import parameter_groups
-from ifrvis.training.checkpoints import load_plain
+from ifrvis.training.checkpoints import is_plain, load_plain
 
 HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
@@ -132,7 +132,7 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
             f"Choose other initial weights than {path}: nothing in it has a name and shape of this model's."
         )
     for key, value in fitting.items():
-        if not _is_plain(value):
+        if not is_plain(value):
             raise UserError(f"Replace {path}: {key} is not a dense tensor of finite real numbers.")
     model.load_state_dict(fitting, strict=False)
     return NotLoaded(
@@ -154,11 +154,6 @@ def _check_start(given: Mapping[str, Any], path: Path) -> None:
             f"Rename {path}, or choose other initial weights: it is a video model with a class head of {classes} "
             "outputs, not what its name says."
         )
-
-
-def _is_plain(value: torch.Tensor) -> bool:
-    dense = value.layout == torch.strided and not value.is_quantized and value.device.type == "cpu"
-    return dense and not value.is_complex() and bool(torch.isfinite(value).all())
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -33,6 +33,8 @@ from ifrvis.files import (
 
 KEPT = 2
 SHARE = 0.03  # of the time, that training may stand still for checkpoints
+_PLAIN = {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
+_PLAIN |= {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 State = dict[str, Any]
 
 
@@ -175,19 +177,31 @@ def load_plain(path: Path, most: int | None = None) -> Any:
     """Load tensors and plain data on the CPU; nothing in the file can run code, or take memory out of proportion.
     UserError if it is no regular file of at most `most` bytes; ValueError if it is cut short, or holds anything else.
     """
-    with open_file(path, "the checkpoint", most) as stream, warnings.catch_warnings():
+    with open_file(path, "the checkpoint", most) as stream, warnings.catch_warnings(), unpickling(stream):
         warnings.simplefilter("ignore")  # torch warns of files that it then refuses
-        try:
-            with bounded_memory(stream):
-                _check_stored(stream)
-                content = torch.load(stream, map_location="cpu", weights_only=True)
-        except Exception as error:  # garbage makes the restricted unpickler raise almost anything
-            reason = "out of the memory that its size allows" if isinstance(error, MemoryError) else str(error)
-            raise ValueError((reason or type(error).__name__).splitlines()[0]) from error
+        _check_stored(stream)
+        content = torch.load(stream, map_location="cpu", weights_only=True)
     taken = sum(each.numel() * each.element_size() for each in _tensors_in(content))
     if taken > (most := (1 << 20) + MAX_COPIES // 2 * path.stat().st_size):  # of an expanded one it holds a number
         raise ValueError(f"its tensors would take {taken} bytes of memory, at most {most} are given to it")
     return content
+
+
+@contextlib.contextmanager
+def unpickling(stream: BinaryIO) -> Iterator[None]:
+    """While the block lasts, memory is bounded, and what garbage makes an unpickler raise is a ValueError of a line."""
+    try:
+        with bounded_memory(stream):
+            yield
+    except Exception as error:
+        reason = "out of the memory that its size allows" if isinstance(error, MemoryError) else str(error)
+        raise ValueError((reason or type(error).__name__).splitlines()[0]) from error
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is dense, in the CPU's memory, and of finite real numbers of a common type."""
+    dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.dtype in _PLAIN
+    return dense and bool(torch.isfinite(tensor).all())
 
 
 def _check_stored(stream: BinaryIO) -> None:

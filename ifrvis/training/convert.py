@@ -5,7 +5,6 @@ Mask2Former-VIS and IFR. Beside `<out>.pth` lies `<out>.json`, which says what t
 for a recipe's `train.init` by the name there.
 """
 
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +25,7 @@ from ifrvis.files import publish_once, sha256_bytes, sha256_file
 from ifrvis.training.build import COMPUTED, NEVER_LOADED
 from ifrvis.training.foreign import read_foreign
 from ifrvis.training.renames import VIDEO_MODEL, Renamed, to_host_names
+from ifrvis.training.weights import packed
 
 Shapes = Mapping[str, torch.Size]
 # What weights of so many classes are; of SeqFormer so many outputs: COCO has 80 classes, and ids up to 90.
@@ -111,14 +111,17 @@ def convert(
     _check_backbone(source, tensors, backbone, target)
     name, count = what_it_is(source, renamed._replace(tensors=tensors), backbone, target)
     if trained:
-        return _convert_trained(source, out, tensors, name, target, renamed)
-    if queries is not None:
-        if count is None or not 1 <= queries <= count:
-            raise UserError(f"Give --queries a number from 1 to {count or 0}: {source} has so many.")
-        tensors |= {key: tensors[key][:queries] for key in _QUERIES if key in tensors}
-        name += f"-q{queries}" * (queries < count)
-    kept = {key: each for key, each in tensors.items() if not key.startswith(NEVER_LOADED)}
-    fits = {key for key in target if key in kept and kept[key].shape == target[key]}
+        name, kept, fits = f"trained_{name}", tensors, _all_of(target, tensors, source)  # never the name of a start
+        written = fits
+    else:
+        if queries is not None:
+            if count is None or not 1 <= queries <= count:
+                raise UserError(f"Give --queries a number from 1 to {count or 0}: {source} has so many.")
+            tensors |= {key: tensors[key][:queries] for key in _QUERIES if key in tensors}
+            name += f"-q{queries}" * (queries < count)
+        kept = {key: each for key, each in tensors.items() if not key.startswith(NEVER_LOADED)}
+        fits = {key for key in target if key in kept and kept[key].shape == target[key]}
+        written = {key for key in kept if key in target or key.startswith("track_head.")}
     report = Report(
         name,
         {"file": source.name, "sha256": sha256_file(source), "names": renamed.source},
@@ -128,14 +131,12 @@ def convert(
         random=why_random(key for key in target if key not in fits and not key.endswith(COMPUTED)),
         unused=sorted(kept.keys() - fits) + sorted(tensors.keys() - kept.keys()),
     )
-    _publish(out, {key: kept[key] for key in kept if key in target or key.startswith("track_head.")}, report)
+    _publish(out, {key: kept[key] for key in written}, report)
     return report
 
 
-def _convert_trained(
-    source: Path, out: Path, tensors: dict[str, Tensor], name: str, target: Shapes, renamed: Renamed
-) -> Report:
-    """Write all of a trained video model: what `ifrvis evaluate-model` and `ifrvis predict` take."""
+def _all_of(target: Shapes, tensors: Mapping[str, Tensor], source: Path) -> set[str]:
+    """All weights of a video model, which have to be there: `ifrvis evaluate-model` and `ifrvis predict` take them."""
     wanted = {key for key in target if not key.endswith(COMPUTED)}
     for key in sorted(wanted):
         if key not in tensors or (tensors[key].shape != target[key] and not key.startswith(NEVER_LOADED)):
@@ -143,30 +144,17 @@ def _convert_trained(
             raise UserError(
                 f"Choose a whole trained model of this method, and its --backbone: {key} of {source} is {came}."
             )
-    where = {"file": source.name, "sha256": sha256_file(source), "names": renamed.source}
-    queries = len(tensors[_QUERIES[1]]) if _QUERIES[1] in tensors else None
-    loaded, remapped = sorted(wanted - renamed.changed), sorted(wanted & renamed.changed)
-    name = f"trained_{name}"  # never the name of a start
-    report = Report(name, where, queries, loaded, remapped, random={}, unused=sorted(tensors.keys() - wanted))
-    _publish(out, {key: tensors[key] for key in wanted}, report)
-    return report
+    return wanted
 
 
 def _publish(out: Path, tensors: Mapping[str, Tensor], report: Report) -> None:
     """Write the weights, and beside them what they are and, by its reason, how much of a model they leave to chance."""
-    data = _packed({key: tensors[key] for key in sorted(tensors)})
+    data = packed({key: tensors[key].float().clone() for key in sorted(tensors)})
     random = {reason: len(names) for reason, names in report.random.items() if reason not in _OF_METHODS}
     said = {"name": report.name, "sha256": sha256_bytes(data), "source": report.source, "queries": report.queries}
     text = json.dumps({**said, "random": random}, indent=1) + "\n"
     if not publish_once(out, data) or not publish_once(out.with_suffix(".json"), text):
         raise UserError(f"Give a new file for the converted weights: {out} was made meanwhile.")
-
-
-def _packed(tensors: dict[str, Tensor]) -> bytes:
-    """The file: equal weights give equal bytes, since a run's identity holds their hash."""
-    stream = io.BytesIO()
-    torch.save({"state_dict": {name: each.float().clone() for name, each in tensors.items()}}, stream)
-    return stream.getvalue()
 
 
 def what_it_is(source: Path, renamed: Renamed, backbone: str, target: Shapes) -> tuple[str, int | None]:

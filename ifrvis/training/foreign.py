@@ -16,36 +16,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ifrvis.errors import UserError
-from ifrvis.files import MAX_WEIGHTS_BYTES, bounded_memory, open_file
-from ifrvis.training.checkpoints import load_plain
+from ifrvis.files import MAX_WEIGHTS_BYTES, open_file
+from ifrvis.training.checkpoints import is_plain, load_plain, unpickling
 
 MAX_ENTRIES = 20_000
-_WRAPPERS = ("state_dict", "model")  # keys under which programs keep the mapping
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:
     """The named tensors of a checkpoint, in the file's order; what is not a tensor is left out. UserError if the file
     is missing, too large, cut short, or names anything but arrays and plain data.
     """
-    with open_file(path, "the checkpoint", MAX_WEIGHTS_BYTES) as stream, bounded_memory(stream):
+    with open_file(path, "the checkpoint", MAX_WEIGHTS_BYTES) as stream:
         try:
-            with torch.serialization.safe_globals([argparse.Namespace]):  # DETR's heirs keep their options so
+            with unpickling(stream), torch.serialization.safe_globals([argparse.Namespace]):  # options of DETR's heirs
                 is_pickle = path.suffix == ".pkl"
                 content = _Unpickler(stream, encoding="latin1").load() if is_pickle else load_plain(path)
-            return _named_tensors(content, path)
-        except UserError:
-            raise
-        except Exception as error:  # garbage makes an unpickler raise almost anything
-            reason = "out of the memory that its size allows" if isinstance(error, MemoryError) else str(error)
+        except ValueError as error:
             raise UserError(
                 f"Download {path} again, or let the program that wrote it export its weights alone (MMDetection: "
                 f"tools/model_converters/publish_model.py): it is cut short, or holds more than arrays and plain data "
-                f"({(reason or type(error).__name__).splitlines()[0]})."
+                f"({error})."
             ) from error
-
-
-def _named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    for key in _WRAPPERS:
+    for key in ("state_dict", "model"):  # under which programs keep the mapping
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or len(content) > MAX_ENTRIES:
         raise UserError(f"Choose a checkpoint: {path} is no mapping of at most {MAX_ENTRIES} names to arrays.")
@@ -59,11 +51,9 @@ def _named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
 def _tensor(value: Tensor | NDArray[Any], path: Path) -> Tensor:
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
-    plain = value.layout == torch.strided and not value.is_quantized and not value.is_complex() and not value.is_meta
-    if not plain or (value.is_floating_point() and not bool(torch.isfinite(value).all())):
-        raise UserError(
-            f"Choose another checkpoint than {path}: not all of its tensors are dense and of finite numbers."
-        )
+    if not is_plain(value):
+        text = "not all of its tensors are dense and of finite numbers"
+        raise UserError(f"Choose another checkpoint than {path}: {text}.")
     return value.detach()
 
 

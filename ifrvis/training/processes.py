@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -80,21 +80,15 @@ class Processes:
     @contextlib.contextmanager
     def telling(self) -> Iterator[None]:
         """What one process raises inside the block, in which they wait for one another, all raise there."""
-        error: Exception | None = None
         try:
             yield
-        except Exception as raised:
+        except Exception as error:
             if self.store is None:
                 raise
-            error = raised
-        if error is not None:
-            self._tell_or_learn(error)
-
-    def _tell_or_learn(self, error: Exception) -> NoReturn:
-        """Raise what the first process to fail has told; it may be this one, and the others fail for want of it."""
-        told = json.dumps([self.rank, str(self._for_others(error))])
-        rank, first = json.loads(self.store.compare_set(_FAILED, "", told))
-        raise error if rank == self.rank else RuntimeError(first) from None
+            # The first to fail has told; it may be this one, and the others fail for want of it.
+            told = json.dumps([self.rank, str(self._for_others(error))])
+            rank, first = json.loads(self.store.compare_set(_FAILED, "", told))
+            raise error if rank == self.rank else RuntimeError(first) from None
 
     def _for_others(self, error: Exception | None) -> Exception | None:
         """What can be sent: errors for people are their message, others may hold anything."""

@@ -105,18 +105,11 @@ def start_or_resume(
         checkpoint = newest_valid(resume_from, train_sig=train_sig) if processes.rank == 0 else None
     path = processes.from_first(None if checkpoint is None else checkpoint.path)
     with processes.agreeing():
-        if checkpoint is None and path is not None:
-            checkpoint = _as_the_first_read_it(path)
+        if checkpoint is None and path is not None and (checkpoint := read_checkpoint(path)) is None:
+            raise UserError(f"Let every process see {path}: the first goes on from it, another cannot read it.")
         state = _started(spec, init_weights, checkpoint, processes.device)
     state.forward = processes.summing_gradients(state.model)
     return state
-
-
-def _as_the_first_read_it(path: Path) -> Checkpoint:
-    checkpoint = read_checkpoint(path)
-    if checkpoint is None:
-        raise UserError(f"Let every process see {path}: the first goes on from it, another cannot read it.")
-    return checkpoint
 
 
 def _started(

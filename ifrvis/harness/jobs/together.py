@@ -4,8 +4,8 @@ python -m ifrvis.harness.jobs.together MODULE:FUNCTION results/runs/<run>/attemp
 """
 
 import contextlib
-import importlib
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
@@ -25,23 +25,8 @@ def _say_who_trains(rank: int, processes: int, port: int) -> None:
     os.environ.update({name: str(value) for name, value in names.items()})
 
 
-def _free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def named(function: str) -> Callable[[str], Any]:
-    """What `module:name` is the name of."""
-    module, _, name = function.partition(":")
-    found: Callable[[str], Any] = getattr(importlib.import_module(module), name)
-    return found
-
-
 def name_of(function: Callable[[str], Any]) -> str:
-    """What `named` finds a function by."""
+    """What `pkgutil.resolve_name` finds a function by."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
@@ -51,7 +36,8 @@ def helped(processes: int, run_attempt: Callable[[str], Any], folder: str) -> It
     if processes == 1:
         yield
         return
-    port, helpers = _free_port(), []
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port, helpers = probe.getsockname()[1], []
     command = [sys.executable, "-m", __name__, name_of(run_attempt), folder]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what a job is sent goes to all its processes
     for rank in range(1, processes):
@@ -92,4 +78,4 @@ if __name__ == "__main__":
         signal.signal(each, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_leave_with_the_first, daemon=True).start()
-    named(sys.argv[1])(sys.argv[2])
+    pkgutil.resolve_name(sys.argv[1])(sys.argv[2])
