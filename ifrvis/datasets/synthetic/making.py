@@ -4,18 +4,17 @@ Files have the YouTube-VIS format, so whatever reads them does not know that the
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from ifrvis.datasets import rle
+from ifrvis.datasets.splits import official
 from ifrvis.datasets.synthetic.layouts import SHAPES
 from ifrvis.datasets.synthetic.parameters import GENERATOR_VERSION, SyntheticParameters, split_fingerprint
-from ifrvis.datasets.synthetic.scenes import Scene, frames_of, scene_of
+from ifrvis.datasets.synthetic.scenes import frames_of, scene_of
+from ifrvis.datasets.ytvis import checked_annotations
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_bytes, write_atomically
 
@@ -76,58 +75,25 @@ def _rename_unless_there(source: Path, target: Path) -> None:
 def _write_videos(
     parameters: SyntheticParameters, split: str, folder: Path, progress: Callable[[int, int], None] | None
 ) -> dict[str, Any]:
-    total = parameters.videos[split]
-    videos: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for index in range(total):
-        scene = scene_of(parameters, split, index)
-        tracks = _tracks(scene, index + 1, len(annotations) + 1)
-        video = _video(scene, index)
-        _write_frames(frames_of(scene), [folder / "JPEGImages" / name for name in video["file_names"]])
-        videos.append(video)
-        annotations.extend(tracks)
-        if progress is not None:
-            progress(index + 1, total)
-    names = list(SHAPES)[: parameters.num_classes]
-    categories = [{"id": label + 1, "name": name, "supercategory": "shape"} for label, name in enumerate(names)]
+    """Write the frames; the content of the annotation file."""
+    categories = [{"id": label + 1, "name": name, "supercategory": "shape"} for label, name in enumerate(SHAPES)]
     info = {"description": f"synthetic set, generator {GENERATOR_VERSION}, seed {parameters.seed}, split {split}"}
-    return {"info": info, "videos": videos, "annotations": annotations, "categories": categories}
-
-
-def _video(scene: Scene, index: int) -> dict[str, Any]:
-    _, length, height, width = scene.coverage.shape
-    return {
-        "id": index + 1,
-        "file_names": [f"{index:05d}/{frame:05d}.jpg" for frame in range(length)],
-        "height": height,
-        "width": width,
-        "length": length,
-        "tags": {"appearance": scene.appearance},
-    }
-
-
-def _tracks(scene: Scene, video_id: int, first_id: int) -> list[dict[str, Any]]:
-    _, length, height, width = scene.coverage.shape
-    seen = [pair for pair in zip(scene.objects, scene.masks, strict=True) if any(pair[1])]
-    return [
-        {
-            "id": first_id + position,
-            "video_id": video_id,
-            "category_id": scene_object.label + 1,
-            "iscrowd": 0,
-            "height": height,
-            "width": width,
-            "length": length,
-            "segmentations": masks,
-            "bboxes": [mask and rle.box(mask) for mask in masks],
-            "areas": [mask and rle.area(mask) for mask in masks],
-        }
-        for position, (scene_object, masks) in enumerate(seen)
-    ]
-
-
-def _write_frames(frames: Iterable[NDArray[np.uint8]], paths: list[Path]) -> None:
-    paths[0].parent.mkdir(parents=True)
-    for image, path in zip(frames, paths, strict=True):
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-        path.write_bytes(data.tobytes())
+    content: dict[str, Any] = {"info": info, "videos": [], "annotations": []}
+    content["categories"] = categories[: parameters.num_classes]
+    for number in range(1, parameters.videos[split] + 1):
+        scene = scene_of(parameters, split, number - 1)
+        _, length, height, width = scene.coverage.shape
+        names = [f"{number - 1:05d}/{frame:05d}.jpg" for frame in range(length)]
+        video = {"id": number, "file_names": names, "height": height, "width": width}
+        content["videos"].append({**video, "tags": {"appearance": scene.appearance}})
+        for scene_object, masks in zip(scene.objects, scene.masks):
+            if any(masks):
+                track = {"id": len(content["annotations"]) + 1, "video_id": number, "segmentations": list(masks)}
+                content["annotations"].append({**track, "category_id": scene_object.label + 1})
+        (folder / "JPEGImages" / names[0]).parent.mkdir(parents=True)
+        for image, name in zip(frames_of(scene), names, strict=True):
+            _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+            (folder / "JPEGImages" / name).write_bytes(data.tobytes())
+        if progress is not None:
+            progress(number, parameters.videos[split])
+    return official(content, checked_annotations(content, folder), {})
