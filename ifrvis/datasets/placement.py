@@ -3,7 +3,7 @@
 One placement holds for all frames of a clip. Images and masks go the same way, masks by the nearest pixel.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.resizing import Resize, nearest, resize_frame
+from ifrvis.datasets.rle import Rle, box
 
 Size = tuple[int, int]  # height and width, in pixels
 
@@ -49,6 +50,10 @@ class Placement:
         top, left, bottom, right = self.window_in_file()
         x, y, width, height = box
         return x < right and y < bottom and x + width > left and y + height > top
+
+    def num_shown(self, masks: Iterable[Rle | None]) -> int:
+        """How many masks have a part of their box in the window; one that is empty has none."""
+        return sum(self.shows(found) for mask in masks if mask is not None and (found := box(mask)) is not None)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from ifrvis.datasets.clips import MAX_REDRAWS, Clip, ClipDraw, VideoSampler, clip_of, permutation
 from ifrvis.datasets.coco import Stills
 from ifrvis.datasets.frames import read_frame
-from ifrvis.datasets.placement import Placement, Placing
-from ifrvis.datasets.rle import box, decode
+from ifrvis.datasets.placement import Placing
+from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Video
 from ifrvis.streams import Stream, generator
 
@@ -69,19 +69,14 @@ class StillSampler:
         still = stills[permutation(Stream.STILL_EPOCH, self.seed, epoch, len(stills))[index]]
         placement = self.placing.draw(rng, (still.height, still.width))
         for _ in range(MAX_REDRAWS):
-            if 0 < self._num_shown(still, placement) <= MOST_INSTANCES:
+            masks = [track.masks[0] for track in self.annotations.tracks_of(still.id)]
+            if 0 < placement.num_shown(masks) <= MOST_INSTANCES:  # before the still is changed
                 break
             still = stills[int(rng.integers(len(stills)))]
             placement = self.placing.draw(rng, (still.height, still.width))
         flip, unmoved = bool(rng.random() < self.flip), int(rng.integers(self.num_frames))
         changes = [Change() if t == unmoved else _draw_change(rng, still) for t in range(self.num_frames)]
         return StillDraw(iteration, position, still, (0,) * self.num_frames, flip, placement, changes=tuple(changes))
-
-    def _num_shown(self, still: Video, placement: Placement) -> int:
-        """How many instances have a part of their box in the window of the still that is not changed."""
-        masks = (track.masks[0] for track in self.annotations.tracks_of(still.id))
-        boxes = (found for mask in masks if mask is not None and (found := box(mask)) is not None)
-        return sum(map(placement.shows, boxes))
 
 
 class MixedSampler:

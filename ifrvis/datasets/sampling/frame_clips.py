@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ifrvis.datasets.clips import ClipDraw, VideoSampler
-from ifrvis.datasets.rle import box
 from ifrvis.datasets.sampling.colours import draw_colour
 from ifrvis.datasets.ytvis import Annotations, Video
 from ifrvis.streams import Stream
@@ -45,7 +44,7 @@ class FrameSampler(VideoSampler):
         """A clip whose window shows no instance is drawn again from a random other entry."""
         for _ in range(MAX_REDRAWS):
             drawn = self._draw(rng, iteration, position, *self._entries[entry])
-            if self._shows_any(drawn):
+            if drawn.placement.num_shown(masks[t] for masks in self.masks[drawn.video.id] for t in drawn.frames):
                 break
             entry = int(rng.integers(len(self._entries)))
         return drawn
@@ -57,11 +56,6 @@ class FrameSampler(VideoSampler):
         colours = tuple(draw_colour(rng) for _ in frames) if self.colour else ()
         placement = self.placing.draw(rng, (video.height, video.width))
         return ClipDraw(iteration, position, video, frames, flip, placement, colours)
-
-    def _shows_any(self, draw: ClipDraw) -> bool:
-        shown = (masks[frame] for masks in self.masks[draw.video.id] for frame in draw.frames)
-        boxes = (found for mask in shown if mask is not None and (found := box(mask)) is not None)
-        return any(map(draw.placement.shows, boxes))
 
 
 def draw_frames(rng: np.random.Generator, key: int, length: int, *, num_frames: int, near: int) -> tuple[int, ...]:
