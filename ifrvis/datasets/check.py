@@ -112,7 +112,7 @@ def _check_split(dataset: Dataset, role: Role, decode: bool, progress: Progress)
     for done, video in enumerate(annotations.videos, start=1):
         _check_frames(checked, frames, video, decode)
         progress(done, len(annotations.videos))
-    _check_for_more(checked, frames, _listed(content))
+    _check_for_more(checked, frames, content)
     for kind, what in checked.seen.items():
         checked.say(kind, _NOTES[kind].format(n=len(what), first=what[0]), "note")
     if checked.is_sound:
@@ -212,13 +212,9 @@ def _check_frames(checked: Checked, folder: Path, video: Video, decode: bool) ->
         checked.see("masks among frames", text)
 
 
-def _listed(content: dict[str, Any]) -> set[str]:
-    """Every path that the file lists as a frame, whatever else is wrong with its video."""
-    lists = [video.get("file_names") for video in content["videos"] if isinstance(video, dict)]
-    return {str(name).replace("\\", "/") for names in lists if isinstance(names, list) for name in names}
-
-
-def _check_for_more(checked: Checked, folder: Path, listed: set[str]) -> None:
+def _check_for_more(checked: Checked, folder: Path, content: dict[str, Any]) -> None:
+    lists = [video.get("file_names") for video in content["videos"] if isinstance(video, dict)]  # wrong or not
+    listed = {str(name).replace("\\", "/") for names in lists if isinstance(names, list) for name in names}
     tops = {name.split("/")[0] for name in listed}
     more = sorted({path.name for path in folder.iterdir()} - tops)
     if more:

@@ -144,7 +144,8 @@ def checked_annotations(
     if content.get("annotations") is None and not tracks_required:
         return annotations
     known = [{str(each.id) for each in kind} for kind in (videos, categories)]
-    lost = [_ids(content[key]) - ids for key, ids in zip(("videos", "categories"), known)]  # their problem is told
+    given = ((each for each in content[key] if isinstance(each, dict)) for key in ("videos", "categories"))
+    lost = [{str(each.get("id")) for each in of} - ids for of, ids in zip(given, known)]  # their problem is told
 
     def is_wanted(entry: dict[str, Any]) -> bool:
         return str(entry.get("video_id")) not in lost[0] and str(entry.get("category_id")) not in lost[1]
@@ -152,10 +153,6 @@ def checked_annotations(
     make = lambda where, entry: _track(where, entry, annotations)  # noqa: E731
     tracks = made_of(content, "annotations", path, make, problems, is_wanted)
     return replace(annotations, tracks=tuple(tracks))
-
-
-def _ids(entries: list[Any]) -> set[str]:
-    return {str(entry.get("id")) for entry in entries if isinstance(entry, dict)}
 
 
 def made_of(

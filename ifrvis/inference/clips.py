@@ -115,15 +115,12 @@ class ClipTracker:
         """See `Tracks`: the mean over the clips that have the track in that frame."""
         kept = [self._embeds[frame].get(track, []) for track in instances.tolist()]
         total = features.new_zeros(len(kept), *features.shape[-2:])
-        for embeds in zip_longest(*(map(_mean, of_track) for of_track in kept)):  # one of each track at a time
+        means = ([embed / number for embed, number in of_track] for of_track in kept)
+        for embeds in zip_longest(*means):  # one of each track at a time
             found = next(embed for embed in embeds if embed is not None)
             dense = torch.stack([torch.zeros_like(found) if embed is None else embed for embed in embeds])
             total = total + self._masks.logits(dense, features)
         return total / total.new_tensor([max(len(of_track), 1) for of_track in kept])[:, None, None]
-
-
-def _mean(of: _Sum) -> Tensor:
-    return of[0] / of[1]
 
 
 def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:

@@ -36,6 +36,7 @@ from ifrvis.models.attention import Level
 from ifrvis.models.decoding import MaskDecoder, VideoHead, full_precision
 
 OnFrames = Callable[[int, int], None]
+Advance = Callable[[int], None]  # by so many frames
 TRACKED = 10  # instances that tracking protocols choose from, where a result has any number
 
 
@@ -95,15 +96,21 @@ def predict_video(
     first = pivot_position(len(views), seed=seed, video_id=source.video_id)
     views = [views[first], *views[:first], *views[first + 1 :]]
     room = check_memory(model, source, inference, memory_gib)
-    steps = _Steps((2 * len(views) + 1) * source.length, on_frames)
+    done = 0  # frames that are encoded, decoded and written
+
+    def advance(frames: int) -> None:
+        nonlocal done
+        done += frames
+        on_frames(done, (2 * len(views) + 1) * source.length)
+
     recurs = nullcontext() if inference.get("recurrence", True) else model.track_head.without_recurrence()
     with torch.autocast(device.type, enabled=device.type == "cuda"), recurs:
-        decoded = list(_decoded_views(model, source, views, inference, room, steps))
+        decoded = list(_decoded_views(model, source, views, inference, room, advance))
         tracks = [each.tracks for each in decoded]
         class_probs = (tracks[0].class_probs if len(views) == 1 else average_probs(tracks)).cpu().numpy()
         topk, least = inference["topk"], inference.get("min_class_score")
         pairs, singles = best_pairs(class_probs, topk, least), best_queries(class_probs, topk or TRACKED)
-        masks = _masks(decoded, sorted({query for query, _ in [*pairs, *singles]}), source, steps)
+        masks = _masks(decoded, sorted({query for query, _ in [*pairs, *singles]}), source, advance)
     by_class, by_query = (
         tuple(Scored(query, category_ids[label], float(class_probs[query, label])) for query, label in kept)
         for kept in (pairs, singles)
@@ -131,17 +138,6 @@ def best_queries(class_probs: NDArray[np.floating], k: int) -> list[tuple[int, i
     return [(int(query), int(class_probs[query].argmax())) for query in order]
 
 
-class _Steps:
-    """Counts frames that are encoded, decoded and written."""
-
-    def __init__(self, total: int, on_frames: OnFrames) -> None:
-        self._done, self._total, self._on_frames = 0, total, on_frames
-
-    def advance(self, frames: int) -> None:
-        self._done += frames
-        self._on_frames(self._done, self._total)
-
-
 @dataclass(frozen=True)
 class _DecodedView:
     view: View
@@ -156,14 +152,14 @@ def _decoded_views(
     views: Sequence[View],
     inference: Mapping[str, Any],
     room: float,
-    steps: _Steps,
+    advance: Advance,
 ) -> Iterator[_DecodedView]:
     """Views one after the other, the pivot first; levels of one view exist at a time."""
     head, pivot = model.track_head, None
     per_pixel = room / sum(view.pixels for view in views)
     for view in views:
-        levels, mask_features = encode(model, source, view, room=per_pixel * view.pixels, on_frames=steps.advance)
-        tracks = _decode(head, levels, inference, steps)
+        levels, mask_features = encode(model, source, view, room=per_pixel * view.pixels, on_frames=advance)
+        tracks = _decode(head, levels, inference, advance)
         if not torch.isfinite(tracks.class_probs).all():
             raise UserError(f"Check the weights: the model's scores for video {source.video_id!r} are not finite.")
         if pivot is not None:
@@ -175,30 +171,27 @@ def _decoded_views(
         yield _DecodedView(view, tracks, mask_features, head.masks)
 
 
-def _decode(head: VideoHead, levels: Sequence[Level], inference: Mapping[str, Any], steps: _Steps) -> Tracks:
+def _decode(head: VideoHead, levels: Sequence[Level], inference: Mapping[str, Any], advance: Advance) -> Tracks:
     if inference["mode"] == "clips":
-        return track_clips(head, levels, inference, on_frames=steps.advance)
+        return track_clips(head, levels, inference, on_frames=advance)
     output = head.decode_clips(levels, len(levels[0].tokens))
-    steps.advance(len(levels[0].tokens))
+    advance(len(levels[0].tokens))
     probs = head.class_probs(full_precision(output.cls_logits[0]))
     return WholeTracks(probs, output.mask_embeds[0], head.masks)
 
 
 def _masks(
-    decoded: Sequence[_DecodedView], queries: list[int], source: FrameSource, steps: _Steps
+    decoded: Sequence[_DecodedView], queries: list[int], source: FrameSource, advance: Advance
 ) -> dict[int, tuple[Rle | None, ...]]:
     """Masks of the kept instances, frame by frame."""
     masks: dict[int, list[Rle | None]] = {query: [] for query in queries}
     if queries:
-        for frame in in_background(_encoded, _frame_masks(decoded, queries, (source.height, source.width))):
+        frames = _frame_masks(decoded, queries, (source.height, source.width))
+        for frame in in_background(lambda masks: [rle.encode(m) if m.any() else None for m in masks], frames):
             for of_query, mask in zip(masks.values(), frame):
                 of_query.append(mask)
-            steps.advance(1)
+            advance(1)
     return {query: tuple(of_query) for query, of_query in masks.items()}
-
-
-def _encoded(masks: NDArray[np.bool_]) -> list[Rle | None]:
-    return [rle.encode(mask) if mask.any() else None for mask in masks]
 
 
 def _frame_masks(

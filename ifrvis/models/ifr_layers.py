@@ -30,7 +30,10 @@ class IFRDecoderLayer(nn.Module):
     def __init__(self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool) -> None:
         super().__init__()
         self.recurrence = recurrence
-        self.cross_attn, self.self_attn = _NamedAttention(width, num_heads), _NamedAttention(width, num_heads)
+        # Under the host's names, `<name>.attn`.
+        self.cross_attn, self.self_attn = (
+            nn.ModuleDict({"attn": nn.MultiheadAttention(width, num_heads)}) for _ in range(2)
+        )
         self.ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.temporal_attn = nn.MultiheadAttention(width, num_heads)
@@ -56,7 +59,7 @@ class IFRDecoderLayer(nn.Module):
     def recur(self, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> Tensor:
         """Frame-level queries of every frame (Eq. 2 and 3); arguments as in `forward`."""
         results: list[Tensor] = []
-        cross, own = Attention(self.cross_attn.attn), Attention(self.self_attn.attn)
+        cross, own = (Attention(each["attn"]) for each in (self.cross_attn, self.self_attn))  # type: ignore[arg-type]
         for start in range(0, memory.num_frames, FRAMES_AT_ONCE):
             stop = min(start + FRAMES_AT_ONCE, memory.num_frames)
             part = memory.part(start, stop)
@@ -91,11 +94,3 @@ class IFRDecoderLayer(nn.Module):
         placed = queries + query_pos
         queries = self.clip_norms[1](queries + Attention(self.clip_attn)(placed, placed, queries))
         return self.clip_norms[2](self.clip_ffn(queries))
-
-
-class _NamedAttention(nn.Module):
-    """An attention under the host's name, `<name>.attn`."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.attn = nn.MultiheadAttention(width, num_heads)

@@ -51,7 +51,9 @@ class Supervision:
         cls_logits = full_precision(torch.stack([layer.cls_logits for layer in layers], 1))
         embeds = full_precision(torch.stack([layer.mask_embeds for layer in layers], 1))
         num_layers, num_frames = embeds.shape[1:3]
-        cross = [self._cross_weight(layer, num_frames) for layer in range(num_layers)]
+        others = num_frames - 1 if self.cross_frame_mean else min(num_frames - 1, 1)
+        # The initial predictions have one query for all frames, so theirs are own-frame losses alone.
+        cross = [0.0, *[self.lambda_e / others if others else 0.0] * (num_layers - 1)]
         points = [
             [
                 draw_points(
@@ -117,9 +119,3 @@ class Supervision:
             of_masks = self.weights["mask"] * mask + self.weights["dice"] * dice
             costs.append(of_masks - self.weights["cls"] * probs[..., target.labels])
         return match_instances(costs, [target.video for target in targets])
-
-    def _cross_weight(self, layer: int, num_frames: int) -> float:
-        """The initial predictions have one query for all frames, so theirs are own-frame losses alone."""
-        if layer == 0 or num_frames == 1:
-            return 0.0
-        return self.lambda_e / (num_frames - 1 if self.cross_frame_mean else 1)

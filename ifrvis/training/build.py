@@ -69,14 +69,8 @@ def settle_torch(threads: int, precision: str) -> None:
     torch.use_deterministic_algorithms(pick_device().type == "cpu")
     # Nothing here reads memory that it has not written, and filling it costs time. (Torch hides the name from mypy.)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    if pick_device().type == "cpu":
-        _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Let freed memory serve the next step, where glibc allocates: the kernel would clear what it gives out anew."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    # Freed memory serves the next step, where glibc allocates: the kernel would clear what it gives out anew.
+    if pick_device().type == "cpu" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
             mallopt(option, 1 << 30)
 

@@ -134,12 +134,19 @@ def train(
         for batch in clock.waits(batches):
             parts, grad_norm = _step(state, batch, spec["seed"], micro_batch or len(batch.clips), processes)
             state.history.add(state.iteration, last, parts["loss"], time.monotonic() - began)
-            progress = _progress(state, last, parts, grad_norm, clock.tick())
+            terms = {name: value for name, value in parts.items() if name != "loss"}
+            pace_s = clock.tick()
+            eta_s = (last - state.iteration) * pace_s
+            progress = Progress(state.iteration, last, parts["loss"], terms, grad_norm, pace_s, eta_s)
             stopping = due = False
             with processes.agreeing():
                 if first:
                     writer.check()
-                    _tell(state, progress, on_progress, watch, sink)
+                    on_progress(progress)
+                    if watch is not None:
+                        watch(state.model, state.iteration)
+                    if sink is not None:
+                        _sink_scalars(sink, progress, state)
                     due = writer.is_due()
                 stopping = should_stop()
             stopping, due = map(bool, processes.total([stopping, due]))
@@ -171,8 +178,9 @@ def _step(
     parts: dict[str, float] = {}
     starts = range(0, len(batch.clips), micro_batch)
     micro_batches = [batch.clips[start : start + micro_batch] for start in starts]
+    forward = state.forward  # several processes add their gradients up in the last backward pass of a step alone
     with processes.agreeing():
-        with _gradients_kept_here(state.forward):
+        with forward.no_sync() if isinstance(forward, DistributedDataParallel) else contextlib.nullcontext():
             for clips in micro_batches[:-1]:
                 state.optimizer.backward(_loss(state, batch, clips, seed, parts) * processes.world_size)
         loss = _loss(state, batch, micro_batches[-1], seed, parts)
@@ -188,11 +196,6 @@ def _step(
     state.schedule.step()
     state.iteration += 1
     return dict(zip(parts, totals)), grad_norm
-
-
-def _gradients_kept_here(forward: nn.Module) -> contextlib.AbstractContextManager[None]:
-    """Several processes add their gradients up in the last backward pass of a step alone."""
-    return forward.no_sync() if isinstance(forward, DistributedDataParallel) else contextlib.nullcontext()
 
 
 def _loss(
@@ -228,28 +231,6 @@ def _overflow_is_normal(state: TrainingState) -> bool:
     """Mixed precision skips a step that overflows and lowers its scale; that happens in every run."""
     scaler = getattr(state.optimizer, "loss_scaler", None)
     return scaler is not None and scaler.get_scale() >= _SMALLEST_LOSS_SCALE
-
-
-def _tell(
-    state: TrainingState,
-    progress: Progress,
-    on_progress: Callable[[Progress], None],
-    watch: Callable[[nn.Module, int], None] | None,
-    sink: Sink | None,
-) -> None:
-    on_progress(progress)
-    if watch is not None:
-        watch(state.model, state.iteration)
-    if sink is not None:
-        _sink_scalars(sink, progress, state)
-
-
-def _progress(
-    state: TrainingState, iterations: int, parts: Mapping[str, float], grad_norm: float, pace_s: float
-) -> Progress:
-    terms = {name: value for name, value in parts.items() if name != "loss"}
-    eta_s = (iterations - state.iteration) * pace_s
-    return Progress(state.iteration, iterations, parts["loss"], terms, grad_norm, pace_s, eta_s)
 
 
 def _sink_scalars(sink: Sink, progress: Progress, state: TrainingState) -> None:

@@ -47,14 +47,10 @@ def coloured(image: NDArray[np.uint8], colour: Colour) -> NDArray[np.uint8]:
     if colour.contrast_first:
         values *= np.float32(colour.contrast)
     if (colour.saturation, colour.hue) != (1.0, 0.0):
-        values = _with_hue(values, colour)
+        hue, saturation, value = cv2.split(cv2.cvtColor(values, cv2.COLOR_BGR2HSV))
+        hue = (hue + np.float32(colour.hue)) % np.float32(360)
+        saturation = (saturation * np.float32(colour.saturation)).clip(0)
+        values = np.asarray(cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2BGR), np.float32)
     if not colour.contrast_first:
         values *= np.float32(colour.contrast)
     return np.ascontiguousarray(values.clip(0, 255)[..., colour.order]).astype(np.uint8)
-
-
-def _with_hue(values: NDArray[np.float32], colour: Colour) -> NDArray[np.float32]:
-    hue, saturation, value = cv2.split(cv2.cvtColor(values, cv2.COLOR_BGR2HSV))
-    hue = (hue + np.float32(colour.hue)) % np.float32(360)
-    saturation = (saturation * np.float32(colour.saturation)).clip(0)
-    return np.asarray(cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2BGR), np.float32)

@@ -2,9 +2,8 @@
 
 import os
 import re
-import shutil
 import subprocess
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,20 +37,15 @@ class Job:
 
 def ask(*command: str) -> "subprocess.CompletedProcess[str] | None":
     """Run one of SLURM's commands; None if it is not here or does not come back."""
-    if shutil.which(command[0]) is None:
-        return None
+    # Without what SLURM tells a job about itself: a job that submits jobs is none of them.
+    own = ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SUBMITIT_")
+    clean = {key: value for key, value in os.environ.items() if key == "SLURM_CONF" or not key.startswith(own)}
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=ANSWER_LIMIT_S, env=_clean(os.environ), errors="replace"
+            command, capture_output=True, text=True, errors="replace", timeout=ANSWER_LIMIT_S, env=clean
         )
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _clean(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what SLURM tells a job about itself: a job that submits jobs is none of them."""
-    own = ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SUBMITIT_")
-    return {key: value for key, value in environment.items() if key == "SLURM_CONF" or not key.startswith(own)}
 
 
 def settings() -> dict[str, str] | None:

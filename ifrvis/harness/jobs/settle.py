@@ -30,7 +30,8 @@ def settle(attempts: Iterable[Attempt]) -> dict[Attempt, Job | None] | None:
         The job behind each of the others. None for a job that the scheduler does not know; a living job behind an
         attempt that has ended makes the next one itself. Without an answer, nothing is ended and nothing returned.
     """
-    asked = {each: place for each in attempts if (place := our_place(each)) and _is_open(each)}
+    still = [each for each in attempts if our_place(each) and (each.ending() is None or kind_of(each) in GOES_ON)]
+    asked = {each: place for each in still if (place := each.place())}
     here = settings() if asked else None
     if here is None:
         return None if asked else {}
@@ -47,10 +48,6 @@ def settle(attempts: Iterable[Attempt]) -> dict[Attempt, Job | None] | None:
         if job is None or job.is_over:
             _end(attempt, place, job)
     return found
-
-
-def _is_open(attempt: Attempt) -> bool:
-    return attempt.ending() is None or kind_of(attempt) in GOES_ON
 
 
 def _may_be_submitted_yet(attempt: Attempt, name: str) -> bool:

@@ -95,12 +95,8 @@ def failure_lines(items: list[Item]) -> list[str]:
     for item in items:
         if item.state == "failed":
             lines.append(f"{item.training.name} failed: {item.message}")
-            lines += _log_and_cure(item) if item.attempt else []
+            if item.attempt:
+                lines += [f"  | {line}" for line in end_of(item.attempt.log, LOG_LINES)]
+                cure = CURES.get(kind_of(item.attempt), CURES["error"]).format(run=item.training.name)
+                lines += [f"  log: {item.attempt.log}", f"  {cure}"]
     return lines
-
-
-def _log_and_cure(item: Item) -> list[str]:
-    assert item.attempt is not None
-    log = item.attempt.log
-    cure = CURES.get(kind_of(item.attempt), CURES["error"]).format(run=item.training.name)
-    return [*(f"  | {line}" for line in end_of(log, LOG_LINES)), f"  log: {log}", f"  {cure}"]

@@ -42,12 +42,12 @@ class Layout:
         """V of (B, h, w) bool, True in padding; None without any."""
         if all(tuple(clip) == tuple(self.shapes) for clip in self.valid):
             return None
-        return [self._level_padding(level, device) for level in range(len(self.shapes))]
-
-    def _level_padding(self, level: int, device: torch.device) -> Tensor:
-        rows, columns = (torch.arange(side, device=device) for side in self.shapes[level])
-        valid = torch.tensor([clip[level] for clip in self.valid], device=device)
-        return (rows >= valid[:, :1])[:, :, None] | (columns >= valid[:, 1:])[:, None]
+        levels = []
+        for shape, of_clips in zip(self.shapes, zip(*self.valid)):
+            rows, columns = (torch.arange(side, device=device) for side in shape)
+            valid = torch.tensor(of_clips, device=device)
+            levels.append((rows >= valid[:, :1])[:, :, None] | (columns >= valid[:, 1:])[:, None])
+        return levels
 
 
 def _valid_cells(shape: Shape, size: Sequence[int], padded: Sequence[int]) -> Shape:
