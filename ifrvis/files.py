@@ -101,9 +101,7 @@ def sha256_file(path: Path) -> str:
 
 
 def written(path: Path) -> Path:
-    """The file that is written where `path` is given: the target of a link; UserError if a device, a FIFO, a folder or
-    a link to itself stands there.
-    """
+    """The file that is written where `path` is given, a link's target; UserError if no file can be written there."""
     target = Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114  never raises
     try:
         mode = os.lstat(target).st_mode

@@ -28,9 +28,7 @@ M = TypeVar("M", bound=Model)
 
 
 def read_model(cls: type[M], path: Path, what: str) -> M:
-    """The content of a YAML or JSON file; `what` names it in errors. UserError if it cannot be read, or is not what
-    `cls` says.
-    """
+    """The content of a YAML or JSON file; `what` names it in errors. UserError if it is not what `cls` says."""
     read = read_json if path.suffix == ".json" else read_yaml
     return validated(cls, read(path, what), str(path))
 

@@ -106,9 +106,7 @@ class Split:
     part: Part = WHOLE
 
     def read(self) -> "Annotations":
-        """The annotations of this split's videos; DataMissingError if the files are not there; UserError if they are
-        broken.
-        """
+        """The annotations of this split's videos; DataMissingError without files, UserError if they are broken."""
         if self.fingerprint is None or self.makeable:
             raise DataMissingError(self.missing)
         from ifrvis.datasets.ytvis import read_annotations  # numpy, which a plan of made sets does without
@@ -182,9 +180,7 @@ class Dataset:
         return self.data_root / f"{self.name}-{fingerprint[:12]}"
 
     def files(self, role: Role) -> tuple[Path, Path]:
-        """Annotation file and folder of frames of one role; they need not exist. UserError if the dataset names none
-        for this role.
-        """
+        """Annotation file and folder of frames of a role, which need not exist; UserError if the dataset names none."""
         if self.config.synthetic is not None:
             name = SYNTHETIC_SPLITS[role]
             return self._folder() / f"{name}.json", self._folder() / name / "JPEGImages"

@@ -75,13 +75,7 @@ _NOTES = {
 
 
 def check_dataset(dataset: Dataset, *, decode: bool = False, progress: Progress | None = None) -> list[Checked]:
-    """Check all splits of a dataset that are, or must be, installed.
-
-    Args:
-        dataset: What to check.
-        decode: Whether to decode every frame, as training does; else only its header is read.
-        progress: Called with the videos looked at and their number.
-    """
+    """Check all splits that are, or must be, installed; with `decode` frames as a whole, else their headers."""
     roles: tuple[Role, ...] = ("full", "server") if dataset.config.server else ("full",)
     if dataset.config.synthetic is not None:
         made = (role for role in dataset.made if role in ("train", "heldout") or dataset.files(role)[0].exists())

@@ -166,14 +166,7 @@ def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
 
 
 def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
-    """Read, resize, flip and pad the frames and masks of a draw; UserError if a frame cannot be used.
-
-    Args:
-        annotations: The split that was drawn from.
-        frames_root: Folder that the file names of frames are relative to.
-        draw: The clip.
-        padded: (H, W), in pixels.
-    """
+    """Read, resize, flip and pad, to (H, W), frames and masks of a draw; UserError if a frame cannot be used."""
     tracks = [
         track for track in trained_tracks(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)
     ]

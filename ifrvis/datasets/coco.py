@@ -61,12 +61,7 @@ class StillSet:
         return sha256_bytes(canonical_json(content))
 
     def read(self, categories: tuple[Category, ...]) -> Stills:
-        """The images that show a category of the dataset; crowds and all other objects are left out. UserError if the
-        file is broken, or has no image that can be used.
-
-        Args:
-            categories: Those of the dataset.
-        """
+        """The images with one of the categories, without crowds and all else; UserError if none can be used."""
         content, path = read_json(self.annotation, "the annotations of stills"), self.annotation
         expect(isinstance(content, dict), str(path), "an object with images, annotations and categories", content)
         ids = {category.name: category.id for category in categories}

@@ -15,9 +15,7 @@ from ifrvis.errors import DataMissingError, UserError
 
 
 def read_frame(frames_root: Path, video: Video, frame: int) -> NDArray[np.uint8]:
-    """A frame as (height, width, 3) uint8, BGR; DataMissingError if its file is missing; UserError if its file is no
-    image or does not have the size that the annotations state.
-    """
+    """A frame as (height, width, 3) uint8, BGR; DataMissingError without one, UserError if it is not as annotated."""
     path = frames_root / video.file_names[frame]
     try:
         picture = open_picture(path)

@@ -70,8 +70,8 @@ class Picture:
         return stretched
 
     def numbers(self) -> NDArray[np.int64]:
-        """The numbers of a file of masks, (H, W): indices of a palette, or values of one channel; UserError if its
-        pixels are colours, or it cannot be decoded.
+        """The numbers, (H, W), of a file of masks: a palette's or a channel's; UserError if these are colours or
+        broken.
         """
         with _opened(self.path, self._data) as image, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tags that are not looked at
@@ -93,9 +93,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowErr
 
 
 def open_picture(path: Path) -> Picture:
-    """Read a file and the header of the picture in it; DataMissingError if there is no such file; UserError if it is no
-    picture, holds several, or is too large to decode.
-    """
+    """Read a file and its picture's header; DataMissingError if it is missing, UserError if it is no single picture."""
     data = read_bytes(path, "the picture", MAX_BYTES)
     with _opened(path, data) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tags that are not looked at

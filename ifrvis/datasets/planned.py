@@ -6,9 +6,7 @@ from ifrvis.errors import DataMissingError, UserError
 
 
 def planned_split(dataset: Dataset, role: Role, planned: str | None, part: Part = WHOLE) -> Split:
-    """A split of a data set, or a part of it, whose fingerprint is the one that was planned; UserError if it is another
-    one.
-    """
+    """A split of a data set, or a part of it, as it was planned; UserError if its fingerprint is another one."""
     split = dataset.split(role, part)
     _check(split, planned, split.fingerprint)
     return split

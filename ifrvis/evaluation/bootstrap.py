@@ -48,9 +48,7 @@ def draws(dataset: str, video_ids: Sequence[Id], *, resamples: int, seed: int) -
 
 
 def values_of(videos: Videos, dataset: str) -> Values:
-    """AP, and the tracking metrics that tables show, of the videos of a set as they are and of each resample; UserError
-    if there are too few.
-    """
+    """AP and shown tracking metrics of a set's videos as they are and of each resample; UserError if too few."""
     if (number := len(videos.video_ids)) < LEAST_VIDEOS:
         raise UserError(f"Take {LEAST_VIDEOS} videos or more to draw from: these are {number}.")
     weights = draws(dataset, videos.video_ids, resamples=RESAMPLES, seed=SEED)

@@ -73,9 +73,7 @@ def write_predictions(path: Path, videos: Iterable[VideoPredictions]) -> None:
 
 
 def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredictions, ...]:
-    """Read and check the predictions for the videos of `annotations`; UserError if the file is missing, broken, or not
-    about exactly these videos and categories.
-    """
+    """Read and check the predictions for exactly the videos of `annotations`; UserError if missing or wrong."""
     content = read_packed_json(path, "the predictions file")
     good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
     expect(good, str(path), f"predictions of schema {SCHEMA}", content)
@@ -186,8 +184,8 @@ def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:
 def read_tracks(
     path: Path, annotations: Annotations, tracks: Literal["queries", "entries"], *, official_quirks: bool = False
 ) -> tuple[Prediction, ...]:
-    """Read predicted tracks from the predictions file of a run (`.gz`) or from a results file; UserError as
-    `read_predictions` or `read_results`.
+    """Read predicted tracks from the predictions file of a run (`.gz`) or from a results file, with errors of its
+    reader.
     """
     if path.suffix == ".gz":
         return (queries_of if tracks == "queries" else results_of)(read_predictions(path, annotations))

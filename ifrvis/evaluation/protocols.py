@@ -48,9 +48,7 @@ class TrackingProtocol(Model):
 
 
 def load_protocol(name: str) -> TrackingProtocol:
-    """The protocol `name` of `experiments/protocols/`, or of a YAML file; UserError if there is no such protocol or its
-    YAML is wrong.
-    """
+    """The protocol `name` of `experiments/protocols/`, or of a YAML file; UserError if there is none or it is wrong."""
     return read_model(TrackingProtocol, packed_yaml("protocols", name), "the tracking protocol")
 
 

@@ -68,13 +68,8 @@ class Boxes(NamedTuple):
 def follow(
     annotations: Annotations, predictions: Iterable[Prediction], protocols: Sequence[TrackingProtocol], *, jobs: int = 1
 ) -> dict[str, Followed]:
-    """What one or more protocols, by name, that start from the same tracks make of predictions.
-
-    Args:
-        annotations: Ground truth.
-        predictions: Predicted tracks: queries or entries, as the protocols say.
-        protocols: What is kept of them; all with the same `most`.
-        jobs: Processes that share the videos; they change no number.
+    """What one or more protocols with the same `most`, by name, make of predicted tracks, queries or entries as they
+    say.
     """
     assert len({protocol.most for protocol in protocols}) == 1
     tasks = tasks_of(annotations, predictions, crowds=False)

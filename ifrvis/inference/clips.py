@@ -56,14 +56,7 @@ class ClipTracker:
         self._no_probs = torch.zeros(num_classes)
 
     def add(self, start: int, class_probs: Tensor, embeds: Tensor, features: Tensor) -> None:
-        """The next clip.
-
-        Args:
-            start: Its first frame.
-            class_probs: (I, K) float in [0, 1].
-            embeds: (T, I, C) float.
-            features: (T, C, h, w) float, mask features at stride 8.
-        """
+        """The next clip, from frame `start`: probabilities (I, K), embeds (T, I, C), stride-8 features (T, C, h, w)."""
         self._no_probs = self._no_probs.to(class_probs)
         embeds = full_precision(embeds)
         masks = self._masks.logits(embeds, features).flatten(2).sigmoid_().transpose(0, 1)  # (I, T, L)

@@ -119,13 +119,7 @@ def predict_video(
 
 
 def best_pairs(class_probs: NDArray[np.floating], k: int | None, least: float | None = None) -> list[tuple[int, int]]:
-    """The k best pairs of instance and class, best first; of equal ones, the first instance and class.
-
-    Args:
-        class_probs: (N, K) float.
-        k: How many, at most; None for all.
-        least: Only those above.
-    """
+    """The k best pairs of instance and class, (N, K), better than `least`, best first; of equal ones the first."""
     order = np.argsort(-class_probs, axis=None, kind="stable")[:k]
     if least is not None:
         order = order[class_probs.ravel()[order] > least]

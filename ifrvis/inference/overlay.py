@@ -26,12 +26,7 @@ OPACITY = 0.45
 def write_overlay(
     path: Path, source: FrameSource, found: VideoPredictions, names: Mapping[Id, str], *, min_score: float
 ) -> int:
-    """Write a video with masks, names and scores of the instances that are likelier than `min_score`; UserError if the
-    file cannot be written.
-
-    Returns:
-        How many instances are drawn.
-    """
+    """Write a video with the instances likelier than `min_score`; their number. UserError if it cannot be written."""
     shown = [scored for scored in found.by_query if scored.score > min_score]
     labels = []
     for each in shown:

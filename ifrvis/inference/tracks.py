@@ -21,16 +21,7 @@ class Tracks(Protocol):
         """(N, K) float in [0, 1]."""
 
     def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
-        """Mask logits of some instances in one frame; zero, an empty mask, where an instance has none.
-
-        Args:
-            frame: Its number.
-            features: (C, h, w) float, its mask features.
-            instances: (I,) long.
-
-        Returns:
-            (I, h, w) float.
-        """
+        """Mask logits of (I,) instances in a frame with features (C, h, w): (I, h, w) float; zero is an empty mask."""
 
 
 @dataclass(frozen=True)

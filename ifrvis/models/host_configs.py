@@ -26,13 +26,7 @@ def encoder_layer_cfg(
 
 
 def pixel_decoder_cfg(width: int, *, num_layers: int, **layer: int) -> ConfigDict:
-    """Config of `MSDeformAttnPixelDecoder`, whose group norm has fewer groups in thin models.
-
-    Args:
-        width: C.
-        num_layers: Of its encoder.
-        **layer: Of `encoder_layer_cfg`.
-    """
+    """Config of `MSDeformAttnPixelDecoder`; its group norm has fewer groups in thin models."""
     return ConfigDict(
         type="MSDeformAttnPixelDecoder",
         num_outs=3,

@@ -98,14 +98,7 @@ class LayerPoints:
 
 
 def draw_points(shape: Sequence[int], sampling: PointSampling, *, like: Tensor, draws: Generator | None) -> LayerPoints:
-    """Draw the points of one layer of a clip, in the host's order.
-
-    Args:
-        shape: T, G, M.
-        sampling: Number and kind of points.
-        like: Whose device and dtype the points have.
-        draws: Their source; torch's global one if None.
-    """
+    """Draw a layer's points of a clip, in the host's order, for a shape of T, G, M; None for torch's global source."""
     num_uncertain = int(sampling.importance_ratio * sampling.num_points)
     num_candidates = int(sampling.oversample_ratio * sampling.num_points)
     return LayerPoints(

@@ -63,13 +63,7 @@ def _decays(module_name: str, module: nn.Module, name: str) -> bool:
 
 
 def parameter_groups(model: nn.Module, *, lr: float, **rules: Any) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer, one for each pair of learning rate and weight decay.
-
-    Args:
-        model: The model.
-        lr: The learning rate.
-        **rules: As for `parameter_rules`.
-    """
+    """Groups for an optimizer, one for each pair of learning rate and decay, by the rules of `parameter_rules`."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for rule in parameter_rules(model, **rules):
         groups.setdefault((lr * rule.lr_mult, rule.weight_decay), []).append(rule.parameter)

@@ -83,15 +83,7 @@ def bce_cost(pred_logits: Tensor, gt_values: Tensor) -> Tensor:
 
 
 def dice_cost(pred_logits: Tensor, gt_values: Tensor) -> Tensor:
-    """One minus the naive dice overlap of every query with every instance at shared points (Eq. 4).
-
-    Args:
-        pred_logits: (..., Q, P) float, before the sigmoid.
-        gt_values: (..., M, P) float in [0, 1].
-
-    Returns:
-        (..., Q, M) float in [0, 1].
-    """
+    """One minus naive dice overlaps, otherwise as `bce_cost` (Eq. 4): (..., Q, M) float in [0, 1]."""
     pred_probs = pred_logits.sigmoid()
     sizes = pred_probs.sum(-1, keepdim=True) + gt_values.sum(-1)[..., None, :]
     return 1.0 - (2.0 * pred_probs @ gt_values.mT + 1.0) / (sizes + 1.0)

@@ -151,9 +151,7 @@ def _check_start(given: Mapping[str, Any], path: Path) -> None:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file of weights or of a checkpoint, by name; UserError if the file is missing, or holds anything
-    but tensors and plain data.
-    """
+    """The tensors of a file of weights or of a checkpoint, by name; UserError if it holds more, or is missing."""
     try:
         content = load_plain(path, MAX_WEIGHTS_BYTES)
     except UserError:
@@ -171,9 +169,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: str) -> OptimWrapper:
-    """AdamW under MMEngine's wrapper; a `clip_grad` of None only measures the gradient's norm. UserError if mixed
-    precision is asked for without a GPU.
-    """
+    """AdamW in MMEngine's wrapper, measuring the gradient where `clip_grad` is None; UserError if amp lacks its GPU."""
     if precision == "amp" and pick_device().type == "cpu":
         raise UserError("Set train.precision=fp32, or run where a GPU is: amp needs one, and none is visible here.")
     rules = {key: config[key] for key in config if key not in ("betas", "eps", "clip_grad")}

@@ -14,13 +14,7 @@ from ifrvis.training.state import History
 
 
 def facts_of(folders: Iterable[Path], *, train_sig: str, iterations: int) -> dict[str, Any]:
-    """Fields of a record, by their names; empty where no checkpoint is left.
-
-    Args:
-        folders: Checkpoint folders of all attempts, oldest first.
-        train_sig: Identity of the training.
-        iterations: Of all of it.
-    """
+    """Fields of a record, by their names, from the checkpoint folders of all attempts, oldest first; empty without."""
     checkpoint = newest_valid(folders, train_sig=train_sig)
     if checkpoint is None:
         return {}

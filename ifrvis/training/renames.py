@@ -118,8 +118,8 @@ class Renamed(NamedTuple):
 
 
 def to_host_names(given: Mapping[str, Tensor]) -> Renamed:
-    """Bring a checkpoint to the host's names and orders, the head under `track_head`; UserError if its names are of no
-    program that is known here.
+    """Bring a checkpoint to the host's names and orders, the head under `track_head`; UserError if nobody knows its
+    names.
     """
     if all(name.startswith("module.") for name in given):  # of several GPUs
         given = {name.removeprefix("module."): tensor for name, tensor in given.items()}

@@ -19,11 +19,7 @@ _PALETTE = [value * step % 256 for value in range(256) for step in (41, 113, 197
 
 
 def export_davis(annotations: Annotations, frames: Path, out: Path) -> list[str]:
-    """Write `JPEGImages/VIDEO/` and `Annotations/VIDEO/`: palettes, or a folder an object where masks share pixels.
-
-    Returns:
-        Names of the videos with a folder an object.
-    """
+    """Write `JPEGImages/VIDEO/` and `Annotations/VIDEO/`: palettes, or, of the videos it names, a folder an object."""
     layered, names = [], [_folder_name(video) for video in annotations.videos]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"Choose videos with --videos: several are called {twice}, and would share a folder.")

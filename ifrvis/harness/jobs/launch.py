@@ -11,9 +11,7 @@ from ifrvis.harness.spec.profiles import Profile, default_profiles
 
 
 def choose_profile(data_root: Path, *, on_cluster: bool) -> tuple[Profile, str]:
-    """The first profile in turn whose data are here, and a GPU or a cluster where it needs one; and why it is.
-    UserError if there is none.
-    """
+    """The first profile whose data, and GPU or cluster if need be, are here; and why. UserError if there is none."""
     why = ""
     for profile in default_profiles():
         if profile.needs_gpu and not (on_cluster or gpus()):

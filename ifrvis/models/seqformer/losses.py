@@ -88,15 +88,7 @@ def box_costs(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def box_losses(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 distance and one minus generalised IoU of each instance's matched boxes, means over frames.
-
-    Args:
-        boxes: (..., M, T, 4) float.
-        gt_boxes: (M, T, 4) float.
-
-    Returns:
-        Two (..., M) float.
-    """
+    """Mean L1 distance and 1 - generalised IoU over frames: (..., M, T, 4) and (M, T, 4) to two (..., M) float."""
     return (boxes - gt_boxes).abs().sum(-1).mean(-1), (1 - generalised_iou(boxes, gt_boxes)).mean(-1)
 
 

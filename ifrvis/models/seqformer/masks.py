@@ -48,15 +48,7 @@ def geometry(size: Sequence[int], shape: Sequence[int], *, like: Tensor) -> Tens
 
 
 def dynamic_masks(embeds: Tensor, features: Tensor) -> Tensor:
-    """Mask logits at stride 8.
-
-    Args:
-        embeds: (*, N, 2 + parameters) float.
-        features: (*, 4 + E, h, w) float.
-
-    Returns:
-        (*, N, h, w) float.
-    """
+    """Mask logits at stride 8: embeds (*, N, 2 + parameters) and features (*, 4 + E, h, w) to (*, N, h, w) float."""
     channels = features.shape[-3] - GEOMETRY
     references, parameters = embeds[..., :2], embeds[..., 2:]
     weights_1, weights_2, weights_3, bias_1, bias_2, bias_3 = parameters.split(_sizes(channels), -1)
