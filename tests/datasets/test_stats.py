@@ -48,13 +48,7 @@ def test_counts_are_those_counted_by_hand():
     assert stats.crossings == [1, 0, 0]
     assert [each.twins for each in stats.strata] == [True, True, False]
     assert stats.areas == [pytest.approx(100 / 1200)] * 6
-    assert stats.motions == [
-        pytest.approx(10 / DIAMETER),
-        *[pytest.approx(10 / DIAMETER)] * 2,
-        None,
-        None,
-        None,
-    ]
+    assert stats.motions == [pytest.approx(10 / DIAMETER), *[pytest.approx(10 / DIAMETER)] * 2, None, None, None]
     # 2 and 3 share all; 1 has 8 to 18 where they have 16 to 26, then 20 to 30 where they have 0 to 10, and 4 11 to 21
     assert stats.overlaps == [pytest.approx((100 / 200 + 140 / 180 + (100 + 10) / 290) / 3), 0.0, None]
     axes = Figure().subplots(1, 4)

@@ -67,11 +67,7 @@ BY_HAND = {
     "swapped one after the other is two changes and two more": (
         [A, B],
         ["0-4 . . . 10-14", "10-14 0-4 0-4 0-4 0-4", ". 10-14 10-14 10-14 ."],
-        [
-            ("change", (1,), ("g0",), (0, 1)),
-            ("change", (1,), ("g1",), (1, 2)),
-            ("change", (4,), ("g1",), (2, 0)),
-        ],
+        [("change", (1,), ("g0",), (0, 1)), ("change", (1,), ("g1",), (1, 2)), ("change", (4,), ("g1",), (2, 0))],
     ),
     "merged, equals": (
         ["0-4 0-4 0-4", "4-8 4-8 4-8"],
@@ -83,11 +79,7 @@ BY_HAND = {
         ["0-4 0-8 0-4", "4-8 . .", ". . 4-8"],
         [("change", (2,), ("g1",), (1, 2)), ("merged", (1,), ("g0", "g1"), (0,))],
     ),
-    "a large mask beside a good one merges nothing": (
-        ["0-4 0-4", "4-8 4-8"],
-        ["0-4 0-4", "4-8 4-8", "0-8 0-8"],
-        [],
-    ),
+    "a large mask beside a good one merges nothing": (["0-4 0-4", "4-8 4-8"], ["0-4 0-4", "4-8 4-8", "0-8 0-8"], []),
     "IoU of one half is not above it": (["0-4 0-4"], ["0-4 0-8"], [("lost", (1,), ("g0",), ())]),
     "a duplicate that starts later": (
         [A],

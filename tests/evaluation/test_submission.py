@@ -233,10 +233,7 @@ def test_a_row_says_which_of_several_predictions_are_packed(run, tmp_path, capsy
         (["submission"], "Give either a run to pack or --check ZIP"),
         (["submission", "absent"], "Correct the name"),
         (["submission", "--check", "absent.zip"], "Give --annotation"),
-        (
-            ["submission", "mask2"],
-            "Give --annotation: the server split of smoke19 is no longer what was predicted",
-        ),
+        (["submission", "mask2"], "Give --annotation: the server split of smoke19 is no longer what was predicted"),
         (["ingest", "mask2", "--zip", "absent.zip", "--scores", "x"], "the zip absent.zip does not exist"),
     ],
 )

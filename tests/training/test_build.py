@@ -94,10 +94,7 @@ def test_weights_that_are_not_plain_tensors_are_refused(spec, tmp_path, content,
             (content, "expected a mapping of parameter names to tensors")
             for content in ([1, 2], {"state_dict": {"a": 1}}, {"state_dict": None})
         ],
-        (
-            {"a": torch.zeros(3), "backbone.conv1.weight": torch.zeros(1)},
-            "^Choose other initial weights than",
-        ),
+        ({"a": torch.zeros(3), "backbone.conv1.weight": torch.zeros(1)}, "^Choose other initial weights than"),
         (None, r"^Check the path: .*w\.pth does not exist"),
     ],
 )

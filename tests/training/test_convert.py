@@ -133,10 +133,7 @@ def test_one_file_serves_both_methods_and_equal_weights_give_equal_bytes(source,
     assert description == json.loads((tmp_path / "b.json").read_text())
     assert description["sha256"] == sha256_file(tmp_path / "a.pth")
     assert description["source"] == {"file": "source.pth", "sha256": sha256_file(path), "names": "MMDetection"}
-    assert list(ours.random) == [
-        "class head: its classes are others",
-        "decoder layers: random, as the recipe says",
-    ]
+    assert list(ours.random) == ["class head: its classes are others", "decoder layers: random, as the recipe says"]
     assert any("layers.0.cross_attn" in name for name in ours.unused)
     assert not any("transformer_decoder.layers" in name for name in baseline.unused)
     copied = converted(path, tmp_path / "c.pth", method="ours", copy_image_decoder=True)

@@ -57,10 +57,7 @@ def test_the_generator_version_changes_the_fingerprint(monkeypatch, parameters_o
         ({"speed": [0, 0.1]}, "Make 'speed' an interval"),
         ({"crossing": 1.5}, "'crossing' in the set: it should be less"),
         ({"videos": {"train": 4}}, "Give 'videos' the keys pretrain, train, dev, test: it has train"),
-        (
-            {"videos": {"pretrain": 1, "train": -1, "dev": 1, "test": 1}},
-            "Correct 'train' in 'videos' in the set",
-        ),
+        ({"videos": {"pretrain": 1, "train": -1, "dev": 1, "test": 1}}, "Correct 'train' in 'videos' in the set"),
     ],
 )
 def test_wrong_parameters_are_refused(change, message):

@@ -41,10 +41,7 @@ TO_ORIGINAL = (
     (r"^encoder\.hidden_states_norms\.stage2\.", "backbone.norm1."),
     (r"^encoder\.hidden_states_norms\.stage3\.", "backbone.norm2."),
     (r"^encoder\.hidden_states_norms\.stage4\.", "backbone.norm3."),
-    (
-        r"^encoder\.swin\.embeddings\.patch_embeddings\.projection\.",
-        "backbone.patch_embed.proj.",
-    ),
+    (r"^encoder\.swin\.embeddings\.patch_embeddings\.projection\.", "backbone.patch_embed.proj."),
     (r"^encoder\.swin\.embeddings\.norm\.", "backbone.patch_embed.norm."),
     (r"^encoder\.swin\.encoder\.", "backbone."),
     (r"\.attention\.relative_position_bias\.", ".attn."),
@@ -65,10 +62,7 @@ TO_ORIGINAL = (
     (r"^predictor\.queries_embedder\.", "sem_seg_head.predictor.query_embed."),
     (r"^predictor\.level_embed\.", "sem_seg_head.predictor.level_embed."),
     (r"^predictor\.decoder\.layernorm\.", "sem_seg_head.predictor.decoder_norm."),
-    (
-        r"^predictor\.decoder\.mask_predictor\.mask_embedder\.(\d)\.0\.",
-        r"sem_seg_head.predictor.mask_embed.layers.\1.",
-    ),
+    (r"^predictor\.decoder\.mask_predictor\.mask_embedder\.(\d)\.0\.", r"sem_seg_head.predictor.mask_embed.layers.\1."),
     (r"^predictor\.decoder\.", "sem_seg_head.predictor."),
     (r"predictor\.layers\.(\d+)\.cross_attn\.", r"predictor.transformer_cross_attention_layers.\1.multihead_attn."),
     (r"predictor\.layers\.(\d+)\.cross_attn_layer_norm\.", r"predictor.transformer_cross_attention_layers.\1.norm."),
