@@ -168,9 +168,7 @@ class Dataset:
     def make(self, role: Role, progress: Callable[[int, int], None] | None = None) -> None:
         """Make one split of a synthetic set unless it is there; other datasets cannot be made."""
         if self.config.synthetic is not None:
-            from ifrvis.datasets.synthetic.making import (
-                make_split,  # it draws; a plan, which needs fingerprints alone, does without
-            )
+            from ifrvis.datasets.synthetic.making import make_split  # it draws, which a plan does without
 
             make_split(self.config.synthetic, SYNTHETIC_SPLITS[role], self._folder(), progress=progress)
 

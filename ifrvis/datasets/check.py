@@ -154,9 +154,7 @@ def _check_videos(checked: Checked, dataset: Dataset, annotations: Annotations, 
     if empty and checked.role != "server":
         if len(empty) == len(annotations.videos):
             checked.say("no tracks", f"Add tracks to {checked.annotation}: no video has any.")
-        text = (
-            f"Nothing has to be done: {len(empty)} videos have no track, as {empty[0]}; they are trained on as empty."
-        )
+        text = f"Nothing has to be done: {len(empty)} videos have no track, as {empty[0]}, and are trained on as empty."
         checked.say("empty video", text, "note")
 
 

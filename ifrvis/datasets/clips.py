@@ -167,9 +167,7 @@ def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
 
 def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
     """Read, resize, flip and pad, to (H, W), frames and masks of a draw; UserError if a frame cannot be used."""
-    tracks = [
-        track for track in trained_tracks(annotations, draw.video) if any(track.masks[frame] for frame in draw.frames)
-    ]
+    tracks = [each for each in trained_tracks(annotations, draw.video) if any(each.masks[t] for t in draw.frames)]
     height, width = draw.size
     images = np.zeros((len(draw.frames), 3, *padded), np.uint8)
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)

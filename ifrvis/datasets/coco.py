@@ -67,9 +67,7 @@ class StillSet:
         ids = {category.name: category.id for category in categories}
         if absent := sorted(set(self.names.values()) - ids.keys()):
             raise UserError(f"Correct 'categories' of the stills: the videos have no {absent[0]!r}.")
-        given = made_of(
-            content, "categories", path, lambda where, entry: (entry["id"], self.names.get(str(entry.get("name"))))
-        )
+        given = made_of(content, "categories", path, lambda _, one: (one["id"], self.names.get(str(one.get("name")))))
         mapped = {str(key): ids[name] for key, name in given if name is not None}
         annotations = Annotations(path, categories, tuple(made_of(content, "images", path, still_of)), ())
 

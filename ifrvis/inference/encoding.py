@@ -117,9 +117,7 @@ def encode(
         stop = start + len(frames.mask_features)
         new = model.track_head.levels(frames)
         if not levels:
-            levels = [
-                Level(*(_room(part, source.length) for part in (level.tokens, level.mask_features))) for level in new
-            ]
+            levels = [Level(_room(e.tokens, source.length), _room(e.mask_features, source.length)) for e in new]
             # Whole chunks: in another batch a frame's features have other last bits.
             num_kept = int(room // frames.mask_features[0].nbytes) // stop * stop
             kept = _room(frames.mask_features, min(num_kept, source.length), device="cpu")

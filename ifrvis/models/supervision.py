@@ -111,9 +111,8 @@ class Supervision:
             points: Of each clip and layer.
         """
         costs = []
-        for probs, of_clip, features, target, drawn in zip(
-            self.classes.probs(cls_logits), embeds, mask_features, targets, points
-        ):
+        all_probs = self.classes.probs(cls_logits)
+        for probs, of_clip, features, target, drawn in zip(all_probs, embeds, mask_features, targets, points):
             mask_logits = torch.einsum("ltnc,tchw->lnthw", of_clip, features)
             mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), [each.shared for each in drawn])
             of_masks = self.weights["mask"] * mask + self.weights["dice"] * dice

@@ -122,9 +122,7 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
     fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
     if not fitting:
-        raise UserError(
-            f"Choose other initial weights than {path}: nothing in it has a name and shape of this model's."
-        )
+        raise UserError(f"Choose other initial weights than {path}: nothing in it has a name and shape of this model.")
     for key, value in fitting.items():
         if not is_plain(value):
             raise UserError(f"Replace {path}: {key} is not a dense tensor of finite real numbers.")

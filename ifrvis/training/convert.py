@@ -141,9 +141,7 @@ def _all_of(target: Shapes, tensors: Mapping[str, Tensor], source: Path) -> set[
     for key in sorted(wanted):
         if key not in tensors or (tensors[key].shape != target[key] and not key.startswith(NEVER_LOADED)):
             came = f"{tuple(tensors[key].shape)} in it, here {tuple(target[key])}" if key in tensors else "not in it"
-            raise UserError(
-                f"Choose a whole trained model of this method, and its --backbone: {key} of {source} is {came}."
-            )
+            raise UserError(f"Choose a whole trained model of this method and backbone: {key} of {source} is {came}.")
     return wanted
 
 

@@ -48,9 +48,7 @@ def load_trained(model: nn.Module, path: Path) -> None:
         )
     if other:
         shapes = f"{tuple(given[other[0]].shape)}, the model has {tuple(own[other[0]].shape)}"
-        raise UserError(
-            f"Give weights of this size of model, or name its --profile: {path} has {other[0]} of {shapes}."
-        )
+        raise UserError(f"Give weights of this size, or name their --profile: {path} has {other[0]} of {shapes}.")
     model.load_state_dict(given, strict=False)
 
 

@@ -75,9 +75,7 @@ def _read_tracks(clip: Clip, content: Element, path: Path) -> None:
             if before is not None:
                 shapes.append((before, _mask(entry, clip, where)))
         if before is not None and before != size - 1:
-            raise UserError(
-                f"End {name} with a shape whose 'outside' is 1 in the frame where it is gone, or go on to the last."
-            )
+            raise UserError(f"End {name} with a shape whose 'outside' is 1 where it is gone, or go on to the end.")
         identity = track.get("id")
         given = clip.shapes if len(shapes) > 1 else single
         given += [Shape(frame, label, identity, mask) for frame, mask in shapes]
@@ -97,9 +95,8 @@ def _mask(entry: Element, clip: Clip, where: str) -> Rle:
         return checked_rle([points], clip.height, clip.width, where)
     if entry.tag != "mask":
         raise UserError(f"Draw a polygon or a mask in {where}: a {entry.tag} says nothing of an object's pixels.")
-    left, top, width, height = (
-        whole_number(entry.get(key), f"{where}, {key}") for key in ("left", "top", "width", "height")
-    )
+    sides = ("left", "top", "width", "height")
+    left, top, width, height = (whole_number(entry.get(side), f"{where}, {side}") for side in sides)
     text = entry.get("rle", "")
     runs = [int(run) for run in text.split(",") if run.strip().isdecimal() and len(run) < 10]
     inside = left + width <= clip.width and top + height <= clip.height

@@ -65,9 +65,7 @@ def _keep_annotated(clip: Clip, layers: dict[str, list[Path]], annotated_only: b
         if lost := sorted(there - {frame.stem for frame in clip.frames}):
             raise UserError(f"Add frame {lost[0]} of video {clip.name}: there is a mask of it in {paths[0].parent}.")
         if lost := sorted(stems - there):
-            raise UserError(
-                f"Add mask {lost[0]} of object {name} of {clip.name}: empty, or the object's; others have it."
-            )
+            raise UserError(f"Add mask {lost[0]} of object {name} of {clip.name}, empty or not: others have one.")
     bare = [frame for frame in clip.frames if frame.stem not in stems]
     if bare and not annotated_only:
         text = f"{len(bare)} of {len(clip.frames)} frames of video {clip.name} have none, as {bare[0].name}"

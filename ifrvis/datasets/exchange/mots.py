@@ -53,9 +53,7 @@ def _read_pictures(clip: Clip, folder: Path, places: dict[int, int], categories:
     paths = pictures_in(folder)
     masked = _numbered(paths)
     if lost := sorted(masked.keys() ^ places.keys()):
-        raise UserError(
-            f"Give each frame a PNG of its number: of {lost[0]} in sequence {clip.name} there is one of both."
-        )
+        raise UserError(f"Give each frame a PNG of its number: of {lost[0]} in {clip.name} there is one of both.")
     for number, path in masked.items():
         numbers = collected.numbers_of(path, clip)
         for value in map(int, np.unique(numbers)):

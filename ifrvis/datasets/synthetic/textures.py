@@ -76,9 +76,7 @@ def tile(appearance: Appearance) -> NDArray[np.uint8]:
         mix = np.sin(waves * 1.5 * np.hypot(u - 0.1, v))
     else:
         mix = 4 * _blotches(rng, 5, TILE_SIDE, TILE_SIDE) - 2
-    colours = [
-        _bgr(*parts) for parts in zip(appearance.hues, appearance.saturations, appearance.brightnesses, strict=True)
-    ]
+    colours = [_bgr(*parts) for parts in zip(appearance.hues, appearance.saturations, appearance.brightnesses)]
     return _mixed(rng, np.clip(0.5 + mix, 0, 1), colours)
 
 

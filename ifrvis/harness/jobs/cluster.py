@@ -14,13 +14,9 @@ from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
-OURS = (
-    "array chdir clusters error export job-name kill-on-invalid-dep no-requeue ntasks ntasks-per-node open-mode output"
-)
-OURS += " parsable requeue test-only wait wrap"
-TAKEN = dict.fromkeys(OURS.split(), "the program sets it") | {
-    "nodes": "a run takes one node, with any number of 'gpus'"
-}
+OURS = """array chdir clusters error export job-name kill-on-invalid-dep no-requeue ntasks ntasks-per-node open-mode
+    output parsable requeue test-only wait wrap"""
+TAKEN = dict.fromkeys(OURS.split(), "the program sets it") | {"nodes": "a run takes one node, and any 'gpus' of it"}
 TAKEN |= {each: f"set {each!r} instead" for each in ("partition", "account", "qos", "constraint")}
 TAKEN |= {"time": "set 'time_min' instead", "mem": "set 'memory_gb' instead", "cpus-per-task": "set 'cpus' instead"}
 TAKEN |= {"signal": "set 'signal_delay_s' instead"}

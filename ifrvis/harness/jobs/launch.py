@@ -48,9 +48,7 @@ def check_precision(plan: Plan) -> None:
     """Refuse, on this machine, runs that could not train here: UserError if mixed precision lacks its GPU."""
     mixed = next((each.name for each in plan.to_run if each.spec.precision == "amp"), None)
     if mixed is not None and not gpus():
-        raise UserError(
-            f"Set train.precision=fp32, or run where a GPU is: {mixed} needs one, and none is visible here."
-        )
+        raise UserError(f"Set train.precision=fp32, or run where a GPU is: {mixed} needs one, none is visible here.")
 
 
 def splits_to_make(plan: Plan) -> list[tuple[Dataset, Role]]:

@@ -41,9 +41,7 @@ def ask(*command: str) -> "subprocess.CompletedProcess[str] | None":
     own = ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SACCT_", "SUBMITIT_")
     clean = {key: value for key, value in os.environ.items() if key == "SLURM_CONF" or not key.startswith(own)}
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=ANSWER_LIMIT_S, env=clean
-        )
+        return subprocess.run(command, capture_output=True, errors="replace", timeout=ANSWER_LIMIT_S, env=clean)
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -56,9 +56,7 @@ def take_snapshot(store: Store) -> Path:
         (temporary / COPIED_FROM).write_text(provenance().code.model_dump_json())
         temporary.chmod(0o755)
     except OSError as error:
-        raise UserError(
-            f"Make {target.parent} writable: the code cannot be copied there ({error.strerror})."
-        ) from error
+        raise UserError(f"Make {target.parent} writable: code cannot be copied there ({error.strerror}).") from error
     try:
         temporary.rename(target)
     except OSError:  # another launcher was first
