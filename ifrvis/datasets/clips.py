@@ -64,17 +64,6 @@ class Clip:
 class VideoSampler(ABC):
     """Draws the clips of every global batch; what an epoch has one clip of each is up to its kinds. UserError if no
     video can be trained on.
-
-    Args:
-        annotations: The training split.
-        seed: The run's seed.
-        global_batch: Clips of one iteration, over all processes.
-        num_frames: Frames of a clip.
-        frame_range: How far from the key frame others may be, in frames.
-        redraw_empty: Leave out videos without a track that is not a crowd, and draw again, a few times, clips that show
-            none; else they are trained on, as in the official code of Mask2Former.
-        flip: Probability of mirroring a clip.
-        **placing: Of `Placing`.
     """
 
     streams: ClassVar[tuple[Stream, Stream]]  # of a clip, and of the order of an epoch
@@ -82,15 +71,17 @@ class VideoSampler(ABC):
 
     def __init__(
         self,
-        annotations: Annotations,
+        annotations: Annotations,  # the training split
         *,
-        seed: int,
-        global_batch: int,
-        num_frames: int,
-        frame_range: int,
+        seed: int,  # the run's seed
+        global_batch: int,  # clips of one iteration, over all processes
+        num_frames: int,  # frames of a clip
+        frame_range: int,  # how far from the key frame others may be, in frames
+        # Leave out videos without a track that is not a crowd, and draw again, a few times, clips that show none; else
+        # they are trained on, as in the official code of Mask2Former.
         redraw_empty: bool,
-        flip: float,
-        **placing: Any,
+        flip: float,  # probability of mirroring a clip
+        **placing: Any,  # of `Placing`
     ) -> None:
         self.seed, self.global_batch, self.redraw_empty = seed, global_batch, redraw_empty
         self.num_frames, self.frame_range = num_frames, frame_range

@@ -38,21 +38,16 @@ class _Meeting(NamedTuple):
 
 
 def overlaps(
-    video: Video,
-    preds: Sequence[Masks],
-    gts: Sequence[Masks],
+    video: Video,  # whose tracks they are
+    preds: Sequence[Masks],  # d tracks; one that is too short has no mask in the frames that it lacks
+    gts: Sequence[Masks],  # g tracks, likewise
     *,
+    # (D, G) bool, which share something that matters; by default all. The others count as disjoint.
     pairs: NDArray[np.bool_] | None = None,
+    # Pairs may count as disjoint, too, whose areas and boxes keep them from this IoU across all frames.
     least_iou: float = 0.0,
 ) -> Overlaps:
     """Measure two groups of tracks of one video against each other.
-
-    Args:
-        video: Whose tracks they are.
-        preds: D tracks; one that is too short has no mask in the frames that it lacks.
-        gts: G tracks, likewise.
-        pairs: (D, G) bool, which share something that matters; by default all. The others count as disjoint.
-        least_iou: Pairs may count as disjoint, too, whose areas and boxes keep them from this IoU across all frames.
 
     Returns:
         T is the length of the video, or of the longest track where that is longer.

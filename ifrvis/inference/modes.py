@@ -66,29 +66,22 @@ def check_memory(
 
 @torch.inference_mode()
 def predict_video(
-    model: BaseMOTModel,
-    source: FrameSource,
+    model: BaseMOTModel,  # a video model whose head has `levels` and `decode_clips`
+    source: FrameSource,  # the frames
+    # `mode`, `side` and `max_side` (None: no bound) of the resized frames in pixels, `topk`, how many to keep of each
+    # list (None: all pairs); `truncate`, `tta` and `flip` (`encoding.views_of`); for clips what `track_clips` asks for,
+    # and `min_class_score` of pairs; `recurrence` (False: see `IFRHead.without_recurrence`).
     inference: Mapping[str, Any],
-    category_ids: Sequence[Id],
+    category_ids: Sequence[Id],  # of the K classes
     *,
-    seed: int = 0,
+    seed: int = 0,  # of the run; it draws the pivot of `tta`
+    # What inference may take beside the model; None as in `room_for_mask_features`. It changes no result.
     memory_gib: float | None = None,
+    # Called as the work goes on, with how many steps are done and how many there are.
     on_frames: OnFrames = lambda done, total: None,
 ) -> VideoPredictions:
     """Predictions for one video; UserError if a frame cannot be used, the budget is too small, or scores are not
     finite.
-
-    Args:
-        model: A video model whose head has `levels` and `decode_clips`.
-        source: The frames.
-        inference: `mode`, `side` and `max_side` (None: no bound) of the resized frames in pixels, `topk`, how many to
-            keep of each list (None: all pairs); `truncate`, `tta` and `flip` (`encoding.views_of`); for clips what
-            `track_clips` asks for, and `min_class_score` of pairs; `recurrence` (False: see
-            `IFRHead.without_recurrence`).
-        category_ids: Of the K classes.
-        seed: Of the run; it draws the pivot of `tta`.
-        memory_gib: What inference may take beside the model; None as in `room_for_mask_features`. It changes no result.
-        on_frames: Called as the work goes on, with how many steps are done and how many there are.
     """
     model.eval()
     device = next(model.parameters()).device

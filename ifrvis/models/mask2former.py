@@ -34,56 +34,37 @@ _FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable atte
 
 @MODELS.register_module()
 class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
-    """The host's head with the official losses, draws that can be repeated, and inference in bounded memory.
-
-    Args:
-        in_channels: Channels of the backbone's four levels.
-        feat_channels: C, the width of both transformers.
-        num_classes: K.
-        num_queries: N.
-        encoder: Pixel decoder: num_layers, num_heads, num_points, feedforward_channels.
-        decoder: Transformer decoder: num_layers, num_heads, feedforward_channels.
-        loss_weights: Of cls, mask and dice, in the matching cost as in the loss (lambda_c, lambda_m, lambda_D).
-        class_loss: "softmax" over classes and no-object, or "focal" for each class.
-        no_object_weight: Weight of the no-object class in the cross-entropy.
-        focal: alpha, gamma and the prior probability that starts the bias of the focal loss.
-        key_positions: "3d", of which one part is the frame's time in its clip, or "2d".
-        copy_image_decoder: Let an image checkpoint fill what fits of the decoder layers; else they start at random.
-        decoder_init: Their random start: "xavier_uniform" as in the official code, or the host's "xavier_normal".
-        num_points: P, points of a mask.
-        oversample_ratio: Candidates for uncertain points, in units of P.
-        importance_ratio: Share of uncertain points.
-        host_mask_loss: Multiply the mask loss by T, as the host does.
-        class_target_from_last_frame: Train an instance that the last frame does not show as no-object, as the
-            official code does.
-        topk: Results of `predict` for a video, out of all pairs of query and class.
-    """
+    """The host's head with the official losses, draws that can be repeated, and inference in bounded memory."""
 
     supervision: Supervision
     masks = LinearMasks()
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        num_classes: int,
+        in_channels: Sequence[int],  # channels of the backbone's four levels
+        num_classes: int,  # K
         *,
-        feat_channels: int,
-        num_queries: int,
-        encoder: dict[str, int],
-        decoder: dict[str, int],
+        feat_channels: int,  # C, the width of both transformers
+        num_queries: int,  # N
+        encoder: dict[str, int],  # pixel decoder: num_layers, num_heads, num_points, feedforward_channels
+        decoder: dict[str, int],  # transformer decoder: num_layers, num_heads, feedforward_channels
+        # Of cls, mask and dice, in the matching cost as in the loss (lambda_c, lambda_m, lambda_D).
         loss_weights: dict[str, float],
-        class_loss: str,
-        no_object_weight: float,
-        focal: Mapping[str, float],
-        key_positions: str,
+        class_loss: str,  # "softmax" over classes and no-object, or "focal" for each class
+        no_object_weight: float,  # weight of the no-object class in the cross-entropy
+        focal: Mapping[str, float],  # alpha, gamma and the prior probability that starts the bias of the focal loss
+        key_positions: str,  # "3d", of which one part is the frame's time in its clip, or "2d"
+        # Let an image checkpoint fill what fits of the decoder layers; else they start at random.
         copy_image_decoder: bool,
+        # Their random start: "xavier_uniform" as in the official code, or the host's "xavier_normal".
         decoder_init: str,
-        num_points: int,
-        oversample_ratio: float,
-        importance_ratio: float,
-        host_mask_loss: bool,
+        num_points: int,  # P, points of a mask
+        oversample_ratio: float,  # candidates for uncertain points, in units of P
+        importance_ratio: float,  # share of uncertain points
+        host_mask_loss: bool,  # multiply the mask loss by T, as the host does
+        # Train an instance that the last frame does not show as no-object, as the official code does.
         class_target_from_last_frame: bool,
-        topk: int = 10,
+        topk: int = 10,  # results of `predict` for a video, out of all pairs of query and class
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(

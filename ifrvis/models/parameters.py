@@ -27,22 +27,14 @@ class Rule(NamedTuple):
 
 
 def parameter_rules(
-    model: nn.Module,
+    model: nn.Module,  # the model
     *,
-    weight_decay: float,
-    backbone_lr_mult: float,
-    lr_mults: Mapping[str, float] | None = None,
-    decay_all: bool = False,
+    weight_decay: float,  # of what decays
+    backbone_lr_mult: float,  # of the backbone's learning rate
+    lr_mults: Mapping[str, float] | None = None,  # of others, by a part of their names; the first that is found holds
+    decay_all: bool = False,  # let norms, embeddings and all else decay, too
 ) -> Iterator[Rule]:
-    """The rule of every parameter that is trained, each once, in the model's order.
-
-    Args:
-        model: The model.
-        weight_decay: Of what decays.
-        backbone_lr_mult: Of the backbone's learning rate.
-        lr_mults: Of others, by a part of their names; the first that is found holds.
-        decay_all: Let norms, embeddings and all else decay, too.
-    """
+    """The rule of every parameter that is trained, each once, in the model's order."""
     seen = set()
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):

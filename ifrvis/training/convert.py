@@ -81,25 +81,18 @@ def why_random(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def convert(
-    source: Path,
-    out: Path,
+    source: Path,  # the checkpoint
+    out: Path,  # the `.pth` to write; it must not exist
     *,
+    # Given a backbone's name, the names and shapes of the model that the report is about, as `model_shapes` makes them.
     shapes: Callable[[str], Shapes],
-    backbone: str | None = None,
-    queries: int | None = None,
+    backbone: str | None = None,  # the backbone that the weights must be of; by default what their depth and width say
+    queries: int | None = None,  # keep only so many of the queries, the first ones; the weights then have another name
+    # Keep all of a trained video model, class head included, to predict with it and not to start from it.
     trained: bool = False,
 ) -> Report:
     """Write `out` and its description from a foreign checkpoint; UserError if the source cannot be used, is of another
     backbone, its head is not whole, nothing says what it was trained on, or `out` exists.
-
-    Args:
-        source: The checkpoint.
-        out: The `.pth` to write; it must not exist.
-        shapes: Given a backbone's name, the names and shapes of the model that the report is about, as `model_shapes`
-            makes them.
-        backbone: The backbone that the weights must be of; by default what their depth and width say.
-        queries: Keep only so many of the queries, the first ones; the weights then have another name.
-        trained: Keep all of a trained video model, class head included, to predict with it and not to start from it.
     """
     description = out.with_suffix(".json")
     if out.suffix != ".pth" or out.exists() or description.exists():

@@ -55,52 +55,39 @@ class Trained:
 
 
 def train(
+    # The training part of a run's specification (docs/architecture.md, "One recipe"), with model and seed.
     spec: Mapping[str, Any],
     *,
-    train_sig: str,
-    annotations: Annotations,
-    frames_root: Path,
-    folder: Path,
-    resume_from: Sequence[Path] = (),
-    init_weights: Path | None = None,
+    train_sig: str,  # identity of the training; only its own checkpoints are taken up
+    annotations: Annotations,  # the training split
+    frames_root: Path,  # folder that the file names of frames are relative to
+    folder: Path,  # where this attempt, and no other, writes checkpoints; of several processes the first does
+    resume_from: Sequence[Path] = (),  # checkpoint folders of earlier attempts, oldest first
+    init_weights: Path | None = None,  # the file behind the specification's `init`
+    # What pseudo-videos are made of, and their share of the clips (see `MixedSampler`); the specification's `data`
+    # covers both.
     stills: tuple[Stills, float | None] | None = None,
-    workers: int | None = None,
+    workers: int | None = None,  # processes that load clips; by default some where a GPU trains, else none
+    # Clips of one forward pass; all of a process by default. The gradient is the same but for rounding.
     micro_batch: int | None = None,
+    # Compute activations of the backbone again in the backward pass, to the same numbers.
     checkpoint_backbone: bool = False,
+    # Those that share the global batch, whatever their number; this one alone by default. Ended by one, all end at the
+    # same iteration.
     processes: Processes | None = None,
+    # Seconds from one checkpoint to the next (`checkpoints.Writer`); one is also written at the end.
     checkpoint_interval_s: float = 600.0,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,  # asked after each iteration, by each process
+    # Called before a checkpoint is published, on the thread that writes; raises if this attempt must not write any
+    # more. This and what follows is called in the first process alone.
     before_checkpoint: Callable[[], None] = lambda: None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,  # called after each iteration
+    # Given the model and the iterations behind it, before the first and after each; it may put the model into
+    # evaluation mode, and must leave its weights alone.
     watch: Callable[[nn.Module, int], None] | None = None,
-    sink: Sink | None = None,
+    sink: Sink | None = None,  # takes scalars after each iteration
 ) -> Trained:
     """Train from the newest checkpoint, or from the start, to the end or until asked to stop.
-
-    Args:
-        spec: The training part of a run's specification (docs/architecture.md, "One recipe"), with model and seed.
-        train_sig: Identity of the training; only its own checkpoints are taken up.
-        annotations: The training split.
-        frames_root: Folder that the file names of frames are relative to.
-        folder: Where this attempt, and no other, writes checkpoints; of several processes the first does.
-        resume_from: Checkpoint folders of earlier attempts, oldest first.
-        init_weights: The file behind the specification's `init`.
-        stills: What pseudo-videos are made of, and their share of the clips (see `MixedSampler`); the specification's
-            `data` covers both.
-        workers: Processes that load clips; by default some where a GPU trains, else none.
-        micro_batch: Clips of one forward pass; all of a process by default. The gradient is the same but for rounding.
-        checkpoint_backbone: Compute activations of the backbone again in the backward pass, to the same numbers.
-        processes: Those that share the global batch, whatever their number; this one alone by default. Ended by one,
-            all end at the same iteration.
-        checkpoint_interval_s: Seconds from one checkpoint to the next (`checkpoints.Writer`); one is also written at
-            the end.
-        should_stop: Asked after each iteration, by each process.
-        before_checkpoint: Called before a checkpoint is published, on the thread that writes; raises if this attempt
-            must not write any more. This and what follows is called in the first process alone.
-        on_progress: Called after each iteration.
-        watch: Given the model and the iterations behind it, before the first and after each; it may put the model
-            into evaluation mode, and must leave its weights alone.
-        sink: Takes scalars after each iteration.
 
     Raises:
         NotFiniteLossError: If the loss or its gradient is not finite; the last checkpoint is from before.

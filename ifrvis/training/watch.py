@@ -13,28 +13,18 @@ from ifrvis.inference.modes import predict_split
 
 
 class Watch:
-    """What `train` calls with the model and the iterations behind it.
-
-    Args:
-        annotations: The held-out split; the watched videos are evenly spaced in it.
-        frames: Folder that the file names of frames are relative to.
-        inference: How videos are predicted.
-        videos: How many are watched.
-        iterations: Of the whole training.
-        curve: AP by iteration, as far as it is known: nothing is measured twice.
-        publish: Given the whole curve after each measurement.
-    """
+    """What `train` calls with the model and the iterations behind it."""
 
     def __init__(
         self,
-        annotations: Annotations,
-        frames: Path,
-        inference: Mapping[str, Any],
+        annotations: Annotations,  # the held-out split; the watched videos are evenly spaced in it
+        frames: Path,  # folder that the file names of frames are relative to
+        inference: Mapping[str, Any],  # how videos are predicted
         *,
-        videos: int,
-        iterations: int,
-        curve: Mapping[str, float | None],
-        publish: Callable[[dict[str, float | None]], None],
+        videos: int,  # how many are watched
+        iterations: int,  # of the whole training
+        curve: Mapping[str, float | None],  # AP by iteration, as far as it is known: nothing is measured twice
+        publish: Callable[[dict[str, float | None]], None],  # given the whole curve after each measurement
     ) -> None:
         step = max(1, len(annotations.videos) // videos)
         self._watched = annotations.subset({video.id for video in annotations.videos[::step]})

@@ -112,9 +112,7 @@ def _write_set(
         "frames": str(frames.resolve()),
         "heldout": held_out.model_dump(mode="json", exclude_defaults=True) or {"draw": 0},
     }
-    head = (
-        "# heldout: the videos that are scored and never trained on; schedule: of which recipes it takes iterations.\n"
-    )
+    head = "# heldout: videos that are scored and never trained on; schedule: of which recipes it takes iterations.\n"
     _publish(out / "dataset.yaml", head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     return out / "dataset.yaml"
 

@@ -42,39 +42,26 @@ class _Encoded:
 
 @MODELS.register_module()
 class SeqFormerHead(VideoHead, BaseModule):
-    """Encoder, decoder, dynamic masks, matching and losses.
-
-    Args:
-        in_channels: Channels of the backbone's four levels; the first is not used.
-        num_classes: K.
-        feat_channels: C.
-        num_queries: Q.
-        mask_channels: E, of mask features and of the dynamic layers.
-        encoder: num_layers, num_heads, num_points, feedforward_channels.
-        decoder: The same.
-        dropout: Probability, of all dropouts.
-        loss_weights: Of cls, box, giou, mask and dice; the first three in the matching cost, too.
-        focal: alpha and gamma of class and mask losses, and the prior probability that starts the classes' bias.
-        topk: Results of `predict` for a video, out of all pairs of query and class.
-    """
+    """Encoder, decoder, dynamic masks, matching and losses."""
 
     supervision: BoxSupervision
     masks = DynamicMasks()
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        num_classes: int,
+        in_channels: Sequence[int],  # channels of the backbone's four levels; the first is not used
+        num_classes: int,  # K
         *,
-        feat_channels: int,
-        num_queries: int,
-        mask_channels: int,
-        encoder: dict[str, int],
-        decoder: dict[str, int],
-        dropout: float,
-        loss_weights: dict[str, float],
+        feat_channels: int,  # C
+        num_queries: int,  # Q
+        mask_channels: int,  # E, of mask features and of the dynamic layers
+        encoder: dict[str, int],  # num_layers, num_heads, num_points, feedforward_channels
+        decoder: dict[str, int],  # the same
+        dropout: float,  # probability, of all dropouts
+        loss_weights: dict[str, float],  # of cls, box, giou, mask and dice; the first three in the matching cost, too
+        # Alpha and gamma of class and mask losses, and the prior probability that starts the classes' bias.
         focal: dict[str, float],
-        topk: int = 10,
+        topk: int = 10,  # results of `predict` for a video, out of all pairs of query and class
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
