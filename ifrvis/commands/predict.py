@@ -134,7 +134,8 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     from ifrvis.evaluation.predictions import results_of
     from ifrvis.files import write_atomically, written
-    from ifrvis.inference.modes import check_memory, predict_video
+    from ifrvis.inference.encoding import check_memory
+    from ifrvis.inference.modes import predict_video
     from ifrvis.inference.overlay import write_overlay
 
     warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host

@@ -8,7 +8,7 @@ Shape letters:
     T  frames of the video    C  channels    H, W  padded size of a frame, in pixels
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -70,11 +70,10 @@ def views_of(model: BaseMOTModel, source: FrameSource, inference: Mapping[str, A
     return [View(size, flip, inference["resize"], divisor) for size in sizes for flip in flips]
 
 
-def room_for_mask_features(
-    model: BaseMOTModel, views: Sequence[View], num_frames: int, memory_gib: float | None
+def check_memory(
+    model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None
 ) -> float:
-    """Bytes that mask features of all views may take; UserError if not even the features that every method must keep
-    fit.
+    """Bytes that mask features of all views may take: levels come one after the other, these stay together.
 
     Args:
         model: A video model.
@@ -84,7 +83,7 @@ def room_for_mask_features(
     """
     if memory_gib is None:
         return ROOM_GIB * GIB
-    head = model.track_head
+    head, views, num_frames = model.track_head, views_of(model, source, inference), source.length
     kept = num_frames * max(head.bytes_per_frame(view.pixels) for view in views)
     at_once = max(_frames_at_once(model, view) * view.pixels for view in views)
     floor = kept + at_once * BYTES_PER_PIXEL * head.width / 256

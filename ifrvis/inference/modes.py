@@ -28,7 +28,7 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Scored, VideoPredictions
 from ifrvis.inference.background import in_background
 from ifrvis.inference.clips import track_clips
-from ifrvis.inference.encoding import View, encode, room_for_mask_features, views_of
+from ifrvis.inference.encoding import View, check_memory, encode, views_of
 from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
@@ -57,13 +57,6 @@ def predict_split(
         yield predict_video(model, source, inference, list(annotations.labels), seed=seed)
 
 
-def check_memory(
-    model: BaseMOTModel, source: FrameSource, inference: Mapping[str, Any], memory_gib: float | None
-) -> float:
-    """Bytes that mask features may take; UserError if not even a computation without them fits."""
-    return room_for_mask_features(model, views_of(model, source, inference), source.length, memory_gib)
-
-
 @torch.inference_mode()
 def predict_video(
     model: BaseMOTModel,  # a video model whose head has `levels` and `decode_clips`
@@ -75,7 +68,7 @@ def predict_video(
     category_ids: Sequence[Id],  # of the K classes
     *,
     seed: int = 0,  # of the run; it draws the pivot of `tta`
-    # What inference may take beside the model; None as in `room_for_mask_features`. It changes no result.
+    # What inference may take beside the model; None as in `check_memory`. It changes no result.
     memory_gib: float | None = None,
     # Called as the work goes on, with how many steps are done and how many there are.
     on_frames: OnFrames = lambda done, total: None,

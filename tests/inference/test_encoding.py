@@ -8,7 +8,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.inference import encoding
-from ifrvis.inference.encoding import GIB, encode, room_for_mask_features, views_of
+from ifrvis.inference.encoding import GIB, check_memory, encode, views_of
 from ifrvis.inference.modes import predict_video
 
 
@@ -23,7 +23,7 @@ def test_a_budget_without_room_for_all_mask_features_gives_the_same_bits(
     plain, of_all = predict_video(model, video, INFERENCE, [1, 2, 3]), sum(encoded)
     of_a_frame = mask_bytes(model, video)
     encoded.clear()
-    floor = 50 * GIB - room_for_mask_features(model, views_of(model, video, INFERENCE), 9, 50.0)
+    floor = 50 * GIB - check_memory(model, video, INFERENCE, 50.0)
     budget = (floor + frames_with_room * of_a_frame + 1) / GIB
     assert predict_video(model, video, INFERENCE, [1, 2, 3], memory_gib=budget) == plain
     assert (of_all, sum(encoded)) == (9, 9 + 9 - kept)
