@@ -48,7 +48,6 @@ class Trained:
 
     model: nn.Module  # as it is after `iteration` iterations
     iteration: int  # iterations behind it, earlier attempts included
-    seconds: float  # wall clock of this attempt
     finished: bool  # whether that was all of them; else it was asked to stop, and the next attempt goes on
     not_loaded: NotLoaded  # what the initial weights left out
     measured: dict[str, Any]  # what a record says of this attempt's time and GPUs
@@ -93,7 +92,6 @@ def train(
         NotFiniteLossError: If the loss or its gradient is not finite; the last checkpoint is from before.
         UserError: If data, weights or checkpoints cannot be used, or the disk is full.
     """
-    started = time.monotonic()
     processes = processes or Processes()
     settle_torch(spec["threads"], spec["precision"])
     state = start_or_resume(
@@ -152,8 +150,7 @@ def train(
         names = processes.of_all(torch.cuda.get_device_name(processes.device))
         peak = torch.cuda.max_memory_allocated(processes.device)
         measured |= {**gpu_facts(names), "peak_gpu_memory_bytes": peak}
-    seconds, finished = time.monotonic() - started, state.iteration == last
-    return Trained(state.model, state.iteration, seconds, finished, state.not_loaded, measured)
+    return Trained(state.model, state.iteration, state.iteration == last, state.not_loaded, measured)
 
 
 def _step(

@@ -5,6 +5,7 @@ Also tests: ifrvis.training.facts, ifrvis.training.progress, ifrvis.training.sta
 
 import errno
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -207,7 +208,7 @@ def test_checkpoints_of_another_run_or_another_model_are_refused(run, spec, tmp_
 def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_path):
     first = run({**spec, "iterations": 1, "seed": 9})
     torch.save(first.model.state_dict(), tmp_path / "w.pth")
-    settings = {"init_weights": tmp_path / "w.pth", "folder": tmp_path / "a"}
+    settings, began = {"init_weights": tmp_path / "w.pth", "folder": tmp_path / "a"}, time.monotonic()
     started = run(spec, should_stop=StopAfter(1), **settings)
     head = ["track_head.cls_embed.bias", "track_head.cls_embed.weight"]
     assert started.not_loaded.missing == head
@@ -218,7 +219,7 @@ def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_p
     assert facts["started_from"] == sha256_file(tmp_path / "w.pth")
     assert facts["not_loaded"]["missing"] == 2
     assert facts["cost"]["parameters"] == sum(each.numel() for each in resumed.model.parameters())
-    assert 0 < facts["cost"]["training_seconds"] < started.seconds + resumed.seconds
+    assert 0 < facts["cost"]["training_seconds"] < time.monotonic() - began
 
 
 @pytest.mark.parametrize("iterations", [1, 59, 60, 61, 100, 1400, 6001])

@@ -94,9 +94,7 @@ class Queue(ABC):
             newest = latest(training.run(request.store))
             ended = newest.number - newest.is_alive() if newest else 0  # of one that lives, the one before
             self.items.append(Item(training, seen=ended, found=ended))
-        self._request = request
-        self._handling = handling
-        self._run_attempt = run_attempt
+        self._request, self._handling, self._run_attempt = request, handling, run_attempt
         self._scheduled: dict[Attempt, Job | None] | None = {}
         self._asked = float("-inf")
 
