@@ -93,7 +93,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowErr
 
 
 def open_picture(path: Path) -> Picture:
-    """Read a file and its picture's header; DataMissingError if it is missing, UserError if it is no single picture."""
+    """Read a picture's header; DataMissingError without a file, UserError if it is none, several or too large."""
     data = read_bytes(path, "the picture", MAX_BYTES)
     with _opened(path, data) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tags that are not looked at

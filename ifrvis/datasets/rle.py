@@ -56,16 +56,12 @@ def expect(condition: Any, where: str, expected: str, got: Any) -> None:
 
 
 def checked_rle(segmentation: Any, height: int, width: int, where: str, *, skip_lines: bool = False) -> Rle:
-    """The one mask form of a segmentation in any form that COCO knows; UserError if it is no such thing, or does not
-    cover exactly `height` x `width` pixels.
+    """The one mask form of a segmentation in any form that COCO knows; UserError, which says `where`, if it is no such
+    thing, or does not cover exactly `height` x `width` pixels, at most MAX_SIDE each.
 
-    Args:
-        segmentation: Polygons (a list of flat lists x, y, x, y, ... in pixels) or an object with `size` and
-            `counts`, which are a list of runs or their compressed text (str or bytes).
-        height: Height of the video, in pixels, at most MAX_SIDE.
-        width: Width of the video, in pixels, at most MAX_SIDE.
-        where: File, index and field, for errors.
-        skip_lines: Whether polygons of fewer than three points, which have no area, are left out.
+    These are polygons (a list of flat lists x, y, x, y, ... in pixels) or an object with `size` and `counts`, a list of
+    runs or their compressed text (str or bytes). With `skip_lines` polygons of fewer than three points, which have no
+    area, are left out.
     """
     if isinstance(segmentation, list):
         return _from_polygons(segmentation, height, width, where, skip_lines)

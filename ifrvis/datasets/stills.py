@@ -82,11 +82,7 @@ class StillSampler:
 class MixedSampler:
     """Clips of videos and pseudo-videos, in turns that a ratio fixes: of n clips in a row, n x ratio are stills'.
 
-    Args:
-        clips: Draws from the videos.
-        stills: Draws pseudo-videos.
-        ratio: Their share, between 0 and 1; None for that of the stills in all stills and frames of videos, as where
-            SeqFormer joins the two sets.
+    Without one it is the share of the stills in all stills and frames of videos, as where SeqFormer joins the two sets.
     """
 
     def __init__(self, clips: VideoSampler, stills: StillSampler, ratio: float | None) -> None:

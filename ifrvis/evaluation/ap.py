@@ -84,14 +84,11 @@ class _Curves(NamedTuple):
 def average_precision(
     annotations: Annotations, predictions: Sequence[Prediction], *, official_quirks: bool = False, jobs: int = 1
 ) -> dict[str, Any]:
-    """AP and AR of predicted tracks; ValueError if a prediction is about an unknown video or category, or has not one
-    mask a frame of its video.
+    """AP and AR of predicted tracks; ValueError if one is about an unknown video or category, or has not one mask a
+    frame.
 
-    Args:
-        annotations: Ground truth.
-        predictions: Predicted tracks of its videos; of equal scores the earlier one goes first.
-        official_quirks: Repeat the accidents of the official code that the module's docstring names.
-        jobs: Processes that share the videos; they change no number.
+    Of equal scores the earlier goes first. `official_quirks` repeats the accidents that the module's docstring names;
+    `jobs` processes share the videos, and change no number.
 
     Returns:
         AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl as fractions or None; `per_category`, the same
@@ -222,9 +219,8 @@ def _mean_areas(areas: NDArray[Any]) -> NDArray[np.float64]:
 def _match(pair: _Pair) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
     """Give each prediction, best first, the free ground truth that it overlaps most, per size and threshold.
 
-    Returns:
-        Matches, (S, K, D); what is neither a match nor a false positive, (S, K, D), though it may be matched to what is
-        ignored; ground truth that counts, (S,).
+    Matches, (S, K, D); what is neither a match nor a false positive, (S, K, D), though it may be matched to what is
+    ignored; ground truth that counts, (S,).
     """
     gt_ignored = pair.gt_crowd | (pair.gt_areas < _LOWEST) | (pair.gt_areas > _LARGEST)
     hits, ignored = np.zeros((2, len(_SIZES), len(IOU_THRESHOLDS), len(pair.scores)), np.bool_)
@@ -282,12 +278,10 @@ def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64]) -> _Curves:
 
 
 def _curve(true: NDArray[np.int64], counted: NDArray[np.int64], num_gt: NDArray[np.int64]) -> tuple[Any, Any]:
-    """Mean precision and largest recall, each (R, K).
+    """Mean precision and largest recall, each (R, K), of (R,) ground truth that counts.
 
-    Args:
-        true: (R, K, D) hits among the predictions down to each, best first.
-        counted: (R, K, D) or (R, 1, D) how many these are, without those that are ignored.
-        num_gt: (R,) ground truth that counts.
+    `true` is (R, K, D) hits among the predictions down to each, best first, and `counted`, (R, K, D) or (R, 1, D), how
+    many these are, without those that are ignored.
     """
     precision = true / (counted + np.spacing(1))
     # Precision at a recall is the best at that recall or above, and 0 beyond the largest recall.

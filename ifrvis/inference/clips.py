@@ -37,12 +37,7 @@ class _StoredClip(NamedTuple):
 class ClipTracker:
     """Joins the instances of clips, which come in order, to tracks; itself the `Tracks` that result.
 
-    Args:
-        num_frames: Of the video.
-        num_classes: K.
-        masks: What makes masks of embeddings and features.
-        num_stored: How many clips a new one is compared with.
-        min_overlap: A soft IoU above which an instance continues a track.
+    A new clip is compared with `num_stored` before it; above `min_overlap`, a soft IoU, an instance continues a track.
     """
 
     def __init__(

@@ -72,11 +72,9 @@ def save(folder: Path, iteration: int, state: State, *, before: Callable[[], Non
 class Writer:
     """Writes checkpoints on a thread, one at a time, while training goes on.
 
-    Args:
-        folder: Where.
-        interval_s: Seconds from one to the next, or more where that would take more than `SHARE` of the time; with 0,
-            whenever it is asked, however long that takes.
-        before: As in `save`, on the thread; called before a copy is made, too.
+    From one to the next it is `interval_s` seconds, or more where that would take more than `SHARE` of the time; with 0
+    one is due whenever it is asked, however long that takes. `before` is that of `save`, on the thread; it is called
+    before a copy is made, too.
     """
 
     def __init__(self, folder: Path, interval_s: float, before: Callable[[], None]) -> None:

@@ -21,13 +21,9 @@ MAX_REDRAWS = 100  # for a clip that shows no instance
 
 
 class FrameSampler(VideoSampler):
-    """An epoch has a clip around every frame of every video, or one of each video around any frame; see `VideoSampler`.
-
-    Args:
-        annotations: The training split.
-        around: "frames", as published, or "videos".
-        colour: Distort colours.
-        **settings: Of `VideoSampler`; `frame_range` is of the frame before the key frame and of the one behind it.
+    """An epoch has a clip around every frame of every video ("frames", as published), or one of each video around any
+    frame ("videos"); see `VideoSampler`. Here `frame_range` is of the frame before the key frame and of the one behind
+    it.
     """
 
     streams = (Stream.FRAME_CLIP, Stream.FRAME_CLIP_EPOCH)

@@ -29,14 +29,10 @@ def cancel_waiting(trainings: Iterable[Training], request: Request) -> None:
 
 
 def cancel(runs: Iterable[Run], *, now: bool, patience_s: float, say: Callable[[str], None]) -> bool:
-    """Stop the living attempts of some runs; tells whether all have ended. UserError if one is to be killed that is not
-    on this machine.
+    """Stop the living attempts of some runs, `now`, or at the next safe point; tells whether all ended in `patience_s`.
 
-    Args:
-        runs: The runs; those without a living attempt are passed over.
-        now: Kill, and lose what came after the last checkpoint, instead of asking for the next safe point.
-        patience_s: How long to wait for all of them, in seconds.
-        say: Is given a line about each.
+    To kill loses what came after the last checkpoint. `say` is given a line about each. UserError if one is to be
+    killed that is not on this machine.
     """
     living = [each for each in map(latest, runs) if each is not None and each.is_alive()]
     for attempt in living:
