@@ -62,8 +62,8 @@ INTERVAL_OF = {key: interval for interval, keys in INTERVALS.items() for key in 
 
 
 def check_options(config: dict[str, Any], where: str) -> None:
-    """Refuse the first value of a composed recipe that cannot be; `where` names what it is composed of. UserError if
-    there is one, or values do not fit together.
+    """Refuse the first value of a composed recipe, named in `where`, that cannot be, or not with others, by a
+    UserError.
     """
     for key, value in _leaves(config, ""):
         if key in WORDS and value not in WORDS[key]:

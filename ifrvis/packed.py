@@ -20,8 +20,8 @@ def packed_names(*parts: str) -> list[str]:
 
 
 def packed_yaml(kind: str, name: str, *, within: str = "experiments") -> Path:
-    """The path of `<within>/<kind>/<name>.yaml`, or `name` itself where it is the path of a YAML file; UserError if
-    there is no such file; the message lists the names there are.
+    """The path of `<within>/<kind>/<name>.yaml`, or of a YAML file that `name` is; UserError, with all names, without
+    one.
     """
     if name.endswith((".yaml", ".yml")) and os.path.lexists(name):  # what is no regular file is said when it is read
         return Path(name)

@@ -27,11 +27,7 @@ FILE_CURE = "Put --results on a file system that all nodes share, under the same
 def examine_cluster(cluster: Cluster, plan: Plan, doctor: list[str], *, patience_s: float) -> list[Check]:
     """Look at all that jobs of a plan need, up to the first `no`: what follows would fail too.
 
-    Args:
-        cluster: The cluster.
-        plan: What is to run there.
-        doctor: Arguments of `ifrvis doctor` with which a node is to look at the same plan.
-        patience_s: How long to wait for the tiny job to begin and end.
+    With the arguments `doctor` of `ifrvis doctor` a node is to look at the same plan; its job has `patience_s` to end.
     """
     checks = []
     for check in _checks(cluster, plan, doctor, patience_s):

@@ -50,10 +50,8 @@ class _Side(NamedTuple):
 
 
 def write_scenes(plan: Plan) -> list[Path]:
-    """Write a scene for each data set of which predictions of two methods and the frames are here, unless it is there.
-
-    Returns:
-        The paths written.
+    """Write a scene for each data set of which predictions of two methods and frames are here, if there is none; the
+    paths.
     """
     done: set[str] = set()
     written = []

@@ -15,18 +15,11 @@ Outcome = Literal["scored", "was there", "not kept"]
 
 
 def rescore(plan: Plan, *, jobs: int = 1) -> Iterator[tuple[str, Outcome]]:
-    """Publish the records of a plan that lack nothing but scores; UserError if predictions are not those that the older
-    record was made from, or cannot be used.
+    """Publish the records of a plan that lack nothing but scores: names of trainings, and what became of their
+    evaluations.
 
     What the predictions and an older record of them say is carried over; provenance says who scored them again.
-
-    Args:
-        plan: Which evaluations are meant.
-        jobs: Processes that share the videos.
-
-    Yields:
-        The name of a training and what became of one evaluation of it: scored anew, scored before, or never predicted
-        where its files are kept.
+    UserError if predictions are not those that the older record was made from, or cannot be used.
     """
     for each in plan.evaluations:
         yield each.training.name, _rescore(each, plan, jobs)

@@ -29,13 +29,8 @@ from ifrvis.packed import packed, packed_names
 
 
 def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: int = 1) -> Iterator[Finding]:
-    """Check every record, its scores, and the files that it names.
-
-    Args:
-        store: The folder of all results.
-        data_root: Where the ground truth lies, without which nothing is scored again.
-        profiles: Check the records of these profiles.
-        jobs: Processes that share the videos of a split when it is scored.
+    """Check every record of some profiles, its scores, again where its ground truth is here, and the files that it
+    names.
     """
     runs = {run.train_sig: run for run in store.runs()}
     for profile in profiles:
@@ -169,9 +164,7 @@ def verify_runs(store: Store) -> Iterator[Finding]:
         sound = read_bytes(spec) == run.read_spec().text()
         yield Finding("digest only", spec) if sound else Finding("wrong", spec, "it is not as it was written")
         for checkpoint in sorted(path for each in checkpoint_folders(run) for path in each.glob("*.pth")):
-            with contextlib.suppress(
-                FileNotFoundError, DataMissingError
-            ):  # a run that is alive replaces its checkpoints
+            with contextlib.suppress(FileNotFoundError, DataMissingError):  # a run that lives replaces them
                 yield from _verify_checkpoint(checkpoint)
     for description in sorted(packed("experiments", "weights").glob("*.json")):
         try:
