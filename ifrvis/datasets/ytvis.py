@@ -32,17 +32,14 @@ class Category:
 
 @dataclass(frozen=True)
 class Video:
-    """One video: its frames in order, as paths relative to the folder of frames.
-
-    `name` is the file's own, or the folder of the first frame; `tags` are what a generated set says of the video.
-    """
+    """One video."""
 
     id: Id
-    width: int
+    width: int  # pixels
     height: int
-    file_names: tuple[str, ...]
-    name: str
-    tags: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    file_names: tuple[str, ...]  # of the frames in order, relative to the folder of frames
+    name: str  # the file's own, or the folder of the first frame
+    tags: Mapping[str, Any] = field(default_factory=dict, hash=False)  # what a generated set says of it
 
     @property
     def length(self) -> int:

@@ -28,18 +28,15 @@ _COUNTED = {".avi": 0.0, ".mp4": 0.0, ".m4v": 0.0, ".mov": 0.0, ".3gp": 0.0, ".m
 
 @dataclass(frozen=True)
 class FrameSource:
-    """One video: `height` and `width` in pixels, `length` in frames, `frame_rate` in frames a second.
-
-    `warning` says what to do about frames that its container announces and that cannot be read.
-    """
+    """One video."""
 
     video_id: Id
-    height: int
+    height: int  # pixels
     width: int
-    length: int
+    length: int  # frames
     frames: Callable[[], Frames]
-    frame_rate: float = FRAME_RATE
-    warning: str = ""
+    frame_rate: float = FRAME_RATE  # frames a second
+    warning: str = ""  # what to do about frames that its container announces and that cannot be read
 
     def __iter__(self) -> Frames:
         return self.frames()

@@ -50,14 +50,10 @@ class FrameFeatures:
 
 
 class LayerOutput(NamedTuple):
-    """Predictions after one decoder layer, masks still as embeddings: ten layers of full masks would not fit.
+    """Predictions after one decoder layer, masks still as embeddings: ten layers of full masks would not fit."""
 
-    cls_logits is (B, N, K or K + 1) float; mask_embeds is (B, T, N, C) float, whose product with the mask features
-    of a frame is the mask logits there.
-    """
-
-    cls_logits: Tensor
-    mask_embeds: Tensor
+    cls_logits: Tensor  # (B, N, K or K + 1) float
+    mask_embeds: Tensor  # (B, T, N, C) float, whose product with a frame's mask features is its mask logits
 
 
 class MaskDecoder(Protocol):

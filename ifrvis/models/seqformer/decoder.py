@@ -188,15 +188,11 @@ class DecoderLayer(nn.Module):
 
 
 class LayerState(NamedTuple):
-    """What a layer leaves.
+    """What a layer leaves."""
 
-    queries is (B, Q, C) float; boxes (B, T, Q, 4) float in [0, 1], as centre and size; references (B, T, Q, 2) float in
-    [0, 1], the centres that entered the layer.
-    """
-
-    queries: Tensor
-    boxes: Tensor
-    references: Tensor
+    queries: Tensor  # (B, Q, C) float
+    boxes: Tensor  # (B, T, Q, 4) float in [0, 1], as centre and size
+    references: Tensor  # (B, T, Q, 2) float in [0, 1], the centres that entered the layer
 
 
 class Decoder(nn.Module):
