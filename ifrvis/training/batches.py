@@ -77,7 +77,12 @@ class _Iterations(Dataset["GlobalBatch | UserError"]):
         except UserError as error:
             return error
         videos = list(dict.fromkeys(f"video {draw.video.name}" for draw in draws))
-        return GlobalBatch(iteration, clips, videos, _counts(clips))
+        counts = {
+            "batch_num_instances": sum(len(clip.labels) for clip in clips),
+            "batch_num_classed": sum(int(clip.visible[:, -1].sum()) for clip in clips),
+            "batch_num_clips": len(clips),
+        }
+        return GlobalBatch(iteration, clips, videos, counts)
 
     def _load(self, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
         if isinstance(draw, StillDraw):
@@ -133,14 +138,6 @@ def global_batches(
                 raise loaded
         totals = map(int, processes.total(list(loaded.counts.values())))
         yield replace(loaded, counts=dict(zip(loaded.counts, totals)))
-
-
-def _counts(clips: Sequence[Clip]) -> dict[str, int]:
-    return {
-        "batch_num_instances": sum(len(clip.labels) for clip in clips),
-        "batch_num_classed": sum(int(clip.visible[:, -1].sum()) for clip in clips),
-        "batch_num_clips": len(clips),
-    }
 
 
 def _settle_worker(_: int) -> None:

@@ -174,7 +174,8 @@ def _step(
         state.optimizer.step()
         grad_norm = float(state.optimizer.message_hub.get_scalar("train/grad_norm").current())
         totals = processes.total(list(parts.values()))
-    if not math.isfinite(grad_norm) and not _overflow_is_normal(state):
+    scaler = getattr(state.optimizer, "loss_scaler", None)  # which skips a step that overflows, as happens in every run
+    if not math.isfinite(grad_norm) and (scaler is None or scaler.get_scale() < _SMALLEST_LOSS_SCALE):
         raise _not_finite("the gradient", batch)
     state.optimizer.zero_grad()
     state.schedule.step()
@@ -209,12 +210,6 @@ def _forward(
     with state.optimizer.optim_context(state.model):
         losses = state.forward(**data, mode="loss")
     return state.model.parse_losses(losses)
-
-
-def _overflow_is_normal(state: TrainingState) -> bool:
-    """Mixed precision skips a step that overflows and lowers its scale; that happens in every run."""
-    scaler = getattr(state.optimizer, "loss_scaler", None)
-    return scaler is not None and scaler.get_scale() >= _SMALLEST_LOSS_SCALE
 
 
 def _sink_scalars(sink: Sink, progress: Progress, state: TrainingState) -> None:

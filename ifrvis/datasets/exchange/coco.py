@@ -30,7 +30,8 @@ def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list
     names = {each.id: each.name for each in known}
     if len(set(names.values())) < len(names):
         raise UserError(f"Rename categories of {source}: two have one name, and would be one.")
-    videos = _videos(list(made_of(content, "images", source, _image)), source)
+    list(made_of(content, "images", source, still_of))  # they are checked so
+    videos = _videos(content["images"], source)
     given = content.get("videos") if isinstance(content.get("videos"), list) else []
     titles = {str(each.get("id")): each.get("name") for each in given if isinstance(each, dict)}
     folders = {video: Path(entries[0]["file_name"]).parent.as_posix() for video, entries in videos.items()}
@@ -58,11 +59,6 @@ def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list
 
     list(made_of(content, "annotations", source, add))
     return frames, clips, list(names.values())
-
-
-def _image(where: str, entry: Entry) -> Entry:
-    still_of(where, entry)  # it is checked so
-    return entry
 
 
 def _videos(images: list[Entry], source: Path) -> dict[str, list[Entry]]:
