@@ -25,11 +25,12 @@ class IFRDecoderLayer(nn.Module):
         num_heads: A.
         feedforward_channels: Hidden width of both feed-forward networks.
         recurrence: Frame-level queries come from those of the frame before; else from the clip-level queries.
+        own_keys: A clip-level query gathers from its own T frame-level queries; else from all N T.
     """
 
-    def __init__(self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool) -> None:
+    def __init__(self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool, own_keys: bool) -> None:
         super().__init__()
-        self.recurrence = recurrence
+        self.recurrence, self.own_keys = recurrence, own_keys
         self.cross_attn, self.self_attn = _NamedAttention(width, num_heads), _NamedAttention(width, num_heads)
         self.ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
@@ -84,9 +85,13 @@ class IFRDecoderLayer(nn.Module):
         return self.norms[2](self.ffn(half))
 
     def aggregate(self, queries: Tensor, query_pos: Tensor, frame_queries: Tensor) -> Tensor:
-        """Clip-level queries from all N T frame-level queries, then among themselves: (B, N, C)."""
-        keys, values = (frame_queries + query_pos).flatten(1, 2), frame_queries.flatten(1, 2)
-        seen = Attention(self.temporal_attn)(queries + query_pos, keys, values)
+        """Clip-level queries from frame-level queries, then among themselves: (B, N, C)."""
+        keys, values, asking = frame_queries + query_pos, frame_queries, queries + query_pos
+        if self.own_keys:
+            keys, values = keys.transpose(1, 2), values.transpose(1, 2)
+            seen = Attention(self.temporal_attn)(asking[:, :, None], keys, values)[:, :, 0]
+        else:
+            seen = Attention(self.temporal_attn)(asking, keys.flatten(1, 2), values.flatten(1, 2))
         queries = self.clip_norms[0](queries + seen)
         placed = queries + query_pos
         queries = self.clip_norms[1](queries + Attention(self.clip_attn)(placed, placed, queries))

@@ -51,7 +51,7 @@ def mask_of(mask_logits, size):
     return torch.stack([row if row.any() else torch.ones_like(row) for row in mask]), margin
 
 
-def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, recurrence=True):
+def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, recurrence=True, own_keys=False):
     """Sec. 3.1 for one clip.
 
     Args:
@@ -61,6 +61,7 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, 
         masks: M of every layer, (T, N, L) bool; predicted here if None.
         code: Positions (L, C) of a height, a width and C channels.
         recurrence: Whether Q^{t-1} is what Eq. (2) says; else the clip-level queries.
+        own_keys: Whether each clip-level query sees its own frame-level queries alone; else all.
 
     Returns:
         Class logits (N, K) and mask logits (N, T, H, W) of every prediction, and how near to 0 a mask logit came.
@@ -99,7 +100,9 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, 
             frames.append(previous)
             previous = previous if recurrence else clip
         everything, everything_pos = torch.cat(frames), pos.repeat(num_frames, 1)
-        seen = attn(layer.temporal_attn, clip + pos, everything + everything_pos, everything)
+        of_query = torch.arange(len(clip)).repeat(num_frames)
+        theirs = (of_query == torch.arange(len(clip))[:, None]) if own_keys else None
+        seen = attn(layer.temporal_attn, clip + pos, everything + everything_pos, everything, theirs)
         clip = layer.clip_norms[0](clip + seen)
         clip = layer.clip_norms[1](clip + attn(layer.clip_attn, clip + pos, clip + pos, clip))
         clip = layer.clip_norms[2](clip + feed_forward(layer.clip_ffn, clip))
