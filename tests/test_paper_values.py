@@ -12,6 +12,7 @@ CHANGES = {  # what a row sets, and what its id has for it
     ("copy_image_decoder", False): "random",
     ("copy_image_decoder", True): "copied",
     ("temporal_keys", "all"): "allkeys",
+    ("cross_residual", True): "sum",
     ("class_loss", "focal"): "focal",
     ("class_loss", "softmax"): "softmax",
     ("key_positions", "2d"): "2d",

@@ -28,6 +28,7 @@ class IFRHead(Mask2FormerVISHead):
         cross_frame_sum: "sum" over the other frames as printed, or their "mean"; they differ for T > 2.
         recurrence: Let the frame-level queries of a frame grow out of those of the frame before (Q^{t-1} in Eq. 2);
             else out of the clip-level queries in every frame.
+        cross_residual: Add to what cross-attention saw of a frame the queries that asked; Eq. 2 prints no sum.
         temporal_keys: "all" frame-level queries of a clip are keys of a clip-level query, or its "own", one a frame.
         **kwargs: As `Mask2FormerVISHead`.
     """
@@ -38,6 +39,7 @@ class IFRHead(Mask2FormerVISHead):
         lambda_e: float,
         cross_frame_sum: str,
         recurrence: bool,
+        cross_residual: bool,
         temporal_keys: str,
         **kwargs: Any,
     ) -> None:
@@ -49,7 +51,7 @@ class IFRHead(Mask2FormerVISHead):
             )
         width = self.query_feat.embedding_dim
         own_keys = one_of("temporal_keys", temporal_keys) == "own"
-        layer = {**kwargs["decoder"], "recurrence": recurrence, "own_keys": own_keys}
+        layer = {**kwargs["decoder"], "recurrence": recurrence, "residual": cross_residual, "own_keys": own_keys}
         num_layers = layer.pop("num_layers")
         layers = nn.ModuleList(IFRDecoderLayer(width, **layer) for _ in range(num_layers))
         # Of the host's names, as far as the host has them.

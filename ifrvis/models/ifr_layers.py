@@ -25,12 +25,15 @@ class IFRDecoderLayer(nn.Module):
         num_heads: A.
         feedforward_channels: Hidden width of both feed-forward networks.
         recurrence: Frame-level queries come from those of the frame before; else from the clip-level queries.
+        residual: Cross-attention adds what it saw to the queries that asked (Eq. 2 prints no sum).
         own_keys: A clip-level query gathers from its own T frame-level queries; else from all N T.
     """
 
-    def __init__(self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool, own_keys: bool) -> None:
+    def __init__(
+        self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool, residual: bool, own_keys: bool
+    ) -> None:
         super().__init__()
-        self.recurrence, self.own_keys = recurrence, own_keys
+        self.recurrence, self.residual, self.own_keys = recurrence, residual, own_keys
         self.cross_attn, self.self_attn = _NamedAttention(width, num_heads), _NamedAttention(width, num_heads)
         self.ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
@@ -64,17 +67,20 @@ class IFRDecoderLayer(nn.Module):
             key, value = cross.memory(part)
             bias = additive_mask(allowed_keys(embeds[:, start:stop], part)[:, :, None], key.dtype)
             query = cross.query(queries + query_pos)[:, None].expand(-1, stop - start, -1, -1, -1)
-            attended = self.norms[0](queries[:, None] + cross.attend(query, key, value, bias))
+            attended = self._seen(queries[:, None], cross.attend(query, key, value, bias))
             of_frames = zip(*(x.unbind(1) for x in (attended, own.key(attended + query_pos), own.value(attended))))
             for t, (clip_half, clip_key, clip_value) in enumerate(of_frames):
                 if results and self.recurrence:
                     previous = results[-1]
                     seen = cross.attend(cross.query(previous + query_pos), key[:, t], value[:, t], bias[:, t])
-                    half = self.norms[0](previous + seen)
+                    half = self._seen(previous, seen)
                 else:  # from a copy of the clip-level query, as Q^0 is: both halves of Eq. 2 are the same
                     half = clip_half
                 results.append(self._mix(own, half, query_pos, clip_key, clip_value))
         return torch.stack(results, 1)
+
+    def _seen(self, queries: Tensor, seen: Tensor) -> Tensor:
+        return self.norms[0](queries + seen if self.residual else seen)
 
     def _mix(self, own: Attention, half: Tensor, query_pos: Tensor, clip_key: Tensor, clip_value: Tensor) -> Tensor:
         """Self-attention over both groups of a frame, computed for the half that is kept (Eq. 3), and the FFN."""

@@ -51,7 +51,9 @@ def mask_of(mask_logits, size):
     return torch.stack([row if row.any() else torch.ones_like(row) for row in mask]), margin
 
 
-def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, recurrence=True, own_keys=False):
+def ifr_decoder(
+    head, mask_features, memories, masks=None, code=sine_positions, recurrence=True, residual=True, own_keys=False
+):
     """Sec. 3.1 for one clip.
 
     Args:
@@ -61,6 +63,7 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, 
         masks: M of every layer, (T, N, L) bool; predicted here if None.
         code: Positions (L, C) of a height, a width and C channels.
         recurrence: Whether Q^{t-1} is what Eq. (2) says; else the clip-level queries.
+        residual: Whether Eq. (2) adds what was seen to what asked.
         own_keys: Whether each clip-level query sees its own frame-level queries alone; else all.
 
     Returns:
@@ -91,8 +94,8 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, 
             else:
                 mask = masks[i][t]
             cross, own = layer.cross_attn.attn, layer.self_attn.attn
-            first = layer.norms[0](previous + attn(cross, previous + pos, keys, values, mask))  # Eq. (2)
-            second = layer.norms[0](clip + attn(cross, clip + pos, keys, values, mask))
+            first = layer.norms[0](residual * previous + attn(cross, previous + pos, keys, values, mask))  # Eq. (2)
+            second = layer.norms[0](residual * clip + attn(cross, clip + pos, keys, values, mask))
             both, both_pos = torch.cat([first, second]), torch.cat([pos, pos])
             mixed = layer.norms[1](both + attn(own, both + both_pos, both + both_pos, both))  # Eq. (3)
             previous = mixed.chunk(2)[0]
