@@ -20,6 +20,7 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "model.track_head.key_positions": ("3d", "2d"),
     "model.track_head.decoder_init": ("xavier_uniform", "xavier_normal"),
     "model.track_head.cross_frame_sum": ("sum", "mean"),
+    "model.track_head.temporal_keys": ("all", "own"),
     "model.backbone.depth": (18, 34, 50, 101, 152),
     "model.backbone.style": ("pytorch", "caffe"),
     "model.backbone.out_indices": ([0, 1, 2, 3],),  # heads take four levels

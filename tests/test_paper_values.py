@@ -11,6 +11,8 @@ TABLES = {name: read_yaml(ROOT / "experiments" / "tables" / f"{name}.yaml") for 
 CHANGES = {  # what a row sets, and what its id has for it
     ("copy_image_decoder", False): "random",
     ("copy_image_decoder", True): "copied",
+    ("temporal_keys", "all"): "allkeys",
+    ("cross_residual", True): "sum",
     ("class_loss", "focal"): "focal",
     ("class_loss", "softmax"): "softmax",
     ("key_positions", "2d"): "2d",

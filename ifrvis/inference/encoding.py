@@ -75,11 +75,7 @@ def check_memory(
 ) -> float:
     """Bytes that mask features of all views may take: levels come one after the other, these stay together.
 
-    Args:
-        model: A video model.
-        views: All views of the video; their levels come one after the other, their mask features stay together.
-        num_frames: T.
-        memory_gib: What inference may take beside the model; None for what the rest takes, and ROOM_GIB.
+    UserError if a budget (`memory_gib`; None for what the rest takes, and ROOM_GIB) is too small for them.
     """
     if memory_gib is None:
         return ROOM_GIB * GIB

@@ -28,10 +28,21 @@ class IFRHead(Mask2FormerVISHead):
         cross_frame_sum: "sum" over the other frames as printed, or their "mean"; they differ for T > 2.
         recurrence: Let the frame-level queries of a frame grow out of those of the frame before (Q^{t-1} in Eq. 2);
             else out of the clip-level queries in every frame.
+        cross_residual: Add to what cross-attention saw of a frame the queries that asked; Eq. 2 prints no sum.
+        temporal_keys: "all" frame-level queries of a clip are keys of a clip-level query, or its "own", one a frame.
         **kwargs: As `Mask2FormerVISHead`.
     """
 
-    def __init__(self, *args: Any, lambda_e: float, cross_frame_sum: str, recurrence: bool, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        lambda_e: float,
+        cross_frame_sum: str,
+        recurrence: bool,
+        cross_residual: bool,
+        temporal_keys: str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         # A code that all keys of a frame share would shift all their scores alike: the softmax removes it.
         if kwargs["key_positions"] != "2d":
@@ -39,7 +50,8 @@ class IFRHead(Mask2FormerVISHead):
                 f"key_positions must be '2d', got {kwargs['key_positions']!r}; set it in model.track_head."
             )
         width = self.query_feat.embedding_dim
-        layer = {**kwargs["decoder"], "recurrence": recurrence}
+        own_keys = one_of("temporal_keys", temporal_keys) == "own"
+        layer = {**kwargs["decoder"], "recurrence": recurrence, "residual": cross_residual, "own_keys": own_keys}
         num_layers = layer.pop("num_layers")
         layers = nn.ModuleList(IFRDecoderLayer(width, **layer) for _ in range(num_layers))
         # Of the host's names, as far as the host has them.

@@ -25,15 +25,16 @@ class IFRDecoderLayer(nn.Module):
         num_heads: A.
         feedforward_channels: Hidden width of both feed-forward networks.
         recurrence: Frame-level queries come from those of the frame before; else from the clip-level queries.
+        residual: Cross-attention adds what it saw to the queries that asked (Eq. 2 prints no sum).
+        own_keys: A clip-level query gathers from its own T frame-level queries; else from all N T.
     """
 
-    def __init__(self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool) -> None:
+    def __init__(
+        self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool, residual: bool, own_keys: bool
+    ) -> None:
         super().__init__()
-        self.recurrence = recurrence
-        # Under the host's names, `<name>.attn`.
-        self.cross_attn, self.self_attn = (
-            nn.ModuleDict({"attn": nn.MultiheadAttention(width, num_heads)}) for _ in range(2)
-        )
+        self.recurrence, self.residual, self.own_keys = recurrence, residual, own_keys
+        self.cross_attn, self.self_attn = _NamedAttention(width, num_heads), _NamedAttention(width, num_heads)
         self.ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.temporal_attn = nn.MultiheadAttention(width, num_heads)
@@ -59,24 +60,27 @@ class IFRDecoderLayer(nn.Module):
     def recur(self, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> Tensor:
         """Frame-level queries of every frame (Eq. 2 and 3); arguments as in `forward`."""
         results: list[Tensor] = []
-        cross, own = (Attention(each["attn"]) for each in (self.cross_attn, self.self_attn))  # type: ignore[arg-type]
+        cross, own = Attention(self.cross_attn.attn), Attention(self.self_attn.attn)
         for start in range(0, memory.num_frames, FRAMES_AT_ONCE):
             stop = min(start + FRAMES_AT_ONCE, memory.num_frames)
             part = memory.part(start, stop)
             key, value = cross.memory(part)
             bias = additive_mask(allowed_keys(embeds[:, start:stop], part)[:, :, None], key.dtype)
             query = cross.query(queries + query_pos)[:, None].expand(-1, stop - start, -1, -1, -1)
-            attended = self.norms[0](queries[:, None] + cross.attend(query, key, value, bias))
+            attended = self._seen(queries[:, None], cross.attend(query, key, value, bias))
             of_frames = zip(*(x.unbind(1) for x in (attended, own.key(attended + query_pos), own.value(attended))))
             for t, (clip_half, clip_key, clip_value) in enumerate(of_frames):
                 if results and self.recurrence:
                     previous = results[-1]
                     seen = cross.attend(cross.query(previous + query_pos), key[:, t], value[:, t], bias[:, t])
-                    half = self.norms[0](previous + seen)
+                    half = self._seen(previous, seen)
                 else:  # from a copy of the clip-level query, as Q^0 is: both halves of Eq. 2 are the same
                     half = clip_half
                 results.append(self._mix(own, half, query_pos, clip_key, clip_value))
         return torch.stack(results, 1)
+
+    def _seen(self, queries: Tensor, seen: Tensor) -> Tensor:
+        return self.norms[0](queries + seen if self.residual else seen)
 
     def _mix(self, own: Attention, half: Tensor, query_pos: Tensor, clip_key: Tensor, clip_value: Tensor) -> Tensor:
         """Self-attention over both groups of a frame, computed for the half that is kept (Eq. 3), and the FFN."""
@@ -87,10 +91,22 @@ class IFRDecoderLayer(nn.Module):
         return self.norms[2](self.ffn(half))
 
     def aggregate(self, queries: Tensor, query_pos: Tensor, frame_queries: Tensor) -> Tensor:
-        """Clip-level queries from all N T frame-level queries, then among themselves: (B, N, C)."""
-        keys, values = (frame_queries + query_pos).flatten(1, 2), frame_queries.flatten(1, 2)
-        seen = Attention(self.temporal_attn)(queries + query_pos, keys, values)
+        """Clip-level queries from frame-level queries, then among themselves: (B, N, C)."""
+        keys, values, asking = frame_queries + query_pos, frame_queries, queries + query_pos
+        if self.own_keys:
+            keys, values = keys.transpose(1, 2), values.transpose(1, 2)
+            seen = Attention(self.temporal_attn)(asking[:, :, None], keys, values)[:, :, 0]
+        else:
+            seen = Attention(self.temporal_attn)(asking, keys.flatten(1, 2), values.flatten(1, 2))
         queries = self.clip_norms[0](queries + seen)
         placed = queries + query_pos
         queries = self.clip_norms[1](queries + Attention(self.clip_attn)(placed, placed, queries))
         return self.clip_norms[2](self.clip_ffn(queries))
+
+
+class _NamedAttention(nn.Module):
+    """An attention under the host's name, `<name>.attn`."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(width, num_heads)

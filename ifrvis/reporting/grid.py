@@ -110,6 +110,7 @@ def _head(report: Report) -> list[str]:
         "percent"
         + f", {', '.join(counts)} a count" * bool(counts)
         + f", {', '.join(errors)} per hundred object-frames tracked" * bool(errors),
+        *report.profile.head,
     ]
 
 

@@ -51,7 +51,9 @@ def mask_of(mask_logits, size):
     return torch.stack([row if row.any() else torch.ones_like(row) for row in mask]), margin
 
 
-def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, recurrence=True):
+def ifr_decoder(
+    head, mask_features, memories, masks=None, code=sine_positions, recurrence=True, residual=True, own_keys=False
+):
     """Sec. 3.1 for one clip.
 
     Args:
@@ -61,6 +63,8 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, 
         masks: M of every layer, (T, N, L) bool; predicted here if None.
         code: Positions (L, C) of a height, a width and C channels.
         recurrence: Whether Q^{t-1} is what Eq. (2) says; else the clip-level queries.
+        residual: Whether Eq. (2) adds what was seen to what asked.
+        own_keys: Whether each clip-level query sees its own frame-level queries alone; else all.
 
     Returns:
         Class logits (N, K) and mask logits (N, T, H, W) of every prediction, and how near to 0 a mask logit came.
@@ -90,8 +94,8 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, 
             else:
                 mask = masks[i][t]
             cross, own = layer.cross_attn.attn, layer.self_attn.attn
-            first = layer.norms[0](previous + attn(cross, previous + pos, keys, values, mask))  # Eq. (2)
-            second = layer.norms[0](clip + attn(cross, clip + pos, keys, values, mask))
+            first = layer.norms[0](residual * previous + attn(cross, previous + pos, keys, values, mask))  # Eq. (2)
+            second = layer.norms[0](residual * clip + attn(cross, clip + pos, keys, values, mask))
             both, both_pos = torch.cat([first, second]), torch.cat([pos, pos])
             mixed = layer.norms[1](both + attn(own, both + both_pos, both + both_pos, both))  # Eq. (3)
             previous = mixed.chunk(2)[0]
@@ -99,7 +103,9 @@ def ifr_decoder(head, mask_features, memories, masks=None, code=sine_positions, 
             frames.append(previous)
             previous = previous if recurrence else clip
         everything, everything_pos = torch.cat(frames), pos.repeat(num_frames, 1)
-        seen = attn(layer.temporal_attn, clip + pos, everything + everything_pos, everything)
+        of_query = torch.arange(len(clip)).repeat(num_frames)
+        theirs = (of_query == torch.arange(len(clip))[:, None]) if own_keys else None
+        seen = attn(layer.temporal_attn, clip + pos, everything + everything_pos, everything, theirs)
         clip = layer.clip_norms[0](clip + seen)
         clip = layer.clip_norms[1](clip + attn(layer.clip_attn, clip + pos, clip + pos, clip))
         clip = layer.clip_norms[2](clip + feed_forward(layer.clip_ffn, clip))

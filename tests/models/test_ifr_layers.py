@@ -19,10 +19,23 @@ def random_shape(draws):
     return {"num_clips": min(num_clips, 2), "num_frames": num_frames, "num_queries": 1 + num_queries, "size": size}
 
 
-@pytest.mark.parametrize(("seed", "recurrence"), [*((seed, True) for seed in range(6)), (0, False), (1, False)])
-def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed, recurrence):
+READINGS = {
+    "printed": {},
+    "static": {"recurrence": False},
+    "own": {"temporal_keys": "own"},
+    "no sum": {"cross_residual": False},
+    "own, no sum": {"temporal_keys": "own", "cross_residual": False},
+}
+SEEDS = [*((seed, "printed") for seed in range(6)), *((seed, name) for seed in (0, 4) for name in list(READINGS)[1:])]
+
+
+@pytest.mark.parametrize(("seed", "reading"), SEEDS)
+def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed, reading):
     shape = random_shape(torch.Generator().manual_seed(seed))
-    head, draws = make_head(seed, num_queries=shape["num_queries"], recurrence=recurrence)
+    options = {"recurrence": True, "cross_residual": True, "temporal_keys": "all"} | READINGS[reading]
+    head, draws = make_head(seed, num_queries=shape["num_queries"], **options)
+    literally = {"recurrence": options["recurrence"], "residual": options["cross_residual"]}
+    literally["own_keys"] = options["temporal_keys"] == "own"
     frames = make_frames(draws, shape["num_clips"] * shape["num_frames"], 16, shape["size"])
     inputs = [frames.mask_features, *frames.memories]
     for x in inputs:
@@ -33,7 +46,7 @@ def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed, rec
         return head.decoder_positional_encoding(torch.zeros(1, height, width))[0].flatten(1).T
 
     clips = clips_of(frames, shape["num_clips"])
-    slow, margins = zip(*(literal.ifr_decoder(head, *clip, code=code, recurrence=recurrence) for clip in clips))
+    slow, margins = zip(*(literal.ifr_decoder(head, *clip, code=code, **literally) for clip in clips))
     assert min(margins) > 1e-6
     parameters = [p for name, p in head.named_parameters() if not name.startswith("pixel_decoder")]
     ours, theirs = [], []

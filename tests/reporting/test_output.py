@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from ifrvis.errors import UserError
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.reporting.as_json import table_json
 from ifrvis.reporting.formats import claims_latex, latex, markdown, seeds_csv, terminal
 from ifrvis.reporting.output import write_report
@@ -82,6 +83,14 @@ def test_heads_name_where_numbers_come_from(make_report, name, profile, protocol
     assert head in text
     assert f"↑ {protocol} |" in text
     assert ("only differences between rows" in text) == ((name, profile, protocol) == ("table1", "paper", "heldout"))
+
+
+@pytest.mark.parametrize("name", ["table3", "ablation"])
+def test_what_must_be_known_of_a_profiles_numbers_stands_in_every_head(make_report, name):
+    said = load_profile("mini").head
+    head = markdown(make_report(name, {"ours-r50-ytvis19": {0: 0.2}})).split("\n\n")[1]
+    assert said
+    assert all(text in head for text in said)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 400])

@@ -7,6 +7,8 @@ model = {
         "lambda_e": 0.3,
         "cross_frame_sum": "sum",
         "recurrence": True,
+        "cross_residual": True,
+        "temporal_keys": "all",
         "class_loss": "focal",
         "key_positions": "2d",
         "copy_image_decoder": False,

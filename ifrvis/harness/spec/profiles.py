@@ -55,6 +55,7 @@ class Profile(Model):
     Attributes:
         compares: Its numbers are on the paper's data: they may be set against published values.
         numbers: What they mean: what was measured, or nothing; nothing never stands beside published values.
+        head: What whoever reads its numbers has to know, for the head of every table.
         needs_gpu: Its models are too large for a CPU; estimates are hours of a GPU, not of a core.
         turn: Of the profiles that have one, the first whose data and GPU are here is used where none is asked for.
         set: What is set for every method but those of `alone`.
@@ -72,6 +73,7 @@ class Profile(Model):
     datasets: dict[str, str]
     compares: bool = False
     numbers: Literal["measured", "nothing"] = "measured"
+    head: tuple[str, ...] = ()
     needs_gpu: bool = False
     turn: int | None = None
     set: Config = Field(default_factory=dict)
