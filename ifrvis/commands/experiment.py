@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.data import make_split
+from ifrvis.commands.data import check_own, make_split
 from ifrvis.commands.selection import add_command, number, request_of, say, selection_arguments, show, whole
 from ifrvis.errors import DataMissingError, UserError, printable
 
@@ -127,6 +127,11 @@ def _run(arguments: argparse.Namespace) -> int:
     cluster = load_cluster(arguments.cluster) if arguments.cluster else None
     request, why = request_of(arguments)
     plan = settled_plan(request)
+    if arguments.annotations and plan.to_run:
+        lines, sound = check_own(plan.to_run[-1].dataset)
+        say(console, *lines)
+        if not sound:
+            raise UserError(f"Correct {arguments.annotations} or its frames first, as said above.")
     measure_siblings(plan)
     jobs = arguments.jobs or jobs_at_once(plan, gpus_per_run=arguments.gpus_per_run)
     say(console, headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan))
@@ -198,6 +203,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     """Write the reports of tables, from records alone, and show them; of `all`, the page too."""
     from rich.console import Console
 
+    from ifrvis.harness.spec.tables import is_own
     from ifrvis.harness.store.playback import read_scenes
     from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import terminal
@@ -213,7 +219,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
         if not arguments.json:
             Console().print(terminal(report))
         written += write_report(report, folder)
-    if "all" in arguments.tables:
+    if "all" in arguments.tables or (request.dataset is not None and is_own(request.dataset)):
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))

@@ -102,6 +102,7 @@ def _head(report: Report) -> list[str]:
     errors = [metric.replace("_", " ") for metric in report.table.metrics if metric in ERRORS]
     measured_on = sorted({record.dataset for record in report.records})
     return [
+        *filter(None, [report.nothing_learned]),
         f"profile {report.profile.name}" + f", {_off_spec(report)}" * bool(report.off_spec),
         *([f"measured on {', '.join(measured_on)}"] if measured_on else []),
         f"protocol {report.table.protocol}",
@@ -153,7 +154,10 @@ def _notes(report: Report) -> list[str]:
     if not report.means_something:
         return [f"Profile {report.profile.name}: {report.profile.title}.", *gaps]
     rows = [f"{each.row.id}: {each.row.note}" for each in report.rows if each.row.note]
-    return [*_comparison(report), *report.table.notes, *rows, *gaps]
+    request, ids = report.request, [each.row.id for each in report.rows]
+    real = request.with_real_weights(report.table, ids, request.data)
+    starts = [f"No row has learned: {real} starts from real weights, on a GPU."] if report.nothing_learned else []
+    return [*starts, *_comparison(report), *report.table.notes, *rows, *gaps]
 
 
 def _comparison(report: Report) -> list[str]:

@@ -20,6 +20,7 @@ Head = Literal["group", "label", "data"]
 HEADS: dict[Head, str] = {"group": "Method", "label": "Backbone", "data": "Data"}
 UNJUDGED = ("FPS",)  # columns that depend on the machine and on what else it did
 EXTERNAL = "external"  # the method of rows that another program's predictions fill
+TRACKED = ("IDF1", "MOTA", "HOTA", "IDs", "errors")
 ROW_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -266,6 +267,19 @@ def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
             if alike and not row.quoted:
                 found[name] = other, row
     return found
+
+
+def is_own(dataset: str) -> bool:
+    """Whether a data set, as `--dataset` names it, is none of those that are packed."""
+    return dataset not in packed_names("experiments", "datasets")
+
+
+def on_own_videos(table: Table) -> Table:
+    """A table as it is run on other videos than the paper's: without its values, with tracking and identity errors."""
+    rows = [row.model_copy(update={"published": {}, "note": ""}) for row in table.rows if row.is_run]
+    plain = {"rows": tuple(rows), "notes": (), "paper": Paper(), "place": "", "axis": None, "protocol": "heldout"}
+    title = f"rows of {table.heading} on other videos"
+    return table.model_copy(update={**plain, "title": title, "metrics": (*dict.fromkeys((*table.metrics, *TRACKED)),)})
 
 
 def _all_tables(profile: Profile | None) -> list[Table]:

@@ -1,6 +1,6 @@
 """What `status` shows of each row and seed, when watching it ends, and which rows have learned.
 
-Also tests: ifrvis.harness.store.states.
+Also tests: ifrvis.harness.store.learning, ifrvis.harness.store.states.
 """
 
 import dataclasses
@@ -104,8 +104,10 @@ def judged(make_request):
     ],
 )
 def test_a_row_has_learned_if_it_reaches_enough_and_gains_of_what_its_start_left(judged, start, last, final, learned):
-    (line,), all_learned = judged(Learning(videos=15, gain=0.05, reach=0.15), start, last, final)
+    (line, *more), all_learned = judged(Learning(videos=15, gain=0.05, reach=0.15), start, last, final)
     assert all_learned is learned
+    real = "`ifrvis run table1 --rows mask2former-r50-ytvis19 --profile paper`"
+    assert more == [f"not learned, compares nothing; with real weights, on a GPU: {real}"] * (not learned)
     assert (": learned (" in line) is learned
     watched = f"{100 * start:.1f} with the initial weights, {100 * last:.1f} after training"
     assert f"AP {100 * final:.1f}; on 15 watched videos {watched}" in line
