@@ -160,7 +160,7 @@ def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring)
     source = world.davis()
     (source / "Annotations" / "a" / "00002.png").unlink()
     status, said = bring("davis", source, "--category", "cat")
-    assert (status, "--annotated-only to leave frames out: 1 of 4 frames of video a" in said) == (2, True)
+    assert (status, "--annotated-only, without such frames: 1 of 4 frames of video a" in said) == (2, True)
     assert bring("davis", source, "--category", "cat", "--annotated-only")[0] == 0
     content = json.loads((world.root / "set" / "instances.json").read_text())
     assert [video["length"] for video in content["videos"]] == [3, 4]
