@@ -132,7 +132,7 @@ def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, ca
     command = [sys.executable, "experiments/run_table.py", "table1", *SMOKE, "--seeds", "1", *roots]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "mask2former-r50-ytvis19-s0 complete" in first.stdout
+    assert "2 complete" in first.stdout
     (record,) = (tmp_path / "results" / "records" / "smoke").glob("mask2former-*.json")
     written = json.loads(record.read_text())
     assert str(tmp_path) not in record.read_text()

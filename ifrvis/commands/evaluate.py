@@ -102,12 +102,12 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
     show(f"{_counted(annotations, given)}\n{said}\ncounts, but for errors_per_100_tracked")
     per_hundred = {"errors_per_100_tracked": 100 * counts.errors / counts.tracked if counts.tracked else None}
     _print(counts.model_dump() | per_hundred)
-    listed = [(video, error) for video in videos for error in video.errors]
-    for video, error in listed if arguments.all else listed[:LISTED]:
+    errors = [(video, error) for video in videos for error in video.errors]
+    for video, error in errors if arguments.all else errors[:LISTED]:
         objects = ", ".join(map(str, error.gt_ids))
         show(f"video {video.video_id}: {error.kind} of {objects} in frames {_ranges(error.frames)}")
-    if len(listed) > LISTED and not arguments.all:
-        show(f"... and {len(listed) - LISTED} more; --all lists them")
+    if len(errors) > LISTED and not arguments.all:
+        show(f"... and {len(errors) - LISTED} more; --all lists them")
     return 0
 
 

@@ -44,8 +44,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--power", action="store_true", help="say how many seeds the claims of each table need, too")
     text = "how much differences of single seeds vary, as printed (default: as the records say)"
     parser.add_argument("--std", type=number(1e-9, 1e9), help=text)
-    parser = add_command(commands, "status", _status, "show the state of every row and seed")
+    parser = add_command(commands, "status", _status, "show the state of every row")
     selection_arguments(parser)
+    parser.add_argument("--seeds-too", action="store_true", help="a line a seed, not one a row")
     text = "show it again every S seconds (default: 2) until nothing runs or is pending"
     parser.add_argument("--watch", type=number(0.01, 86400), nargs="?", const=2.0, metavar="S", help=text)
 
@@ -98,7 +99,8 @@ def _status(arguments: argparse.Namespace) -> int:
     quiet = 0
     while True:
         plan = settled_plan(request_of(arguments)[0])
-        text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
+        lines = status_lines(plan, seeds_too=arguments.seeds_too)
+        text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(lines)
         cleared = "\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty())
         print(cleared + printable(text), flush=True)
         quiet = 0 if any(training.state in LIVE for training in plan.trainings) else quiet + 1

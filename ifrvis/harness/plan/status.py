@@ -9,7 +9,7 @@ from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.spec.weights import left_to_chance
 from ifrvis.harness.store.learning import COMPARES_NOTHING, learned
-from ifrvis.harness.store.states import PlanState
+from ifrvis.harness.store.states import WORST_FIRST, PlanState
 
 
 def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
@@ -121,15 +121,21 @@ def _last_words(training: Training, state: PlanState) -> dict[str, Any]:
     return {"message": f"attempt {attempt.number} {how}: {ending.message or 'it left no word'}"}
 
 
-def status_lines(plan: Plan) -> list[str]:
-    """A line a row and seed, and a last line that counts the states."""
-    lines = []
-    rows = status_rows(plan)
+def status_lines(plan: Plan, *, seeds_too: bool = False) -> list[str]:
+    """A line a row, or a row and seed, and a last line that counts the states of all seeds.
+
+    A row is in the state that says most about what is missing; step, time and message are of a seed in that state.
+    """
+    lines, rows, of_row = [], status_rows(plan), dict[tuple[str, str], list[dict[str, Any]]]()
     for row in rows:
-        seed = f"seed {row['seed']}"
+        of_row.setdefault((row["table"], row["row"]), []).append(row)
+    for each in [[row] for row in rows] if seeds_too else of_row.values():
+        row = min(each, key=lambda one: WORST_FIRST.index(one["state"]))
+        done = f"{sum(one['state'] == 'complete' for one in each)}/{len(each)}"
+        which = f"seed {row['seed']}" if seeds_too else done
         step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
         left = f"{duration_text(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
-        words = [f"{row['table']:8} {row['row']:34} {seed:7} {row['state']:15}", step, left, row.get("message") or ""]
+        words = [f"{row['table']:8} {row['row']:34} {which:7} {row['state']:15}", step, left, row.get("message") or ""]
         lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
     counts = Counter(row["state"] for row in rows)
     return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]
