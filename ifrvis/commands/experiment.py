@@ -98,7 +98,9 @@ def _status(arguments: argparse.Namespace) -> int:
         raise UserError("Leave out --watch or --json: JSON is printed once.")
     quiet = 0
     while True:
-        plan = settled_plan(request_of(arguments)[0])
+        request = request_of(arguments)[0]
+        request.store.check_there()
+        plan = settled_plan(request)
         lines = status_lines(plan, seeds_too=arguments.seeds_too)
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(lines)
         cleared = "\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty())
@@ -216,6 +218,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     store, profile = request.store, request.profile.name
     records, kept = Records(store.records(profile)).all_readable(), read_kept(store.bootstrap(profile))
     reports, folder = make_reports(request, records, kept), arguments.reports / profile
+    store.check_there()  # mistakes in what is asked come first
     written: list[Path] = []
     for report in reports:
         if not arguments.json:

@@ -63,13 +63,12 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 
-def root_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where data, results and reports lie."""
+def root_arguments(parser: argparse.ArgumentParser, **results: Any) -> None:
+    """Add the options that say where data, results and reports lie; `results` is how `--results` is taken otherwise."""
     root = os.environ.get
+    own: dict[str, Any] = {"default": Path(root("IFRVIS_RESULTS", "results")), "help": "default: ./results"} | results
     parser.add_argument("--data-root", type=Path, default=Path(root("IFRVIS_DATA", "data")), help="default: ./data")
-    parser.add_argument(
-        "--results", type=Path, default=Path(root("IFRVIS_RESULTS", "results")), help="default: ./results"
-    )
+    parser.add_argument("--results", type=Path, **own)
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="default: ./reports")
 
 

@@ -45,10 +45,11 @@ class Grid:
 def make_grid(report: Report) -> Grid:
     """Everything that a report of one table shows but its claims; a pure function of the report."""
     table, flags = report.table, _flags(report)
+    called = (table.title or table.name).rstrip(".")
     return Grid(
         flags=flags,
-        title=f"{flags}{table.heading}: {table.title}",
-        caption=f"{flags}{table.title.rstrip('.')} ({f'{table.place} of the paper' if table.place else 'our own'}).",
+        title=flags + ": ".join(filter(None, [table.heading, table.title])),
+        caption=f"{flags}{called} ({f'{table.place} of the paper' if table.place else 'our own'}).",
         head=" · ".join(_head(report)),
         row_heads=tuple(table.heads.values()),
         metrics=tuple(headline(metric) for metric in table.metrics),
@@ -138,7 +139,8 @@ def _line(report: Report, index: int) -> Line:
         + f" ({row.protocol})" * row.quoted
         + " (external)" * row.is_external
     )
-    texts_of_heads = tuple(getattr(row, name) + mark * (name == marked) for name in heads)
+    own = {"group": row.method, "label": row.backbone} if row.is_run else {}
+    texts_of_heads = tuple((getattr(row, name) or own.get(name, "")) + mark * (name == marked) for name in heads)
     return Line(row, n, texts_of_heads, tuple(texts), opens)
 
 

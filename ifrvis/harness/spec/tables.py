@@ -28,7 +28,7 @@ class Row(Model):
     """One line of a table: a method, a backbone, a dataset, and what differs from the recipe.
 
     A quoted row is not run: it has published values alone, with their source and the protocol they came under. One of
-    method `external` is not run either: `ifrvis ingest --results` scores what another program predicted for it.
+    method `external` is not run either: `ifrvis ingest --predictions` scores what another program predicted for it.
     """
 
     id: Name
@@ -162,10 +162,10 @@ class Table(Model):
     """
 
     name: Name
-    title: str
+    title: str = ""
     place: str = ""
     profile: Name | None = None
-    protocol: Protocol
+    protocol: Protocol = "heldout"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
     metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], ...], Field(min_length=1), Distinct]
     rows: tuple[Row, ...]
