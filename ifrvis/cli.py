@@ -86,11 +86,9 @@ def _another_checkout() -> str:
     """What to know where this is not the program of the checkout that one is in; else nothing."""
     own = Path(ifrvis.__file__).resolve().parent
     with contextlib.suppress(OSError):  # a folder that is gone
-        for folder in (here := Path.cwd(), *here.parents):
-            if (folder / "ifrvis" / "cli.py").is_file() and (folder / "experiments" / "tables").is_dir():
-                there = folder / "ifrvis"
-                same = there.resolve() == own
-                return "" if same else f"this is the program of {own}, not of {there}: `python -m ifrvis` there is"
+        for there in (each / "ifrvis" for each in (Path.cwd(), *Path.cwd().parents)):
+            if (there / "cli.py").is_file() and there.with_name("experiments").is_dir() and there.resolve() != own:
+                return f"this is the program of {own}, not of {there}: `python -m ifrvis` there is"
     return ""
 
 

@@ -224,7 +224,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
         if not arguments.json:
             Console().print(terminal(report))
         written += write_report(report, folder)
-    if "all" in arguments.tables or (request.dataset is not None and is_own(request.dataset)):
+    if "all" in arguments.tables or is_own(request.dataset):
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))

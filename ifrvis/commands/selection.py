@@ -99,7 +99,7 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile
-    from ifrvis.harness.spec.tables import is_own, load_tables, on_own_videos
+    from ifrvis.harness.spec.tables import load_tables, run_on
     from ifrvis.harness.spec.weights import given_weights
     from ifrvis.harness.store.paths import Store
 
@@ -111,11 +111,8 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         profile, why = load_profile("mini"), "for videos of your own, where --profile says no other"
     else:
         profile, why = choose_profile(arguments.data_root, on_cluster=on_cluster)
-    tables = load_tables(arguments.tables, profile)
-    if arguments.dataset is not None and is_own(arguments.dataset):
-        tables = [on_own_videos(table) for table in tables]
     request = Request(
-        tables=tuple(tables),
+        tables=tuple(run_on(table, arguments.dataset) for table in load_tables(arguments.tables, profile)),
         profile=profile,
         data_root=arguments.data_root,
         store=Store(arguments.results),

@@ -16,6 +16,7 @@ from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.cost import duration_text
 from ifrvis.harness.store.logs import end_of
 from ifrvis.harness.store.recovery import kind_of
+from ifrvis.harness.store.states import DONE
 
 REPEAT_S = 30.0  # without a terminal: at most so often a line
 LOGGED = 4  # running items in it
@@ -40,30 +41,23 @@ def live_view(console: Console, *, on_interrupt: str) -> Iterator[Callable[[list
         with Live(console=console) as live:
             yield lambda items: live.update(_table(items, on_interrupt))
     else:
-        seen: list[list[Item]] = []
-        yield partial(_print_now_and_then, console, seen, [-REPEAT_S])
-        if seen and seen[-1]:
-            console.print(_log_line(seen[-1]), soft_wrap=True, highlight=False, markup=False)
+        yield partial(_log, console, [-REPEAT_S])
 
 
-def _print_now_and_then(console: Console, seen: list[list[Item]], last: list[float], items: list[Item]) -> None:
-    """One line about all items, now and then every `REPEAT_S`."""
-    seen[:] = [items]
-    if time.monotonic() - last[0] >= REPEAT_S:
+def _log(console: Console, last: list[float], items: list[Item]) -> None:
+    """One line about all items, every `REPEAT_S` and once all are done."""
+    if time.monotonic() - last[0] >= REPEAT_S or all(item.state in DONE for item in items):
         last[0] = time.monotonic()
         console.print(_log_line(items), soft_wrap=True, highlight=False, markup=False)
 
 
 def _log_line(items: list[Item]) -> str:
     """How many items are in which state, the first of those that run, and what time is left."""
-    counts = Counter(map(_state, items))
-    said = [", ".join(f"{counts[state]} {state}" for state in counts)]
-    running = [(item, _cells(item)) for item in items if _state(item) == "running"]
-    said += [
-        " ".join(word for word in (item.training.name, step, f"loss {loss}" * bool(loss)) if word)
-        for item, (step, loss, _, _) in running[:LOGGED]
-    ]
-    return "; ".join([*said, *filter(None, [_time_left(items)])])
+    said = [", ".join(f"{number} {state}" for state, number in Counter(map(_state, items)).items())]
+    for item in [item for item in items if _state(item) == "running"][:LOGGED]:
+        step, loss, *_ = _cells(item)
+        said.append(" ".join(filter(None, [item.training.name, step, f"loss {loss}" * bool(loss)])))
+    return "; ".join(filter(None, [*said, _time_left(items)]))
 
 
 def _table(items: list[Item], on_interrupt: str) -> Group:

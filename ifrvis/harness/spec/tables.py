@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ifrvis.datasets.catalog import WHOLE, Part
+from ifrvis.datasets.catalog import WHOLE, Part, load_config
 from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.recipes import trained_on
@@ -269,15 +269,17 @@ def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
     return found
 
 
-def is_own(dataset: str) -> bool:
+def is_own(dataset: str | None) -> bool:
     """Whether a data set, as `--dataset` names it, is none of those that are packed."""
-    return dataset not in packed_names("experiments", "datasets")
+    return dataset is not None and load_config(dataset)[0].name not in packed_names("experiments", "datasets")
 
 
-def on_own_videos(table: Table) -> Table:
-    """A table as it is run on other videos than the paper's: without its values, with tracking and identity errors."""
-    rows = [row.model_copy(update={"published": {}, "note": ""}) for row in table.rows if row.is_run]
-    plain = {"rows": tuple(rows), "notes": (), "paper": Paper(), "place": "", "axis": None, "protocol": "heldout"}
+def run_on(table: Table, dataset: str | None) -> Table:
+    """A table as it is run on a data set: on one's own without the paper's values, with tracking and identity."""
+    if not is_own(dataset):
+        return table
+    rows = tuple(row.model_copy(update={"published": {}, "note": ""}) for row in table.rows if row.is_run)
+    plain = {"rows": rows, "notes": (), "paper": Paper(), "place": "", "axis": None, "protocol": "heldout"}
     title = f"rows of {table.heading} on other videos"
     return table.model_copy(update={**plain, "title": title, "metrics": (*dict.fromkeys((*table.metrics, *TRACKED)),)})
 

@@ -10,20 +10,12 @@ COMPARES_NOTHING = "not learned, compares nothing"
 
 
 class Learned(NamedTuple):
-    """Means over the runs of a row, in [0, 1].
+    """Means over the runs of a row, in [0, 1], and whether they reach what the gate asks for, if it asks."""
 
-    Attributes:
-        before: AP on the watched videos with the initial weights.
-        after: AP there at the end.
-        final: AP on all held-out videos.
-        wanted: What the gate asks of `after`; None where the profile has none.
-        passes: Whether both numbers reach what it asks for; true where it asks for nothing.
-    """
-
-    before: float
-    after: float
-    final: float
-    wanted: float | None
+    before: float  # AP on the watched videos with the initial weights
+    after: float  # there, at the end
+    final: float  # on all held-out videos
+    wanted: float | None  # what is asked of `after`
     passes: bool
 
 
