@@ -61,7 +61,7 @@ def _evaluate_ap(arguments: argparse.Namespace) -> int:
         return 0
     how = "as the official evaluator does, oddities included" if quirks else "of YouTube-VIS' evaluator"
     show(f"{_counted(annotations, results)}\nprotocol: {how}, every entry up to 100 a video and category; percent")
-    _print(scores)
+    show_scores(scores)
     names = {str(category.id): category.name for category in annotations.categories}
     tracks = Counter(str(track.category_id) for track in annotations.tracks)
     width = max(map(len, (*names.values(), "category")))
@@ -80,7 +80,7 @@ def _evaluate_tracking(arguments: argparse.Namespace) -> int:
         print(json.dumps(content, indent=1))
         return 0
     show(f"{_counted(annotations, given)}\n{said}\npercent; IDs a count")
-    _print(content)
+    show_scores(content)
     return 0
 
 
@@ -101,7 +101,7 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
         return 0
     show(f"{_counted(annotations, given)}\n{said}\ncounts, but for errors_per_100_tracked")
     per_hundred = {"errors_per_100_tracked": 100 * counts.errors / counts.tracked if counts.tracked else None}
-    _print(counts.model_dump() | per_hundred)
+    show_scores(counts.model_dump() | per_hundred)
     errors = [(video, error) for video in videos for error in video.errors]
     for video, error in errors if arguments.all else errors[:LISTED]:
         objects = ", ".join(map(str, error.gt_ids))
@@ -165,7 +165,8 @@ def _followed(
     return annotations, given, found, protocol, said + f"; dropped: {why}" * bool(dropped)
 
 
-def _print(scores: Mapping[str, Any]) -> None:
+def show_scores(scores: Mapping[str, Any]) -> None:
+    """A line a number, shares in percent."""
     for name, value in scores.items():
         if value is None or isinstance(value, int | float):
             show(f"{name:26} {_text(name, value)}")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ifrvis.commands.evaluate import show_scores
 from ifrvis.commands.predict import Recipe, device_of, trained_model
 from ifrvis.commands.selection import add_command, progress, root_arguments, show, whole
 from ifrvis.errors import UserError
@@ -68,10 +69,6 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
     cost = Cost(prediction_seconds=round(time.monotonic() - began, 3), frames=frames)
     given = Given(arguments.checkpoint, "weights", digest, arguments.seed, composed.inference, videos, cost)
     path, record = publish_external(store, shown, profile, split, given)
-    for name in table.metrics:
-        value = record.shown.get(name)
-        show(
-            f"{name:26} " + ("-" if value is None else f"{100 * value:.2f}" if isinstance(value, float) else f"{value}")
-        )
+    show_scores({name: record.shown.get(name) for name in table.metrics})
     show(f"wrote {path}")
     return 0
