@@ -124,13 +124,14 @@ def _last_words(training: Training, state: PlanState) -> dict[str, Any]:
 def status_lines(plan: Plan, *, seeds_too: bool = False) -> list[str]:
     """A line a row, or a row and seed, and a last line that counts the states of all seeds.
 
-    A row is in the state that says most about what is missing; step, time and message are of a seed in that state.
+    A row is in the state that says most about what is missing; step, time and message are of a seed in that state, if
+    there is one that has a message.
     """
     lines, rows, of_row = [], status_rows(plan), dict[tuple[str, str], list[dict[str, Any]]]()
     for row in rows:
         of_row.setdefault((row["table"], row["row"]), []).append(row)
     for each in [[row] for row in rows] if seeds_too else of_row.values():
-        row = min(each, key=lambda one: WORST_FIRST.index(one["state"]))
+        row = min(each, key=lambda one: (WORST_FIRST.index(one["state"]), not one.get("message")))
         done = f"{sum(one['state'] == 'complete' for one in each)}/{len(each)}"
         which = f"seed {row['seed']}" if seeds_too else done
         step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""

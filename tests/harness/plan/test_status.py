@@ -52,6 +52,16 @@ def test_a_row_that_waits_for_a_pretraining_says_how_that_died(make_request):
     assert status_lines(make_plan(request))[0].endswith(died)
 
 
+def test_a_row_says_what_one_of_its_seeds_has_to_say(make_request):
+    request = make_request(num_seeds=3)
+    attempt = claim(make_plan(request).trainings[1].run(request.store), asked())
+    attempt.end("killed", kind="killed", message="SLURM says NODE_FAIL")
+    row, counts = status_lines(make_plan(request))
+    assert row.endswith("0/3     pending         attempt 1 was killed: SLURM says NODE_FAIL")
+    assert counts == "3 pending"
+    assert len(status_lines(make_plan(request), seeds_too=True)) == 4
+
+
 @pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1", "1e9"])
 def test_watching_takes_a_number_of_seconds(seconds, capsys, tmp_path):
     assert main(["status", *SMOKE, "--results", str(tmp_path), f"--watch={seconds}"]) == 2
