@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ifrvis.commands.selection import add_command, show, whole
+from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -123,13 +124,26 @@ def _read(
 ) -> tuple["Annotations", tuple["Prediction", ...]]:
     """Ground truth and predictions; `given` are names of categories, None where these do not matter."""
     from ifrvis.datasets.ytvis import read_annotations
-    from ifrvis.evaluation.foreign import file_in, read_masks
-    from ifrvis.evaluation.predictions import read_tracks
+    from ifrvis.evaluation.predictions import Prediction, read_tracks
 
-    annotations, path = read_annotations(file_in(arguments.gt)), file_in(arguments.pred)
+    annotations, path = read_annotations(_file_in(arguments.gt)), _file_in(arguments.pred)
     if path.is_dir() or path.suffix == ".txt":
-        return annotations, read_masks(path, annotations, given)
+        from ifrvis.datasets.exchange.results import read_masks  # it opens pictures
+
+        tracks_there = read_masks(path, annotations, given)
+        return annotations, tuple(Prediction(**each, number=number) for number, each in enumerate(tracks_there))
     return annotations, read_tracks(path, annotations, tracks, **options)
+
+
+def _file_in(path: Path) -> Path:
+    """The one JSON file of a folder, itself or in `data`, where TrackEval's trackers have it; else what has no JSON."""
+    if not path.is_dir():
+        return path
+    inner = path / "data" if (path / "data").is_dir() else path
+    found = sorted(inner.glob("*.json"))
+    if len(found) > 1:
+        raise UserError(f"Give one file: {inner} has {', '.join(each.name for each in found[:3])}.")
+    return found[0] if found else inner
 
 
 def _counted(annotations: "Annotations", given: Sequence["Prediction"]) -> str:

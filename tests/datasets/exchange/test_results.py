@@ -1,7 +1,4 @@
-"""Results of other programs are scored as they are, whatever their format: the same tracks give the same numbers.
-
-Also tests: ifrvis.evaluation.foreign.
-"""
+"""Results of other programs are scored as they are, whatever their format: the same tracks give the same numbers."""
 
 import json
 import shutil

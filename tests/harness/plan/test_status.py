@@ -79,7 +79,8 @@ def test_watching_ends_when_nothing_runs_or_may_begin(make_request, monkeypatch,
         return plans[-1]
 
     monkeypatch.setattr("ifrvis.harness.jobs.launch.make_plan", planned)
-    assert main(["status", *SMOKE, "--watch", "0.01"]) == 0
+    request.store.root.mkdir()
+    assert main(["status", *SMOKE, "--watch", "0.01", "--results", str(request.store.root)]) == 0
     assert len(plans) == 4  # twice quiet: a queue may be between two runs
 
 
