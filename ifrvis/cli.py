@@ -4,6 +4,7 @@ Exit status: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted.
 """
 
 import argparse
+import contextlib
 import errno
 import gc
 import io
@@ -11,11 +12,21 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
-from ifrvis.commands import data, evaluate, experiment, predict, runs, submission, upkeep, weights
-from ifrvis.errors import UserError, nearest
+import ifrvis
+from ifrvis.commands import data, evaluate, evaluate_model, experiment, predict, runs, submission, upkeep, weights
+from ifrvis.errors import UserError, nearest, printable
 from ifrvis.files import cache_folder
+
+GROUPS = {  # of the help
+    "run": "run plan cancel retry",
+    "look": "status logs report show compare explain bootstrap predict",
+    "data": "data weights",
+    "evaluate": "evaluate evaluate-model submission ingest",
+    "upkeep": "doctor verify prune rescore publish reproduce",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # names from files may hold letters that a terminal lacks
             stream.reconfigure(errors="replace")
     try:
-        parsed = _parser().parse_args(arguments)
+        parser = _parser()
+        if not (sys.argv[1:] if arguments is None else arguments):
+            parser.print_help()
+            return 0
+        parsed = parser.parse_args(arguments)
+        if another := _another_checkout():
+            print(f"ifrvis: {printable(another)}", file=sys.stderr)
         command: Callable[[argparse.Namespace], int] = parsed.command
         status = command(parsed)
         sys.stdout.flush()
@@ -65,11 +82,46 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"Correct the command: {message}; `{self.prog} --help` says what it takes.")
 
 
+def _another_checkout() -> str:
+    """What to know where this is not the program of the checkout that one is in; else nothing."""
+    own = Path(ifrvis.__file__).resolve().parent
+    with contextlib.suppress(OSError):  # a folder that is gone
+        for there in (each / "ifrvis" for each in (Path.cwd(), *Path.cwd().parents)):
+            if (there / "cli.py").is_file() and there.with_name("experiments").is_dir() and there.resolve() != own:
+                return f"this is the program of {own}, not of {there}: `python -m ifrvis` there is"
+    return ""
+
+
+class _Commands:
+    """Takes commands as argparse's own does, and keeps what they are for by name: that cannot show groups."""
+
+    def __init__(self, commands: Any) -> None:
+        self._commands, self.texts = commands, dict[str, str]()
+
+    def add_parser(self, name: str, *, help: str, **options: Any) -> argparse.ArgumentParser:
+        self.texts[name] = help
+        parser: argparse.ArgumentParser = self._commands.add_parser(name, **options)
+        return parser
+
+    def grouped(self) -> str:
+        """The commands under what they are for; what no group names comes last."""
+        named = {title: names.split() for title, names in GROUPS.items()}
+        rest = [name for name in self.texts if not any(name in names for names in named.values())]
+        lines = []
+        for title, names in {**named, "more": rest}.items():
+            shown = [name for name in names if name in self.texts]
+            lines += [f"{title}:", *(f"    {name:15} {self.texts[name]}" for name in shown), ""] if shown else []
+        return "\n".join(lines)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for each in (experiment, runs, upkeep, evaluate, data, weights, submission, predict):
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.", formatter_class=shape)
+    parser.add_argument("--version", action="version", version=f"ifrvis {ifrvis.__version__}")
+    commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser))
+    for each in (experiment, runs, upkeep, evaluate, data, weights, submission, predict, evaluate_model):
         each.add_commands(commands)
+    parser.epilog = commands.grouped()
     return parser
 
 

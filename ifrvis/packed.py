@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ifrvis.errors import UserError, nearest
 
+SET_YAML = "dataset.yaml"  # what `ifrvis data import` writes into the folder of a set
+
 
 def packed(*parts: str) -> Path:
     """The path of one packed file or folder, as in `packed("experiments", "tables")`."""
@@ -20,11 +22,13 @@ def packed_names(*parts: str) -> list[str]:
 
 
 def packed_yaml(kind: str, name: str, *, within: str = "experiments") -> Path:
-    """The path of `<within>/<kind>/<name>.yaml`, or of a YAML file that `name` is; UserError, with all names, without
-    one.
+    """The path of `<within>/<kind>/<name>.yaml`, or `name` itself where it is a YAML file or the folder of a set;
+    UserError, with all names, without one.
     """
     if name.endswith((".yaml", ".yml")) and os.path.lexists(name):  # what is no regular file is said when it is read
         return Path(name)
+    if kind == "datasets" and Path(name, SET_YAML).is_file():
+        return Path(name, SET_YAML)
     names = packed_names(within, kind)
     if name not in names:
         came = f"no {kind[:-1]} {name!r}{nearest(name, names)}"

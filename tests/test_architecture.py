@@ -63,7 +63,8 @@ def dataset(tmp_path):
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_reading_needs_no_torch_no_host_and_no_opencv(command, dataset, roots):
+def test_reading_needs_no_torch_no_host_and_no_opencv(command, dataset, roots, tmp_path):
+    (tmp_path / "results").mkdir()
     given = [dataset if each == "{dataset}" else each for each in command]
     given += [] if command[0] == "evaluate" else roots
     done = subprocess.run(

@@ -8,9 +8,11 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import ifrvis
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.files import sha256_file
@@ -18,15 +20,48 @@ from ifrvis.files import sha256_file
 SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
 
 
-def test_help_names_every_command(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["--help"])
-    assert stop.value.code == 0
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_help_names_every_command_under_what_it_is_for(arguments, capsys):
+    if arguments:
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+    else:
+        assert main(arguments) == 0
     text = capsys.readouterr().out
-    assert all(
-        re.search(rf"^    {name}\b", text, re.MULTILINE)
-        for name in ("run", "plan", "status", "report", "bootstrap", "rescore", "logs", "evaluate", "data")
-    )
+    groups = re.findall(r"^([a-z]+):\n((?:    .*\n)+)", text, re.MULTILINE)
+    names = {title: set(re.findall(r"^    (\S+)", lines, re.MULTILINE)) for title, lines in groups}
+    expected = {"run": {"run", "plan"}, "look": {"status", "logs"}, "data": {"data"}, "evaluate": {"evaluate"}}
+    assert all(names[title] >= some for title, some in (expected | {"upkeep": {"verify", "rescore"}}).items())
+    assert "more" not in names
+
+
+def test_the_version_is_said(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"ifrvis {ifrvis.__version__}\n"
+
+
+@pytest.mark.parametrize("inside", ["", "experiments"])
+@pytest.mark.parametrize("other", [True, False])
+def test_a_program_of_another_checkout_than_the_one_around_it_says_so(tmp_path, monkeypatch, capsys, inside, other):
+    folder = tmp_path / "elsewhere" if other else Path(ifrvis.__file__).parents[1]
+    if other:
+        (folder / "experiments" / "tables").mkdir(parents=True)
+        (folder / "ifrvis").mkdir()
+        (folder / "ifrvis" / "cli.py").touch()
+    monkeypatch.chdir(folder / inside)
+    main(["logs", "x", "--results", str(tmp_path)])
+    assert (f"not of {folder}/ifrvis: `python -m ifrvis` there is" in capsys.readouterr().err) is other
+
+
+@pytest.mark.parametrize("command", [["status", "table1", *SMOKE], ["report", "table1", *SMOKE], ["verify"]])
+def test_a_folder_without_results_is_said_and_no_table_is_shown(command, roots, capsys, tmp_path):
+    assert main([*command, *roots]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("ifrvis: Run rows first, or give with --results")
+    assert f"there is none at {tmp_path}/results" in said.err
 
 
 @pytest.mark.parametrize(
@@ -116,7 +151,8 @@ def test_absent_synthetic_data_are_pending_and_exit_0(capsys, roots):
     assert (training["state"], len(training["sig"])) == ("pending", 64)
 
 
-def test_status_and_logs_before_anything_ran(capsys, roots):
+def test_status_before_anything_ran(capsys, roots, tmp_path):
+    (tmp_path / "results").mkdir()
     assert main(["status", "table1", *SMOKE, "--seeds", "1", *roots]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 pending"
 
@@ -132,7 +168,7 @@ def test_the_whole_way_from_a_table_to_a_report(roots, tmp_path, monkeypatch, ca
     command = [sys.executable, "experiments/run_table.py", "table1", *SMOKE, "--seeds", "1", *roots]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "mask2former-r50-ytvis19-s0 complete" in first.stdout
+    assert "2 complete" in first.stdout
     (record,) = (tmp_path / "results" / "records" / "smoke").glob("mask2former-*.json")
     written = json.loads(record.read_text())
     assert str(tmp_path) not in record.read_text()

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ifrvis.commands.selection import add_command, file_of, number, progress, root_arguments, say, show, whole
+from ifrvis.commands.exchange import add_exchange
+from ifrvis.commands.selection import add_command, file_of, progress, root_arguments, say, show
 from ifrvis.errors import UserError, nearest
 
 
@@ -46,33 +47,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     root_arguments(parser)
 
-    parser = add_command(group, "import", _import, "make a set of masks in another format, ready to train on")
-    text = "davis, cvat (for video), coco (with track_id or --link) or mots (KITTI's PNGs or text)"
-    parser.add_argument("format", choices=("davis", "cvat", "coco", "mots"), metavar="FORMAT", help=text)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="the folder or file of masks")
-    parser.add_argument("--out", type=Path, required=True, metavar="SET", help="folder of the set, whose name it takes")
-    parser.add_argument("--frames", type=Path, metavar="DIR", help="where the frames are, where SOURCE does not say it")
-    text = "name what the format only counts: for all, or GLOB=NAME for video/object (davis) or class (mots)"
-    parser.add_argument("--category", action="append", default=[], metavar="NAME", help=text)
-    text = "link masks without identity that overlap in neighbouring frames"
-    parser.add_argument("--link", choices=("overlap",), help=text)
-    parser.add_argument("--heldout", type=whole(), default=0, metavar="N", help="videos to hold out (default: a fifth)")
-    text = "videos whose names match are held out together, as parts of one; may be repeated"
-    parser.add_argument("--group", action="append", default=[], metavar="GLOB", help=text)
-    parser.add_argument("--void", type=whole(0, 255), metavar="VALUE", help="davis: the value of pixels of no object")
-    parser.add_argument("--annotated-only", action="store_true", help="davis: leave out frames without masks")
-    root_arguments(parser)
-
-    parser = add_command(group, "export", _export, "write a set, or predictions, in another format")
-    parser.add_argument("format", choices=("davis", "coco"), metavar="FORMAT", help="davis or coco (with track_id)")
-    parser.add_argument("dataset", metavar="SET", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
-    parser.add_argument("--out", type=Path, required=True, help="a new folder, or for coco a .json file")
-    parser.add_argument("--split", default="full", help="full (default), train, heldout, ...")
-    parser.add_argument("--videos", nargs="+", metavar="NAME", help="these videos of it alone")
-    text = "write these predictions instead of the set's tracks: a results file, or a run's predictions.json.gz"
-    parser.add_argument("--predictions", type=Path, metavar="FILE", help=text)
-    parser.add_argument("--min-score", type=number(0, 1), default=0.0, help="of predictions (default: 0, all)")
-    root_arguments(parser)
+    add_exchange(group)
 
 
 def _make_mini(arguments: argparse.Namespace) -> int:
@@ -158,6 +133,20 @@ def _check(arguments: argparse.Namespace) -> int:
     return 2 if kinds == {"missing"} else 1 if kinds else 0
 
 
+def check_own(dataset: Any) -> tuple[list[str], bool]:
+    """What to know of a set of the user's own before rows are run on it, and whether they can be."""
+    from ifrvis.datasets.check import check_dataset
+
+    checked = check_dataset(dataset)
+    lines = [line for each in checked for line in _check_lines(each)]
+    if not getattr(dataset.config.heldout, "draw", 0):
+        return [*lines, "no video can be held out of one (or of one group), so rows on it cannot be scored"], False
+    if checked[0].is_sound:
+        names = [video.name for video in dataset.split("heldout").read().videos]
+        lines.append(f"held out {', '.join(names[:10])}" + f" and {len(names) - 10} more" * (len(names) > 10))
+    return lines, checked[0].is_sound
+
+
 def _check_lines(checked: Any) -> list[str]:
     counts = f": {checked.videos} videos, {checked.frames} frames, {checked.tracks} tracks"
     counts += f", fingerprint {checked.fingerprint}" * bool(checked.fingerprint)
@@ -168,73 +157,8 @@ def _check_lines(checked: Any) -> list[str]:
     return lines + [f"  {finding.level}, {finding.kind}: {finding.text}" for finding in checked.findings]
 
 
-def _import(arguments: argparse.Namespace) -> int:
-    """Exit as `data check` of the set does."""
-    from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.datasets.check import check_dataset
-    from ifrvis.datasets.exchange.sets import import_set, possible_leak
-    from ifrvis.datasets.splits import HeldOut
-
-    rule = HeldOut(draw=arguments.heldout, groups=tuple(arguments.group))
-    path, notes = import_set(
-        arguments.format,
-        arguments.source,
-        arguments.out,
-        frames=arguments.frames,
-        given=arguments.category,
-        rule=rule,
-        link=arguments.link is not None,
-        void=arguments.void,
-        annotated_only=arguments.annotated_only,
-    )
-    dataset = load_dataset(str(path), arguments.data_root)
-    checked = check_dataset(dataset)
-    for note in notes:
-        show(f"note: {note}")
-    show("\n".join(line for each in checked for line in _check_lines(each)))
-    if not getattr(dataset.config.heldout, "draw", 0):
-        show(f"{path}: no video can be held out of one (or of one group), so rows on it cannot be scored")
-    elif checked[0].is_sound:
-        parts = [[video.name for video in dataset.split(role).read().videos] for role in ("heldout", "train")]
-        if leak := possible_leak(*parts):
-            show(f"note: {leak}")
-        show(f"{path}: held out {', '.join(parts[0])}; `ifrvis run TABLE --dataset {path}` trains on the others")
-    return 0 if checked[0].is_sound else 1
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from ifrvis.datasets.exchange.exporting import export_coco, export_davis
-    from ifrvis.datasets.ytvis import Track
-
-    split, annotations = _chosen(arguments)
-    scores: dict[Any, float] = {}
-    if arguments.predictions:
-        from ifrvis.evaluation.predictions import read_tracks
-
-        whole_split = split.read()
-        wanted, found = annotations.video_by_id, read_tracks(arguments.predictions, whole_split, "queries")
-        kept = [each for each in found if each.score >= arguments.min_score and each.video_id in wanted]
-        scores = {id_: each.score for id_, each in enumerate(kept, start=1)}
-        tracks = (
-            Track(id_, each.video_id, each.category_id, each.masks, (None,) * len(each.masks))
-            for id_, each in enumerate(kept, start=1)
-        )
-        annotations = replace(annotations, tracks=tuple(tracks))
-    out = arguments.out
-    if arguments.format == "davis":
-        layered = export_davis(annotations, split.frames, out)
-        more = f"; masks of {', '.join(layered)} share pixels: a folder an object" if layered else ""
-    else:
-        more, out = "", out if out.suffix == ".json" else out / "instances.json"
-        export_coco(annotations, scores, out)
-    show(f"{out}: {len(annotations.videos)} videos, {len(annotations.tracks)} tracks{more}")
-    return 0
-
-
-def _chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
-    """The split that is asked for, and the annotations of its chosen videos."""
+def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """The split that is asked for, and the annotations of the videos chosen of it."""
     from typing import get_args
 
     from ifrvis.datasets.catalog import Role, load_dataset
@@ -260,7 +184,7 @@ def _stats(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.stats import draw_stats, stats_of
     from ifrvis.files import write_atomically
 
-    stats = stats_of(_chosen(arguments)[1])
+    stats = stats_of(chosen(arguments)[1])
     if arguments.json:
         print(json.dumps(asdict(stats), indent=1))
     else:

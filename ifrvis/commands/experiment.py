@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.data import make_split
+from ifrvis.commands.data import check_own, make_split
 from ifrvis.commands.selection import add_command, number, request_of, say, selection_arguments, show, whole
 from ifrvis.errors import DataMissingError, UserError, printable
 
@@ -44,8 +44,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--power", action="store_true", help="say how many seeds the claims of each table need, too")
     text = "how much differences of single seeds vary, as printed (default: as the records say)"
     parser.add_argument("--std", type=number(1e-9, 1e9), help=text)
-    parser = add_command(commands, "status", _status, "show the state of every row and seed")
+    parser = add_command(commands, "status", _status, "show the state of every row")
     selection_arguments(parser)
+    parser.add_argument("--seeds-too", action="store_true", help="a line a seed, not one a row")
     text = "show it again every S seconds (default: 2) until nothing runs or is pending"
     parser.add_argument("--watch", type=number(0.01, 86400), nargs="?", const=2.0, metavar="S", help=text)
 
@@ -97,8 +98,11 @@ def _status(arguments: argparse.Namespace) -> int:
         raise UserError("Leave out --watch or --json: JSON is printed once.")
     quiet = 0
     while True:
-        plan = settled_plan(request_of(arguments)[0])
-        text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(status_lines(plan))
+        request = request_of(arguments)[0]
+        request.store.check_there()
+        plan = settled_plan(request)
+        lines = status_lines(plan, seeds_too=arguments.seeds_too)
+        text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(lines)
         cleared = "\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty())
         print(cleared + printable(text), flush=True)
         quiet = 0 if any(training.state in LIVE for training in plan.trainings) else quiet + 1
@@ -127,6 +131,11 @@ def _run(arguments: argparse.Namespace) -> int:
     cluster = load_cluster(arguments.cluster) if arguments.cluster else None
     request, why = request_of(arguments)
     plan = settled_plan(request)
+    if arguments.annotations and plan.to_run:
+        lines, sound = check_own(plan.to_run[-1].dataset)
+        say(console, *lines)
+        if not sound:
+            raise UserError(f"Correct {arguments.annotations} or its frames first, as said above.")
     measure_siblings(plan)
     jobs = arguments.jobs or jobs_at_once(plan, gpus_per_run=arguments.gpus_per_run)
     say(console, headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""), *plan_lines(plan))
@@ -198,6 +207,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     """Write the reports of tables, from records alone, and show them; of `all`, the page too."""
     from rich.console import Console
 
+    from ifrvis.harness.spec.tables import is_own
     from ifrvis.harness.store.playback import read_scenes
     from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import terminal
@@ -208,12 +218,13 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     store, profile = request.store, request.profile.name
     records, kept = Records(store.records(profile)).all_readable(), read_kept(store.bootstrap(profile))
     reports, folder = make_reports(request, records, kept), arguments.reports / profile
+    store.check_there()  # mistakes in what is asked come first
     written: list[Path] = []
     for report in reports:
         if not arguments.json:
             Console().print(terminal(report))
         written += write_report(report, folder)
-    if "all" in arguments.tables:
+    if "all" in arguments.tables or is_own(request.dataset):
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))

@@ -1,13 +1,11 @@
-"""`ifrvis predict` finds the instances of any video, as results JSON and as a video to look at; `ifrvis evaluate-model`
-those of a row's held-out videos, with a checkpoint from elsewhere, and scores them.
-"""
+"""`ifrvis predict` finds the instances of any video, as results JSON and as a video to look at."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, number, progress, root_arguments, show, whole
+from ifrvis.commands.selection import add_command, number, progress, root_arguments, show
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add `predict` and `evaluate-model`."""
+    """Add `predict`."""
     parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
     text = "a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
@@ -34,7 +32,6 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--memory-gib", type=number(0, 100_000), help=text)
     parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
     parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")
-    _add_evaluate_model(commands)
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
@@ -44,74 +41,7 @@ def add_commands(commands: Any) -> None:
     root_arguments(parser)
 
 
-def _add_evaluate_model(commands: Any) -> None:
-    text = "predict and score a row's held-out videos with a checkpoint from elsewhere, as a record of its own"
-    parser = add_command(commands, "evaluate-model", _evaluate_model, text)
-    text = "weights that `ifrvis weights convert --trained` wrote, or a checkpoint of a run"
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=text)
-    text = "whose model, data set and inference these are"
-    parser.add_argument("--row", required=True, metavar="TABLE/ROW", help=text)
-    text = "id of the row of method `external` that shows the record (default: the id of --row)"
-    parser.add_argument("--as", dest="shown_as", metavar="ID", help=text)
-    parser.add_argument("--seed", type=whole(0), default=0, help="whose record it is (default: 0)")
-    parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
-    root_arguments(parser)
-
-
-def _evaluate_model(arguments: argparse.Namespace) -> int:
-    import time
-    import warnings
-
-    from rich.console import Console
-
-    from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.files import sha256_file
-    from ifrvis.harness.jobs.launch import choose_profile
-    from ifrvis.harness.spec.profiles import load_profile
-    from ifrvis.harness.spec.request import TableRequest
-    from ifrvis.harness.spec.signatures import external_name
-    from ifrvis.harness.spec.tables import find_row
-    from ifrvis.harness.store.external import Given, check_free, held_out, publish_external
-    from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import Cost
-    from ifrvis.inference.modes import predict_split
-    from ifrvis.schema import check_name
-
-    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
-    (table, row), named = find_row(arguments.row), arguments.profile
-    if not row.is_run:
-        raise UserError(f"Choose a row that is trained: {row.id} says of no model how it predicts.")
-    profile = load_profile(named) if named else choose_profile(arguments.data_root, on_cluster=False)[0]
-    specified = TableRequest((table,), profile).specify(row, lambda name: load_dataset(name, arguments.data_root))
-    split, composed = held_out(row, profile, arguments.data_root), specified.composed
-    shown = row.model_copy(update={"id": arguments.shown_as or row.id})
-    check_name(shown.id, "the row that --as names")
-    digest, store = sha256_file(arguments.checkpoint), Store(arguments.results)
-    check_free(store, profile, external_name(row.backbone, shown.id, arguments.seed), digest)
-    annotations, device = split.read(), _device(arguments.device)
-    recipe = _Recipe(
-        arguments.checkpoint, composed.model, composed.inference, split.dataset, 0, composed.train["precision"]
-    )
-    model, videos, began = _model(recipe, len(annotations.categories)).to(device), [], time.monotonic()
-    with progress(Console(stderr=True), "predicting") as on_videos:
-        for video in predict_split(model, annotations, split.frames, composed.inference, seed=arguments.seed):
-            videos.append(video)
-            on_videos(len(videos), len(annotations.videos))
-    frames = sum(video.length for video in videos)
-    cost = Cost(prediction_seconds=round(time.monotonic() - began, 3), frames=frames)
-    given = Given(arguments.checkpoint, "weights", digest, arguments.seed, composed.inference, videos, cost)
-    path, record = publish_external(store, shown, profile, split, given)
-    for name in table.metrics:
-        value = record.shown.get(name)
-        show(
-            f"{name:26} " + ("-" if value is None else f"{100 * value:.2f}" if isinstance(value, float) else f"{value}")
-        )
-    show(f"wrote {path}")
-    return 0
-
-
-class _Recipe(NamedTuple):
+class Recipe(NamedTuple):
     """What has to be known of a checkpoint to predict with it."""
 
     weights: Path
@@ -139,12 +69,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     from ifrvis.inference.overlay import write_overlay
 
     warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
-    recipe, device = _recipe(arguments), _device(arguments.device)
+    recipe, device = _recipe(arguments), device_of(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
     if source.warning and arguments.strict:
         raise UserError(source.warning)
-    model = _model(recipe, len(names))
+    model = trained_model(recipe, len(names))
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
     try:
@@ -169,7 +99,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _recipe(arguments: argparse.Namespace) -> _Recipe:
+def _recipe(arguments: argparse.Namespace) -> Recipe:
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.store.paths import Store, run_holding
 
@@ -181,7 +111,7 @@ def _recipe(arguments: argparse.Namespace) -> _Recipe:
     return _recipe_of_run(holder, path, overrides, arguments) if holder else _recipe_of_file(arguments, path, overrides)
 
 
-def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arguments: argparse.Namespace) -> _Recipe:
+def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arguments: argparse.Namespace) -> Recipe:
     """What a run was trained as, and how a row predicts with it; without one, whole videos without augmentation."""
     from ifrvis.harness.spec.allowed import check_training
     from ifrvis.harness.spec.compose import choose_inference, row_inference
@@ -203,10 +133,10 @@ def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arg
         plain = {key: value for key, value in asked.inference.items() if key != "recurrence"}
         own = choose_inference(plain, {"inference.mode": "whole", "inference.tta": None})
     inference, dataset = choose_inference(own, overrides), arguments.dataset or job.dataset
-    return _Recipe(path, train.model, inference, dataset, train.seed, train.precision)
+    return Recipe(path, train.model, inference, dataset, train.seed, train.precision)
 
 
-def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:
+def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> Recipe:
     """What the options say that a file was trained as."""
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.harness.spec.compose import compose
@@ -222,10 +152,11 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
     profile = load_profile(arguments.profile) if arguments.profile else default_profiles()[0]
     schedule = names_of("schedules")[0]  # any: the model is the same
     composed = compose(method, backbone, schedule, profile, {"--set": overrides}, num_classes=num_classes)
-    return _Recipe(path, composed.model, composed.inference, dataset, 0, composed.train["precision"])
+    return Recipe(path, composed.model, composed.inference, dataset, 0, composed.train["precision"])
 
 
-def _model(recipe: _Recipe, num_classes: int) -> Any:
+def trained_model(recipe: Recipe, num_classes: int) -> Any:
+    """The model of a recipe with its weights; UserError if they, or their classes, are others."""
     import logging
 
     import torch
@@ -251,7 +182,8 @@ def _model(recipe: _Recipe, num_classes: int) -> Any:
     return model
 
 
-def _device(name: str | None) -> "torch.device":
+def device_of(name: str | None) -> "torch.device":
+    """The device of this name, the best there is for None; UserError if there is none such."""
     import torch
 
     from ifrvis.training.build import pick_device

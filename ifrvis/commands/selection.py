@@ -3,11 +3,12 @@
 import argparse
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ifrvis.errors import printable
+from ifrvis.errors import UserError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,20 +51,24 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     parser.add_argument("--rows", help="row ids, with commas between them")
     parser.add_argument("--seeds", type=whole(), help="the first N declared seeds (default: all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
-    parser.add_argument("--dataset", help="another dataset for every row")
+    text = "another dataset for every row: a name, a YAML file, or the folder of a set that `ifrvis data import` made"
+    parser.add_argument("--dataset", help=text)
+    text = "videos of your own instead: YouTube-VIS JSON, or COCO's with track_id"
+    parser.add_argument("--annotations", type=Path, metavar="JSON", help=text)
+    text = "what its file names are relative to (default: JPEGImages beside it)"
+    parser.add_argument("--frames", type=Path, metavar="DIR", help=text)
     parser.add_argument("--init", type=Path, help="other initial weights for every row")
     parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
     root_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 
-def root_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where data, results and reports lie."""
+def root_arguments(parser: argparse.ArgumentParser, **results: Any) -> None:
+    """Add the options that say where data, results and reports lie; `results` is how `--results` is taken otherwise."""
     root = os.environ.get
+    own: dict[str, Any] = {"default": Path(root("IFRVIS_RESULTS", "results")), "help": "default: ./results"} | results
     parser.add_argument("--data-root", type=Path, default=Path(root("IFRVIS_DATA", "data")), help="default: ./data")
-    parser.add_argument(
-        "--results", type=Path, default=Path(root("IFRVIS_RESULTS", "results")), help="default: ./results"
-    )
+    parser.add_argument("--results", type=Path, **own)
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="default: ./reports")
 
 
@@ -94,17 +99,20 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile
-    from ifrvis.harness.spec.tables import load_tables
+    from ifrvis.harness.spec.tables import load_tables, run_on
     from ifrvis.harness.spec.weights import given_weights
     from ifrvis.harness.store.paths import Store
 
     on_cluster, why = getattr(arguments, "cluster", None) is not None, "as asked"
+    _own_set(arguments)
     if arguments.profile:
         profile = load_profile(arguments.profile)
+    elif arguments.annotations:
+        profile, why = load_profile("mini"), "for videos of your own, where --profile says no other"
     else:
         profile, why = choose_profile(arguments.data_root, on_cluster=on_cluster)
     request = Request(
-        tables=tuple(load_tables(arguments.tables, profile)),
+        tables=tuple(run_on(table, arguments.dataset) for table in load_tables(arguments.tables, profile)),
         profile=profile,
         data_root=arguments.data_root,
         store=Store(arguments.results),
@@ -116,6 +124,22 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why
+
+
+def _own_set(arguments: argparse.Namespace) -> None:
+    """Make of `--annotations` and `--frames` a set, and `--dataset` of it; what to know of it is said once."""
+    if arguments.annotations is None:
+        if arguments.frames:
+            raise UserError("Give --annotations with --frames: of which videos these are the frames is not said.")
+        return
+    from ifrvis.datasets.exchange.sets import own_set
+
+    if arguments.dataset is not None:
+        raise UserError("Leave out --dataset or --annotations: each says what every row is trained on.")
+    path, notes = own_set(arguments.annotations, arguments.frames, arguments.data_root)
+    arguments.dataset = str(path)
+    for note in notes:
+        print(f"ifrvis: {printable(note)}", file=sys.stderr)
 
 
 @contextlib.contextmanager

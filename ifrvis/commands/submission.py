@@ -35,11 +35,11 @@ def add_commands(commands: Any) -> None:
     text = "what _S and _L mean in its output: take the lines of `short` or `long` videos alone; or `sizes` of objects"
     parser.add_argument("--half", choices=("short", "long", "sizes"), help=text)
     parser.add_argument("--percent", action="store_true", help="the server's values are percent")
-    root_arguments(parser)
+    # Files stood behind --results before there was --predictions, and still may.
+    root_arguments(parser, nargs="+", action="append", default=[], metavar="RESULTS")
     group = parser.add_argument_group("another program's predictions, without a run")
-    group.conflict_handler = "resolve"  # a folder is the root of all results, as everywhere
     text = "results.json, or predictions.json.gz, one for each of the table's seeds in their order"
-    group.add_argument("--results", nargs="+", action="append", type=Path, metavar="FILE", help=text)
+    group.add_argument("--predictions", nargs="+", default=[], type=Path, metavar="FILE", help=text)
     group.add_argument("--table", help="a table or a YAML file, with a row that says `method: external`")
     group.add_argument("--row", help="the id of that row")
     group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
@@ -135,7 +135,7 @@ def _annotations(arguments: argparse.Namespace, packed: _Packed | None) -> "Anno
 
 
 def _ingest(arguments: argparse.Namespace) -> int:
-    given = [path for paths in arguments.results or () for path in paths]
+    given = [*(path for paths in arguments.results for path in paths), *arguments.predictions]
     files = [path for path in given if path.suffix in (".json", ".gz")]
     roots = [path for path in given if path not in files]
     if arguments.run is None and arguments.zip is not None and len(roots) == 2:  # `--results ROOT RUN`
@@ -147,7 +147,7 @@ def _ingest(arguments: argparse.Namespace) -> int:
     if files and all(for_row) and not any(for_server):
         return _ingest_external(arguments, files)
     if not all(for_server) or files or any(for_row):
-        raise UserError("Give a run, --zip and --scores; or --results FILE ..., --table and --row.")
+        raise UserError("Give a run, --zip and --scores; or --predictions FILE ..., --table and --row.")
     return _ingest_scores(arguments)
 
 

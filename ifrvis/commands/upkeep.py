@@ -54,6 +54,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from ifrvis.reporting.over_videos import verify_kept
 
     store = Store(arguments.results)
+    store.check_there()
     profiles = _profiles(arguments, store)
     found = [*verify_records(store, arguments.data_root, profiles=profiles, jobs=arguments.jobs), *verify_runs(store)]
     for profile in profiles:

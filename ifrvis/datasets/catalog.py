@@ -35,6 +35,7 @@ class ServerSplit(Model):
 
     annotation: str
     frames: str
+    elsewhere: tuple[tuple[str, str], ...] = ()  # other places of both that are usual; the first that is there is taken
     videos: int | None = None  # as published
 
 
@@ -48,6 +49,7 @@ class Config(Model):
     root_variable: str | None = None
     annotation: str | None = None
     frames: str | None = None
+    elsewhere: tuple[tuple[str, str], ...] = ()  # as of `ServerSplit`
     heldout: str | HeldOut | None = None  # a rule, or the name of one of experiments/splits/
     server: ServerSplit | None = None
     source: str = ""
@@ -188,7 +190,13 @@ class Dataset:
         assert place.annotation is not None
         assert place.frames is not None
         root = Path(os.environ.get(self.config.root_variable or "", self.data_root))
-        return root / place.annotation, root / place.frames
+        places = [(root / each, root / frames) for each, frames in ((place.annotation, place.frames), *place.elsewhere)]
+        return next((each for each in places if os.path.exists(each[0])), places[0])  # noqa: PTH110  never raises
+
+    def _nor(self, said: bool) -> str:
+        """Where else the annotation of the training split was looked for."""
+        others = [annotation for annotation, _ in self.config.elsewhere]
+        return f", nor {', '.join(others)}" * bool(said and others)
 
     def _what_is_missing(self, annotation: Path, frames: Path) -> str:
         absent = [path for path in (annotation, frames) if not os.path.exists(path)]  # noqa: PTH110  never raises
@@ -197,7 +205,7 @@ class Dataset:
         variable = f" or {self.config.root_variable}" if self.config.root_variable else ""
         return (
             f"Put {self.config.title} where it is expected, or point --data-root{variable} at it: "
-            f"{absent[0]} does not exist. {self.config.source}".strip()
+            f"{absent[0]} does not exist{self._nor(absent[0] == annotation)}. {self.config.source}".strip()
         )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from ifrvis.errors import UserError
 from ifrvis.files import read_text, sha256_bytes
 from ifrvis.harness.spec.request import TableRequest
-from ifrvis.harness.spec.tables import load_table
+from ifrvis.harness.spec.tables import load_table, run_on
 from ifrvis.harness.spec.weights import Given
 from ifrvis.harness.store.finding import Finding, held_against
 from ifrvis.harness.store.paths import Store
@@ -77,7 +77,7 @@ def _made_again(entry: Entry, store: Store) -> Report:
     """
     init = Given(Path(entry.init), entry.init, None) if entry.init else None
     options = entry.rows, entry.num_seeds, entry.overrides, entry.dataset, init
-    request = TableRequest((load_table(entry.table),), entry.profile, *options)
+    request = TableRequest((run_on(load_table(entry.table), entry.dataset),), entry.profile, *options)
     home, kept = store.records(entry.profile.name), _kept(store.bootstrap(entry.profile.name), entry.intervals)
     (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()], kept)
     return report

@@ -7,7 +7,7 @@ specification decide nothing.
 """
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -51,6 +51,12 @@ class JudgedClaim:
     pairs: tuple[JudgedPair, ...]
 
     @property
+    def why(self) -> str:
+        """Why none of its tests has decided anything, where that is one thing."""
+        found = {each.why for each in self.pairs if each.verdict != "not run"}
+        return found.pop() if len(found) == 1 else ""
+
+    @property
     def decided(self) -> str:
         """How many of its tests have decided something."""
         decided = sum(each.verdict in ("supported", "contradicted") for each in self.pairs)
@@ -70,7 +76,7 @@ def judge(
     values: Values,
     over_videos: Mapping[tuple[str, ...], Kept],
     *,
-    undecided: str,
+    undecided: Callable[[Sequence[str]], str],
     paper: bool,
 ) -> list[JudgedClaim]:
     """Judge every claim of which a pair of rows was asked for.
@@ -81,7 +87,7 @@ def judge(
         cells: Of each row and metric.
         values: What the cells are made of.
         over_videos: Intervals over videos, by rows.
-        undecided: Why nothing may be decided; empty where it may.
+        undecided: Why nothing may be decided of some rows; empty where it may.
         paper: Whether the paper's differences are shown.
     """
     published = {name: row.published if paper else {} for name, row in rows.items()}
@@ -96,7 +102,8 @@ def judge(
     judged = []
     for claim, wanted in keys.items():
         pairs = tuple(
-            _judged(key, cells, found[key], corrected.get(key), undecided, _paper(key, published)) for key in wanted
+            _judged(key, cells, found[key], corrected.get(key), undecided(key[0]), _paper(key, published))
+            for key in wanted
         )
         complete = len(pairs) == len(claim.says) * len(claim.pairs)
         judged.append(JudgedClaim(claim, _overall([each.verdict for each in pairs], complete), pairs))

@@ -179,7 +179,8 @@ def terminal(report: Report) -> Group:
         cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in of_metric]
         table.add_row(_plain(" ".join(line.heads).strip() or line.row.id), _plain(str(line.n)), *map(Text, cells))
     notes = [f"(in brackets: {grid.sources[0]})"] if span > 1 else []
-    notes += [f"{each.verdict}: {each.claim.text}" for each in report.claims if each.verdict != "not run"]
+    shown = [each for each in report.claims if each.verdict != "not run"]
+    notes += [f"{each.verdict}{f' ({each.why})' * bool(each.why)}: {each.claim.text}" for each in shown]
     return Group(_plain(grid.title), _plain(grid.head), table, *map(_plain, notes))
 
 

@@ -45,10 +45,11 @@ class Grid:
 def make_grid(report: Report) -> Grid:
     """Everything that a report of one table shows but its claims; a pure function of the report."""
     table, flags = report.table, _flags(report)
+    called = (table.title or table.name).rstrip(".")
     return Grid(
         flags=flags,
-        title=f"{flags}{table.heading}: {table.title}",
-        caption=f"{flags}{table.title.rstrip('.')} ({f'{table.place} of the paper' if table.place else 'our own'}).",
+        title=flags + ": ".join(filter(None, [table.heading, table.title])),
+        caption=f"{flags}{called} ({f'{table.place} of the paper' if table.place else 'our own'}).",
         head=" · ".join(_head(report)),
         row_heads=tuple(table.heads.values()),
         metrics=tuple(headline(metric) for metric in table.metrics),
@@ -102,6 +103,7 @@ def _head(report: Report) -> list[str]:
     errors = [metric.replace("_", " ") for metric in report.table.metrics if metric in ERRORS]
     measured_on = sorted({record.dataset for record in report.records})
     return [
+        *filter(None, [report.nothing_learned]),
         f"profile {report.profile.name}" + f", {_off_spec(report)}" * bool(report.off_spec),
         *([f"measured on {', '.join(measured_on)}"] if measured_on else []),
         f"protocol {report.table.protocol}",
@@ -138,7 +140,8 @@ def _line(report: Report, index: int) -> Line:
         + f" ({row.protocol})" * row.quoted
         + " (external)" * row.is_external
     )
-    texts_of_heads = tuple(getattr(row, name) + mark * (name == marked) for name in heads)
+    own = {"group": row.method, "label": row.backbone} if row.is_run else {}
+    texts_of_heads = tuple((getattr(row, name) or own.get(name, "")) + mark * (name == marked) for name in heads)
     return Line(row, n, texts_of_heads, tuple(texts), opens)
 
 
@@ -154,7 +157,10 @@ def _notes(report: Report) -> list[str]:
     if not report.means_something:
         return [f"Profile {report.profile.name}: {report.profile.title}.", *gaps]
     rows = [f"{each.row.id}: {each.row.note}" for each in report.rows if each.row.note]
-    return [*_comparison(report), *report.table.notes, *rows, *gaps]
+    request, ids = report.request, [each.row.id for each in report.rows]
+    real = request.with_real_weights(report.table, ids, request.data)
+    starts = [f"No row has learned: {real} starts from real weights, on a GPU."] if report.nothing_learned else []
+    return [*starts, *_comparison(report), *report.table.notes, *rows, *gaps]
 
 
 def _comparison(report: Report) -> list[str]:

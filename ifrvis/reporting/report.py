@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ifrvis.datasets.catalog import WHOLE
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Row, Table
+from ifrvis.harness.store.learning import COMPARES_NOTHING, learned
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.cells import Cell, Compared, compare, make_cell
 from ifrvis.reporting.claims import JudgedClaim, Values, judge
@@ -120,9 +122,26 @@ class Report:
         own = not all(each.off_spec for each in self.rows)
         return self.profile.compares and own and self.table.protocol == self.table.paper.protocol
 
+    @cached_property
+    def unlearned(self) -> set[str]:
+        """Rows whose records do not pass the profile's own gate of learning; those that it does not judge are none."""
+        judged = {
+            name: learned(each.counted, self.profile.learning)
+            for name, each in self._named.items()
+            if each.row.part == WHOLE and not each.missing
+        }
+        return {name for name, found in judged.items() if found and not found.passes}
+
     @property
-    def undecided(self) -> str:
-        """Why no claim is decided; empty where claims are."""
+    def nothing_learned(self) -> str:
+        """What the head says where no row that has numbers has learned; else empty."""
+        numbers = {each.row.id for each in self.rows if each.counted}
+        return COMPARES_NOTHING if numbers and numbers <= self.unlearned else ""
+
+    def undecided(self, pair: Sequence[str] = ()) -> str:
+        """Why no claim, or none on some rows, is decided; empty where they are."""
+        if any(set(pair[at : at + 2]) <= self.unlearned for at in range(0, len(pair), 2)):
+            return COMPARES_NOTHING
         if not self.means_something or self.off_spec:
             return "off-spec" if self.means_something else self.profile.name
         declared = len(self.table.seeds)

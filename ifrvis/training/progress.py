@@ -20,7 +20,7 @@ class Progress:
     loss: float  # total loss of the global batch
     loss_parts: Mapping[str, float]  # the terms of all layers that add up to it
     grad_norm: float  # norm of the whole gradient before clipping
-    seconds_per_iteration: float
+    seconds_per_iteration: float  # mean of this attempt, the first aside, which is slow everywhere
     eta_s: float  # seconds to the end at that pace
 
     def line(self) -> str:
@@ -33,12 +33,12 @@ Item = TypeVar("Item")
 
 
 class Clock:
-    """A running mean of the time between ticks, in seconds; the latest tenth or so counts most."""
+    """The mean time between ticks, in seconds, and how much of it was waited."""
 
     def __init__(self) -> None:
         self._start = self._last = time.monotonic()
         self._waited_s = 0.0
-        self.mean_s: float | None = None
+        self._first, self._ticks = self._start, 0
 
     def waits(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items; what one is waited for counts as waiting."""
@@ -51,14 +51,16 @@ class Clock:
     @property
     def waiting(self) -> float | None:
         """Share of the time to the last tick that was spent waiting; None before the first."""
-        return None if self.mean_s is None else min(self._waited_s / max(self._last - self._start, 1e-9), 1.0)
+        return None if not self._ticks else min(self._waited_s / max(self._last - self._start, 1e-9), 1.0)
 
     def tick(self) -> float:
-        """The mean after one more iteration."""
-        now = time.monotonic()
-        seconds, self._last = now - self._last, now
-        self.mean_s = seconds if self.mean_s is None else 0.9 * self.mean_s + 0.1 * seconds
-        return self.mean_s
+        """The mean after one more iteration; of all but the first, if there are more."""
+        self._last = time.monotonic()
+        self._ticks += 1
+        if self._ticks == 1:
+            self._first = self._last
+            return self._last - self._start
+        return (self._last - self._first) / (self._ticks - 1)
 
 
 def tensorboard_sink(folder: Path) -> Sink:

@@ -1,4 +1,7 @@
-"""`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names."""
+"""`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names.
+
+Also tests: ifrvis.commands.evaluate_model.
+"""
 
 import json
 import os

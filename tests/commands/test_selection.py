@@ -4,8 +4,10 @@ import argparse
 
 import pytest
 
+from ifrvis.cli import main
 from ifrvis.commands.selection import request_of, selection_again, selection_arguments
 
+MINE = "name: mine\ntitle: mine\ncategories: 1\nannotation: gt.json\nframes: frames\nschedule: ytvis19\n"
 CASES = [
     [],
     ["--rows", "ours-r50-ytvis19,mask2former-r50-ytvis19", "--seeds", "2"],
@@ -17,15 +19,29 @@ CASES = [
 @pytest.mark.parametrize("options", CASES)
 def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(MINE)
     parser = argparse.ArgumentParser()
     selection_arguments(parser)
     given = parser.parse_args(["table1", "--profile", "smoke", "--data-root", "data", "--results", "r", *options])
-    again = selection_again(given)
+    again, first = selection_again(given), request_of(given)[0]
     monkeypatch.chdir("/")
-    first, other = request_of(given)[0], request_of(parser.parse_args(again))[0]
+    other = request_of(parser.parse_args(again))[0]
     for key in ("tables", "profile", "rows", "num_seeds", "overrides", "no_shipped_weights"):
         assert getattr(first, key) == getattr(other, key), key
     assert other.data_root == tmp_path / "data"
     assert other.store.root == tmp_path / "r"
     assert (other.init and other.init.path) == (tmp_path / "weights.pth" if first.init else None)
     assert other.dataset == (str(tmp_path / "mine.yaml") if first.dataset else None)
+
+
+def test_a_report_on_ones_own_videos_has_tracking_and_no_value_of_the_paper_and_is_verified(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(MINE)
+    (tmp_path / "results").mkdir()
+    given = ["table1", "--profile", "mini", "--dataset", "mine.yaml", "--rows", "ours-r50-ytvis19"]
+    assert main(["report", *given, "--results", "results"]) == 0
+    text = (tmp_path / "reports" / "mini" / "table1-off-spec.md").read_text()
+    assert "| IDF1↑ heldout | MOTA↑ heldout | HOTA↑ heldout | IDs↓ heldout | errors↓ heldout |" in text
+    assert "paper" not in text.partition("## Claims")[0]
+    assert (tmp_path / "reports" / "mini" / "index-off-spec.html").is_file()
+    assert main(["verify", "--results", "results"]) == 0

@@ -3,6 +3,9 @@
 Also tests: ifrvis.datasets.fingerprints.
 """
 
+import json
+from pathlib import Path
+
 import pytest
 
 from ifrvis.datasets import ytvis
@@ -104,3 +107,50 @@ def test_each_part_of_a_split_has_a_fingerprint_of_its_own_and_the_whole_that_of
     assert [(video.name, video.length) for video in read.videos] == [("b", 1)]
     with pytest.raises(UserError, match="Choose 'videos' among b, c: the split has no 'a'"):
         files.split("heldout", Part(videos=("a",)))
+
+
+def places_of(name):
+    config = load_dataset(name, Path()).config
+    parts = [("full", config), ("server", config.server)]
+    return [(name, role, *place) for role, of in parts for place in ((of.annotation, of.frames), *of.elsewhere)]
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "annotation", "frames"),
+    [place for name in ("ytvis19", "ytvis21", "ytvis22", "ovis") for place in places_of(name)],
+)
+def test_a_set_is_found_in_each_usual_layout_with_the_same_fingerprint(
+    tmp_path, monkeypatch, name, role, annotation, frames
+):
+    """Videos as each archive has them: two, of which one object is in all categories' last."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config, found = load_dataset(name, tmp_path).config, []
+    categories = [{"id": k, "name": each} for k, each in enumerate(config.names, start=1)]
+    files = ["a/img_0000001.jpg", "b/img_0000001.jpg"]
+    videos = [{"id": k, "width": 2, "height": 2, "file_names": [file]} for k, file in enumerate(files, start=1)]
+    track = {
+        "id": 1,
+        "video_id": 2,
+        "category_id": len(categories),
+        "segmentations": [{"size": [2, 2], "counts": "04"}],
+    }
+    content = {"videos": videos, "categories": categories, "annotations": [track] if role == "full" else None}
+    for root, place in (("asked", (annotation, frames)), ("first", places_of(name)[0 if role == "full" else -1][2:])):
+        (tmp_path / root / place[0]).parent.mkdir(parents=True)
+        (tmp_path / root / place[0]).write_text(json.dumps(content))
+        for file in files:
+            (tmp_path / root / place[1] / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / root / place[1] / file).touch()
+        split = load_dataset(name, tmp_path / root).split(role)
+        assert (split.annotation, split.frames) == tuple(tmp_path / root / each for each in place)
+        read = split.read()
+        assert len(read.categories) == config.categories
+        assert [each.category_id for each in read.tracks] == [config.categories] * (role == "full")
+        found.append(split.fingerprint)
+    assert found[0] == found[1]
+
+
+def test_what_is_missing_says_every_place_that_was_looked_in(tmp_path):
+    missing = load_dataset("ytvis19", tmp_path).split("full").missing
+    for _, role, annotation, _ in places_of("ytvis19"):
+        assert (annotation in missing) == (role == "full")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ifrvis.cli import main
+from ifrvis.commands.evaluate import _ranges
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.synthetic.making import make_split
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters
@@ -207,31 +208,54 @@ def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, 
     }
     assert main([*command, "--jobs", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "video 1: change of g0 in frames 2"
+    assert lines[-1] == "video 1: change of g0 in frames 2"
     assert lines[-2].split() == ["errors_per_100_tracked", "20"]
-    assert lines[-1].startswith("protocol matched, ")
-    assert lines[-1].endswith(": 2 of 2 tracks count")
+    assert lines[1].startswith("protocol matched, ")
+    assert lines[1].endswith(": 2 of 2 tracks count")
     assert main([*given, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["protocol"] == "all"
 
 
-def test_ground_truth_given_as_a_prediction_is_without_error_however_many_objects_there_are(tmp_path, capsys):
-    boxes = [f"{left}-{left + 1} {left}-{left + 1} ." for left in range(0, 98, 2)]  # 49, as nuclei of a clip
-    annotations, _ = scene(boxes, [], width=98)
+def written(tmp_path, gts, predicted, *, score=1, width):
+    """The options that name the files of a scene's ground truth, and of what `predicted` makes of each track."""
+    annotations, _ = scene(gts, [], width=width)
     entries = [{"video_id": 1, "category_id": 1, "segmentations": track.masks} for track in annotations.tracks]
     (video,) = annotations.videos
     content = {"videos": [{**vars(video), "file_names": list(video.file_names)}]}
     content |= {"categories": [{"id": 1, "name": "a"}]}
     content["annotations"] = [{**entry, "id": number} for number, entry in enumerate(entries)]
     (tmp_path / "gt.json").write_text(json.dumps(content))
-    (tmp_path / "pred.json").write_text(json.dumps([{**entry, "score": 0.01} for entry in entries]))
-    given = ["--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
+    changed = [{**entry, "score": score, "segmentations": predicted(entry["segmentations"])} for entry in entries]
+    (tmp_path / "pred.json").write_text(json.dumps(changed))
+    return ["--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
+
+
+def test_ground_truth_given_as_a_prediction_is_without_error_however_many_objects_there_are(tmp_path, capsys):
+    boxes = [f"{left}-{left + 1} {left}-{left + 1} ." for left in range(0, 98, 2)]  # 49, as nuclei of a clip
+    given = written(tmp_path, boxes, lambda masks: masks, score=0.01, width=98)
     assert main(["evaluate", "tracking", *given]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"IDF1 +100\.00\n", shown)
-    assert shown.endswith("49 of 49 tracks count\n")
+    assert "49 of 49 tracks count\n" in shown
     assert main(["evaluate", "identity", *given, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"].items() >= dict.fromkeys(KINDS, 0).items()
     assert main(["evaluate", "tracking", *given, "--protocol", "common"]) == 0
     expected = "0 of 49 tracks count; dropped: 39 beyond the 10 best of a video, 10 with a score below 0.5\n"
-    assert capsys.readouterr().out.endswith(expected)
+    assert expected in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("frames", "text"), [((4,), "4"), ((0, 1), "0-1"), ((1, 3, 4, 5, 9), "1, 3-5, 9"), ((), "")])
+def test_frames_are_listed_as_ranges(frames, text):
+    assert _ranges(frames) == text
+
+
+def test_of_many_errors_the_first_are_listed_and_all_if_asked_for(tmp_path, capsys):
+    """Forty objects that are seen in two frames of three: each is lost in the second."""
+    boxes = [f"{left}-{left + 1} {left}-{left + 1} {left}-{left + 1}" for left in range(0, 80, 2)]
+    given = ["evaluate", "identity", *written(tmp_path, boxes, lambda masks: (masks[0], None, masks[2]), width=80)]
+    assert main(given) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("lost of") == 20
+    assert shown.endswith("... and 20 more; --all lists them\n")
+    assert main([*given, "--all"]) == 0
+    assert capsys.readouterr().out.count("lost of") == 40

@@ -1,5 +1,6 @@
 """Claims: what decides one, what decides nothing, and what the packed tables claim."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Claim, Paper, Statement, load_table, load_tables, rows_elsewhere
 from ifrvis.harness.spec.weights import Given
 from ifrvis.reporting.claims import pair_texts
+from ifrvis.reporting.formats import markdown
 from ifrvis.reporting.match import make_reports
 
 OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
@@ -271,3 +273,34 @@ def test_below_the_declared_seeds_nothing_is_called_consistent(make_report):
 def test_no_other_numbers_are_set_against_the_papers(make_report, name, options):
     report = make_report(name, {M2F: values(0.4)}, seeds=range(5), **options)
     assert all(compared(report, metric=metric) is None for metric in report.table.metrics)
+
+
+@pytest.mark.parametrize(("ours", "other", "says"), [(0.1, 0.1, True), (0.5, 0.1, False), (0.1, 0.5, False)])
+def test_two_rows_of_which_none_has_learned_get_no_verdict(make_report, ours, other, says):
+    """Gains of both are the same: what each reaches decides."""
+    values = {"ours-r50-ytvis19": ours, "mask2former-r50-ytvis19": other}
+    made = make_report(
+        "table1",
+        {row: {seed: value + seed / 1000 for seed in range(5)} for row, value in values.items()},
+        seeds=range(5),
+    )
+    rows = tuple(
+        replace(
+            each,
+            found={
+                seed: [record.model_copy(update={"curve": {"0": 0.0, "9": 0.5}})]
+                for seed, (record,) in each.found.items()
+            },
+        )
+        for each in made.rows
+    )
+    report = replace(made, rows=rows)
+    nothing = "not learned, compares nothing"
+    verdicts = {(pair.verdict, pair.why) for claim in report.claims for pair in claim.pairs}
+    assert (verdicts == {("undecided", nothing)}) is says
+    text = markdown(report)
+    assert (f"\n{nothing} · profile mini" in text) is says
+    rows = "mask2former-r50-ytvis19,ours-r50-ytvis19"
+    assert (
+        f"`ifrvis run table1 --rows {rows} --profile paper` starts from real weights" in text.replace("\\", "")
+    ) is says

@@ -23,6 +23,7 @@ from ifrvis.inference.modes import predict_split
 from ifrvis.training import state
 from ifrvis.training.facts import facts_of, weights_digest
 from ifrvis.training.loop import NotFiniteLossError
+from ifrvis.training.progress import Clock
 
 
 class StopAfter:
@@ -269,3 +270,10 @@ def test_what_a_record_says_of_the_training_on_a_cpu(run, spec, tmp_path):
     assert measured.keys() == {"waiting_for_data"}
     again = run({**spec, "iterations": 2}, folder=tmp_path / "b", resume_from=[tmp_path / "checkpoints"])
     assert again.measured == {"waiting_for_data": None}
+
+
+def test_the_time_left_is_that_of_the_whole_attempt_but_its_first_iteration(monkeypatch):
+    now = iter([0.0, 60.0, 61.0, 63.0, 69.0])
+    monkeypatch.setattr("ifrvis.training.progress.time.monotonic", lambda: next(now))
+    clock = Clock()
+    assert [clock.tick() for _ in range(4)] == [60.0, 1.0, 1.5, 3.0]

@@ -34,15 +34,22 @@ def read_davis(
     clips = []
     for video in videos:
         clip = clip_of(video.name, images / video.name)
-        objects = sorted(path for path in video.iterdir() if path.is_dir())
-        if objects and pictures_in(video):
-            raise UserError(f"Leave masks or folders of objects in {video}, not both: which of them count is not said.")
-        layers = {path.name: pictures_in(path) for path in objects} or {"": pictures_in(video)}
-        _keep_annotated(clip, layers, annotated_only)
-        for name, paths in layers.items():
-            _read_masks(clip, name, paths, categories, void)
+        read_video(clip, video, categories, void=void, annotated_only=annotated_only)
         clips.append(clip)
     return images, clips
+
+
+def read_video(
+    clip: Clip, folder: Path, categories: Categories, *, void: int | None, annotated_only: bool = False
+) -> None:
+    """Add to a video what its folder of masks, or of folders of an object each, has."""
+    objects = sorted(path for path in folder.iterdir() if path.is_dir())
+    if objects and pictures_in(folder):
+        raise UserError(f"Leave masks or folders of objects in {folder}, not both: which of them count is not said.")
+    layers = {path.name: pictures_in(path) for path in objects} or {"": pictures_in(folder)}
+    _keep_annotated(clip, layers, annotated_only)
+    for name, paths in layers.items():
+        _read_masks(clip, name, paths, categories, void)
 
 
 def _without_resolution(folder: Path, option: str) -> Path:
@@ -69,7 +76,9 @@ def _keep_annotated(clip: Clip, layers: dict[str, list[Path]], annotated_only: b
     bare = [frame for frame in clip.frames if frame.stem not in stems]
     if bare and not annotated_only:
         text = f"{len(bare)} of {len(clip.frames)} frames of video {clip.name} have none, as {bare[0].name}"
-        raise UserError(f"Add masks, empty ones where no object is, or --annotated-only to leave frames out: {text}.")
+        raise UserError(
+            f"Add masks, empty ones where no object is, or import with --annotated-only, without such frames: {text}."
+        )
     clip.frames = [frame for frame in clip.frames if frame.stem in stems]
 
 

@@ -32,11 +32,15 @@ def read_mots(source: Path, frames: Path | None, categories: Categories) -> tupl
     clips = []
     for path in given:
         name = path.stem if texts else path.name
-        clip = collected.clip_of(name, collected.folder_of(frames, name, len(given) == 1))
-        places = {number: index for index, number in enumerate(_numbered(clip.frames))}
-        (_read_text if texts else _read_pictures)(clip, path, places, categories)
-        clips.append(clip)
+        clips.append(clip := collected.clip_of(name, collected.folder_of(frames, name, len(given) == 1)))
+        read_sequence(clip, path, categories)
     return frames, clips
+
+
+def read_sequence(clip: Clip, path: Path, categories: Categories) -> None:
+    """Add to a video what a text, or a folder of PNGs, has of it."""
+    places = {number: index for index, number in enumerate(_numbered(clip.frames))}
+    (_read_text if path.is_file() else _read_pictures)(clip, path, places, categories)
 
 
 def _numbered(paths: list[Path]) -> dict[int, Path]:

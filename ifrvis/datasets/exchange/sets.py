@@ -2,12 +2,15 @@
 
 import json
 import re
+from collections import Counter
 from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ifrvis.datasets.catalog import Config
 from ifrvis.datasets.exchange.coco import read_coco
 from ifrvis.datasets.exchange.collected import Categories, Clip
 from ifrvis.datasets.exchange.cvat import read_cvat
@@ -17,8 +20,11 @@ from ifrvis.datasets.rle import area
 from ifrvis.datasets.splits import HeldOut, heldout_videos, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
 from ifrvis.errors import UserError
-from ifrvis.files import publish_once, read_text
-from ifrvis.packed import packed_names
+from ifrvis.files import publish_once, read_json, read_text
+from ifrvis.packed import SET_YAML, packed_names
+from ifrvis.schema import read_model
+
+COMMON = ("instances", "annotations", "train", "data")  # names of files that say nothing of a set
 
 
 def import_set(
@@ -36,6 +42,8 @@ def import_set(
     """Write a set to the folder `out`, as `ifrvis data import --help` says; its frames stay where they are. UserError
     if the source is wrong or ambiguous, something has to be said that it does not say, the rule holds out nothing or
     everything, or another set is there.
+
+    Videos that are called as parts of one are held out together, unless the rule names groups.
 
     Returns:
         The path of its YAML, and what the user should know of it.
@@ -76,15 +84,44 @@ def import_set(
     others = {path for each in used - {root} for path in each.parent.iterdir() if path.is_dir()} - used
     if others:
         notes.append(f"{len(others)} folders beside the frames have no masks and are left out, as {min(others).name}")
-    return _write_set(out, kind, root, clips, names, rule, link=link), notes
+    path, more = _write_set(out, kind, root, clips, names, rule, link=link)
+    return path, notes + more
+
+
+def own_set(annotations: Path, frames: Path | None, data_root: Path) -> tuple[Path, list[str]]:
+    """The set of a user's own file, YouTube-VIS JSON or COCO's with `track_id`, under the data root; as `import_set`.
+
+    Args:
+        annotations: The file.
+        frames: What its file names are relative to; by default `JPEGImages` beside it.
+        data_root: Where a folder called as the file, or as its folder where all files are called so, takes the set.
+
+    Raises:
+        UserError: If the file is wrong, or another of its name was given before.
+    """
+    frames = (frames or annotations.parent / "JPEGImages").resolve()
+    if not frames.is_dir():
+        raise UserError(f"Say with --frames what file names in {annotations} are relative to: {frames} is no folder.")
+    name = _called(annotations.with_suffix("") if annotations.stem not in COMMON else annotations.resolve().parent)
+    out = data_root / "own" / (f"own-{name}" if name in packed_names("experiments", "datasets") else name)
+    if (out / SET_YAML).is_file():
+        known = read_model(Config, out / SET_YAML, "the set that was made of such a file")
+        if (known.annotation, known.frames) == (str(annotations.resolve()), str(frames)):
+            return out / SET_YAML, []
+    content = read_json(annotations, "the annotation file")
+    if isinstance(content, dict) and "images" in content and "videos" not in content:
+        return import_set("coco", annotations, out, frames=frames, given=[], rule=HeldOut(), link=False)
+    found = checked_annotations(content, annotations)
+    return _publish_yaml(out, str(annotations.resolve()), frames, found, HeldOut(), f"from {annotations.name}")
+
+
+def _called(out: Path) -> str:
+    return re.sub("[^a-z0-9._-]+", "-", out.resolve().name.lower()).strip("._-")
 
 
 def _write_set(
     out: Path, kind: str, frames: Path, clips: list[Clip], names: list[str], rule: HeldOut, *, link: bool
-) -> Path:
-    name = re.sub("[^a-z0-9._-]+", "-", out.resolve().name.lower()).strip("._-")
-    if not name or name in packed_names("experiments", "datasets"):
-        raise UserError(f"Choose another --out than {out}: the set is called as the folder, and {name!r} is taken.")
+) -> tuple[Path, list[str]]:
     ids = {category: number for number, category in enumerate(names, start=1)}
     content: dict[str, Any] = {"info": {"description": f"imported from {kind}"}, "videos": [], "annotations": []}
     content["categories"] = [{"id": number, "name": category} for category, number in ids.items()]
@@ -101,47 +138,65 @@ def _write_set(
             content["annotations"].append({**track, **more, "segmentations": masks})
     path = out / "instances.json"
     annotations = checked_annotations(content, path)
-    held_out = _checked_rule(annotations, rule)
+    _checked_rule(annotations, rule)  # before anything is written
     _publish(path, json.dumps(official(content, annotations, {})))
+    return _publish_yaml(out, str(path.resolve()), frames, annotations, rule, f"imported from {kind}")
+
+
+def _publish_yaml(
+    out: Path, annotation: str, frames: Path, annotations: Annotations, rule: HeldOut, title: str
+) -> tuple[Path, list[str]]:
+    name = _called(out)
+    if not name or name in packed_names("experiments", "datasets"):
+        raise UserError(f"Choose another --out than {out}: the set is called as the folder, and {name!r} is taken.")
+    held_out, notes = _checked_rule(annotations, rule)
     config = {
         "name": name,
-        "title": f"{name}, imported from {kind}",
-        "categories": len(names),
+        "title": f"{name}, {title}",
+        "categories": len(annotations.categories),
         "schedule": "ytvis19",
-        "annotation": str(path.resolve()),
+        "annotation": annotation,
         "frames": str(frames.resolve()),
         "heldout": held_out.model_dump(mode="json", exclude_defaults=True) or {"draw": 0},
     }
     head = "# heldout: videos that are scored and never trained on; schedule: of which recipes it takes iterations.\n"
-    _publish(out / "dataset.yaml", head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    return out / "dataset.yaml"
+    _publish(out / SET_YAML, head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    return out / SET_YAML, notes
 
 
-def _checked_rule(annotations: Annotations, rule: HeldOut) -> HeldOut:
-    """The rule; where it asks for no number, it draws about a fifth of the videos, as whole groups allow."""
+def _checked_rule(annotations: Annotations, rule: HeldOut) -> tuple[HeldOut, list[str]]:
+    """The rule, and what to know of it; where it asks for no number, about a fifth of the videos is drawn.
+
+    Groups stay whole; where it names none, they are the videos that are called as parts of one.
+    """
     videos, num_videos = annotations.videos, len(annotations.videos)
     for glob in rule.groups:
         if not any(fnmatch(video.name, glob) for video in videos):
             raise UserError(f"Correct --group {glob}: no video is called so, as {videos[0].name} is.")
+    notes, draws = list[str](), range(max(1, round(num_videos / 5)), num_videos)
+    if not rule.groups and (groups := _parts_of_one([video.name for video in videos])):
+        rule = rule.model_copy(update={"groups": groups})
+        notes = [
+            f"held out together or not at all, as parts of one video: {', '.join(groups)} (--group says otherwise)"
+        ]
     if rule.draw:
         drawn = len(heldout_videos(videos, rule))
         if not 0 < drawn < num_videos:
-            text = f"of {num_videos} videos it holds out {drawn}, since groups stay whole"
+            text = (
+                f"of {num_videos} videos it holds out {drawn}, since groups stay whole {' '.join(rule.groups)}".strip()
+            )
             raise UserError(f"Choose another --heldout than {rule.draw}: {text}.")
-        return rule
-    rules = [rule.model_copy(update={"draw": draw}) for draw in range(max(1, round(num_videos / 5)), num_videos)]
-    return next((each for each in rules if 0 < len(heldout_videos(videos, each)) < num_videos), rule)
+        return rule, notes
+    rules = [rule.model_copy(update={"draw": draw}) for draw in draws]
+    return next((each for each in rules if 0 < len(heldout_videos(videos, each)) < num_videos), rule), notes
 
 
-def possible_leak(held_out: list[str], trained: list[str]) -> str:
-    """What to do if a video that is held out is called as a part of one that is trained on; else nothing."""
-    stems = {re.sub("[_-][A-Za-z0-9]{1,3}$", "", name): name for name in trained}
-    for name in held_out:
-        stem = re.sub("[_-][A-Za-z0-9]{1,3}$", "", name)
-        if stem != name and stem in stems:
-            what = f"if {name}, held out, and {stems[stem]} are parts of one video"
-            return f"{what}, add groups: ['{stem}*'] under heldout in the YAML, or import elsewhere with --group"
-    return ""
+def _parts_of_one(names: list[str]) -> tuple[str, ...]:
+    """Globs of videos that are called as parts of one, as `beach_a` and `beach_b` are; none where names only count."""
+    stems = Counter(stem for name in names if (stem := re.sub("[_-][A-Za-z0-9]{1,3}$", "", name)) != name)
+    shared = [stem for stem, number in sorted(stems.items()) if number > 1]
+    counts = any(2 * stems[stem] > len(names) for stem in shared) and len(shared) < 2
+    return () if counts else tuple(f"{escape(stem)}[_-]*" for stem in shared)
 
 
 def _publish(path: Path, text: str) -> None:

@@ -1,6 +1,8 @@
-"""What a queue shows: live, one line a run on a terminal, a line a change elsewhere; and at its end, what failed."""
+"""What a queue shows: on a terminal a line a row, elsewhere now and then one line; and at its end, what failed."""
 
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,10 +16,12 @@ from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.cost import duration_text
 from ifrvis.harness.store.logs import end_of
 from ifrvis.harness.store.recovery import kind_of
+from ifrvis.harness.store.states import DONE
 
-REPEAT_S = 30.0  # without a terminal: how often a line about what runs
+REPEAT_S = 30.0  # without a terminal: at most so often a line
+LOGGED = 4  # running items in it
 LOG_LINES = 20
-SHOWN, URGENCY = 20, ("running", "failed", "waiting", "stopped", "complete")  # of more items, those that fit a screen
+SHOWN, URGENCY = 20, ("running", "failed", "waiting", "stopped", "complete")  # of more rows, those that fit a screen
 CURES = {
     "startup": "Look at 'setup' and the paths of the cluster file: its job ended before the program began.",
     "killed": "It was killed, by the system or a person: start the same command again and it goes on.",
@@ -37,35 +41,65 @@ def live_view(console: Console, *, on_interrupt: str) -> Iterator[Callable[[list
         with Live(console=console) as live:
             yield lambda items: live.update(_table(items, on_interrupt))
     else:
-        yield partial(_print_changes, console, {})
+        yield partial(_log, console, [-REPEAT_S])
 
 
-def _print_changes(console: Console, shown: dict[str, tuple[str, float]], items: list[Item]) -> None:
-    """A line for each item whose state is another than was shown, or that runs and was not shown for long."""
-    for item in items:
-        name, state, now = item.training.name, _state(item), time.monotonic()
-        before, when = shown.get(name, ("", now))
-        if state != before or (state == "running" and now - when > REPEAT_S):
-            shown[name] = state, now
-            step, loss, ap, left = _cells(item)
-            named = [f"loss {loss}" * bool(loss), f"AP so far {ap}" * bool(ap), f"{left} left" * bool(left)]
-            words = [name, state, step, *named, *[item.message] * (state not in ("queued", "waiting"))]
-            line = " ".join(word for word in words if word)
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+def _log(console: Console, last: list[float], items: list[Item]) -> None:
+    """One line about all items, every `REPEAT_S` and once all are done."""
+    if time.monotonic() - last[0] >= REPEAT_S or all(item.state in DONE for item in items):
+        last[0] = time.monotonic()
+        console.print(_log_line(items), soft_wrap=True, highlight=False, markup=False)
+
+
+def _log_line(items: list[Item]) -> str:
+    """How many items are in which state, the first of those that run, and what time is left."""
+    said = [", ".join(f"{number} {state}" for state, number in Counter(map(_state, items)).items())]
+    for item in [item for item in items if _state(item) == "running"][:LOGGED]:
+        step, loss, *_ = _cells(item)
+        said.append(" ".join(filter(None, [item.training.name, step, f"loss {loss}" * bool(loss)])))
+    return "; ".join(filter(None, [*said, _time_left(items)]))
 
 
 def _table(items: list[Item], on_interrupt: str) -> Group:
+    """A line a row, whose seeds are counted; the cells are of the most urgent."""
     table = Table(box=None, pad_edge=False)
-    for name in ("run", "state", "step", "loss", "AP so far", "time left"):
-        table.add_column(name, no_wrap=name != "run", justify="left" if name in ("run", "state") else "right")
-    shown = items if len(items) <= SHOWN else sorted(items, key=lambda item: URGENCY.index(item.state))[:SHOWN]
-    for item in shown:
-        state = _state(item)
+    for name in ("row", "done", "state", "step", "loss", "AP so far", "time left"):
+        table.add_column(name, no_wrap=name != "row", justify="left" if name in ("row", "state") else "right")
+    rows: dict[str, list[Item]] = {}
+    for item in items:
+        rows.setdefault(re.sub("-s[0-9]+$", "", item.training.name), []).append(item)
+    first = {name: min(of_row, key=lambda item: URGENCY.index(item.state)) for name, of_row in rows.items()}
+    names = [*rows] if len(rows) <= SHOWN else sorted(rows, key=lambda name: URGENCY.index(first[name].state))[:SHOWN]
+    for name in names:
+        state = _state(first[name])
+        done = f"{sum(item.state == 'complete' for item in rows[name])}/{len(rows[name])}"
         style = {"complete": "green", "failed": "red", "running": "bold"}.get(state, "dim")
-        table.add_row(item.training.name, state, *_cells(item), style=style)
-    done = sum(item.state == "complete" for item in items)
-    hint = f"{done} of {len(items)} complete; {on_interrupt}, the same command goes on"
+        table.add_row(name, done, state, *_cells(first[name]), style=style)
+    done = f"{sum(item.state == 'complete' for item in items)} of {len(items)} runs complete"
+    hint = "; ".join(filter(None, [done, _time_left(items), f"{on_interrupt}, the same command goes on"]))
     return Group(table, Text(hint, style="dim italic"))
+
+
+def _time_left(items: list[Item]) -> str:
+    """How long all that is not done takes at this pace, the pretrainings' share apart; empty where it is not known."""
+    left: dict[bool, list[float]] = {True: [], False: []}
+    for item in items:
+        if item.state in ("waiting", "running"):
+            said = item.attempt.progress() if item.attempt and item.state == "running" else None
+            hours = item.training.est_gpu_hours
+            seconds = said.eta_s if said and said.eta_s is not None else None if hours is None else 3600 * hours
+            if seconds is None:
+                return ""
+            left[item.training.is_pretraining].append(seconds)
+    at_once = max(1, sum(item.state == "running" for item in items))
+    texts = [f"about {duration_text(_spent(each, at_once))}" * bool(each) for each in (left[True], left[False])]
+    named = [f"{texts[0]} of pretraining" * bool(texts[0]), texts[1]]
+    return f"{', then '.join(filter(None, named))} left" if any(texts) else ""
+
+
+def _spent(seconds: list[float], at_once: int) -> float:
+    """How long runs take, so many at once: never less than the longest of them."""
+    return max(max(seconds, default=0), sum(seconds) / at_once)
 
 
 def _state(item: Item) -> str:

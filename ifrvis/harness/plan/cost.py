@@ -1,9 +1,11 @@
 """What a plan costs, before it starts: hours of computing and bytes on disk.
 
-Both come from siblings that were measured (the same method, backbone, iterations and batch under this profile); hours
-without a sibling are the profile's estimate, and bytes follow from a rough count of parameters.
+Hours come from siblings that were measured (the same method and backbone under this profile), else from the profile's
+estimate for Mask2Former as the profile sets it; either is scaled by the pixels that are trained on (`work_of`). Bytes
+come from siblings of the same iterations and batch, else from a rough count of parameters.
 """
 
+import math
 import os
 import shutil
 import tempfile
@@ -13,7 +15,7 @@ from typing import Any
 
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.plan import Plan, Training
-from ifrvis.harness.spec.signatures import TrainSpec
+from ifrvis.harness.spec.signatures import TrainSpec, work_of
 from ifrvis.harness.store.attempts import checkpoint_folders
 from ifrvis.harness.store.paths import Run
 
@@ -41,19 +43,23 @@ class Cost:
 
 def measure_siblings(plan: Plan) -> None:
     """Note on each training of a plan the hours that its siblings took, and the bytes that it needs."""
-    hours, sizes = dict[Key, list[float]](), dict[Key, int]()
+    hours, sizes = dict[tuple[str, str], dict[float, list[float]]](), dict[Key, int]()
     for record in {each.train_sig: each for each in plan.records.all_readable()}.values():
         if record.spec is None:
             continue
         key = _key(record.method, record.backbone, record.spec.train)
         run = plan.request.store.run(record.name, record.train_sig)
         if record.attempts and all(each.seconds is not None for each in record.attempts):
-            hours.setdefault(key, []).append(record.hours)
+            of_kind = hours.setdefault(key[:2], {})
+            of_kind.setdefault(work_of(record.spec.train), []).append(record.hours)
         if key not in sizes and run.folder.is_dir():  # one is enough: equal models make equal checkpoints
             sizes[key] = _bytes_of(run)
     for training in plan.trainings:
         key = _key(training.method, training.backbone, training.spec)
-        training.measured_hours = sum(hours[key]) / len(hours[key]) if key in hours else None
+        if of_kind := hours.get(key[:2], {}):
+            work = work_of(training.spec)
+            near = min(of_kind, key=lambda other: abs(math.log(other / work)))
+            training.measured_hours = sum(of_kind[near]) / len(of_kind[near]) * work / near
         training.est_bytes = sizes.get(key) or _rough_bytes(training)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from ifrvis.datasets.catalog import WHOLE, Dataset, Part, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
-from ifrvis.harness.spec.compose import MixedIn, compose_pretraining
+from ifrvis.harness.spec.compose import MixedIn, compose, compose_pretraining
 from ifrvis.harness.spec.profiles import PRETRAINING
+from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.harness.spec.request import Specified
-from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec
+from ifrvis.harness.spec.signatures import eval_signature, train_signature, train_spec, work_of
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
@@ -46,7 +47,13 @@ class _Builder:
         self._mixed: dict[tuple[str, str, MixedIn], str] = {}  # fingerprints of videos with stills
         self._pretrainings: dict[tuple[str, str], Training] = {}  # by method and backbone
         self._dataset = cache(lambda name: load_dataset(name, request.data_root))
+        self._plain_work = cache(self._work_of_plain)
         self._named_weights = cache(lambda name: named_weights(name, request.data_root))
+
+    def _work_of_plain(self, backbone: str, schedule: str) -> float:
+        """Of Mask2Former as the profile sets it, which the profile's hours are of."""
+        plain = compose("mask2former", backbone, schedule, self.request.profile, num_classes=1)
+        return work_of(train_spec(plain, data=None, init=None, seed=0))
 
     def all_trainings(self) -> list[Training]:
         """Every training, a pretraining before those that start from it."""
@@ -81,6 +88,8 @@ class _Builder:
         known = data is not None and not missing
         sig, name = train_signature(spec), specified.run_name(seed)
         hours = self.request.profile.est_hours.get(row.backbone)
+        if hours is not None:
+            hours *= work_of(spec) / self._plain_work(row.backbone, trained_on(row.dataset)[1])
         training = Training(name, row.method, row.backbone, dataset, split, spec, sig if known else None, hours)
         training.init_path, training.init_name, training.after = init_path, specified.init, after
         training.stills = stills
@@ -127,6 +136,9 @@ class _Builder:
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
             name = f"{called}-{backbone}-{dataset.name}"
             hours = declared.est_hours.get(backbone)
+            if hours is not None:
+                plain = compose_pretraining(declared, "mask2former", backbone, request.profile, num_classes=num_classes)
+                hours *= work_of(spec) / work_of(train_spec(plain, data=None, init=None, seed=0))
             training = Training(name, called, backbone, dataset, split, spec, train_signature(spec), hours)
             training.shipped = None if request.no_shipped_weights else shipped_weights(train_signature(spec))
             dev = self._split(dataset, "dev")

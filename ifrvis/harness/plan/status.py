@@ -8,7 +8,8 @@ from ifrvis.datasets.catalog import WHOLE
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.spec.weights import left_to_chance
-from ifrvis.harness.store.states import PlanState
+from ifrvis.harness.store.learning import COMPARES_NOTHING, learned
+from ifrvis.harness.store.states import WORST_FIRST, PlanState
 
 
 def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
@@ -35,7 +36,7 @@ def plan_lines(plan: Plan) -> list[str]:
     """A line a row: how many seeds are there, its state, and what it waits for."""
     lines = []
     for table in plan.request.tables:
-        lines.append(f"{table.name}: {' '.join(table.title.split())}")
+        lines.append(f"{table.name}: {' '.join(table.title.split())}".removesuffix(": "))
         lines += [_plan_line(planned) for planned in plan.rows if planned.table is table]
     lines += _start_lines(plan)
     return lines + [training.problem for training in plan.trainings if training.problem]
@@ -120,15 +121,22 @@ def _last_words(training: Training, state: PlanState) -> dict[str, Any]:
     return {"message": f"attempt {attempt.number} {how}: {ending.message or 'it left no word'}"}
 
 
-def status_lines(plan: Plan) -> list[str]:
-    """A line a row and seed, and a last line that counts the states."""
-    lines = []
-    rows = status_rows(plan)
+def status_lines(plan: Plan, *, seeds_too: bool = False) -> list[str]:
+    """A line a row, or a row and seed, and a last line that counts the states of all seeds.
+
+    A row is in the state that says most about what is missing; step, time and message are of a seed in that state, if
+    there is one that has a message.
+    """
+    lines, rows, of_row = [], status_rows(plan), dict[tuple[str, str], list[dict[str, Any]]]()
     for row in rows:
-        seed = f"seed {row['seed']}"
+        of_row.setdefault((row["table"], row["row"]), []).append(row)
+    for each in [[row] for row in rows] if seeds_too else of_row.values():
+        row = min(each, key=lambda one: (WORST_FIRST.index(one["state"]), not one.get("message")))
+        done = f"{sum(one['state'] == 'complete' for one in each)}/{len(each)}"
+        which = f"seed {row['seed']}" if seeds_too else done
         step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
         left = f"{duration_text(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
-        words = [f"{row['table']:8} {row['row']:34} {seed:7} {row['state']:15}", step, left, row.get("message") or ""]
+        words = [f"{row['table']:8} {row['row']:34} {which:7} {row['state']:15}", step, left, row.get("message") or ""]
         lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
     counts = Counter(row["state"] for row in rows)
     return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]
@@ -147,34 +155,25 @@ def waiting_lines(plan: Plan) -> list[str]:
 def verdicts(plan: Plan) -> tuple[list[str], bool]:
     """A line a complete row, with what it has learned; and whether every row has learned that the profile judges.
 
-    A row has learned if its mean AP reaches what the profile says and if, on the watched videos, it has gained the
-    profile's share of what the mean AP of its initial weights left to 1: who starts well has less to gain, and who is
-    not trained gains nothing. A profile without such bounds judges nothing; no row on a part of its split is judged.
+    A profile without bounds judges nothing (`store.learning`); no row on a part of its split is judged. Where none has
+    learned, a last line says so, and how to begin with real weights.
     """
-    whole = [planned for planned in plan.rows if planned.state == "complete" and planned.row.part == WHOLE]
-    known = dict(verdict for planned in whole if (verdict := _verdict(planned, plan)) is not None)
-    return list(known), all(known.values())
-
-
-def _verdict(planned: PlannedRow, plan: Plan) -> tuple[str, bool] | None:
-    bounds = plan.request.profile.learning
-    records = [each.record for each in planned.evaluations.values() if each.record is not None]
-    if bounds is None or not all("0" in record.curve for record in records):
-        return None
-    curves = [sorted(record.curve.items(), key=lambda point: int(point[0])) for record in records]
-    before, after = (_mean(curve[place][1] for curve in curves) for place in (0, -1))
-    final = _mean(record.metrics["AP"] for record in records)
-    watched = f"{100 * before:.1f} with the initial weights, {100 * after:.1f} after training"
-    line = f"{planned.row.id}: AP {100 * final:.1f}; on {bounds.videos} watched videos {watched}"
-    if bounds.gain is None or bounds.reach is None:
-        return line, True
-    learned = after - before >= bounds.gain * (1 - before) and final >= bounds.reach
-    wanted = 100 * (before + bounds.gain * (1 - before))
-    asked = f"asked for are {100 * bounds.reach:.0f}, and {wanted:.1f} on the watched after such a start"
-    return f"{line}: {'learned' if learned else 'not learned'} ({asked})", learned
-
-
-def _mean(values: Iterable[float | None]) -> float:
-    """The mean, in which an undefined AP counts as none."""
-    given = [value or 0.0 for value in values]
-    return sum(given) / len(given)
+    bounds, lines, passed = plan.request.profile.learning, list[str](), list[bool]()
+    for planned in plan.rows:
+        records = [each.record for each in planned.evaluations.values() if each.record is not None]
+        whole = planned.state == "complete" and planned.row.part == WHOLE
+        if bounds is None or not whole or (found := learned(records, bounds)) is None:
+            continue
+        watched = f"{100 * found.before:.1f} with the initial weights, {100 * found.after:.1f} after training"
+        line = f"{planned.row.id}: AP {100 * found.final:.1f}; on {bounds.videos} watched videos {watched}"
+        if found.wanted is not None:
+            asked = f"{100 * (bounds.reach or 0):.0f}, and {100 * found.wanted:.1f} on the watched after such a start"
+            line += f": {'learned' if found.passes else 'not learned'} (asked for are {asked})"
+        lines.append(line)
+        passed.append(found.passes)
+    if passed and not any(passed):
+        for table in plan.request.tables:
+            names = [planned.row.id for planned in plan.rows if planned.table is table]
+            command = plan.request.with_real_weights(table, names, plan.request.dataset)
+            lines.append(f"{COMPARES_NOTHING}; with real weights, on a GPU: {command}")
+    return list(dict.fromkeys(lines)), all(passed)

@@ -65,7 +65,7 @@ class Profile(Model):
         stills: Stills that rows mix in -> the made set whose split `pretrain` stands for them here.
         sides: Shortest side in a row's inference -> the side used here.
         queries: Number of queries that a row sets -> the number used here.
-        est_hours: Backbone -> hours of one training, measured or guessed.
+        est_hours: Backbone -> hours of one training of Mask2Former, measured or guessed; others follow from it.
     """
 
     name: Name

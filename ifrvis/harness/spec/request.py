@@ -1,6 +1,6 @@
 """What a user asks for, as far as a report can be made of it: tables at a scale, with rows, seeds and changes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.harness.spec.signatures import run_name
 from ifrvis.harness.spec.tables import Row, Table, check_rows
 from ifrvis.harness.spec.weights import Given
+from ifrvis.packed import SET_YAML
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,22 @@ class TableRequest:
     init: Given | None = None
 
     @property
+    def data(self) -> str:
+        """`--dataset` without folders, but that of a set whose YAML is called as all are; empty without it."""
+        given = Path(self.dataset or "")
+        return given.resolve().parent.name if given.name == SET_YAML else given.stem
+
+    @property
     def changes(self) -> str:
         """`--dataset`, `--init` and `--set`, as typed but without folders; empty if there are none."""
-        options = [f"--dataset {Path(self.dataset).stem}"] if self.dataset else []
+        options = [f"--dataset {self.data}"] if self.dataset else []
         options += [f"--init {self.init.name}"] if self.init else []
         return " ".join(options + [f"--set {key}={value}" for key, value in self.overrides.items()])
+
+    def with_real_weights(self, table: Table, rows: Iterable[str], dataset: str | None) -> str:
+        """The command that trains rows of a table, on what `--dataset` says, from real weights at full size."""
+        options = [f"--rows {','.join(rows)}", *[f"--dataset {dataset}"] * bool(dataset)]
+        return f"`ifrvis run {table.name} {' '.join(options)} --profile paper`"
 
     def specify(self, row: Row, load: Callable[[str], Dataset]) -> Specified:
         """What the request makes of a row, which the options change or leave as it is.

@@ -45,6 +45,13 @@ def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: 
     return TrainSpec(**{key: values[key] for key in TrainSpec.model_fields})
 
 
+def work_of(spec: TrainSpec) -> float:
+    """The pixels that a training sees, about, if frames were squares of their short side; hours go with them."""
+    sides = spec.pipeline.get("sides") or [1]
+    pixels = sum(side**2 for side in sides) / len(sides)
+    return float(spec.iterations * spec.global_batch * spec.sampler.get("num_frames", 1) * pixels)
+
+
 def train_signature(spec: TrainSpec) -> str:
     """Identity of a training: 64 hex digits."""
     return _signature(dict(spec))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ifrvis.datasets.catalog import WHOLE, Part
+from ifrvis.datasets.catalog import WHOLE, Part, load_config
 from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.recipes import trained_on
@@ -20,6 +20,7 @@ Head = Literal["group", "label", "data"]
 HEADS: dict[Head, str] = {"group": "Method", "label": "Backbone", "data": "Data"}
 UNJUDGED = ("FPS",)  # columns that depend on the machine and on what else it did
 EXTERNAL = "external"  # the method of rows that another program's predictions fill
+TRACKED = ("IDF1", "MOTA", "HOTA", "IDs", "errors")
 ROW_ID = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -27,7 +28,7 @@ class Row(Model):
     """One line of a table: a method, a backbone, a dataset, and what differs from the recipe.
 
     A quoted row is not run: it has published values alone, with their source and the protocol they came under. One of
-    method `external` is not run either: `ifrvis ingest --results` scores what another program predicted for it.
+    method `external` is not run either: `ifrvis ingest --predictions` scores what another program predicted for it.
     """
 
     id: Name
@@ -161,10 +162,10 @@ class Table(Model):
     """
 
     name: Name
-    title: str
+    title: str = ""
     place: str = ""
     profile: Name | None = None
-    protocol: Protocol
+    protocol: Protocol = "heldout"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
     metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], ...], Field(min_length=1), Distinct]
     rows: tuple[Row, ...]
@@ -266,6 +267,21 @@ def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
             if alike and not row.quoted:
                 found[name] = other, row
     return found
+
+
+def is_own(dataset: str | None) -> bool:
+    """Whether a data set, as `--dataset` names it, is none of those that are packed."""
+    return dataset is not None and load_config(dataset)[0].name not in packed_names("experiments", "datasets")
+
+
+def run_on(table: Table, dataset: str | None) -> Table:
+    """A table as it is run on a data set: on one's own without the paper's values, with tracking and identity."""
+    if not is_own(dataset):
+        return table
+    rows = tuple(row.model_copy(update={"published": {}, "note": ""}) for row in table.rows if row.is_run)
+    plain = {"rows": rows, "notes": (), "paper": Paper(), "place": "", "axis": None, "protocol": "heldout"}
+    title = f"rows of {table.heading} on other videos"
+    return table.model_copy(update={**plain, "title": title, "metrics": (*dict.fromkeys((*table.metrics, *TRACKED)),)})
 
 
 def _all_tables(profile: Profile | None) -> list[Table]:

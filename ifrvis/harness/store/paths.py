@@ -108,6 +108,12 @@ class Store:
         found = {videos_beside(path) for path in self.records(profile).glob("*.json")}
         return sorted(set(self.records(profile).glob("*.videos.json.gz")) - found)
 
+    def check_there(self) -> None:
+        """UserError if there is no such folder: what is asked of it would be answered by nothing."""
+        if not self.root.is_dir():
+            cure = "Run rows first, or give with --results (or IFRVIS_RESULTS) the folder that others are in"
+            raise UserError(f"{cure}: there is none at {self.root}.")
+
     def profiles(self) -> list[str]:
         """The profiles of which there are records."""
         folder = self.records("")

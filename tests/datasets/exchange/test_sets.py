@@ -1,7 +1,7 @@
 """Masks of other formats come in as they are, ready to train on; what is wrong or not said is refused with what to do.
 
-Also tests: ifrvis.datasets.exchange.coco, ifrvis.datasets.exchange.collected, ifrvis.datasets.exchange.cvat,
-ifrvis.datasets.exchange.davis, ifrvis.datasets.exchange.mots.
+Also tests: ifrvis.commands.exchange, ifrvis.datasets.exchange.coco, ifrvis.datasets.exchange.collected,
+ifrvis.datasets.exchange.cvat, ifrvis.datasets.exchange.davis, ifrvis.datasets.exchange.mots.
 """
 
 import json
@@ -14,7 +14,7 @@ from datasets.exchange.conftest import LENGTH, Object, plane, square
 
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
-from ifrvis.datasets.exchange.sets import possible_leak
+from ifrvis.datasets.exchange.sets import _parts_of_one
 
 FRAMES = ("--frames", "{frames}")
 NAMED = ("--category", "1=cat", "--category", "2=dog")
@@ -60,7 +60,7 @@ def test_masks_and_identities_come_back_and_the_set_works_at_once(world, bring, 
     parts = [{video.name for video in dataset.split(role).read().videos} for role in ("train", "heldout")]
     assert sorted(map(len, parts)) == [1, 1]
     assert parts[0] != parts[1]
-    assert f"held out {min(parts[1])};" in said
+    assert f"held out {min(parts[1])}\n" in said
     assert bring(kind, write(world) if kind == "coco" else world.root / kind, *options)[0] == 0  # again, the same
 
 
@@ -160,7 +160,7 @@ def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring)
     source = world.davis()
     (source / "Annotations" / "a" / "00002.png").unlink()
     status, said = bring("davis", source, "--category", "cat")
-    assert (status, "--annotated-only to leave frames out: 1 of 4 frames of video a" in said) == (2, True)
+    assert (status, "--annotated-only, without such frames: 1 of 4 frames of video a" in said) == (2, True)
     assert bring("davis", source, "--category", "cat", "--annotated-only")[0] == 0
     content = json.loads((world.root / "set" / "instances.json").read_text())
     assert [video["length"] for video in content["videos"]] == [3, 4]
@@ -189,19 +189,85 @@ def test_a_set_that_nothing_can_be_held_out_of_is_not_scored_on_its_training_vid
 
 
 @pytest.mark.parametrize(
-    ("held_out", "trained", "says"),
+    ("names", "groups"),
     [
-        (
-            ["sea", "beach_b"],
-            ["beach_a", "cap"],
-            "if beach_b, held out, and beach_a are parts of one video, .*'beach[*]'",
-        ),
-        (["clip-2"], ["clip-10"], "clip-2, held out, and clip-10"),
-        (["00001", "beach"], ["00002", "beaches", "sand_a"], "^$"),
+        (["sea", "beach_b", "beach_a", "cap"], ("beach[_-]*",)),
+        (["clip-2", "clip-10", "sea"], ()),  # so many are called so that it only counts
+        (["a[1]_1", "a[1]_2", "b-x", "b-y"], ("a[[]1][_-]*", "b[_-]*")),
+        (["00001", "00002", "beach", "beaches", "sand_a"], ()),
     ],
 )
-def test_parts_of_one_video_on_both_sides_are_pointed_at(held_out, trained, says):
-    assert re.search(says, possible_leak(held_out, trained))
+def test_videos_that_are_called_as_parts_of_one_are_a_group(names, groups):
+    assert _parts_of_one(names) == groups
+
+
+def test_parts_of_one_video_are_held_out_together_or_not_at_all(world, bring):
+    for name in ("a_1", "a_2", "b-2"):
+        shutil.copytree(world.frames / "a", world.frames / name, dirs_exist_ok=True)
+    world.objects = [each._replace(video=video) for video in ("a_1", "a_2", "c", "b-2") for each in world.of("a")]
+    (world.frames / "a").rename(world.frames / "c")
+    status, said = bring("davis", davis_of(world), "--frames", "{frames}", "--category", "x")
+    assert (status, "together or not at all, as parts of one video: a[_-]*" in said) == (0, True)
+    assert "held out c" in said or "held out b-2" in said or "held out a_1, a_2" in said
+
+
+def davis_of(world):
+    for each in world.objects:
+        for t in range(LENGTH):
+            world.save(world.root / "d" / each.video / f"{t:05d}.png", plane([each], t, lambda one: one.number))
+    return world.root / "d"
+
+
+@pytest.fixture
+def own(world):
+    """`own(*options)`: a plan of two rows on the world's videos as YouTube-VIS JSON, `mine.json`; status and text."""
+    main(["data", "import", "coco", str(world.coco()), "--out", str(world.root / "set"), "--frames", str(world.frames)])
+    (world.root / "set" / "instances.json").rename(world.root / "mine.json")
+
+    def plan(*options, file="mine.json"):
+        rows = "mask2former-r50-ytvis19,ours-r50-ytvis19"
+        given = ["--annotations", str(world.root / file), "--data-root", str(world.root / "data")]
+        return main(["plan", "table1", "--rows", rows, "--results", str(world.root / "r"), *given, *options])
+
+    return plan
+
+
+@pytest.mark.parametrize("file", ["mine.json", "coco.json"])
+def test_a_file_of_ones_own_is_all_that_rows_need(world, own, capsys, found_in, file):
+    capsys.readouterr()
+    for _ in range(2):
+        assert own("--frames", str(world.frames), file=file) == 0
+        said = capsys.readouterr()
+        assert said.out.startswith("Profile mini (for videos of your own")
+        assert "ours-r50-ytvis19                     0/5  not run, off-spec" in said.out
+    name = file.partition(".")[0]
+    dataset = load_dataset(str(world.root / "data" / "own" / name), world.root)
+    assert dataset.name == name
+    parts = [dataset.split(role).read() for role in ("train", "heldout")]
+    assert [len(each.videos) for each in parts] == [1, 1]
+    assert sum(len(each.tracks) for each in parts) == len(world.objects)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), "Say with --frames what file names in"),
+        (("--frames", "{frames}", "--dataset", "mini19"), "Leave out --dataset or --annotations"),
+        (("--frames", "{frames}/a"), "Restore"),
+    ],
+)
+def test_what_a_file_of_ones_own_lacks_is_said(world, own, capsys, options, says):
+    assert own(*(each.format(frames=world.frames) for each in options)) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_another_file_of_the_name_is_refused(world, own, capsys):
+    assert own("--frames", str(world.frames)) == 0
+    (world.root / "other").mkdir()
+    text = (world.root / "mine.json").read_text().replace('"eel"', '"eel2"')
+    (world.root / "other" / "mine.json").write_text(text)
+    assert own("--frames", str(world.frames), file="other/mine.json") == 2
+    assert "another set is there" in capsys.readouterr().err
 
 
 def replaced(path, *pairs):

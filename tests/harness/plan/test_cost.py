@@ -13,6 +13,7 @@ from ifrvis.harness.plan import cost
 from ifrvis.harness.plan.cost import check_disk, check_links, measure_siblings
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import cost_lines, plan_lines, status_lines
+from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_tables
 from ifrvis.harness.store.attempts import claim
 from ifrvis.harness.store.lives import Progress
@@ -69,7 +70,7 @@ def test_plan_and_status_equal_their_golden_files(state, request_in, golden):
     plan = make_plan(request_in(state))
     measure_siblings(plan)
     golden(f"plan-{state}.txt", "\n".join([*plan_lines(plan), *cost_lines(plan)]) + "\n")
-    golden(f"status-{state}.txt", "\n".join(status_lines(plan)) + "\n")
+    golden(f"status-{state}.txt", "\n".join(status_lines(plan) + status_lines(plan, seeds_too=True)) + "\n")
 
 
 def test_hours_and_bytes_are_measured_on_siblings_else_estimated(request_in):
@@ -81,6 +82,32 @@ def test_hours_and_bytes_are_measured_on_siblings_else_estimated(request_in):
     assert [each.est_gpu_hours for each in others] == [0.004, 0.004]
     assert all(each.est_bytes > 1_000_000 for each in others)
     assert (cost.cost_of(plan).measured, cost.cost_of(plan).estimated) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("profile", "row", "changes", "times"),
+    [
+        ("mini", ROWS[0], {}, 1),
+        ("mini", ROWS[0], {"train.iterations": 5600}, 4),
+        ("mini", ROWS[0], {"train.sampler.num_frames": 4, "train.global_batch": 2}, 1),
+        ("mini", ROWS[0], {"train.pipeline.sides": [192]}, 4),
+        ("mini", "seqformer-r50-coco-ytvis19", {}, 2.5 * 1.5**2),  # five frames of side 144, not two of 96
+        ("paper", ROWS[1], {}, 1),
+    ],
+)
+def test_an_estimate_goes_with_what_is_trained_on(make_request, profile, row, changes, times):
+    request = dataclasses.replace(
+        make_request(rows=(row,), pretraining=True), profile=load_profile(profile), overrides=changes
+    )
+    training = next(each for each in make_plan(request).trainings if not each.is_pretraining)
+    assert training.est_gpu_hours == pytest.approx(request.profile.est_hours["r50"] * times)
+
+
+def test_a_sibling_of_other_iterations_tells_hours_too(request_in):
+    request = request_in("partial")
+    plan = make_plan(dataclasses.replace(request, overrides={"train.iterations": 12}))
+    measure_siblings(plan)
+    assert [each.est_gpu_hours for each in plan.to_run] == pytest.approx([0.006, 0.006, 0.012, 0.012])
 
 
 def test_a_disk_that_has_less_is_refused(request_in, monkeypatch):

@@ -1,6 +1,6 @@
 """What `status` shows of each row and seed, when watching it ends, and which rows have learned.
 
-Also tests: ifrvis.harness.store.states.
+Also tests: ifrvis.harness.store.learning, ifrvis.harness.store.states.
 """
 
 import dataclasses
@@ -52,6 +52,16 @@ def test_a_row_that_waits_for_a_pretraining_says_how_that_died(make_request):
     assert status_lines(make_plan(request))[0].endswith(died)
 
 
+def test_a_row_says_what_one_of_its_seeds_has_to_say(make_request):
+    request = make_request(num_seeds=3)
+    attempt = claim(make_plan(request).trainings[1].run(request.store), asked())
+    attempt.end("killed", kind="killed", message="SLURM says NODE_FAIL")
+    row, counts = status_lines(make_plan(request))
+    assert row.endswith("0/3     pending         attempt 1 was killed: SLURM says NODE_FAIL")
+    assert counts == "3 pending"
+    assert len(status_lines(make_plan(request), seeds_too=True)) == 4
+
+
 @pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1", "1e9"])
 def test_watching_takes_a_number_of_seconds(seconds, capsys, tmp_path):
     assert main(["status", *SMOKE, "--results", str(tmp_path), f"--watch={seconds}"]) == 2
@@ -69,7 +79,8 @@ def test_watching_ends_when_nothing_runs_or_may_begin(make_request, monkeypatch,
         return plans[-1]
 
     monkeypatch.setattr("ifrvis.harness.jobs.launch.make_plan", planned)
-    assert main(["status", *SMOKE, "--watch", "0.01"]) == 0
+    request.store.root.mkdir()
+    assert main(["status", *SMOKE, "--watch", "0.01", "--results", str(request.store.root)]) == 0
     assert len(plans) == 4  # twice quiet: a queue may be between two runs
 
 
@@ -104,8 +115,10 @@ def judged(make_request):
     ],
 )
 def test_a_row_has_learned_if_it_reaches_enough_and_gains_of_what_its_start_left(judged, start, last, final, learned):
-    (line,), all_learned = judged(Learning(videos=15, gain=0.05, reach=0.15), start, last, final)
+    (line, *more), all_learned = judged(Learning(videos=15, gain=0.05, reach=0.15), start, last, final)
     assert all_learned is learned
+    real = "`ifrvis run table1 --rows mask2former-r50-ytvis19 --profile paper`"
+    assert more == [f"not learned, compares nothing; with real weights, on a GPU: {real}"] * (not learned)
     assert (": learned (" in line) is learned
     watched = f"{100 * start:.1f} with the initial weights, {100 * last:.1f} after training"
     assert f"AP {100 * final:.1f}; on 15 watched videos {watched}" in line

@@ -4,11 +4,14 @@ Also tests: ifrvis.packed.
 """
 
 import dataclasses
+import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
+from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
@@ -47,7 +50,11 @@ def load(tmp_path):
         ([RUN | {"id": "ours_r50"}], {}, "Rename row 'ours_r50'"),
         ([RUN | {"method": "../x"}], {}, "Rename '../x'"),
         ([RUN | {"backbone": "/tmp/x"}], {}, "Rename '/tmp/x'"),
-        ([RUN | {"dataset": "ovis"}], {}, "no dataset 'ovis' (did you mean 'mini-ovis'?) (in item 0 ('ours-r50-mine')"),
+        (
+            [RUN | {"dataset": "mini-ovsi"}],
+            {},
+            "no dataset 'mini-ovsi' (did you mean 'mini-ovis'?) (in item 0 ('ours-r50-mine')",
+        ),
         ([RUN, {**RUN}], {}, "Remove or rename one of the two rows 'ours-r50-mine'"),
         ([RUN | {"published": {"AR1": [1.0, None]}}], {}, "Add 'AR1' to 'metrics'"),
         ([RUN | {"source": "x"}], {}, "Add 'quoted: true'"),
@@ -149,3 +156,25 @@ def test_a_row_on_an_imported_data_set_is_a_row_like_another(load, make_request,
     assert training.dataset.name == "mine"
     assert training.split.fingerprint
     assert training.spec.iterations == 8000  # of the schedule that its YAML names
+
+
+def test_the_table_and_the_data_set_of_contributing_work_as_they_stand(tmp_path, monkeypatch, capsys):
+    text = Path(__file__).parents[3].joinpath("CONTRIBUTING.md").read_text()
+    for block, name in re.findall(r"```yaml\n(# (\S+)\n.*?)```", text, re.DOTALL):
+        (tmp_path / name).write_text(block)
+    names = [f"{name}/{t}.jpg" for name in ("street_1", "street_2", "park", "quay", "yard") for t in range(2)]
+    for name in names:
+        (tmp_path / "data" / "mine" / "JPEGImages" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "mine" / "JPEGImages" / name).touch()
+    videos = [{"id": k, "width": 4, "height": 4, "file_names": names[2 * k : 2 * k + 2]} for k in range(5)]
+    content = {"videos": videos, "categories": [{"id": k, "name": str(k)} for k in (1, 2)], "annotations": []}
+    (tmp_path / "data" / "mine" / "instances.json").write_text(json.dumps(content))
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for variable in ("IFRVIS_DATA", "IFRVIS_RESULTS"):
+        monkeypatch.delenv(variable, raising=False)
+    assert main(["plan", "my-table.yaml", "--profile", "mini"]) == 0
+    said = capsys.readouterr().out
+    assert "\nmy-table\n  mask2former-r50-mine                 0/2  not run\n" in said
+    assert main(["report", "my-table.yaml", "--profile", "mini"]) == 0
+    assert "| ours | r50 |" in (tmp_path / "reports" / "mini" / "my-table.md").read_text()

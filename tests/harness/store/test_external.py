@@ -82,11 +82,11 @@ def world(tmp_path):
     return tmp_path
 
 
-def given(world, *files, results="results", row="theirs"):
+def given(world, *files, results="results", row="theirs", option="--predictions"):
     roots = ["--results", f"{world}/{results}", "--data-root", str(world), "--profile", "smoke"]
     return [
         "ingest",
-        "--results",
+        option,
         *(f"{world}/{each}" for each in files),
         "--table",
         f"{world}/table.yaml",
@@ -103,7 +103,8 @@ def records_of(world, results="results"):
 def test_own_predictions_exported_and_ingested_give_the_same_numbers(world, capsys):
     assert main(given(world, "s0.json", "s1.json", "s2.json")) == 0
     assert capsys.readouterr().out.count("seed ") == 3
-    assert main(given(world, "s0.json.gz", "s1.json.gz", "s2.json.gz", results="packed")) == 0
+    old = {"results": "packed", "option": "--results"}  # as it was called first
+    assert main(given(world, "s0.json.gz", "s1.json.gz", "s2.json.gz", **old)) == 0
     annotations = load_dataset(str(world / "mine.yaml"), world).split("heldout").read()
     for seed, exported, packed in zip((3, 4, 5), records_of(world), records_of(world, "packed"), strict=True):
         expected, _ = score_file(annotations, world / f"s{seed - 3}.json.gz")

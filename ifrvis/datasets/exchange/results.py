@@ -1,0 +1,53 @@
+"""Results of other programs in other formats than the server's list, as tracks of the videos of a ground truth.
+
+What is given is a folder with a folder of PNGs a video (DAVIS) or a text file a video (KITTI MOTS), or one such text.
+These formats have no scores: all are 1.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ifrvis.datasets.exchange.collected import Categories, Clip
+from ifrvis.datasets.exchange.davis import read_video
+from ifrvis.datasets.exchange.mots import read_sequence
+from ifrvis.datasets.ytvis import Annotations
+from ifrvis.errors import UserError, nearest
+
+
+def read_masks(path: Path, annotations: Annotations, given: list[str] | None) -> Iterator[dict[str, Any]]:
+    """The tracks of a folder of PNGs or texts, or of one text, as the fields of a prediction.
+
+    Args:
+        path: The folder or the text.
+        annotations: Whose videos and frames are called as the folder's.
+        given: Names of categories as `ifrvis data import --category` takes them; None where none is asked for.
+
+    Raises:
+        UserError: If it is neither, or names a video, a frame or a category that is not there.
+    """
+    names = {category.name: category.id for category in annotations.categories}
+    any_name = given is None or (not given and len(names) == 1)
+    categories = Categories(list(names)[:1] if any_name else given or [])
+    texts = [path] if path.is_file() else sorted(path.glob("*.txt"))
+    places = texts or sorted(each for each in path.iterdir() if each.is_dir())
+    videos = {video.name: video for video in annotations.videos}
+    if not places:
+        raise UserError(f"Give a JSON file, or a folder of PNGs (DAVIS) or a text (MOTS) a video: {path} has none.")
+    for place in places:
+        name = place.stem if texts else place.name
+        if name not in videos:
+            raise UserError(f"Rename {place}: the ground truth has no video {name!r}{nearest(name, [*videos])}.")
+        video = videos[name]
+        clip = Clip(name, [Path(each) for each in video.file_names], video.width, video.height)
+        if texts:
+            read_sequence(clip, place, categories)
+        else:
+            read_video(clip, place, categories, void=0)
+        for shapes in clip.tracks(link=False).values():
+            if (category := shapes[0].category) not in names:
+                near = nearest(category, [*names])
+                raise UserError(f"Give --category names of the ground truth: it has no {category!r}{near}.")
+            masks = {shape.frame: shape.mask for shape in shapes}
+            tube = tuple(masks.get(frame) for frame in range(video.length))
+            yield {"video_id": video.id, "category_id": names[category], "score": 1.0, "masks": tube}
