@@ -62,7 +62,7 @@ def _evaluate_tracking(arguments: argparse.Namespace) -> int:
 
 def _evaluate_identity(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.identity import count_errors, curve_of, identity_errors
-    from ifrvis.evaluation.scores import together
+    from ifrvis.evaluation.scores import together, units_of
 
     annotations, found, protocol, said = _followed(arguments)
     videos = identity_errors(annotations, found.tracks, jobs=arguments.jobs)
@@ -72,6 +72,12 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
         curve = curve_of(count_errors(annotations, found.candidates, levels, jobs=arguments.jobs), levels)
         content = {"protocol": protocol.name, "threshold": found.threshold, "counts": counts.model_dump()}
         content |= {"shares": counts.shares, "curve": {"threshold": levels, **curve}}
+        content["units"] = {
+            "threshold": "score",
+            "counts": "count",
+            "shares": units_of(counts.shares),
+            "curve": "count",
+        }
         listed = [video.to_json() for video in videos if video.errors or video.never_found]
         print(json.dumps(content | {"videos": listed}, indent=1))
         return 0
@@ -112,8 +118,11 @@ def _followed(arguments: argparse.Namespace) -> tuple["Annotations", "Followed",
 
 
 def _print(scores: Mapping[str, Any], arguments: argparse.Namespace) -> None:
+    from ifrvis.evaluation.scores import units_of
+
     if arguments.json:
-        print(json.dumps(scores, indent=1))
+        names = [*(name for name in scores if name not in ("protocol", "curve")), *scores.get("curve", ())]
+        print(json.dumps({**scores, "units": units_of(names)}, indent=1))
         return
     for name, value in scores.items():
         if value is None or isinstance(value, int | float):
