@@ -103,7 +103,10 @@ def _label(drawn: Frame, mask: NDArray[np.bool_], label: str, colour: Colour, ta
     rows, columns = np.nonzero(mask)
     top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
     middle = (top + bottom + height) // 2
-    above, below = (columns[rows.argmin()] - width // 2, top - base), ((left + right - width) // 2, bottom + height + 3)
+    above, below = (
+        (columns[rows.argmin()] - width // 2, top - base - 2),
+        ((left + right - width) // 2, bottom + height + 3),
+    )
     places = [
         (
             int(np.clip(x, 0, max(0, drawn.shape[1] - width))),
