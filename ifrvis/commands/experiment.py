@@ -160,9 +160,9 @@ def _run(arguments: argparse.Namespace) -> int:
     say(console, *failure_lines(queue.items), *waiting)
     plan = make_plan(request)
     write_scenes(plan)
-    _write_reports(request, arguments)
     lines, learned = verdicts(plan)
     say(console, *lines)
+    _write_reports(request, arguments)
     return 0 if succeeded and learned and not waiting else 1
 
 

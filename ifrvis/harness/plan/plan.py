@@ -160,7 +160,6 @@ class Plan:
         }
         return {
             "tables": [{"name": name, "rows": rows} for name, rows in tables.items()],
-            "units": {"published": "percent as printed, IDs a count", "est_gpu_hours": "hours"},
             "trainings": [
                 _said(each, "sig", "name", "seed", "rows", "state", "est_gpu_hours")
                 | {"after": [each.after.sig] if each.after else []}

@@ -11,7 +11,7 @@ from typing import Any
 from ifrvis.harness.spec.tables import Statement
 from ifrvis.reporting.claims import HEADS, JudgedClaim, JudgedPair, pair_texts, stated
 from ifrvis.reporting.report import Report
-from ifrvis.reporting.style import COUNTS, ERRORS, scale
+from ifrvis.reporting.style import ERRORS, scale
 
 BEYOND = 1.5  # times the span of what was measured, the paper's difference is marked at the edge
 
@@ -25,7 +25,7 @@ def drawings(report: Report, judged: JudgedClaim) -> Iterator[dict[str, Any]]:
         if not values:
             continue
         axis = _Axis(says, values, [pair.paper for pair in pairs if pair.paper is not None])
-        unit = "" if says.metric in COUNTS else ", per hundred" if says.metric in ERRORS else ", points"
+        unit = ", per hundred" if says.metric in ERRORS else ", points" * (scale(says.metric) == 100)
         yield {
             **{"says": stated(says) + unit, "zero": axis.at(0), "claimed": axis.claimed},
             "ticks": [(axis.at(tick), f"{tick:g}") for tick in axis.ticks],

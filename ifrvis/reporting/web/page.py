@@ -98,10 +98,9 @@ def _shown(report: Report, figures: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _record(record: Record) -> dict[str, Any]:
-    """What the page says of one record."""
-    shown = record.model_dump(include={"digest", "name", "seed", "dataset", "protocol"})
+    """What a cell's dialog says of one record."""
     commit = str(record.provenance.code.commit)
-    return {**shown, "commit": commit, "attempts": len(record.attempts), "hours": record.hours}
+    return {"digest": record.digest, "commit": commit, "attempts": len(record.attempts), "hours": record.hours}
 
 
 def _cost(records: Iterable[Record]) -> list[tuple[str, ...]]:
