@@ -58,7 +58,7 @@ def _evaluate_ap(arguments: argparse.Namespace) -> int:
     annotations, results = _read(arguments, "entries", arguments.category, official_quirks=quirks)
     scores = average_precision(annotations, results, official_quirks=quirks, jobs=arguments.jobs)
     if arguments.json:
-        print(json.dumps(scores, indent=1))
+        _print_json(scores)
         return 0
     how = "as the official evaluator does, oddities included" if quirks else "of YouTube-VIS' evaluator"
     show(f"{_counted(annotations, results)}\nprotocol: {how}, every entry up to 100 a video and category; percent")
@@ -78,7 +78,7 @@ def _evaluate_tracking(arguments: argparse.Namespace) -> int:
     curve = {"curve": found.curve} if found.curve else {}
     content = {**found.metrics, "threshold": found.threshold, "protocol": protocol.name, **curve}
     if arguments.json:
-        print(json.dumps(content, indent=1))
+        _print_json(content)
         return 0
     show(f"{_counted(annotations, given)}\n{said}\npercent; IDs a count")
     show_scores(content)
@@ -87,7 +87,7 @@ def _evaluate_tracking(arguments: argparse.Namespace) -> int:
 
 def _evaluate_identity(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.identity import count_errors, curve_of, identity_errors
-    from ifrvis.evaluation.scores import together
+    from ifrvis.evaluation.scores import together, units_of
 
     annotations, given, found, protocol, said = _followed(arguments)
     videos = identity_errors(annotations, found.tracks, jobs=arguments.jobs)
@@ -97,6 +97,12 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
         curve = curve_of(count_errors(annotations, found.candidates, levels, jobs=arguments.jobs), levels)
         content = {"protocol": protocol.name, "threshold": found.threshold, "counts": counts.model_dump()}
         content |= {"shares": counts.shares, "curve": {"threshold": levels, **curve}}
+        content["units"] = {
+            "threshold": "score",
+            "counts": "count",
+            "shares": units_of(counts.shares),
+            "curve": "count",
+        }
         listed = [video.to_json() for video in videos if video.errors or video.never_found]
         print(json.dumps(content | {"videos": listed}, indent=1))
         return 0
@@ -177,6 +183,13 @@ def _followed(
     why = ", ".join(f"{count} {why}" for why, count in dropped.items())
     said = f"protocol {protocol.name}, {protocol.title}: {len(found.tracks)} of {len(given)} tracks count"
     return annotations, given, found, protocol, said + f"; dropped: {why}" * bool(dropped)
+
+
+def _print_json(scores: Mapping[str, Any]) -> None:
+    from ifrvis.evaluation.scores import units_of
+
+    names = [*(name for name in scores if name not in ("protocol", "curve")), *scores.get("curve", ())]
+    print(json.dumps({**scores, "units": units_of(names)}, indent=1))
 
 
 def show_scores(scores: Mapping[str, Any]) -> None:

@@ -169,9 +169,9 @@ def _run(arguments: argparse.Namespace) -> int:
     say(console, *failure_lines(queue.items), *waiting)
     plan = make_plan(request)
     write_scenes(plan)
-    _write_reports(request, arguments)
     lines, learned = verdicts(plan)
     say(console, *lines)
+    _write_reports(request, arguments)
     return 0 if succeeded and learned and not waiting else 1
 
 
@@ -227,10 +227,15 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     if "all" in arguments.tables or is_own(request.dataset):
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
-    print(json.dumps(paths) if arguments.json else "\n".join(f"wrote {path}" for path in paths))
+    if arguments.json:
+        print(json.dumps(paths))
+        return
+    page = next((path for path in paths if path.endswith(".html")), "")
+    show(f"wrote {len(paths)} files to {folder}" + f"; look at {page}" * bool(page))
 
 
 def _bootstrap(arguments: argparse.Namespace) -> int:
+    from ifrvis.evaluation.scores import units_of
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import Records, read_record
     from ifrvis.reporting.match import make_reports
@@ -265,7 +270,8 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
     if not wanted:
         raise UserError("Run the rows first: no two that are compared have the records of all seeds.")
     written = [] if paths else [f"wrote {keep(store, request.profile.name, made, records)}"]
-    print(json.dumps([each.model_dump() for each in made], indent=1) if arguments.json else "\n".join(written))
+    content = [each.model_dump() | {"units": units_of(each.intervals)} for each in made]
+    print(json.dumps(content, indent=1) if arguments.json else "\n".join(written))
     return 0 if len(made) == len(wanted) else 1
 
 

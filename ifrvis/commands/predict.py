@@ -89,13 +89,20 @@ def _predict(arguments: argparse.Namespace) -> int:
     with progress(Console(stderr=True), "predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
         found = predict_video(model, source, recipe.inference, list(names), **options)
-    write_atomically(out / "results.json", json.dumps([each.to_json() for each in results_of([found])]))
+    numbers = {scored.query: number for number, scored in enumerate(found.by_query, start=1)}
+    entries = [
+        each.to_json()
+        | {"category": names[each.category_id], "instance": numbers.get(each.number)}
+        | {"file": arguments.video, "fps": source.frame_rate}
+        for each in results_of([found])
+    ]
+    write_atomically(out / "results.json", json.dumps(entries))
     show(f"wrote {out / 'results.json'}: {len(found.by_class)} tracks", flush=True)
     try:
-        drawn = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
+        drawn, codec = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
     except UserError as error:
         raise UserError(f"{error} The results are there, in {out / 'results.json'}.") from error
-    show(f"wrote {out / 'overlay.mp4'}: {drawn} instances with a score above {arguments.draw_above:g}")
+    show(f"wrote {out / 'overlay.mp4'} ({codec}): {drawn} instances with a score above {arguments.draw_above:g}")
     return 0
 
 

@@ -24,6 +24,18 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("IDs", "ids_per_recalled_box", "tracks_per_video", "false_positives_per_frame"), (0, 1e15)),
 }
 COUNTED = ("IDs",)  # the metrics that are whole numbers
+# Of stored values; what is not here is a fraction.
+UNITS = {
+    **dict.fromkeys((*COUNTED, "Parameters"), "count"),
+    **dict.fromkeys((*KINDS, "errors", "errors_at_half"), "per object-frame tracked"),
+    **{"ids_per_recalled_box": "per box recalled", "tracks_per_video": "per video"},
+    **{"false_positives_per_frame": "per frame", "threshold": "score", "FPS": "frames per second"},
+}
+
+
+def units_of(names: Iterable[str]) -> dict[str, str]:
+    """The unit of each stored value, by its name."""
+    return {name: UNITS.get(name, "fraction") for name in names}
 
 
 def _known(metrics: dict[str, int | float | None]) -> dict[str, int | float | None]:

@@ -1,4 +1,4 @@
-"""Draw predictions over the frames of a video: one colour an identity from the first frame to the last."""
+"""Draw predictions over the frames of a video: one number and colour an identity from the first frame to the last."""
 
 import colorsys
 import contextlib
@@ -21,33 +21,42 @@ from ifrvis.inference.sources import FrameSource, times_of
 Frame = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # BGR
 OPACITY = 0.45
+CODECS = {"vp09": "VP9", "mp4v": "MPEG-4, which browsers do not play"}  # the first that OpenCV can write here is taken
 
 
 def write_overlay(
     path: Path, source: FrameSource, found: VideoPredictions, names: Mapping[Id, str], *, min_score: float
-) -> int:
-    """Write a video with the instances likelier than `min_score`; their number. UserError if it cannot be written."""
-    shown = [scored for scored in found.by_query if scored.score > min_score]
+) -> tuple[int, str]:
+    """Write a video with masks, numbers, names and scores of the instances that are likelier than `min_score`; how many
+    are drawn, and how the video is coded. UserError if the file cannot be written.
+
+    An instance's number is its place among the video's best queries.
+    """
+    shown = [(number, each) for number, each in enumerate(found.by_query, start=1) if each.score > min_score]
     labels = []
-    for each in shown:
-        label = f"{names.get(each.category_id, each.category_id)} {each.score:.2f}"
-        labels.append(label if label.isascii() or _font(label) else f"category {each.category_id} {each.score:.2f}")
+    for number, each in shown:
+        label = f"{number} {names.get(each.category_id, each.category_id)} {each.score:.2f}"
+        known = label.isascii() or _font(label)
+        labels.append(label if known else f"{number} category {each.category_id} {each.score:.2f}")
     odd = (source.height % 2, source.width % 2)  # MPEG-4 has even sides: a row or column more, not one less
     size = (source.width + odd[1], source.height + odd[0])
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), encodable(source.frame_rate), size)
-    if not writer.isOpened():
+    for codec in CODECS:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), encodable(source.frame_rate), size)
+        if writer.isOpened():
+            break
+    else:
         raise UserError(f"Choose another --out: no video can be written to {path}.")
     try:
         for t, frame in enumerate(source):
-            masks = [found.masks[scored.query][t] for scored in shown]
-            drawn = [(i, decode(mask), label) for i, (mask, label) in enumerate(zip(masks, labels)) if mask is not None]
+            masks = [found.masks[scored.query][t] for _, scored in shown]
+            drawn = [(n, decode(mask), label) for (n, _), mask, label in zip(shown, masks, labels) if mask is not None]
             whole = cv2.copyMakeBorder(draw_instances(frame, drawn), 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)
             writer.write(whole)
     finally:
         writer.release()
     if len(times_of(path)) != source.length:  # the writer says nothing of a full disk
         raise UserError(f"Look for room on the disk, or choose another --out: {path} could not be written whole.")
-    return len(shown)
+    return len(shown), CODECS[codec]
 
 
 def encodable(rate: float) -> float:
@@ -63,8 +72,9 @@ def draw_instances(frame: Frame, instances: list[tuple[int, NDArray[np.bool_], s
         drawn[mask] = (drawn[mask] * (1 - OPACITY) + colour * OPACITY).astype(np.uint8)
         outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, outlines, -1, colour_of(number), 1, cv2.LINE_AA)
+    taken = np.any([np.zeros(frame.shape[:2], bool), *(mask for _, mask, _ in instances)], axis=0)
     for number, mask, label in instances:  # last, so that no mask covers a name
-        _label(drawn, mask, label, colour_of(number))
+        _label(drawn, mask, label, colour_of(number), taken)
     return drawn
 
 
@@ -74,8 +84,11 @@ def colour_of(number: int) -> Colour:
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
-def _label(drawn: Frame, mask: NDArray[np.bool_], label: str, colour: Colour) -> None:
-    """Write a label on a bar of the instance's colour, inside the frame, above its mask if there is room."""
+def _label(drawn: Frame, mask: NDArray[np.bool_], label: str, colour: Colour, taken: NDArray[np.bool_]) -> None:
+    """Write a label on a bar of the instance's colour, inside the frame, and take its place.
+
+    It is above the mask or, where that covers more of what is taken, right of it, left of it or below.
+    """
     scale = max(0.35, min(drawn.shape[:2]) / 900)
     font = None if label.isascii() else ImageFont.truetype(_font(label) or "", round(30 * scale))
     if font:
@@ -83,8 +96,23 @@ def _label(drawn: Frame, mask: NDArray[np.bool_], label: str, colour: Colour) ->
     else:
         (width, height), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     rows, columns = np.nonzero(mask)
-    x = int(np.clip(columns[rows.argmin()] - width // 2, 0, max(0, drawn.shape[1] - width)))
-    y = int(np.clip(rows.min() - base, height, max(height, drawn.shape[0] - base)))
+    top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
+    middle = (top + bottom + height) // 2
+    above, below = (
+        (columns[rows.argmin()] - width // 2, top - base - 2),
+        ((left + right - width) // 2, bottom + height + 3),
+    )
+    places = [
+        (
+            int(np.clip(x, 0, max(0, drawn.shape[1] - width))),
+            int(np.clip(y, height, max(height, drawn.shape[0] - base))),
+        )
+        for x, y in (above, (right + 3, middle), (left - width - 3, middle), below)
+    ]
+    bars = [taken[max(0, y - height - 1) : y + base + 1, x : x + width + 1] for x, y in places]
+    best = min(range(len(bars)), key=lambda place: bars[place].sum())
+    bars[best][:] = True
+    x, y = places[best]
     cv2.rectangle(drawn, (x, y - height - 1), (x + width, y + base), colour, -1)
     if font:
         image = Image.fromarray(drawn)

@@ -15,7 +15,7 @@ from ifrvis.harness.spec.tables import Claim, Published, Row, Statement
 from ifrvis.reporting.cells import Cell
 from ifrvis.reporting.over_videos import Kept
 from ifrvis.reporting.statistics import LEVEL, Difference, Interval, holm, mean_difference, std_difference
-from ifrvis.reporting.style import UNDEFINED, difference_text, p_text, scale
+from ifrvis.reporting.style import UNDEFINED, difference_text, p_text, scale, stored
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 HEADS = (
@@ -63,9 +63,12 @@ class JudgedClaim:
         return f"{decided} of {len(self.claim.says) * len(self.claim.pairs)} tests decided"
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """The same as JSON has it: every value in the stored unit."""
         shown = {"text": self.claim.text, "place": self.claim.place, "note": self.claim.note, "verdict": self.verdict}
-        pairs = [asdict(each) | {"statement": each.statement.model_dump(exclude_none=True)} for each in self.pairs]
+        pairs = [asdict(each) | {"paper": stored(each.statement.metric, each.paper)} for each in self.pairs]
+        for pair, each in zip(pairs, self.pairs):
+            margin = {"margin": stored(each.statement.metric, each.statement.margin)}
+            pair["statement"] = each.statement.model_copy(update=margin).model_dump(exclude_none=True)
         return {**shown, "pairs": pairs}
 
 
@@ -193,6 +196,10 @@ def pair_texts(judged: JudgedPair) -> tuple[str, ...]:
         paper = difference_text(says.metric, judged.paper / scale(says.metric), digits)
         paper += "" if _holds(says, judged.paper) else ", not as claimed"
     verdict = judged.verdict + f" ({judged.why})" * bool(judged.why)
-    stated = f"{says.metric} {says.of} {says.side}"
-    stated += f" within {says.margin:g}" if says.margin else f" than {says.times:g} x" if says.times else ""
-    return judged.first, judged.second, stated, value, over_seeds, over_videos, p, paper, verdict
+    return judged.first, judged.second, stated(says), value, over_seeds, over_videos, p, paper, verdict
+
+
+def stated(says: Statement) -> str:
+    """What is claimed of a pair."""
+    more = f" within {says.margin:g}" if says.margin else f" than {says.times:g} x" if says.times else ""
+    return f"{says.metric} {says.of} {says.side}{more}"

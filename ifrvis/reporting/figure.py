@@ -89,9 +89,9 @@ def draw(report: Report, metric: str, axes: "Axes", label: str) -> None:
         where = [at[x] + aside for x in sorted(line)]
         cells = [line[x][0] for x in sorted(line)]
         means = [math.nan if cell.mean is None else cell.mean * unit for cell in cells]
-        stds = [(cell.std or 0.0) * unit for cell in cells]
+        stds = [(cell.std or 0.0) * unit for cell in cells] if len(report.seeds) > 1 else None
         bars = axes.errorbar(where, means, stds, color=LINE_COLOURS[index % len(LINE_COLOURS)], fmt="o-")
-        bars.set_label(f"{name} mean ± std".strip())
+        bars.set_label(f"{name} {'mean ± std' if stds else 'one seed'}".strip())
         seeds = [(place, value * unit) for place, of in zip(where, sorted(line)) for value in line[of][1]]
         x, y = zip(*seeds) if seeds else ((), ())
         axes.scatter(x, y, s=5, color=SEED_COLOUR, linewidths=0, label="" if index else "a seed", zorder=3)
@@ -99,6 +99,7 @@ def draw(report: Report, metric: str, axes: "Axes", label: str) -> None:
         axes.axhline(0, color=SEED_COLOUR, linewidth=0.4, zorder=0)
     axes.set_title(headline(metric), fontsize="medium", pad=3)
     axes.set_xlabel(label, labelpad=1)
+    axes.set_xlim(-0.5, max(len(at), 1) - 0.5)  # the first and the last stand beside the frame, not on it
     axes.set_xticks([*at.values()], ["all" if math.isinf(x) else f"{x:g}" for x in at])
     axes.tick_params(length=2, pad=1.5, labelsize="small")
     axes.spines[["top", "right"]].set_visible(False)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ifrvis.reporting.claims import HEADS, JudgedClaim, pair_texts
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
-from ifrvis.reporting.grid import Grid, Line, claim_note, make_grid
+from ifrvis.reporting.grid import Grid, Line, claim_notes, make_grid, warnings
 from ifrvis.reporting.report import COLUMNS, Report
 
 PAGE_ROWS = 30  # of a float
@@ -25,28 +25,23 @@ OPENING = r"""% To input or to paste; needs \usepackage{booktabs,graphicx}.
   \begin{document}\def\ifrvisend{\end{document}}
 \fi"""
 CLOSING = r"\ifrvisend"
+PAPER_ROW = r"\providecommand{\paperrow}[1]{} % \newcommand{\paperrow}[1]{#1} before it prints the paper's values, too"
 FIT = r"  \setlength{\tabcolsep}{4pt}\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
-AS_PRINTED = {"published_mean": "paper_mean_as_printed", "published_std": "paper_std_as_printed"}
 
 
 def markdown(report: Report) -> str:
     """The table, and what became of its claims, as a page of Markdown."""
     grid = make_grid(report)
     heads = [*grid.row_heads, "n", *(f"{metric} {source}" for metric in grid.metrics for source in grid.sources)]
-    lines = [[*each.heads, str(each.n), *each.cells] for each in grid.lines]
+    lines = [[*each.heads, str(each.n), *each.flat] for each in grid.lines]
     notes = [f"- {markdown_text(note)}" for note in grid.notes]
     parts = [[f"# {markdown_text(grid.title)}"], [markdown_text(grid.head)]]
     if report.table.axis:
-        parts.append(
-            [
-                f"![{markdown_text(report.table.heading)}]({report.stem}.png)",
-                "",
-                markdown_text(report.table.axis.reading),
-            ]
-        )
+        picture = f"![{markdown_text(report.table.heading)}]({report.stem}.png)"
+        parts += [[picture], [markdown_text(report.table.axis.reading)]]
     parts += [_markdown_table(heads, lines, len(grid.row_heads)), notes]
     if report.claims:
-        parts += [["## Claims"], [markdown_text(claim_note(report))]]
+        parts += [["## Claims"], [markdown_text(" ".join(claim_notes(report)))]]
     for claim in report.claims:
         parts.append([f"**{claim.verdict}**: {markdown_text(_claim_text(claim))}"])
         parts.append(_markdown_table(HEADS, map(pair_texts, claim.pairs), len(HEADS)))
@@ -71,21 +66,40 @@ def latex(report: Report) -> str:
     """The table as a float to paste into a document or to input, or as several; it needs booktabs and graphicx."""
     grid = make_grid(report)
     rules = f"{'l' * len(grid.row_heads)}r{'r' * len(grid.metrics) * len(grid.sources)}"
-    parts = _parts(grid.lines)
-    floats = []
-    for number, part in enumerate(parts, start=1):
-        body = [*_latex_heads(grid), *(text for each in part for text in _latex_line(each))]
-        which = f" Part {number} of {len(parts)}." * (len(parts) > 1)
-        label = f"tab:{report.stem}" + f"-{number}" * (number > 1)
-        notes = grid.notes if number == len(parts) else ()
-        floats += _latex_float(f"{grid.caption}{which} {grid.head}.", label, rules, body, notes)
-    return _latex_file(floats)
+    heads, notes = _latex_heads(grid), [*map(latex_text, grid.notes)]
+    bodies = [[*heads, *(text for each in part for text in _latex_line(each))] for part in _parts(grid.lines)]
+    return _latex_file(_latex_floats(grid, grid.caption, report.stem, rules, bodies, notes))
+
+
+def compact_latex(report: Report) -> str:
+    """The complete rows alone in one column of a paper; empty where there are none.
+
+    The paper's values stand under ours where a document lets the command `paperrow` print what it is given.
+    """
+    grid, span = make_grid(report), len(make_grid(report).sources)
+    bodies = []
+    for part in _parts([line for line in grid.lines if line.numbers == len(grid.metrics)]):
+        body = [_latex_row(["", *grid.metrics])]
+        for place, line in enumerate(part):
+            body += [r"    \midrule"] * (place == 0 or line.heads[0] != part[place - 1].heads[0])
+            row = _latex_row([" ".join(line.heads), *(each[min(1, span - 1)] for each in line.cells)])
+            body.append(re.sub(r" (\$\\pm\$) (\S+)", r"{\\tiny\1\2}", row))
+            if span > 1:
+                paper = _latex_row(["paper", *(of_metric[0] for of_metric in line.cells)]).strip()
+                body.append(rf"    \paperrow{{\quad {paper}}}")
+        bodies.append(body)
+    notes = [*map(latex_text, warnings(report))]
+    if span > 1:
+        notes = [rf"\paperrow{{{' '.join([latex_text(f'Below: {grid.sources[0]}.'), *notes])}}}"]
+    rules, stem = f"l{'r' * len(grid.metrics)}", f"{report.stem}-compact"
+    floats = _latex_floats(grid, grid.caption, stem, rules, bodies, notes, kind="table")
+    return _latex_file([PAPER_ROW, *floats]) if floats else ""
 
 
 def _parts(lines: Sequence[Line]) -> list[Sequence[Line]]:
     """What a page holds of a table, one after the other; groups stay together."""
     starts = [place for place, line in enumerate(lines) if line.opens_group]
-    cuts = [0]
+    cuts = [0][: len(lines)]
     for start, end in pairwise([*starts, len(lines)]):
         if end - cuts[-1] > PAGE_ROWS and start > cuts[-1]:
             cuts.append(start)
@@ -100,8 +114,8 @@ def claims_latex(report: Report) -> str:
         text = latex_text(f"{claim.verdict}: {_claim_text(claim)}")
         body += [r"    \midrule", f"    \\multicolumn{{{len(HEADS)}}}{{l}}{{\\textit{{{text}}}}} \\\\"]
         body += [_latex_row(pair_texts(each)) for each in claim.pairs]
-    caption = f"{grid.flags}Claims on {report.table.heading}. {grid.head}."
-    return _latex_file(_latex_float(caption, f"tab:{report.stem}-claims", "lllrrrrrl", body, (claim_note(report),)))
+    caption, notes = f"{grid.flags}Claims on {report.table.heading}.", [latex_text(" ".join(claim_notes(report)))]
+    return _latex_file(_latex_floats(grid, caption, f"{report.stem}-claims", "lllrrrrrl", [body], notes))
 
 
 def figure_latex(report: Report) -> str:
@@ -118,13 +132,20 @@ def _latex_file(floats: Sequence[str]) -> str:
     return "\n".join([OPENING, *floats, CLOSING, ""])
 
 
-def _latex_float(caption: str, label: str, rules: str, body: list[str], notes: Sequence[str]) -> list[str]:
-    foot = [r"  \par\smallskip\raggedright\footnotesize", *(f"  {latex_text(note)}\\par" for note in notes)]
-    return [
-        *(r"\begin{table*}[tp]", r"  \centering", f"  \\caption{{{latex_text(caption)}}}"),
-        *(f"  \\label{{{label}}}", FIT, f"  \\begin{{tabular}}{{{rules}}}", r"    \toprule"),
-        *(*body, r"    \bottomrule", r"  \end{tabular}}", *(foot if notes else []), r"\end{table*}"),
-    ]
+def _latex_floats(
+    grid: Grid, title: str, stem: str, rules: str, bodies: list[list[str]], notes: list[str], *, kind: str = "table*"
+) -> list[str]:
+    """A float for each body, the notes, which are LaTeX, under the last."""
+    lines = list[str]()
+    foot = [r"  \par\smallskip\raggedright\footnotesize", *(f"  {note}\\par" for note in notes)] if notes else []
+    for number, body in enumerate(bodies, start=1):
+        which = f" Part {number} of {len(bodies)}." * (len(bodies) > 1)
+        lines += [rf"\begin{{{kind}}}[tp]", r"  \centering"]
+        lines += [f"  \\caption{{{latex_text(f'{title}{which} {grid.head}.')}}}"]
+        lines += [f"  \\label{{tab:{stem}{f'-{number}' * (number > 1)}}}", FIT, f"  \\begin{{tabular}}{{{rules}}}"]
+        lines += [r"    \toprule", *body, r"    \bottomrule", r"  \end{tabular}}"]
+        lines += [*(foot if number == len(bodies) else []), rf"\end{{{kind}}}"]
+    return lines
 
 
 def _latex_heads(grid: Grid) -> list[str]:
@@ -148,7 +169,7 @@ def _stacked(source: str) -> str:
 
 def _latex_line(line: Line) -> list[str]:
     heads = [*line.heads] if line.opens_group else ["", *line.heads[1:]]
-    return ([r"    \midrule"] if line.opens_group else []) + [_latex_row([*heads, str(line.n), *line.cells])]
+    return ([r"    \midrule"] if line.opens_group else []) + [_latex_row([*heads, str(line.n), *line.flat])]
 
 
 def _latex_row(cells: Iterable[str]) -> str:
@@ -157,11 +178,11 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 
 def seeds_csv(report: Report) -> str:
-    """The tidy frame of one table: a line per row, seed and metric at full precision."""
+    """The tidy frame of one table: a line per row, seed and metric at full precision, and the unit of its values."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    shown = [place for place, name in enumerate(COLUMNS) if report.shows_paper or name not in AS_PRINTED]
-    writer.writerow(AS_PRINTED.get(COLUMNS[place], COLUMNS[place]) for place in shown)
+    shown = [place for place, name in enumerate(COLUMNS) if report.shows_paper or not name.startswith("paper_")]
+    writer.writerow(COLUMNS[place] for place in shown)
     for line in report.frame:
         values = (line[place] for place in shown)
         writer.writerow(csv_text(value) if isinstance(value, str) else value for value in values)
@@ -175,10 +196,9 @@ def terminal(report: Report) -> Group:
     for head in ("", "n", *grid.metrics):
         table.add_column(_plain(head), justify="right" if head else "left", overflow="fold")
     for line in grid.lines:
-        of_metric = [line.cells[left : left + span] for left in range(0, len(line.cells), span)]
-        cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in of_metric]
+        cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in line.cells]
         table.add_row(_plain(" ".join(line.heads).strip() or line.row.id), _plain(str(line.n)), *map(Text, cells))
-    notes = [f"(in brackets: {grid.sources[0]})"] if span > 1 else []
+    notes = [*([f"(in brackets: {grid.sources[0]})"] if span > 1 else []), *warnings(report)]
     shown = [each for each in report.claims if each.verdict != "not run"]
     notes += [f"{each.verdict}{f' ({each.why})' * bool(each.why)}: {each.claim.text}" for each in shown]
     return Group(_plain(grid.title), _plain(grid.head), table, *map(_plain, notes))

@@ -17,13 +17,25 @@ DIFFERENCE = "difference"
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the grid: its table's row, the number of records, a text for each head and each metric's column."""
+    """One row of the grid: its table's row, the number of records, and texts.
+
+    Attributes:
+        heads: A text each.
+        cells: Of each metric, a text for each of the grid's `sources`.
+        numbers: Of how many metrics there is a measured one.
+    """
 
     row: Row
     n: int
     heads: tuple[str, ...]
-    cells: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    numbers: int
     opens_group: bool
+
+    @property
+    def flat(self) -> list[str]:
+        """The texts of all metrics in one list."""
+        return [text for of_metric in self.cells for text in of_metric]
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,8 @@ def make_grid(report: Report) -> Grid:
     )
 
 
-def claim_note(report: Report) -> str:
-    """How the numbers behind claims are to be read."""
+def claim_notes(report: Report) -> list[str]:
+    """How the numbers behind claims are to be read; the first two are of any table."""
     n, pairs = len(report.seeds), [pair for judged in report.claims for pair in judged.pairs]
     means = [pair.difference for pair in pairs if pair.difference and pair.statement.of == "mean"]
     here = report.means_something and report.table.protocol == "heldout"  # there is what they are made of
@@ -74,7 +86,7 @@ def claim_note(report: Report) -> str:
         f"Of these records no interval over videos is kept for {lacking} of {len(means)} differences of means:"
         f" `ifrvis bootstrap {report.table.name}` makes it." * bool(lacking),
     ]
-    return " ".join(filter(None, notes))
+    return [*filter(None, notes)]
 
 
 def _sources(report: Report) -> tuple[str, ...]:
@@ -122,19 +134,12 @@ def _paper_data(report: Report) -> str:
 
 
 def _line(report: Report, index: int) -> Line:
-    row, before = report.rows[index].row, report.rows[index - 1].row
-    texts: list[str] = []
-    for metric in report.table.metrics:
-        if report.shows_paper:
-            texts.append(published_text(metric, *row.published.get(metric, (None, None))))
-        cell = report.cells[row.id, metric]
-        texts.append(cell.missing if cell.mean is None else measured_text(metric, cell.mean, cell.std))
-        if report.shows_paper and report.compares:
-            texts.append(_compared_text(metric, report.compared(row, metric)))
-    n = max(report.cells[row.id, metric].n for metric in report.table.metrics)
-    first = next(iter(report.table.heads))
+    table, row, before = report.table, report.rows[index].row, report.rows[index - 1].row
+    of_row = [report.cells[row.id, metric] for metric in report.table.metrics]
+    n, numbers = max(cell.n for cell in of_row), sum(cell.mean is not None for cell in of_row)
+    first = next(iter(table.heads))
     opens = index == 0 or (getattr(row, first), row.dataset) != (getattr(before, first), before.dataset)
-    heads, marked = report.table.heads, "label" if "label" in report.table.heads else [*report.table.heads][-1]
+    heads, marked = table.heads, "label" if "label" in table.heads else [*table.heads][-1]
     mark = (
         " (off-spec)" * report.rows[index].off_spec
         + f" ({row.protocol})" * row.quoted
@@ -142,7 +147,17 @@ def _line(report: Report, index: int) -> Line:
     )
     own = {"group": row.method, "label": row.backbone} if row.is_run else {}
     texts_of_heads = tuple((getattr(row, name) or own.get(name, "")) + mark * (name == marked) for name in heads)
-    return Line(row, n, texts_of_heads, tuple(texts), opens)
+    return Line(row, n, texts_of_heads, tuple(_texts(report, row, each) for each in table.metrics), numbers, opens)
+
+
+def _texts(report: Report, row: Row, metric: str) -> tuple[str, ...]:
+    cell = report.cells[row.id, metric]
+    measured = cell.missing if cell.mean is None else measured_text(metric, cell.mean, cell.std)
+    if not report.shows_paper:
+        return (measured,)
+    paper = published_text(metric, *row.published.get(metric, (None, None)))
+    compared = [_compared_text(metric, report.compared(row, metric))] if report.compares else []
+    return paper, measured, *compared
 
 
 def _compared_text(metric: str, compared: Compared | None) -> str:
@@ -155,16 +170,18 @@ def _compared_text(metric: str, compared: Compared | None) -> str:
 def _notes(report: Report) -> list[str]:
     gaps = [note for each in report.rows for note in _gaps(report, each)]
     if not report.means_something:
-        return [f"Profile {report.profile.name}: {report.profile.title}.", *gaps]
+        return [*warnings(report), *gaps]
     rows = [f"{each.row.id}: {each.row.note}" for each in report.rows if each.row.note]
     request, ids = report.request, [each.row.id for each in report.rows]
     real = request.with_real_weights(report.table, ids, request.data)
     starts = [f"No row has learned: {real} starts from real weights, on a GPU."] if report.nothing_learned else []
-    return [*starts, *_comparison(report), *report.table.notes, *rows, *gaps]
+    return [*starts, *warnings(report), *report.table.notes, *rows, *gaps]
 
 
-def _comparison(report: Report) -> list[str]:
-    """What the paper's values beside the measured ones can be taken for."""
+def warnings(report: Report) -> list[str]:
+    """What its values, and the paper's beside them, can be taken for."""
+    if not report.means_something:
+        return [f"Profile {report.profile.name}: {report.profile.title}."]
     if not report.shows_paper:
         return []
     if not report.profile.compares:

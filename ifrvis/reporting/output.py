@@ -13,7 +13,7 @@ from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.store.playback import Scene
 from ifrvis.reporting.as_json import table_json
 from ifrvis.reporting.figure import figure_files
-from ifrvis.reporting.formats import claims_latex, figure_latex, latex, markdown, seeds_csv
+from ifrvis.reporting.formats import claims_latex, compact_latex, figure_latex, latex, markdown, seeds_csv
 from ifrvis.reporting.report import Report
 from ifrvis.schema import Model, Name, read_model
 
@@ -91,10 +91,11 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 def outputs_of(report: Report) -> dict[str, str]:
     """The files of a report that are text, by their names: a pure function of the report."""
-    stem = report.stem
+    stem, compact = report.stem, compact_latex(report)
     return {
         f"{stem}.md": markdown(report),
         f"{stem}.tex": latex(report),
+        **({f"{stem}-compact.tex": compact} if compact else {}),
         f"{stem}.csv": seeds_csv(report),
         f"{stem}.json": table_json(report),
         **({f"{stem}-claims.tex": claims_latex(report)} if report.claims else {}),

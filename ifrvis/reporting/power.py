@@ -46,6 +46,7 @@ def needs(report: Report, std: float | None) -> Iterator[dict[str, Any]]:
         yield {
             **{"rows": rows, "metric": metric, "pairs": len(found), "std": spread, "given": std is not None},
             "declared": declared,
+            "unit": "points" if scale(metric) == 100 else "as printed",
             "shown": None if spread is None or declared < 2 else shown_by(declared, spread),
             "takes": {
                 name: (value, pairs_to_show(value, spread, MOST))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ifrvis.datasets.catalog import WHOLE
+from ifrvis.evaluation.scores import units_of
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import Row, Table
@@ -13,12 +14,13 @@ from ifrvis.harness.store.records import Record
 from ifrvis.reporting.cells import Cell, Compared, compare, make_cell
 from ifrvis.reporting.claims import JudgedClaim, Values, judge
 from ifrvis.reporting.over_videos import Kept, key_of
+from ifrvis.reporting.style import stored
 
-# Of a line of the tidy frame. `value` is a fraction (a count for IDs), None where undefined; those published are as
-# printed, in percent (IDs a count), None where the paper prints none.
+# Of a line of the tidy frame. `value` is as stored, None where undefined, the paper's in the same unit, None where it
+# prints none.
 COLUMNS = (
     *("table", "row", "group", "label", "method", "backbone", "dataset", "profile", "protocol", "seed", "metric"),
-    *("value", "published_mean", "published_std", "train_sig", "eval_sig"),
+    *("value", "paper_mean", "paper_std", "unit", "train_sig", "eval_sig"),
 )
 
 
@@ -158,7 +160,8 @@ class Report:
         return [record for each in (*self.rows, *self.others.values()) for record in each.behind]
 
     @property
-    def _named(self) -> dict[str, RowRecords]:
+    def named(self) -> dict[str, RowRecords]:
+        """Its rows by id, and those of other tables by `table/row`."""
         return {each.row.id: each for each in self.rows} | dict(self.others)
 
     @cached_property
@@ -169,17 +172,19 @@ class Report:
     def _lines(self, each: RowRecords, record: Record) -> Iterator[tuple[str | float | None, ...]]:
         row, profile = each.row, self.profile.name + " off-spec" * each.off_spec
         named = (self.table.name, row.id, row.group, row.label, row.method, row.backbone, record.dataset, profile)
-        for metric in self.table.metrics:
+        units = units_of(self.table.metrics)
+        for metric in units:
             if record.seed in self.values[row.id, metric]:
                 published = row.published.get(metric, (None, None)) if self.shows_paper else (None, None)
                 measured = (record.protocol, record.seed, metric, self.values[row.id, metric][record.seed])
-                yield (*named, *measured, *published, record.train_sig, record.eval_sig)
+                paper = (stored(metric, value) for value in published)
+                yield (*named, *measured, *paper, units[metric], record.train_sig, record.eval_sig)
 
     @cached_property
     def values(self) -> Values:
         """The values of each row id and metric, by seed."""
         found: Values = {}
-        for name, each in self._named.items():
+        for name, each in self.named.items():
             shown = {record.seed: record.shown for record in each.counted}
             for metric in self.table.metrics:
                 found[name, metric] = {
@@ -192,7 +197,7 @@ class Report:
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
         """The cell of each row id and metric."""
-        missing = {name: each.missing for name, each in self._named.items()}
+        missing = {name: each.missing for name, each in self.named.items()}
         return {
             (row, metric): make_cell(list(values.values()), len(self.seeds), missing[row])
             for (row, metric), values in self.values.items()
@@ -201,7 +206,7 @@ class Report:
     @cached_property
     def claims(self) -> list[JudgedClaim]:
         """Every claim of the table of which a pair of rows was asked for."""
-        rows = {name: each.row for name, each in self._named.items()}
+        rows = {name: each.row for name, each in self.named.items()}
         found = self.table.claims, rows, self.cells, self.values, self.over_videos
         return judge(*found, undecided=self.undecided, paper=self.shows_paper)
 
@@ -218,8 +223,8 @@ class Report:
         shown = tuple(each.row.id for each in self.rows)
         if len(shown) == 2 and set(shown) not in map(set, pairs):
             pairs.append(shown)
-        known = [pair for pair in dict.fromkeys(pairs) if self._named.keys() >= set(pair)]
-        found = {pair: [self._named[row] for row in pair] for pair in known}
+        known = [pair for pair in dict.fromkeys(pairs) if self.named.keys() >= set(pair)]
+        found = {pair: [self.named[row] for row in pair] for pair in known}
         return {
             pair: [each.counted for each in rows]
             for pair, rows in found.items()
@@ -228,5 +233,5 @@ class Report:
 
     def compared(self, row: Row, metric: str) -> Compared | None:
         """A cell against the paper's value; None where there is nothing to compare, or no leave to."""
-        own = self.compares and not self._named[row.id].off_spec
+        own = self.compares and not self.named[row.id].off_spec
         return compare(self.table, row, metric, self.cells[row.id, metric]) if own else None

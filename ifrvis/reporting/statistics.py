@@ -5,7 +5,7 @@ Values are those of one metric, by seed. Where a test has nothing to go by (one 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ class Difference:
         p: Of no difference; None where nothing can be tested.
         interval: Of a difference of means, over seeds.
         over_videos: Likewise over videos (`over_videos`).
+        by_seed: What each seed has of it, where seeds pair.
     """
 
     value: float
@@ -42,6 +43,7 @@ class Difference:
     p: float | None = None
     interval: Interval | None = None
     over_videos: Interval | None = None
+    by_seed: Values = field(default_factory=dict)
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
@@ -81,12 +83,13 @@ def mean_difference(first: Values, second: Values, *, paired: bool = True, margi
     mean, error, df = _paired_error(one, other) if paired else _welch_error(one, other)
     test = ("paired t" if paired else "Welch's t") + (", TOST" if margin is not None else "")
     value = fmean(one) - fmean(other)
+    by_seed = dict(zip(sorted(first), np.subtract(one, other).tolist())) if paired else {}
     if not error:
-        return Difference(value, test)
+        return Difference(value, test, by_seed=by_seed)
     half, beyond = _t(df) * error, abs(mean) - (margin or 0.0)
     sides = 1 if beyond < 0 else 2  # TOST's larger p is that of the nearer margin
     p = float(sides * special.stdtr(df, -abs(beyond) / error))
-    return Difference(value, test, p, Interval(mean - half, mean + half))
+    return Difference(value, test, p, Interval(mean - half, mean + half), by_seed=by_seed)
 
 
 def _paired_error(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float]:

@@ -40,6 +40,11 @@ def scale(metric: str) -> float:
     return SCALES.get(metric, 100)
 
 
+def stored(metric: str, printed: float | None) -> float | None:
+    """What a printed value would be in a record, with no more digits than it has."""
+    return None if printed is None else round(printed / scale(metric), 9)
+
+
 def headline(metric: str) -> str:
     """The metric with an arrow to where better is."""
     return COSTS.get(metric) or metric.replace("_", " ") + ("↓" if metric in LESS_IS_BETTER else "↑")

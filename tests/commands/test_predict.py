@@ -84,6 +84,11 @@ def test_a_folder_becomes_results_and_a_video(predict, place, arguments, tmp_pat
     assert all(len(entry["segmentations"]) == 4 for entry in entries)
     assert {entry["category_id"] for entry in entries} <= {1, 2, 3, 4}
     assert f"{len(entries)} tracks" in said
+    assert "overlay.mp4 (VP9)" in said
+    assert {(each["file"], each["fps"]) for each in entries} == {("frames", 10.0)}
+    known = load_dataset("smoke19", place / "data").split("heldout").read().categories
+    assert {(each["category_id"], each["category"]) for each in entries} <= {(each.id, each.name) for each in known}
+    assert 1 in {each["instance"] for each in entries}
     capture = cv2.VideoCapture(str(tmp_path / "out" / "overlay.mp4"))
     assert [capture.read()[0] for _ in range(5)] == [True] * 4 + [False]
 

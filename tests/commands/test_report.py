@@ -29,7 +29,9 @@ def files_of(folder):
 
 def test_reports_from_records_alone_are_the_same_bytes_elsewhere_and_verify(kept, played, tmp_path, capsys):
     assert kept.run("report", *played) == 0
-    written = files_of(kept.reports / "smoke")
+    written, folder = files_of(kept.reports / "smoke"), kept.reports / "smoke"
+    said = f"wrote {len(written)} files to {folder}; look at {folder / 'index.html'}\n"
+    assert capsys.readouterr().out.endswith(said)
     page = written["index.html"].decode()
     assert '"rows":["mask2former-r50-ytvis19","ours-r50-ytvis19"]' in page
     assert '"frames":["/9j/' in page
@@ -49,4 +51,7 @@ def test_reports_from_records_alone_are_the_same_bytes_elsewhere_and_verify(kept
 
 def test_records_of_one_profile_are_reported_whatever_data_and_gpus_are_here(kept, capsys):
     assert kept.run("report", "table1", "--seeds", "2") == 0
-    assert "profile smoke" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "profile smoke" in said
+    (line,) = [line for line in said.splitlines() if "wrote" in line]
+    assert line.endswith(f" files to {kept.reports / 'smoke'}")

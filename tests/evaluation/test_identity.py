@@ -200,7 +200,8 @@ def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, 
     beside = {"tracked": 5, "object_frames": 10}
     said = json.loads(capsys.readouterr().out)
     assert (said.pop("protocol"), said.pop("threshold"), said.pop("shares")["errors"]) == ("matched", [0, 0], 0.2)
-    curve = said.pop("curve")
+    curve, units = said.pop("curve"), said.pop("units")
+    assert (units["counts"], units["shares"]["change"]) == ("count", "per object-frame tracked")
     assert (curve["threshold"][0], curve["tracked"][0], curve["tracked"][-1]) == (0, 5, 0)
     assert said == {
         "counts": dict.fromkeys(KINDS, 0) | {"change": 1, "never_found": 1, "objects": 2} | beside,

@@ -20,8 +20,8 @@ def mask_at(left):
 
 def test_an_instance_keeps_its_colour_and_only_its_mask_and_label_are_painted():
     grey = np.full((60, 80, 3), 100, np.uint8)
-    first = draw_instances(grey, [(0, mask_at(5), "cat 0.90"), (1, mask_at(50), "dog 0.80")])
-    second = draw_instances(grey, [(1, mask_at(30), "dog 0.80")])
+    first = draw_instances(grey, [(0, mask_at(5), "1"), (1, mask_at(50), "2")])
+    second = draw_instances(grey, [(1, mask_at(30), "2")])
     assert np.array_equal(first[32, 60], second[32, 40])
     assert not np.array_equal(first[32, 60], first[32, 15])
     assert (first[45:] == 100).all()
@@ -36,13 +36,25 @@ def test_labels_stay_inside_the_frame(left):
     assert (drawn == colour_of(2)).all(2).any()
 
 
+def test_labels_stand_beside_small_objects_and_never_on_one_another():
+    small, high = np.zeros((60, 160), bool), np.zeros((60, 160), bool)
+    small[30:34, 20:24], high[0:4, 100:104] = True, True
+    for instances in ([(0, small, "1 cat 0.90"), (1, small, "2 cat 0.80")], [(0, high, "1 a")], [(1, small, "2 b")]):
+        drawn = draw_instances(np.zeros((60, 160, 3), np.uint8), instances)
+        for number, mask, _ in instances:
+            bar = (drawn == colour_of(number)).all(2)
+            assert bar.sum() > 60  # whole, but for its letters
+            assert not bar[mask].any()
+
+
 def test_the_video_shows_what_is_likelier_than_the_threshold_frame_by_frame(tmp_path):
     video = ArrayVideo(np.full((3, 60, 80, 3), 100, np.uint8))
     masks = {4: (encode(mask_at(5)), None, encode(mask_at(45))), 9: (encode(mask_at(30)),) * 3}
     by_query = (Scored(4, 1, 0.9), Scored(9, 2, 0.1))
     found = VideoPredictions(7, 60, 80, 3, masks, by_query, by_query)
-    assert write_overlay(tmp_path / "o.mp4", video, found, {1: "cat", 2: "dog"}, min_score=0.3) == 1
+    assert write_overlay(tmp_path / "o.mp4", video, found, {1: "cat", 2: "dog"}, min_score=0.3) == (1, "VP9")
     capture = cv2.VideoCapture(str(tmp_path / "o.mp4"))
+    assert int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little") == b"VP90"
     frames = [capture.read()[1] for _ in range(3)]
     painted = [np.abs(frame.astype(int) - 100).max(2) > 40 for frame in frames]
     assert [bool(each[35, 15]) for each in painted] == [True, False, False]
@@ -56,13 +68,16 @@ def test_the_video_shows_what_is_likelier_than_the_threshold_frame_by_frame(tmp_
 def test_a_rate_is_rounded_and_an_odd_side_padded(tmp_path, rate, size):
     video = ArrayVideo(np.full((2, *size, 3), 100, np.uint8))
     object.__setattr__(video, "frame_rate", rate)
-    assert write_overlay(tmp_path / "o.mp4", video, VideoPredictions(7, *size, 2, {}, (), ()), {}, min_score=0.3) == 0
+    none = VideoPredictions(7, *size, 2, {}, (), ())
+    assert write_overlay(tmp_path / "o.mp4", video, none, {}, min_score=0.3)[0] == 0
     capture = cv2.VideoCapture(str(tmp_path / "o.mp4"))
     assert capture.read()[1].shape[:2] == (size[0] + size[0] % 2, size[1] + size[1] % 2)
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(max(rate, 0.01), rel=0.01)
 
 
-@pytest.mark.parametrize(("name", "like"), [("größe", None), ("Ärztin мышь", None), ("\U0010ffff", "category 3 0.90")])
+@pytest.mark.parametrize(
+    ("name", "like"), [("größe", None), ("Ärztin мышь", None), ("\U0010ffff", "1 category 3 0.90")]
+)
 def test_a_name_is_drawn_by_a_font_that_has_it_or_the_categorys_number_is(tmp_path, monkeypatch, name, like):
     labels = []
     draw = overlay.draw_instances
@@ -77,7 +92,7 @@ def test_a_name_is_drawn_by_a_font_that_has_it_or_the_categorys_number_is(tmp_pa
     mask[30:50, 60:100] = True
     found = VideoPredictions(7, 60, 160, 1, {0: (encode(mask),)}, (Scored(0, 3, 0.9),), (Scored(0, 3, 0.9),))
     write_overlay(tmp_path / "o.mp4", video, found, {3: name}, min_score=0.3)
-    assert labels == [like or f"{name} 0.90"]
+    assert labels == [like or f"1 {name} 0.90"]
     drawn = draw(np.full((60, 160, 3), 100, np.uint8), [(0, mask, labels[0])])
     assert (drawn[:30] < 90).all(2).sum() > 10  # ink of letters, not of boxes in their place
     assert like or not np.array_equal(drawn, draw(np.full((60, 160, 3), 100, np.uint8), [(0, mask, "\u00e4" * 9)]))

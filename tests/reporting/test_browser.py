@@ -87,16 +87,54 @@ def test_it_opens_from_disk_and_fits_its_width(browser, report, size, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size]["width"]
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
-        assert page.locator("section").count() == 9  # overview, four tables, figure, viewer, cost, provenance
+        assert page.locator("section").count() == 9  # found, viewer, four tables, figure, cost, provenance
         assert page.locator("#figure4 img").evaluate("image => image.complete && image.naturalWidth > 0")
+        number = page.locator(".measured").first.bounding_box()
+        assert number["x"] + number["width"] <= SIZES[size]["width"]
+        assert number["y"] + number["height"] <= SIZES[size]["height"]
+
+
+def test_tables_fit_1200_pixels_whole_and_sorting_marks_take_no_line(browser, report):
+    with opened(browser, report) as page:
+        page.set_viewport_size({"width": 1200, "height": 900})
+        wide = page.locator(".wide").evaluate_all("all => all.map(each => [each.scrollWidth, each.clientWidth])")
+        assert all(scroll <= client for scroll, client in wide)
+        assert len(wide) > 6
+        head = page.locator("#table1 thead th:nth-child(2)")
+        assert head.evaluate("th => th.clientHeight < 2 * parseFloat(getComputedStyle(th).lineHeight)")
+        narrow = page.locator("#table1 tbody td").first
+        page.set_viewport_size(SIZES["narrow"])
+        assert narrow.evaluate("td => td.getBoundingClientRect().right < innerWidth")
+
+
+def test_differences_are_drawn_a_dot_a_seed(page):
+    article = page.locator("#found article", has_text="Fewer identity switches than Mask2Former")
+    drawn = article.locator(".pair svg[role=img]").first
+    assert [drawn.locator(each).count() for each in ("circle", "line.mean", "line.zero", "rect.claimed")] == [
+        2,
+        1,
+        1,
+        1,
+    ]
+    value = float(article.locator("b.measured").first.inner_text())
+    assert value < 0  # Ours is the ground truth, of Mask2Former two tracks swap
+    mean, zero = (drawn.locator(f"line.{each}").bounding_box()["x"] for each in ("mean", "zero"))
+    assert mean < zero
+
+
+def test_print_has_the_light_colours_and_no_controls(browser, report):
+    with opened(browser, report, scheme="dark") as page:
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.locator("#viewer, nav, .tools").first.is_visible()
 
 
 def test_columns_sort_both_ways_with_states_last(page):
     table = page.locator("#table3 table.report")
-    head = table.locator("thead tr:last-child th").first
+    head = table.locator("thead th:nth-child(2)")
 
     def column():
-        return [float(text.split(" ")[0]) for text in table.locator("tbody tr td:nth-child(5)").all_inner_texts()]
+        return [float(text.split(" ")[0]) for text in table.locator("td:nth-child(2) button").all_inner_texts()]
 
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "descending"
@@ -105,13 +143,13 @@ def test_columns_sort_both_ways_with_states_last(page):
     page.keyboard.press("Enter")
     assert head.get_attribute("aria-sort") == "ascending"
     assert column() == sorted(column())
-    table.locator("thead tr:first-child th button").first.click()
+    table.locator("thead th button").first.click()
     assert table.locator("th[aria-sort]").count() == 1
-    assert table.locator("tbody td:first-child").all_inner_texts() == ["Mask2Former", "Ours"]
+    assert [text.split()[0] for text in table.locator("tbody th").all_inner_texts()] == ["Mask2Former", "Ours"]
 
 
 def test_a_cell_opens_its_records_and_gives_the_focus_back(page, report):
-    cell = page.locator("#table1 tr[data-row=ours-r50-ytvis19] td.measured button").first
+    cell = page.locator("#table1 tr[data-row=ours-r50-ytvis19] td button").first
     cell.click()
     dialog = page.locator("dialog")
     assert dialog.is_visible()
@@ -219,7 +257,7 @@ def test_axe_finds_nothing(browser, report, size, scheme):
         page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
         page.click("#table1 button.seeds")
         page.evaluate(source)
-        for step in (lambda: None, lambda: page.locator("td.measured button").first.click()):
+        for step in (lambda: None, lambda: page.locator("td button").first.click()):
             step()
             found = page.evaluate("axe.run().then(({violations, passes}) => ({violations, passes: passes.length}))")
             told = [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found["violations"]]
@@ -233,7 +271,7 @@ def test_hostile_text_in_every_field_changes_nothing(browser, make_report, hosti
         path = tmp_path / f"{len(pages)}.html"
         path.write_text(make_page([hostile_copy(report, text)], {}, []), encoding="utf-8")
         with opened(browser, path) as page:
-            page.locator("td.measured button").first.click()
+            page.locator("td button").first.click()
             assert text in page.inner_text("dialog")
             page.keyboard.press("Escape")
             page.locator("th button").first.click()

@@ -54,6 +54,17 @@ def test_it_fits_a_column_and_says_profile_and_protocol(report):
     assert [text.get_text() for text in legend.get_texts()] == ["a seed", "mean ± std"]
 
 
+@pytest.mark.parametrize(("ids", "seeds"), [(("0", "0.3"), 3), (("0.3",), 3), (("0.3",), 1)])
+def test_few_points_stand_inside_the_frame_and_one_seed_has_no_bar(make_report, ids, seeds):
+    rows = {f"ours-r50-lambda{name}-ytvis19": {seed: 0.2 + 0.01 * seed for seed in range(seeds)} for name in ids}
+    axes = make_figure(make_report("figure4", rows, seeds=range(seeds))).axes[0]
+    (bars,) = axes.containers
+    low, high = axes.get_xlim()
+    assert all(low + 0.4 < x < high - 0.4 for x in bars.lines[0].get_xdata())
+    assert bars.has_yerr == (seeds > 1)
+    assert ("±" in bars.get_label()) == (seeds > 1)
+
+
 def test_files_are_the_same_bytes_again(report):
     files = figure_files(report)
     assert list(files) == ["figure4.pdf", "figure4.png", "figure4.svg"]

@@ -7,7 +7,7 @@ import pytest
 
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.reporting.figure import figure_files
-from ifrvis.reporting.formats import claims_latex, figure_latex, latex
+from ifrvis.reporting.formats import claims_latex, compact_latex, figure_latex, latex
 
 pytestmark = pytest.mark.slow
 HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd} <script>| 日 “x” [2] *"
@@ -50,6 +50,8 @@ def files(make_report, hostile_copy, tmp_path):
         "length": latex(make_report("length", long, seeds=range(5))),
         "empty": latex(make_report("table1", {M2F: {}, OURS: {}})),
         "figure": figure_latex(figure),
+        "compact": compact_latex(make_report("table1", rows, seeds=range(5))),
+        "length-compact": compact_latex(make_report("length", long, seeds=range(5))),
     }
     for name, text in texts.items():
         (tmp_path / f"{name}.tex").write_text(text, encoding="utf-8")
@@ -64,6 +66,7 @@ def test_each_file_is_a_document_by_itself(compiled, files):
     assert "/etc/passwd" in texts["hostile"]
     assert "root:" not in texts["hostile"]
     assert "supported" in texts["hostile-claims"]
+    assert "Below" not in texts["compact"]
     assert "Clip length (T)" in texts["table4"]
     assert "that 0.3 is best" in " ".join(texts["figure"].split())
     assert [texts["length"].count(each) for each in ("Part 1 of 3", "Part 3 of 3", "42.0 ± 1.6")] == [1, 1, 70 * 2]
@@ -72,9 +75,11 @@ def test_each_file_is_a_document_by_itself(compiled, files):
 def test_all_of_them_stand_in_one_document(compiled, files):
     document = files[0].with_name("all.tex")
     inputs = "".join(rf"\input{{{path.stem}}}" for path in files)
+    papers = r"\newcommand{\paperrow}[1]{#1}"
     document.write_text(
-        rf"\documentclass[twocolumn]{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{inputs}\end{{document}}"
+        rf"\documentclass[twocolumn]{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{papers}{inputs}\end{{document}}"
     )
     text = compiled(document)
     assert [f"{name} {number}" in text for name in ("Table",) for number in range(1, 10)] == [True] * 9
     assert "Figure 1" in text
+    assert "Below: paper (YouTube-VIS 2019, server)" in " ".join(text.split())

@@ -13,7 +13,7 @@ import pytest
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.reporting.as_json import table_json
-from ifrvis.reporting.formats import claims_latex, latex, markdown, seeds_csv, terminal
+from ifrvis.reporting.formats import claims_latex, compact_latex, latex, markdown, seeds_csv, terminal
 from ifrvis.reporting.output import write_report
 from ifrvis.reporting.over_videos import Kept, key_of
 
@@ -54,6 +54,7 @@ def test_report_equals_its_golden_files(name, reports, golden, shown):
     golden(f"{name}.txt", shown(terminal(reports[name]), 80))
     if name == "external":
         golden(f"{name}-claims.tex", claims_latex(reports[name]))
+        golden(f"{name}-compact.tex", compact_latex(reports[name]))
         golden(f"{name}.json", table_json(reports[name]))
     if name == "smoke":
         for text in (markdown(reports[name]), latex(reports[name]), seeds_csv(reports[name])):
@@ -93,6 +94,19 @@ def test_what_must_be_known_of_a_profiles_numbers_stands_in_every_head(make_repo
     assert all(text in head for text in said)
 
 
+def test_the_compact_table_has_the_complete_rows_alone(make_report):
+    report = make_report("table1", {M2F: {0: 0.25, 1: 0.27}, OURS: {1: 0.5}, OURS_R50: {0: 0.31, 1: 0.31}})
+    text = compact_latex(report)
+    assert [text.count(each) for each in ("ResNet-50 Y &", "ResNet-101", r"\paperrow{\quad paper", "46.4")] == [
+        2,
+        0,
+        2,
+        1,
+    ]
+    assert "not a comparison" in text
+    assert compact_latex(make_report("table1", {OURS: {1: 0.5}})) == ""
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 400])
 def test_terminal_keeps_to_the_width_and_loses_no_number(reports, shown, width):
     text = shown(terminal(reports["complete"]), width)
@@ -105,7 +119,7 @@ def test_terminal_keeps_to_the_width_and_loses_no_number(reports, shown, width):
 def test_written_report_lists_the_records_and_outputs_behind_it(reports, tmp_path):
     paths = write_report(reports["complete"], tmp_path)
     write_report(reports["tracking"], tmp_path)
-    endings = [".md", ".tex", ".csv", ".json", "-claims.tex"]
+    endings = [".md", ".tex", "-compact.tex", ".csv", ".json", "-claims.tex"]
     assert [path.name for path in paths] == [*(f"table1{ending}" for ending in endings), "manifest.json"]
     reports = json.loads((tmp_path / "manifest.json").read_text())["reports"]
     assert set(reports) == {"table1", "table3"}

@@ -10,6 +10,7 @@ import pytest
 
 from ifrvis.evaluation.scores import IDENTITY_CURVE, Identity
 from ifrvis.harness.store.records import Cost
+from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.cells import Cell, compare
 from ifrvis.reporting.formats import latex, markdown, seeds_csv
 from ifrvis.reporting.report import COLUMNS, RowRecords
@@ -118,10 +119,22 @@ def test_identity_errors_stand_beside_metrics_per_hundred_object_frames_tracked(
 def test_tidy_frame_has_a_line_for_each_record_and_metric(make_report):
     frame = [dict(zip(COLUMNS, line)) for line in make_report("table1", {ROW: {0: 0.2, 1: None}}).frame]
     assert [line["value"] for line in frame] == [0.2] * 5 + [None] * 5
-    assert sum(line["published_mean"] is None for line in frame) == 4  # the paper's AR1 and AR10, once a seed
+    assert sum(line["paper_mean"] is None for line in frame) == 4  # the paper's AR1 and AR10, once a seed
+    assert [frame[0][name] for name in ("value", "paper_mean", "paper_std", "unit")] == [0.2, 0.464, 0.008, "fraction"]
     assert make_report("table1", {ROW: {}}).frame == []
     smoke = make_report("table1", {ROW: {0: 0.2}}, profile="smoke").frame
-    assert {line[COLUMNS.index("published_mean")] for line in smoke} == {None}
+    assert {line[COLUMNS.index("paper_mean")] for line in smoke} == {None}
+
+
+def test_json_has_one_unit_a_metric_claims_and_the_papers_values_too(make_report):
+    rows = {ROW: {0: {"IDF1": 0.5, "IDs": 110}}}
+    data = table_data(make_report("table3", rows, seeds=(0,), profile="paper", metrics=("IDF1", "IDs"), claims=()))
+    assert data["units"] == {"IDF1": "fraction", "IDs": "count"}
+    cells = data["rows"][0]["cells"]
+    assert [cells["IDF1"]["paper"], cells["IDs"]["paper"]] == [[0.624, None], [202, None]]
+    claim = table_data(make_report("table1", {"ours-r50-ytvis19": {0: 0.5}, "seqformer-r50-coco-ytvis19": {0: 0.49}}))
+    pair = claim["claims"][0]["pairs"][0]
+    assert (pair["statement"]["margin"], pair["paper"]) == (0.01, -0.009)
 
 
 @pytest.mark.parametrize(

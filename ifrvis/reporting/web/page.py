@@ -9,17 +9,18 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 
 import jinja2
 
 from ifrvis.harness.store.playback import Scene, rows_to_play
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.as_json import table_data
-from ifrvis.reporting.claims import HEADS, pair_texts
-from ifrvis.reporting.grid import claim_note, make_grid
+from ifrvis.reporting.claims import Verdict
+from ifrvis.reporting.grid import claim_notes, make_grid, warnings
 from ifrvis.reporting.report import Report
-from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES
+from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES, UNDEFINED
+from ifrvis.reporting.web.differences import drawings
 
 
 def _source(name: str) -> str:
@@ -63,13 +64,18 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
     colours = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())
     style = f":root{{color-scheme:light dark;{colours}}}\n{_source('style.css')}"
     script = _source("tables.js") + _source("viewer.js")
+    shown = [_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)]
+    verdicts = Counter(judged.verdict for report in reports for judged in report.claims)
+    notes = [note for each in reports if each.claims for note in (*warnings(each)[:1], *claim_notes(each))]
     return _render(
         "index.html",
         **{"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)},
         data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
-        tables=[_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)],
+        tables=shown,
+        verdicts={each: verdicts[each] for each in get_args(Verdict) if verdicts[each]},
+        claim_notes=[*dict.fromkeys(notes)],
         off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
-        **{"report": reports[0], "scenes": scenes, "claim_heads": HEADS},
+        **{"report": reports[0], "scenes": scenes, "undefined": UNDEFINED},
         **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
     )
 
@@ -80,22 +86,21 @@ def _hash(text: str) -> str:
 
 def _shown(report: Report, figures: Mapping[str, bytes]) -> dict[str, Any]:
     """What the template needs of one table."""
+    grid, claims = make_grid(report), [(judged, [*drawings(report, judged)]) for judged in report.claims]
     return {
-        **{"table": report.table, "grid": make_grid(report), "stem": report.stem},
-        "counts": Counter(each.missing or f"{len(each.found)} of {len(report.seeds)} seeds" for each in report.rows),
-        "claims": [(judged, [pair_texts(pair) for pair in judged.pairs]) for judged in report.claims],
-        "claim_note": claim_note(report),
-        "verdicts": Counter(judged.verdict for judged in report.claims),
-        "num_records": len(report.records),
+        **{"table": report.table, "grid": grid, "stem": report.stem},
+        "lines": [line for line in grid.lines if line.numbers or line.row.quoted],
+        "bare": [line for line in grid.lines if not (line.numbers or line.row.quoted)],
+        "claims": [(judged, drawn) for judged, drawn in claims if drawn],
+        "unseen": [judged for judged, drawn in claims if not drawn],
         "picture": base64.b64encode(figures.get(f"{report.stem}.png", b"")).decode(),
     }
 
 
 def _record(record: Record) -> dict[str, Any]:
-    """What the page says of one record."""
-    shown = record.model_dump(include={"digest", "name", "seed", "dataset", "protocol"})
+    """What a cell's dialog says of one record."""
     commit = str(record.provenance.code.commit)
-    return {**shown, "commit": commit, "attempts": len(record.attempts), "hours": record.hours}
+    return {"digest": record.digest, "commit": commit, "attempts": len(record.attempts), "hours": record.hours}
 
 
 def _cost(records: Iterable[Record]) -> list[tuple[str, ...]]:

@@ -1,14 +1,20 @@
-"""The page: nothing from outside, nothing from data that runs, and all that stands behind a cell."""
+"""The page: nothing from outside, nothing from data that runs, and all that stands behind a cell.
+
+Also tests: ifrvis.reporting.web.differences.
+"""
 
 import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 
 import pytest
 
 from ifrvis.harness.store.playback import Scene
+from ifrvis.reporting.web.differences import drawings, pair_name
 from ifrvis.reporting.web.page import make_page, played
 
 ROW, OURS = "mask2former-r50-ytvis19", "ours-r50-ytvis19"
@@ -104,10 +110,49 @@ def test_scenes_are_played_whose_records_are_behind_the_page_the_best_rows_and_t
     assert played([report], [lost]) == []
 
 
-def test_overview_cost_and_provenance_are_of_the_records(report):
+def test_cost_and_provenance_are_of_the_records(report):
     page = make_page([report], {}, [])
-    assert "1 × 2 of 2 seeds</span>" in page
-    assert "1 × 1 of 2 seeds</span>" in page
     cells = re.findall(r"<tr><td>mask2former</td>(.*?)</tr>", page)
     assert re.findall(r">([^<]*)</td>", cells[0]) == ["r50", "mini19", "2", "0.40", "0.200", "2", "3.00"]
     assert f"commit {'c' * 40}" in page
+
+
+def test_differences_come_first_rows_without_numbers_are_folded_and_the_papers_are_no_comparison(make_report):
+    whole = {row: {0: 0.2, 1: 0.4} for row in (ROW, "mask2former-r101-ytvis19")}
+    report = make_report("table1", {**whole, OURS: {0: 0.3, 1: 0.5}, "ours-r101-ytvis19": {0: 0.3}})
+    page = make_page([report], {}, [])
+    places = [page.index(f'id="{name}"') for name in ("found", "viewer", "table1", "cost")]
+    assert places == sorted(places)
+    found, table = page[places[0] : places[1]], page[places[2] : places[3]]
+    assert "not a comparison" in found
+    assert found.index(">Ours − Mask2Former, ResNet-50, Y</span>") < found.index(">undecided (1/2)<")
+    whole, folded = table.split("1 of 4 rows without numbers")
+    assert [each.count("<tr data-row") for each in (whole, folded)] == [3, 1]
+    assert ">30.0 <i>± 14.1</i></span><small>46.4 ± 0.8</small>" in whole
+    assert ">1/2</span>" in folded
+
+
+def test_what_the_paper_has_far_away_is_marked_at_the_edge(make_report):
+    rows = {name: {seed: 0.3 + 0.001 * seed for seed in (0, 1)} for name in (ROW, OURS)}
+    report = make_report("table1", rows)
+    (judged,) = [each for each in report.claims if "higher AP than Mask2Former" in each.claim.text]
+    pair = judged.pairs[0]
+    for paper, mark, at in ((0.1, "◇", None), (90.0, "▷", 100.0), (-90.0, "◁", 0.0)):
+        (drawn,) = drawings(report, replace(judged, pairs=(replace(pair, paper=paper),)))
+        (line,) = drawn["lines"]
+        assert line["paper"] == (line["paper"][0] if at is None else at, mark)
+        assert len(line["drawn"]["seeds"]) == 2
+        assert drawn["claimed"] == (drawn["zero"], 100.0)
+    (drawn,) = drawings(report, judged)
+    assert all(0 <= place <= 100 for place, _ in drawn["ticks"])
+    assert 3 <= len(drawn["ticks"]) <= 7
+
+
+def test_a_difference_is_named_by_what_its_rows_do_not_share(make_report):
+    ids = ROW, "mask2former-r50-ytvis21", OURS, "ours-swin-l-ytvis19", "ours-swin-l-q200-ytvis19"
+    named = partial(pair_name, make_report("table3", {row: {} for row in ids}))
+    assert named((OURS, ROW)) == "Ours − Mask2Former, ResNet-50, YTVIS19"
+    assert named((OURS, "mask2former-r50-ytvis21")) == "Ours YTVIS19 − Mask2Former YTVIS21, ResNet-50"
+    assert named((OURS, ROW, OURS, ROW)) == "(Ours − Mask2Former) − (Ours − Mask2Former), ResNet-50, YTVIS19"
+    swin = "ours-swin-l-ytvis19", "ours-swin-l-q200-ytvis19"
+    assert named(swin) == "Swin-L − Swin-L (200), Ours, YTVIS19"

@@ -27,16 +27,15 @@ const sortBy = (table, head, column) => {
 
 const scaleOf = (metric) => data.scales[metric] ?? 100;
 const shown = (metric, value, digits = 2) => (value === null ? "–" : (value * scaleOf(metric)).toFixed(digits));
-const openCell = (table, row, metric) => {
+const openCell = (table, row, metric, { text, paper }) => {
   const cell = row.cells[metric];
   const body = byId("cell-body");
   byId("cell-title").textContent = `${metric}, ${row.group} ${row.label}`;
   const said = cell.mean === null ? [`No number: ${cell.missing}.`] : [
-    `${table.protocol}: ${shown(metric, cell.mean)}` + (cell.std === null ? ", one seed" : ` ± ${shown(metric, cell.std)} over ${cell.n} seeds`),
-    ...(cell.interval ? [`95 % interval of the mean: ${cell.interval.map((end) => shown(metric, end)).join(" to ")}`] : []),
+    `${table.protocol}: ${text}` + (cell.std === null ? ", one seed" : ` over ${cell.n} seeds`),
+    ...(cell.std && cell.interval ? [`95 % interval of the mean: ${cell.interval.map((end) => shown(metric, end)).join(" to ")}`] : []),
   ];
-  const [paper, printedStd] = cell.paper ?? [null, null];
-  if (paper !== null) said.push(`Paper: ${paper}` + (printedStd === null ? "" : ` ± ${printedStd}`));
+  if (paper) said.push(`Paper: ${paper}`);
   const against = cell.against_paper;
   if (against) said.push(`Against the paper: ${shown(metric, against.difference)}, ${against.verdict}` + (against.expected ? `; expected ${against.expected.map((end) => shown(metric, end)).join(" to ")}` : ""));
   const list = element("table");
@@ -58,22 +57,21 @@ const openCell = (table, row, metric) => {
 
 for (const table of document.querySelectorAll("table.report")) {
   const content = data.tables[table.dataset.table];
-  const first = table.tHead.rows[0].querySelectorAll(".sorts");
-  [...first, ...table.tHead.rows[1].cells].forEach((head, column) => {
-    const button = element("button", "", { type: "button" });
-    button.append(...head.childNodes);
-    head.append(button);
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    const button = element("button", head.textContent, { type: "button" });
+    head.replaceChildren(button);
     button.addEventListener("click", () => sortBy(table, head, column));
   });
   for (const line of table.tBodies[0].rows) {
     const row = content.rows.find((each) => each.id === line.dataset.row);
-    [...line.cells].forEach((cell) => { cell.dataset.text = cell.textContent; });
-    line.querySelectorAll(".measured").forEach((cell, place) => {
-      const button = element("button", cell.textContent, { type: "button", "aria-haspopup": "dialog" });
-      cell.replaceChildren(button);
+    line.cells[0].dataset.text = line.cells[0].textContent;
+    line.querySelectorAll("td").forEach((cell, place) => {
+      const button = element("button", "", { type: "button", "aria-haspopup": "dialog" }), measured = cell.querySelector(".measured");
       cell.dataset.metric = content.metrics[place];
-      cell.classList.toggle("gap", numberOf(cell.dataset.text) === -Infinity);
-      button.addEventListener("click", () => openCell(content, row, content.metrics[place]));
+      button.append(...measured.childNodes);
+      measured.append(button);
+      measured.classList.toggle("gap", numberOf(cell.dataset.text) === -Infinity);
+      button.addEventListener("click", () => openCell(content, row, cell.dataset.metric, cell.dataset));
     });
   }
 }
@@ -82,7 +80,7 @@ for (const button of document.querySelectorAll("button.seeds")) {
     const show = button.getAttribute("aria-pressed") === "false";
     button.setAttribute("aria-pressed", String(show));
     const content = data.tables[button.dataset.table];
-    for (const cell of document.querySelectorAll(`table[data-table="${button.dataset.table}"] .measured`)) {
+    for (const cell of document.querySelectorAll(`table[data-table="${button.dataset.table}"] td`)) {
       cell.querySelector("ol")?.remove();
       if (!show) continue;
       const row = content.rows.find((each) => each.id === cell.parentNode.dataset.row);
