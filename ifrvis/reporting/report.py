@@ -129,7 +129,7 @@ class Report:
         """Rows whose records do not pass the profile's own gate of learning; those that it does not judge are none."""
         judged = {
             name: learned(each.counted, self.profile.learning)
-            for name, each in self._named.items()
+            for name, each in self.named.items()
             if each.row.part == WHOLE and not each.missing
         }
         return {name for name, found in judged.items() if found and not found.passes}
