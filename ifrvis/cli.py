@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from ifrvis.commands import data, evaluate, experiment, predict, runs, submission, upkeep, weights
+from ifrvis.commands import compare, data, evaluate, experiment, predict, runs, submission, upkeep, weights
 from ifrvis.errors import UserError, nearest
 from ifrvis.files import cache_folder
 
@@ -68,7 +68,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for each in (experiment, runs, upkeep, evaluate, data, weights, submission, predict):
+    for each in (experiment, runs, compare, upkeep, evaluate, data, weights, submission, predict):
         each.add_commands(commands)
     return parser
 

@@ -180,18 +180,8 @@ def _check_run_arguments(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    _write_reports(_request_of_records(arguments), arguments)
+    _write_reports(request_of(arguments, of_kept=True)[0], arguments)
     return 0
-
-
-def _request_of_records(arguments: argparse.Namespace) -> "Request":
-    """What is asked for; if one profile alone has records, in that one, whatever data and GPUs are here."""
-    from ifrvis.harness.store.paths import Store
-
-    kept = Store(arguments.results).profiles()
-    if len(kept) == 1 and arguments.profile is None:
-        (arguments.profile,) = kept
-    return request_of(arguments)[0]
 
 
 def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
@@ -224,7 +214,7 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.records import Records, read_record
     from ifrvis.reporting.match import make_reports
     from ifrvis.reporting.over_videos import Bootstrap, keep
-    from ifrvis.reporting.style import difference_text
+    from ifrvis.reporting.style import interval_text
 
     paths = [Path(name) for name in arguments.tables if name.endswith(".json")]
     if paths:
@@ -233,7 +223,7 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
         store, records = Store(paths[0].resolve().parent.parent.parent), list(map(read_record, paths))
         wanted = {tuple(path.name for path in paths): [[record] for record in records]}
     else:
-        request = _request_of_records(arguments)
+        request = request_of(arguments, of_kept=True)[0]
         store, records = request.store, Records(request.store.records(request.profile.name)).all_readable()
         wanted = {}
         for report in make_reports(request, records):
@@ -248,7 +238,7 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
         shown = {
             name: ends for name, ends in made[-1].intervals.items() if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")
         }
-        texts = [f"{name} {' to '.join(difference_text(name, end) for end in ends)}" for name, ends in shown.items()]
+        texts = [f"{name} {interval_text(name, ends)}" for name, ends in shown.items()]
         if not arguments.json:
             show(f"{' minus '.join(rows)}: {', '.join(texts)}", flush=True)
     if not wanted:

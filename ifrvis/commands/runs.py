@@ -3,7 +3,18 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, number, request_of, root_arguments, selection_arguments, show, whole
+from ifrvis.commands.selection import (
+    add_command,
+    number,
+    request_of,
+    root_arguments,
+    run_arguments,
+    run_meant,
+    runs_meant,
+    selection_arguments,
+    show,
+    whole,
+)
 from ifrvis.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -13,29 +24,31 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about runs."""
     parser = add_command(commands, "logs", _logs, "print the log of a run's last attempt")
-    parser.add_argument("run", help="the name of a run, its beginning or its folder")
+    parser.add_argument("run", help="a row (`row` or `table/row`), or the name of a run, its beginning or its folder")
+    run_arguments(parser)
     parser.add_argument("-n", "--lines", type=whole(), default=50)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
     root_arguments(parser)
 
     text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
     parser = add_command(commands, "cancel", _cancel, text)
-    selection_arguments(parser, what="TABLE|RUN")
+    selection_arguments(parser, what="TABLE|ROW|RUN")
+    run_arguments(parser, profile=False)
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
     parser.add_argument("--wait", type=number(0, 86400), default=120.0, metavar="S", help=text)
 
     text = "let runs that failed start again with the next `ifrvis run`"
     parser = add_command(commands, "retry", _retry, text)
-    selection_arguments(parser, what="TABLE|RUN")
+    selection_arguments(parser, what="TABLE|ROW|RUN")
+    run_arguments(parser, profile=False)
     parser.add_argument("--kind", help="only what failed like this: error, input, memory or nan")
 
 
 def _logs(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.logs import log_lines
-    from ifrvis.harness.store.paths import Store
 
-    run = Store(arguments.results).one_run_named(arguments.run)
+    run = run_meant(arguments, arguments.run)
     for line in log_lines(run, arguments.lines, follow=arguments.follow):
         show(line, flush=arguments.follow)
     return 0
@@ -83,18 +96,21 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
-    """The runs that are meant, by their own names or by tables and rows, each once.
+    """The runs that are meant, by tables, by rows or by their own names, each once.
 
     Raises:
-        UserError: If a name is neither a table's nor the beginning of a run's.
+        UserError: If a name is none of a table, of a row, or of a run that has begun.
     """
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.store.paths import Store
-    from ifrvis.packed import packed_names
 
     tables, found = _tables_of(arguments), []
+    if tables and arguments.seed is not None:
+        raise UserError(
+            f"Name a row with --seed, or leave it out: {tables[0]} is a table, of which --seeds are the first."
+        )
     for name in (each for each in arguments.tables if each not in tables):
-        found += Store(arguments.results).runs_named(name, beside=packed_names("experiments", "tables"))
+        found += runs_meant(arguments, name)
     if tables:
         arguments.tables = tables
         trainings = make_plan(request_of(arguments)[0]).trainings

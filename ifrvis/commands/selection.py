@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ifrvis.errors import printable
+from ifrvis.errors import UserError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ifrvis.harness.plan.plan import Request
+    from ifrvis.harness.spec.profiles import Profile
+    from ifrvis.harness.store.paths import Run
 
 T = TypeVar("T")
 
@@ -57,6 +59,13 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 
+def run_arguments(parser: argparse.ArgumentParser, *, profile: bool = True) -> None:
+    """Add the options that say which run of a row is meant; `profile`: that of the profile, too."""
+    if profile:
+        parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
+    parser.add_argument("--seed", type=whole(0), help="the run of this seed alone, of those of a row")
+
+
 def root_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where data, results and reports lie."""
     root = os.environ.get
@@ -84,25 +93,19 @@ def _anywhere(value: Any) -> str:
     return str(Path(value).resolve()) if is_path else str(value)
 
 
-def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
-    """What is asked for, and why in this profile.
+def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Request", str]:
+    """What is asked for, and why in this profile; see `profile_of`.
 
     Raises:
         UserError: If a table, a profile or an option is wrong.
     """
-    from ifrvis.harness.jobs.launch import choose_profile
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
-    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
     from ifrvis.harness.spec.weights import given_weights
     from ifrvis.harness.store.paths import Store
 
-    on_cluster, why = getattr(arguments, "cluster", None) is not None, "as asked"
-    if arguments.profile:
-        profile = load_profile(arguments.profile)
-    else:
-        profile, why = choose_profile(arguments.data_root, on_cluster=on_cluster)
+    profile, why = profile_of(arguments, of_kept=of_kept)
     request = Request(
         tables=tuple(load_tables(arguments.tables, profile)),
         profile=profile,
@@ -116,6 +119,63 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
         no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why
+
+
+def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Profile", str]:
+    """The profile that is asked for, else by turn; `of_kept`: where one alone has records, that one; and why it is."""
+    from ifrvis.harness.jobs.launch import choose_profile
+    from ifrvis.harness.spec.profiles import load_profile
+    from ifrvis.harness.store.paths import Store
+
+    kept = Store(arguments.results).profiles() if of_kept else []
+    if arguments.profile or len(kept) == 1:
+        return load_profile(arguments.profile or kept[0]), "as asked"
+    return choose_profile(arguments.data_root, on_cluster=getattr(arguments, "cluster", None) is not None)
+
+
+def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
+    """The runs of a row (`row`, `table/row`) that have begun; else those that a run's name, beginning or folder means.
+
+    Raises:
+        UserError: If there are none; of a row, under the profile; with --seed, of this seed.
+    """
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.spec.tables import known_names, rows_named
+    from ifrvis.harness.store.paths import Store
+
+    store, rows = Store(arguments.results), rows_named(name)
+    if not rows:
+        runs, where = store.runs_named(name, beside=known_names()), ""
+    else:
+        profile, table = profile_of(arguments, of_kept=True)[0], name.rpartition("/")[0]
+        plain: dict[str, Any] = {"set": [], "dataset": None, "init": None, "no_shipped_weights": False}
+        given = plain | (vars(arguments) if hasattr(arguments, "rows") else {})  # --dataset may mean another thing
+        given |= {
+            "tables": [table] if table else [each.name for each, _ in rows if each.profile in (None, profile.name)]
+        }
+        given |= {"rows": rows[0][1].id, "seeds": None, "profile": arguments.profile or profile.name}
+        request = request_of(argparse.Namespace(**vars(arguments) | given))[0]
+        trainings = [each for each in make_plan(request).trainings if not each.is_pretraining]
+        runs = [each.run(store) for each in trainings if each.sig is not None]
+        runs, where = [each for each in runs if each.spec.is_file()], f" under profile {profile.name}"
+    found = [run for run in runs if arguments.seed in (None, run.read_spec().train.seed)]
+    if not found:
+        seed = f" with seed {arguments.seed}" * (arguments.seed is not None)
+        raise UserError(f"Run {name} first, or correct --results: {store.root} has no run of it{seed}{where}.")
+    return found
+
+
+def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
+    """The one run that a name means; see `runs_meant`.
+
+    Raises:
+        UserError: If no run or more than one does.
+    """
+    found = runs_meant(arguments, name)
+    if len(found) > 1:
+        known = ", ".join(run.folder.name for run in found)
+        raise UserError(f"Name one run, or add --seed: of those in {arguments.results}, {name!r} means {known}.")
+    return found[0]
 
 
 @contextlib.contextmanager

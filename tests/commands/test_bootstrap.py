@@ -58,7 +58,7 @@ def test_intervals_are_those_of_what_lies_beside_the_records_and_are_shown_where
     beside = [
         [read_videos(each.with_suffix(".videos.json.gz")) for each in records(tmp_path, row)] for row in (OURS, M2F)
     ]
-    assert kept.intervals == difference_intervals(*beside, dataset="smoke19")
+    assert kept.intervals.items() <= difference_intervals(*beside, dataset="smoke19").items()
     assert kept.intervals["IDF1"][0] > 0
     run("report")
     assert idf1_of(tmp_path) == list(kept.intervals["IDF1"])

@@ -6,6 +6,7 @@ import pytest
 
 from ifrvis.commands.selection import request_of, selection_again, selection_arguments
 
+ROW = "mask2former-r50-ytvis19"
 CASES = [
     [],
     ["--rows", "ours-r50-ytvis19,mask2former-r50-ytvis19", "--seeds", "2"],
@@ -29,3 +30,45 @@ def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkey
     assert other.store.root == tmp_path / "r"
     assert (other.init and other.init.path) == (tmp_path / "weights.pth" if first.init else None)
     assert other.dataset == (str(tmp_path / "mine.yaml") if first.dataset else None)
+
+
+@pytest.fixture
+def row(kept, tmp_path, capsys):
+    """A command on a row of which two seeds are kept: its status and what it said."""
+
+    def call(command, *arguments):
+        (tmp_path / "frames").mkdir(exist_ok=True)
+        status = kept.run(command, *arguments, "--profile", f"{tmp_path}/smoke.yaml")
+        return status, "".join(capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "said"),
+    [
+        ("logs", [], "has no log"),
+        ("retry", [], "nothing of it waits"),
+        ("cancel", [], "nothing of it runs"),
+        ("prune", [], f"{ROW}-s1-"),
+        ("submission", ["--out", "{tmp}/results.zip"], "results.zip: "),
+        ("predict", ["{tmp}/frames"], "Give a video with at least one frame"),
+    ],
+)
+def test_a_row_and_a_seed_stand_for_a_run(command, more, said, row, tmp_path):
+    more = [each.format(tmp=tmp_path) for each in more]
+    for name in (ROW, f"table1/{ROW}"):
+        assert said in (found := row(command, name, *more, "--seed", "1")[1])
+        assert f"{ROW}-s0-" not in found
+    status, found = row(command, ROW, *more, "--seed", "4")
+    assert (status, f"Run {ROW} first" in found, "with seed 4 under profile smoke" in found) == (2, True, True)
+
+
+def test_a_row_without_a_seed_may_be_several_runs(row):
+    for arguments, message in (
+        (("logs", ROW), "Name one run, or add --seed: of those in "),
+        (("retry", "table1", "--seed", "0"), "Name a row with --seed"),
+        (("logs", "mask2fromer-r50-ytvis19"), f"did you mean {ROW!r}?"),
+    ):
+        status, found = row(*arguments)
+        assert (status, message in found) == (2, True)

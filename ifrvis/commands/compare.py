@@ -1,0 +1,192 @@
+"""`ifrvis compare`: two runs, rows, records or results files side by side."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ifrvis.commands.selection import (
+    add_command,
+    profile_of,
+    root_arguments,
+    run_arguments,
+    runs_meant,
+    show,
+    whole,
+)
+from ifrvis.errors import UserError
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import Record
+    from ifrvis.reporting.comparison import Evaluated
+
+
+def add_commands(commands: Any) -> None:
+    """Add `compare`."""
+    text = "set two rows, runs, records or results files side by side: numbers, errors in words, and what differs"
+    parser = add_command(commands, "compare", _compare, text)
+    text = "a row (`row` or `table/row`), a run's name, its beginning or folder, or a record; with --gt a results file"
+    parser.add_argument("a", metavar="A", help=text)
+    parser.add_argument("b", metavar="B", help="likewise")
+    text = "ground truth, YouTube-VIS JSON, on which predictions and results files are scored"
+    parser.add_argument("--gt", type=Path, help=text)
+    run_arguments(parser)
+    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    shown.add_argument("--md", action="store_true", help="print Markdown")
+    root_arguments(parser)
+
+
+class _Given(NamedTuple):
+    """A side as it was given: what it is called, and its records by seed, or the file that it is."""
+
+    name: str
+    store: "Store"
+    records: "dict[int, Record]"
+    file: Path | None = None
+    left_out: tuple[int, ...] = ()  # seeds that the other side has not
+
+    def predictions(self) -> "dict[int | None, Path]":
+        """The files of what was predicted, by seed."""
+        if self.file is not None:
+            return {None: self.file}
+        return {
+            seed: self.store.run(each.name, each.train_sig).predictions(each.inference, each.data.evaluation)
+            for seed, each in self.records.items()
+        }
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ifrvis.reporting.comparison import Side, compare, tables_of
+    from ifrvis.reporting.formats import tables_markdown, tables_terminal
+
+    if arguments.a == arguments.b:
+        raise UserError(f"Give two different things to compare: both are {arguments.a}.")
+    given = _at_the_same_seeds([_given(name, arguments) for name in (arguments.a, arguments.b)])
+    annotations, dataset = _annotations(arguments, given)
+    sides = [Side(each.name, _evaluated(each, annotations, arguments)) for each in given]
+    content = compare(*sides, dataset=dataset, names=_names(annotations))
+    for key, each in zip("ab", given):
+        content[key]["left_out"] = each.left_out
+    said = [*(f"{key.upper()}: {content[key]['name']}{_seeds(content[key])}" for key in "ab"), *content["said"]]
+    if arguments.json:
+        print(json.dumps(content, indent=1))
+    elif arguments.md:
+        show(tables_markdown("A and B", said, tables_of(content)))
+    else:
+        Console().print(tables_terminal(said, tables_of(content)))
+    return 0
+
+
+def _seeds(side: dict[str, Any]) -> str:
+    used, left = (", ".join(map(str, seeds)) for seeds in (side["seeds"], side["left_out"]))
+    return f", seed {used}" * (
+        used not in ("", "None")
+    ) + f" ({left} left out: the other side has no such seed)" * bool(left)
+
+
+def _given(name: str, arguments: argparse.Namespace) -> _Given:
+    from ifrvis.files import read_json
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import read_record
+
+    path, store = Path(name), Store(arguments.results)
+    if not path.is_file():
+        return _Given(name, store, _records_named(name, arguments))
+    if arguments.gt is not None:
+        return _Given(name, store, {}, path)
+    if path.suffix != ".json" or "digest" not in read_json(path, "a record"):
+        raise UserError(f"Give --gt, the ground truth, to compare results files: {path} is no record.")
+    record = read_record(path)
+    return _Given(name, Store(path.resolve().parents[2]), {record.seed: record})
+
+
+def _records_named(name: str, arguments: argparse.Namespace) -> "dict[int, Record]":
+    """The records of a row or of a run, by seed.
+
+    Raises:
+        UserError: If there is none, or if it is not clear which are meant.
+    """
+    from ifrvis.harness.spec.request import TableRequest
+    from ifrvis.harness.spec.signatures import SCORING_VERSION
+    from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import Records
+    from ifrvis.reporting.match import make_reports
+
+    store, found = Store(arguments.results), dict[tuple[str, ...], list["Record"]]()
+    if rows := rows_named(name):
+        profile = profile_of(arguments, of_kept=True)[0]
+        records = Records(store.records(profile.name)).all_readable()
+        for table, row in rows:
+            (report,) = make_reports(TableRequest((table,), profile, (row.id,)), records)
+            counted = [each for each in report.records if arguments.seed in (None, each.seed)]
+            found[tuple(each.digest for each in counted)] = counted
+        found.pop((), None)
+        why = f"Run {name} first: there is no record of it under profile {profile.name} in {store.root}."
+        cure = "Write table/row"
+    else:
+        sigs = {run.train_sig for run in runs_meant(arguments, name)}
+        known = [each for kept in store.profiles() for each in Records(store.records(kept)).all_readable()]
+        found = {(each.digest,): [each] for each in known if each.train_sig in sigs and each.scoring == SCORING_VERSION}
+        why, cure = f"Let {name} end first: there is no record of it in {store.root}.", "Give one of its records"
+    if len(found) != 1:
+        files = " and ".join(each.file_name for of in found.values() for each in of)
+        raise UserError(f"{cure}: {name} has {files}." if found else why)
+    return {record.seed: record for of in found.values() for record in of}
+
+
+def _at_the_same_seeds(given: list[_Given]) -> list[_Given]:
+    """Both sides with the seeds that both have; one of each stays, whatever its seed."""
+    if any(not each.records for each in given) or all(len(each.records) == 1 for each in given):
+        return given
+    common = sorted(given[0].records.keys() & given[1].records.keys())
+    if not common:
+        known = " and ".join(f"{each.name} has {[*each.records]}" for each in given)
+        raise UserError(f"Run a seed of both, or give one record of each: {known}.")
+    return [
+        each._replace(
+            records={seed: each.records[seed] for seed in common},
+            left_out=tuple(seed for seed in each.records if seed not in common),
+        )
+        for each in given
+    ]
+
+
+def _annotations(arguments: argparse.Namespace, given: list[_Given]) -> "tuple[Annotations | None, str]":
+    """The ground truth, if it is here, and the name of its set."""
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.ytvis import read_annotations
+
+    if arguments.gt:
+        return read_annotations(arguments.gt), ""
+    record = next(iter(given[0].records.values()))
+    try:
+        split = load_dataset(record.dataset, arguments.data_root).split(record.role, record.data.part)
+        here = split.fingerprint == record.data.evaluation and not split.makeable
+        return split.read() if here else None, record.dataset
+    except UserError:  # what it was measured on need not be here
+        return None, record.dataset
+
+
+def _evaluated(given: _Given, annotations: "Annotations | None", arguments: argparse.Namespace) -> "list[Evaluated]":
+    from ifrvis.reporting.comparison import of_file, of_record
+
+    if arguments.gt is None:
+        return [of_record(given.store, record) for record in given.records.values()]
+    assert annotations is not None
+    paths = given.predictions().items()
+    return [of_file(path, annotations, jobs=arguments.jobs)._replace(seed=seed) for seed, path in paths]
+
+
+def _names(annotations: "Annotations | None") -> dict[str, str]:
+    """Names of categories and videos, as far as they are known."""
+    if annotations is None:
+        return {}
+    categories = {f"category {each.id}": each.name for each in annotations.categories}
+    return categories | {f"video {each.id}": each.name for each in annotations.videos}
