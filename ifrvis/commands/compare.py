@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import (
     add_command,
-    profile_of,
     root_arguments,
+    row_request,
     run_arguments,
     runs_meant,
     show,
@@ -112,7 +112,6 @@ def _records_named(name: str, arguments: argparse.Namespace) -> "dict[int, Recor
     Raises:
         UserError: If there is none, or if it is not clear which are meant.
     """
-    from ifrvis.harness.spec.request import TableRequest
     from ifrvis.harness.spec.signatures import SCORING_VERSION
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.paths import Store
@@ -121,14 +120,12 @@ def _records_named(name: str, arguments: argparse.Namespace) -> "dict[int, Recor
 
     store, found = Store(arguments.results), dict[tuple[str, ...], list["Record"]]()
     if rows := rows_named(name):
-        profile = profile_of(arguments, of_kept=True)[0]
-        records = Records(store.records(profile.name)).all_readable()
-        for table, row in rows:
-            (report,) = make_reports(TableRequest((table,), profile, (row.id,)), records)
+        request = row_request(arguments, name, rows[0][1].id)
+        for report in make_reports(request, Records(store.records(request.profile.name)).all_readable()):
             counted = [each for each in report.records if arguments.seed in (None, each.seed)]
             found[tuple(each.digest for each in counted)] = counted
         found.pop((), None)
-        why = f"Run {name} first: there is no record of it under profile {profile.name} in {store.root}."
+        why = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
         cure = "Write table/row"
     else:
         sigs = {run.train_sig for run in runs_meant(arguments, name)}

@@ -1,13 +1,16 @@
-"""`ifrvis logs, cancel, retry`: what can be done about single runs."""
+"""`ifrvis logs, show, cancel, retry`: what can be known of single rows and runs, and done about them."""
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import (
     add_command,
+    change_arguments,
     number,
     request_of,
     root_arguments,
+    row_request,
     run_arguments,
     run_meant,
     runs_meant,
@@ -28,6 +31,13 @@ def add_commands(commands: Any) -> None:
     run_arguments(parser)
     parser.add_argument("-n", "--lines", type=whole(), default=50)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
+    root_arguments(parser)
+
+    text = "print a row's whole recipe, and where each value comes from; or what a run has trained"
+    parser = add_command(commands, "show", _show, text)
+    parser.add_argument("row", metavar="ROW|RUN", help="`row` or `table/row`; or a run's name, its beginning or folder")
+    run_arguments(parser)
+    change_arguments(parser)
     root_arguments(parser)
 
     text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
@@ -51,6 +61,41 @@ def _logs(arguments: argparse.Namespace) -> int:
     run = run_meant(arguments, arguments.run)
     for line in log_lines(run, arguments.lines, follow=arguments.follow):
         show(line, flush=arguments.follow)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.harness.spec.allowed import leaves
+    from ifrvis.harness.spec.compose import sources
+    from ifrvis.harness.spec.tables import rows_named
+
+    rows = rows_named(arguments.row)
+    if not rows or arguments.seed is not None:
+        run = run_meant(arguments, arguments.row)
+        said = {"run": str(run.folder), "train_sig": run.train_sig}
+        recipe, by = leaves(run.read_spec().train.model_dump()), {}
+    elif (row := rows[0][1]).is_run:
+        request = row_request(arguments, arguments.row, row.id)
+        specified = request.specify(row, lambda name: load_dataset(name, request.data_root))
+        by = sources(row, request.profile, request.overrides)
+        recipe = leaves({key: getattr(specified.composed, key) for key in ("model", "train", "inference")})
+        by["model.track_head.num_classes"] = f"data set {specified.dataset.name}"
+        said = {"row": row.id, "tables": ", ".join(table.name for table, _ in rows), "profile": request.profile.name}
+        said |= {"dataset": specified.dataset.name, "method": row.method, "backbone": row.backbone}
+        said |= {"off_spec": request.changes} if specified.off_spec else {}
+    else:
+        said, recipe, by = row.model_dump(mode="json", exclude_defaults=True), {}, {}
+    if arguments.json:
+        values = {key: {"value": value, "from": by.get(key, "")} for key, value in recipe.items()}
+        print(json.dumps({**said, "recipe": values}, indent=1))
+        return 0
+    for key, value in said.items():
+        show(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+    texts = {key: json.dumps(value) for key, value in recipe.items()}
+    wide = [max(map(len, each), default=0) for each in (texts, (text for text in texts.values() if len(text) < 40))]
+    for key, text in texts.items():
+        show(f"{key:{wide[0]}}  {text:{wide[1]}}  {by.get(key, '')}".rstrip())
     return 0
 
 

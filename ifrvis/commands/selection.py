@@ -51,11 +51,16 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")
     parser.add_argument("--seeds", type=whole(), help="the first N declared seeds (default: all)")
+    change_arguments(parser)
+    parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
+    root_arguments(parser)
+
+
+def change_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change rows, and `--json`."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--dataset", help="another dataset for every row")
     parser.add_argument("--init", type=Path, help="other initial weights for every row")
-    parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
-    root_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 
@@ -143,26 +148,32 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
     from ifrvis.harness.spec.tables import known_names, rows_named
     from ifrvis.harness.store.paths import Store
 
-    store, rows = Store(arguments.results), rows_named(name)
+    store, rows, where = Store(arguments.results), rows_named(name), ""
     if not rows:
-        runs, where = store.runs_named(name, beside=known_names()), ""
+        runs = store.runs_named(name, beside=known_names())
     else:
-        profile, table = profile_of(arguments, of_kept=True)[0], name.rpartition("/")[0]
-        plain: dict[str, Any] = {"set": [], "dataset": None, "init": None, "no_shipped_weights": False}
-        given = plain | (vars(arguments) if hasattr(arguments, "rows") else {})  # --dataset may mean another thing
-        given |= {
-            "tables": [table] if table else [each.name for each, _ in rows if each.profile in (None, profile.name)]
-        }
-        given |= {"rows": rows[0][1].id, "seeds": None, "profile": arguments.profile or profile.name}
-        request = request_of(argparse.Namespace(**vars(arguments) | given))[0]
+        request = row_request(arguments, name, rows[0][1].id)
         trainings = [each for each in make_plan(request).trainings if not each.is_pretraining]
         runs = [each.run(store) for each in trainings if each.sig is not None]
-        runs, where = [each for each in runs if each.spec.is_file()], f" under profile {profile.name}"
+        runs, where = [each for each in runs if each.spec.is_file()], f" under profile {request.profile.name}"
     found = [run for run in runs if arguments.seed in (None, run.read_spec().train.seed)]
     if not found:
         seed = f" with seed {arguments.seed}" * (arguments.seed is not None)
         raise UserError(f"Run {name} first, or correct --results: {store.root} has no run of it{seed}{where}.")
     return found
+
+
+def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Request":
+    """The request of the row that `row`, of all tables, or `table/row` names, with the command's changes of rows.
+
+    Raises:
+        UserError: As `request_of`.
+    """
+    profile = profile_of(arguments, of_kept=True)[0]
+    plain: dict[str, Any] = {"set": [], "dataset": None, "init": None, "no_shipped_weights": False}
+    given = plain | (vars(arguments) if hasattr(arguments, "init") else {})  # --dataset may mean another thing
+    given |= {"tables": [name.rpartition("/")[0] or "all"], "rows": row_id, "seeds": None}
+    return request_of(argparse.Namespace(**vars(arguments) | given | {"profile": arguments.profile or profile.name}))[0]
 
 
 def run_meant(arguments: argparse.Namespace, name: str) -> "Run":

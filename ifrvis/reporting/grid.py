@@ -133,7 +133,7 @@ def _line(report: Report, index: int) -> Line:
     opens = index == 0 or (getattr(row, first), row.dataset) != (getattr(before, first), before.dataset)
     heads, marked = report.table.heads, "label" if "label" in report.table.heads else [*report.table.heads][-1]
     mark = (
-        " (off-spec)" * report.rows[index].off_spec
+        f" (off-spec{report.request.on})" * report.rows[index].off_spec
         + f" ({row.protocol})" * row.quoted
         + " (external)" * row.is_external
     )

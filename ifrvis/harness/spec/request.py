@@ -60,6 +60,11 @@ class TableRequest:
         options += [f"--init {self.init.name}"] if self.init else []
         return " ".join(options + [f"--set {key}={value}" for key, value in self.overrides.items()])
 
+    @property
+    def on(self) -> str:
+        """What stands behind a row that `--dataset` takes off its specification: its name may say another set."""
+        return f" on {Path(self.dataset).stem}" if self.dataset else ""
+
     def specify(self, row: Row, load: Callable[[str], Dataset]) -> Specified:
         """What the request makes of a row, which the options change or leave as it is.
 
