@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import (
     add_command,
+    file_of,
     root_arguments,
     row_request,
     run_arguments,
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import Record
-    from ifrvis.reporting.comparison import Evaluated
+    from ifrvis.reporting.comparison import Evaluated, Side
 
 
 def add_commands(commands: Any) -> None:
@@ -32,6 +34,10 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("b", metavar="B", help="likewise")
     text = "ground truth, YouTube-VIS JSON, on which predictions and results files are scored"
     parser.add_argument("--gt", type=Path, help=text)
+    parser.add_argument(
+        "--html", type=file_of(".html"), metavar="OUT", help="write a page that plays what differs most"
+    )
+    parser.add_argument("--frames", type=Path, help="folder of the frames that it shows (default: the data set's)")
     run_arguments(parser)
     parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
     shown = parser.add_mutually_exclusive_group()
@@ -68,12 +74,16 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.a == arguments.b:
         raise UserError(f"Give two different things to compare: both are {arguments.a}.")
     given = _at_the_same_seeds([_given(name, arguments) for name in (arguments.a, arguments.b)])
-    annotations, dataset = _annotations(arguments, given)
+    if len(short := [Path(each.name).name for each in given]) == len({*short}):
+        given = [each._replace(name=name) for each, name in zip(given, short)]
+    annotations, dataset, frames = _annotations(arguments, given)
     sides = [Side(each.name, _evaluated(each, annotations, arguments)) for each in given]
     content = compare(*sides, dataset=dataset, names=_names(annotations))
     for key, each in zip("ab", given):
         content[key]["left_out"] = each.left_out
     said = [*(f"{key.upper()}: {content[key]['name']}{_seeds(content[key])}" for key in "ab"), *content["said"]]
+    if arguments.html:
+        _write_page(arguments, given, sides, content, said, annotations, frames)
     if arguments.json:
         print(json.dumps(content, indent=1))
     elif arguments.md:
@@ -155,20 +165,56 @@ def _at_the_same_seeds(given: list[_Given]) -> list[_Given]:
     ]
 
 
-def _annotations(arguments: argparse.Namespace, given: list[_Given]) -> "tuple[Annotations | None, str]":
-    """The ground truth, if it is here, and the name of its set."""
+def _write_page(
+    arguments: argparse.Namespace,
+    given: list[_Given],
+    sides: "list[Side]",
+    content: dict[str, Any],
+    said: list[str],
+    annotations: "Annotations | None",
+    frames: Path | None,
+) -> None:
+    """Write the page of the first seed: what plays are the videos that differ most."""
+    from ifrvis.files import sha256_file, write_atomically
+    from ifrvis.harness.store.playback import Scene
+    from ifrvis.harness.upkeep.footage import VIDEOS, play, side_of
+    from ifrvis.reporting.comparison import tables_of
+    from ifrvis.reporting.web.page import make_compare_page
+
+    if annotations is None or not content["videos"]:
+        raise UserError("Leave out --html, or give --gt: the videos that both sides are about are not here.")
+    paths = [next(iter(each.predictions().items())) for each in given]
+    shown = [
+        side_of(each.name, f"{key}: {each.name}", path, side.of[0].scores, annotations)
+        for key, each, (_, path), side in zip("AB", given, paths, sides)
+    ]
+    videos = [annotations.video_by_id[each["id"]] for each in content["videos"][:VIDEOS]]
+    scene = Scene(
+        dataset=next(iter(given[0].records.values())).dataset if given[0].records else "given",
+        seed=paths[0][0],
+        rows=(shown[0].row, shown[1].row),
+        records=(sha256_file(paths[0][1]), sha256_file(paths[1][1])),
+        videos=tuple(play(annotations, arguments.frames or frames, video, shown) for video in videos),
+    )
+    write_atomically(arguments.html, make_compare_page(said, tables_of(content), scene))
+    print(f"ifrvis: wrote {arguments.html}", file=sys.stderr)
+
+
+def _annotations(arguments: argparse.Namespace, given: list[_Given]) -> "tuple[Annotations | None, str, Path | None]":
+    """The ground truth and the folder of frames, if they are here, and the name of the set."""
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.ytvis import read_annotations
 
     if arguments.gt:
-        return read_annotations(arguments.gt), ""
+        return read_annotations(arguments.gt), "", None
     record = next(iter(given[0].records.values()))
     try:
         split = load_dataset(record.dataset, arguments.data_root).split(record.role, record.data.part)
-        here = split.fingerprint == record.data.evaluation and not split.makeable
-        return split.read() if here else None, record.dataset
+        if split.fingerprint == record.data.evaluation and not split.makeable:
+            return split.read(), record.dataset, split.frames
     except UserError:  # what it was measured on need not be here
-        return None, record.dataset
+        pass
+    return None, record.dataset, None
 
 
 def _evaluated(given: _Given, annotations: "Annotations | None", arguments: argparse.Namespace) -> "list[Evaluated]":

@@ -7,11 +7,14 @@ import json
 
 import kept_runs
 import pytest
+from made_records import made_record, made_train
 
 from ifrvis.cli import main
+from ifrvis.datasets.catalog import load_dataset
 from ifrvis.evaluation.bootstrap import difference_intervals
 from ifrvis.evaluation.predictions import results_of
 from ifrvis.evaluation.videos import read_videos
+from ifrvis.harness.store.records import publish_record
 
 ROWS = OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
 
@@ -33,7 +36,7 @@ def compare(request_of_rows, tmp_path, capsys):
 
     def call(*arguments):
         roots = kept_runs.roots_of(request_of_rows, tmp_path / "reports")
-        status = main(["compare", *map(str, arguments), "--profile", f"{tmp_path}/smoke.yaml", *roots])
+        status = main(["compare", "--profile", f"{tmp_path}/smoke.yaml", *roots, *map(str, arguments)])
         said = capsys.readouterr()
         return status, json.loads(said.out) if "--json" in arguments else "".join(said)
 
@@ -43,10 +46,7 @@ def compare(request_of_rows, tmp_path, capsys):
 @pytest.fixture
 def truth(request_of_rows, tmp_path):
     """The path of the ground truth, and what writes a results file of it by what is predicted of a video."""
-    split = request_of_rows.profile.datasets["ytvis19"]
-    from ifrvis.datasets.catalog import load_dataset
-
-    split = load_dataset(split, request_of_rows.data_root).split("heldout")
+    split = load_dataset("smoke19", request_of_rows.data_root).split("heldout")
     annotations = split.read()
 
     def write(name, predict):
@@ -136,13 +136,35 @@ def test_what_cannot_be_compared_is_said(given, message, compare, truth):
 
 
 def test_other_videos_pair_nothing(compare, tmp_path, request_of_rows):
-    from made_records import made_record, made_train
-
-    from ifrvis.harness.store.records import publish_record
-
     other = made_record({"AP": 0.5}, train=made_train(0), profile="smoke")
     publish_record(request_of_rows.store, other)
     path = request_of_rows.store.record("smoke", other.name, other.train_sig, other.eval_sig)
     status, said = compare(OURS, path, "--seed", 0)
     assert (status, "A and B were measured on different videos" in said) == (0, True)
     assert "No interval over videos" not in said
+
+
+def test_a_page_plays_the_videos_that_differ_most(compare, truth, tmp_path):
+    page, (gt, write) = tmp_path / "page.html", truth
+    assert compare(*ROWS, "--html", page)[0] == 0
+    scene = scene_of(page)
+    assert (scene["rows"], scene["seed"], scene["dataset"], len(scene["videos"])) == ([*ROWS], 0, "smoke19", 3)
+    titles = [pane["title"] for pane in scene["videos"][0]["panes"]]
+    assert titles == ["Ground truth", f"A: {OURS}", f"B: {M2F}"]
+    assert "B changes identities more often" in page.read_text()
+    files = write("swaps.json", kept_runs.swapped), write("drops.json", dropped)
+    assert compare(*files, "--gt", gt, "--html", page)[0] == 0
+    grey = scene_of(page)
+    assert grey["rows"] == ["swaps.json", "drops.json"]
+    assert "seed" not in grey
+    frames = load_dataset("smoke19", gt.parents[1]).split("heldout").frames
+    assert compare(*files, "--gt", gt, "--html", page, "--frames", frames)[0] == 0
+    assert len(set(scene_of(page)["videos"][0]["frames"])) > len(set(grey["videos"][0]["frames"])) == 1
+    status, said = compare(*ROWS, "--html", page, "--data-root", tmp_path / "nowhere")
+    assert (status, "Leave out --html, or give --gt" in said) == (2, True)
+
+
+def scene_of(page):
+    """The one that a page plays."""
+    (scene,) = json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])["scenes"]
+    return scene

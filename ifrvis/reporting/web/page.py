@@ -17,6 +17,7 @@ from ifrvis.harness.store.playback import Scene, rows_to_play
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import HEADS, pair_texts
+from ifrvis.reporting.formats import Lines
 from ifrvis.reporting.grid import claim_note, make_grid
 from ifrvis.reporting.report import Report
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES
@@ -56,6 +57,26 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
     data = {
         "tables": {report.stem: table_data(report) for report in reports},
         "records": {name: _record(record) for name, record in found.items()},
+    }
+    return _page(
+        "index.html",
+        data,
+        scenes,
+        tables=[_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)],
+        off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
+        **{"report": reports[0], "claim_heads": HEADS},
+        **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
+    )
+
+
+def make_compare_page(said: Sequence[str], tables: Sequence[Lines], scene: Scene) -> str:
+    """The page of two sides: sentences, what plays, tables."""
+    return _page("compare.html", {"tables": {}, "records": {}}, [scene], said=said, tables=tables)
+
+
+def _page(template: str, data: dict[str, Any], scenes: Sequence[Scene], **values: Any) -> str:
+    """A page with its style, its script and what this reads."""
+    data |= {
         "scenes": [scene.model_dump(by_alias=True, exclude_none=True) for scene in scenes],
         "scales": SCALES,
         "colours": {"identity": IDENTITY_COLOURS, "error": ERROR_COLOURS},
@@ -64,13 +85,11 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
     style = f":root{{color-scheme:light dark;{colours}}}\n{_source('style.css')}"
     script = _source("tables.js") + _source("viewer.js")
     return _render(
-        "index.html",
+        template,
         **{"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)},
         data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
-        tables=[_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)],
-        off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
-        **{"report": reports[0], "scenes": scenes, "claim_heads": HEADS},
-        **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
+        scenes=scenes,
+        **values,
     )
 
 
