@@ -70,32 +70,29 @@ def _show(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.spec.compose import sources
     from ifrvis.harness.spec.tables import rows_named
 
-    rows = rows_named(arguments.row)
+    rows, recipe, by = rows_named(arguments.row), dict[str, Any](), dict[str, str]()
     if not rows or arguments.seed is not None:
         run = run_meant(arguments, arguments.row)
-        said = {"run": str(run.folder), "train_sig": run.train_sig}
-        recipe, by = leaves(run.read_spec().train.model_dump()), {}
+        said, recipe = {"run": run.folder.name, "train_sig": run.train_sig}, leaves(run.read_spec().train.model_dump())
     elif (row := rows[0][1]).is_run:
         request = row_request(arguments, arguments.row, row.id)
         specified = request.specify(row, lambda name: load_dataset(name, request.data_root))
         by = sources(row, request.profile, request.overrides)
-        recipe = leaves({key: getattr(specified.composed, key) for key in ("model", "train", "inference")})
         by["model.track_head.num_classes"] = f"data set {specified.dataset.name}"
+        recipe = leaves({key: getattr(specified.composed, key) for key in ("model", "train", "inference")})
         said = {"row": row.id, "tables": ", ".join(table.name for table, _ in rows), "profile": request.profile.name}
         said |= {"dataset": specified.dataset.name, "method": row.method, "backbone": row.backbone}
         said |= {"off_spec": request.changes} if specified.off_spec else {}
     else:
-        said, recipe, by = row.model_dump(mode="json", exclude_defaults=True), {}, {}
+        said = row.model_dump(mode="json", exclude_defaults=True)
     if arguments.json:
         values = {key: {"value": value, "from": by.get(key, "")} for key, value in recipe.items()}
         print(json.dumps({**said, "recipe": values}, indent=1))
         return 0
     for key, value in said.items():
         show(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
-    texts = {key: json.dumps(value) for key, value in recipe.items()}
-    wide = [max(map(len, each), default=0) for each in (texts, (text for text in texts.values() if len(text) < 40))]
-    for key, text in texts.items():
-        show(f"{key:{wide[0]}}  {text:{wide[1]}}  {by.get(key, '')}".rstrip())
+    for key, value in recipe.items():
+        show(f"{key:46} {json.dumps(value):26} {by.get(key, '')}".rstrip())
     return 0
 
 

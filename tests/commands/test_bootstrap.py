@@ -102,12 +102,3 @@ def test_what_is_of_records_that_are_gone_is_dropped(run, path, tmp_path):
     assert [len(each.records[0]) for each in read_kept(path)] == [1]
     status, said = run("bootstrap")
     assert (status, "no two that are compared have the records of all seeds" in said) == (2, True)
-
-
-def test_two_records_are_compared_and_nothing_is_kept(run, path, tmp_path):
-    two = [str(records(tmp_path, row)[0]) for row in (OURS, M2F)]
-    status, said = run("bootstrap", "--json", what=two)
-    (found,) = json.loads(said)
-    assert (status, found["intervals"]["IDF1"][0] > 0, path.exists()) == (0, True, False)
-    for wrong in ([two[0]], [*two, "table3"]):
-        assert "Give two records, or tables" in run("bootstrap", what=wrong)[1]

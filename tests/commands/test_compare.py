@@ -104,13 +104,16 @@ def test_rows_are_compared_over_the_seeds_and_over_the_videos_that_both_have(com
     assert "B changes identities more often" in " ".join(said.split())
 
 
-def test_runs_and_records_are_what_their_row_is_and_a_lost_seed_is_said(compare, tmp_path):
+def test_runs_and_records_are_what_their_row_is_and_a_lost_seed_is_said(compare, tmp_path, truth):
     records = sorted((tmp_path / "results/records/smoke").glob(f"{M2F}-s*[0-9a-f].json"))
     by_row = compare(*ROWS, "--json", "--seed", 0)[1]
     for a, b in ((f"{OURS}-s0", f"table3/{M2F}"), (f"{OURS}-s0", records[0])):
         found = compare(a, b, "--json", *(["--seed", 0] if b is not records[0] else []))[1]
         assert found["metrics"] == by_row["metrics"]
         assert found["said"] == by_row["said"]
+    again = compare(*ROWS, "--json", "--seed", 0, "--gt", truth[0])[1]
+    numbers = [(each["metric"], each["a"], each["b"], each["difference"]) for each in again["metrics"]]
+    assert numbers == [(each["metric"], each["a"], each["b"], each["difference"]) for each in by_row["metrics"]]
     records[0].unlink()
     status, said = compare(*ROWS)
     assert (status, f"A: {OURS}, seed 1 (0 left out: the other side has no such seed)" in said) == (0, True)
@@ -160,6 +163,9 @@ def test_a_page_plays_the_videos_that_differ_most(compare, truth, tmp_path):
     frames = load_dataset("smoke19", gt.parents[1]).split("heldout").frames
     assert compare(*files, "--gt", gt, "--html", page, "--frames", frames)[0] == 0
     assert len(set(scene_of(page)["videos"][0]["frames"])) > len(set(grey["videos"][0]["frames"])) == 1
+    next((tmp_path / "results/runs").glob(f"{OURS}-s0-*/predictions/*/predictions.json.gz")).write_bytes(b"")
+    status, said = compare(*ROWS, "--html", page)
+    assert (status, f"the predictions behind a record of {OURS} are not there" in said) == (2, True)
     status, said = compare(*ROWS, "--html", page, "--data-root", tmp_path / "nowhere")
     assert (status, "Leave out --html, or give --gt" in said) == (2, True)
 

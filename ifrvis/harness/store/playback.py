@@ -145,9 +145,10 @@ def rows_to_play(request: TableRequest) -> Iterator[tuple[Row, Row]]:
     for table in sorted(request.tables, key=lambda table: "AP" in table.metrics):  # those on tracking alone
         rows = {row.id: row for row in request.selected(table)}
         pairs = [pair for claim in table.claims for pair in claim.pairs if set(pair) <= rows.keys()]
-        if not table.claims and (first := next(iter(rows.values()), None)):
+        if not table.claims and rows:
+            first = next(iter(rows.values()))
             others = (row for row in rows.values() if row.method != first.method and row.dataset == first.dataset)
-            pairs = [(other.id, first.id) for other in others][:1]
+            pairs += [(other.id, first.id) for other in others][:1]
         for ours, other, *_ in reversed(dict.fromkeys(pairs)):
             if rows[ours].method != rows[other].method and rows[ours].part == WHOLE:
                 yield rows[other], rows[ours]

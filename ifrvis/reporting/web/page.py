@@ -41,7 +41,7 @@ def played(reports: Sequence[Report], scenes: Sequence[Scene]) -> list[Scene]:
     for one, other in rows_to_play(reports[0].request):
         fit = [each for each in scenes if each.rows == (one.id, other.id) and behind.issuperset(each.records)]
         if fit:
-            found.setdefault(one.dataset, min(fit, key=lambda scene: scene.seed))
+            found.setdefault(one.dataset, min(fit, key=lambda scene: scene.seed or 0))
     return [found[name] for name in sorted(found)]
 
 
