@@ -1,9 +1,11 @@
 """What the options say of a selection reaches another process whole."""
 
 import argparse
+import re
 
 import pytest
 
+from ifrvis.cli import main
 from ifrvis.commands.selection import request_of, selection_again, selection_arguments
 
 ROW = "mask2former-r50-ytvis19"
@@ -72,3 +74,13 @@ def test_a_row_without_a_seed_may_be_several_runs(row):
     ):
         status, found = row(*arguments)
         assert (status, message in found) == (2, True)
+
+
+def test_a_row_on_another_set_says_which(roots, capsys):
+    for command, said in (
+        ("plan", f"{ROW} +0/1  pending, off-spec on smoke21"),
+        ("status", f"{ROW} +seed 0 on smoke21 "),
+    ):
+        options = ["--profile", "smoke", "--rows", ROW, "--seeds", "1", "--dataset", "smoke21", *roots]
+        assert main([command, "table1", *options]) == 0
+        assert re.search(said, capsys.readouterr().out)
