@@ -101,6 +101,8 @@ def _given(name: str, arguments: argparse.Namespace) -> _Given:
     from ifrvis.harness.store.records import read_record
 
     path, store = Path(name), Store(arguments.results)
+    if path.suffix in (".json", ".gz") and not path.is_file():
+        raise UserError(f"Check the path: there is no file {path}.")
     if not path.is_file():
         return _Given(name, store, _records_named(name, store, arguments))
     if arguments.gt is not None:

@@ -126,6 +126,7 @@ def test_runs_and_records_are_what_their_row_is_and_a_lost_seed_is_said(compare,
     [
         ((OURS, OURS), "Give two different things"),
         ((OURS, "swaps.json"), "Give --gt, the ground truth, to compare results files"),
+        ((OURS, "absent.json"), "Check the path: there is no file absent.json"),
         ((OURS, "ours-swin-l-ytvis19"), "Run ours-swin-l-ytvis19 first"),
         ((OURS, "mask2fromer-r50-ytvis19"), "did you mean 'mask2former-r50-ytvis19'?"),
         ((f"{OURS}-s0", M2F, "--seed", "1"), f"Run {OURS}-s0 first, or correct --results"),
