@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import add_command, file_of, root_arguments, row_request, run_arguments, runs_meant, show
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, printable
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -217,4 +217,4 @@ def _write_page(
         videos=tuple(play(annotations, truth.frames, video, shown) for video in videos),
     )
     write_atomically(arguments.html, make_compare_page(said, tables_of(content), scene))
-    print(f"ifrvis: wrote {arguments.html}", file=sys.stderr)
+    print(f"ifrvis: wrote {printable(str(arguments.html))}", file=sys.stderr)

@@ -1,7 +1,4 @@
-"""`show`: a row's whole recipe, each value with what gives it; and what a run was trained as.
-
-Also tests: ifrvis.harness.spec.recipes, ifrvis.harness.spec.compose.
-"""
+"""`show`: a row's whole recipe, each value with what gives it; and what a run was trained as."""
 
 import json
 from pathlib import Path
