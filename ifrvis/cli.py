@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import ifrvis
-from ifrvis.commands import data, evaluate, evaluate_model, experiment, predict, runs, submission, upkeep, weights
+from ifrvis.commands import (
+    compare,
+    data,
+    evaluate,
+    evaluate_model,
+    experiment,
+    predict,
+    runs,
+    submission,
+    upkeep,
+    weights,
+)
 from ifrvis.errors import UserError, nearest, printable
 from ifrvis.files import cache_folder
 
@@ -119,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.", formatter_class=shape)
     parser.add_argument("--version", action="version", version=f"ifrvis {ifrvis.__version__}")
     commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser))
-    for each in (experiment, runs, upkeep, evaluate, data, weights, submission, predict, evaluate_model):
+    for each in (experiment, runs, compare, upkeep, evaluate, data, weights, submission, predict, evaluate_model):
         each.add_commands(commands)
     parser.epilog = commands.grouped()
     return parser

@@ -16,11 +16,11 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub("?", text)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """How a message ends about a name that is not among those known: with the nearest of them, where one is near."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name.lower(), known if isinstance(known, list) else [*known], n=1)
+    found = get_close_matches(name.lower(), known if isinstance(known, list) else [*known], n=1, cutoff=cutoff)
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 

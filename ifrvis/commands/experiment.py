@@ -52,9 +52,8 @@ def add_commands(commands: Any) -> None:
 
     text = "write tables and figures from records; of `all`, a page too"
     selection_arguments(add_command(commands, "report", _report, text))
-    text = "make the intervals over videos that reports show of what claims compare, or of any two rows or records"
-    parser = add_command(commands, "bootstrap", _bootstrap, text)
-    selection_arguments(parser, what="TABLE|RECORD")
+    text = "make the intervals over videos that reports show of what claims compare, or of any two rows"
+    selection_arguments(add_command(commands, "bootstrap", _bootstrap, text))
     text = "score kept predictions again, for metrics that came after their records"
     parser = add_command(commands, "rescore", _rescore, text)
     selection_arguments(parser)
@@ -189,18 +188,8 @@ def _check_run_arguments(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    _write_reports(_request_of_records(arguments), arguments)
+    _write_reports(request_of(arguments, of_kept=True)[0], arguments)
     return 0
-
-
-def _request_of_records(arguments: argparse.Namespace) -> "Request":
-    """What is asked for; if one profile alone has records, in that one, whatever data and GPUs are here."""
-    from ifrvis.harness.store.paths import Store
-
-    kept = Store(arguments.results).profiles()
-    if len(kept) == 1 and arguments.profile is None:
-        (arguments.profile,) = kept
-    return request_of(arguments)[0]
 
 
 def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
@@ -236,24 +225,16 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
 
 def _bootstrap(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.scores import units_of
-    from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import Records, read_record
+    from ifrvis.harness.store.records import Record, Records
     from ifrvis.reporting.match import make_reports
     from ifrvis.reporting.over_videos import Bootstrap, keep
-    from ifrvis.reporting.style import difference_text
+    from ifrvis.reporting.style import interval_text
 
-    paths = [Path(name) for name in arguments.tables if name.endswith(".json")]
-    if paths:
-        if len(paths) != 2 or len(arguments.tables) != 2:
-            raise UserError(f"Give two records, or tables: got {' '.join(arguments.tables)}.")
-        store, records = Store(paths[0].resolve().parent.parent.parent), list(map(read_record, paths))
-        wanted = {tuple(path.name for path in paths): [[record] for record in records]}
-    else:
-        request = _request_of_records(arguments)
-        store, records = request.store, Records(request.store.records(request.profile.name)).all_readable()
-        wanted = {}
-        for report in make_reports(request, records):
-            wanted |= report.comparable
+    request = request_of(arguments, of_kept=True)[0]
+    store, records = request.store, Records(request.store.records(request.profile.name)).all_readable()
+    wanted: dict[tuple[str, ...], list[list[Record]]] = {}
+    for report in make_reports(request, records):
+        wanted |= report.comparable
     bootstrap, made = Bootstrap(store), []
     for rows, behind in wanted.items():
         try:
@@ -264,14 +245,14 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
         shown = {
             name: ends for name, ends in made[-1].intervals.items() if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")
         }
-        texts = [f"{name} {' to '.join(difference_text(name, end) for end in ends)}" for name, ends in shown.items()]
+        texts = [f"{name} {interval_text(name, ends)}" for name, ends in shown.items()]
         if not arguments.json:
             show(f"{' minus '.join(rows)}: {', '.join(texts)}", flush=True)
     if not wanted:
         raise UserError("Run the rows first: no two that are compared have the records of all seeds.")
-    written = [] if paths else [f"wrote {keep(store, request.profile.name, made, records)}"]
+    path = keep(store, request.profile.name, made, records)
     content = [each.model_dump() | {"units": units_of(each.intervals)} for each in made]
-    print(json.dumps(content, indent=1) if arguments.json else "\n".join(written))
+    print(json.dumps(content, indent=1) if arguments.json else f"wrote {path}")
     return 0 if len(made) == len(wanted) else 1
 
 

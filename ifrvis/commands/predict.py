@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, number, progress, root_arguments, show
+from ifrvis.commands.selection import add_command, number, progress, root_arguments, run_arguments, run_meant, show
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add `predict`."""
     parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
-    text = "a run's name, its beginning or folder; or a .pth file"
+    text = "a row, a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
+    run_arguments(parser)
     text = "a folder of frames, a video file, or DATASET:NAME or DATASET:SPLIT/id=ID of a set's, as ytvis19:0a49f5265b"
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
@@ -35,7 +36,6 @@ def add_commands(commands: Any) -> None:
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
-    group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: first in turn)")
     text = "refuse a video file of which fewer frames can be read than it says"
     parser.add_argument("--strict", action="store_true", help=text)
     root_arguments(parser)
@@ -108,12 +108,11 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
     from ifrvis.harness.spec.compose import parse_override
-    from ifrvis.harness.store.paths import Store, run_holding
+    from ifrvis.harness.store.paths import run_holding
 
     overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
     if not path.is_file():
-        run = Store(arguments.results).one_run_named(arguments.model)
-        return _recipe_of_run(run, None, overrides, arguments)
+        return _recipe_of_run(run_meant(arguments, arguments.model), None, overrides, arguments)
     holder = run_holding(path)
     return _recipe_of_run(holder, path, overrides, arguments) if holder else _recipe_of_file(arguments, path, overrides)
 

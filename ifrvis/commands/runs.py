@@ -1,9 +1,23 @@
-"""`ifrvis logs, cancel, retry`: what can be done about single runs."""
+"""`ifrvis logs, show, cancel, retry`: what can be known of single rows and runs, and done about them."""
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, number, request_of, root_arguments, selection_arguments, show, whole
+from ifrvis.commands.selection import (
+    add_command,
+    change_arguments,
+    number,
+    request_of,
+    root_arguments,
+    row_request,
+    run_arguments,
+    run_meant,
+    runs_meant,
+    selection_arguments,
+    show,
+    whole,
+)
 from ifrvis.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -13,31 +27,72 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about runs."""
     parser = add_command(commands, "logs", _logs, "print the log of a run's last attempt")
-    parser.add_argument("run", help="the name of a run, its beginning or its folder")
+    parser.add_argument("run", help="a row (`row` or `table/row`), or the name of a run, its beginning or its folder")
+    run_arguments(parser)
     parser.add_argument("-n", "--lines", type=whole(), default=50)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
     root_arguments(parser)
 
+    text = "print a row's whole recipe, and where each value comes from; or what a run has trained"
+    parser = add_command(commands, "show", _show, text)
+    parser.add_argument("row", metavar="ROW|RUN", help="`row` or `table/row`; or a run's name, its beginning or folder")
+    run_arguments(parser)
+    change_arguments(parser)
+    root_arguments(parser)
+
     text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
     parser = add_command(commands, "cancel", _cancel, text)
-    selection_arguments(parser, what="TABLE|RUN")
+    selection_arguments(parser, what="TABLE|ROW|RUN")
+    run_arguments(parser, profile=False)
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
     parser.add_argument("--wait", type=number(0, 86400), default=120.0, metavar="S", help=text)
 
     text = "let runs that failed start again with the next `ifrvis run`"
     parser = add_command(commands, "retry", _retry, text)
-    selection_arguments(parser, what="TABLE|RUN")
+    selection_arguments(parser, what="TABLE|ROW|RUN")
+    run_arguments(parser, profile=False)
     parser.add_argument("--kind", help="only what failed like this: error, input, memory or nan")
 
 
 def _logs(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.logs import log_lines
-    from ifrvis.harness.store.paths import Store
 
-    run = Store(arguments.results).one_run_named(arguments.run)
+    run = run_meant(arguments, arguments.run)
     for line in log_lines(run, arguments.lines, follow=arguments.follow):
         show(line, flush=arguments.follow)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.harness.spec.allowed import leaves
+    from ifrvis.harness.spec.compose import sources
+    from ifrvis.harness.spec.tables import rows_named
+
+    rows, recipe, by = rows_named(arguments.row), dict[str, Any](), dict[str, str]()
+    if not rows or arguments.seed is not None:
+        run = run_meant(arguments, arguments.row)
+        said, recipe = {"run": run.folder.name, "train_sig": run.train_sig}, leaves(run.read_spec().train.model_dump())
+    elif (row := rows[0][1]).is_run:
+        request = row_request(arguments, arguments.row, row.id)
+        specified = request.specify(row, lambda name: load_dataset(name, request.data_root))
+        by = sources(row, request.profile, request.overrides)
+        by["model.track_head.num_classes"] = f"data set {specified.dataset.name}"
+        recipe = leaves({key: getattr(specified.composed, key) for key in ("model", "train", "inference")})
+        said = {"row": row.id, "tables": ", ".join(table.name for table, _ in rows), "profile": request.profile.name}
+        said |= {"dataset": specified.dataset.name, "method": row.method, "backbone": row.backbone}
+        said |= {"off_spec": request.changes} if specified.off_spec else {}
+    else:
+        said = row.model_dump(mode="json", exclude_defaults=True)
+    if arguments.json:
+        values = {key: {"value": value, "from": by.get(key, "")} for key, value in recipe.items()}
+        print(json.dumps({**said, "recipe": values}, indent=1))
+        return 0
+    for key, value in said.items():
+        show(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+    for key, value in recipe.items():
+        show(f"{key:46} {json.dumps(value):26} {by.get(key, '')}".rstrip())
     return 0
 
 
@@ -83,18 +138,21 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
-    """The runs that are meant, by their own names or by tables and rows, each once.
+    """The runs that are meant, by tables, by rows or by their own names, each once.
 
     Raises:
-        UserError: If a name is neither a table's nor the beginning of a run's.
+        UserError: If a name is none of a table, of a row, or of a run that has begun.
     """
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.store.paths import Store
-    from ifrvis.packed import packed_names
 
     tables, found = _tables_of(arguments), []
+    if tables and arguments.seed is not None:
+        raise UserError(
+            f"Name a row with --seed, or leave it out: {tables[0]} is a table, of which --seeds are the first."
+        )
     for name in (each for each in arguments.tables if each not in tables):
-        found += Store(arguments.results).runs_named(name, beside=packed_names("experiments", "tables"))
+        found += runs_meant(arguments, name)
     if tables:
         arguments.tables = tables
         trainings = make_plan(request_of(arguments)[0]).trainings

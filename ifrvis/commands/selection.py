@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ifrvis.harness.plan.plan import Request
+    from ifrvis.harness.spec.profiles import Profile
+    from ifrvis.harness.store.paths import Run
 
 T = TypeVar("T")
 
@@ -50,6 +52,13 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")
     parser.add_argument("--seeds", type=whole(), help="the first N declared seeds (default: all)")
+    change_arguments(parser)
+    parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
+    root_arguments(parser)
+
+
+def change_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change rows, and `--json`."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     text = "another dataset for every row: a name, a YAML file, or the folder of a set that `ifrvis data import` made"
     parser.add_argument("--dataset", help=text)
@@ -58,9 +67,14 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     text = "what its file names are relative to (default: JPEGImages beside it)"
     parser.add_argument("--frames", type=Path, metavar="DIR", help=text)
     parser.add_argument("--init", type=Path, help="other initial weights for every row")
-    parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
-    root_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+
+
+def run_arguments(parser: argparse.ArgumentParser, *, profile: bool = True) -> None:
+    """Add the options that say which run of a row is meant; `profile`: that of the profile, too."""
+    if profile:
+        parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
+    parser.add_argument("--seed", type=whole(0), help="the run of this seed alone, of those of a row")
 
 
 def root_arguments(parser: argparse.ArgumentParser, **results: Any) -> None:
@@ -89,13 +103,12 @@ def _anywhere(value: Any) -> str:
     return str(Path(value).resolve()) if is_path else str(value)
 
 
-def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
-    """What is asked for, and why in this profile.
+def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Request", str]:
+    """What is asked for, and why in this profile; see `profile_of`.
 
     Raises:
         UserError: If a table, a profile or an option is wrong.
     """
-    from ifrvis.harness.jobs.launch import choose_profile
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile
@@ -103,14 +116,10 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     from ifrvis.harness.spec.weights import given_weights
     from ifrvis.harness.store.paths import Store
 
-    on_cluster, why = getattr(arguments, "cluster", None) is not None, "as asked"
-    _own_set(arguments)
-    if arguments.profile:
-        profile = load_profile(arguments.profile)
-    elif arguments.annotations:
+    if _own_set(arguments) and not arguments.profile:
         profile, why = load_profile("mini"), "for videos of your own, where --profile says no other"
     else:
-        profile, why = choose_profile(arguments.data_root, on_cluster=on_cluster)
+        profile, why = profile_of(arguments, of_kept=of_kept)
     request = Request(
         tables=tuple(run_on(table, arguments.dataset) for table in load_tables(arguments.tables, profile)),
         profile=profile,
@@ -126,12 +135,12 @@ def request_of(arguments: argparse.Namespace) -> tuple["Request", str]:
     return request, why
 
 
-def _own_set(arguments: argparse.Namespace) -> None:
-    """Make of `--annotations` and `--frames` a set, and `--dataset` of it; what to know of it is said once."""
-    if arguments.annotations is None:
-        if arguments.frames:
+def _own_set(arguments: argparse.Namespace) -> bool:
+    """Make of `--annotations` and `--frames` a set, and `--dataset` of it, if they are given; what to know is said."""
+    if getattr(arguments, "annotations", None) is None:
+        if getattr(arguments, "frames", None):
             raise UserError("Give --annotations with --frames: of which videos these are the frames is not said.")
-        return
+        return False
     from ifrvis.datasets.exchange.sets import own_set
 
     if arguments.dataset is not None:
@@ -140,6 +149,70 @@ def _own_set(arguments: argparse.Namespace) -> None:
     arguments.dataset = str(path)
     for note in notes:
         print(f"ifrvis: {printable(note)}", file=sys.stderr)
+    return True
+
+
+def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Profile", str]:
+    """The profile that is asked for, else by turn; `of_kept`: where one alone has records, that one; and why it is."""
+    from ifrvis.harness.jobs.launch import choose_profile
+    from ifrvis.harness.spec.profiles import load_profile
+    from ifrvis.harness.store.paths import Store
+
+    kept = Store(arguments.results).profiles() if of_kept else []
+    if arguments.profile or len(kept) == 1:
+        return load_profile(arguments.profile or kept[0]), "as asked"
+    return choose_profile(arguments.data_root, on_cluster=getattr(arguments, "cluster", None) is not None)
+
+
+def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
+    """The runs of a row (`row`, `table/row`) that have begun; else those that a run's name, beginning or folder means.
+
+    Raises:
+        UserError: If there are none; of a row, under the profile; with --seed, of this seed.
+    """
+    from ifrvis.harness.plan.planner import make_plan
+    from ifrvis.harness.spec.tables import known_names, rows_named
+    from ifrvis.harness.store.paths import Store
+
+    store, rows, where = Store(arguments.results), rows_named(name), ""
+    if not rows:
+        runs = store.runs_named(name, beside=known_names())
+    else:
+        request = row_request(arguments, name, rows[0][1].id)
+        trainings = [each for each in make_plan(request).trainings if not each.is_pretraining]
+        runs = [each.run(store) for each in trainings if each.sig is not None]
+        runs, where = [each for each in runs if each.spec.is_file()], f" under profile {request.profile.name}"
+    found = [run for run in runs if arguments.seed in (None, run.read_spec().train.seed)]
+    if not found:
+        seed = f" with seed {arguments.seed}" * (arguments.seed is not None)
+        raise UserError(f"Run {name} first, or correct --results: {store.root} has no run of it{seed}{where}.")
+    return found
+
+
+def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Request":
+    """The request of the row that `row`, of all tables, or `table/row` names, with the command's changes of rows.
+
+    Raises:
+        UserError: As `request_of`.
+    """
+    profile = profile_of(arguments, of_kept=True)[0]
+    plain: dict[str, Any] = {"set": [], "dataset": None, "init": None, "no_shipped_weights": False}
+    given = plain | (vars(arguments) if hasattr(arguments, "init") else {})  # --dataset may mean another thing
+    given |= {"tables": [name.rpartition("/")[0] or "all"], "rows": row_id, "seeds": None}
+    return request_of(argparse.Namespace(**vars(arguments) | given | {"profile": arguments.profile or profile.name}))[0]
+
+
+def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
+    """The one run that a name means; see `runs_meant`.
+
+    Raises:
+        UserError: If no run or more than one does.
+    """
+    found = runs_meant(arguments, name)
+    if len(found) > 1:
+        known = ", ".join(run.folder.name for run in found)
+        raise UserError(f"Name one run, or add --seed: of those in {arguments.results}, {name!r} means {known}.")
+    return found[0]
 
 
 @contextlib.contextmanager

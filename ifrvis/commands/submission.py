@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, root_arguments, show
+from ifrvis.commands.selection import add_command, root_arguments, run_arguments, run_meant, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ def add_commands(commands: Any) -> None:
     """Add the commands about an evaluation server."""
     text = "write the zip that a YouTube-VIS server takes, or check one"
     parser = add_command(commands, "submission", _submission, text)
-    text = "a run's name, its beginning or folder; or a predictions or results file"
+    text = "a row, a run's name, its beginning or folder; or a predictions or results file"
     parser.add_argument("run", nargs="?", help=text)
+    run_arguments(parser)
     parser.add_argument("--check", type=Path, metavar="ZIP", help="check this zip instead of writing one")
     parser.add_argument("--row", metavar="TABLE/ROW", help="whose inference, where a run has predicted in several ways")
     parser.add_argument("--annotation", type=Path, help="JSON of the split (default: the one that the run predicted)")
@@ -28,7 +29,8 @@ def add_commands(commands: Any) -> None:
 
     text = "keep a server's scores of a run's zip, or score what another program predicted, as records of their own"
     parser = add_command(commands, "ingest", _ingest, text)
-    parser.add_argument("run", nargs="?", help="the name of a run, its beginning or its folder")
+    parser.add_argument("run", nargs="?", help="a row, or the name of a run, its beginning or its folder")
+    run_arguments(parser)
     parser.add_argument("--zip", type=Path, help="the zip that the server was given")
     parser.add_argument("--scores", type=Path, help="what the server gave back: JSON, or `name: value`")
     parser.add_argument("--server", default="", help="where the scores come from, such as a web address")
@@ -42,7 +44,6 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--predictions", nargs="+", default=[], type=Path, metavar="FILE", help=text)
     group.add_argument("--table", help="a table or a YAML file, with a row that says `method: external`")
     group.add_argument("--row", help="the id of that row")
-    group.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     group.add_argument("--absent-are-empty", action="store_true", help="videos without an entry have no track")
 
 
@@ -90,9 +91,8 @@ class _Packed(NamedTuple):
 def _predicted(arguments: argparse.Namespace) -> list[_Packed]:
     """Everything that the run was asked to predict, and has."""
     from ifrvis.harness.store.attempts import asked_of
-    from ifrvis.harness.store.paths import Store
 
-    run = Store(arguments.results).one_run_named(arguments.run)
+    run = run_meant(arguments, arguments.run)
     found = {each.path: each for each in (_Packed(run, *pair) for pair in asked_of(run))}
     return [each for path, each in found.items() if path.is_file()]
 
@@ -153,7 +153,7 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     """Score what another program predicted, a file a seed; all files are read before one is scored."""
-    from ifrvis.evaluation.predictions import read_predictions, read_results, videos_of
+    from ifrvis.evaluation.predictions import read_videos_of
     from ifrvis.files import sha256_file
     from ifrvis.harness.jobs.launch import choose_profile
     from ifrvis.harness.spec.profiles import load_profile
@@ -176,17 +176,13 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
         if digest in known:
             raise UserError(f"Give each seed a file of its own: {path} is the same as {known[digest]}.")
         known[digest] = path
-        if path.suffix == ".gz":
-            videos = read_predictions(path, annotations)
-        else:
-            results = read_results(path, annotations)
-            absent = len(annotations.video_by_id.keys() - {each.video_id for each in results})
-            if absent and not arguments.absent_are_empty:
-                raise UserError(
-                    f"Predict again, or add --absent-are-empty: {path} has no entry of {absent} of the "
-                    f"{len(annotations.videos)} videos of the split."
-                )
-            videos = videos_of(results, annotations, path)
+        videos = read_videos_of(path, annotations)
+        absent = sum(not video.by_class for video in videos)
+        if absent and path.suffix != ".gz" and not arguments.absent_are_empty:
+            raise UserError(
+                f"Predict again, or add --absent-are-empty: {path} has no entry of {absent} of the "
+                f"{len(annotations.videos)} videos of the split."
+            )
         found.append(Given(path, "submission", digest, seed, {"mode": EXTERNAL}, videos))
     for each in found:
         path, record = publish_external(Store(arguments.results), row, profile, split, each)

@@ -9,6 +9,8 @@ from ifrvis.commands.selection import (
     number,
     request_of,
     root_arguments,
+    run_arguments,
+    runs_meant,
     selection_again,
     selection_arguments,
     show,
@@ -33,8 +35,9 @@ def add_commands(commands: Any) -> None:
 
     text = "show, or remove, checkpoints and predictions that no record or pending row needs"
     parser = add_command(commands, "prune", _prune, text)
-    text = "of these alone (names, their beginnings or folders), known to a packed table or not, complete or not"
+    text = "of these alone (rows, names, their beginnings or folders), known to a packed table or not, complete or not"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
+    run_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     root_arguments(parser)
 
@@ -89,7 +92,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.upkeep.prune import known_plans, prunable, prunable_of, remove, size_of
 
     store = Store(arguments.results)
-    named = {run.folder.resolve(): run for name in arguments.runs for run in store.runs_named(name)}
+    named = {run.folder.resolve(): run for name in arguments.runs for run in runs_meant(arguments, name)}
     paths = prunable_of(store, named.values()) if named else prunable(store, known_plans(arguments.data_root, store))
     size = size_text(sum(map(size_of, paths)))
     for path in paths:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ifrvis.datasets.ytvis import Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.ap import ap_of
-from ifrvis.evaluation.scores import SHOWN
+from ifrvis.evaluation.scores import SHOWN, Identity
 from ifrvis.evaluation.tracking import weighed_metrics
 from ifrvis.evaluation.videos import Videos
 from ifrvis.files import canonical_json, sha256_bytes
@@ -56,6 +56,25 @@ def values_of(videos: Videos, dataset: str) -> Values:
     return {"AP": ap_of(videos.detections, weights), **weighed_metrics(counts, weights)}
 
 
+def habits_of(videos: Videos, weights: NDArray[np.int64]) -> Values:
+    """How a method errs on videos that count as often as their weights say, (R, V): (R,) shares, NaN where undefined.
+
+    `changes` (and switches), `merges` and `doubles` are of the object-frames tracked, `misses` those of all that are
+    not tracked, `invents` boxes on no object of frames.
+    """
+    found = {name: weights @ [getattr(each, name) for each in videos.identity] for name in Identity.model_fields}
+    counts = [each[SHOWN] for each in videos.tracking]
+    false = weights @ [each.pred_boxes - each.detections for each in counts]
+    tracked, all_frames = (np.where(found[name], found[name], np.nan) for name in ("tracked", "object_frames"))
+    return {
+        "changes": (found["change"] + found["switch"]) / tracked,
+        "merges": found["merged"] / tracked,
+        "doubles": found["duplicate"] / tracked,
+        "misses": 1 - found["tracked"] / all_frames,
+        "invents": false / (weights @ [each.frames for each in counts]),
+    }
+
+
 def intervals_of(rows: Sequence[Sequence[Values]]) -> dict[str, tuple[float, float]]:
     """The 95 % intervals of what one row, a mean over runs, has more than another, by metric.
 
@@ -76,3 +95,22 @@ def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
     """The interval of the first of (R,) values, that of the videos as they are, given those of resamples."""
     low, high = np.nanquantile(values[1:], (0.025, 0.975))
     return float(2 * values[0] - high), float(2 * values[0] - low)
+
+
+def difference_intervals(
+    first: Sequence[Videos], second: Sequence[Videos], dataset: str = ""
+) -> dict[str, tuple[float, float]]:
+    """The 95 % intervals over videos of the difference of two means over runs, by metric and habit.
+
+    Args:
+        first: What the videos of one set add, of each run of the one row.
+        second: Of each run of the other.
+        dataset: The set's name, part of what the draws depend on.
+
+    Raises:
+        UserError: If the videos are not the same, or too few.
+    """
+    if len({each.video_ids for each in (*first, *second)}) > 1:
+        raise UserError("Compare runs on the same videos: a difference is paired over them.")
+    weights = draws(dataset, first[0].video_ids, resamples=RESAMPLES, seed=SEED)
+    return intervals_of([[values_of(run, dataset) | habits_of(run, weights) for run in row] for row in (first, second)])

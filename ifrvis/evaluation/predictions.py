@@ -171,6 +171,17 @@ def videos_of(results: Iterable[Prediction], annotations: Annotations, path: Pat
     return tuple(found)
 
 
+def read_videos_of(path: Path, annotations: Annotations) -> tuple[VideoPredictions, ...]:
+    """What is predicted of each video, in the predictions file of a run (`.gz`) or in a results file.
+
+    Raises:
+        UserError: As `read_predictions`, or `read_results` and `videos_of`.
+    """
+    if path.suffix == ".gz":
+        return read_predictions(path, annotations)
+    return videos_of(read_results(path, annotations), annotations, path)
+
+
 def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:
     """Of entries of one video with the same masks, which are one query under several classes, the best, in order."""
     best: dict[Any, Prediction] = {}

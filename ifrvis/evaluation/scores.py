@@ -121,6 +121,16 @@ class Scores(Model):
             raise ValueError(f"Give 'identity_curve' {', '.join(IDENTITY_CURVE)}, each at every threshold")
         return self
 
+    @property
+    def shown(self) -> dict[str, int | float | None]:
+        """What a column of a table may show, by its name: metrics and identity errors.
+
+        The latter are shares of the object-frames tracked (`Identity.shares`); `errors_at_half` are all of them where
+        half of all object-frames are tracked, so that methods whose scores are not alike are compared.
+        """
+        of_half = {"errors_at_half": self.errors_at(0.5)}
+        return self.metrics | (self.identity.shares | of_half if self.identity else {})
+
     def errors_at(self, recall: float) -> float | None:
         """Identity errors per object-frame tracked where a share of all object-frames, in (0, 1], is tracked.
 

@@ -6,7 +6,7 @@ from typing import Any
 from ifrvis.datasets.ytvis import Annotations, id_order
 from ifrvis.evaluation.ap import detections, statistics
 from ifrvis.evaluation.identity import count_errors, curve_of
-from ifrvis.evaluation.predictions import queries_of, read_predictions, results_of
+from ifrvis.evaluation.predictions import queries_of, read_videos_of, results_of
 from ifrvis.evaluation.protocols import load_protocol
 from ifrvis.evaluation.scores import RECORDED, SHOWN, Scores, Tracked, together
 from ifrvis.evaluation.tracking import follow, metrics_of
@@ -14,15 +14,15 @@ from ifrvis.evaluation.videos import Videos
 
 
 def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> tuple[Scores, Videos]:
-    """Every number of a record, and what each video adds to most of them, of the predictions of one run; UserError if
-    the file is missing, broken, or not about exactly these videos.
+    """Every number of a record, and what each video adds to most of them, of one run, or of a results file;
+    UserError if the file is missing, broken, or not about exactly these videos.
 
     Args:
         annotations: Ground truth.
-        path: The predictions file.
+        path: The predictions file, or the results file.
         jobs: Processes that share the videos; they change no number.
     """
-    predicted = read_predictions(path, annotations)
+    predicted = read_videos_of(path, annotations)
     # How many queries of a video count, the inference has said: ten, or its `topk`.
     protocols = {name: load_protocol(name).model_copy(update={"most": None}) for name in RECORDED}
     followed = follow(annotations, queries_of(predicted), [*protocols.values()], jobs=jobs)

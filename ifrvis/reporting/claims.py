@@ -15,7 +15,7 @@ from ifrvis.harness.spec.tables import Claim, Published, Row, Statement
 from ifrvis.reporting.cells import Cell
 from ifrvis.reporting.over_videos import Kept
 from ifrvis.reporting.statistics import LEVEL, Difference, Interval, holm, mean_difference, std_difference
-from ifrvis.reporting.style import UNDEFINED, difference_text, p_text, scale, stored
+from ifrvis.reporting.style import UNDEFINED, difference_text, interval_text, p_text, scale, stored
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 HEADS = (
@@ -187,10 +187,7 @@ def pair_texts(judged: JudgedPair) -> tuple[str, ...]:
     value = over_seeds = over_videos = p = paper = UNDEFINED
     if found is not None:
         value = difference_text(says.metric, found.value, digits)
-        over_seeds, over_videos = (
-            " to ".join(difference_text(says.metric, end) for end in interval) if interval else UNDEFINED
-            for interval in (found.interval, found.over_videos)
-        )
+        over_seeds, over_videos = (interval_text(says.metric, ends) for ends in (found.interval, found.over_videos))
         p = UNDEFINED if judged.p is None else f"{p_text(judged.p)}, {found.test}"
     if judged.paper is not None:
         paper = difference_text(says.metric, judged.paper / scale(says.metric), digits)

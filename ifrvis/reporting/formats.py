@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Group
@@ -27,6 +28,15 @@ OPENING = r"""% To input or to paste; needs \usepackage{booktabs,graphicx}.
 CLOSING = r"\ifrvisend"
 PAPER_ROW = r"\providecommand{\paperrow}[1]{} % \newcommand{\paperrow}[1]{#1} before it prints the paper's values, too"
 FIT = r"  \setlength{\tabcolsep}{4pt}\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+
+
+class Lines(NamedTuple):
+    """A table of texts under a title; the first `num_left` of its columns stand left."""
+
+    title: str
+    heads: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    num_left: int = 1
 
 
 def markdown(report: Report) -> str:
@@ -192,9 +202,7 @@ def seeds_csv(report: Report) -> str:
 def terminal(report: Report) -> Group:
     """The table for a terminal: a column a metric, measured values above the paper's; no number is cut off."""
     grid, span = make_grid(report), len(make_grid(report).sources)
-    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_lines=span > 1)
-    for head in ("", "n", *grid.metrics):
-        table.add_column(_plain(head), justify="right" if head else "left", overflow="fold")
+    table = _rich_table(("", "n", *grid.metrics), show_lines=span > 1)
     for line in grid.lines:
         cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in line.cells]
         table.add_row(_plain(" ".join(line.heads).strip() or line.row.id), _plain(str(line.n)), *map(Text, cells))
@@ -206,3 +214,29 @@ def terminal(report: Report) -> Group:
 
 def _plain(text: str) -> Text:
     return Text(plain_text(text))
+
+
+def _rich_table(heads: Sequence[str], num_left: int = 1, *, show_lines: bool = False) -> RichTable:
+    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_lines=show_lines)
+    for index, head in enumerate(heads):
+        table.add_column(_plain(head), justify="left" if index < num_left else "right", overflow="fold")
+    return table
+
+
+def tables_markdown(title: str, said: Iterable[str], tables: Iterable[Lines]) -> str:
+    """Sentences, and tables under their titles, as a page of Markdown."""
+    parts = [[f"# {markdown_text(title)}"], [f"- {markdown_text(each)}" for each in said]]
+    for each in tables:
+        parts += [[f"## {markdown_text(each.title)}"], _markdown_table(each.heads, each.lines, each.num_left)]
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def tables_terminal(said: Iterable[str], tables: Iterable[Lines]) -> Group:
+    """The same for a terminal."""
+    shown: list[Text | RichTable] = [*map(_plain, said)]
+    for each in tables:
+        table = _rich_table(each.heads, each.num_left)
+        for line in each.lines:
+            table.add_row(*map(_plain, line))
+        shown += [Text(), _plain(each.title), table]
+    return Group(*shown)

@@ -141,7 +141,7 @@ def _line(report: Report, index: int) -> Line:
     opens = index == 0 or (getattr(row, first), row.dataset) != (getattr(before, first), before.dataset)
     heads, marked = table.heads, "label" if "label" in table.heads else [*table.heads][-1]
     mark = (
-        " (off-spec)" * report.rows[index].off_spec
+        f" (off-spec{report.request.on})" * report.rows[index].off_spec
         + f" ({row.protocol})" * row.quoted
         + " (external)" * row.is_external
     )

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from ifrvis.errors import UserError
 from ifrvis.evaluation.bootstrap import RESAMPLES, SEED, Values, intervals_of, values_of
 from ifrvis.evaluation.scores import Count
-from ifrvis.evaluation.videos import read_videos
+from ifrvis.evaluation.videos import Videos, read_videos
 from ifrvis.files import canonical_json, sha256_bytes, sha256_file, write_atomically
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.store.finding import Finding
@@ -109,11 +109,20 @@ class Bootstrap:
 
     def _values_of(self, record: Record) -> Values:
         if record.digest not in self._values:
-            path = videos_beside(self._store.records(record.profile) / record.file_name)
-            if not path.is_file() or sha256_file(path) != record.files.get("videos"):
-                raise UserError(f"Restore {path}, or run the row again: what its videos add is not there.")
-            self._values[record.digest] = values_of(read_videos(path), record.dataset)
+            self._values[record.digest] = values_of(read_beside(self._store, record), record.dataset)
         return self._values[record.digest]
+
+
+def read_beside(store: Store, record: Record) -> Videos:
+    """What each video adds to a record.
+
+    Raises:
+        UserError: If it is not beside the record as it was written.
+    """
+    path = videos_beside(store.records(record.profile) / record.file_name)
+    if not path.is_file() or sha256_file(path) != record.files.get("videos"):
+        raise UserError(f"Restore {path}, or run the row again: what its videos add is not there.")
+    return read_videos(path)
 
 
 def verify_kept(store: Store, profile: str) -> Iterator[Finding]:

@@ -3,11 +3,15 @@
 Records hold fractions at full precision; multiplying by 100 and rounding happen here and nowhere else.
 """
 
+from collections.abc import Sequence
+
 from ifrvis.evaluation.scores import KINDS
 
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
 COUNTS = frozenset({"IDs"})
-ERRORS = frozenset({*KINDS, "errors", "errors_at_half"})  # per object-frame tracked: shown per hundred
+ERRORS = frozenset(
+    {*KINDS, "errors", "errors_at_half", "errors_at_equal_recall"}
+)  # per object-frame tracked: shown per hundred
 LESS_IS_BETTER = COUNTS | ERRORS | {"never_found"}
 COSTS = {"Parameters": "Parameters (M)", "FPS": "Frames/s"}  # columns of what is no metric: no arrow
 SCALES = {**dict.fromkeys(COUNTS, 1), "FPS": 1, "Parameters": 1e-6}
@@ -70,6 +74,11 @@ def difference_text(metric: str, value: float, digits: int = 1) -> str:
     """A difference of stored values, with its sign."""
     text = _rounded(value * scale(metric), max(digits, DIGITS.get(metric, 1)))
     return text if text.startswith("-") or not float(text) else f"+{text}"
+
+
+def interval_text(metric: str, ends: Sequence[float] | None) -> str:
+    """An interval of differences of stored values."""
+    return " to ".join(difference_text(metric, end) for end in ends) if ends else UNDEFINED
 
 
 def p_text(p: float) -> str:

@@ -1,6 +1,7 @@
 """What the options say of a selection reaches another process whole."""
 
 import argparse
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ from ifrvis.cli import main
 from ifrvis.commands.selection import request_of, selection_again, selection_arguments
 
 MINE = "name: mine\ntitle: mine\ncategories: 1\nannotation: gt.json\nframes: frames\nschedule: ytvis19\n"
+ROW = "mask2former-r50-ytvis19"
 CASES = [
     [],
     ["--rows", "ours-r50-ytvis19,mask2former-r50-ytvis19", "--seeds", "2"],
@@ -45,3 +47,55 @@ def test_a_report_on_ones_own_videos_has_tracking_and_no_value_of_the_paper_and_
     assert "paper" not in text.partition("## Claims")[0]
     assert (tmp_path / "reports" / "mini" / "index-off-spec.html").is_file()
     assert main(["verify", "--results", "results"]) == 0
+
+
+@pytest.fixture
+def row(kept, tmp_path, capsys):
+    """A command on a row of which two seeds are kept: its status and what it said."""
+
+    def call(command, *arguments):
+        (tmp_path / "frames").mkdir(exist_ok=True)
+        status = kept.run(command, *arguments, "--profile", f"{tmp_path}/smoke.yaml")
+        return status, "".join(capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "said"),
+    [
+        ("logs", [], "has no log"),
+        ("retry", [], "nothing of it waits"),
+        ("cancel", [], "nothing of it runs"),
+        ("prune", [], f"{ROW}-s1-"),
+        ("submission", ["--out", "{tmp}/results.zip"], "results.zip: "),
+        ("predict", ["{tmp}/frames"], "Give a video with at least one frame"),
+    ],
+)
+def test_a_row_and_a_seed_stand_for_a_run(command, more, said, row, tmp_path):
+    more = [each.format(tmp=tmp_path) for each in more]
+    for name in (ROW, f"table1/{ROW}"):
+        assert said in (found := row(command, name, *more, "--seed", "1")[1])
+        assert f"{ROW}-s0-" not in found
+    status, found = row(command, ROW, *more, "--seed", "4")
+    assert (status, f"Run {ROW} first" in found, "with seed 4 under profile smoke" in found) == (2, True, True)
+
+
+def test_a_row_without_a_seed_may_be_several_runs(row):
+    for arguments, message in (
+        (("logs", ROW), "Name one run, or add --seed: of those in "),
+        (("retry", "table1", "--seed", "0"), "Name a row with --seed"),
+        (("logs", "mask2fromer-r50-ytvis19"), f"did you mean {ROW!r}?"),
+    ):
+        status, found = row(*arguments)
+        assert (status, message in found) == (2, True)
+
+
+def test_a_row_on_another_set_says_which(roots, capsys):
+    for command, said in (
+        ("plan", f"{ROW} +0/1  pending, off-spec on smoke21"),
+        ("status", f"{ROW} +0/1 on smoke21 "),
+    ):
+        options = ["--profile", "smoke", "--rows", ROW, "--seeds", "1", "--dataset", "smoke21", *roots]
+        assert main([command, "table1", *options]) == 0
+        assert re.search(said, capsys.readouterr().out)

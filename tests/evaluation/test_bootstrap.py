@@ -9,7 +9,8 @@ from scipy.stats import norm
 from ifrvis.datasets.ytvis import Annotations, read_annotations
 from ifrvis.errors import UserError
 from ifrvis.evaluation.ap import average_precision, detections
-from ifrvis.evaluation.bootstrap import draws, interval_of, intervals_of, values_of
+from ifrvis.evaluation.bootstrap import difference_intervals, draws, interval_of, intervals_of, values_of
+from ifrvis.evaluation.identity import identity_errors
 from ifrvis.evaluation.predictions import read_results
 from ifrvis.evaluation.protocols import load_protocol
 from ifrvis.evaluation.tracking import follow
@@ -36,7 +37,9 @@ def videos_of(annotations, predictions):
     counts = follow(annotations, predictions, [ALL])["all"].counts
     tracking = tuple({"matched": each} for each in counts)
     of_ap = tuple(detections(annotations, predictions))
-    return Videos.model_construct(video_ids=tuple(sorted(annotations.video_by_id)), detections=of_ap, tracking=tracking)
+    identity = tuple(each.counts for each in identity_errors(annotations, predictions))
+    parts = {"detections": of_ap, "tracking": tracking, "identity": identity}
+    return Videos.model_construct(video_ids=tuple(sorted(annotations.video_by_id)), **parts)
 
 
 def test_values_of_a_resample_are_those_of_ground_truth_and_predictions_with_copies_of_videos(case, monkeypatch):
@@ -101,6 +104,10 @@ def test_a_run_differs_from_itself_in_nothing_and_from_a_worse_one_clearly(case)
         tuple(replace(each, video_id=copy) for each in annotations.tracks for copy in often[each.video_id]),
     )
     copied = [replace(each, video_id=copy) for each in predictions for copy in often[each.video_id]]
-    values, worse = (values_of(videos_of(many, some), "set") for some in (copied, copied[::2]))
-    assert set(intervals_of([[values, values], [values]]).values()) == {(0.0, 0.0)}
-    assert intervals_of([[values], [worse]])["IDR"][0] > 0
+    videos, worse = videos_of(many, copied), videos_of(many, copied[::2])
+    alone = difference_intervals([videos, videos], [videos])
+    assert set(alone.values()) == {(0.0, 0.0)}
+    found = difference_intervals([videos], [worse])
+    assert found["IDR"][0] > 0
+    assert found["misses"][1] < 0
+    assert found == difference_intervals([videos], [worse])

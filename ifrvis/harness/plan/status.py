@@ -37,7 +37,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = []
     for table in plan.request.tables:
         lines.append(f"{table.name}: {' '.join(table.title.split())}".removesuffix(": "))
-        lines += [_plan_line(planned) for planned in plan.rows if planned.table is table]
+        lines += [_plan_line(planned, plan.request.on) for planned in plan.rows if planned.table is table]
     lines += _start_lines(plan)
     return lines + [training.problem for training in plan.trainings if training.problem]
 
@@ -49,12 +49,12 @@ def _start_lines(plan: Plan) -> list[str]:
     return [f"starts from {name}; at random: {left}" for name, left in said.items() if left]
 
 
-def _plan_line(planned: PlannedRow) -> str:
+def _plan_line(planned: PlannedRow, on: str) -> str:
     done = sum(each.state == "complete" for each in planned.evaluations.values())
     counts = f"{done}/{len(planned.evaluations)}"
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
     problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
-    line = f"  {planned.row.id:34} {counts:>5}  {planned.state}" + ", off-spec" * planned.off_spec
+    line = f"  {planned.row.id:34} {counts:>5}  {planned.state}" + f", off-spec{on}" * planned.off_spec
     return "\n".join([line, *(f"    {each}" for each in sorted(problems))])
 
 
@@ -96,7 +96,8 @@ def status_rows(plan: Plan) -> list[dict[str, Any]]:
             training = evaluation.training
             words = _last_words(training, evaluation.state)
             progress = {key: words.get(key) for key in shown}
-            rows.append({**row, "seed": seed, "state": evaluation.state, "run": training.name, **progress})
+            of_run = {"run": training.name, "dataset": training.dataset.name}
+            rows.append({**row, "seed": seed, "state": evaluation.state, **of_run, **progress})
     return rows
 
 
@@ -133,7 +134,7 @@ def status_lines(plan: Plan, *, seeds_too: bool = False) -> list[str]:
     for each in [[row] for row in rows] if seeds_too else of_row.values():
         row = min(each, key=lambda one: (WORST_FIRST.index(one["state"]), not one.get("message")))
         done = f"{sum(one['state'] == 'complete' for one in each)}/{len(each)}"
-        which = f"seed {row['seed']}" if seeds_too else done
+        which = (f"seed {row['seed']}" if seeds_too else done) + plan.request.on
         step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
         left = f"{duration_text(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
         words = [f"{row['table']:8} {row['row']:34} {which:7} {row['state']:15}", step, left, row.get("message") or ""]

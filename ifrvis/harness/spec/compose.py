@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import Field
 
 from ifrvis.errors import UserError, nearest
-from ifrvis.harness.spec.allowed import NORM, check_types, mappings
+from ifrvis.harness.spec.allowed import NORM, check_types, known_keys, leaves
 from ifrvis.harness.spec.profiles import Pretraining, Profile
-from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, trained_on
+from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, recipe_layers, trained_on
 from ifrvis.harness.spec.tables import Row, find_row
 from ifrvis.options import check_options
 from ifrvis.schema import Model, is_number, validated
@@ -87,11 +87,7 @@ def compose(
             names, or gives a value that cannot be.
     """
     before, given = _plain_copy(recipe(method, backbone, schedule)), overrides or {}
-    for layer in (
-        profile.alone.get(method, profile.set),
-        profile.methods.get(method, {}),
-        profile.backbones.get(backbone, {}),
-    ):
+    for layer in _of_profile(profile, method, backbone):
         _apply(before, layer, f"profile {profile.name!r}")
     config = _plain_copy(before)
     for where, layer in given.items():
@@ -111,6 +107,26 @@ def compose_row(row: Row, profile: Profile, overrides: Config, *, num_classes: i
     """What a row trains and evaluates under a profile and the command line's overrides; see `compose`."""
     given = {f"row {row.id!r}": _at_scale(row, profile), "--set": overrides}
     return compose(row.method, row.backbone, trained_on(row.dataset)[1], profile, given, num_classes=num_classes)
+
+
+def sources(row: Row, profile: Profile, overrides: Config) -> dict[str, str]:
+    """Which file, profile, row or option is the last that gives each value of a row's recipe, by its dotted key."""
+    scaled = _at_scale(row, profile)
+    as_named = {**row.set, **{f"inference.{key}": value for key, value in row.inference.items()}}
+    layers = recipe_layers(row.method, row.backbone, trained_on(row.dataset)[1])
+    layers += [(f"profile {profile.name}", layer) for layer in _of_profile(profile, row.method, row.backbone)]
+    layers += [(f"row {row.id}", scaled), ("--set", overrides)]
+    found = {key: source for source, layer in layers for key in leaves(layer)}
+    for key in scaled.keys() & as_named.keys():
+        if scaled[key] != as_named[key] and found.get(key) == f"row {row.id}":
+            found[key] += f", {as_named[key]} at the scale of profile {profile.name}"
+    return found
+
+
+def _of_profile(profile: Profile, method: str, backbone: str) -> list[Config]:
+    """What a profile sets, in order."""
+    own = profile.alone.get(method, profile.set)
+    return [own, profile.methods.get(method, {}), profile.backbones.get(backbone, {})]
 
 
 def row_inference(name: str, profile: Profile) -> Config:
@@ -180,7 +196,10 @@ def _apply(config: Config, overrides: Config, where: str) -> None:
         for part in parents:
             node = node.get(part) if isinstance(node, dict) else None
         if not isinstance(node, dict) or last not in node or not parents:
-            near = nearest(dotted, [f"{path}.{key}" for path, each in mappings(config, "") if path for key in each])
+            known = known_keys()
+            alike = [key for key in known if key.rpartition(".")[2].startswith(last)]  # `lr`: `train.optimizer.lr`
+            near = nearest(dotted, alike, cutoff=0) if alike else nearest(dotted, known)
+            near = " (recipes of other methods have it)" if dotted in known else near
             raise UserError(f"Correct the key {dotted!r} of {where}: the recipe has no such key{near}.")
         node[last] = _retyped(node[last], value, dotted, where)
 

@@ -49,6 +49,14 @@ def recipe(method: str, backbone: str, schedule: str) -> Config:
     return merged
 
 
+def recipe_layers(method: str, backbone: str, schedule: str) -> list[tuple[str, Config]]:
+    """What a recipe is merged of, in order, by the files that say it."""
+    named = [*zip(KINDS, (method, backbone, schedule))]
+    files = [(f"{kind}/{path.name}", own) for kind, name in named for path, own in _files(_path_of(kind, name))]
+    changes = packaged_config("methods", method).get("changes", {})
+    return files + [(f"methods/{method}.py for {name}", changes.get(kind, {}).get(name, {})) for kind, name in named]
+
+
 @functools.cache
 def trained_on(dataset: str) -> tuple[str, str]:
     """The name of a data set, and the schedule of the recipes that are trained on it.
@@ -68,21 +76,26 @@ def trained_on(dataset: str) -> tuple[str, str]:
 @functools.cache
 def packaged_config(kind: str, name: str) -> Config:
     """One packaged config as plain values."""
-    return _literals(next(each.configs / kind / f"{name}.py" for each in packages() if name in each.names_of(kind)))
-
-
-def _literals(path: Path) -> Config:
-    """What a config sets, on top of its `_base_`: as the host reads it, but no code runs, and nothing is imported."""
     merged: Config = {}
+    for _, values in _files(_path_of(kind, name)):
+        _merge(merged, values)
+    return merged
+
+
+def _path_of(kind: str, name: str) -> Path:
+    return next(each.configs / kind / f"{name}.py" for each in packages() if name in each.names_of(kind))
+
+
+@functools.cache
+def _files(path: Path) -> list[tuple[Path, Config]]:
+    """What a config and those of its `_base_`, which come first, set: as the host reads it, but nothing is imported."""
     lines: Any = [each for each in ast.parse(read_text(path, "the config")).body if not isinstance(each, ast.Expr)]
     try:
         values = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
     except (AttributeError, ValueError) as error:
         raise UserError(f"Write {path} in literals alone: {error}.") from error
-    for base in values.pop("_base_", []):
-        _merge(merged, _literals(_base(base, path)))
-    _merge(merged, values)
-    return merged
+    bases = values.pop("_base_", [])
+    return [*(each for base in bases for each in _files(_base(base, path))), (path, values)]
 
 
 def _base(base: str, path: Path) -> Path:

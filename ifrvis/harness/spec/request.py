@@ -72,6 +72,11 @@ class TableRequest:
         options = [f"--rows {','.join(rows)}", *[f"--dataset {dataset}"] * bool(dataset)]
         return f"`ifrvis run {table.name} {' '.join(options)} --profile paper`"
 
+    @property
+    def on(self) -> str:
+        """What stands behind a row that `--dataset` takes off its specification: its name may say another set."""
+        return f" on {Path(self.dataset).stem}" if self.dataset else ""
+
     def specify(self, row: Row, load: Callable[[str], Dataset]) -> Specified:
         """What the request makes of a row, which the options change or leave as it is.
 

@@ -249,6 +249,27 @@ def find_row(name: str) -> tuple[Table, Row]:
     return found, next(row for row in found.rows if row.id == row_id)
 
 
+def rows_named(name: str) -> list[tuple[Table, Row]]:
+    """The rows that `row`, of any packed table, or `table/row` names; empty where it is no such name.
+
+    Raises:
+        UserError: If the table has no such row.
+    """
+    table, slash, _ = name.rpartition("/")
+    if slash and (table in packed_names("experiments", "tables") or table.endswith((".yaml", ".yml"))):
+        return [find_row(name)]
+    return [(table, row) for table in _packed_tables() for row in table.rows if row.id == name]
+
+
+def known_names() -> list[str]:
+    """The names of packed tables and of their rows."""
+    return [name for table in _packed_tables() for name in (table.name, *(row.id for row in table.rows))]
+
+
+def _packed_tables() -> list[Table]:
+    return [load_table(each) for each in packed_names("experiments", "tables")]
+
+
 def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
     """The rows of other tables that a table's claims name, by `table/row`, if their numbers compare with its own.
 
@@ -286,7 +307,7 @@ def run_on(table: Table, dataset: str | None) -> Table:
 
 def _all_tables(profile: Profile | None) -> list[Table]:
     """The packed tables for every profile, unless one has its own and maps none of their data sets; and its own."""
-    packed = [load_table(each) for each in packed_names("experiments", "tables")]
+    packed = _packed_tables()
     shared = [each for each in packed if each.profile is None]
     if profile is None:
         return shared

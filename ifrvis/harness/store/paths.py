@@ -155,18 +155,6 @@ class Store:
             raise UserError(f"Correct the name {name!r}: no run in {self.root / 'runs'} begins so{near}.")
         return [run_at(each) for each in exact or found]
 
-    def one_run_named(self, name: str) -> "Run":
-        """The one run that `name` means; see `runs_named`.
-
-        Raises:
-            UserError: If no run or more than one does.
-        """
-        found = self.runs_named(name)
-        if len(found) > 1:
-            known = ", ".join(run.folder.name for run in found)
-            raise UserError(f"Name one run: those in {self.root / 'runs'} that begin with {name!r} are {known}.")
-        return found[0]
-
 
 @dataclass(frozen=True)
 class Run:

@@ -95,7 +95,7 @@ class Scene(Model):
 
     Args:
         dataset: The data set that was predicted.
-        seed: Of both runs.
+        seed: Of both runs; None where they have not one.
         rows: The ids of the rows, the baseline's first.
         records: The digests of their records.
         videos: Those with the most identity errors of both.
@@ -103,7 +103,7 @@ class Scene(Model):
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     dataset: Name
-    seed: Count
+    seed: Count | None = None
     rows: tuple[str, str]
     records: tuple[Sha256, Sha256]
     videos: tuple[PlayedVideo, ...]
@@ -138,10 +138,17 @@ def read_scenes(folder: Path) -> list[Scene]:
 
 
 def rows_to_play(request: TableRequest) -> Iterator[tuple[Row, Row]]:
-    """Pairs of rows of two methods that a claim compares, the baseline first; the best to look at first."""
+    """Pairs of rows of two methods that a claim compares, the baseline first; the best to look at first.
+
+    Of a table without claims, the first row and the first of another method on its data set.
+    """
     for table in sorted(request.tables, key=lambda table: "AP" in table.metrics):  # those on tracking alone
         rows = {row.id: row for row in request.selected(table)}
         pairs = [pair for claim in table.claims for pair in claim.pairs if set(pair) <= rows.keys()]
+        if not table.claims and rows:
+            first = next(iter(rows.values()))
+            others = (row for row in rows.values() if row.method != first.method and row.dataset == first.dataset)
+            pairs += [(other.id, first.id) for other in others][:1]
         for ours, other, *_ in reversed(dict.fromkeys(pairs)):
             if rows[ours].method != rows[other].method and rows[ours].part == WHOLE:
                 yield rows[other], rows[ours]

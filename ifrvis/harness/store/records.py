@@ -168,16 +168,11 @@ class Record(Scores):
 
     @property
     def shown(self) -> dict[str, int | float | None]:
-        """What a column of a table may show, by its name: metrics, identity errors, and what is known of costs.
-
-        Identity errors are shares of the object-frames tracked (`Identity.shares`); `errors_at_half` are all of them
-        where half of all object-frames are tracked, so that methods whose scores are not alike are compared.
-        """
+        """What any scores show, and what is known of costs."""
         cost = self.cost
         fps = cost.frames / cost.prediction_seconds if cost.frames and cost.prediction_seconds else None
         costs = {"Parameters": cost.parameters, "FPS": fps}
-        identity = self.identity.shares | {"errors_at_half": self.errors_at(0.5)} if self.identity else {}
-        return self.metrics | identity | {name: value for name, value in costs.items() if value is not None}
+        return super().shown | {name: value for name, value in costs.items() if value is not None}
 
     @property
     def hours(self) -> float:

@@ -11,14 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets.rle import Rle, decode, encode
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import UserError
 from ifrvis.evaluation.identity import IdentityError, VideoErrors, identity_errors
-from ifrvis.evaluation.predictions import Prediction, queries_of, read_predictions
+from ifrvis.evaluation.predictions import Prediction, queries_of, read_videos_of
 from ifrvis.evaluation.protocols import halves, load_protocol
+from ifrvis.evaluation.scores import Scores
 from ifrvis.evaluation.tubes import overlaps
 from ifrvis.files import publish_once, sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan
@@ -41,10 +43,11 @@ class _Kept(NamedTuple):
     predictions: Path
 
 
-class _Side(NamedTuple):
-    """One method: its row, its tracks and their errors by video."""
+class Side(NamedTuple):
+    """One method: what its row is called and titled, its tracks and their errors by video."""
 
-    row: Row
+    row: str
+    title: str
     tracks: dict[Id, list[Prediction]]
     errors: dict[Id, VideoErrors]
 
@@ -92,31 +95,42 @@ def _scene(pair: tuple[_Kept, _Kept], records: tuple[str, str]) -> Scene | None:
     split, (one, other) = pair[0].evaluation.split, pair
     try:
         annotations = split.read()
-        sides = [_side(each, annotations) for each in pair]
+        sides = [
+            side_of(each.row.id, f"{each.row.group} {each.row.label}", each.predictions, each.record, annotations)
+            for each in pair
+        ]
         worst = sorted(annotations.videos, key=lambda video: -sum(len(side.errors[video.id].errors) for side in sides))
-        videos = tuple(_video(annotations, split.frames, video, sides) for video in worst[:VIDEOS])
+        videos = tuple(play(annotations, split.frames, video, sides) for video in worst[:VIDEOS])
     except UserError:
         return None
     rows = one.row.id, other.row.id
     return Scene(dataset=split.dataset, seed=one.record.seed, rows=rows, records=records, videos=videos)
 
 
-def _side(kept: _Kept, annotations: Annotations) -> _Side:
-    """The tracks of one method that count, and their errors."""
-    protocol = load_protocol("matched")
-    tracked = kept.record.tracking.get("matched")
+def side_of(row: str, title: str, predictions: Path, scores: Scores, annotations: Annotations) -> Side:
+    """The tracks of one method that count, and their errors.
+
+    Raises:
+        UserError: If the predictions are missing, broken or about other videos.
+    """
+    protocol, tracked = load_protocol("matched"), scores.tracking.get("matched")
     thresholds = tracked.threshold if tracked and isinstance(tracked.threshold, tuple) else (0.5, 0.5)
     half_of = halves(annotations.video_by_id, protocol.seed)
     tracks: dict[Id, list[Prediction]] = {video.id: [] for video in annotations.videos}
-    for track in queries_of(read_predictions(kept.predictions, annotations)):
+    for track in queries_of(read_videos_of(predictions, annotations)):
         tracks[track.video_id].append(track)
     for video_id, found in tracks.items():
         tracks[video_id] = [track for track in protocol.select(found) if track.score >= thresholds[half_of[video_id]]]
     errors = identity_errors(annotations, [track for found in tracks.values() for track in found])
-    return _Side(kept.row, tracks, {each.video_id: each for each in errors})
+    return Side(row, title, tracks, {each.video_id: each for each in errors})
 
 
-def _video(annotations: Annotations, folder: Path, video: Video, sides: list[_Side]) -> PlayedVideo:
+def play(annotations: Annotations, folder: Path | None, video: Video, sides: list[Side]) -> PlayedVideo:
+    """A video with its ground truth and the sides; without a folder of frames, on grey.
+
+    Raises:
+        UserError: If a frame is lost.
+    """
     step = -(-video.height // HEIGHT)
     width, height = -(-video.width // step), -(-video.height // step)
     gts = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
@@ -136,9 +150,8 @@ def _video(annotations: Annotations, folder: Path, video: Video, sides: list[_Si
         shown = tuple(map(played, _identities(video, tracks, [gt.masks for gt in gts]), tracks))
         names = {found.number: each.name for found, each in zip(tracks, shown)}
         errors = tuple(_error(each, numbers, names) for each in wrong.errors)
-        title, counts = f"{side.row.group} {side.row.label}", wrong.counts
-        numbered = {"tracked": counts.tracked, "lost": counts.never_found}
-        panes.append(Pane(title=title, tracks=shown, row=side.row.id, errors=errors, **numbered))
+        numbered = {"tracked": wrong.counts.tracked, "lost": wrong.counts.never_found}
+        panes.append(Pane(title=side.title, tracks=shown, row=side.row, errors=errors, **numbered))
     frames = tuple(_jpeg(folder, video, t, (width, height)) for t in range(video.length))
     return PlayedVideo(name=video.name, width=width, height=height, frames=frames, panes=tuple(panes))
 
@@ -168,10 +181,13 @@ def _error(error: IdentityError, numbers: dict[Id, int], names: dict[int, str]) 
     return PlayedError(kind=error.kind, frames=tuple(map(int, error.frames)), text=text)
 
 
-def _jpeg(folder: Path, video: Video, frame: int, size: tuple[int, int]) -> str:
+def _jpeg(folder: Path | None, video: Video, frame: int, size: tuple[int, int]) -> str:
     import cv2  # here and in the reader of frames, where `run` has them
 
     from ifrvis.datasets.frames import read_frame
 
-    small = cv2.resize(read_frame(folder, video, frame), size, interpolation=cv2.INTER_AREA)
+    if folder is None:
+        small = np.full((size[1], size[0], 3), 128, np.uint8)
+    else:
+        small = cv2.resize(read_frame(folder, video, frame), size, interpolation=cv2.INTER_AREA)
     return base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()).decode()

@@ -17,6 +17,7 @@ from ifrvis.harness.store.playback import Scene, rows_to_play
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import Verdict
+from ifrvis.reporting.formats import Lines
 from ifrvis.reporting.grid import claim_notes, make_grid, warnings
 from ifrvis.reporting.report import Report
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES, UNDEFINED
@@ -41,7 +42,7 @@ def played(reports: Sequence[Report], scenes: Sequence[Scene]) -> list[Scene]:
     for one, other in rows_to_play(reports[0].request):
         fit = [each for each in scenes if each.rows == (one.id, other.id) and behind.issuperset(each.records)]
         if fit:
-            found.setdefault(one.dataset, min(fit, key=lambda scene: scene.seed))
+            found.setdefault(one.dataset, min(fit, key=lambda scene: scene.seed or 0))
     return [found[name] for name in sorted(found)]
 
 
@@ -57,6 +58,31 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
     data = {
         "tables": {report.stem: table_data(report) for report in reports},
         "records": {name: _record(record) for name, record in found.items()},
+    }
+    shown = [_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)]
+    verdicts = Counter(judged.verdict for report in reports for judged in report.claims)
+    notes = [note for each in reports if each.claims for note in (*warnings(each)[:1], *claim_notes(each))]
+    return _page(
+        "index.html",
+        data,
+        scenes,
+        tables=shown,
+        verdicts={each: verdicts[each] for each in get_args(Verdict) if verdicts[each]},
+        claim_notes=[*dict.fromkeys(notes)],
+        off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
+        **{"report": reports[0], "undefined": UNDEFINED},
+        **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
+    )
+
+
+def make_compare_page(said: Sequence[str], tables: Sequence[Lines], scene: Scene) -> str:
+    """The page of two sides: sentences, what plays, tables."""
+    return _page("compare.html", {"tables": {}, "records": {}}, [scene], said=said, tables=tables)
+
+
+def _page(template: str, data: dict[str, Any], scenes: Sequence[Scene], **values: Any) -> str:
+    """A page with its style, its script and what this reads."""
+    data |= {
         "scenes": [scene.model_dump(by_alias=True, exclude_none=True) for scene in scenes],
         "scales": SCALES,
         "colours": {"identity": IDENTITY_COLOURS, "error": ERROR_COLOURS},
@@ -64,19 +90,12 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
     colours = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())
     style = f":root{{color-scheme:light dark;{colours}}}\n{_source('style.css')}"
     script = _source("tables.js") + _source("viewer.js")
-    shown = [_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)]
-    verdicts = Counter(judged.verdict for report in reports for judged in report.claims)
-    notes = [note for each in reports if each.claims for note in (*warnings(each)[:1], *claim_notes(each))]
     return _render(
-        "index.html",
+        template,
         **{"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)},
         data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
-        tables=shown,
-        verdicts={each: verdicts[each] for each in get_args(Verdict) if verdicts[each]},
-        claim_notes=[*dict.fromkeys(notes)],
-        off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
-        **{"report": reports[0], "scenes": scenes, "undefined": UNDEFINED},
-        **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
+        scenes=scenes,
+        **values,
     )
 
 

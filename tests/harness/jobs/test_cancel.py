@@ -93,7 +93,7 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
     with pytest.raises(UserError, match="has no log yet"):
         list(log_lines(run, 5))
     first.log.write_text("one\ntwo\nthree\n")
-    lines = log_lines(run.store.one_run_named("mask2former"), 2, follow=True)
+    lines = log_lines(run.store.runs_named("mask2former")[0], 2, follow=True)
     assert [next(lines), next(lines)] == ["two", "three"]
 
     def go_on():

@@ -22,8 +22,6 @@ def test_a_run_is_found_by_its_name_its_folder_and_what_lies_there(tmp_path):
     assert store.runs() == [run_at(folder) for folder in store.run_folders()] == [first, other]
     assert run_holding(first.attempts / "0001" / "x.pth") == first
     assert run_holding(tmp_path / "x.pth") is None
-    with pytest.raises(UserError, match=r"^Name one run: "):
-        store.one_run_named("mask2former")
 
 
 def test_a_folder_under_another_name_is_no_run(tmp_path):

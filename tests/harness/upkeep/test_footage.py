@@ -1,6 +1,7 @@
 """The scenes that the page plays: which videos, which tracks, which identities, and where the errors are."""
 
 import base64
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ from kept_runs import kept, perfect, swapped
 
 from ifrvis.datasets.rle import decode
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.store.playback import read_scenes
+from ifrvis.harness.store.playback import read_scenes, rows_to_play
 from ifrvis.harness.upkeep import footage
 from ifrvis.harness.upkeep.footage import write_scenes
 
@@ -46,6 +47,13 @@ def test_the_videos_with_the_most_errors_are_played_with_both_methods(scene, pla
     assert counts == sorted(counts, reverse=True)
     titles = ["Ground truth", "Mask2Former ResNet-50", "Ours ResNet-50"]
     assert [pane.title for pane in found.videos[0].panes] == titles
+
+
+def test_a_table_without_claims_plays_its_first_two_methods(plan):
+    (table,) = plan.request.tables
+    claims = [*rows_to_play(plan.request)]
+    request = replace(plan.request, tables=(table.model_copy(update={"claims": ()}),))
+    assert [*rows_to_play(request)] == claims == [tuple(row for row in table.rows if row.id in (M2F, OURS))]
 
 
 def test_a_scene_is_written_once(plan):

@@ -143,7 +143,7 @@ const startViewer = () => {
     byId("timeline").replaceChildren();
     video.panes.forEach(addPane);
     byId("frame").max = images.length - 1;
-    byId("source").textContent = `${video.scene.rows.join(" and ")}, seed ${video.scene.seed}`;
+    byId("source").textContent = video.scene.rows.join(" and ") + ("seed" in video.scene ? `, seed ${video.scene.seed}` : "");
     show(0);
   };
 

@@ -1,0 +1,220 @@
+"""`ifrvis compare`: two rows, runs, records or results files side by side."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ifrvis.commands.selection import add_command, file_of, root_arguments, row_request, run_arguments, runs_meant, show
+from ifrvis.errors import UserError, printable
+
+if TYPE_CHECKING:
+    from ifrvis.datasets.ytvis import Annotations
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import Record
+    from ifrvis.reporting.comparison import Evaluated, Side
+
+
+def add_commands(commands: Any) -> None:
+    """Add `compare`."""
+    text = "set two rows, runs, records or results files side by side: numbers, errors in words, and what differs"
+    parser = add_command(commands, "compare", _compare, text)
+    text = "a row (`row` or `table/row`), a run's name, its beginning or folder, or a record; with --gt a results file"
+    parser.add_argument("a", metavar="A", help=text)
+    parser.add_argument("b", metavar="B", help="likewise")
+    text = "ground truth, YouTube-VIS JSON, on which predictions and results files are scored"
+    parser.add_argument("--gt", type=Path, help=text)
+    text = "write a page that plays the videos that differ most"
+    parser.add_argument("--html", type=file_of(".html"), metavar="OUT", help=text)
+    parser.add_argument("--frames", type=Path, help="folder of the frames that it shows (default: the data set's)")
+    run_arguments(parser)
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    shown.add_argument("--md", action="store_true", help="print Markdown")
+    root_arguments(parser)
+
+
+class _Given(NamedTuple):
+    """A side as it was given: what it is called, and its records by seed, or the file that it is."""
+
+    name: str
+    store: "Store"
+    records: "dict[int, Record]"
+    file: Path | None = None
+
+    def predictions(self) -> "list[tuple[int | None, Path]]":
+        """The files of what was predicted, and their seeds.
+
+        Raises:
+            UserError: If one that is behind a record is lost or was changed.
+        """
+        from ifrvis.files import sha256_file
+
+        found: list[tuple[int | None, Path]] = [(None, self.file)] if self.file else []
+        for each in self.records.values():
+            path = self.store.run(each.name, each.train_sig).predictions(each.inference, each.data.evaluation)
+            if not path.is_file() or sha256_file(path) != each.files.get("predictions"):
+                raise UserError(f"Restore {path}: the predictions behind a record of {self.name} are not there.")
+            found.append((each.seed, path))
+        return found
+
+
+class _Truth(NamedTuple):
+    """The ground truth and the folder of frames, as far as they are here, and the name of the set."""
+
+    annotations: "Annotations | None" = None
+    frames: Path | None = None
+    dataset: str = ""
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ifrvis.reporting.comparison import Side, compare, tables_of
+    from ifrvis.reporting.formats import tables_markdown, tables_terminal
+
+    if arguments.a == arguments.b:
+        raise UserError(f"Give two different things to compare: both are {arguments.a}.")
+    given = [_given(name, arguments) for name in (arguments.a, arguments.b)]
+    if len({Path(each.name).name for each in given}) == 2:
+        given = [each._replace(name=Path(each.name).name) for each in given]
+    used, said = _at_the_same_seeds(given)
+    truth = _truth(arguments, used[0])
+    sides = [Side(each.name, _evaluated(each, truth, arguments.gt)) for each in used]
+    content = compare(*sides, dataset=truth.dataset, annotations=truth.annotations)
+    said += content["said"]
+    if arguments.html:
+        _write_page(arguments, used, sides, content, said, truth)
+    if arguments.json:
+        print(json.dumps(content, indent=1))
+    elif arguments.md:
+        show(tables_markdown("A and B", said, tables_of(content)))
+    else:
+        Console().print(tables_terminal(said, tables_of(content)))
+    return 0
+
+
+def _given(name: str, arguments: argparse.Namespace) -> _Given:
+    from ifrvis.files import read_json
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import read_record
+
+    path, store = Path(name), Store(arguments.results)
+    if path.suffix in (".json", ".gz") and not path.is_file():
+        raise UserError(f"Check the path: there is no file {path}.")
+    if not path.is_file():
+        return _Given(name, store, _records_named(name, store, arguments))
+    if arguments.gt is not None:
+        return _Given(name, store, {}, path)
+    content = read_json(path, "a record") if path.suffix == ".json" else None
+    if not isinstance(content, dict) or "digest" not in content:
+        raise UserError(f"Give --gt, the ground truth, to compare results files: {path} is no record.")
+    record = read_record(path)
+    return _Given(name, Store(path.resolve().parents[2]), {record.seed: record})
+
+
+def _records_named(name: str, store: "Store", arguments: argparse.Namespace) -> "dict[int, Record]":
+    """The records of a row or of a run, by seed.
+
+    Raises:
+        UserError: If there is none, or if it is not clear which are meant.
+    """
+    from ifrvis.harness.spec.signatures import SCORING_VERSION
+    from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.store.records import Records
+    from ifrvis.reporting.match import make_reports
+
+    if rows := rows_named(name):
+        request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
+        reports = make_reports(request, Records(store.records(request.profile.name)).all_readable())
+        records = [record for report in reports for record in report.records]
+        none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
+    else:
+        sigs, cure = {run.train_sig for run in runs_meant(arguments, name)}, "Give one of its records"
+        known = [each for kept in store.profiles() for each in Records(store.records(kept)).all_readable()]
+        records = [each for each in known if each.train_sig in sigs and each.scoring == SCORING_VERSION]
+        none = f"Let {name} end first: there is no record of it in {store.root}."
+    found: dict[int, Record] = {}
+    for record in records:
+        if arguments.seed in (None, record.seed) and found.setdefault(record.seed, record) != record:
+            raise UserError(f"{cure}: {name} has {found[record.seed].file_name} and {record.file_name}.")
+    if not found:
+        raise UserError(none)
+    return found
+
+
+def _at_the_same_seeds(given: list[_Given]) -> tuple[list[_Given], list[str]]:
+    """Both sides with the seeds that both have, and what they are; one record of each stays, whatever its seed."""
+    used = given
+    if all(each.records for each in given) and any(len(each.records) > 1 for each in given):
+        common = sorted(given[0].records.keys() & given[1].records.keys())
+        if not common:
+            known = " and ".join(f"{each.name} has {[*each.records]}" for each in given)
+            raise UserError(f"Run a seed of both, or give one record of each: {known}.")
+        used = [each._replace(records={seed: each.records[seed] for seed in common}) for each in given]
+    said = []
+    for key, before, after in zip("AB", given, used):
+        seeds, left = ", ".join(map(str, after.records)), ", ".join(map(str, before.records.keys() - after.records))
+        lost = f" ({left} left out: the other side has no such seed)" * bool(left)
+        said.append(f"{key}: {after.name}" + f", seed {seeds}" * bool(seeds) + lost)
+    return used, said
+
+
+def _truth(arguments: argparse.Namespace, given: _Given) -> _Truth:
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.ytvis import read_annotations
+
+    if arguments.gt:
+        return _Truth(read_annotations(arguments.gt), arguments.frames)
+    record = next(iter(given.records.values()))
+    try:
+        split = load_dataset(record.dataset, arguments.data_root).split(record.role, record.data.part)
+        if split.fingerprint == record.data.evaluation and not split.makeable:
+            return _Truth(split.read(), arguments.frames or split.frames, record.dataset)
+    except UserError:  # what it was measured on need not be here
+        pass
+    return _Truth(dataset=record.dataset)
+
+
+def _evaluated(given: _Given, truth: _Truth, gt: Path | None) -> "list[Evaluated]":
+    from ifrvis.reporting.comparison import of_file, of_record
+
+    if gt is None or truth.annotations is None:
+        return [of_record(given.store, record) for record in given.records.values()]
+    return [of_file(path, truth.annotations)._replace(seed=seed) for seed, path in given.predictions()]
+
+
+def _write_page(
+    arguments: argparse.Namespace,
+    given: list[_Given],
+    sides: "list[Side]",
+    content: dict[str, Any],
+    said: list[str],
+    truth: _Truth,
+) -> None:
+    """Write the page, which plays of the first seed the videos that differ most."""
+    from ifrvis.files import sha256_file, write_atomically
+    from ifrvis.harness.store.playback import Scene
+    from ifrvis.harness.upkeep.footage import VIDEOS, play, side_of
+    from ifrvis.reporting.comparison import tables_of
+    from ifrvis.reporting.web.page import make_compare_page
+
+    annotations = truth.annotations
+    if annotations is None or not content["videos"]:
+        raise UserError("Leave out --html, or give --gt: the videos that both sides are about are not here.")
+    paths = [each.predictions()[0] for each in given]
+    shown = [
+        side_of(side.name, f"{key}: {side.name}", path, side.of[0].scores, annotations)
+        for key, side, (_, path) in zip("AB", sides, paths)
+    ]
+    videos = [annotations.video_by_id[each["id"]] for each in content["videos"][:VIDEOS]]
+    scene = Scene(
+        dataset=truth.dataset or "given",
+        seed=paths[0][0],
+        rows=(sides[0].name, sides[1].name),
+        records=(sha256_file(paths[0][1]), sha256_file(paths[1][1])),
+        videos=tuple(play(annotations, truth.frames, video, shown) for video in videos),
+    )
+    write_atomically(arguments.html, make_compare_page(said, tables_of(content), scene))
+    print(f"ifrvis: wrote {printable(str(arguments.html))}", file=sys.stderr)

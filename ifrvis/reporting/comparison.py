@@ -1,0 +1,305 @@
+"""Two methods side by side: their numbers, in words what differs beyond chance, and what differs in their making.
+
+A side is one evaluation a seed, of records or of files that were scored. Differences are A minus B. Seeds pair where
+both sides were trained here, with the same seeds on the same data; videos pair wherever they are the same.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ifrvis.datasets.ytvis import Annotations
+from ifrvis.errors import UserError
+from ifrvis.evaluation.ap import ap_of
+from ifrvis.evaluation.bootstrap import LEAST_VIDEOS, difference_intervals, habits_of
+from ifrvis.evaluation.scores import RANGES, SHOWN, Scores
+from ifrvis.evaluation.scoring import score_file
+from ifrvis.evaluation.tracking import weighed_metrics
+from ifrvis.evaluation.videos import Videos
+from ifrvis.files import sha256_file
+from ifrvis.harness.spec.allowed import leaves
+from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.records import Record
+from ifrvis.reporting.formats import Lines
+from ifrvis.reporting.over_videos import read_beside
+from ifrvis.reporting.statistics import mean_difference
+from ifrvis.reporting.style import UNDEFINED, difference_text, headline, interval_text, measured_text, p_text
+
+MOST = 10  # videos that are listed
+UNSHOWN = {"ids_per_recalled_box", "tracks_per_video", "false_positives_per_frame"}  # habits say it, or nothing judges
+# What a side does more than the other, in words, and in what unit a share, times hundred, is said.
+HABITS = {
+    "changes": ("changes identities more often", "changes and switches per 100 object-frames tracked"),
+    "merges": ("merges objects more often", "merges per 100 object-frames tracked"),
+    "doubles": ("follows objects twice more often", "duplicates per 100 object-frames tracked"),
+    "misses": ("misses more", "of 100 object-frames not tracked"),
+    "invents": ("finds more where nothing is", "boxes on no object per 100 frames"),
+}
+# Of a record: what says how it was made.
+MADE = {
+    "recipe": {"method", "backbone", "inference", "scoring"},
+    "data": {"dataset", "role", "protocol", "data"},
+    "weights": {"init", "started_from", "not_loaded", "initial_weights"},
+    "environment": {"provenance", "determinism", "measured"},
+}
+HARMLESS = {"measured": {"waiting_for_data", "peak_gpu_memory_bytes"}}
+Content = dict[str, Any]
+
+
+class Evaluated(NamedTuple):
+    """One evaluation.
+
+    Attributes:
+        scores: Every number.
+        videos: What each video adds; None where that is not known.
+        made: How it was made: a group, a dotted key, a value.
+        split: What it was measured on.
+        seed: Of what was trained here.
+    """
+
+    scores: Scores
+    videos: Videos | None
+    made: dict[str, Content]
+    split: str
+    seed: int | None = None
+
+
+class Side(NamedTuple):
+    """A or B: what it is called, and its evaluations in the order of the seeds."""
+
+    name: str
+    of: Sequence[Evaluated]
+
+
+def of_record(store: Store, record: Record) -> Evaluated:
+    """A record with what lies beside it."""
+    try:
+        videos = read_beside(store, record)
+    except UserError:  # a server's, or an older one
+        videos = None
+    made = {name: record.model_dump(include=keys, exclude=HARMLESS) for name, keys in MADE.items()}
+    if record.spec:
+        made["recipe"]["train"] = record.spec.train.model_dump(exclude={"model", "data", "init", "seed"})
+        made["recipe"]["model"] = record.spec.train.model
+    seed = record.seed if record.origin == "trained" else None
+    return Evaluated(record, videos, {name: leaves(said) for name, said in made.items()}, record.data.evaluation, seed)
+
+
+def of_file(path: Path, annotations: Annotations) -> Evaluated:
+    """A results file, or the predictions of a run, scored as records are.
+
+    Raises:
+        UserError: If the file is missing, broken, about other videos, or a score is no probability.
+    """
+    scores, videos = score_file(annotations, path)
+    found = [each.scores for each in videos.detections]
+    said = {"entries": sum(map(len, found)), "videos without an entry": found.count(()), "sha256": sha256_file(path)}
+    said["best score"] = max((score for of_video in found for score in of_video), default=None)
+    return Evaluated(scores, videos, {"file": said}, str(annotations.path))
+
+
+def compare(a: Side, b: Side, *, dataset: str = "", annotations: Annotations | None = None) -> Content:
+    """Everything that is said of two sides, as JSON has it.
+
+    Args:
+        a: One.
+        b: The other.
+        dataset: The set's name, part of what resamples of its videos depend on.
+        annotations: Say how categories and videos are called.
+    """
+    sides, seeds = (a, b), [[each.seed for each in side.of] for side in (a, b)]
+    same = len({each.split for side in sides for each in side.of}) == 1
+    paired = same and seeds[0] == seeds[1] and None not in seeds[0]
+    behind = [[each.videos for each in side.of if each.videos is not None] for side in sides]
+    detailed = same and list(map(len, behind)) == list(map(len, seeds))
+    drawn = len(behind[0][0].video_ids) if detailed else 0
+    ends = difference_intervals(behind[0], behind[1], dataset) if drawn >= LEAST_VIDEOS else {}
+    first = a.of[0].scores.shown
+    names = [name for name in {**RANGES, **first} if name in first and name not in UNSHOWN]  # a record's are sorted
+    shown = {name: [[each.scores.shown.get(name) for each in side.of] for side in sides] for name in names}
+    if (recall := _common_recall(sides)) is not None:
+        shown["errors_at_equal_recall"] = [[each.scores.errors_at(recall) for each in side.of] for side in sides]
+    content: Content = {key: {"name": side.name, "seeds": of} for key, side, of in zip("ab", sides, seeds)}
+    content |= {"same_videos": same, "seeds_pair": paired, "videos_drawn": drawn if ends else 0, "equal_recall": recall}
+    content["metrics"] = [_metric(name, values, seeds[0] if paired else None, ends) for name, values in shown.items()]
+    content["habits"] = _habits(behind, ends) if detailed else []
+    content["categories"] = _categories(sides, annotations)
+    content["videos"] = _videos(behind, annotations) if detailed else []
+    return content | {"differs": _differing(sides), "said": [*_words(content)]}
+
+
+def _common_recall(sides: Sequence[Side]) -> float | None:
+    """The largest share of object-frames, in whole per mille, that everything tracks at its lowest threshold."""
+    found = []
+    for each in (each.scores for side in sides for each in side.of):
+        if each.identity is None or not each.identity.object_frames or not each.identity_curve:
+            return None
+        found.append(max(each.identity_curve["tracked"]) / each.identity.object_frames)
+    return math.floor(1000 * min(found)) / 1000 or None
+
+
+def _metric(name: str, values: list[list[Any]], seeds: list[Any] | None, over_videos: Mapping[str, Any]) -> Content:
+    """A metric of both sides; `seeds` where they pair."""
+    found: Content = {"metric": name, "a": values[0], "b": values[1], "difference": None}
+    if None in values[0] + values[1]:
+        return found
+    found |= {"difference": fmean(values[0]) - fmean(values[1]), "over_videos": over_videos.get(name)}
+    if len(values[0]) == len(values[1]):
+        one, other = (dict(zip(seeds or range(len(of)), of)) for of in values)
+        over_seeds = mean_difference(one, other, paired=seeds is not None)
+        found |= {"over_seeds": over_seeds.interval, "p": over_seeds.p, "test": over_seeds.test}
+    return found
+
+
+def _habits(behind: list[list[Videos]], over_videos: Mapping[str, Any]) -> list[Content]:
+    once = np.ones((1, len(behind[0][0].video_ids)), np.int64)
+    sides = [[habits_of(run, once) for run in side] for side in behind]
+    means = {name: [_known(np.mean([run[name][0] for run in side])) for side in sides] for name in HABITS}
+    return [
+        {"habit": name, "a": a, "b": b, "over_videos": over_videos.get(name)}
+        for name, (a, b) in means.items()
+        if a is not None and b is not None
+    ]
+
+
+def _categories(sides: Sequence[Side], annotations: Annotations | None) -> list[Content]:
+    """AP of each category that is defined on both sides, that which differs most first."""
+    names = {str(each.id): each.name for each in annotations.categories} if annotations else {}
+    found = []
+    for key in sides[0].of[0].scores.per_category:
+        values = [[each.scores.per_category.get(key, {}).get("AP") for each in side.of] for side in sides]
+        if None not in values[0] + values[1]:
+            a, b = (fmean(value or 0 for value in of) for of in values)
+            found.append({"category": names.get(key, key), "a": a, "b": b, "difference": a - b})
+    return sorted(found, key=lambda each: -abs(each["difference"]))
+
+
+def _videos(behind: list[list[Videos]], annotations: Annotations | None) -> list[Content]:
+    """AP, IDF1 and identity errors of each video, that first whose AP or IDF1 differs most."""
+    ids, names = behind[0][0].video_ids, annotations.video_by_id if annotations else {}
+    sides = [np.mean([_of_each_video(run) for run in side], axis=0) for side in behind]
+    differences = np.nan_to_num(np.abs(sides[0] - sides[1])[:2]).max(axis=0)
+    found = []
+    for v in np.argsort(-differences, kind="stable"):
+        values = {key: [_known(side[at, v]) for side in sides] for at, key in enumerate(("AP", "IDF1", "errors"))}
+        found.append({"id": ids[v], "video": names[ids[v]].name if ids[v] in names else str(ids[v]), **values})
+    return found
+
+
+def _of_each_video(run: Videos) -> NDArray[np.float64]:
+    """(3, V) AP and IDF1, NaN where undefined, and the number of identity errors."""
+    alone = np.eye(len(run.video_ids), dtype=np.int64)
+    idf1 = weighed_metrics([each[SHOWN] for each in run.tracking], alone)["IDF1"]
+    return np.array([ap_of(run.detections, alone), idf1, [each.errors for each in run.identity]])
+
+
+def _known(value: Any) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _differing(sides: Sequence[Side]) -> dict[str, dict[str, list[list[Any]]]]:
+    """By group and key, the values on each side where they are not the same."""
+    found: dict[str, dict[str, list[list[Any]]]] = {}
+    keys = {(group, key): 0 for side in sides for each in side.of for group in each.made for key in each.made[group]}
+    for group, key in keys:
+        made = [[each.made[group][key] for each in side.of if key in each.made.get(group, {})] for side in sides]
+        a, b = ({json.dumps(value): value for value in of} for of in made)
+        if a.keys() != b.keys():
+            found.setdefault(group, {})[key] = [[*a.values()], [*b.values()]]
+    return found
+
+
+def _words(content: Content) -> Iterator[str]:
+    """What differs, in plain words."""
+    if not content["same_videos"]:
+        yield "A and B were measured on different videos: what differs is not the methods' alone, and nothing pairs."
+    metrics = {each["metric"]: each for each in content["metrics"] if each["difference"] is not None}
+    for name in ("AP", "IDF1"):
+        if name not in metrics:
+            continue
+        each, (a, b) = metrics[name], _means(metrics[name])
+        over = f" (95 % over videos: {interval_text(name, each['over_videos'])})" if each["over_videos"] else ""
+        higher = f", {'A' if each['difference'] > 0 else 'B'} is higher"
+        said = {True: higher, False: ", no difference beyond the draw of videos", None: ""}[_beyond(each)]
+        yield f"{name}: A {a}, B {b}{said}{over}"
+    for each in content["habits"]:
+        (less, other), (more, who) = sorted([(each["a"], "A"), (each["b"], "B")])
+        # Without an interval a difference is said that is a tenth of the larger.
+        if more - less > 0.1 * more if (beyond := _beyond(each)) is None else beyond:
+            does, unit = HABITS[each["habit"]]
+            ends = sorted((1 if who == "A" else -1) * 100 * end for end in each["over_videos"] or ())
+            drawn = f"; more by {ends[0]:.2f} to {ends[1]:.2f} (95 % over videos)" if ends else ""
+            yield f"{who} {does}: {100 * more:.2f} {unit}, {other} {100 * less:.2f}{drawn}"
+    if "errors_at_equal_recall" in metrics:
+        a, b = _means(metrics["errors_at_equal_recall"])
+        share = f"{100 * content['equal_recall']:.1f} %"
+        yield f"Where both track {share} of the object-frames, A makes {a} identity errors per 100 of these, B {b}"
+    if content["same_videos"] and not content["videos_drawn"]:
+        why = f"there are fewer than {LEAST_VIDEOS}" if content["videos"] else "what each adds is not kept"
+        yield f"No interval over videos: {why}; what is said above is of these videos alone."
+
+
+def _means(each: Content) -> list[str]:
+    return [measured_text(each["metric"], fmean(each[side]), None) for side in "ab"]
+
+
+def _beyond(each: Content) -> bool | None:
+    """Whether an interval over videos leaves out zero; None without one."""
+    ends = each["over_videos"]
+    return None if ends is None else not ends[0] <= 0 <= ends[1]
+
+
+def tables_of(content: Content) -> list[Lines]:
+    """What `compare` gives, as titles, heads and lines of texts; empty tables are left out."""
+    seeds = f"95 % over {'paired ' * content['seeds_pair']}seeds"
+    categories = [
+        (each["category"], *(_value("AP", each[side]) for side in "ab"), difference_text("AP", each["difference"]))
+        for each in content["categories"]
+    ]
+    of_video = "AP", "IDF1", "errors"
+    videos = [
+        (each["video"], *(_value(name, value) for name in of_video for value in each[name]))
+        for each in content["videos"][:MOST]
+    ]
+    differs = [
+        (group, key, *(" | ".join(map(_said, of)) or UNDEFINED for of in values))
+        for group, of_group in content["differs"].items()
+        for key, values in of_group.items()
+    ]
+    metrics = [*map(_metric_line, content["metrics"])]
+    found = [
+        Lines("Metrics", ("Metric", "A", "B", "A minus B", seeds, "p", "95 % over videos"), metrics),
+        Lines("AP by category", ("Category", "A", "B", "A minus B"), categories),
+        Lines(
+            "The videos that differ most", ("Video", *(f"{name} {side}" for name in of_video for side in "AB")), videos
+        ),
+        Lines("What differs in the making", ("Of", "What", "A", "B"), differs, num_left=4),
+    ]
+    return [each for each in found if each.lines]
+
+
+def _metric_line(each: Content) -> tuple[str, ...]:
+    metric, head = each["metric"], headline(each["metric"])
+    if each["difference"] is None:
+        return head, *(_value(metric, each[side][0]) for side in "ab"), *[UNDEFINED] * 4
+    values = (measured_text(metric, fmean(of), stdev(of) if len(of) > 1 else None) for of in (each["a"], each["b"]))
+    p = UNDEFINED if each.get("p") is None else f"{p_text(each['p'])}, {each['test']}"
+    over_seeds, over_videos = (interval_text(metric, each.get(name)) for name in ("over_seeds", "over_videos"))
+    return head, *values, difference_text(metric, each["difference"]), over_seeds, p, over_videos
+
+
+def _value(metric: str, value: float | None) -> str:
+    return UNDEFINED if value is None else f"{value:g}" if metric == "errors" else measured_text(metric, value, None)
+
+
+def _said(value: Any) -> str:
+    """A value in a line: of a digest its first digits."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{40,64}", text) else text

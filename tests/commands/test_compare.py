@@ -1,0 +1,177 @@
+"""`compare`: rows, runs, records and results files side by side, in words and in numbers.
+
+Also tests: ifrvis.reporting.comparison.
+"""
+
+import json
+
+import kept_runs
+import pytest
+from made_records import made_record, made_train
+
+from ifrvis.cli import main
+from ifrvis.datasets.catalog import load_dataset
+from ifrvis.evaluation.bootstrap import difference_intervals
+from ifrvis.evaluation.predictions import results_of
+from ifrvis.evaluation.videos import read_videos
+from ifrvis.harness.store.records import publish_record
+
+ROWS = OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
+
+
+@pytest.fixture
+def request_of_rows(smoke_data, tmp_path, monkeypatch):
+    """Two rows with two seeds: Ours is the ground truth, of Mask2Former two tracks swap and one is lost at the end."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    for module in ("evaluation.bootstrap", "reporting.comparison"):
+        monkeypatch.setattr(f"ifrvis.{module}.LEAST_VIDEOS", 4)
+    monkeypatch.setattr("ifrvis.evaluation.bootstrap.RESAMPLES", 100)
+    predict = {"ours": kept_runs.perfect, "mask2former": kept_runs.swapped}
+    return kept_runs.kept(tmp_path, ["table3"], ROWS, 2, predict, data_root=smoke_data)
+
+
+@pytest.fixture
+def compare(request_of_rows, tmp_path, capsys):
+    """The command: its status and what it said."""
+
+    def call(*arguments):
+        roots = kept_runs.roots_of(request_of_rows, tmp_path / "reports")
+        status = main(["compare", "--profile", f"{tmp_path}/smoke.yaml", *roots, *map(str, arguments)])
+        said = capsys.readouterr()
+        return status, json.loads(said.out) if "--json" in arguments else "".join(said)
+
+    return call
+
+
+@pytest.fixture
+def truth(request_of_rows, tmp_path):
+    """The path of the ground truth, and what writes a results file of it by what is predicted of a video."""
+    split = load_dataset("smoke19", request_of_rows.data_root).split("heldout")
+    annotations = split.read()
+
+    def write(name, predict):
+        results = results_of(predict(video, annotations) for video in annotations.videos)
+        (tmp_path / name).write_text(json.dumps([each.to_json() for each in results]))
+        return tmp_path / name
+
+    return split.annotation, write
+
+
+def dropped(video, annotations):
+    """The ground truth without the first third of the frames."""
+    found = kept_runs.perfect(video, annotations)
+    first = video.length // 3
+    for number, masks in found.masks.items():
+        found.masks[number] = (*[None] * first, *masks[first:])
+    return found
+
+
+def test_who_swaps_identities_and_who_drops_frames_is_told_apart_in_words(compare, truth):
+    gt, write = truth
+    swaps, drops = write("swaps.json", kept_runs.swapped), write("drops.json", dropped)
+    for given, (swapper, dropper) in (((swaps, drops), "AB"), ((drops, swaps), "BA")):
+        status, said = compare(*given, "--gt", gt, "--md")
+        assert status == 0
+        assert f"- {swapper} changes identities more often: " in said
+        assert f"{dropper} 0.00; more by " in said
+        assert f"- {dropper} misses more: " in said
+        assert not {f"- {swapper} misses more", f"- {dropper} changes identities"} & set(said.split(":"))
+    status, found = compare(swaps, drops, "--gt", gt, "--json")
+    changes = next(each for each in found["habits"] if each["habit"] == "changes")
+    assert changes["over_videos"][0] > 0 == changes["b"]
+    assert found["equal_recall"] == pytest.approx(2 / 3, abs=0.1)
+    assert [each["category"] for each in found["categories"]] != []
+    assert {each["video"] for each in found["videos"]} == {"00000", "00001", "00002", "00003"}
+
+
+def test_rows_are_compared_over_the_seeds_and_over_the_videos_that_both_have(compare, tmp_path):
+    status, found = compare(*ROWS, "--json")
+    metrics = {each["metric"]: each for each in found["metrics"]}
+    assert (status, found["a"]["seeds"], found["seeds_pair"], found["same_videos"]) == (0, [0, 1], True, True)
+    idf1 = metrics["IDF1"]
+    assert idf1["a"] == [1.0, 1.0]
+    assert idf1["difference"] == pytest.approx(1 - sum(idf1["b"]) / 2)
+    beside = [
+        [read_videos(each) for each in sorted((tmp_path / "results/records/smoke").glob(f"{row}-s*.videos.json.gz"))]
+        for row in ROWS
+    ]
+    assert idf1["over_videos"] == list(difference_intervals(*beside, dataset="smoke19")["IDF1"])
+    assert metrics["errors_at_equal_recall"]["difference"] < 0
+    assert found["differs"]["recipe"]["model.track_head.type"] == [["IFRHead"], ["Mask2FormerVISHead"]]
+    assert found["differs"].keys() == {"recipe"}
+    status, said = compare(*ROWS, "--seed", 1)
+    assert (status, f"A: {OURS}, seed 1\n" in said) == (0, True)
+    assert "B changes identities more often" in " ".join(said.split())
+
+
+def test_runs_and_records_are_what_their_row_is_and_a_lost_seed_is_said(compare, tmp_path, truth):
+    records = sorted((tmp_path / "results/records/smoke").glob(f"{M2F}-s*[0-9a-f].json"))
+    by_row = compare(*ROWS, "--json", "--seed", 0)[1]
+    for a, b in ((f"{OURS}-s0", f"table3/{M2F}"), (f"{OURS}-s0", records[0])):
+        found = compare(a, b, "--json", *(["--seed", 0] if b is not records[0] else []))[1]
+        assert found["metrics"] == by_row["metrics"]
+        assert found["said"] == by_row["said"]
+    again = compare(*ROWS, "--json", "--seed", 0, "--gt", truth[0])[1]
+    numbers = [(each["metric"], each["a"], each["b"], each["difference"]) for each in again["metrics"]]
+    assert numbers == [(each["metric"], each["a"], each["b"], each["difference"]) for each in by_row["metrics"]]
+    records[0].unlink()
+    status, said = compare(*ROWS)
+    assert (status, f"A: {OURS}, seed 1 (0 left out: the other side has no such seed)" in said) == (0, True)
+    records[1].with_suffix(".videos.json.gz").unlink()
+    assert "No interval over videos" in compare(*ROWS)[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((OURS, OURS), "Give two different things"),
+        ((OURS, "swaps.json"), "Give --gt, the ground truth, to compare results files"),
+        ((OURS, "absent.json"), "Check the path: there is no file absent.json"),
+        ((OURS, "ours-swin-l-ytvis19"), "Run ours-swin-l-ytvis19 first"),
+        ((OURS, "mask2fromer-r50-ytvis19"), "did you mean 'mask2former-r50-ytvis19'?"),
+        ((f"{OURS}-s0", M2F, "--seed", "1"), f"Run {OURS}-s0 first, or correct --results"),
+        ((OURS, M2F, "--seed", "4"), f"Run {OURS} first"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(given, message, compare, truth):
+    path = truth[1]("swaps.json", kept_runs.swapped)
+    status, said = compare(*(path if each == "swaps.json" else each for each in given))
+    assert (status, message in said) == (2, True), said
+
+
+def test_other_videos_pair_nothing(compare, tmp_path, request_of_rows):
+    other = made_record({"AP": 0.5}, train=made_train(0), profile="smoke")
+    publish_record(request_of_rows.store, other)
+    path = request_of_rows.store.record("smoke", other.name, other.train_sig, other.eval_sig)
+    status, said = compare(OURS, path, "--seed", 0)
+    assert (status, "A and B were measured on different videos" in said) == (0, True)
+    assert "No interval over videos" not in said
+
+
+def test_a_page_plays_the_videos_that_differ_most(compare, truth, tmp_path):
+    page, (gt, write) = tmp_path / "page.html", truth
+    assert compare(*ROWS, "--html", page)[0] == 0
+    scene = scene_of(page)
+    assert (scene["rows"], scene["seed"], scene["dataset"], len(scene["videos"])) == ([*ROWS], 0, "smoke19", 3)
+    titles = [pane["title"] for pane in scene["videos"][0]["panes"]]
+    assert titles == ["Ground truth", f"A: {OURS}", f"B: {M2F}"]
+    assert "B changes identities more often" in page.read_text()
+    files = write("swaps.json", kept_runs.swapped), write("drops.json", dropped)
+    assert compare(*files, "--gt", gt, "--html", page)[0] == 0
+    grey = scene_of(page)
+    assert grey["rows"] == ["swaps.json", "drops.json"]
+    assert "seed" not in grey
+    frames = load_dataset("smoke19", gt.parents[1]).split("heldout").frames
+    assert compare(*files, "--gt", gt, "--html", page, "--frames", frames)[0] == 0
+    assert len(set(scene_of(page)["videos"][0]["frames"])) > len(set(grey["videos"][0]["frames"])) == 1
+    next((tmp_path / "results/runs").glob(f"{OURS}-s0-*/predictions/*/predictions.json.gz")).write_bytes(b"")
+    status, said = compare(*ROWS, "--html", page)
+    assert (status, f"the predictions behind a record of {OURS} are not there" in said) == (2, True)
+    status, said = compare(*ROWS, "--html", page, "--data-root", tmp_path / "nowhere")
+    assert (status, "Leave out --html, or give --gt" in said) == (2, True)
+
+
+def scene_of(page):
+    """The one that a page plays."""
+    (scene,) = json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])["scenes"]
+    return scene
