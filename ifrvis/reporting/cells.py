@@ -12,21 +12,14 @@ from ifrvis.reporting.style import UNDEFINED, scale
 
 @dataclass(frozen=True)
 class Cell:
-    """One row and metric over the seeds asked for.
+    """One row and metric over the seeds asked for."""
 
-    Args:
-        n: Records there are.
-        mean: Mean over all seeds asked for, as a fraction (IDs a count); None where the cell is no number.
-        std: Standard deviation (ddof 1); None where the cell is no number or of one seed.
-        missing: What stands in the place of a number; empty where there is one.
-        interval: The t-interval of the mean; None where there is no std.
-    """
-
-    n: int
+    n: int  # records there are
+    # Mean over all seeds asked for, as a fraction (IDs a count); None where the cell is no number.
     mean: float | None = None
-    std: float | None = None
-    missing: str = ""
-    interval: Interval | None = None
+    std: float | None = None  # standard deviation (ddof 1); None where the cell is no number or of one seed
+    missing: str = ""  # what stands in the place of a number; empty where there is one
+    interval: Interval | None = None  # the t-interval of the mean; None where there is no std
 
 
 def make_cell(values: Sequence[float | None], num_seeds: int, missing: str) -> Cell:
@@ -42,16 +35,12 @@ def make_cell(values: Sequence[float | None], num_seeds: int, missing: str) -> C
 
 @dataclass(frozen=True)
 class Compared:
-    """A cell against the paper's value; in stored units.
+    """A cell against the paper's value; in stored units."""
 
-    Args:
-        difference: Measured minus the paper's.
-        expected: Where the measured mean was to be expected, tolerance included; None after a single seed.
-        verdict: `consistent` if it lies there, else on which side it does not; nothing below the declared seeds.
-    """
-
-    difference: float
+    difference: float  # measured minus the paper's
+    # Where the measured mean was to be expected, tolerance included; None after a single seed.
     expected: Interval | None
+    # `consistent` if it lies there, else on which side it does not; nothing below the declared seeds.
     verdict: Literal["consistent", "above", "below", "too few seeds"]
 
 

@@ -54,21 +54,13 @@ Content = dict[str, Any]
 
 
 class Evaluated(NamedTuple):
-    """One evaluation.
+    """One evaluation."""
 
-    Attributes:
-        scores: Every number.
-        videos: What each video adds; None where that is not known.
-        made: How it was made: a group, a dotted key, a value.
-        split: What it was measured on.
-        seed: Of what was trained here.
-    """
-
-    scores: Scores
-    videos: Videos | None
-    made: dict[str, Content]
-    split: str
-    seed: int | None = None
+    scores: Scores  # every number
+    videos: Videos | None  # what each video adds; None where that is not known
+    made: dict[str, Content]  # how it was made: a group, a dotted key, a value
+    split: str  # what it was measured on
+    seed: int | None = None  # of what was trained here
 
 
 class Side(NamedTuple):

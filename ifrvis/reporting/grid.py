@@ -17,19 +17,13 @@ DIFFERENCE = "difference"
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the grid: its table's row, the number of records, and texts.
-
-    Attributes:
-        heads: A text each.
-        cells: Of each metric, a text for each of the grid's `sources`.
-        numbers: Of how many metrics there is a measured one.
-    """
+    """One row of the grid: its table's row, the number of records, and texts."""
 
     row: Row
     n: int
-    heads: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
-    numbers: int
+    heads: tuple[str, ...]  # a text each
+    cells: tuple[tuple[str, ...], ...]  # of each metric, a text for each of the grid's `sources`
+    numbers: int  # of how many metrics there is a measured one
     opens_group: bool
 
     @property

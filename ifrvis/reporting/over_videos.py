@@ -29,21 +29,15 @@ Key = tuple[tuple[str, ...], ...]  # digests of the records of each row, in the 
 
 
 class Kept(Model):
-    """The intervals of one difference.
+    """The intervals of one difference."""
 
-    Attributes:
-        rows: What the first has more than the second; of four, beside what the third has more than the fourth.
-        records: The digests of their records, in the order of seeds.
-        resamples: Of the videos.
-        seed: Of the draws.
-        intervals: At 95 %, by metric, as stored.
-    """
-
+    # What the first has more than the second; of four, beside what the third has more than the fourth.
     rows: tuple[str, ...]
+    # The digests of their records, in the order of seeds.
     records: Annotated[tuple[Annotated[tuple[Sha256, ...], Field(min_length=1)], ...], Field(min_length=2)]
-    resamples: Count
-    seed: Count
-    intervals: dict[str, tuple[float, float]]
+    resamples: Count  # of the videos
+    seed: Count  # of the draws
+    intervals: dict[str, tuple[float, float]]  # at 95 %, by metric, as stored
 
     @property
     def digest(self) -> str:

@@ -26,19 +26,13 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class RowRecords:
-    """A row and the records that belong to it.
+    """A row and the records that belong to it."""
 
-    Args:
-        row: The row as declared.
-        found: Of each seed asked for that has any, the records of the table's protocol; one of several counts for none.
-        elsewhere: The records of another protocol.
-        off_spec: Whether the options asked for made other runs or evaluations of it.
-    """
-
-    row: Row
+    row: Row  # the row as declared
+    # Of each seed asked for that has any, the records of the table's protocol; one of several counts for none.
     found: Mapping[int, Sequence[Record]]
-    elsewhere: Sequence[Record] = ()
-    off_spec: bool = False
+    elsewhere: Sequence[Record] = ()  # the records of another protocol
+    off_spec: bool = False  # whether the options asked for made other runs or evaluations of it
 
     @property
     def counted(self) -> list[Record]:
@@ -71,21 +65,14 @@ class RowRecords:
 
 @dataclass(frozen=True, eq=False)  # each is itself, so that what is made of it can be remembered
 class Report:
-    """One table with the records that belong to its rows: all that a report is a function of.
+    """One table with the records that belong to its rows: all that a report is a function of."""
 
-    Args:
-        request: What was asked for.
-        table: One of its tables.
-        rows: The rows asked for.
-        others: Rows of other tables that its claims name, by `table/row`.
-        kept: Intervals over videos, of these records or of others.
-    """
-
-    request: TableRequest
-    table: Table
-    rows: tuple[RowRecords, ...]
+    request: TableRequest  # what was asked for
+    table: Table  # one of its tables
+    rows: tuple[RowRecords, ...]  # the rows asked for
+    # Rows of other tables that its claims name, by `table/row`.
     others: Mapping[str, RowRecords] = field(default_factory=dict)
-    kept: Sequence[Kept] = ()
+    kept: Sequence[Kept] = ()  # intervals over videos, of these records or of others
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:

@@ -27,23 +27,14 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """How the first of two rows differs from the second.
+    """How the first of two rows differs from the second."""
 
-    Args:
-        value: First minus second.
-        test: Its name.
-        p: Of no difference; None where nothing can be tested.
-        interval: Of a difference of means, over seeds.
-        over_videos: Likewise over videos (`over_videos`).
-        by_seed: What each seed has of it, where seeds pair.
-    """
-
-    value: float
-    test: str
-    p: float | None = None
-    interval: Interval | None = None
-    over_videos: Interval | None = None
-    by_seed: Values = field(default_factory=dict)
+    value: float  # first minus second
+    test: str  # its name
+    p: float | None = None  # of no difference; None where nothing can be tested
+    interval: Interval | None = None  # of a difference of means, over seeds
+    over_videos: Interval | None = None  # likewise over videos (`over_videos`)
+    by_seed: Values = field(default_factory=dict)  # what each seed has of it, where seeds pair
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:

@@ -29,21 +29,13 @@ FOLDERS = ("experiments", "ifrvis", "slurm")  # of the code of this program
 
 
 class Package(NamedTuple):
-    """A package that brings methods.
+    """A package that brings methods."""
 
-    Attributes:
-        name: What is imported.
-        registers: The module whose import registers its models.
-        folder: Where its code lies.
-        configs: Where its configs lie, in a folder of each kind.
-        version: Of what was installed; None where that says none.
-    """
-
-    name: str
-    registers: str
-    folder: Path
-    configs: Path
-    version: str | None
+    name: str  # what is imported
+    registers: str  # the module whose import registers its models
+    folder: Path  # where its code lies
+    configs: Path  # where its configs lie, in a folder of each kind
+    version: str | None  # of what was installed; None where that says none
 
     def names_of(self, kind: str) -> set[str]:
         """Its configs of a kind."""

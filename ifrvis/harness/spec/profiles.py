@@ -19,13 +19,11 @@ class Pretraining(Model):
 
     It stands where COCO pretraining stands: a recipe whose `train.init` is "pretraining" starts from that of its
     method and backbone.
-
-    Attributes:
-        of: Method -> the method that is trained on stills for it; for those that are not named, Mask2Former is.
     """
 
     dataset: str
     set: Config
+    # Method -> the method that is trained on stills for it; for those that are not named, Mask2Former is.
     of: dict[str, Name] = Field(default_factory=dict)
     est_hours: dict[str, Hours] = Field(default_factory=dict)
 
@@ -36,55 +34,44 @@ class Pretraining(Model):
 
 
 class Learning(Model):
-    """A run is watched on a few held-out videos, before its first iteration and after its last; what counts as learned.
+    """A run is watched on a few held-out videos, before its first iteration and after its last; what is learned."""
 
-    Attributes:
-        videos: How many held-out videos are watched, evenly spaced.
-        gain: Of what the initial weights' AP there leaves to 1, the share that must be gained; None judges nothing.
-        reach: What the final AP on all held-out videos must reach; None judges nothing.
-    """
-
-    videos: int = Field(ge=1)
-    gain: float | None = Field(default=None, gt=0, le=1)  # without training nothing is gained
+    videos: int = Field(ge=1)  # how many held-out videos are watched, evenly spaced
+    # Of what the initial weights' AP there leaves to 1, the share that must be gained; None judges nothing; without
+    # training nothing is gained.
+    gain: float | None = Field(default=None, gt=0, le=1)
+    # What the final AP on all held-out videos must reach; None judges nothing.
     reach: float | None = Field(default=None, ge=0, le=1)
 
 
 class Profile(Model):
-    """A scale at which every table can be run: real data on GPUs, or small synthetic sets on a laptop.
-
-    Attributes:
-        compares: Its numbers are on the paper's data: they may be set against published values.
-        numbers: What they mean: what was measured, or nothing; nothing never stands beside published values.
-        head: What whoever reads its numbers has to know, for the head of every table.
-        needs_gpu: Its models are too large for a CPU; estimates are hours of a GPU, not of a core.
-        turn: Of the profiles that have one, the first whose data and GPU are here is used where none is asked for.
-        set: What is set for every method but those of `alone`.
-        alone: Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
-        methods: Method -> what is set for it after `set`, or what stands in its place.
-        backbones: Backbone -> what is set for it after that.
-        stills: Stills that rows mix in -> the made set whose split `pretrain` stands for them here.
-        sides: Shortest side in a row's inference -> the side used here.
-        queries: Number of queries that a row sets -> the number used here.
-        est_hours: Backbone -> hours of one training of Mask2Former, measured or guessed; others follow from it.
-    """
+    """A scale at which every table can be run: real data on GPUs, or small synthetic sets on a laptop."""
 
     name: Name
     title: str
     datasets: dict[str, str]
-    compares: bool = False
+    compares: bool = False  # its numbers are on the paper's data: they may be set against published values
+    # What they mean: what was measured, or nothing; nothing never stands beside published values.
     numbers: Literal["measured", "nothing"] = "measured"
-    head: tuple[str, ...] = ()
-    needs_gpu: bool = False
+    head: tuple[str, ...] = ()  # what whoever reads its numbers has to know, for the head of every table
+    needs_gpu: bool = False  # its models are too large for a CPU; estimates are hours of a GPU, not of a core
+    # Of the profiles that have one, the first whose data and GPU are here is used where none is asked for.
     turn: int | None = None
-    set: Config = Field(default_factory=dict)
+    set: Config = Field(default_factory=dict)  # what is set for every method but those of `alone`
+    # Method -> what is set for it after `set`, or what stands in its place.
     methods: dict[str, Config] = Field(default_factory=dict)
+    # Method -> what is set for it in the place of `set`, whose keys its recipe need not have.
     alone: dict[str, Config] = Field(default_factory=dict)
-    backbones: dict[str, Config] = Field(default_factory=dict)
+    backbones: dict[str, Config] = Field(default_factory=dict)  # backbone -> what is set for it after that
     pretraining: Pretraining | None = None
     learning: Learning | None = None
+    # Stills that rows mix in -> the made set whose split `pretrain` stands for them here.
     stills: dict[str, Name] = Field(default_factory=dict)
+    # Shortest side in a row's inference -> the side used here.
     sides: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    # Number of queries that a row sets -> the number used here.
     queries: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    # Backbone -> hours of one training of Mask2Former, measured or guessed; others follow from it.
     est_hours: dict[str, Hours] = Field(default_factory=dict)
 
     @model_validator(mode="after")

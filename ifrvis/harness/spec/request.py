@@ -18,23 +18,14 @@ from ifrvis.packed import SET_YAML
 
 @dataclass(frozen=True)
 class Specified:
-    """What a request makes of a row.
+    """What a request makes of a row."""
 
-    Attributes:
-        row: As its table declares it.
-        composed: What it trains and how it is evaluated.
-        dataset: On what.
-        data: What names of runs call that.
-        init: The name of the initial weights; None for a random start.
-        off_spec: Whether `--set`, `--dataset` or `--init` make this another run, or another evaluation, than the
-            row's own.
-    """
-
-    row: Row
-    composed: Composed
-    dataset: Dataset
-    data: str
-    init: str | None
+    row: Row  # as its table declares it
+    composed: Composed  # what it trains and how it is evaluated
+    dataset: Dataset  # on what
+    data: str  # what names of runs call that
+    init: str | None  # the name of the initial weights; None for a random start
+    # Whether `--set`, `--dataset` or `--init` make this another run, or another evaluation, than the row's own.
     off_spec: bool
 
     def run_name(self, seed: int) -> str:

@@ -17,16 +17,10 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class TrainSpec(Model):
-    """Everything that decides the weights, and nothing else.
-
-    Attributes:
-        data: Fingerprint of the training split; None where the data are missing.
-        init: SHA-256 of the initial weights or the `train_sig` of a pretraining; None for a random start.
-        seed: The run's seed.
-    """
+    """Everything that decides the weights, and nothing else."""
 
     model: dict[str, Any]
-    data: Sha256 | None
+    data: Sha256 | None  # fingerprint of the training split; None where the data are missing
     pipeline: dict[str, Any]
     sampler: dict[str, Any]
     optimizer: dict[str, Any]
@@ -35,8 +29,8 @@ class TrainSpec(Model):
     global_batch: int
     precision: str
     threads: int
-    init: Sha256 | None
-    seed: int
+    init: Sha256 | None  # SHA-256 of the initial weights or the `train_sig` of a pretraining; None for a random start
+    seed: int  # the run's seed
 
 
 def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: int) -> TrainSpec:

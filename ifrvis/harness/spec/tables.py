@@ -81,17 +81,14 @@ class Row(Model):
 
 
 class Statement(Model):
-    """The mean or the standard deviation of a metric is higher in the first row of a pair, lower, or equal.
-
-    Attributes:
-        margin: By less than this, in the printed unit, means that are `equal` differ.
-        times: The standard deviation lies on that side of so many times the second row's.
-    """
+    """The mean or the standard deviation of a metric is higher in the first row of a pair, lower, or equal."""
 
     metric: str
     of: Literal["mean", "std"]
     side: Literal["higher", "lower", "equal"]
+    # By less than this, in the printed unit, means that are `equal` differ.
     margin: float | None = Field(default=None, gt=0)
+    # The standard deviation lies on that side of so many times the second row's.
     times: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
@@ -118,33 +115,22 @@ class Claim(Model):
 
 
 class Paper(Model):
-    """Where the paper's values come from, and what is as good as equal to them.
+    """Where the paper's values come from, and what is as good as equal to them."""
 
-    Args:
-        protocol: Under which they were measured.
-        runs: Trainings behind each mean; 1 where the paper does not say.
-        tolerance: By metric, in its printed unit: what another implementation may differ by, beside chance.
-    """
-
-    protocol: Protocol = "server"
-    runs: int = Field(default=1, ge=1)
+    protocol: Protocol = "server"  # under which they were measured
+    runs: int = Field(default=1, ge=1)  # trainings behind each mean; 1 where the paper does not say
+    # By metric, in its printed unit: what another implementation may differ by, beside chance.
     tolerance: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
 
 
 class Axis(Model):
-    """What a figure draws over what.
+    """What a figure draws over what."""
 
-    Attributes:
-        key: A recipe's dotted key, or `frames`.
-        label: Its name.
-        reading: What the paper reads from the figure, or would.
-        gap: Two groups of rows: what the first has more than the second is drawn, a line a data set. None draws rows,
-            all on one line.
-    """
-
-    key: str
-    label: str
-    reading: str
+    key: str  # a recipe's dotted key, or `frames`
+    label: str  # its name
+    reading: str  # what the paper reads from the figure, or would
+    # Two groups of rows: what the first has more than the second is drawn, a line a data set. None draws rows, all on
+    # one line.
     gap: tuple[str, str] | None = None
 
     def of(self, row: Row) -> Any:
@@ -153,18 +139,12 @@ class Axis(Model):
 
 
 class Table(Model):
-    """A table of the paper or of our own, or a figure whose points are rows.
-
-    Attributes:
-        place: Where it stands in the paper; empty for one of our own.
-        profile: The only one that it is for; None for every profile.
-        heads: The columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
-    """
+    """A table of the paper or of our own, or a figure whose points are rows."""
 
     name: Name
     title: str = ""
-    place: str = ""
-    profile: Name | None = None
+    place: str = ""  # where it stands in the paper; empty for one of our own
+    profile: Name | None = None  # the only one that it is for; None for every profile
     protocol: Protocol = "heldout"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
     metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], ...], Field(min_length=1), Distinct]
@@ -173,6 +153,7 @@ class Table(Model):
     claims: tuple[Claim, ...] = ()
     paper: Paper = Paper()
     axis: Axis | None = None
+    # The columns before the numbers, in the paper's order: a field of the rows, and what stands above it.
     heads: dict[Head, str] = Field(default=HEADS, min_length=1)
 
     @model_validator(mode="after")

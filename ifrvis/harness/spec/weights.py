@@ -17,18 +17,13 @@ from ifrvis.schema import NAME, check_name
 
 
 class Given(NamedTuple):
-    """The weights that `--init` gives.
+    """The weights that `--init` gives."""
 
-    Attributes:
-        path: Where they lie.
-        name: What `ifrvis weights convert` says that they are, beside them or beside their like under the data root;
-            else the name of the file.
-        sha256: None where there is no such file.
-    """
-
-    path: Path
+    path: Path  # where they lie
+    # What `ifrvis weights convert` says that they are, beside them or beside their like under the data root; else the
+    # name of the file.
     name: str
-    sha256: str | None
+    sha256: str | None  # none where there is no such file
 
 
 def given_weights(path: Path, data_root: Path) -> Given:

@@ -22,25 +22,15 @@ from ifrvis.harness.store.records import Cost, Data, FileKind, Record, publish_r
 
 
 class Given(NamedTuple):
-    """What a record is made of.
+    """What a record is made of."""
 
-    Attributes:
-        file: That was given.
-        kind: What the record calls it.
-        sha256: Of it.
-        seed: Whose record it is to be.
-        inference: How the videos were predicted, as far as that is known.
-        videos: The predictions.
-        cost: What they took.
-    """
-
-    file: Path
-    kind: FileKind
-    sha256: str
-    seed: int
-    inference: dict[str, Any]
-    videos: Iterable[VideoPredictions]
-    cost: Cost = Cost()
+    file: Path  # that was given
+    kind: FileKind  # what the record calls it
+    sha256: str  # of it
+    seed: int  # whose record it is to be
+    inference: dict[str, Any]  # how the videos were predicted, as far as that is known
+    videos: Iterable[VideoPredictions]  # the predictions
+    cost: Cost = Cost()  # what they took
 
 
 def held_out(row: Row, profile: Profile, data_root: Path) -> Split:

@@ -12,19 +12,14 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one file.
+    """What was found of one file."""
 
-    Attributes:
-        outcome: `recomputed`: made again from what lies behind it, and the same; `from videos`: a record whose AP and
-            tracking metrics are the sums of what lies beside it; `digest only`: nothing contradicts it; `wrong`:
-            something does; `not kept`: spoken of, and not here.
-        path: The file.
-        why: A reason for people; empty where there is nothing to say.
-    """
-
+    # `recomputed`: made again from what lies behind it, and the same; `from videos`: a record whose AP and tracking
+    # metrics are the sums of what lies beside it; `digest only`: nothing contradicts it; `wrong`: something does; `not
+    # kept`: spoken of, and not here.
     outcome: Outcome
-    path: Path
-    why: str = ""
+    path: Path  # the file
+    why: str = ""  # a reason for people; empty where there is nothing to say
 
 
 def held_against(path: Path, digest: str, *, absent: str = "", other: str = "it is not as it was written") -> Finding:

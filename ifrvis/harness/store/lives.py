@@ -15,35 +15,25 @@ from ifrvis.schema import Model, Name
 
 
 class Asked(Model):
-    """An evaluation that an attempt is asked for.
-
-    Attributes:
-        split: Fingerprint of the part of a role's split.
-        off_spec: As in a record.
-    """
+    """An evaluation that an attempt is asked for."""
 
     eval_sig: Sha256
     inference: dict[str, Any]
-    split: Sha256
+    split: Sha256  # fingerprint of the part of a role's split
     role: Role
     part: Part = WHOLE
     protocol: Protocol
-    off_spec: bool
+    off_spec: bool  # as in a record
 
 
 class Handling(Model):
-    """How a worker goes about a run: no part of its identity.
+    """How a worker goes about a run: no part of its identity."""
 
-    Attributes:
-        workers: Processes that load data; None for some where a GPU trains, else none.
-        micro_batch: Clips of one forward pass, for want of memory; None for all. It changes numbers by rounding alone.
-        tensorboard: Write scalars for TensorBoard beside the attempt's log.
-        checkpoint_backbone: Compute the backbone's activations again in the backward pass, for want of memory.
-    """
-
-    workers: Count | None = None
+    workers: Count | None = None  # processes that load data; None for some where a GPU trains, else none
+    # Clips of one forward pass, for want of memory; None for all. It changes numbers by rounding alone.
     micro_batch: Count | None = None
-    tensorboard: bool = False
+    tensorboard: bool = False  # write scalars for TensorBoard beside the attempt's log
+    # Compute the backbone's activations again in the backward pass, for want of memory.
     checkpoint_backbone: bool = False
 
 
@@ -51,31 +41,21 @@ PLAIN = Handling()
 
 
 class Submission(Handling):
-    """`submit.json`: what a worker is asked for, and where things lie.
-
-    Attributes:
-        dataset: How `load_dataset` finds the data set: its name, or the path of its YAML.
-        role: The training split's.
-        init: Path of the initial weights; None for a random start.
-        init_name: What the recipe calls them.
-        publish_weights: Other runs start from this one's weights.
-        watch_videos: Held-out videos that are watched while it trains.
-        launcher: The process that claimed the attempt.
-    """
+    """`submit.json`: what a worker is asked for, and where things lie."""
 
     profile: Name
     method: Name
     backbone: Name
-    dataset: str
+    dataset: str  # how `load_dataset` finds the data set: its name, or the path of its YAML
     data_root: str
-    role: Role
-    init: str | None = None
-    init_name: str | None = None
+    role: Role  # the training split's
+    init: str | None = None  # path of the initial weights; None for a random start
+    init_name: str | None = None  # what the recipe calls them
     stills: MixedIn | None = None
-    publish_weights: bool = False
-    watch_videos: Count = 0
+    publish_weights: bool = False  # other runs start from this one's weights
+    watch_videos: Count = 0  # held-out videos that are watched while it trains
     evaluations: tuple[Asked, ...]
-    launcher: Process | None = None
+    launcher: Process | None = None  # the process that claimed the attempt
 
 
 class Place(Model):

@@ -44,19 +44,14 @@ class PlayedError(Model):
 
 
 class Pane(Model):
-    """The ground truth, or the tracks of one row with their errors.
-
-    Attributes:
-        tracked: The number of object-frames that they track.
-        lost: The number of objects that they never find.
-    """
+    """The ground truth, or the tracks of one row with their errors."""
 
     title: str
     tracks: tuple[PlayedTrack, ...]
     row: str | None = None
     errors: tuple[PlayedError, ...] = ()
-    tracked: Count = 0
-    lost: Count = 0
+    tracked: Count = 0  # the number of object-frames that they track
+    lost: Count = 0  # the number of objects that they never find
 
 
 class PlayedVideo(Model):
@@ -91,22 +86,14 @@ def _is_jpeg(frame: str) -> bool:
 
 
 class Scene(Model):
-    """Videos of one data set with the tracks of two rows.
-
-    Args:
-        dataset: The data set that was predicted.
-        seed: Of both runs; None where they have not one.
-        rows: The ids of the rows, the baseline's first.
-        records: The digests of their records.
-        videos: Those with the most identity errors of both.
-    """
+    """Videos of one data set with the tracks of two rows."""
 
     schema_: Literal[1] = Field(default=1, alias="schema")
-    dataset: Name
-    seed: Count | None = None
-    rows: tuple[str, str]
-    records: tuple[Sha256, Sha256]
-    videos: tuple[PlayedVideo, ...]
+    dataset: Name  # the data set that was predicted
+    seed: Count | None = None  # of both runs; None where they have not one
+    rows: tuple[str, str]  # the ids of the rows, the baseline's first
+    records: tuple[Sha256, Sha256]  # the digests of their records
+    videos: tuple[PlayedVideo, ...]  # those with the most identity errors of both
 
     @property
     def file_name(self) -> str:

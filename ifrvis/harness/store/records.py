@@ -44,21 +44,15 @@ class NotLoaded(Model):
 
 
 class Cost(Model):
-    """What a record took; null where that is not known.
+    """What a record took; null where that is not known."""
 
-    Attributes:
-        parameters: Of the model.
-        training_seconds: Of the iterations behind the final weights, in all attempts; not watching, nor checkpoints.
-        prediction_seconds: Of the evaluation's frames, from reading them to their masks, of all processes together.
-        frames: That were predicted.
-        device: On which: the GPU, or the processor.
-    """
-
-    parameters: Count | None = None
+    parameters: Count | None = None  # of the model
+    # Of the iterations behind the final weights, in all attempts; not watching, nor checkpoints.
     training_seconds: Seconds | None = None
+    # Of the evaluation's frames, from reading them to their masks, of all processes together.
     prediction_seconds: Seconds | None = None
-    frames: Count | None = None
-    device: str | None = None
+    frames: Count | None = None  # that were predicted
+    device: str | None = None  # on which: the GPU, or the processor
 
 
 class Data(Model):
@@ -85,52 +79,31 @@ class ScoredAgain(Model):
 
 
 class Measured(Model):
-    """What the attempt that made a record saw while it trained; null where it did not, or had no GPU.
+    """What the attempt that made a record saw while it trained; null where it did not, or had no GPU."""
 
-    Attributes:
-        waiting_for_data: Share of the time.
-        gpus: Names, one for each process.
-        peak_gpu_memory_bytes: Of the first process's.
-        cuda: Version that torch was built for; `cudnn` and `nccl` likewise.
-        tf32: Whether products and convolutions of float32 may be rounded to TF32.
-        attention: Whether deformable attention is mmcv's compiled operator, and not torch's operations.
-    """
-
-    waiting_for_data: Fraction | None = None
-    gpus: tuple[str, ...] = ()
-    peak_gpu_memory_bytes: Count | None = None
-    cuda: str | None = None
+    waiting_for_data: Fraction | None = None  # share of the time
+    gpus: tuple[str, ...] = ()  # names, one for each process
+    peak_gpu_memory_bytes: Count | None = None  # of the first process's
+    cuda: str | None = None  # version that torch was built for; `cudnn` and `nccl` likewise
     cudnn: str | None = None
     nccl: str | None = None
-    tf32: bool | None = None
+    tf32: bool | None = None  # whether products and convolutions of float32 may be rounded to TF32
+    # Whether deformable attention is mmcv's compiled operator, and not torch's operations.
     attention: bool | None = None
 
 
 class Record(Scores):
-    """One record.
-
-    Attributes:
-        origin: `trained` here; scored by a `server`; `external`, the predictions of another program or of a checkpoint
-            from elsewhere, whose SHA-256 stands for `train_sig`, and which has no `spec`.
-        off_spec: Whether `--set`, `--dataset` or `--init` made this of the rows that it was run for. It is no part of
-            the identity: a row has the records that fit it, whoever ran them.
-        role: The evaluation split's.
-        init: The name that the recipe's `train.init` gave to the initial weights; `spec.train.init` is what they were.
-        inference: How the videos were predicted.
-        files: SHA-256 of the files behind the record, kept or not.
-        started_from: SHA-256 of the file of the initial weights: a pretraining made again has other bits.
-        final_weights: Digest of the tensors that were evaluated (`training.facts`).
-        loss: Its means over at most 60 equal parts of the training, by the last iteration of each.
-        determinism: Whether the same command gives the same bits again, or the same draws alone; null: not known.
-        peak_memory_bytes: Of the first process.
-        initial_weights: What `ifrvis weights convert` says of the file that training started from.
-    """
+    """One record."""
 
     schema_: Literal[3] = Field(default=RECORD_SCHEMA, alias="schema")
     digest: str = ""
+    # `trained` here; scored by a `server`; `external`, the predictions of another program or of a checkpoint from
+    # elsewhere, whose SHA-256 stands for `train_sig`, and which has no `spec`.
     origin: Literal["trained", "external", "server"]
     name: RunName
     profile: Name
+    # Whether `--set`, `--dataset` or `--init` made this of the rows that it was run for. It is no part of the identity:
+    # a row has the records that fit it, whoever ran them.
     off_spec: bool
     train_sig: Sha256
     eval_sig: Sha256
@@ -138,25 +111,29 @@ class Record(Scores):
     method: Name
     backbone: Name
     dataset: Name
-    role: Role
+    role: Role  # the evaluation split's
     protocol: Protocol
+    # The name that the recipe's `train.init` gave to the initial weights; `spec.train.init` is what they were.
     init: str | None
-    inference: dict[str, Any]
+    inference: dict[str, Any]  # how the videos were predicted
     scoring: Annotated[int, Field(ge=1)]
     spec: Spec | None
     data: Data
-    files: dict[FileKind, Sha256]
+    files: dict[FileKind, Sha256]  # SHA-256 of the files behind the record, kept or not
     provenance: Provenance
+    # Whether the same command gives the same bits again, or the same draws alone; null: not known.
     determinism: Literal["bitwise", "seeded"] | None = None
+    # SHA-256 of the file of the initial weights: a pretraining made again has other bits.
     started_from: Sha256 | None = None
-    final_weights: Sha256 | None = None
+    final_weights: Sha256 | None = None  # digest of the tensors that were evaluated (`training.facts`)
     not_loaded: NotLoaded = NotLoaded()
-    initial_weights: Any = None
+    initial_weights: Any = None  # what `ifrvis weights convert` says of the file that training started from
     cost: Cost = Cost()
+    # Its means over at most 60 equal parts of the training, by the last iteration of each.
     loss: dict[Iteration, float] = Field(default={}, max_length=60)
     curve: Curve = Field(default={})
     attempts: tuple[Life, ...] = ()
-    peak_memory_bytes: Count | None = None
+    peak_memory_bytes: Count | None = None  # of the first process
     measured: Measured = Measured()
     server: Server | None = None
     rescored: ScoredAgain | None = None
