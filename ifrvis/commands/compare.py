@@ -44,10 +44,8 @@ class _Given(NamedTuple):
     file: Path | None = None
 
     def predictions(self) -> "list[tuple[int | None, Path]]":
-        """The files of what was predicted, and their seeds.
-
-        Raises:
-            UserError: If one that is behind a record is lost or was changed.
+        """The files of what was predicted, and their seeds; UserError if one that is behind a record is lost or was
+        changed.
         """
         from ifrvis.files import sha256_file
 
@@ -115,11 +113,7 @@ def _given(name: str, arguments: argparse.Namespace) -> _Given:
 
 
 def _records_named(name: str, store: "Store", arguments: argparse.Namespace) -> "dict[int, Record]":
-    """The records of a row or of a run, by seed.
-
-    Raises:
-        UserError: If there is none, or if it is not clear which are meant.
-    """
+    """The records of a row or of a run, by seed; UserError if there is none, or if it is not clear which are meant."""
     from ifrvis.harness.spec.signatures import SCORING_VERSION
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.records import Records

@@ -138,10 +138,8 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
-    """The runs that are meant, by tables, by rows or by their own names, each once.
-
-    Raises:
-        UserError: If a name is none of a table, of a row, or of a run that has begun.
+    """The runs that are meant, by tables, by rows or by their own names, each once; UserError if a name is none of a
+    table, of a row, or of a run that has begun.
     """
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.store.paths import Store

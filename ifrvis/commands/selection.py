@@ -104,10 +104,8 @@ def _anywhere(value: Any) -> str:
 
 
 def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Request", str]:
-    """What is asked for, and why in this profile; see `profile_of`.
-
-    Raises:
-        UserError: If a table, a profile or an option is wrong.
+    """What is asked for, and why in this profile; see `profile_of`. UserError if a table, a profile or an option is
+    wrong.
     """
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
@@ -166,9 +164,7 @@ def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple
 
 def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
     """The runs of a row (`row`, `table/row`) that have begun; else those that a run's name, beginning or folder means.
-
-    Raises:
-        UserError: If there are none; of a row, under the profile; with --seed, of this seed.
+    UserError if there are none; of a row, under the profile; with --seed, of this seed.
     """
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.spec.tables import known_names, rows_named
@@ -190,10 +186,8 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
 
 
 def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Request":
-    """The request of the row that `row`, of all tables, or `table/row` names, with the command's changes of rows.
-
-    Raises:
-        UserError: As `request_of`.
+    """The request of the row that `row`, of all tables, or `table/row` names, with the command's changes of rows;
+    UserError as `request_of`.
     """
     profile = profile_of(arguments, of_kept=True)[0]
     plain: dict[str, Any] = {"set": [], "dataset": None, "init": None, "no_shipped_weights": False}
@@ -203,11 +197,7 @@ def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Reque
 
 
 def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
-    """The one run that a name means; see `runs_meant`.
-
-    Raises:
-        UserError: If no run or more than one does.
-    """
+    """The one run that a name means; see `runs_meant`. UserError if no run or more than one does."""
     found = runs_meant(arguments, name)
     if len(found) > 1:
         known = ", ".join(run.folder.name for run in found)

@@ -85,10 +85,8 @@ def of_record(store: Store, record: Record) -> Evaluated:
 
 
 def of_file(path: Path, annotations: Annotations) -> Evaluated:
-    """A results file, or the predictions of a run, scored as records are.
-
-    Raises:
-        UserError: If the file is missing, broken, about other videos, or a score is no probability.
+    """A results file, or the predictions of a run, scored as records are; UserError if the file is missing, broken,
+    about other videos, or a score is no probability.
     """
     scores, videos = score_file(annotations, path)
     found = [each.scores for each in videos.detections]

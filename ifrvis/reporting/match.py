@@ -28,10 +28,8 @@ ROLES: dict[Protocol, tuple[Role, Role]] = {"heldout": ("train", "heldout"), "se
 
 
 def make_reports(request: TableRequest, records: Iterable[Record], kept: Sequence[Kept] = ()) -> list[Report]:
-    """The report of each table that has a row of those asked for; `kept` are intervals over videos.
-
-    Raises:
-        UserError: If a row, a seed, an override or a dataset is wrong.
+    """The report of each table that has a row of those asked for; `kept` are intervals over videos. UserError if a row,
+    a seed, an override or a dataset is wrong.
     """
     matcher = _Matcher(request, records, kept)
     chosen = [(table, request.selected(table)) for table in request.tables]

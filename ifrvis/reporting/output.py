@@ -68,15 +68,13 @@ class Manifest(Model):
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write a table in every form, its figure if it has one, and its entry in `manifest.json`.
+    """Write a table in every form, its figure if it has one, and its entry in `manifest.json`; UserError if the folder
+    cannot be written or the manifest there is not one.
 
     The files are a pure function of the report; what the manifest says of other reports stays.
 
     Returns:
         The paths written, the manifest's last.
-
-    Raises:
-        UserError: If the folder cannot be written or the manifest there is not one.
     """
     manifest, path = _read(folder), folder / MANIFEST
     outputs, figures = outputs_of(report), figure_files(report) if report.table.axis else {}

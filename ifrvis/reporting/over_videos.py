@@ -62,11 +62,7 @@ def _digest(kept: Iterable[Kept]) -> str:
 
 
 def read_kept(path: Path) -> tuple[Kept, ...]:
-    """What is kept of a profile.
-
-    Raises:
-        UserError: If the file is broken or was changed.
-    """
+    """What is kept of a profile; UserError if the file is broken or was changed."""
     return read_model(_File, path, "the intervals over videos").kept if path.exists() else ()
 
 
@@ -93,10 +89,8 @@ class Bootstrap:
         self._store, self._values = store, dict[str, Values]()
 
     def __call__(self, rows: Sequence[str], records: Sequence[Sequence[Record]]) -> Kept:
-        """The intervals of what one row has more than another, by their names and records in the order of seeds.
-
-        Raises:
-            UserError: If what lies beside a record is not there, or is of too few videos.
+        """The intervals of what one row has more than another, by their names and records in the order of seeds;
+        UserError if what lies beside a record is not there, or is of too few videos.
         """
         found = intervals_of([[self._values_of(record) for record in of_row] for of_row in records])
         return Kept(rows=tuple(rows), records=key_of(records), resamples=RESAMPLES, seed=SEED, intervals=found)
@@ -108,11 +102,7 @@ class Bootstrap:
 
 
 def read_beside(store: Store, record: Record) -> Videos:
-    """What each video adds to a record.
-
-    Raises:
-        UserError: If it is not beside the record as it was written.
-    """
+    """What each video adds to a record; UserError if it is not beside the record as it was written."""
     path = videos_beside(store.records(record.profile) / record.file_name)
     if not path.is_file() or sha256_file(path) != record.files.get("videos"):
         raise UserError(f"Restore {path}, or run the row again: what its videos add is not there.")

@@ -77,11 +77,7 @@ def cost_of(plan: Plan) -> Cost:
 
 
 def check_disk(plan: Plan) -> None:
-    """Refuse what the disk cannot hold.
-
-    Raises:
-        UserError: If the disk of the results has less room than the plan needs.
-    """
+    """Refuse what the disk cannot hold; UserError if the disk of the results has less room than the plan needs."""
     cost = cost_of(plan)
     if cost.bytes > cost.free_bytes:
         raise UserError(
@@ -93,9 +89,7 @@ def check_disk(plan: Plan) -> None:
 
 def check_links(root: Path) -> str:
     """Refuse a folder of results where nothing can be published once; the part of its path that is there already.
-
-    Raises:
-        UserError: If no hard link can be made there, as on FAT and some network mounts.
+    UserError if no hard link can be made there, as on FAT and some network mounts.
     """
     folder = _existing(root)
     try:

@@ -22,10 +22,8 @@ WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it,
 
 
 def make_plan(request: Request) -> Plan:
-    """Plan every row and seed that is asked for, and look up what exists.
-
-    Raises:
-        UserError: If a row, an override or a dataset is wrong.
+    """Plan every row and seed that is asked for, and look up what exists; UserError if a row, an override or a dataset
+    is wrong.
     """
     builder = _Builder(request)
     rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table) if row.is_run]

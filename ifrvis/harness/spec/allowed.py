@@ -19,14 +19,12 @@ NORM, NORM_KEYS, NORM_TYPES = "model.backbone.norm_cfg", {"num_groups", "eps", "
 
 
 def check_types(config: Config, where: str) -> None:
-    """Refuse every key and every type that no packaged recipe has at its place, and a norm without a type.
+    """Refuse every key and every type that no packaged recipe has at its place, and a norm without a type; UserError if
+    there is one.
 
     Args:
         config: `model`, and `train` and `inference` where they are known.
         where: Names the source in errors.
-
-    Raises:
-        UserError: If there is one.
     """
     keys, types = _known()
     for path, node in mappings(config, ""):
@@ -55,11 +53,7 @@ def brought_by(model: Config) -> list[Package]:
 
 
 def register_types(model: Config) -> None:
-    """Import what registers a model's types, before it is built.
-
-    Raises:
-        UserError: If it cannot be imported.
-    """
+    """Import what registers a model's types, before it is built; UserError if it cannot be imported."""
     for package in (packages()[0], *brought_by(model)):
         try:
             importlib.import_module(package.registers)

@@ -72,7 +72,8 @@ def compose(
     *,
     num_classes: int,
 ) -> Composed:
-    """Compose what is trained and how it is evaluated.
+    """Compose what is trained and how it is evaluated; UserError if there is no such recipe, or an override names a key
+    that does not exist, a type that no recipe names, or gives a value that cannot be.
 
     Args:
         method: A packaged method.
@@ -81,10 +82,6 @@ def compose(
         profile: The scale.
         overrides: Values by dotted key, under the name of whoever gives them; later ones win.
         num_classes: Of the data set.
-
-    Raises:
-        UserError: If there is no such recipe, or an override names a key that does not exist, a type that no recipe
-            names, or gives a value that cannot be.
     """
     before, given = _plain_copy(recipe(method, backbone, schedule)), overrides or {}
     for layer in _of_profile(profile, method, backbone):
@@ -130,11 +127,7 @@ def _of_profile(profile: Profile, method: str, backbone: str) -> list[Config]:
 
 
 def row_inference(name: str, profile: Profile) -> Config:
-    """How a row, named `table/row`, predicts under a profile.
-
-    Raises:
-        UserError: If there is no such row.
-    """
+    """How a row, named `table/row`, predicts under a profile; UserError if there is no such row."""
     return compose_row(find_row(name)[1], profile, {}, num_classes=1).inference
 
 
@@ -161,11 +154,7 @@ def _at_scale(row: Row, profile: Profile) -> Config:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Split `key=value` of `--set`; the value is JSON, or text where it is not.
-
-    Raises:
-        UserError: If there is no `=`.
-    """
+    """Split `key=value` of `--set`; the value is JSON, or text where it is not. UserError if there is no `=`."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise UserError(f"Write --set key=value, as in --set train.iterations=100: got {text!r}.")
@@ -248,10 +237,8 @@ def _value(config: Config, dotted: str) -> Any:
 
 
 def choose_inference(kept: Config, overrides: Config) -> Config:
-    """An inference of a run, changed from the command line.
-
-    Raises:
-        UserError: If an override is no option of inference, or of another type.
+    """An inference of a run, changed from the command line; UserError if an override is no option of inference, or of
+    another type.
     """
     config = {"inference": {**packaged_config("methods", "mask2former")["inference"], **kept}}
     _apply(config, overrides, "--set")

@@ -66,11 +66,7 @@ def digest_of(files: Mapping[Path, Path]) -> str:
 
 @functools.cache
 def packages() -> tuple[Package, ...]:
-    """This package, then those from outside by name.
-
-    Raises:
-        UserError: If an entry point names what is no package here.
-    """
+    """This package, then those from outside by name; UserError if an entry point names what is no package here."""
     own = Path(ifrvis.__file__).resolve().parent
     return Package("ifrvis", "ifrvis.models", own, own / "configs", ifrvis.__version__), *_outside(own.parent)
 

@@ -102,10 +102,8 @@ class Additions(Model):
 
 
 def load_profile(name: str) -> Profile:
-    """The profile `name` of `experiments/profiles/`, or of a YAML file, with what packages from outside add to it.
-
-    Raises:
-        UserError: If one of them cannot be read, or speaks of methods that are not its own.
+    """The profile `name` of `experiments/profiles/`, or of a YAML file, with what packages from outside add to it;
+    UserError if one of them cannot be read, or speaks of methods that are not its own.
     """
     profile = read_model(Profile, packed_yaml("profiles", name), "the profile")
     for package in packages()[1:]:

@@ -19,11 +19,7 @@ KINDS = ("methods", "backbones", "schedules")
 
 
 def names_of(kind: str) -> list[str]:
-    """The packaged configs of a kind.
-
-    Raises:
-        UserError: If two packages bring one of the same name.
-    """
+    """The packaged configs of a kind; UserError if two packages bring one of the same name."""
     names = sorted(name for package in packages() for name in package.names_of(kind))
     if twice := next((each for each in names if names.count(each) > 1), None):
         raise UserError(f"Rename one of the two {kind} {twice!r}, or uninstall its package: two packages bring it.")
@@ -32,10 +28,8 @@ def names_of(kind: str) -> list[str]:
 
 @functools.cache
 def recipe(method: str, backbone: str, schedule: str) -> Config:
-    """The recipe as plain values, to be copied before it is changed.
-
-    Raises:
-        UserError: If there is no such method, backbone or schedule.
+    """The recipe as plain values, to be copied before it is changed; UserError if there is no such method, backbone or
+    schedule.
     """
     for kind, name in zip(KINDS, (method, backbone, schedule)):
         if name not in (known := names_of(kind)):
@@ -59,11 +53,7 @@ def recipe_layers(method: str, backbone: str, schedule: str) -> list[tuple[str, 
 
 @functools.cache
 def trained_on(dataset: str) -> tuple[str, str]:
-    """The name of a data set, and the schedule of the recipes that are trained on it.
-
-    Raises:
-        UserError: If its YAML names none.
-    """
+    """A data set's name, and the schedule of the recipes that are trained on it; UserError if its YAML names none."""
     config, path = load_config(dataset)
     if config.schedule not in names_of("schedules"):
         known = names_of("schedules")

@@ -69,14 +69,12 @@ class TableRequest:
         return f" on {Path(self.dataset).stem}" if self.dataset else ""
 
     def specify(self, row: Row, load: Callable[[str], Dataset]) -> Specified:
-        """What the request makes of a row, which the options change or leave as it is.
+        """What the request makes of a row, which the options change or leave as it is; UserError if an override or a
+        data set is wrong.
 
         Args:
             row: The row.
             load: Finds a data set.
-
-        Raises:
-            UserError: If an override or a data set is wrong.
         """
         sets, data = self.profile.datasets, trained_on(row.dataset)[0]
         own = dataset = load(sets.get(row.dataset, row.dataset))
@@ -94,11 +92,7 @@ class TableRequest:
         return Specified(row, composed, dataset, data, init, off_spec)
 
     def seeds(self, table: Table) -> tuple[int, ...]:
-        """The first N declared seeds of a table.
-
-        Raises:
-            UserError: If N is not between 1 and the number of declared seeds.
-        """
+        """The first N declared seeds of a table; UserError if N is not between 1 and the number of declared seeds."""
         if self.num_seeds is None:
             return table.seeds
         if not 1 <= self.num_seeds <= len(table.seeds):
@@ -106,10 +100,8 @@ class TableRequest:
         return table.seeds[: self.num_seeds]
 
     def selected(self, table: Table) -> tuple[Row, ...]:
-        """The rows asked for of one table; of several tables each may lack some of them.
-
-        Raises:
-            UserError: If an id is no row of any.
+        """The rows asked for of one table; of several tables each may lack some of them. UserError if an id is no row
+        of any.
         """
         check_rows(self.tables, self.rows or ())
         return table.rows if self.rows is None else tuple(row for row in table.rows if row.id in self.rows)

@@ -208,20 +208,14 @@ def check_rows(tables: Iterable[Table], ids: Iterable[str]) -> None:
 
 
 def load_table(name: str) -> Table:
-    """The table `name` of `experiments/tables/`, or of a YAML file.
-
-    Raises:
-        UserError: If there is no such table or its YAML is wrong.
+    """The table `name` of `experiments/tables/`, or of a YAML file; UserError if there is no such table or its YAML is
+    wrong.
     """
     return read_model(Table, packed_yaml("tables", name), "the table")
 
 
 def find_row(name: str) -> tuple[Table, Row]:
-    """The table and the row that `table/row` names.
-
-    Raises:
-        UserError: If there is no such row.
-    """
+    """The table and the row that `table/row` names; UserError if there is no such row."""
     table, slash, row_id = name.rpartition("/")
     if not slash:
         raise UserError(f"Write table/row, as in table4/ours-swin-l-clip5-ytvis19: got {name!r}.")
@@ -231,10 +225,8 @@ def find_row(name: str) -> tuple[Table, Row]:
 
 
 def rows_named(name: str) -> list[tuple[Table, Row]]:
-    """The rows that `row`, of any packed table, or `table/row` names; empty where it is no such name.
-
-    Raises:
-        UserError: If the table has no such row.
+    """The rows that `row`, of any packed table, or `table/row` names; empty where it is no such name. UserError if the
+    table has no such row.
     """
     table, slash, _ = name.rpartition("/")
     if slash and (table in packed_names("experiments", "tables") or table.endswith((".yaml", ".yml"))):
@@ -252,13 +244,11 @@ def _packed_tables() -> list[Table]:
 
 
 def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
-    """The rows of other tables that a table's claims name, by `table/row`, if their numbers compare with its own.
+    """The rows of other tables that a table's claims name, by `table/row`, if their numbers compare with its own;
+    UserError if there is no such row.
 
     A row that is quoted, or whose table has another protocol, other seeds or not the metrics, is left out: no claim on
     it is judged.
-
-    Raises:
-        UserError: If there is no such row.
     """
     found: dict[str, tuple[Table, Row]] = {}
     for claim in table.claims:
@@ -298,10 +288,8 @@ def _all_tables(profile: Profile | None) -> list[Table]:
 
 
 def load_tables(names: Iterable[str], profile: Profile | None = None) -> list[Table]:
-    """The tables named; `all` stands for the packed ones that are for a profile (None: for every one).
-
-    Raises:
-        UserError: If one is not there, or is for another profile.
+    """The tables named; `all` stands for the packed ones that are for a profile (None: for every one). UserError if one
+    is not there, or is for another profile.
     """
     found: dict[str, Table] = {}
     called = profile.name if profile else None

@@ -27,10 +27,8 @@ class Given(NamedTuple):
 
 
 def given_weights(path: Path, data_root: Path) -> Given:
-    """The weights in a file, under the name that is known of them.
-
-    Raises:
-        UserError: If nothing is known of them and the file has no ending, so that it may be called like known ones.
+    """The weights in a file, under the name that is known of them; UserError if nothing is known of them and the file
+    has no ending, so that it may be called like known ones.
     """
     if not os.path.lexists(path):  # what is no regular file is said when it is read
         return Given(path, path.name, None)
@@ -63,12 +61,10 @@ def _said_in(description: Path) -> dict[str, Any]:
 
 
 def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
-    """The weights `name`: their path, their SHA-256 if they are there and what their name says, else what to do.
+    """The weights `name`: their path, their SHA-256 if they are there and what their name says, else what to do;
+    UserError if the name cannot be a file's.
 
     `ifrvis weights convert` writes beside each file what it is; a file of another name is taken with `--init` alone.
-
-    Raises:
-        UserError: If the name cannot be a file's.
     """
     check_name(name, "the initial weights that train.init names")
     path = data_root / "weights" / f"{name}.pth"
@@ -92,10 +88,8 @@ def _how(name: str, path: Path) -> str:
 
 
 def shipped_weights(train_sig: str) -> Path | None:
-    """The shipped weights of one pretraining; None if they are not shipped.
-
-    Raises:
-        UserError: If the file is not the one that its description names.
+    """The shipped weights of one pretraining; None if they are not shipped. UserError if the file is not the one that
+    its description names.
     """
     for description in sorted(packed("experiments", "weights").glob("*.json")):
         said = read_json(description, "the description of shipped weights")

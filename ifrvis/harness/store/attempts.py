@@ -170,11 +170,7 @@ class Attempt:
         return said if said in STOPS else "interrupted"
 
     def submission(self) -> Submission:
-        """What the worker is asked for.
-
-        Raises:
-            UserError: If `submit.json` is missing or broken.
-        """
+        """What the worker is asked for; UserError if `submit.json` is missing or broken."""
         path = self.folder / "submit.json"
         try:
             return read_model(Submission, path, "what an attempt is asked for")
@@ -182,11 +178,7 @@ class Attempt:
             raise UserError(f"Start the same command again: {error}") from error
 
     def check_fence(self) -> None:
-        """Pass only for the highest attempt of the run.
-
-        Raises:
-            StaleAttemptError: If a later attempt exists.
-        """
+        """Pass only for the highest attempt of the run; StaleAttemptError if a later attempt exists."""
         newest = latest(self.run)
         if newest is not None and newest.number > self.number:
             raise StaleAttemptError(
@@ -220,10 +212,8 @@ def checkpoint_folders(run: Run) -> list[Path]:
 
 
 def asked_of(run: Run) -> list[tuple[Submission, Asked]]:
-    """Every evaluation that any attempt of a run was asked for, and the last that was: the newest first.
-
-    Raises:
-        UserError: If a `submit.json` is broken, or nothing was ever asked.
+    """Every evaluation that any attempt of a run was asked for, and the last that was: the newest first; UserError if a
+    `submit.json` is broken, or nothing was ever asked.
     """
     jobs = [attempt.submission() for attempt in reversed(attempts_of(run))]
     found = {asked.eval_sig: (job, asked) for job in reversed(jobs) for asked in job.evaluations}
@@ -233,11 +223,7 @@ def asked_of(run: Run) -> list[tuple[Submission, Asked]]:
 
 
 def attempt_at(folder: Path) -> Attempt:
-    """The attempt whose folder this is.
-
-    Raises:
-        UserError: If its run has no `spec.json` that can be used.
-    """
+    """The attempt whose folder this is; UserError if its run has no `spec.json` that can be used."""
     return Attempt(run_at(folder.resolve().parents[1]), int(folder.name))
 
 

@@ -14,9 +14,7 @@ POLL_S = 0.5
 
 def log_lines(run: Run, lines: int, *, follow: bool = False) -> Iterator[str]:
     """The last lines of the log of a run's last attempt; then what is added, also by later ones, until the run ends.
-
-    Raises:
-        UserError: If it has none yet.
+    UserError if it has none yet.
     """
     logged = [attempt for attempt in attempts_of(run) if _log_of(attempt)]
     if not logged:

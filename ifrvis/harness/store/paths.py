@@ -140,10 +140,7 @@ class Store:
 
     def runs_named(self, name: str, *, beside: Iterable[str] = ()) -> list["Run"]:
         """The run whose folder this is, or the runs of this name, which differ in what is not in a name; else those
-        whose names begin with it.
-
-        Raises:
-            UserError: If there is none; `beside` are names that might have been meant too.
+        whose names begin with it. UserError if there is none; `beside` are names that might have been meant too.
         """
         if os.path.isfile(Path(name) / SPEC):  # noqa: PTH113  never raises
             return [run_at(Path(name).resolve())]
@@ -203,10 +200,8 @@ class Run:
         return sorted(self.folder.glob("predictions/*/predictions.json.gz"))
 
     def write_spec(self, train: TrainSpec) -> None:
-        """Write `spec.json` once; a second writer must bring the same.
-
-        Raises:
-            UserError: If another configuration stands there already.
+        """Write `spec.json` once; a second writer must bring the same. UserError if another configuration stands there
+        already.
         """
         spec = Spec(name=self.name, train_sig=self.train_sig, train=train)
         if not publish_once(self.spec, spec.text()) and self.read_spec() != spec:
@@ -215,28 +210,20 @@ class Run:
             )
 
     def read_spec(self) -> Spec:
-        """The content of `spec.json`, whose signature is checked.
-
-        Raises:
-            UserError: If the file is missing, broken, or not what its folder's name says.
+        """The content of `spec.json`, whose signature is checked; UserError if the file is missing, broken, or not what
+        its folder's name says.
         """
         return _spec_in(self.folder)
 
 
 def run_holding(path: Path) -> Run | None:
-    """The run in whose folder a file lies, if it does in any.
-
-    Raises:
-        UserError: As `run_at`.
-    """
+    """The run in whose folder a file lies, if it does in any; UserError as `run_at`."""
     return next((run_at(each) for each in path.resolve().parents if (each / SPEC).is_file()), None)
 
 
 def run_at(folder: Path) -> Run:
-    """The run whose folder this is.
-
-    Raises:
-        UserError: If its `spec.json` is missing, broken, or not what the folder's name says.
+    """The run whose folder this is; UserError if its `spec.json` is missing, broken, or not what the folder's name
+    says.
     """
     spec = _spec_in(folder)
     return Run(Store(folder.parents[1]), spec.name, spec.train_sig)

@@ -111,10 +111,8 @@ def scene_name(dataset: str, records: tuple[str, str]) -> str:
 
 
 def read_scenes(folder: Path) -> list[Scene]:
-    """The scenes of a profile, in the order of their names.
-
-    Raises:
-        UserError: If a file is no scene, or is not where it was written.
+    """The scenes of a profile, in the order of their names; UserError if a file is no scene, or is not where it was
+    written.
     """
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
     scenes = [read_model(Scene, path, "what the viewer plays") for path in paths]

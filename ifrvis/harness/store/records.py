@@ -219,11 +219,8 @@ def publish_record(store: Store, record: Record, videos: Videos | None = None) -
 
 
 def read_record(path: Path) -> Record:
-    """Read and check one record.
-
-    Raises:
-        UserError: If it is not a record, of another schema, changed since it was written, or not at its own place;
-            or if what it says does not agree.
+    """Read and check one record; UserError if it is not a record, of another schema, changed since it was written, or
+    not at its own place; or if what it says does not agree.
     """
     text = read_text(path, "a record")
     try:

@@ -108,10 +108,8 @@ def _scene(pair: tuple[_Kept, _Kept], records: tuple[str, str]) -> Scene | None:
 
 
 def side_of(row: str, title: str, predictions: Path, scores: Scores, annotations: Annotations) -> Side:
-    """The tracks of one method that count, and their errors.
-
-    Raises:
-        UserError: If the predictions are missing, broken or about other videos.
+    """The tracks of one method that count, and their errors; UserError if the predictions are missing, broken or about
+    other videos.
     """
     protocol, tracked = load_protocol("matched"), scores.tracking.get("matched")
     thresholds = tracked.threshold if tracked and isinstance(tracked.threshold, tuple) else (0.5, 0.5)
@@ -126,11 +124,7 @@ def side_of(row: str, title: str, predictions: Path, scores: Scores, annotations
 
 
 def play(annotations: Annotations, folder: Path | None, video: Video, sides: list[Side]) -> PlayedVideo:
-    """A video with its ground truth and the sides; without a folder of frames, on grey.
-
-    Raises:
-        UserError: If a frame is lost.
-    """
+    """A video with its ground truth and the sides, on grey without a folder of frames; UserError if a frame is lost."""
     step = -(-video.height // HEIGHT)
     width, height = -(-video.width // step), -(-video.height // step)
     gts = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
