@@ -28,8 +28,12 @@ class Fault(NamedTuple):
 
 
 FAULTS = [
-    Fault("lambda_e ignored", "supervision", {"return self.lambda_e / (": "return 0.0 / ("}),
-    Fault("cross term on the initial prediction", "supervision", {"layer == 0 or ": ""}),
+    Fault("lambda_e ignored", "supervision", {"self.lambda_e / others if others else 0.0": "0.0"}),
+    Fault(
+        "cross term on the initial prediction",
+        "supervision",
+        {"[0.0, *[": "[*[", " * (num_layers - 1)]": " * num_layers]"},
+    ),
     Fault(
         "mean over the other frames instead of the sum",
         "supervision",
@@ -128,7 +132,13 @@ FAULTS = [
         },
     ),
     Fault("levels from high to low resolution", "mask2former", {"memories[i % len": "memories[-i % len"}),
-    Fault("the clip-level half kept", "ifr_layers", {"half = self.norms[0](previous + seen)": "half = clip_half"}),
+    Fault("the clip-level half kept", "ifr_layers", {"half = self._seen(previous, seen)": "half = clip_half"}),
+    Fault(
+        "a sum in Eq. 2 that is not printed",
+        "ifr_layers",
+        {"queries + seen if self.residual else seen": "queries + seen"},
+    ),
+    Fault("temporal attention always to all queries", "ifr_layers", {"if self.own_keys:": "if False:"}),
     Fault(
         "self-attention over the kept half alone",
         "ifr_layers",
@@ -166,8 +176,9 @@ FAULTS = [
         "temporal attention over the last frame alone",
         "ifr_layers",
         {
-            "frame_queries.flatten(1, 2)": "frame_queries[:, -1:].flatten(1, 2)",
-            "(frame_queries + query_pos)": "(frame_queries[:, -1:] + query_pos)",
+            "asking = frame_queries + query_pos, frame_queries, queries": (
+                "asking = frame_queries[:, -1:] + query_pos, frame_queries[:, -1:], queries"
+            )
         },
     ),
     Fault(

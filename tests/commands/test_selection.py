@@ -91,7 +91,8 @@ def test_a_row_without_a_seed_may_be_several_runs(row):
         assert (status, message in found) == (2, True)
 
 
-def test_a_row_on_another_set_says_which(roots, capsys):
+def test_a_row_on_another_set_says_which(roots, tmp_path, capsys):
+    (tmp_path / "results").mkdir()
     for command, said in (
         ("plan", f"{ROW} +0/1  pending, off-spec on smoke21"),
         ("status", f"{ROW} +0/1 on smoke21 "),

@@ -175,7 +175,7 @@ def test_override_text():
         ('train.stills={"dataset": "coco"}', "^Add 'ratio' to 'train.stills'"),
         ("train.stills={}", "^Add 'dataset' to 'train.stills'"),
         ('train.stills={"dataset": {}, "ratio": null}', "^Correct 'dataset' in 'train.stills'"),
-        ("train.stills.ratio=0.5", "no such key .did you mean 'train.stills"),
+        ("train.stills.ratio=0.5", "no such key .recipes of other methods have it"),
         (
             'model.backbone.norm_cfg={"requires_grad": true}',
             "^Add 'type' to model.backbone.norm_cfg of .* BN, GN, SyncBN",
