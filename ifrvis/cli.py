@@ -33,10 +33,10 @@ from ifrvis.files import cache_folder
 
 GROUPS = {  # of the help
     "run": "run plan cancel retry",
-    "look": "status logs report show compare explain bootstrap predict",
+    "look": "status logs report show compare bootstrap predict",
     "data": "data weights",
     "evaluate": "evaluate evaluate-model submission ingest",
-    "upkeep": "doctor verify prune rescore publish reproduce",
+    "upkeep": "doctor verify prune rescore",
 }
 
 

@@ -66,7 +66,7 @@ class TableRequest:
     @property
     def on(self) -> str:
         """What stands behind a row that `--dataset` takes off its specification: its name may say another set."""
-        return f" on {Path(self.dataset).stem}" if self.dataset else ""
+        return f" on {self.data}" if self.dataset else ""
 
     def specify(self, row: Row, load: Callable[[str], Dataset]) -> Specified:
         """What the request makes of a row, which the options change or leave as it is; UserError if an override or a
