@@ -69,7 +69,7 @@ def test_each_file_is_a_document_by_itself(compiled, files):
     assert "Below" not in texts["compact"]
     assert "Clip length (T)" in texts["table4"]
     assert "that 0.3 is best" in " ".join(texts["figure"].split())
-    assert [texts["length"].count(each) for each in ("Part 1 of 3", "Part 3 of 3", "42.0 ± 1.6")] == [1, 1, 70 * 2]
+    assert [texts["length"].count(each) for each in ("Part 1 of 3", "Part 3 of 3", "42.0 ± 1.6")] == [1, 1, 75 * 2]
 
 
 def test_all_of_them_stand_in_one_document(compiled, files):
