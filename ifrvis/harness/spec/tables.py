@@ -195,7 +195,7 @@ class Table(Model):
     @property
     def heading(self) -> str:
         """What it is called: its place in the paper, or its own name."""
-        return self.place or f"Table {self.name}"
+        return self.place or f"Table {self.name.removeprefix('table')}"
 
 
 def check_rows(tables: Iterable[Table], ids: Iterable[str]) -> None:
