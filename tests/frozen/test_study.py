@@ -42,7 +42,7 @@ def test_every_record_is_sound_and_the_sum_of_its_videos(tmp_path):
 def test_every_record_is_of_the_frozen_code():
     codes = {(code.commit, code.uncommitted) for code in (read_record(path).provenance.code for path in PATHS)}
     assert not any(uncommitted for _, uncommitted in codes)
-    for commit, _ in codes:
+    for commit in {commit for commit, _ in codes} - {STUDY["freeze"]}:  # later ones ask the history
         _git("merge-base", "--is-ancestor", STUDY["freeze"], commit)
         _git("diff", "--quiet", STUDY["freeze"], commit, "--", *WHAT_NUMBERS_DEPEND_ON)
 
