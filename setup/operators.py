@@ -153,7 +153,7 @@ def main(everything: bool) -> None:
     NOTE.unlink(missing_ok=True)
     os.environ["PATH"] = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"  # of ninja
     if everything:
-        announce("every operator", f"{target or 'the CPU'} (log: {LOG}); this takes two cores an hour, CUDA more")
+        announce("every operator", f"{target or 'the CPU'} (log: {LOG}); this may take an hour or more")
         compile_all(target)
     else:
         if own:  # of another torch
