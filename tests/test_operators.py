@@ -2,8 +2,10 @@
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from types import ModuleType
 
@@ -111,6 +113,23 @@ def test_a_failed_compilation_shows_its_last_lines_and_where_all_are(operators, 
         operators.install_mmcv()
     assert stopped.value.code  # no success
     assert (tmp_path / "log").read_text() == "error: no such header\n"
+
+
+def test_torch_headers_are_compiled_once_with_the_flags_of_every_source(operators, tmp_path, monkeypatch) -> None:
+    compiler = tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$0.called"\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("CFLAGS", "-DASKED='a b'")
+    flags = shlex.split(operators.precompile_headers(tmp_path))  # a compiler that cannot is no reason to end
+    *shared, include, header = flags
+    called = Path(f"{compiler}.called").read_text().splitlines()
+    assert (include, called[-3]) == ("-include", header)
+    assert Path(header).read_text() == "#include <torch/types.h>\n"
+    assert shared == called[: len(shared)], "other flags, and the compiler leaves the compiled header aside"
+    assert {*shlex.split(sysconfig.get_config_var("CFLAGS")), "-DASKED=a b"} <= set(shared), (
+        "setuptools takes CFLAGS in the place of Python's own"
+    )
 
 
 def test_the_cuda_compiler_is_one_of_the_version_of_torch_or_comes_from_pypi(operators, tmp_path, monkeypatch) -> None:
