@@ -9,11 +9,13 @@ from functools import partial
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.cost import duration_text
+from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.logs import end_of
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import DONE
@@ -21,6 +23,7 @@ from ifrvis.harness.store.states import DONE
 REPEAT_S = 30.0  # without a terminal: at most so often a line
 LOGGED = 4  # running items in it
 LOG_LINES = 20
+BAR = 12  # characters
 SHOWN, URGENCY = 20, ("running", "failed", "waiting", "stopped", "complete")  # of more rows, those that fit a screen
 CURES = {
     "startup": "Look at 'setup' and the paths of the cluster file: its job ended before the program began.",
@@ -63,7 +66,7 @@ def _log_line(items: list[Item]) -> str:
 def _table(items: list[Item], on_interrupt: str) -> Group:
     """A line a row, whose seeds are counted; the cells are of the most urgent."""
     table = Table(box=None, pad_edge=False)
-    for name in ("row", "done", "state", "step", "loss", "AP so far", "time left"):
+    for name in ("row", "done", "state", "", "step", "loss", "AP so far", "time left"):
         table.add_column(name, no_wrap=name != "row", justify="left" if name in ("row", "state") else "right")
     rows: dict[str, list[Item]] = {}
     for item in items:
@@ -74,27 +77,46 @@ def _table(items: list[Item], on_interrupt: str) -> Group:
         state = _state(first[name])
         done = f"{sum(item.state == 'complete' for item in rows[name])}/{len(rows[name])}"
         style = {"complete": "green", "failed": "red", "running": "bold"}.get(state, "dim")
-        table.add_row(name, done, state, *_cells(first[name]), style=style)
+        said = _progress(first[name])
+        bar = ProgressBar(said.iterations, said.iteration or 0, width=BAR) if said and said.iterations else ""
+        table.add_row(name, done, state, bar, *_cells(first[name]), style=style)
     done = f"{sum(item.state == 'complete' for item in items)} of {len(items)} runs complete"
     hint = "; ".join(filter(None, [done, _time_left(items), f"{on_interrupt}, the same command goes on"]))
     return Group(table, Text(hint, style="dim italic"))
 
 
 def _time_left(items: list[Item]) -> str:
-    """How long all that is not done takes at this pace, the pretrainings' share apart; empty where it is not known."""
+    """How long all that is not done takes, the pretrainings' share apart; empty where it is not known.
+
+    The estimates of what waits are corrected by the pace at which the first iterations of what runs were timed.
+    """
     left: dict[bool, list[float]] = {True: [], False: []}
+    paces = {kind: [_pace(item) for item in items if item.training.is_pretraining == kind] for kind in left}
+    known = {kind: [pace for pace in of_kind if pace is not None] or [1.0] for kind, of_kind in paces.items()}
     for item in items:
         if item.state in ("waiting", "running"):
-            said = item.attempt.progress() if item.attempt and item.state == "running" else None
-            hours = item.training.est_gpu_hours
-            seconds = said.eta_s if said and said.eta_s is not None else None if hours is None else 3600 * hours
+            said, hours, kind = _progress(item), item.training.est_gpu_hours, item.training.is_pretraining
+            guess = None if hours is None else 3600 * hours * sum(known[kind]) / len(known[kind])
+            seconds = said.eta_s if said and said.eta_s is not None else guess
             if seconds is None:
                 return ""
-            left[item.training.is_pretraining].append(seconds)
+            left[kind].append(seconds)
     at_once = max(1, sum(item.state == "running" for item in items))
     texts = [f"about {duration_text(_spent(each, at_once))}" * bool(each) for each in (left[True], left[False])]
     named = [f"{texts[0]} of pretraining" * bool(texts[0]), texts[1]]
     return f"{', then '.join(filter(None, named))} left" if any(texts) else ""
+
+
+def _pace(item: Item) -> float | None:
+    """How many times its estimate a running item takes, by its timed iterations; None where one is not known."""
+    said, hours = _progress(item), item.training.est_gpu_hours
+    if said is None or not hours or not said.eta_s or not said.iterations:
+        return None
+    return said.eta_s / (1 - (said.iteration or 0) / said.iterations) / (3600 * hours)
+
+
+def _progress(item: Item) -> Progress | None:
+    return item.attempt.progress() if item.attempt and item.state == "running" else None
 
 
 def _spent(seconds: list[float], at_once: int) -> float:
@@ -113,8 +135,7 @@ def _cells(item: Item) -> tuple[str, str, str, str]:
     """Step, loss, AP so far (percent, on the watched videos) and time left of a running item; why one waits."""
     if _state(item) in ("queued", "waiting"):
         return item.message, "", "", ""
-    said = item.attempt.progress() if item.attempt and item.state == "running" else None
-    if said is None:
+    if (said := _progress(item)) is None:
         return "", "", "", ""
     steps = f" {said.iteration}/{said.iterations}" if None not in (said.iteration, said.iterations) else ""
     trains = said.phase == "training"

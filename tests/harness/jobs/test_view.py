@@ -35,7 +35,8 @@ def items(make_request):
     found = [Item(training) for training in make_plan(request).trainings]
     for item, eta_s in zip(found, (60.0, 300.0)):
         item.state, item.attempt = "running", claim(item.training.run(request.store), asked())
-        item.attempt.beat(Progress(phase="training", iteration=40, iterations=1400, loss=1.5, eta_s=eta_s))
+        item.attempt.beat(Progress(phase="training", iteration=700, iterations=1400, loss=1.5, eta_s=eta_s))
+        item.training.est_hours = 2 * eta_s / 3600  # as expected
     for item in found[2:]:
         item.training.est_hours = 0.5
     found[3].state = "complete"
@@ -55,14 +56,19 @@ def test_a_log_gets_a_line_every_half_minute_at_most_and_one_at_the_end(items, m
     monkeypatch.setattr("ifrvis.harness.jobs.view.time.monotonic", lambda: next(now))
     lines = shown(items, polls=200).splitlines()
     assert 2 < len(lines) <= 2 + 200 * 4 / 30
-    assert "2 running, 4 waiting, 1 complete; pretraining-r50-smoke19 training 40/1400 loss 1.50; mask2" in lines[0]
+    assert "2 running, 4 waiting, 1 complete; pretraining-r50-smoke19 training 700/1400 loss 1.50; mask2" in lines[0]
     # On two places: the minute of the pretraining, then five minutes and four times half an hour.
     assert lines[0].endswith("about 60 s of pretraining, then about 62 min left")
+
+
+def test_what_waits_is_estimated_at_the_pace_of_timed_iterations(items):
+    items[1].training.est_hours /= 2  # this machine has half the speed that was expected
+    assert shown(items).splitlines()[0].endswith("then about 2 h 02 min left")
 
 
 def test_a_terminal_gets_a_line_a_row(items):
     said = shown(items, force_terminal=True, color_system=None)
     (row,) = (line for line in said.splitlines() if "mask2former-r50-ytvis19" in line)
-    assert re.search("1/3 +running +training 40/1400 +1.50 +5 min", row)
+    assert re.search("1/3 +running +━{6} +training 700/1400 +1.50 +5 min", row)
     assert said.count("ours-r50-ytvis19") == 1
     assert "1 of 7 runs complete; about 60 s of pretraining, then about 62 min left; Ctrl-C stops" in said
