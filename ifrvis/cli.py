@@ -23,6 +23,7 @@ from ifrvis.commands import (
     evaluate_model,
     experiment,
     predict,
+    reproduce,
     runs,
     submission,
     upkeep,
@@ -32,7 +33,7 @@ from ifrvis.errors import UserError, nearest, printable
 from ifrvis.files import cache_folder
 
 GROUPS = {  # of the help
-    "run": "run plan cancel retry",
+    "run": "run plan reproduce cancel retry",
     "look": "status logs report show compare bootstrap predict",
     "data": "data weights",
     "evaluate": "evaluate evaluate-model submission ingest",
@@ -130,7 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.", formatter_class=shape)
     parser.add_argument("--version", action="version", version=f"ifrvis {ifrvis.__version__}")
     commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser))
-    for each in (experiment, runs, compare, upkeep, evaluate, data, weights, submission, predict, evaluate_model):
+    looking = (runs, compare, upkeep, evaluate, data, weights, submission, predict, evaluate_model)
+    for each in (experiment, reproduce, *looking):
         each.add_commands(commands)
     parser.epilog = commands.grouped()
     return parser

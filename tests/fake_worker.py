@@ -3,7 +3,8 @@
 It counts to the iterations of its specification, with a checkpoint at each number, and publishes records whose AP is
 a function of the seed. `IFRVIS_FAKE` is JSON: `slow_s` a step, `fail` the seeds that fail, `die` the seeds that are
 killed before they have counted, `error` how they fail (the name of an exception), `log` a file in which each attempt
-that starts leaves a line, `seen` a file that tells its environment and where its code lies.
+that starts leaves a line, `seen` a file that tells its environment and where its code lies, `better` what is added to
+every AP.
 """
 
 import builtins
@@ -66,6 +67,7 @@ def _publish(attempt, seed):
         said = {key: getattr(job, key) for key in ("profile", "method", "backbone")}
         said |= {key: getattr(evaluation, key) for key in ("protocol", "role", "inference", "off_spec")}
         said |= {"dataset": load_dataset(job.dataset, Path(job.data_root)).name, "init": job.init_name}
-        metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + seed / 100)
+        ap = 0.5 + seed / 100 + json.loads(os.environ.get("IFRVIS_FAKE", "{}")).get("better", 0)
+        metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), ap)
         record = made_record(metrics, name=spec.name, train=spec.train, split=evaluation.split, **said)
         publish_record(attempt.run.store, record)

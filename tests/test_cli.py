@@ -85,7 +85,7 @@ def test_a_folder_without_results_is_said_and_no_table_is_shown(command, roots, 
 )
 def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ifrvis.commands.experiment.find_spec", lambda _: None)  # TensorBoard is not here
+    monkeypatch.setattr("ifrvis.commands.launching.find_spec", lambda _: None)  # TensorBoard is not here
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("ifrvis: ")

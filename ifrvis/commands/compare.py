@@ -102,7 +102,7 @@ def _given(name: str, arguments: argparse.Namespace) -> _Given:
     if path.suffix in (".json", ".gz") and not path.is_file():
         raise UserError(f"Check the path: there is no file {path}.")
     if not path.is_file():
-        return _Given(name, store, _records_named(name, store, arguments))
+        return _Given(name, store, records_named(name, store, arguments))
     if arguments.gt is not None:
         return _Given(name, store, {}, path)
     content = read_json(path, "a record") if path.suffix == ".json" else None
@@ -112,7 +112,7 @@ def _given(name: str, arguments: argparse.Namespace) -> _Given:
     return _Given(name, Store(path.resolve().parents[2]), {record.seed: record})
 
 
-def _records_named(name: str, store: "Store", arguments: argparse.Namespace) -> "dict[int, Record]":
+def records_named(name: str, store: "Store", arguments: argparse.Namespace) -> "dict[int, Record]":
     """The records of a row or of a run, by seed; UserError if there is none, or if it is not clear which are meant."""
     from ifrvis.harness.spec.signatures import SCORING_VERSION
     from ifrvis.harness.spec.tables import rows_named

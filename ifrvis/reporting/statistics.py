@@ -1,4 +1,4 @@
-"""What a few seeds allow to say: intervals and tests, all of them at 95 % and two-sided.
+"""What a few seeds allow to say: intervals and tests, two-sided, and at 95 % where no level is given.
 
 Values are those of one metric, by seed. Where a test has nothing to go by (one seed, no spread) it says None.
 """
@@ -45,7 +45,9 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     return Interval(fmean(values) - half, fmean(values) + half)
 
 
-def expected_interval(mean: float, std: float, *, runs: int, n: int, df: int, tolerance: float = 0.0) -> Interval:
+def expected_interval(
+    mean: float, std: float, *, runs: int, n: int, df: int, tolerance: float = 0.0, level: float = LEVEL
+) -> Interval:
     """Where the mean of `n` new runs is expected after a mean of `runs`: a prediction interval, and a tolerance.
 
     Args:
@@ -55,8 +57,9 @@ def expected_interval(mean: float, std: float, *, runs: int, n: int, df: int, to
         n: Runs of the new mean.
         df: Degrees of freedom of `std`.
         tolerance: Added to both sides: what differs for other reasons than chance.
+        level: Share of such means that lie in it.
     """
-    half = _t(df) * std * math.sqrt(1 / runs + 1 / n) + tolerance
+    half = _t(df, level) * std * math.sqrt(1 / runs + 1 / n) + tolerance
     return Interval(mean - half, mean + half)
 
 
@@ -135,8 +138,8 @@ def holm(ps: Iterable[float]) -> list[float]:
     return adjusted
 
 
-def _t(df: float) -> float:
-    return float(special.stdtrit(df, (1 + LEVEL) / 2))
+def _t(df: float, level: float = LEVEL) -> float:
+    return float(special.stdtrit(df, (1 + level) / 2))
 
 
 def _aligned(first: Values, second: Values) -> tuple[list[float], list[float]]:

@@ -9,6 +9,7 @@ from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
 from ifrvis.harness.spec.weights import left_to_chance
 from ifrvis.harness.store.learning import COMPARES_NOTHING, learned
+from ifrvis.harness.store.records import Record
 from ifrvis.harness.store.states import WORST_FIRST, PlanState
 
 
@@ -26,6 +27,22 @@ def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
     off_spec = sum(planned.off_spec for planned in plan.rows)
     of = f" in {off_spec} of {len(plan.rows)} rows" * (off_spec < len(plan.rows))
     return line + (f". Off-spec{of}: not the tables' own runs." if off_spec else ".")
+
+
+def kept_lines(plan: Plan) -> list[str]:
+    """What is complete without having been trained here, where that was, and how to make it again."""
+    store, kept = plan.request.store, dict[str, tuple[PlannedRow, int, Record]]()
+    for row in plan.rows:
+        for seed, each in row.evaluations.items():
+            trained_here = each.training.sig is not None and each.training.run(store).attempts.is_dir()
+            if each.record is not None and each.record.origin == "trained" and not trained_here:
+                kept.setdefault(each.training.name, (row, seed, each.record))
+    if not kept:
+        return []
+    row, seed, _ = next(iter(kept.values()))
+    where = ", ".join(sorted({record.provenance.hardware.processor or "unknown" for *_, record in kept.values()}))
+    again = f"`ifrvis reproduce {row.table.name}/{row.row.id} --seed {seed}` trains one again, beside it"
+    return [f"kept records of {_number(len(kept), 'training')} (processor: {where}) are not trained again; {again}"]
 
 
 def _number(count: int, of: str) -> str:

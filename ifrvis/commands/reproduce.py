@@ -1,0 +1,137 @@
+"""`ifrvis reproduce`: train a kept run again, and set it beside its record."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ifrvis.commands.compare import records_named
+from ifrvis.commands.launching import check_launch, launch, launch_arguments
+from ifrvis.commands.selection import add_command, change_arguments, request_of, root_arguments, run_arguments, say
+from ifrvis.errors import DataMissingError, UserError
+
+if TYPE_CHECKING:
+    from ifrvis.harness.plan.plan import Evaluation, Plan
+    from ifrvis.harness.store.records import Record
+
+
+def add_commands(commands: Any) -> None:
+    """Add `reproduce`."""
+    text = "train runs that are kept again, in a folder of their own, and compare each with its record"
+    parser = add_command(commands, "reproduce", _reproduce, text)
+    text = "a row (`row` or `table/row`) with --seed, a run's name or beginning, or a record's file, anybody's"
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=text)
+    run_arguments(parser)
+    text = "where they are trained (default: ./results/reproduced)"
+    parser.add_argument("--into", type=Path, default=Path("results/reproduced"), metavar="DIR", help=text)
+    launch_arguments(parser)
+    change_arguments(parser)
+    root_arguments(parser)
+    parser.set_defaults(jobs=None)
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from ifrvis.harness.store.records import Records
+    from ifrvis.reporting.formats import tables_terminal
+    from ifrvis.reporting.reproduction import other_seeds, reproduction, table_of
+
+    console = Console(stderr=arguments.json)
+    check_launch(arguments)
+    kept, others = [], []
+    for run in dict.fromkeys(arguments.runs):
+        record, beside = _kept(run, arguments)
+        kept.append(record)
+        others.append(other_seeds(record, Records(beside).all_readable()))
+        how = (
+            f"{record.provenance.hardware.processor or 'an unnamed processor'}, {record.determinism or 'unknown'} bits"
+        )
+        say(console, f"kept: {record.file_name}, seed {record.seed}, {how}; other seeds: {len(others[-1])}")
+    if len({record.profile for record in kept}) > 1:
+        raise UserError("Give runs of one profile: the plan of a launch has one.")
+    plan, evaluations = _plan_of(kept, arguments)
+    if any(each.record is None for each in evaluations):
+        succeeded, ended = launch(plan, "that of the records", arguments, console)
+        if not (succeeded and ended):
+            return 0 if succeeded else 1
+        _, evaluations = _plan_of(kept, arguments)
+    found = {}
+    for before, again, beside_it in zip(kept, [each.record for each in evaluations], others):
+        assert again is not None
+        found[before.name] = content = reproduction(before, again, beside_it)
+        if not arguments.json:
+            console.print(tables_terminal([before.name, *content["said"]], [table_of(content)]))
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+    return 0 if all(each["reproduced"] for each in found.values()) else 1
+
+
+def _kept(run: str, arguments: argparse.Namespace) -> "tuple[Record, Path]":
+    """The record that is meant, and the folder of the records beside it; UserError if it is not clear which, or if it
+    is of no training.
+    """
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import read_record
+
+    path = Path(run)
+    if path.suffix == ".json":
+        found, beside = [read_record(path)], path.resolve().parent
+    else:
+        found = [*records_named(run, Store(arguments.results), arguments).values()]
+        beside = Store(arguments.results).records(found[0].profile)
+    if len(found) > 1:
+        seeds = ", ".join(str(each.seed) for each in found)
+        raise UserError(f"Add --seed: {run} has records of the seeds {seeds}.")
+    if found[0].origin != "trained":
+        raise UserError(f"Give a record of a training: {found[0].file_name} has scores that were made elsewhere.")
+    if arguments.seed not in (None, found[0].seed):
+        raise UserError(f"Leave out --seed, or give {found[0].seed}: that is the seed of {path}.")
+    return found[0], beside
+
+
+def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan, list[Evaluation]]":
+    """The plan of the records' runs alone, in a store of its own, and their evaluations; UserError if no row makes one
+    of them.
+    """
+    from ifrvis.harness.plan.planner import make_plan
+
+    asked = {"tables": ["all"], "rows": None, "seeds": None, "results": arguments.into, "no_shipped_weights": False}
+    given = vars(arguments) | asked | {"profile": arguments.profile or kept[0].profile}
+    plan = make_plan(request_of(argparse.Namespace(**given))[0])
+    evaluations = [_evaluation_of(record, plan) for record in kept]
+    rows = [(next(row for row in plan.rows if each in row.evaluations.values()), each) for each in evaluations]
+    for each in evaluations:
+        each.training.evaluations = [other for other in evaluations if other.training is each.training]
+    needed = [each.training for each in evaluations]
+    needed = [each for each in plan.trainings if each in needed or each in [other.after for other in needed]]
+    alone = [replace(row, evaluations={each.training.seed: each}) for row, each in rows]
+    return type(plan)(plan.request, alone, needed), evaluations
+
+
+def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
+    """What a plan has of the run of a record; UserError if it has not."""
+    from ifrvis.harness.spec.allowed import leaves
+
+    for each in plan.evaluations:
+        if (each.training.name, each.training.sig, each.sig) == (record.name, record.train_sig, record.eval_sig):
+            return each
+    if plan.data_missing:
+        raise DataMissingError("\n".join(plan.data_missing))
+    assert record.spec is not None
+    made = leaves(record.spec.train.model_dump())
+    of_kind = [each for each in plan.trainings if (each.method, each.backbone) == (record.method, record.backbone)]
+    nearest = min(
+        (_differing(leaves(each.spec.model_dump()), made) for each in of_kind), key=len, default=["its method"]
+    )
+    commit = record.provenance.code.commit or "that it was made with"
+    raise UserError(
+        "Give the --set, --dataset and --init of its run, if it had any, or check out the commit "
+        f"{commit}: what {record.file_name} was made as differs from every row of profile {plan.request.profile.name} "
+        f"in {', '.join(nearest) or 'how it is evaluated'}."
+    )
+
+
+def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]
