@@ -6,7 +6,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, file_of, root_arguments, row_request, run_arguments, runs_meant, show
+from ifrvis.commands.selection import (
+    add_command,
+    console_for_tables,
+    file_of,
+    root_arguments,
+    row_request,
+    run_arguments,
+    runs_meant,
+    show,
+)
 from ifrvis.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -67,7 +76,6 @@ class _Truth(NamedTuple):
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
 
     from ifrvis.reporting.comparison import Side, compare, tables_of
     from ifrvis.reporting.formats import tables_markdown, tables_terminal
@@ -89,7 +97,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     elif arguments.md:
         show(tables_markdown("A and B", said, tables_of(content)))
     else:
-        Console().print(tables_terminal(said, tables_of(content)))
+        console_for_tables().print(tables_terminal(said, tables_of(content)))
     return 0
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import check_own
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
-from ifrvis.commands.selection import add_command, number, request_of, say, selection_arguments, show, whole
+from ifrvis.commands.selection import (
+    add_command,
+    console_for_tables,
+    number,
+    request_of,
+    say,
+    selection_arguments,
+    show,
+    whole,
+)
 from ifrvis.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -132,8 +141,6 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     """Write the reports of tables, from records alone, and show them; of `all`, the page too."""
-    from rich.console import Console
-
     from ifrvis.harness.spec.tables import is_own
     from ifrvis.harness.store.playback import read_scenes
     from ifrvis.harness.store.records import Records
@@ -149,7 +156,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     written: list[Path] = []
     for report in reports:
         if not arguments.json:
-            Console().print(terminal(report))
+            console_for_tables().print(terminal(report))
         written += write_report(report, folder)
     if "all" in arguments.tables or is_own(request.dataset):
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.compare import records_named
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
-from ifrvis.commands.selection import add_command, change_arguments, request_of, root_arguments, run_arguments, say
+from ifrvis.commands.selection import (
+    add_command,
+    change_arguments,
+    console_for_tables,
+    request_of,
+    root_arguments,
+    run_arguments,
+    say,
+)
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -32,13 +40,12 @@ def add_commands(commands: Any) -> None:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
 
     from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import tables_terminal
     from ifrvis.reporting.reproduction import other_seeds, reproduction, table_of
 
-    console = Console(stderr=arguments.json)
+    console = console_for_tables(stderr=arguments.json)
     check_launch(arguments)
     kept, others = [], []
     for run in dict.fromkeys(arguments.runs):

@@ -220,6 +220,14 @@ def show(text: str, *, flush: bool = False) -> None:
     print(printable(text), flush=flush)
 
 
+def console_for_tables(*, stderr: bool = False) -> "Console":
+    """Where tables are printed: a log has no width, so that no column of theirs is squeezed there."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else 200)
+
+
 def say(console: "Console", *lines: str) -> None:
     """The same on a console, line by line."""
     for line in lines:
