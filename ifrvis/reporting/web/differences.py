@@ -17,7 +17,9 @@ BEYOND = 1.5  # times the span of what was measured, the paper's difference is m
 
 
 def drawings(report: Report, judged: JudgedClaim) -> Iterator[dict[str, Any]]:
-    """What the page needs of each statement of a claim that has numbers: texts, axis, and a line a pair."""
+    """What the page needs of each statement of a claim that has numbers: texts, axis, a line a pair, and the pairs that
+    have none.
+    """
     of_statement = sorted(judged.pairs, key=lambda pair: judged.claim.says.index(pair.statement))
     for says, group in groupby(of_statement, lambda pair: pair.statement):
         pairs = list(group)
@@ -29,7 +31,8 @@ def drawings(report: Report, judged: JudgedClaim) -> Iterator[dict[str, Any]]:
         yield {
             **{"says": stated(says) + unit, "zero": axis.at(0), "claimed": axis.claimed},
             "ticks": [(axis.at(tick), f"{tick:g}") for tick in axis.ticks],
-            "lines": [_line(report, pair, axis) for pair in pairs],
+            "lines": [_line(report, pair, axis) for pair in pairs if pair.difference],
+            "unseen": [_line(report, pair, axis) for pair in pairs if not pair.difference],
         }
 
 

@@ -46,6 +46,11 @@ def played(reports: Sequence[Report], scenes: Sequence[Scene]) -> list[Scene]:
     return [found[name] for name in sorted(found)]
 
 
+def _order(report: Report) -> tuple[bool, bool]:
+    """The paper's tables come first, those of a figure after the others."""
+    return not report.table.place, report.table.axis is not None
+
+
 def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: Sequence[Scene]) -> str:
     """The page.
 
@@ -59,7 +64,7 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
         "tables": {report.stem: table_data(report) for report in reports},
         "records": {name: _record(record) for name, record in found.items()},
     }
-    shown = [_shown(report, figures) for report in sorted(reports, key=lambda each: each.table.axis is not None)]
+    shown = [_shown(report, figures) for report in sorted(reports, key=_order)]
     verdicts = Counter(judged.verdict for report in reports for judged in report.claims)
     notes = [note for each in reports if each.claims for note in (*warnings(each)[:1], *claim_notes(each))]
     return _page(
