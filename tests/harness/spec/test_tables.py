@@ -158,8 +158,8 @@ def test_a_row_on_an_imported_data_set_is_a_row_like_another(load, make_request,
     assert training.spec.iterations == 8000  # of the schedule that its YAML names
 
 
-def test_the_table_and_the_data_set_of_contributing_work_as_they_stand(tmp_path, monkeypatch, capsys):
-    text = Path(__file__).parents[3].joinpath("CONTRIBUTING.md").read_text()
+def test_the_table_and_the_data_set_of_the_docs_work_as_they_stand(tmp_path, monkeypatch, capsys):
+    text = Path(__file__).parents[3].joinpath("docs", "add-a-row.md").read_text()
     for block, name in re.findall(r"```yaml\n(# (\S+)\n.*?)```", text, re.DOTALL):
         (tmp_path / name).write_text(block)
     names = [f"{name}/{t}.jpg" for name in ("street_1", "street_2", "park", "quay", "yard") for t in range(2)]
