@@ -12,6 +12,7 @@ from ifrvis.errors import DataMissingError, UserError
 if TYPE_CHECKING:
     from ifrvis.evaluation.symptoms import Symptom
     from ifrvis.harness.plan.plan import Evaluation, PlannedRow
+    from ifrvis.harness.spec.profiles import Profile
     from ifrvis.harness.store.paths import Run
     from ifrvis.harness.store.records import Record
     from ifrvis.reporting.causes import Description
@@ -23,7 +24,7 @@ def add_commands(commands: Any) -> None:
     """Add `explain`."""
     text = "why a number is not the row's or the paper's: what differs, likeliest first, with effects where known"
     parser = add_command(commands, "explain", _explain, text)
-    text = "a run's name, its beginning or folder, a record, or a row (`row` or `table/row`); a .pth or a results file"
+    text = "a run's name, its beginning or folder, a record, or a row (`row` or `table/row`)"
     parser.add_argument("run", metavar="RUN", help=text)
     text = "what it should be (default: of its method and backbone the row that it differs least from)"
     parser.add_argument("--row", metavar="TABLE/ROW", help=text)
@@ -50,13 +51,15 @@ def _explain(arguments: argparse.Namespace) -> int:
     symptoms, looked = _symptoms(run, record, evaluation, arguments)
     ranked = causes(record, row, paper, pinned_versions(), symptoms)
     nearest = "" if arguments.row else " (the nearest of its method and backbone; --row names another)"
-    said = [f"{record.file_name if record else arguments.run}, beside {name} of profile {profile}{nearest}"]
-    said += [*_numbers(record, planned), f"Looked at: {', '.join(looked)}."]
+    said = [f"{record.file_name if record else arguments.run}, beside {name} of profile {profile.name}{nearest}"]
+    said += [*_numbers(record, planned, profile), f"Looked at: {', '.join(looked)}."]
+    if own := {**planned.row.set, **planned.row.inference}:
+        said.append(f"The row sets, on top of the official recipe: {', '.join(f'{key} {own[key]}' for key in own)}.")
     if not ranked:
         said.append(
             "Nothing that decides a number differs from the row's: what is left is chance, of seed and machine."
         )
-    content = {"run": arguments.run, "row": name, "profile": profile, "said": said}
+    content = {"run": arguments.run, "row": name, "profile": profile.name, "said": said}
     content["causes"] = [{"rank": rank, **dict(zip(FIELDS, each))} for rank, each in enumerate(ranked, start=1)]
     known = harmless(record, row, planned.table.seeds, hardware().processor) if record else []
     content["does_not_matter"] = known + _handling(run)
@@ -70,55 +73,44 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
-    """The run that RUN means, and its records; neither where files are looked at alone. A file that it names goes where
-    an option would put it. UserError if it means nothing, or nothing is to be looked at.
+    """The run that RUN means, and its records; neither for a row that has no run, but files to look at. UserError if it
+    means nothing.
     """
-    from ifrvis.files import read_json
     from ifrvis.harness.spec.tables import rows_named
-    from ifrvis.harness.store.paths import Store, run_holding
+    from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import Records, read_record
     from ifrvis.reporting.match import make_reports
 
-    path, run, records = Path(arguments.run), None, list["Record"]()
-    if rows := rows_named(arguments.run):
-        arguments.row = arguments.row or arguments.run
-        request = row_request(arguments, arguments.run, rows[0][1].id)
+    name, path = arguments.run, Path(arguments.run)
+    if rows := rows_named(name):
+        arguments.row = arguments.row or name
+        request = row_request(arguments, name, rows[0][1].id)
         reports = make_reports(request, Records(request.store.records(request.profile.name)).all_readable())
         found = [each for report in reports for each in report.records if arguments.seed in (None, each.seed)]
         records = sorted(found, key=lambda record: record.seed)[:1]
+        run = request.store.run(records[0].name, records[0].train_sig) if records else None
     elif path.is_file():
-        content = read_json(path, "a record or a results file") if path.suffix == ".json" else None
-        if isinstance(content, dict) and "digest" in content:
-            records = [read_record(path)]
-            arguments.results = path.resolve().parents[2]
-        else:
-            run, option = run_holding(path), "checkpoint" if path.suffix == ".pth" else "pred"
-            if getattr(arguments, option) is not None or not (run or arguments.row):
-                raise UserError(f"Name a run, or say with --row what {path} should be, and leave out --{option}.")
-            setattr(arguments, option, path)
+        records = [read_record(path)]
+        run = Store(path.resolve().parents[2]).run(records[0].name, records[0].train_sig)
     else:
-        run = run_meant(arguments, arguments.run)
-    if run:
+        run = run_meant(arguments, name)
         known = [each for kept in run.store.profiles() for each in Records(run.store.records(kept)).all_readable()]
         records = [each for each in known if each.train_sig == run.train_sig]
-    elif records:
-        run = Store(arguments.results).run(records[0].name, records[0].train_sig)
-    if not (records or arguments.checkpoint or arguments.pred):
-        cure = "Let it end first, or give --checkpoint or --pred, a file to look at"
-        raise UserError(f"{cure}: there is no record of {arguments.run} in {arguments.results}.")
+    if not (records or (rows and (arguments.checkpoint or arguments.pred))):
+        cure = "Run it to its end, or name a row and, with --checkpoint or --pred, a file to look at"
+        raise UserError(f"{cure}: there is no record of {name} in {arguments.results}.")
     return run, records
 
 
-def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[Record | None, PlannedRow, str]":
-    """The record and the row that differ least, and the profile's name; UserError if there is no row."""
+def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[Record | None, PlannedRow, Profile]":
+    """The record and the row that differ least, and the profile; UserError if there is no row."""
     from ifrvis.datasets.catalog import WHOLE
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
     from ifrvis.reporting.causes import differences, of_record
 
-    kept = records[0].profile if records else profile_of(arguments, of_kept=True)[0].name
-    arguments.profile = arguments.profile or kept
+    arguments.profile = arguments.profile or (records[0].profile if records else profile_of(arguments)[0].name)
     ids = [arguments.row.rpartition("/")[2]] if arguments.row else []
     if not arguments.row:
         tables, alike = load_tables(["all"], load_profile(arguments.profile)), {(r.method, r.backbone) for r in records}
@@ -132,13 +124,13 @@ def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[R
         own = len(named.set) + len(named.inference) + (named.part != WHOLE)
         for record in (*records, *[None] * (not records)):
             differs = len(differences(of_record(record, row), row, {})) if record else 0
-            # What was changed on purpose may be as another row has it, but was not meant as that.
-            is_other = record is not None and record.off_spec and not differs and own > 0
-            if is_other and record and named.published and record.dataset != row["dataset"]:
-                is_other = False  # it was the set that was changed
-            pairs.append(((is_other, differs, own, not named.published), record, planned))
+            # What was changed on purpose, and not the set, may be as another row has it, and was not meant so.
+            on_purpose = (
+                record is not None and record.off_spec and (record.dataset == row["dataset"] or not named.published)
+            )
+            pairs.append(((on_purpose and not differs and own > 0, differs, own, not named.published), record, planned))
     _, record, nearest = min(pairs, key=lambda pair: pair[0])
-    return record, nearest, plan.request.profile.name
+    return record, nearest, plan.request.profile
 
 
 def _of_plan(evaluation: "Evaluation") -> "Description":
@@ -231,17 +223,21 @@ def _of_checkpoint(
         logging.disable(logging.NOTSET)
 
 
-def _numbers(record: "Record | None", planned: "PlannedRow") -> list[str]:
-    """The number itself, the row's and the paper's."""
+def _numbers(record: "Record | None", planned: "PlannedRow", profile: "Profile") -> list[str]:
+    """The number itself, the row's and, unless numbers of the profile mean nothing, the paper's."""
     from ifrvis.reporting.style import measured_text, published_text
 
-    metric = planned.table.metrics[0]
+    table, metric = planned.table, planned.table.metrics[0]
+    mine, published = record.shown.get(metric) if record else None, planned.row.published.get(metric)
+    if mine is None:
+        return []
     of_row = {seed: each.record.shown.get(metric) for seed, each in planned.evaluations.items() if each.record}
     known = {seed: value for seed, value in of_row.items() if value is not None}
-    mine, published = record.shown.get(metric) if record else None, planned.row.published.get(metric)
-    texts = [f"yours {measured_text(metric, mine, None)}"] if mine is not None else []
+    text = f"{metric}: yours {measured_text(metric, mine, None)}"
     if known:
         mean = measured_text(metric, sum(known.values()) / len(known), None)
-        texts.append(f"the row's {mean} (seed{'s' * (len(known) > 1)} {', '.join(map(str, known))})")
-    texts += [f"the paper's {published_text(metric, *published)}"] if published else []
-    return [f"{metric}: {', '.join(texts)}"] if mine is not None else []
+        text += f", the row's {mean} (seed{'s' * (len(known) > 1)} {', '.join(map(str, known))})"
+    if published and profile.numbers == "measured":
+        elsewhere = f", protocol {table.paper.protocol}: other videos" * (table.paper.protocol != table.protocol)
+        text += f", the paper's {published_text(metric, *published)}{elsewhere}"
+    return [text]

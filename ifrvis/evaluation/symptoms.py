@@ -3,6 +3,7 @@
 The file may be one that scoring refuses: it is read as far as it can be.
 """
 
+import reprlib
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from ifrvis.files import read_json, read_packed_json
 
 LEAST_IOU = 0.5  # of a track and the object that it is on
 LEAST_TRACKS = 5  # from which on what they have in common is no chance
-EMPTY: tuple[Any, ...] = (None, [], {})
+LARGEST = sys.float_info.max
 
 
 class Symptom(NamedTuple):
@@ -44,11 +45,11 @@ def results_symptoms(path: Path, annotations: Annotations | None, *, topk: int |
         annotations: The ground truth that it should be about; without it, ids and sizes are not looked at.
         topk: How many tracks a video should have; None for any number.
     """
-    entries = [*_entries(path)]
+    entries, found = _entries(path), list[Symptom]()
     if not entries:
         return [Symptom("tracks", "none", "some in every video", "AP 0")]
-    found = [*_about_truth(entries, annotations)] if annotations else []
     if annotations:
+        found += _about_truth(entries, annotations)
         try:
             found += _shifted_categories(annotations, checked_results(entries, annotations, str(path)))
         except UserError as error:
@@ -56,114 +57,96 @@ def results_symptoms(path: Path, annotations: Annotations | None, *, topk: int |
     return [*found, *_alone(entries, topk)]
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
+def _entries(path: Path) -> list[dict[str, Any]]:
     """The entries of either file as those of a results file, their fields of the right types, no more."""
-    if path.suffix == ".gz":
+    given: Any = None
+    if path.suffix != ".gz":
+        given = read_json(path, "the results file")
+    else:
         content = read_packed_json(path, "the predictions file")
-        videos: Any = content.get("videos") if isinstance(content, dict) else None
-        expect(isinstance(videos, list), f"{path}: videos", "a list", videos)
         try:
-            given: Any = [
+            given = [
                 {"video_id": video["video_id"], "category_id": category, "score": score}
                 | {"segmentations": video["masks"][str(query)]}
-                for video in videos
+                for video in content["videos"]
                 for query, category, score in video["by_class"]
             ]
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"Predict again: {path} is no predictions file of a run ({error!r}).") from error
-    else:
-        given = read_json(path, "the results file")
     expect(isinstance(given, list), str(path), "a list of predicted tracks", given)
     for index, entry in enumerate(given):
         where = f"{path}: [{index}]"
         expect(isinstance(entry, dict), where, "an object", entry)
         for key in ("video_id", "category_id"):
             expect(type(entry.get(key)) in (int, str), f"{where}.{key}", "a whole number or a text", entry.get(key))
-        checked_number(entry.get("score"), -sys.float_info.max, sys.float_info.max, f"{where}.score")
+        checked_number(entry.get("score"), -LARGEST, LARGEST, f"{where}.score")
         expect(isinstance(entry.get("segmentations"), list), f"{where}.segmentations", "a list of masks", None)
-        yield entry
+    return list(given)
 
 
 def _about_truth(entries: Sequence[dict[str, Any]], annotations: Annotations) -> Iterator[Symptom]:
     """What does not fit the ground truth's videos and categories."""
     videos, labels = annotations.video_by_id, annotations.labels
-    given = {entry["video_id"] for entry in entries}
+    given, categories = ({entry[key] for entry in entries} for key in ("video_id", "category_id"))
     if others := given - videos.keys():
         yield Symptom("videos", f"{len(others)} that the set has not", _ids(videos), "scoring refuses the file")
-    if lacking := videos.keys() - given:
-        share = f"{len(lacking)} of {len(videos)} without a track"
-        many = len(lacking) * 10 > len(videos)
+    if lacking := len(videos.keys() - given):
+        share, many = f"{lacking} of {len(videos)} without a track", lacking * 10 > len(videos)
         yield Symptom("videos", share, "tracks in every video", "all objects there are missed", sure=many)
-    categories = {entry["category_id"] for entry in entries}
     if categories - labels.keys():
-        based = " (counted from 0)" * (0 in categories and 0 not in labels)
-        text = "tracks are scored under other categories, or refused"
-        yield Symptom("categories", _ids(categories) + based, _ids(labels), text)
+        yours = _ids(categories) + " (counted from 0)" * (0 in categories and 0 not in labels)
+        yield Symptom("categories", yours, _ids(labels), "tracks are scored under other categories, or refused")
     elif len(categories) == 1 < len({track.category_id for track in annotations.tracks}):
         yield Symptom("categories", f"{_ids(categories)} alone", _ids(labels), "AP of every other category is 0")
-    wrong = Counter(
-        (tuple(mask["size"]), (video.height, video.width))
-        for entry in entries
-        if (video := videos.get(entry["video_id"]))
-        for mask in entry["segmentations"]
-        if isinstance(mask, dict) and _is_size(mask.get("size")) and mask["size"] != [video.height, video.width]
+    known = [(entry["segmentations"], videos[entry["video_id"]]) for entry in entries if entry["video_id"] in videos]
+    shapes = Counter(
+        (reprlib.repr(mask.get("size")), repr([video.height, video.width]))
+        for masks, video in known
+        for mask in masks
+        if isinstance(mask, dict) and mask.get("size") != [video.height, video.width]
     )
-    if wrong:
-        (has, wants), number = wrong.most_common(1)[0]
-        shown = [" x ".join(map(str, size)) for size in (has, wants)]
-        text = "masks are not resized to their video: scoring refuses them, or counts no overlap"
-        yield Symptom("size of masks", f"{shown[0]} ({number} masks)", f"{shown[1]}, the video's", text)
-    lengths = [
-        (len(entry["segmentations"]), video.length) for entry in entries if (video := videos.get(entry["video_id"]))
-    ]
-    if other := [each for each in lengths if each[0] != each[1]]:
-        yield Symptom("frames of a track", str(other[0][0]), f"{other[0][1]}, the video's", "scoring refuses the file")
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
+    for (has, wants), number in shapes.most_common(1):
+        text = "masks are not resized to their video: scoring refuses them"
+        yield Symptom("size of masks", f"{has} ({number} masks)", f"{wants}, the video's", text)
+    lengths = [(len(masks), video.length) for masks, video in known]
+    for length, frames in [each for each in lengths if each[0] != each[1]][:1]:
+        yield Symptom("frames of a track", str(length), f"{frames}, the video's", "scoring refuses the file")
 
 
 def _shifted_categories(annotations: Annotations, results: Iterable[Prediction]) -> Iterator[Symptom]:
     """Whether most tracks that lie on an object have the category that is so many places beside the object's."""
     labels, shifts = annotations.labels, Counter[int]()
     for video, gts, preds in tasks_of(annotations, one_class_each(results), crowds=False):
-        if not gts or not preds:
-            continue
         both = overlaps(video, [pred.masks for pred in preds], [gt.masks for gt in gts])
         shared, areas = both.shared.sum(axis=0), np.add.outer(both.pred_areas.sum(axis=0), both.gt_areas.sum(axis=0))
-        ious = shared / np.maximum(areas - shared, 1)
-        for pred, of_pred in zip(preds, ious):
-            if of_pred.max() >= LEAST_IOU:
-                shifts[labels[gts[of_pred.argmax()].category_id] - labels[pred.category_id]] += 1
+        for pred, ious in zip(preds, shared / np.maximum(areas - shared, 1)):
+            if ious.max(initial=0) >= LEAST_IOU:
+                shifts[labels[pred.category_id] - labels[gts[ious.argmax()].category_id]] += 1
     for shift, number in shifts.most_common(1):
         if shift and number * 2 > shifts.total() >= LEAST_TRACKS:
-            text = (
-                f"{number} of {shifts.total()} tracks on an object are {abs(shift)} {'below' if shift > 0 else 'above'}"
-            )
-            yield Symptom("categories", text, "the object's", "tracks are scored under other categories: AP near 0")
+            yours = f"{number} of {shifts.total()} tracks on an object are {shift:+d}"
+            yield Symptom("categories", yours, "the object's", "tracks are scored under other categories: AP near 0")
 
 
 def _alone(entries: Sequence[dict[str, Any]], topk: int | None) -> Iterator[Symptom]:
     """What needs no ground truth."""
-    scores = [entry["score"] for entry in entries]
-    if not 0 <= min(scores) <= max(scores) <= 1:
-        shown = f"{min(scores):g} to {max(scores):g}"
-        yield Symptom("scores", shown, "0 to 1", "percent or logits: no threshold means what it says")
-    elif len(scores) >= LEAST_TRACKS and len(set(scores)) == 1:
+    scores = sorted(entry["score"] for entry in entries)
+    if scores[0] < 0 or scores[-1] > 1:
+        text = "percent or logits: no threshold means what it says"
+        yield Symptom("scores", f"{scores[0]:g} to {scores[-1]:g}", "0 to 1", text)
+    elif len(scores) >= LEAST_TRACKS and scores[0] == scores[-1]:
         yield Symptom("scores", f"all {scores[0]:g}", "of each track its own", "AP ranks by scores: nothing is ranked")
-    seen = median(sum(mask not in EMPTY for mask in entry["segmentations"]) for entry in entries)
+    seen = median(sum(bool(mask) for mask in entry["segmentations"]) for entry in entries)
     frames = median(len(entry["segmentations"]) for entry in entries)
     if seen <= 1 < frames - 1:
-        text = "identities are not linked over frames, or the masks are lost"
+        text = "identities are not linked over frames, or masks are lost"
         yield Symptom("frames of a track", f"{seen:g} of {frames:g} with a mask", "where the object is seen", text)
     most = max(Counter(entry["video_id"] for entry in entries).values())
     if topk is not None and most != topk:
-        cause = "more outputs than the row's" if most > topk else "a threshold on scores, or fewer outputs"
+        cause = "more outputs than asked for" if most > topk else "a threshold on scores, or fewer outputs"
         yield Symptom("tracks of a video", f"at most {most}", str(topk), f"{cause}: size not known", sure=False)
 
 
 def _ids(given: Iterable[Id]) -> str:
-    """The first and the last of some ids."""
     known = sorted(given, key=id_order)
     return f"{known[0]} to {known[-1]}" if len(known) > 1 else str(known[0])

@@ -25,7 +25,7 @@ TOPICS = (
     ("protocol", r"protocol|role|part\.|scoring"),
     ("data set", r"data|evaluation|model\.track_head\.num_classes"),
     ("method", r"method|backbone|model\.(backbone\.|track_head\.)?type"),
-    ("starting weights", r"init|random"),
+    ("starting weights", r"init|weights"),
     ("iterations", r"train\.(iterations|schedule)"),
     ("batch", r"train\.global_batch"),
     ("resolution in training", r"train\.pipeline"),
@@ -49,12 +49,7 @@ TOPICS = (
 APART = [name for name, _ in TOPICS[:3]]  # without which numbers are of something else
 # Of a topic, if this is found in its keys and the run's values: points of AP to go by, and what is known and whence.
 EFFECTS = (
-    (
-        "protocol",
-        "frames",
-        12.1,
-        "the middle 2 frames: 12.1 AP above all frames (Mask2Former, mini; docs/mini-study.md)",
-    ),
+    ("protocol", "frames", 12.1, "12.1 AP from all frames to the middle 2 (Mask2Former, mini; docs/mini-study.md)"),
     ("starting weights", "imagenet_|backbone_", 6.0, "about 6 AP less from ImageNet (Swin-B; docs/decisions.md)"),
     ("decoder at the start", "copy_image", 7.0, "7 AP more if copied (Ours, mini; docs/mini-study.md)"),
     ("sum in Eq. (2)", "", 4.5, "4.5 to 7.1 AP more without (mini; docs/mini-study.md)"),
@@ -63,12 +58,7 @@ EFFECTS = (
     ("recurrence", "inference", 0.9, "-0.9 to +6.0 AP if off at test (earlier made sets; docs/mini-study.md)"),
     ("queries", "", 0.7, "0.7 to 0.9 AP more of 100 than of 200 (Ours Swin-L; the paper's Tables 1, 2)"),
     ("test-time augmentation", "tta", 0.5, "0.5 to 0.9 AP more with (Ours Swin-L; the paper's Tables 1, 2)"),
-    (
-        "association",
-        "mode",
-        0.3,
-        "clips: 0.3 to 0.5 AP less on 2019, 1.6 to 1.9 more on 2021 (Ours Swin-L; the paper's Table 4)",
-    ),
+    ("association", "mode", 0.3, "-0.5 to +1.9 AP clip by clip, by data set (Ours Swin-L; the paper's Table 4)"),
 )
 # Parts that start at random as the recipes say; see `training.convert`.
 MEANT = ("class head:", "decoder layers: random", "IFR modules:")
@@ -88,7 +78,8 @@ class Cause(NamedTuple):
 def described(train: TrainSpec, init: str | None, **said: Any) -> Description:
     """What decides a number: a training, the name of its initial weights, and how it is evaluated."""
     own = train.model_dump(exclude={"model", "data", "init", "seed"})
-    return leaves({**said, "init": init, "train": own, "model": train.model, "data": train.data})
+    said |= {"init": init, "weights": train.init, "train": own, "model": train.model, "data": train.data}
+    return leaves(said)
 
 
 def of_record(record: Record, row: Description) -> Description:
@@ -141,7 +132,9 @@ def differences(yours: Description, row: Description, paper: Description) -> lis
     """The topics in which two descriptions differ, with the paper's values beside."""
     names, topics = [name for name, _ in TOPICS], dict[str, list[str]]()
     for key in _differing(yours, row):
-        topics.setdefault(next(name for name, pattern in TOPICS if re.match(pattern, key)), []).append(key)
+        of_another = key.startswith("model.") and yours["method"] != row["method"]
+        topic = "method" if of_another else next(name for name, pattern in TOPICS if re.match(pattern, key))
+        topics.setdefault(topic, []).append(key)
     found = []
     for topic, keys in topics.items():
         own, of_row, of_paper = (_text(keys, each) if each else UNDEFINED for each in (yours, row, paper))
@@ -157,17 +150,21 @@ def differences(yours: Description, row: Description, paper: Description) -> lis
 
 def _differing(one: Description, other: Description) -> list[str]:
     keys = [key for key in {**one, **other} if json.dumps(one.get(key)) != json.dumps(other.get(key))]
-    if same_content(one, other):
-        return [key for key in keys if key not in ("dataset", "evaluation")]
-    return [key for key in keys if key not in ("data", "evaluation") or None not in (one.get(key), other.get(key))]
+    gone = {key for key in ("data", "evaluation", "weights") if None in (one.get(key), other.get(key))}  # not known
+    gone |= {"dataset"} if same_content(one, other) else set()
+    gone |= {"evaluation"} if _is_evaluated_otherwise(one, other) else set()
+    gone |= {"weights"} if one["init"] != other["init"] else set()
+    return [key for key in keys if key not in gone]
 
 
 def same_content(one: Description, other: Description) -> bool:
     """Whether two data sets are known to be the same, whatever their names and what of them is evaluated."""
-    otherwise = any(one.get(key) != other.get(key) for key in one if re.match(TOPICS[0][1], key))
-    return None is not one["data"] == other["data"] and (
-        otherwise or None is not one["evaluation"] == other["evaluation"]
-    )
+    keys = ["data", *["evaluation"] * (not _is_evaluated_otherwise(one, other))]
+    return all(None is not one[key] == other[key] for key in keys)
+
+
+def _is_evaluated_otherwise(one: Description, other: Description) -> bool:
+    return any(one[key] != other.get(key) for key in one if re.match(TOPICS[0][1], key))
 
 
 def _text(keys: Sequence[str], of: Description) -> str:

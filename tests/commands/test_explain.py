@@ -192,9 +192,14 @@ def one_frame_each(entry):
         ("class head", "checkpoint", of_80_classes, "81 outputs"),
         ("weights", "checkpoint", without_decoder, "lacking, as track_head.transformer_decoder"),
         ("trained tensors", "checkpoint", None, "as at the start"),
-        ("size of masks", "results", at_network_size, "32 x 48"),
+        ("size of masks", "results", at_network_size, "[32, 48]"),
         ("categories", "results", lambda entry: entry | {"category_id": entry["category_id"] - 1}, "counted from 0"),
-        ("categories", "results", lambda entry: entry | {"category_id": entry["category_id"] % 4 + 1}, "are 1 above"),
+        (
+            "categories",
+            "results",
+            lambda entry: entry | {"category_id": entry["category_id"] % 4 + 1},
+            "on an object are +1",
+        ),
         ("categories", "results", lambda entry: entry | {"category_id": 1}, "1 alone"),
         ("scores", "results", lambda entry: entry | {"score": 100 * entry["score"]}, "to 90"),
         ("frames of a track", "results", one_frame_each, "1 of 6 with a mask"),
@@ -217,10 +222,8 @@ def test_files_are_looked_at_beside_a_row_or_alone_and_those_of_a_run_without_be
         (ours.checkpoint(without_head), "class head"),
         (ours.results(at_network_size), "size of masks"),
     ):
-        for arguments in ((row, *given), (given[1], "--row", row)):
-            found = explain(*arguments, *ours.roots)
-            assert [each["what"] for each in found["causes"]][:1] == [what]
-            assert found["row"] == row
+        found = explain(row, *given, *ours.roots)
+        assert (found["causes"][0]["what"], found["row"]) == (what, row)
     request = kept_runs.kept(
         tmp_path, ["table3"], (ROW,), 1, {"mask2former": one_class}, data_root=ours.request.data_root
     )
@@ -268,17 +271,16 @@ def test_larger_known_effects_come_before_smaller_and_unknown_ones_and_versions_
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["given.pth"], "say with --row what"),
+        (["given.json"], "it is not a record"),
         (["table3/mask2former-swin-l-q200-ytvis19"], "there is no record of"),
         (["mask2fromer-r50-ytvis19"], "did you mean 'mask2former-r50-ytvis19'?"),
-        (["broken.json", "--row", f"table3/{ROW}"], "expected a list of predicted tracks"),
-        (["hostile.json", "--row", f"table3/{ROW}"], "hostile.json: [0].score"),
+        ([ROW, "--pred", "broken.json"], "expected a list of predicted tracks"),
+        ([ROW, "--pred", "hostile.json"], "hostile.json: [0].score"),
     ],
 )
 def test_what_cannot_be_explained_is_said(arguments, message, plant, tmp_path, monkeypatch, capsys):
     ours = plant(small=True)
-    ours.checkpoint(dict)
-    ours.run()
+    ours.results(dict)
     entry = {"video_id": 0, "category_id": 1, "segmentations": [], "score": 10**400}
     (tmp_path / "broken.json").write_text("{}")
     (tmp_path / "hostile.json").write_text(json.dumps([entry]))
