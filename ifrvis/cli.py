@@ -22,6 +22,7 @@ from ifrvis.commands import (
     evaluate,
     evaluate_model,
     experiment,
+    explain,
     predict,
     reproduce,
     runs,
@@ -34,7 +35,7 @@ from ifrvis.files import cache_folder
 
 GROUPS = {  # of the help
     "run": "run plan reproduce cancel retry",
-    "look": "status logs report show compare bootstrap predict",
+    "look": "status logs report show compare explain bootstrap predict",
     "data": "data weights",
     "evaluate": "evaluate evaluate-model submission ingest",
     "upkeep": "doctor verify prune rescore",
@@ -131,8 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.", formatter_class=shape)
     parser.add_argument("--version", action="version", version=f"ifrvis {ifrvis.__version__}")
     commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser))
-    looking = (runs, compare, upkeep, evaluate, data, weights, submission, predict, evaluate_model)
-    for each in (experiment, reproduce, *looking):
+    others = (runs, compare, explain, upkeep, evaluate, data, weights, submission, predict, evaluate_model)
+    for each in (experiment, reproduce, *others):
         each.add_commands(commands)
     parser.epilog = commands.grouped()
     return parser

@@ -259,7 +259,7 @@ def tables_of(content: Content) -> list[Lines]:
         for each in content["videos"][:MOST]
     ]
     differs = [
-        (group, key, *(" | ".join(map(_said, of)) or UNDEFINED for of in values))
+        (group, key, *(" | ".join(map(plain_value, of)) or UNDEFINED for of in values))
         for group, of_group in content["differs"].items()
         for key, values in of_group.items()
     ]
@@ -289,7 +289,7 @@ def _value(metric: str, value: float | None) -> str:
     return UNDEFINED if value is None else f"{value:g}" if metric == "errors" else measured_text(metric, value, None)
 
 
-def _said(value: Any) -> str:
+def plain_value(value: Any) -> str:
     """A value in a line: of a digest its first digits."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text[:12] if re.fullmatch("[0-9a-f]{40,64}", text) else text

@@ -150,8 +150,13 @@ def _check_start(given: Mapping[str, Any], path: Path) -> None:
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file of weights or of a checkpoint, by name; UserError if it holds more, or is missing."""
+    return weights_and_rest(path)[0]
+
+
+def weights_and_rest(path: Path) -> tuple[dict[str, torch.Tensor], Any]:
+    """The same, and the whole content that they are a part of."""
     try:
-        content = load_plain(path, MAX_WEIGHTS_BYTES)
+        content = whole = load_plain(path, MAX_WEIGHTS_BYTES)
     except UserError:
         raise
     except (OSError, ValueError) as error:
@@ -163,7 +168,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"Replace {path}: expected a mapping of parameter names to tensors, as `torch.save` writes it.")
-    return content
+    return content, whole
 
 
 def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: str) -> OptimWrapper:

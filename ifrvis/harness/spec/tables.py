@@ -1,5 +1,6 @@
 """A table as data: its rows, columns, declared seeds, protocol and the paper's values as printed."""
 
+import functools
 import math
 import re
 from collections.abc import Iterable
@@ -239,6 +240,7 @@ def known_names() -> list[str]:
     return [name for table in _packed_tables() for name in (table.name, *(row.id for row in table.rows))]
 
 
+@functools.cache
 def _packed_tables() -> list[Table]:
     return [load_table(each) for each in packed_names("experiments", "tables")]
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from ifrvis import __version__
-from ifrvis.files import read_bytes, sha256_bytes
+from ifrvis.files import read_bytes, read_text, sha256_bytes
 from ifrvis.harness.spec.allowed import brought_by
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.schema import Model, read_model
@@ -108,6 +108,15 @@ def _versions() -> dict[str, str | None]:
         except PackageNotFoundError:
             found[name] = None
     return found
+
+
+def pinned_versions() -> dict[str, str]:
+    """The versions that this checkout pins; where there are none, as in a wheel, those that are installed."""
+    path = Path(__file__).resolve().parents[3] / "constraints.txt"
+    if not path.is_file():
+        return {name: each.partition("+")[0] for name, each in _versions().items() if each and name != "python"}
+    lines = (line.split("==") for line in read_text(path, "the pinned versions").splitlines() if line[:1].isalpha())
+    return dict(line for line in lines if line[0] in PACKAGES)
 
 
 def hardware() -> Hardware:
