@@ -12,13 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ifrvis.errors import REPEAT_S
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.cost import duration_text
 from ifrvis.harness.store.logs import end_of
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import DONE
 
-REPEAT_S = 30.0  # without a terminal: at most so often a line
 LOGGED = 4  # running items in it
 LOG_LINES = 20
 SHOWN, URGENCY = 20, ("running", "failed", "waiting", "stopped", "complete")  # of more rows, those that fit a screen
