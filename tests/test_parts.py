@@ -41,7 +41,7 @@ def split(request, tmp_path, monkeypatch):
         [],
         {},
         [1, 23.5, -1e300, True, None, "a", [], {}, [[["]"]]], {"videos": ["}"]}],
-        {"info": {"a": [1]}, "videos": [{"id": 1, "name": "ü \n\\ \" 𝄞 ]"}, 12], "annotations": [], "z": 1},
+        {"info": {"a": [1]}, "videos": [{"id": 1, "name": 'ü \n\\ " 𝄞 ]'}, 12], "annotations": [], "z": 1},
         {"videos": {"a": 1}, "annotations": None},
     ],
 )

@@ -165,7 +165,9 @@ def _opened(
         with progress(console, "reading ground truth") as on_read:
             annotations = open_annotations(_file_in(arguments.gt), on_read)
         with progress(console, "reading predictions") as on_read:
-            predictions = open_tracks(path, annotations, tracks, Path(folder), given, on_read, **options)
+            if path.is_dir() or path.suffix == ".txt":
+                path = _listed(path, annotations, given, Path(folder) / "results.json")
+            predictions = open_tracks(path, annotations, tracks, Path(folder), on_read, **options)
         truth = f"{len(annotations.videos)} videos, {annotations.tracks.total()} tracks"
         said = f"predictions: {predictions.num_videos} videos, {predictions.num_tracks} tracks"
         with progress(console, "scoring videos") as on_video:
@@ -179,6 +181,18 @@ def _opened(
 
             counted = _Counted(f"ground truth: {truth}; {said}", predictions.num_tracks)
             yield annotations, ByVideo(of_video), counted
+
+
+def _listed(path: Path, annotations: "FiledAnnotations", given: list[str] | None, target: Path) -> Path:
+    """Write the masks of another program as a results file, video by video."""
+    from ifrvis.datasets.exchange.results import read_masks  # it opens pictures
+
+    with target.open("w") as stream:
+        stream.write("[")
+        for number, entry in enumerate(read_masks(path, annotations, given)):
+            stream.write(f"{',' * bool(number)}\n{json.dumps(entry)}")
+        stream.write("]")
+    return target
 
 
 def _file_in(path: Path) -> Path:

@@ -1,6 +1,5 @@
 """Predictions that stay in their files, as ground truth does in `datasets.filed`: a video's are read for its score."""
 
-import json
 from array import array
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,6 @@ def open_tracks(
     annotations: FiledAnnotations,
     tracks: Tracks,
     folder: Path,
-    given: list[str] | None,
     on_read: Read,
     *,
     official_quirks: bool = False,
@@ -48,29 +46,19 @@ def open_tracks(
     """Look through predicted tracks, of which a video is read when it is scored.
 
     Args:
-        path: The predictions file of a run (`.gz`), a results file, or the masks of another program
-            (`exchange.results`).
+        path: The predictions file of a run (`.gz`), or a results file.
         annotations: The ground truth that they are about.
         tracks: Every entry, or what `queries_of` or `one_class_each` makes of them.
-        folder: For what cannot be read video by video where it is, until all is scored.
-        given: As of `exchange.results.read_masks`.
+        folder: For what is packed, until all is scored.
         on_read: Told how many bytes are read, and how many there are.
         official_quirks: As of `read_results`.
 
     Raises:
-        UserError: As of `read_predictions`, `read_results` and `read_masks`, at once or when a video is read.
+        UserError: As of `read_predictions` and `read_results`, at once or when a video is read.
     """
     if path.suffix == ".gz":
         unpack(path, "the predictions file", folder / "predictions.json")
         return _open_run(path, annotations, tracks, folder / "predictions.json", on_read)
-    if path.is_dir() or path.suffix == ".txt":
-        from ifrvis.datasets.exchange.results import read_masks  # it opens pictures
-
-        with (folder / "results.json").open("w") as stream:
-            for number, entry in enumerate(read_masks(path, annotations, given)):
-                stream.write(f"{',' if number else '['}\n{json.dumps(entry)}")
-            stream.write("]" if stream.tell() else "[]")
-        path = folder / "results.json"
     places: Places = {}
     count, size = 0, path.stat().st_size if path.is_file() else 0
 
