@@ -10,6 +10,8 @@ from collections.abc import Iterable
 # What moves a terminal's cursor, turns the direction of its text, or cannot be encoded; tabs and line ends are fine.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+REPEAT_S = 30.0  # where no terminal is: at most so often a line about work that goes on
+
 
 def printable(text: str) -> str:
     """Text from files as a terminal can print it: what would control it becomes a question mark."""

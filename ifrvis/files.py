@@ -212,6 +212,22 @@ def read_packed_json(path: Path, what: str) -> Any:
     return parse_unpacked_json(data, size, path, what)
 
 
+def unpack(path: Path, what: str, target: Path) -> None:
+    """Write what a gzip file of JSON holds to another file, with the errors of `read_packed_json`."""
+    with open_file(path, what, MAX_JSON_BYTES) as stream, target.open("wb") as written_to:
+        size, length, taken = os.fstat(stream.fileno()).st_size, 0, 0
+        try:
+            with gzip.open(stream) as unpacked:
+                while data := unpacked.read(1 << 20):
+                    length, taken = length + len(data), taken + object_bytes(data)
+                    check_proportion(length, taken, size, path, what)
+                    written_to.write(data)
+        except UserError:
+            raise
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            raise UserError(f"Replace {path}: {what} cannot be unpacked ({error}).") from error
+
+
 def most_unpacked(size: int) -> int:
     """How many bytes are read of what is packed in `size` bytes."""
     return min(MAX_JSON_BYTES, FREE_BYTES + MAX_RATIO * size)
@@ -219,15 +235,24 @@ def most_unpacked(size: int) -> int:
 
 def parse_unpacked_json(data: bytes, size: int, path: Path, what: str) -> Any:
     """Parse JSON that was packed in `size` bytes of `path`, if neither it nor what it becomes is out of proportion."""
-    if len(data) > (most := most_unpacked(size)):
+    check_proportion(len(data), object_bytes(data), size, path, what)
+    return parse_json(data, path, what)
+
+
+def object_bytes(data: bytes) -> int:
+    """About how many bytes of memory some JSON becomes."""
+    return sum(data.count(each) * of for each, of in _OBJECT_BYTES.items())
+
+
+def check_proportion(length: int, taken: int, size: int, path: Path, what: str) -> None:
+    """Refuse (UserError) what `size` bytes of `path` unpack to if it is too long, or would take too much memory."""
+    if length > (most := most_unpacked(size)):
         raise UserError(f"Replace {path}: {what} unpacks from {size} to more than {most} bytes, the most that is read.")
-    taken = sum(data.count(each) * of for each, of in _OBJECT_BYTES.items())
     if taken > (most := FREE_MEMORY_BYTES + MAX_MEMORY_RATIO * size):
         raise UserError(
             f"Replace {path}: {what} of {size} bytes holds what takes {taken} bytes of memory, at most {most} are "
             "given to it."
         )
-    return parse_json(data, path, what)
 
 
 @contextlib.contextmanager
@@ -247,15 +272,16 @@ def bounded_memory(stream: BinaryIO) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
-def parse_json(text: str | bytes, path: Path, what: str) -> Any:
-    """Parse what is the content of a JSON file, or was unpacked from `path`."""
+def parse_json(text: str | bytes, path: Path | str, what: str) -> Any:
+    """Parse what is the content of a JSON file, a part of it, or was unpacked from `path`."""
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a ValueError too
         raise UserError(f"Replace {path}: {what} is not valid JSON ({error}).") from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """What a JSON decoder makes of an object; ValueError if it has a key twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]

@@ -1,19 +1,27 @@
-"""`ifrvis evaluate ...`: numbers from predictions and their ground truth."""
+"""`ifrvis evaluate ...`: numbers from predictions and their ground truth.
+
+Files are looked through, then read video by video (`datasets.filed`, `evaluation.filed`). What is kept of a video are
+the places of its entries and what it adds to the numbers (`ap`, `tracking`); `identity` keeps the errors that it lists.
+"""
 
 import argparse
+import contextlib
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, show, whole
+from ifrvis.commands.selection import add_command, progress, show, whole
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
-    from ifrvis.datasets.ytvis import Annotations
-    from ifrvis.evaluation.predictions import Prediction
+    from ifrvis.datasets.filed import FiledAnnotations
+    from ifrvis.datasets.ytvis import Id
+    from ifrvis.evaluation.filed import Tracks
+    from ifrvis.evaluation.processes import ByVideo
     from ifrvis.evaluation.protocols import TrackingProtocol
+    from ifrvis.evaluation.scores import Identity
     from ifrvis.evaluation.tracking import Followed
 
 OF_CATEGORY = ("AP", "AP50", "AP75", "AR1", "AR10")
@@ -55,32 +63,32 @@ def _evaluate_ap(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.ap import average_precision
 
     quirks = arguments.official_quirks
-    annotations, results = _read(arguments, "entries", arguments.category, official_quirks=quirks)
-    scores = average_precision(annotations, results, official_quirks=quirks, jobs=arguments.jobs)
+    with _opened(arguments, "entries", arguments.category, official_quirks=quirks) as (annotations, tracks, counted):
+        scores = average_precision(annotations, tracks, official_quirks=quirks, jobs=arguments.jobs)
     if arguments.json:
         _print_json(scores)
         return 0
     how = "as the official evaluator does, oddities included" if quirks else "of YouTube-VIS' evaluator"
-    show(f"{_counted(annotations, results)}\nprotocol: {how}, every entry up to 100 a video and category; percent")
+    show(f"{counted.said}\nprotocol: {how}, every entry up to 100 a video and category; percent")
     show_scores(scores)
     names = {str(category.id): category.name for category in annotations.categories}
-    tracks = Counter(str(track.category_id) for track in annotations.tracks)
+    numbers = {str(category_id): number for category_id, number in annotations.tracks.items()}
     width = max(map(len, (*names.values(), "category")))
     show(f"{'category':{width}} {'tracks':>6}" + "".join(f"{name:>8}" for name in OF_CATEGORY))
     for category, of_one in scores["per_category"].items():
         values = "".join(f"{_text(name, of_one[name]):>8}" for name in OF_CATEGORY)
-        show(f"{names[category]:{width}} {tracks[category]:>6}{values}")
+        show(f"{names[category]:{width}} {numbers.get(category, 0):>6}{values}")
     return 0
 
 
 def _evaluate_tracking(arguments: argparse.Namespace) -> int:
-    annotations, given, found, protocol, said = _followed(arguments)
-    curve = {"curve": found.curve} if found.curve else {}
-    content = {**found.metrics, "threshold": found.threshold, "protocol": protocol.name, **curve}
+    with _followed(arguments) as (_, found, protocol, said):
+        curve = {"curve": found.curve} if found.curve else {}
+        content = {**found.metrics, "threshold": found.threshold, "protocol": protocol.name, **curve}
     if arguments.json:
         _print_json(content)
         return 0
-    show(f"{_counted(annotations, given)}\n{said}\npercent; IDs a count")
+    show(f"{said}\npercent; IDs a count")
     show_scores(content)
     return 0
 
@@ -89,12 +97,20 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.identity import count_errors, curve_of, identity_errors
     from ifrvis.evaluation.scores import together, units_of
 
-    annotations, given, found, protocol, said = _followed(arguments)
-    videos = identity_errors(annotations, found.tracks, jobs=arguments.jobs)
-    counts = together(video.counts for video in videos)
+    curve, jobs = {}, arguments.jobs
+    with _followed(arguments) as (annotations, found, protocol, said):
+        levels, videos = protocol.thresholds, []
+
+        def counted() -> Iterator["Identity"]:
+            for video in identity_errors(annotations, found.tracks, jobs=jobs):
+                if video.errors or video.never_found:
+                    videos.append(video)
+                yield video.counts
+
+        counts = together(counted())
+        if arguments.json:
+            curve = curve_of(count_errors(annotations, found.candidates, levels, jobs=jobs), levels)
     if arguments.json:
-        levels = protocol.thresholds
-        curve = curve_of(count_errors(annotations, found.candidates, levels, jobs=arguments.jobs), levels)
         content = {"protocol": protocol.name, "threshold": found.threshold, "counts": counts.model_dump()}
         content |= {"shares": counts.shares, "curve": {"threshold": levels, **curve}}
         content["units"] = {
@@ -103,10 +119,9 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
             "shares": units_of(counts.shares),
             "curve": "count",
         }
-        listed = [video.to_json() for video in videos if video.errors or video.never_found]
-        print(json.dumps(content | {"videos": listed}, indent=1))
+        print(json.dumps(content | {"videos": [video.to_json() for video in videos]}, indent=1))
         return 0
-    show(f"{_counted(annotations, given)}\n{said}\ncounts, but for errors_per_100_tracked")
+    show(f"{said}\ncounts, but for errors_per_100_tracked")
     per_hundred = {"errors_per_100_tracked": 100 * counts.errors / counts.tracked if counts.tracked else None}
     show_scores(counts.model_dump() | per_hundred)
     errors = [(video, error) for video in videos for error in video.errors]
@@ -125,20 +140,59 @@ def _ranges(frames: Sequence[int]) -> str:
     return ", ".join(f"{start}-{end}" if end > start else f"{start}" for start, end in zip(starts, ends))
 
 
-def _read(
-    arguments: argparse.Namespace, tracks: Literal["queries", "entries"], given: list[str] | None, **options: bool
-) -> tuple["Annotations", tuple["Prediction", ...]]:
-    """Ground truth and predictions; `given` are names of categories, None where these do not matter."""
-    from ifrvis.datasets.ytvis import read_annotations
-    from ifrvis.evaluation.predictions import Prediction, read_tracks
+class _Counted(NamedTuple):
+    """What ground truth and predictions hold."""
 
-    annotations, path = read_annotations(_file_in(arguments.gt)), _file_in(arguments.pred)
-    if path.is_dir() or path.suffix == ".txt":
-        from ifrvis.datasets.exchange.results import read_masks  # it opens pictures
+    said: str
+    num_tracks: int  # predicted
 
-        tracks_there = read_masks(path, annotations, given)
-        return annotations, tuple(Prediction(**each, number=number) for number, each in enumerate(tracks_there))
-    return annotations, read_tracks(path, annotations, tracks, **options)
+
+@contextlib.contextmanager
+def _opened(
+    arguments: argparse.Namespace, tracks: "Tracks", given: list[str] | None, **options: bool
+) -> Iterator[tuple["FiledAnnotations", "ByVideo", _Counted]]:
+    """Ground truth and predictions while the block lasts, with a bar over the videos; `given` are names of categories,
+    None where these do not matter.
+    """
+    from rich.console import Console
+
+    from ifrvis.datasets.filed import open_annotations
+    from ifrvis.evaluation.filed import open_tracks
+    from ifrvis.evaluation.processes import ByVideo
+
+    console, path = Console(stderr=True), _file_in(arguments.pred)
+    with tempfile.TemporaryDirectory(prefix="ifrvis-") as folder:
+        with progress(console, "reading ground truth") as on_read:
+            annotations = open_annotations(_file_in(arguments.gt), on_read)
+        with progress(console, "reading predictions") as on_read:
+            if path.is_dir() or path.suffix == ".txt":
+                path = _listed(path, annotations, given, Path(folder) / "results.json")
+            predictions = open_tracks(path, annotations, tracks, Path(folder), on_read, **options)
+        truth = f"{len(annotations.videos)} videos, {annotations.tracks.total()} tracks"
+        said = f"predictions: {predictions.num_videos} videos, {predictions.num_tracks} tracks"
+        with progress(console, "scoring videos") as on_video:
+            begun = 0
+
+            def of_video(video_id: "Id") -> Any:
+                nonlocal begun
+                begun += 1  # goes round once for each time that the videos are gone through
+                on_video((begun - 1) % len(annotations.videos) + 1, len(annotations.videos))
+                return predictions.tracks.of_video(video_id)
+
+            counted = _Counted(f"ground truth: {truth}; {said}", predictions.num_tracks)
+            yield annotations, ByVideo(of_video), counted
+
+
+def _listed(path: Path, annotations: "FiledAnnotations", given: list[str] | None, target: Path) -> Path:
+    """Write the masks of another program as a results file, video by video."""
+    from ifrvis.datasets.exchange.results import read_masks  # it opens pictures
+
+    with target.open("w") as stream:
+        stream.write("[")
+        for number, entry in enumerate(read_masks(path, annotations, given)):
+            stream.write(f"{',' * bool(number)}\n{json.dumps(entry)}")
+        stream.write("]")
+    return target
 
 
 def _file_in(path: Path) -> Path:
@@ -152,37 +206,29 @@ def _file_in(path: Path) -> Path:
     return found[0] if found else inner
 
 
-def _counted(annotations: "Annotations", given: Sequence["Prediction"]) -> str:
-    videos = len({each.video_id for each in given})
-    truth = f"{len(annotations.videos)} videos, {len(annotations.tracks)} tracks"
-    return f"ground truth: {truth}; predictions: {videos} videos, {len(given)} tracks"
-
-
+@contextlib.contextmanager
 def _followed(
     arguments: argparse.Namespace,
-) -> tuple["Annotations", Sequence["Prediction"], "Followed", "TrackingProtocol", str]:
-    """What the protocol makes of the predictions, itself, and in words how many tracks it takes and leaves out."""
-    from ifrvis.evaluation.predictions import one_class_each
+) -> Iterator[tuple["FiledAnnotations", "Followed", "TrackingProtocol", str]]:
+    """What the protocol makes of the predictions, itself, and in words what there is, and how many tracks it takes and
+    leaves out; while the block lasts.
+    """
     from ifrvis.evaluation.protocols import load_protocol
     from ifrvis.evaluation.tracking import follow
 
     protocol = load_protocol(arguments.protocol)
-    of_queries = protocol.tracks == "queries"
-    is_run = arguments.pred.suffix == ".gz"
-    annotations, given = _read(arguments, "queries" if of_queries and is_run else "entries", None)
-    tracks = one_class_each(given) if of_queries and not is_run else given
-    found = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name]
-    most = protocol.most or len(tracks)
-    beyond = sum(max(0, count - most) for count in Counter(track.video_id for track in tracks).values())
-    dropped = {
-        "with the masks of another class of the same query": len(given) - len(tracks),
-        f"beyond the {most} best of a video": beyond,
-        f"with a score below {found.threshold}": len(tracks) - beyond - len(found.tracks),
-    }
-    dropped = {why: count for why, count in dropped.items() if count}
-    why = ", ".join(f"{count} {why}" for why, count in dropped.items())
-    said = f"protocol {protocol.name}, {protocol.title}: {len(found.tracks)} of {len(given)} tracks count"
-    return annotations, given, found, protocol, said + f"; dropped: {why}" * bool(dropped)
+    with _opened(arguments, protocol.tracks, None) as (annotations, tracks, given):
+        found = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name]
+        of_one_class, candidates, kept = found.num_tracks
+        dropped = {
+            "with the masks of another class of the same query": given.num_tracks - of_one_class,
+            f"beyond the {protocol.most or of_one_class} best of a video": of_one_class - candidates,
+            f"with a score below {found.threshold}": candidates - kept,
+        }
+        dropped = {why: count for why, count in dropped.items() if count}
+        why = ", ".join(f"{count} {why}" for why, count in dropped.items())
+        said = f"protocol {protocol.name}, {protocol.title}: {kept} of {given.num_tracks} tracks count"
+        yield annotations, found, protocol, f"{given.said}\n{said}" + f"; dropped: {why}" * bool(dropped)
 
 
 def _print_json(scores: Mapping[str, Any]) -> None:

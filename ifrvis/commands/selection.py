@@ -4,11 +4,12 @@ import argparse
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ifrvis.errors import UserError, printable
+from ifrvis.errors import REPEAT_S, UserError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -207,12 +208,23 @@ def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
 
 @contextlib.contextmanager
 def progress(console: "Console", text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal while the block lasts; what it gives is to be called with what is done, and the total."""
+    """A bar on a terminal while the block lasts, elsewhere a line every `REPEAT_S`; what it gives is to be called with
+    what is done, and the total.
+    """
     from rich.progress import Progress
+
+    said_s = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        nonlocal said_s
+        bar.update(task, completed=done, total=total)
+        if not console.is_terminal and time.monotonic() - said_s >= REPEAT_S:
+            said_s = time.monotonic()
+            say(console, f"{text}: {100 * done // max(total, 1)} %")
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield update
 
 
 def show(text: str, *, flush: bool = False) -> None:

@@ -7,7 +7,7 @@ null a frame. Everything is checked here, once: what comes out can be used witho
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -90,6 +90,16 @@ class Annotations:
         """The tracks of one video."""
         return tuple(self._tracks[video_id])
 
+    @property
+    def video_ids(self) -> list[Id]:
+        """The ids of the videos, in their order."""
+        return sorted(self.video_by_id, key=id_order)
+
+    def of_video(self, video_id: Id) -> Callable[[], "Annotations"]:
+        """What gives the same with one video only; another process can call it, too."""
+        videos, tracks = (self.video_by_id[video_id],), self.tracks_of(video_id)
+        return partial(Annotations, self.path, self.categories, videos, tracks)
+
     def subset(self, video_ids: Collection[Id]) -> "Annotations":
         """The same with these videos only; UserError if one does not exist."""
         wanted = set(video_ids)
@@ -136,7 +146,7 @@ def checked_annotations(
     expect(content.get("videos"), f"{path}: videos", "a list that is not empty", content.get("videos"))
     expect(content.get("categories"), f"{path}: categories", "a list that is not empty", content.get("categories"))
     categories = tuple(made_of(content, "categories", path, category_of, problems))
-    videos = tuple(made_of(content, "videos", path, _video, problems))
+    videos = tuple(made_of(content, "videos", path, video_of, problems))
     annotations = Annotations(path, categories, videos, ())
     if content.get("annotations") is None and not tracks_required:
         return annotations
@@ -147,7 +157,7 @@ def checked_annotations(
     def is_wanted(entry: dict[str, Any]) -> bool:
         return str(entry.get("video_id")) not in lost[0] and str(entry.get("category_id")) not in lost[1]
 
-    make = lambda where, entry: _track(where, entry, annotations)  # noqa: E731
+    make = lambda where, entry: track_of(where, entry, annotations)  # noqa: E731
     tracks = made_of(content, "annotations", path, make, problems, is_wanted)
     return replace(annotations, tracks=tuple(tracks))
 
@@ -161,8 +171,7 @@ def made_of(
     is_wanted: Callable[[dict[str, Any]], bool] = lambda entry: True,
 ) -> Iterator[T]:
     """What `make` makes of each wanted object of a list of the file; their ids differ, even as text."""
-    what = "a list (a test split's file, as YouTube-VIS's valid.json, has none)" if key == "annotations" else "a list"
-    expect(isinstance(content.get(key), list), f"{path}: {key}", what, content.get(key))
+    expect_list(content, key, path)
     seen: set[str] = set()
     for index, entry in enumerate(content[key]):
         where = f"{path}: {key}[{index}]"
@@ -170,14 +179,25 @@ def made_of(
             expect(isinstance(entry, dict), where, "an object", entry)
             if not is_wanted(entry):
                 continue
-            expect(type(entry.get("id")) in (int, str), f"{where}.id", "a whole number or a text", entry.get("id"))
-            expect(str(entry["id"]) not in seen, f"{where}.id", f"an id that no other of the {key} has", entry["id"])
-            seen.add(str(entry["id"]))
+            check_own_id(entry, seen, key, where)
             yield make(where, entry)
         except UserError as error:
             if problems is None:
                 raise
             problems.append(str(error))
+
+
+def expect_list(content: dict[str, Any], key: str, path: Path) -> None:
+    """Refuse (UserError) a file whose value of `key` is no list."""
+    what = "a list (a test split's file, as YouTube-VIS's valid.json, has none)" if key == "annotations" else "a list"
+    expect(isinstance(content.get(key), list), f"{path}: {key}", what, content.get(key))
+
+
+def check_own_id(entry: dict[str, Any], seen: set[str], key: str, where: str) -> None:
+    """Refuse (UserError) an entry without an id of its own, also as text, and add that to those seen in the list."""
+    expect(type(entry.get("id")) in (int, str), f"{where}.id", "a whole number or a text", entry.get("id"))
+    expect(str(entry["id"]) not in seen, f"{where}.id", f"an id that no other of the {key} has", entry["id"])
+    seen.add(str(entry["id"]))
 
 
 def _text(value: Any, where: str) -> str:
@@ -190,7 +210,8 @@ def category_of(where: str, entry: dict[str, Any]) -> Category:
     return Category(entry["id"], _text(entry.get("name"), f"{where}.name"))
 
 
-def _video(where: str, entry: dict[str, Any]) -> Video:
+def video_of(where: str, entry: dict[str, Any]) -> Video:
+    """A video of a file; UserError for anything else."""
     names, length = entry.get("file_names"), entry.get("length")
     expect(isinstance(names, list) and names, f"{where}.file_names", "a list of paths that is not empty", names)
     paths = tuple(checked_path(name, f"{where}.file_names[{index}]") for index, name in enumerate(entry["file_names"]))
@@ -220,7 +241,8 @@ def checked_size(entry: dict[str, Any], where: str) -> tuple[int, int]:
     return entry["width"], entry["height"]
 
 
-def _track(where: str, entry: dict[str, Any], annotations: Annotations) -> Track:
+def track_of(where: str, entry: dict[str, Any], annotations: Annotations) -> Track:
+    """A track of a file that has these videos and categories; UserError for anything else."""
     video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
     category_id = checked_id(entry, "category_id", annotations.labels, where)
     masks = checked_masks(entry.get("segmentations"), video, f"{where}.segmentations")

@@ -9,7 +9,8 @@ a match to the ground truth with id 0 counts as no match; frames beyond the end 
 left out of their union; sizes of ground truth come from the areas in the annotation file, not from the masks.
 
 Each video is matched once, to `videos.Detections`, and every statistic is made of these: `ap_of` makes AP of them
-where videos count several times or never, as a bootstrap over videos draws them.
+where videos count several times or never, as a bootstrap over videos draws them. Of a prediction 36 bytes are kept, of
+an object's category in a video 48, and a few hundred more for each prediction of the category that is looked at.
 
 Shape letters:
     D     predictions, of one category best first    G  ground truth of the same video
@@ -19,7 +20,8 @@ Shape letters:
     T     frames
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,7 +30,7 @@ from numpy.typing import NDArray
 
 from ifrvis.datasets.ytvis import Annotations, Track, Video
 from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import Task, in_processes, tasks_of
+from ifrvis.evaluation.processes import ByVideo, Predicted, Task, Truth, in_processes, tasks_of
 from ifrvis.evaluation.tubes import Overlaps, overlaps
 from ifrvis.evaluation.videos import Detections
 
@@ -65,13 +67,14 @@ class _Pair(NamedTuple):
 class _Flat(NamedTuple):
     """The predictions of many videos side by side, as `Detections` has them."""
 
-    video: NDArray[np.int64]  # (D,)
-    category: NDArray[np.int64]  # (D,)
-    rank: NDArray[np.int64]  # (D,) in its video and category
+    num_videos: int
+    video: NDArray[np.int32]  # (D,)
+    category: NDArray[np.int32]  # (D,)
+    rank: NDArray[np.int32]  # (D,) in its video and category
     scores: NDArray[np.float64]  # (D,)
-    hits: NDArray[np.int64]  # (S, D) bits
-    ignored: NDArray[np.int64]  # (S, D) bits
-    objects: NDArray[np.int64]  # (V, C, S)
+    hits: NDArray[np.uint16]  # (S, D) bits
+    ignored: NDArray[np.uint16]  # (S, D) bits
+    objects: NDArray[np.int64]  # (N, 2 + S) of a video and a category: these, and how many objects count
 
 
 class _Curves(NamedTuple):
@@ -82,7 +85,7 @@ class _Curves(NamedTuple):
 
 
 def average_precision(
-    annotations: Annotations, predictions: Sequence[Prediction], *, official_quirks: bool = False, jobs: int = 1
+    annotations: Truth, predictions: Predicted, *, official_quirks: bool = False, jobs: int = 1
 ) -> dict[str, Any]:
     """AP and AR of predicted tracks; ValueError if one is about an unknown video or category, or has not one mask a
     frame.
@@ -99,19 +102,21 @@ def average_precision(
 
 
 def detections(
-    annotations: Annotations, predictions: Sequence[Prediction], *, official_quirks: bool = False, jobs: int = 1
-) -> list[Detections]:
+    annotations: Truth, predictions: Predicted, *, official_quirks: bool = False, jobs: int = 1
+) -> Iterator[Detections]:
     """What each video adds to AP, in the order of their ids; arguments and errors as of `average_precision`."""
-    _check(annotations, predictions, any_length=official_quirks)
+    if isinstance(annotations, Annotations) and not isinstance(predictions, ByVideo):
+        _check(annotations, predictions := list(predictions), any_length=official_quirks)
     of_one = partial(_detections_of, official_quirks=official_quirks)
     tasks = tasks_of(annotations, predictions, crowds=True)  # their order decides what comes first of equal scores
-    return list(in_processes(of_one, tasks, jobs=jobs))
+    return in_processes(of_one, tasks, jobs=jobs)
 
 
-def statistics(videos: Sequence[Detections], categories: Sequence[str]) -> dict[str, Any]:
+def statistics(videos: Iterable[Detections], categories: Sequence[str]) -> dict[str, Any]:
     """What `average_precision` returns, of videos that are matched; `per_category` has these categories."""
-    flat, once = _flat(videos, categories), np.ones((1, len(videos)), np.int64)
-    curves = {suffix: _curves(flat, suffix, once) for suffix in _CURVES}
+    flat = _flat(videos, categories)
+    once = np.ones((1, flat.num_videos), np.int64)
+    curves = {suffix: _curves(flat, suffix, once, len(categories)) for suffix in _CURVES}
     each = {name: _statistics(curves, slice(c, c + 1)) for c, name in enumerate(categories)}
     by_iou = {name: np.moveaxis(values, 2, 0) for name, values in zip(("AP", "AR100"), curves["100"])}
     return {
@@ -135,7 +140,7 @@ def ap_of(videos: Sequence[Detections], weights: NDArray[np.int64]) -> NDArray[n
     names = {name for video in videos for name in (*video.objects, *video.categories)}
     flat = _flat(videos, sorted(names))
     some = [weights[start : start + _AT_ONCE] for start in range(0, len(weights), _AT_ONCE)]
-    precision = np.concatenate([_curves(flat, "100", each).precision for each in some])
+    precision = np.concatenate([_curves(flat, "100", each, len(names)).precision for each in some])
     defined = ~np.isnan(precision)
     sums, number = np.where(defined, precision, 0).sum(axis=(1, 2)), defined.sum(axis=(1, 2))
     return np.where(number, sums / np.maximum(number, 1), np.nan)
@@ -239,29 +244,43 @@ def _match(pair: _Pair) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[n
     return hits, ignored | (~hits & pred_outside[:, None]), (~gt_ignored).sum(axis=1)
 
 
-def _flat(videos: Sequence[Detections], categories: Sequence[str]) -> _Flat:
+def _flat(videos: Iterable[Detections], categories: Sequence[str]) -> _Flat:
     index = {name: c for c, name in enumerate(categories)}
-    lengths = np.array([len(video.scores) for video in videos], np.int64)
-    category = np.array([index[name] for video in videos for name in video.categories], np.int64)
-    video = np.repeat(np.arange(len(videos)), lengths)
-    first = np.flatnonzero(np.diff(video * len(categories) + category, prepend=-1))  # of each video and category
-    rank = np.arange(len(video)) - np.repeat(first, np.diff(first, append=len(video)))
-    scores = np.array([score for each in videos for score in each.scores], np.float64)
-    hits, ignored = (
-        np.array([[bits for flags in of for bits in flags[size]] for size in range(len(_SIZES))], np.int64)
-        for of in ([each.hits for each in videos], [each.ignored for each in videos])
-    )
-    objects = np.zeros((len(videos), len(categories), len(_SIZES)), np.int64)
+    lengths, labels, scores, objects = array("i"), array("i"), array("d"), array("q")
+    flags = [array("H") for _ in range(2 * len(_SIZES))]
     for v, each in enumerate(videos):
+        lengths.append(len(each.scores))
+        labels.extend(index[name] for name in each.categories)
+        scores.extend(each.scores)
+        for of_all, of_one in zip(flags, (*each.hits, *each.ignored)):
+            of_all.extend(of_one)
         for name, numbers in each.objects.items():
-            objects[v, index[name]] = numbers
-    return _Flat(video, category, rank, scores, hits, ignored, objects)
+            objects.extend((v, index[name], *numbers) if any(numbers) else ())
+    category = np.array(labels)
+    video = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    is_first = np.diff(video, prepend=-1).astype(bool) | np.diff(category, prepend=-1).astype(bool)
+    first = np.flatnonzero(is_first).astype(np.int32)  # of each video and category
+    rank = np.arange(len(video), dtype=np.int32) - np.repeat(first, np.diff(first, append=len(video)))
+    hits, ignored = np.array(flags).reshape(2, len(_SIZES), -1)
+    return _Flat(
+        len(lengths),
+        video,
+        category,
+        rank,
+        np.array(scores),
+        hits,
+        ignored,
+        np.array(objects).reshape(-1, 2 + len(_SIZES)),
+    )
 
 
-def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64]) -> _Curves:
+def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64], num_categories: int) -> _Curves:
     """The curves behind the statistics of one suffix, with the videos weighed in R ways, (R, V)."""
     size, most = list(_SIZES).index(_CURVES[suffix][0]), _CURVES[suffix][1]
-    num_gt = weights @ flat.objects[:, :, size]
+    of_category = [flat.objects[flat.objects[:, 1] == c] for c in range(num_categories)]
+    num_gt = np.zeros((len(weights), num_categories), np.int64)
+    for c, of in enumerate(of_category):
+        num_gt[:, c] = weights[:, of[:, 0]] @ of[:, 2 + size]
     curves = _Curves(*np.full((2, *num_gt.shape, len(_BITS)), np.nan))
     for c in range(num_gt.shape[1]):
         chosen = np.flatnonzero((flat.category == c) & (flat.rank < most))

@@ -26,12 +26,11 @@ from ifrvis.evaluation.videos import Counts
 
 # As TrackEval has them: an IoU of exactly 0.15 reaches its threshold, though arange's third is 0.15000000000000002.
 ALPHAS = np.arange(0.05, 0.99, 0.05) - np.finfo(np.float64).eps
+_AT_ONCE = 1000  # videos
 
 
-def matched_pairs(
-    gts: NDArray[np.bool_], preds: NDArray[np.bool_], ious: NDArray[np.float64]
-) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
-    """The objects and tracks of one video that are matched, as `Counts` has them.
+def matched_pairs(gts: NDArray[np.bool_], preds: NDArray[np.bool_], ious: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The objects and tracks of one video that are matched, (N, 2 + A) with the numbers of a pair of `Counts` a row.
 
     Args:
         gts: (T, G) whether the object has a box.
@@ -53,14 +52,19 @@ def matched_pairs(
     shape = *shared.shape, len(ALPHAS) + 1
     frames = np.bincount(np.ravel_multi_index((gt, pred, last), shape), minlength=math.prod(shape))
     found = frames.reshape(shape)[..., 1:]
-    of_gts, of_preds = gts.sum(axis=0).tolist(), preds.sum(axis=0).tolist()
-    return tuple((of_gts[g], of_preds[p], tuple(found[g, p].tolist())) for g, p in np.argwhere(found.any(axis=2)))
+    g, p = np.nonzero(found.any(axis=2))
+    return np.column_stack([gts.sum(axis=0)[g], preds.sum(axis=0)[p], found[g, p]])
 
 
-def hota(counts: Sequence[Counts]) -> dict[str, float | None]:
-    """HOTA, DetA and AssA of some videos together; None without any box."""
-    boxes = sum(each.gt_boxes + each.pred_boxes for each in counts)
-    found = _means(boxes, *(of_pairs.sum(axis=0) for of_pairs in _pairs(counts)))
+def hota(boxes: int, pairs: Sequence[NDArray[Any]]) -> dict[str, float | None]:
+    """HOTA, DetA and AssA of some videos together, of their boxes and what `matched_pairs` has found; None without any
+    box.
+    """
+    sums = np.zeros((2, 1, len(ALPHAS)))
+    for start in range(0, len(pairs), _AT_ONCE):  # added up pair by pair, so that how many there are changes no bit
+        added = _of_pairs(np.concatenate(pairs[start : start + _AT_ONCE]))
+        sums = np.concatenate([sums, added], axis=1).sum(axis=1, keepdims=True)
+    found = _means(boxes, *sums[:, 0])
     return {name: float(value) if boxes else None for name, value in found.items()}
 
 
@@ -68,19 +72,19 @@ def weighed_hota(counts: Sequence[Counts], weights: NDArray[np.int64]) -> dict[s
     """The same of videos that count as often as their weights say, (R, V): (R,) each, NaN without any box."""
     of_video = np.repeat(np.arange(len(counts)), [len(each.pairs) for each in counts])
     sums = np.zeros((2, len(counts), len(ALPHAS)))
-    for of_pairs, by_video in zip(_pairs(counts), sums):
+    pairs = np.array([(*lengths, *frames) for each in counts for *lengths, frames in each.pairs], np.int64)
+    for of_pairs, by_video in zip(_of_pairs(pairs.reshape(-1, 2 + len(ALPHAS))), sums):
         np.add.at(by_video, of_video, of_pairs)
     boxes = weights @ np.array([each.gt_boxes + each.pred_boxes for each in counts], np.int64)
     found = _means(boxes[:, None], weights @ sums[0], weights @ sums[1])
     return {name: np.where(boxes > 0, values, np.nan) for name, values in found.items()}
 
 
-def _pairs(counts: Sequence[Counts]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of each object and track that are matched, at each threshold: their matches, and what these add to AssA's sum."""
-    pairs = np.array([(*lengths, *frames) for each in counts for *lengths, frames in each.pairs], np.float64)
-    pairs = pairs.reshape(-1, 2 + len(ALPHAS))
+def _of_pairs(numbers: NDArray[Any]) -> NDArray[np.float64]:
+    """(2, N, A), of pairs (N, 2 + A): their matches at each threshold, and what these add to AssA's sum."""
+    pairs = numbers.astype(np.float64)
     n = pairs[:, :1:-1].cumsum(axis=1)[:, ::-1]
-    return n, n**2 / np.maximum(pairs[:, :2].sum(axis=1, keepdims=True) - n, 1)
+    return np.stack([n, n**2 / np.maximum(pairs[:, :2].sum(axis=1, keepdims=True) - n, 1)])
 
 
 def _means(boxes: Any, matches: NDArray[np.float64], associated: NDArray[np.float64]) -> dict[str, Any]:

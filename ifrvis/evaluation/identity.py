@@ -27,7 +27,7 @@ Shape letters:
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
@@ -36,10 +36,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifrvis.datasets.ytvis import Annotations, Id, id_order
+from ifrvis.datasets.ytvis import Id, id_order
 from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import Task, in_processes, tasks_of
-from ifrvis.evaluation.scores import IDENTITY_CURVE, KINDS, Identity, Kind, together
+from ifrvis.evaluation.processes import Predicted, Task, Truth, in_processes, tasks_of
+from ifrvis.evaluation.scores import IDENTITY_CURVE, KINDS, Identity, Kind
 from ifrvis.evaluation.tubes import overlaps
 
 _Found = tuple[Kind, tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # kind, frames, objects, predictions
@@ -93,21 +93,20 @@ class _Event(NamedTuple):
     new: int
 
 
-def identity_errors(annotations: Annotations, tracks: Iterable[Prediction], *, jobs: int = 1) -> list[VideoErrors]:
-    """The identity errors of each video.
+def identity_errors(annotations: Truth, tracks: Predicted, *, jobs: int = 1) -> Iterator[VideoErrors]:
+    """The identity errors of each video, in the order of their ids.
 
     Args:
         annotations: Ground truth.
         tracks: The predicted tracks that count (`tracking.follow`).
         jobs: Processes that share the videos; they change nothing in what is found.
     """
-    tasks = tasks_of(annotations, sorted(tracks, key=_canonical), crowds=False)
-    return list(in_processes(_errors_of, tasks, jobs=jobs))
+    return in_processes(_errors_of, tasks_of(annotations, tracks, crowds=False), jobs=jobs)
 
 
 def count_errors(
-    annotations: Annotations, tracks: Iterable[Prediction], levels: Sequence[float | None], *, jobs: int = 1
-) -> list[dict[float | None, Identity]]:
+    annotations: Truth, tracks: Predicted, levels: Sequence[float | None], *, jobs: int = 1
+) -> Iterator[dict[float | None, Identity]]:
     """How many there are in each video, in the order of their ids, at each of some thresholds of scores.
 
     Args:
@@ -116,14 +115,17 @@ def count_errors(
         levels: The thresholds; None keeps every track.
         jobs: Processes that share the videos; they change nothing in what is counted.
     """
-    tasks = tasks_of(annotations, sorted(tracks, key=_canonical), crowds=False)
-    return list(in_processes(partial(_counts_at, levels=levels), tasks, jobs=jobs))
+    tasks = tasks_of(annotations, tracks, crowds=False)
+    return in_processes(partial(_counts_at, levels=levels), tasks, jobs=jobs)
 
 
-def curve_of(videos: Sequence[Mapping[float | None, Identity]], levels: Sequence[float]) -> dict[str, tuple[int, ...]]:
+def curve_of(videos: Iterable[Mapping[float | None, Identity]], levels: Sequence[float]) -> dict[str, tuple[int, ...]]:
     """What changes with the threshold (`IDENTITY_CURVE`), of all videos, as tuples over some of `count_errors`."""
-    found = [together(each[level] for each in videos) for level in levels]
-    return {name: tuple(getattr(each, name) for each in found) for name in IDENTITY_CURVE}
+    sums = {name: [0] * len(levels) for name in IDENTITY_CURVE}
+    for each in videos:
+        for name, of in sums.items():
+            of[:] = [number + getattr(each[level], name) for number, level in zip(of, levels)]
+    return {name: tuple(of) for name, of in sums.items()}
 
 
 def _canonical(pred: Prediction) -> Any:
@@ -132,6 +134,7 @@ def _canonical(pred: Prediction) -> Any:
 
 
 def _errors_of(task: Task) -> VideoErrors:
+    task = task._replace(preds=sorted(task.preds, key=_canonical))
     finder = _Finder(_scene(task), len(task.preds))
     numbers, ids = [pred.number for pred in task.preds], [gt.id for gt in task.gts]
     errors = [
@@ -146,6 +149,7 @@ def _counts_at(task: Task, *, levels: Sequence[float | None]) -> dict[float | No
 
     Tracks are sorted by falling score, so that a threshold keeps the first of them.
     """
+    task = task._replace(preds=sorted(task.preds, key=_canonical))
     scene, counts = _scene(task), dict[int, Identity]()
     number_of = {level: sum(pred.reaches(level) for pred in task.preds) for level in levels}
     for number in number_of.values():

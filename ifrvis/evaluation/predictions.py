@@ -7,7 +7,7 @@ become `Prediction`s, the one thing that metrics read. Files are checked like an
 
 import gzip
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -75,21 +75,32 @@ def write_predictions(path: Path, videos: Iterable[VideoPredictions]) -> None:
 def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredictions, ...]:
     """Read and check the predictions for exactly the videos of `annotations`; UserError if missing or wrong."""
     content = read_packed_json(path, "the predictions file")
-    good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
-    expect(good, str(path), f"predictions of schema {SCHEMA}", content)
-    expect(isinstance(content.get("videos"), list), f"{path}: videos", "a list", content.get("videos"))
+    expect_schema(content, str(path))
     videos: dict[Id, VideoPredictions] = {}
     for index, entry in enumerate(content["videos"]):
-        video = _video(entry, annotations, f"{path}: videos[{index}]")
+        video = video_predictions_of(entry, annotations, f"{path}: videos[{index}]")
         expect(video.video_id not in videos, f"{path}: videos[{index}].video_id", "each video once", video.video_id)
         videos[video.video_id] = video
-    if missing := annotations.video_by_id.keys() - videos.keys():
-        first = min(missing, key=id_order)
-        raise UserError(f"Predict again: {path} lacks {len(missing)} of the videos, the first with id {first!r}.")
+    expect_all(annotations.video_by_id.keys() - videos.keys(), str(path))
     return tuple(videos.values())
 
 
-def _video(entry: Any, annotations: Annotations, where: str) -> VideoPredictions:
+def expect_schema(content: Any, where: str) -> None:
+    """Refuse (UserError) the content of what is no predictions file of this schema."""
+    good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
+    expect(good, where, f"predictions of schema {SCHEMA}", content)
+    expect(isinstance(content.get("videos"), list), f"{where}: videos", "a list", content.get("videos"))
+
+
+def expect_all(missing: Collection[Id], where: str) -> None:
+    """Refuse (UserError) a predictions file without some videos."""
+    if missing:
+        first = min(missing, key=id_order)
+        raise UserError(f"Predict again: {where} lacks {len(missing)} of the videos, the first with id {first!r}.")
+
+
+def video_predictions_of(entry: Any, annotations: Annotations, where: str) -> VideoPredictions:
+    """A video of a predictions file; UserError for anything else."""
     expect(isinstance(entry, dict), where, "an object", entry)
     video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
     for key, expected in (("height", video.height), ("width", video.width), ("length", video.length)):
@@ -192,15 +203,13 @@ def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:
     return tuple(best.values())
 
 
-def read_tracks(
-    path: Path, annotations: Annotations, tracks: Literal["queries", "entries"], *, official_quirks: bool = False
-) -> tuple[Prediction, ...]:
+def read_tracks(path: Path, annotations: Annotations, tracks: Literal["queries", "entries"]) -> tuple[Prediction, ...]:
     """Read predicted tracks from the predictions file of a run (`.gz`) or from a results file, with errors of its
     reader.
     """
     if path.suffix == ".gz":
         return (queries_of if tracks == "queries" else results_of)(read_predictions(path, annotations))
-    results = read_results(path, annotations, official_quirks=official_quirks)
+    results = read_results(path, annotations)
     return one_class_each(results) if tracks == "queries" else results
 
 
@@ -222,11 +231,13 @@ def checked_results(
     """The same for the content of a results file; `where` names it in errors."""
     expect(isinstance(entries, list), where, "a list of predicted tracks", entries)
     return tuple(
-        _prediction(entry, annotations, where, index, any_length=official_quirks) for index, entry in enumerate(entries)
+        prediction_of(entry, annotations, where, index, any_length=official_quirks)
+        for index, entry in enumerate(entries)
     )
 
 
-def _prediction(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:
+def prediction_of(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:
+    """An entry of a results file; UserError for anything else."""
     where = f"{path}: [{index}]"
     expect(isinstance(entry, dict), where, "an object", entry)
     video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]

@@ -96,8 +96,11 @@ IDENTITY_CURVE = (*KINDS, "never_found", "tracked")  # what changes with the thr
 
 def together(videos: Iterable[Identity]) -> Identity:
     """The sums over some videos."""
-    found = list(videos)
-    return Identity(**{name: sum(getattr(each, name) for each in found) for name in Identity.model_fields})
+    sums = dict.fromkeys(Identity.model_fields, 0)
+    for each in videos:
+        for name in sums:
+            sums[name] += getattr(each, name)
+    return Identity(**sums)
 
 
 class Scores(Model):

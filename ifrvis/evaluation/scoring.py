@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ifrvis.datasets.ytvis import Annotations, id_order
+from ifrvis.datasets.ytvis import Annotations
 from ifrvis.evaluation.ap import detections, statistics
 from ifrvis.evaluation.identity import count_errors, curve_of
 from ifrvis.evaluation.predictions import queries_of, read_videos_of, results_of
@@ -27,10 +27,10 @@ def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> tuple[
     protocols = {name: load_protocol(name).model_copy(update={"most": None}) for name in RECORDED}
     followed = follow(annotations, queries_of(predicted), [*protocols.values()], jobs=jobs)
     shown, thresholds = followed[SHOWN], protocols[SHOWN].thresholds
-    errors = count_errors(annotations, shown.candidates, thresholds, jobs=jobs)
+    errors = list(count_errors(annotations, shown.candidates, thresholds, jobs=jobs))
     videos = Videos(
         categories=tuple(map(str, annotations.labels)),
-        video_ids=tuple(sorted(annotations.video_by_id, key=id_order)),
+        video_ids=tuple(annotations.video_ids),
         detections=tuple(detections(annotations, results_of(predicted), jobs=jobs)),
         tracking=tuple(dict(zip(followed, of)) for of in zip(*(each.counts for each in followed.values()))),
         identity=tuple(at[level] for at, level in zip(errors, shown.levels.values())),

@@ -2,7 +2,8 @@
 
 An object's box in a frame is the tight box of its mask; where the mask is empty there is none. Categories are ignored,
 crowds left out. What counts as a track is a protocol (`protocols`): with fewer tracks of a video kept, it is counted
-again, once for each number of them. Metrics are ratios of sums over videos (`videos.Counts`).
+again, once for each number of them. Metrics are ratios of sums over videos (`videos.Counts`). Of each video its counts
+are kept, 7 numbers and 21 for each pair that HOTA matches, in the fewest bytes that hold them; no mask is.
 
 The counts are those of motmetrics, which the tests compare with, without its tables of events. In each frame (CLEAR
 MOT) an object keeps the track that it was matched to last, if their IoU still reaches one half and no object before it
@@ -14,7 +15,7 @@ Shape letters:
     G  ground truth of one video     P  predicted tracks of it     T  frames
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
-from ifrvis.evaluation.hota import hota, matched_pairs, weighed_hota
+from ifrvis.evaluation.hota import ALPHAS, hota, matched_pairs, weighed_hota
 from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import Task, in_processes, tasks_of
+from ifrvis.evaluation.processes import ByVideo, Predicted, Task, Truth, by_video, in_processes, tasks_of
 from ifrvis.evaluation.protocols import TrackingProtocol, halves
 from ifrvis.evaluation.tubes import boxes
 from ifrvis.evaluation.videos import Counts
@@ -33,28 +34,37 @@ from ifrvis.evaluation.videos import Counts
 LEAST_IOU = 0.5  # boxes that overlap less are no match (paper, Sec. 4.4)
 _SUMMED = ("frames", "gt_boxes", "pred_boxes", "tracks", "detections", "switches", "id_matches")
 Metrics = dict[str, Any]
+_Numbers = NDArray[Any]  # of one video: the tracks that count, what is `_SUMMED`, then the numbers of each pair
+_Select = Callable[[Sequence[Prediction]], list[Prediction]]
 
 
 class Followed(NamedTuple):
     """What one protocol makes of some predictions."""
 
     threshold: Any  # of scores, as the protocol says; two for `matched`: of the videos of half 0, of half 1
-    candidates: list[Prediction]  # the tracks before any threshold, video by video in the order of their ids
-    # By video, in that order, the threshold that its tracks have to reach; None keeps all.
+    num_tracks: tuple[int, int, int]  # of all tracks, of the candidates, and of those that count
+    candidates: ByVideo  # the tracks before any threshold
+    # By video, in the order of their ids, the threshold that its tracks have to reach; None keeps all.
     levels: dict[Id, float | None]
-    counts: list[Counts]  # of each video, in that order
+    numbers: list[_Numbers]  # of each video, in that order
     # The metrics as tuples over the protocol's `thresholds`, and these; None if it has none.
     curve: dict[str, tuple[Any, ...]] | None
 
     @property
-    def tracks(self) -> list[Prediction]:
+    def tracks(self) -> ByVideo:
         """The tracks that it keeps."""
-        return [track for track in self.candidates if track.reaches(self.levels[track.video_id])]
+        read, levels = self.candidates.of_video, self.levels
+        return ByVideo(lambda video_id: partial(_reaching, read(video_id), levels[video_id]))
+
+    @property
+    def counts(self) -> list[Counts]:
+        """What each video adds, in the order of their ids."""
+        return list(map(_counts_of, self.numbers))
 
     @property
     def metrics(self) -> Metrics:
         """IDF1, MOTA, IDP, IDR, HOTA, DetA, AssA (fractions, or None), IDs, and what is counted beside them."""
-        return metrics_of(self.counts)
+        return _metrics(self.numbers)
 
 
 class Boxes(NamedTuple):
@@ -66,28 +76,53 @@ class Boxes(NamedTuple):
 
 
 def follow(
-    annotations: Annotations, predictions: Iterable[Prediction], protocols: Sequence[TrackingProtocol], *, jobs: int = 1
+    annotations: Truth, predictions: Predicted, protocols: Sequence[TrackingProtocol], *, jobs: int = 1
 ) -> dict[str, Followed]:
     """What one or more protocols with the same `most`, by name, make of predicted tracks, queries or entries as they
     say.
     """
     assert len({protocol.most for protocol in protocols}) == 1
-    tasks = tasks_of(annotations, predictions, crowds=False)
-    tasks = [task._replace(preds=protocols[0].select(task.preds)) for task in tasks]
-    levels = list(dict.fromkeys(level for protocol in protocols for level in protocol.levels))
-    counts = [dict(zip(levels, each)) for each in in_processes(partial(_counts_at, levels=levels), tasks, jobs=jobs)]
-    return {protocol.name: _followed(protocol, tasks, counts) for protocol in protocols}
+    select, given = protocols[0].select, by_video(predictions)
+    candidates = ByVideo(lambda video_id: partial(_selected, given.of_video(video_id), select))
+    levels = tuple(dict.fromkeys(level for protocol in protocols for level in protocol.levels))
+    work, videos = partial(_counted, select=select, levels=levels), annotations.video_ids
+    totals, numbers = [0, 0], {level: list[_Numbers]() for level in levels}
+    for *of_video, found in in_processes(work, tasks_of(annotations, given, crowds=False), jobs=jobs):
+        totals = [total + number for total, number in zip(totals, of_video)]
+        for of_level, each in zip(numbers.values(), found):
+            of_level.append(each)
+    return {each.name: _followed(each, videos, totals, candidates, numbers) for each in protocols}
 
 
-def _followed(protocol: TrackingProtocol, tasks: list[Task], counts: list[dict[float | None, Counts]]) -> Followed:
-    threshold, of_video = _thresholds(protocol, tasks, counts)
-    at = [metrics_of([found[level] for found in counts]) for level in protocol.thresholds]
+def _selected(
+    read: Callable[[Annotations], list[Prediction]], select: _Select, annotations: Annotations
+) -> list[Prediction]:
+    return select(read(annotations))
+
+
+def _reaching(
+    read: Callable[[Annotations], list[Prediction]], level: float | None, annotations: Annotations
+) -> list[Prediction]:
+    return [track for track in read(annotations) if track.reaches(level)]
+
+
+def _followed(
+    protocol: TrackingProtocol,
+    videos: list[Id],
+    totals: list[int],
+    candidates: ByVideo,
+    numbers: dict[float | None, list[_Numbers]],
+) -> Followed:
+    threshold, of_video = _thresholds(protocol, videos, numbers)
+    at = [_metrics(numbers[level]) for level in protocol.thresholds]
     curve = {name: tuple(metrics[name] for metrics in at) for name in at[0]} if at else None
+    chosen = [numbers[level][index] for index, level in enumerate(of_video)]
     return Followed(
         threshold,
-        [track for task in tasks for track in task.preds],
-        {task.video.id: level for task, level in zip(tasks, of_video)},
-        [found[level] for found, level in zip(counts, of_video)],
+        (totals[0], totals[1], sum(int(each[0]) for each in chosen)),
+        candidates,
+        dict(zip(videos, of_video)),
+        chosen,
         curve and {"threshold": protocol.thresholds, **curve},
     )
 
@@ -104,30 +139,45 @@ def boxes_of(video: Video, gts: Sequence[Track], preds: Sequence[Prediction]) ->
     return Boxes(areas[0] > 0, areas[1] > 0, shared / np.maximum(unions, 1))
 
 
-def _counts_at(task: Task, *, levels: Sequence[float | None]) -> list[Counts]:
-    """The counts of one video at each threshold, computed once for thresholds that keep the same tracks."""
-    found = boxes_of(*task)
-    counts: dict[int, Counts] = {}
-    at = [[index for index, pred in enumerate(task.preds) if pred.reaches(level)] for level in levels]
+def _counted(task: Task, *, select: _Select, levels: Sequence[float | None]) -> tuple[int, int, list[_Numbers]]:
+    """How many tracks one video has, how many are candidates, and the numbers at each threshold, computed once for
+    thresholds that keep the same tracks.
+    """
+    tracks = select(task.preds)
+    found, numbers = boxes_of(task.video, task.gts, tracks), dict[int, _Numbers]()
+    at = [[index for index, pred in enumerate(tracks) if pred.reaches(level)] for level in levels]
     for kept in at:
-        if len(kept) not in counts:
-            counts[len(kept)] = _counts(Boxes(found.gts, found.preds[:, kept], found.ious[:, :, kept]))
-    return [counts[len(kept)] for kept in at]
+        if len(kept) not in numbers:
+            numbers[len(kept)] = _numbers(Boxes(found.gts, found.preds[:, kept], found.ious[:, :, kept]))
+    return len(task.preds), len(tracks), [numbers[len(kept)] for kept in at]
 
 
-def _counts(found: Boxes) -> Counts:
+def _numbers(found: Boxes) -> _Numbers:
     detections, switches = _clear_mot(found)
     together = (found.ious >= LEAST_IOU).sum(axis=0)  # (G, P) frames
-    return Counts(
-        frames=len(found.gts),
-        gt_boxes=int(found.gts.sum()),
-        pred_boxes=int(found.preds.sum()),
-        tracks=int(found.preds.any(axis=0).sum()),
-        detections=detections,
-        switches=switches,
-        id_matches=int(together[linear_sum_assignment(together, maximize=True)].sum()),
-        pairs=matched_pairs(*found),
-    )
+    summed = {
+        "frames": len(found.gts),
+        "gt_boxes": int(found.gts.sum()),
+        "pred_boxes": int(found.preds.sum()),
+        "tracks": int(found.preds.any(axis=0).sum()),
+        "detections": detections,
+        "switches": switches,
+        "id_matches": int(together[linear_sum_assignment(together, maximize=True)].sum()),
+    }
+    return _packed([found.preds.shape[1], *map(summed.get, _SUMMED), *matched_pairs(*found).ravel().tolist()])
+
+
+def _packed(numbers: list[Any]) -> _Numbers:
+    return np.array(numbers, np.min_scalar_type(max(numbers)))
+
+
+def _pairs(numbers: _Numbers) -> NDArray[Any]:
+    return numbers[1 + len(_SUMMED) :].reshape(-1, 2 + len(ALPHAS))
+
+
+def _counts_of(numbers: _Numbers) -> Counts:
+    pairs = tuple((gt, pred, tuple(frames)) for gt, pred, *frames in _pairs(numbers).tolist())
+    return Counts(**dict(zip(_SUMMED, numbers[1:].tolist())), pairs=pairs)
 
 
 def _clear_mot(found: Boxes) -> tuple[int, int]:
@@ -166,26 +216,33 @@ def _assigned(found: Boxes, t: int, pairs: list[tuple[int, int]]) -> list[tuple[
 
 
 def _thresholds(
-    protocol: TrackingProtocol, tasks: list[Task], counts: list[dict[float | None, Counts]]
+    protocol: TrackingProtocol, videos: list[Id], numbers: dict[float | None, list[_Numbers]]
 ) -> tuple[Any, list[float | None]]:
     """The threshold as a record says it, and the threshold of each video."""
     if protocol.threshold != "matched":
-        return protocol.threshold, [protocol.threshold] * len(tasks)
-    half_of = halves([task.video.id for task in tasks], protocol.seed)
+        return protocol.threshold, [protocol.threshold] * len(videos)
+    half_of = halves(videos, protocol.seed)
     best: list[float | None] = []
     for half in (0, 1):
-        part = [found for found, task in zip(counts, tasks) if half_of[task.video.id] == half]
-        at = [_boxes_metrics([found[level] for found in part])["IDF1"] for level in protocol.thresholds]
+        part = [index for index, video_id in enumerate(videos) if half_of[video_id] == half]
+        at = [_boxes_metrics([numbers[level][v] for v in part])["IDF1"] for level in protocol.thresholds]
         known = [pair for pair in zip(at, protocol.thresholds) if pair[0] is not None]
         best.append(max(known, key=lambda pair: pair[0])[1] if known else None)  # the lowest of equals
     # Chosen on one half, used on the other; where that has no box to choose by, as of a single video, on the same.
     used = [next(each for each in (*of, protocol.thresholds[0]) if each is not None) for of in (best[::-1], best)]
-    return tuple(used), [used[half_of[task.video.id]] for task in tasks]
+    return tuple(used), [used[half_of[video_id]] for video_id in videos]
 
 
 def metrics_of(counts: Sequence[Counts]) -> Metrics:
     """The metrics of some videos together; None where one is undefined."""
-    return _boxes_metrics(counts) | hota(counts)
+    pairs = [[number for *lengths, frames in each.pairs for number in (*lengths, *frames)] for each in counts]
+    heads = [[0, *(getattr(each, name) for name in _SUMMED)] for each in counts]
+    return _metrics([_packed([*head, *of]) for head, of in zip(heads, pairs)])
+
+
+def _metrics(numbers: list[_Numbers]) -> Metrics:
+    boxes = sum(int(each[2]) + int(each[3]) for each in numbers)  # of ground truth and of predictions
+    return _boxes_metrics(numbers) | hota(boxes, list(map(_pairs, numbers)))
 
 
 def weighed_metrics(counts: Sequence[Counts], weights: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -196,8 +253,11 @@ def weighed_metrics(counts: Sequence[Counts], weights: NDArray[np.int64]) -> dic
     return of_boxes | weighed_hota(counts, weights)
 
 
-def _boxes_metrics(counts: Sequence[Counts]) -> Metrics:
-    return _ratios(len(counts), *(sum(getattr(each, name) for each in counts) for name in _SUMMED))
+def _boxes_metrics(numbers: list[_Numbers]) -> Metrics:
+    sums = [0] * len(_SUMMED)
+    for each in numbers:
+        sums = [total + number for total, number in zip(sums, each[1 : 1 + len(_SUMMED)].tolist())]
+    return _ratios(len(numbers), *sums)
 
 
 def _ratios(

@@ -3,8 +3,9 @@ import json
 
 import pytest
 
+from ifrvis.datasets.filed import open_annotations
 from ifrvis.datasets.rle import area, run_lengths
-from ifrvis.datasets.ytvis import Category, read_annotations
+from ifrvis.datasets.ytvis import Annotations, Category, read_annotations
 from ifrvis.errors import UserError
 
 CONTENT = {
@@ -31,6 +32,16 @@ def written(folder, content):
     path = folder / "instances.json"
     path.write_text(json.dumps(content))
     return path
+
+
+def read_by_video(path):
+    """What `read_annotations` gives, of a file that is read video by video."""
+    filed = open_annotations(path, lambda done, total: None)
+    ones = [filed.of_video(video_id)() for video_id in filed.videos]
+    parts = [tuple(each for one in ones for each in getattr(one, name)) for name in ("videos", "tracks")]
+    whole = Annotations(path, filed.categories, *parts)
+    assert (filed.labels, filed.video_ids) == (whole.labels, whole.video_ids)
+    return whole
 
 
 def changed(place, value):
@@ -83,11 +94,22 @@ def test_the_middle_of_videos_keeps_the_tracks_that_are_seen_there(tmp_path):
     assert [video.file_names[0] for video in middle.middle(1).videos] == ["v/1.jpg", "w/x/0.jpg"]
 
 
+def test_a_file_that_is_read_video_by_video_gives_the_same(tmp_path):
+    content = changed(["annotations"], [*CONTENT["annotations"][::-1], {**CONTENT["annotations"][0], "id": 2}])
+    content = {key: content[key] for key in ("annotations", "videos", "categories")}  # tracks first
+    found, whole = read_by_video(path := written(tmp_path, content)), read_annotations(path)
+    for video_id in (0, "b"):
+        assert found.tracks_of(video_id) == whole.tracks_of(video_id)
+        assert found.of_video(video_id)() == whole.of_video(video_id)()
+    assert found.videos == whole.videos
+
+
 def test_a_test_split_has_no_tracks(tmp_path):
     path = written(tmp_path, changed(["annotations"], ...))
     assert read_annotations(path, tracks_required=False).tracks == ()
-    with pytest.raises(UserError, match=r"annotations: expected a list \(a test split's .*got None"):
-        read_annotations(path)
+    for read in (read_annotations, read_by_video):
+        with pytest.raises(UserError, match=r"annotations: expected a list \(a test split's .*got None"):
+            read(path)
 
 
 VIDEO, TRACK = ["videos", 0], ["annotations", 0]
@@ -122,8 +144,11 @@ BROKEN = [
 @pytest.mark.parametrize(("place", "value"), BROKEN, ids=[f"{'.'.join(map(str, p))}={v!r:.20}" for p, v in BROKEN])
 def test_a_wrong_field_is_refused_by_file_index_and_field(tmp_path, place, value):
     path = written(tmp_path, changed(place, value))
-    with pytest.raises(UserError, match=r"^Correct .*instances\.json: (videos|categories|annotations)\b"):
+    with pytest.raises(UserError, match=r"^Correct .*instances\.json: (videos|categories|annotations)\b") as caught:
         read_annotations(path)
+    with pytest.raises(UserError) as by_video:
+        read_by_video(path)
+    assert str(by_video.value) == str(caught.value)
 
 
 def test_the_error_names_file_index_field_and_value(tmp_path):
@@ -137,5 +162,6 @@ def test_the_error_names_file_index_field_and_value(tmp_path):
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"videos": ', "[" * 100_000, "\xff"])
 def test_a_file_that_is_no_such_object_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text, encoding="latin-1")
-    with pytest.raises(UserError, match=r"a\.json"):
-        read_annotations(tmp_path / "a.json")
+    for read in (read_annotations, read_by_video):
+        with pytest.raises(UserError, match=r"a\.json"):
+            read(tmp_path / "a.json")

@@ -148,7 +148,7 @@ def test_ap_of_weighed_videos_is_that_of_so_many_copies(tracks, predicted, weigh
     predicted = predicted + data.draw(st.lists(st.sampled_from(tracks)))
     gt = annotated(tracks)
     predictions = [Prediction(v, c, 0.9 - 0.01 * k, masks) for k, (v, c, masks) in enumerate(predicted)]
-    found = ap_of(detections(gt, predictions), np.array(weights))
+    found = ap_of(list(detections(gt, predictions)), np.array(weights))
     for ap, times in list(zip(found, weights, strict=True))[-2:]:
         copies = {video.id: range(10 * video.id, 10 * video.id + times[video.id - 1]) for video in gt.videos}
         several = Annotations(

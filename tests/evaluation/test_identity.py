@@ -108,7 +108,7 @@ def test_what_errors_are_set_beside_is_worked_by_hand():
     """One object is tracked, then merged with a second, which is tracked, too; one is never found, one never there."""
     gts = ["0-4 0-4 0-4 0-4", "4-8 4-8 4-8 .", "14-18 14-18 . .", ". . . ."]
     annotations, predictions = scene(gts, ["0-4 0-4 0-8 .", "4-8 4-8 . ."])
-    at = count_errors(annotations, predictions, [0.85, 0.0])
+    at = list(count_errors(annotations, predictions, [0.85, 0.0]))
     alone = Identity(lost=2, tracked=2, never_found=1, object_frames=9, objects=3, merged=1)
     assert at == [{0.85: alone, 0.0: Identity(**alone.model_dump() | {"lost": 1, "tracked": 4})}]
     assert curve_of(at, [0.85, 0.0]) == {
@@ -131,7 +131,7 @@ def test_errors_are_disjoint_and_the_order_of_predictions_is_nothing(gts, preds,
     found = found_in(annotations, predictions)
     shuffled = random.sample(predictions, len(predictions))
     assert found_in(annotations, shuffled) == found
-    for level, counts in count_errors(annotations, shuffled, LEVELS)[0].items():  # as without the tracks below it
+    for level, counts in next(count_errors(annotations, shuffled, LEVELS)).items():  # as without the tracks below it
         (alone,) = identity_errors(annotations, [pred for pred in predictions if pred.reaches(level)])
         assert counts == alone.counts
         assert Counter(error.kind for error in alone.errors) == {k: n for k in KINDS if (n := getattr(counts, k))}

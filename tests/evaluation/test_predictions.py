@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from ifrvis.datasets.filed import open_annotations
 from ifrvis.datasets.ytvis import Annotations, Category, Video
 from ifrvis.errors import UserError
+from ifrvis.evaluation.filed import open_tracks
 from ifrvis.evaluation.predictions import (
     Prediction,
     Scored,
     VideoPredictions,
+    queries_of,
     read_predictions,
     read_results,
     results_of,
@@ -36,6 +39,28 @@ EMPTY = VideoPredictions("w", 4, 5, 1, {}, (), ())
 ENTRY = {"video_id": 7, "category_id": 1, "score": 3.5, "segmentations": [RLE, None]}
 
 
+def read_by_video(path, tracks="entries", **options):
+    """The predicted tracks of a file, video by video, each read when it is asked for; and how many the file has."""
+    videos = [{**vars(each), "file_names": [*each.file_names], "tags": {}} for each in ANNOTATIONS.videos]
+    content = {"videos": videos, "categories": [*map(vars, ANNOTATIONS.categories)], "annotations": []}
+    (path.parent / "gt.json").write_text(json.dumps(content))
+    annotations = open_annotations(path.parent / "gt.json", lambda done, total: None)
+    filed = open_tracks(path, annotations, tracks, path.parent, lambda done, total: None, **options)
+    found = [filed.tracks.of_video(video_id)(annotations.of_video(video_id)()) for video_id in (7, "w")]
+    assert filed.num_videos == sum(map(bool, found))
+    return tuple(each for of in found for each in of), filed.num_tracks
+
+
+def both_refuse(read, path, match):
+    """Whole or video by video, a file is refused in the same words."""
+    said = []
+    for each in (lambda: read(path, ANNOTATIONS), lambda: read_by_video(path)):
+        with pytest.raises(UserError, match=match) as caught:
+            each()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
 def zipped(folder, content):
     path = folder / "predictions.json.gz"
     path.write_bytes(gzip.compress(json.dumps(content).encode()))
@@ -50,6 +75,8 @@ def test_predictions_come_back_as_they_were(tmp_path):
     path = tmp_path / "predictions.json.gz"
     write_predictions(path, [EMPTY, FIRST])
     assert read_predictions(path, ANNOTATIONS) == (FIRST, EMPTY)
+    assert read_by_video(path) == (results_of([FIRST]), 3)
+    assert read_by_video(path, "queries") == (queries_of([FIRST]), 1)
     before = path.read_bytes()
     write_predictions(path, [FIRST, EMPTY])
     assert path.read_bytes() == before
@@ -61,7 +88,8 @@ def test_results_are_the_pairs_of_query_and_class(tmp_path):
     assert [(each.category_id, each.score) for each in results] == [(1, 0.1 + 0.2), ("d", 0.25), (1, 0.0)]
     path = tmp_path / "results.json"
     path.write_text(json.dumps([each.to_json() for each in results]))
-    assert read_results(path, ANNOTATIONS) == results
+    assert read_results(path, ANNOTATIONS) == read_by_video(path)[0] == results
+    assert [each.number for each in read_by_video(path, "queries")[0]] == [0, 2]
 
 
 MASKS = {"12": [RLE, None], "3": [None, None]}
@@ -99,8 +127,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=[name[:24] for name in BROKEN])
 def test_broken_predictions_are_refused(tmp_path, content):
-    with pytest.raises(UserError, match=r"^(Correct|Predict again:) .*predictions\.json\.gz"):
-        read_predictions(zipped(tmp_path, content), ANNOTATIONS)
+    both_refuse(read_predictions, zipped(tmp_path, content), r"^(Correct|Predict again:) .*predictions\.json\.gz")
 
 
 def test_the_error_names_index_and_field(tmp_path):
@@ -117,8 +144,19 @@ def test_the_error_names_index_and_field(tmp_path):
 def test_a_file_that_cannot_be_unpacked_is_refused(tmp_path, data):
     path = tmp_path / "p.json.gz"
     path.write_bytes(data)
-    with pytest.raises(UserError, match=r"^Replace .*p\.json\.gz"):
-        read_predictions(path, ANNOTATIONS)
+    for read in (lambda: read_predictions(path, ANNOTATIONS), lambda: read_by_video(path)):
+        with pytest.raises(UserError, match=r"^Replace .*p\.json\.gz"):
+            read()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "3", "[", "[{}", "[null]", '[{"video_id": 7}, {"video_id": 7, "video_id": 7}]', "\xff"]
+)
+def test_what_is_no_results_file_is_refused(tmp_path, text):
+    (tmp_path / "results.json").write_text(text, encoding="latin-1")
+    for read in (lambda path: read_results(path, ANNOTATIONS), read_by_video):
+        with pytest.raises(UserError, match=r"^(Correct|Replace) .*results\.json"):
+            read(tmp_path / "results.json")
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -143,11 +181,12 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_broken_results_are_refused_by_index_and_field(tmp_path, change, field):
     path = tmp_path / "results.json"
     path.write_text(json.dumps([ENTRY, {**ENTRY, **change}]))
-    with pytest.raises(UserError, match=rf"results\.json: \[1\]\.{field}"):
-        read_results(path, ANNOTATIONS)
+    both_refuse(read_results, path, rf"results\.json: \[1\]\.{field}")
 
 
 def test_only_official_quirks_accept_tracks_of_another_length(tmp_path):
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{**ENTRY, "segmentations": [RLE]}]))
-    assert read_results(path, ANNOTATIONS, official_quirks=True) == (Prediction(7, 1, 3.5, (RLE,)),)
+    expected = (Prediction(7, 1, 3.5, (RLE,)),)
+    assert read_results(path, ANNOTATIONS, official_quirks=True) == expected
+    assert read_by_video(path, official_quirks=True) == (expected, 1)

@@ -61,8 +61,8 @@ def counted_by_motmetrics(task):
 def test_every_count_is_that_of_motmetrics_also_where_choices_are_equally_good(seed, alike):
     annotations, predictions = random_videos(np.random.default_rng(seed), 2, length=12, step=1 if alike else 3)
     found = follow(annotations, predictions, [ALL])["all"].counts
-    for task, counts in zip(tasks_of(annotations, predictions, crowds=False), found):
-        assert counts.model_dump(include=set(COUNTED)) == counted_by_motmetrics(task)
+    for load, counts in zip(tasks_of(annotations, predictions, crowds=False), found):
+        assert counts.model_dump(include=set(COUNTED)) == counted_by_motmetrics(load())
 
 
 @pytest.mark.slow
@@ -152,7 +152,9 @@ def test_matched_takes_the_best_threshold_of_the_other_half(rng):
         assert found.threshold[half] == best
         kept += [p for p in predictions if half_of[p.video_id] == half and p.score >= best]
     assert found.metrics == follow(annotations, kept, [ALL])["all"].metrics
-    assert found.tracks == sorted(kept, key=lambda pred: pred.video_id)
+    assert found.num_tracks == (len(predictions), len(predictions), len(kept))
+    for k in range(12):
+        assert found.tracks.of_video(k)(annotations) == [pred for pred in kept if pred.video_id == k]
 
 
 def test_top10_and_common_differ_by_the_threshold_and_every_record_has_three():
@@ -166,7 +168,9 @@ def test_top10_and_common_differ_by_the_threshold_and_every_record_has_three():
     assert (top10["tracks_per_video"], common["tracks_per_video"]) == (2, 1)
     assert (top10["false_positives_per_frame"], found["common"].threshold) == (1, 0.5)
     assert (found["matched"].metrics["IDF1"], found["matched"].threshold) == (1, (0.45, 0.45))  # there is no other half
-    assert follow(annotations, predictions, THREE, jobs=2) == found
+    for name, of_two in follow(annotations, predictions, THREE, jobs=2).items():
+        for what in ("threshold", "num_tracks", "levels", "counts", "curve"):
+            assert getattr(of_two, what) == getattr(found[name], what)
 
 
 def test_what_is_counted_by_hand():

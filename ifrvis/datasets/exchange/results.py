@@ -11,12 +11,12 @@ from typing import Any
 from ifrvis.datasets.exchange.collected import Categories, Clip
 from ifrvis.datasets.exchange.davis import read_video
 from ifrvis.datasets.exchange.mots import read_sequence
-from ifrvis.datasets.ytvis import Annotations
+from ifrvis.datasets.filed import FiledAnnotations
 from ifrvis.errors import UserError, nearest
 
 
-def read_masks(path: Path, annotations: Annotations, given: list[str] | None) -> Iterator[dict[str, Any]]:
-    """The tracks of a folder of PNGs or texts, or of one text, as the fields of a prediction.
+def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | None) -> Iterator[dict[str, Any]]:
+    """The tracks of a folder of PNGs or texts, or of one text, as the entries of a results file.
 
     Args:
         path: The folder or the text.
@@ -31,14 +31,14 @@ def read_masks(path: Path, annotations: Annotations, given: list[str] | None) ->
     categories = Categories(list(names)[:1] if any_name else given or [])
     texts = [path] if path.is_file() else sorted(path.glob("*.txt"))
     places = texts or sorted(each for each in path.iterdir() if each.is_dir())
-    videos = {video.name: video for video in annotations.videos}
+    videos = {annotations.read_video(video_id).name: video_id for video_id in annotations.videos}
     if not places:
         raise UserError(f"Give a JSON file, or a folder of PNGs (DAVIS) or a text (MOTS) a video: {path} has none.")
     for place in places:
         name = place.stem if texts else place.name
         if name not in videos:
             raise UserError(f"Rename {place}: the ground truth has no video {name!r}{nearest(name, [*videos])}.")
-        video = videos[name]
+        video = annotations.read_video(videos[name])
         clip = Clip(name, [Path(each) for each in video.file_names], video.width, video.height)
         if texts:
             read_sequence(clip, place, categories)
@@ -49,5 +49,5 @@ def read_masks(path: Path, annotations: Annotations, given: list[str] | None) ->
                 near = nearest(category, [*names])
                 raise UserError(f"Give --category names of the ground truth: it has no {category!r}{near}.")
             masks = {shape.frame: shape.mask for shape in shapes}
-            tube = tuple(masks.get(frame) for frame in range(video.length))
-            yield {"video_id": video.id, "category_id": names[category], "score": 1.0, "masks": tube}
+            tube = [masks.get(frame) for frame in range(video.length)]
+            yield {"video_id": video.id, "category_id": names[category], "score": 1.0, "segmentations": tube}

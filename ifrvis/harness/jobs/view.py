@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ifrvis.errors import REPEAT_S
 from ifrvis.harness.jobs.queue import Item
 from ifrvis.harness.plan.cost import duration_text
 from ifrvis.harness.store.lives import Progress
@@ -20,7 +21,6 @@ from ifrvis.harness.store.logs import end_of
 from ifrvis.harness.store.recovery import kind_of
 from ifrvis.harness.store.states import DONE
 
-REPEAT_S = 30.0  # without a terminal: at most so often a line
 LOGGED = 4  # running items in it
 LOG_LINES = 20
 BAR = 12  # characters

@@ -1,0 +1,179 @@
+"""JSON files that are read part by part: the entries of their long lists one at a time, and any of them again.
+
+Memory is taken for one entry, and for what stands beside the lists. What is read is what `files.read_json` reads, and
+what is wrong is said in its words.
+"""
+
+import codecs
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from ifrvis.errors import UserError
+from ifrvis.files import MAX_JSON_BYTES, open_file, parse_json, unique_keys
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_BEHIND = tuple(" \t\n\r,:]}")  # a value
+_AT_ONCE = 1 << 20  # bytes
+Take = Callable[[str, int, int, Any], None]  # the key of a list; where an entry begins and ends, in bytes; the entry
+
+
+class PartsFile(NamedTuple):
+    """A file whose entries are read again by their places; in any process."""
+
+    path: Path
+    name: str  # in errors
+    what: str  # likewise
+    state: tuple[int, int]  # bytes, and time of the last change in ns, when the places were found
+
+    def read(self, places: Iterable[tuple[int, int]]) -> Iterator[Any]:
+        """The entries; UserError if one has a key twice, or the file is not as it was."""
+        with open_file(self.path, self.what, MAX_JSON_BYTES) as stream:
+            if _state(stream) != self.state:
+                raise UserError(f"Leave {self.name} as it is, and start again: {self.what} has changed meanwhile.")
+            for start, end in places:
+                stream.seek(start)
+                yield parse_json(stream.read(end - start), self.name, self.what)
+
+
+def split_json(path: Path, what: str, lists: Collection[str], take: Take, *, name: str = "") -> tuple[Any, PartsFile]:
+    """Parse a JSON file, without keeping the entries of some lists.
+
+    Args:
+        path: The file.
+        what: Names it in errors, which are those of `read_json`.
+        lists: The keys of the lists, in the object that the file is; "" is the list that the file is.
+        take: Gets each entry, in which an object may still have a key twice.
+        name: In errors, instead of the path.
+
+    Returns:
+        What `read_json` does, with these lists empty; and the file.
+    """
+    name = name or str(path)
+    with open_file(path, what, MAX_JSON_BYTES) as stream:
+        try:
+            content = _split(scanner := _Scanner(stream), lists, take)
+            if scanner.peek():
+                raise scanner.error("Extra data")
+        except UserError:
+            raise
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"Replace {name}: {what} cannot be read as UTF-8 text ({error}).") from error
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"Replace {name}: {what} is not valid JSON ({error}).") from error
+        return content, PartsFile(path, name, what, _state(stream))
+
+
+def _state(stream: BinaryIO) -> tuple[int, int]:
+    state = os.fstat(stream.fileno())
+    return state.st_size, state.st_mtime_ns
+
+
+class _Scanner:
+    """The text of a file, of which no more is held than the value that is being read, and what was read with it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.offset = 0  # of what comes next, in bytes
+        self._stream, self._decode = stream, codecs.getincrementaldecoder("utf-8")().decode
+        self._text, self._at = "", 0  # what is held, and what of it comes next
+        self._chars = self._lines = self._line_start = 0  # before `_text`: characters, line ends, the last line's start
+        self._whole, self._entry = json.JSONDecoder(object_pairs_hook=unique_keys), json.JSONDecoder()
+
+    def peek(self) -> str:
+        """The next character that is no white space; none at the end."""
+        while True:
+            self._pass(_SPACE.match(self._text, self._at).end())  # type: ignore[union-attr]  # it always matches
+            if self._at < len(self._text) or not self._more():
+                return self._text[self._at : self._at + 1]
+
+    def take(self, allowed: str, message: str) -> str:
+        """The next character, which is one of those allowed."""
+        if not (found := self.peek()) or found not in allowed:
+            raise self.error(message)
+        self._pass(self._at + 1)
+        return found
+
+    def value(self, *, is_entry: bool = False) -> Any:
+        """The next value; of an entry, in which a key may come twice."""
+        self.peek()
+        decoder = self._entry if is_entry else self._whole
+        while True:
+            try:
+                value, end = decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not self._more():
+                    raise self.error(error.msg, error.pos) from error
+            else:
+                if self._text[end : end + 1] in _BEHIND or not self._more():  # else a number may go on
+                    self._pass(end)
+                    return value
+
+    def entries(self) -> Iterator[tuple[int, int, Any]]:
+        """Where each entry of the list that comes next begins and ends, in bytes, and the entry."""
+        self.take("[", "Expecting value")
+        if self.peek() == "]":
+            self.take("]", "")
+            return
+        separator = ","
+        while separator == ",":
+            self.peek()
+            start, entry = self.offset, self.value(is_entry=True)
+            yield start, self.offset, entry
+            separator = self.take(",]", "Expecting ',' delimiter")
+
+    def error(self, message: str, at: int | None = None) -> ValueError:
+        """What json says of the whole text."""
+        at = self._at if at is None else at
+        line, start = self._line_of(at)
+        return ValueError(f"{message}: line {line + 1} column {self._chars + at - start + 1} (char {self._chars + at})")
+
+    def _line_of(self, at: int) -> tuple[int, int]:
+        """Of a place in what is held the line, and where that begins in the whole text."""
+        last = self._text.rfind("\n", 0, at)
+        start = self._line_start if last < 0 else self._chars + last + 1
+        return self._lines + self._text.count("\n", 0, at), start
+
+    def _pass(self, end: int) -> None:
+        self.offset += len(self._text[self._at : end].encode())
+        self._at = end
+
+    def _more(self) -> bool:
+        """Read on, at least as much as is held, so that a long value is not begun too often; whether there was more."""
+        data = self._stream.read(max(_AT_ONCE, len(self._text) - self._at))
+        text = self._decode(data, not data)
+        if data:
+            self._lines, self._line_start = self._line_of(self._at)
+            self._chars += self._at
+            self._text, self._at = self._text[self._at :] + text, 0
+        return bool(data)
+
+
+def _split(scanner: _Scanner, lists: Collection[str], take: Take) -> Any:
+    opening = scanner.peek()
+    if opening == "[" and "" in lists:
+        return _taken(scanner, "", take)
+    if opening != "{":
+        return scanner.value()
+    scanner.take("{", "")
+    found: dict[str, Any] = {}
+    separator = scanner.take("}", "") if scanner.peek() == "}" else ","
+    while separator == ",":
+        if scanner.peek() != '"':
+            raise scanner.error("Expecting property name enclosed in double quotes")
+        key = scanner.value()
+        scanner.take(":", "Expecting ':' delimiter")
+        if key in found:
+            raise ValueError(f"an object has the key {key!r} twice")
+        is_list = key in lists and scanner.peek() == "["
+        found[key] = _taken(scanner, key, take) if is_list else scanner.value()
+        separator = scanner.take(",}", "Expecting ',' delimiter")
+    return found
+
+
+def _taken(scanner: _Scanner, key: str, take: Take) -> list[Any]:
+    for start, end, entry in scanner.entries():
+        take(key, start, end, entry)
+    return []
