@@ -173,7 +173,8 @@ def _json_of(path: Path) -> Any:
             raise ValueError("a key twice")
         return dict(pairs)
 
-    return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data.decode(), object_pairs_hook=once)
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    return json.loads(text, object_pairs_hook=once)
 
 
 def on_record(world: World, rng: random.Random, path: Path, data: bytes) -> str:

@@ -116,7 +116,8 @@ def _about_truth(entries: Sequence[dict[str, Any]], annotations: Annotations) ->
 def _shifted_categories(annotations: Annotations, results: Iterable[Prediction]) -> Iterator[Symptom]:
     """Whether most tracks that lie on an object have the category that is so many places beside the object's."""
     labels, shifts = annotations.labels, Counter[int]()
-    for video, gts, preds in tasks_of(annotations, one_class_each(results), crowds=False):
+    for load in tasks_of(annotations, one_class_each(results), crowds=False):
+        video, gts, preds = load()
         both = overlaps(video, [pred.masks for pred in preds], [gt.masks for gt in gts])
         shared, areas = both.shared.sum(axis=0), np.add.outer(both.pred_areas.sum(axis=0), both.gt_areas.sum(axis=0))
         for pred, ious in zip(preds, shared / np.maximum(areas - shared, 1)):

@@ -1,4 +1,7 @@
-"""`ifrvis evaluate` reads video by video: the same numbers, in the same memory, by any number of processes."""
+"""`ifrvis evaluate` reads video by video: the same numbers, in the same memory, by any number of processes.
+
+Also tests: ifrvis.datasets.filed.
+"""
 
 import json
 import tracemalloc
