@@ -23,10 +23,8 @@ def _code() -> dict[Path, Path]:
     """The files of the code that runs, packages of methods from outside included, by their names in a copy."""
     root = Path(ifrvis.__file__).resolve().parents[1]
     ours = FOLDERS if packed("experiments").parent == root else ("ifrvis",)
-    files: dict[Path, Path] = {}
-    for folder in (*(root / each for each in ours), *(each.folder for each in packages()[1:])):
-        files |= code_in(folder)
-    return files
+    folders = (*(root / each for each in ours), *(each.folder for each in packages()[1:]))
+    return {name: path for folder in folders for name, path in code_in(folder).items()}
 
 
 def check_snapshot(snapshot: Path) -> None:

@@ -75,13 +75,14 @@ def probe_host() -> dict[str, Any]:
     return dict(said)
 
 
-def _check(name: str, good: bool, found: str, cure: str) -> Check:
+def check_that(name: str, good: bool, found: str, cure: str) -> Check:
+    """A matter that is as the plan needs it, or is not and has this cure."""
     return Check(name, "ok" if good else "no", found, "" if good else cure)
 
 
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
-    return _check("Python", sys.version_info >= (3, 11), found, "Install Python 3.11 or newer, then `make setup`.")
+    return check_that("Python", sys.version_info >= (3, 11), found, "Install Python 3.11 or newer, then `make setup`.")
 
 
 def _host(said: dict[str, Any]) -> list[Check]:
@@ -89,8 +90,8 @@ def _host(said: dict[str, Any]) -> list[Check]:
     torch, device = said.get("torch"), said.get("attention")
     runs = "not needed on a CPU" if device == "cpu" else f"attention runs on {device}"
     return [
-        _check("torch", torch is not None, torch or "".join(error), "Run `make setup`, which installs it."),
-        _check(
+        check_that("torch", torch is not None, torch or "".join(error), "Run `make setup`, which installs it."),
+        check_that(
             "mmcv's operators",
             device is not None,
             runs if device is not None else "".join(error),
@@ -128,14 +129,14 @@ def _links(plan: Plan) -> Check:
 def _disk(plan: Plan) -> Check:
     cost = cost_of(plan)
     found = f"{size_text(cost.free_bytes)} free, about {size_text(cost.bytes)} needed"
-    return _check("disk", cost.bytes <= cost.free_bytes, found, "Free some, see `ifrvis prune`, or move --results.")
+    return check_that("disk", cost.bytes <= cost.free_bytes, found, "Free some, see `ifrvis prune`, or move --results.")
 
 
 def _data(plan: Plan) -> Check:
     missing = list(dict.fromkeys(each.split.missing for each in plan.trainings if each.split.fingerprint is None))
     made = {each.dataset.name for each in plan.trainings if each.split.makeable}
     found = f"made when they are needed: {', '.join(sorted(made))}" if made else "all here"
-    return _check("data", not missing, "not all here" if missing else found, " ".join(missing))
+    return check_that("data", not missing, "not all here" if missing else found, " ".join(missing))
 
 
 def _weights(plan: Plan) -> Check:
@@ -146,4 +147,4 @@ def _weights(plan: Plan) -> Check:
         if missing
         else "all here, or made by pretrainings"
     )
-    return _check("weights", not missing, found, f"Put them where they are expected: {', '.join(missing)}.")
+    return check_that("weights", not missing, found, f"Put them where they are expected: {', '.join(missing)}.")
