@@ -98,17 +98,15 @@ class Cluster(Model):
             "requeue": True,
             "kill-on-invalid-dep": "yes",
         }
-        lines = [_flag(key, value) for key, value in (flags | given).items() if value is not None]
+        asked = {key: value for key, value in (flags | given).items() if value is not None}
+        said = (key if value is True else f"{key}={shlex.quote(str(value))}" for key, value in asked.items())
+        lines = [f"#SBATCH --{each}" for each in said]
         exports = {**self.environment, "PYTHONSAFEPATH": "1", "SUBMITIT_EXECUTOR": "slurm"}  # as JobEnvironment asks
         lines += ["", *self.setup, *(f"export {name}={shlex.quote(value)}" for name, value in exports.items())]
         lines += [f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}"]
         # Through srun, as sbatch's signal goes to steps alone; since 22.05 that forgets what sbatch was told of cores.
         start = ["srun", "--unbuffered", f"--cpus-per-task={flags['cpus-per-task']}", *self.srun, *self.wrapper]
         return "\n".join(["#!/bin/bash", *lines, shlex.join([*start, sys.executable, "-u", *command]), ""])
-
-
-def _flag(key: str, value: Any) -> str:
-    return f"#SBATCH --{key}" if value is True else f"#SBATCH --{key}={shlex.quote(str(value))}"
 
 
 def _gpus_in(key: str, value: str | int | bool) -> int | None:

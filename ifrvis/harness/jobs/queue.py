@@ -176,8 +176,8 @@ class Queue(ABC):
             item.state, item.attempt = "running", newest  # another launcher's: follow it, or take its end for ours
             return False
         attempt = claim(run, self._submission(item.training), after=newest.number if newest else 0)
-        if attempt is not None or ((newest := latest(run)) and newest.is_alive()):  # somebody has just taken it: follow
-            item.state, item.attempt = "running", attempt or newest
+        if attempt is not None:  # else somebody has just taken it: the next look follows
+            item.state, item.attempt = "running", attempt
         return attempt is not None
 
     def _submission(self, training: Training) -> Submission:

@@ -64,7 +64,9 @@ def answer(*command: str) -> str | None:
 
 def settings() -> dict[str, str]:
     """The scheduler's settings, by name; none without an answer."""
-    return dict(re.findall(r"^(\w+)\s*= (.*?)\s*$", answer("scontrol", "show", "config") or "", re.MULTILINE))
+    said = answer("scontrol", "show", "config") or ""
+    found = dict(re.findall(r"^(\w+)\s*= (.*?)\s*$", said, re.MULTILINE))
+    return found if "ClusterName" in found else {}
 
 
 def jobs_of(keys: Collection[Key]) -> dict[Key, Job] | None:

@@ -86,17 +86,13 @@ def _python() -> Check:
 
 
 def _host(said: dict[str, Any]) -> list[Check]:
-    error = str(said.get("error", "")).splitlines()[:1]
+    error = "".join(str(said.get("error", "")).splitlines()[:1])
     torch, device = said.get("torch"), said.get("attention")
-    runs = "not needed on a CPU" if device == "cpu" else f"attention runs on {device}"
+    runs = {None: error, "cpu": "not needed on a CPU"}.get(device, f"attention runs on {device}")
+    cure = "Delete .venv/.ready and run `make setup` here, or elsewhere with TORCH_CUDA_ARCH_LIST=9.0 (for an H100)."
     return [
-        check_that("torch", torch is not None, torch or "".join(error), "Run `make setup`, which installs it."),
-        check_that(
-            "mmcv's operators",
-            device is not None,
-            runs if device is not None else "".join(error),
-            "Delete .venv/.ready and run `make setup` here, or elsewhere with TORCH_CUDA_ARCH_LIST=9.0 (for an H100).",
-        ),
+        check_that("torch", torch is not None, torch or error, "Run `make setup`, which installs it."),
+        check_that("mmcv's operators", device is not None, runs, cure),
     ]
 
 
@@ -106,9 +102,8 @@ def _cuda(plan: Plan, said: dict[str, Any]) -> Check:
         return Check("CUDA", "ok", f"{len(gpus())} GPUs")
     if not profile.needs_gpu:
         return Check("CUDA", "note", f"no GPU; profile {profile.name} needs none")
-    return Check(
-        "CUDA", "no", "no GPU that torch can use", "Choose a --profile that needs none, or a machine with GPUs."
-    )
+    cure = "Choose a --profile that needs none, or a machine with GPUs."
+    return Check("CUDA", "no", "no GPU that torch can use", cure)
 
 
 def _threads(plan: Plan) -> Check:
@@ -142,9 +137,6 @@ def _data(plan: Plan) -> Check:
 def _weights(plan: Plan) -> Check:
     wanting = {each.init_path for each in plan.trainings if each.init_path is not None and each.spec.init is None}
     missing = sorted(map(str, wanting))
-    found = (
-        f"{len(missing)} files are not here, or are not what recipes name"
-        if missing
-        else "all here, or made by pretrainings"
-    )
+    lacking = f"{len(missing)} files are not here, or are not what recipes name" if missing else ""
+    found = lacking or "all here, or made by pretrainings"
     return check_that("weights", not missing, found, f"Put them where they are expected: {', '.join(missing)}.")

@@ -1,7 +1,4 @@
-"""Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word.
-
-Also tests: ifrvis.harness.jobs.scheduler.
-"""
+"""Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word."""
 
 import contextlib
 import json
