@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ifrvis.errors import UserError
 from ifrvis.harness.jobs.queue import submission
-from ifrvis.harness.jobs.scheduler import Job, cancel_jobs
-from ifrvis.harness.jobs.settle import settle
+from ifrvis.harness.jobs.scheduler import cancel_jobs, settle
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
 from ifrvis.harness.store.attempts import Attempt, claim, latest
@@ -53,8 +52,8 @@ def cancel(runs: Iterable[Run], *, now: bool, patience_s: float, say: Callable[[
 
 def leave_queues(newest: Iterable[Attempt]) -> list[Attempt]:
     """Cancel the jobs of a cluster that have not begun, or would begin again; the attempts that they stood behind."""
-    jobs = _living_jobs(newest)
-    waiting = {each: job for each, job in jobs.items() if job.state == "PENDING" or each.ending() is not None}
+    jobs = settle(newest) or {}
+    waiting = {each: job for each, job in jobs.items() if job and (job.state == "PENDING" or each.ending() is not None)}
     if not cancel_jobs(waiting.values()):
         return []
     for attempt in waiting:
@@ -62,14 +61,9 @@ def leave_queues(newest: Iterable[Attempt]) -> list[Attempt]:
     return list(waiting)
 
 
-def _living_jobs(attempts: Iterable[Attempt]) -> dict[Attempt, Job]:
-    found = settle(each for each in attempts if each.place()) or {}
-    return {attempt: job for attempt, job in found.items() if job is not None and not job.is_over}
-
-
 def _kill(attempt: Attempt) -> None:
     """End an attempt before its process, so that no launcher takes it for one that was killed and goes on."""
-    process, jobs = attempt.process(), _living_jobs([attempt]).values()
+    process, jobs = attempt.process(), list(filter(None, (settle([attempt]) or {}).values()))
     here = lives(process) is not None
     if not (here or jobs or (attempt.place() and attempt.is_silent())):  # a person may end what cannot be asked
         raise UserError(f"Cancel {attempt.run.name} without --now: its process is not on this machine, or not yet.")

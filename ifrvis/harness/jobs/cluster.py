@@ -23,6 +23,8 @@ TAKEN |= {"signal": "set 'signal_delay_s' instead"}
 OF_GPUS = ("gpus", "gpus-per-node", "gpus-per-task", "gres")
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")]  # what stands on a line of a script
 Count = Annotated[int, Field(ge=1, le=10**7)]
+Variable = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+Flag = Annotated[str, Field(pattern="^[a-z][a-z-]{1,40}$")]
 
 
 class Cluster(Model):
@@ -42,8 +44,8 @@ class Cluster(Model):
     signal_delay_s: Count = 120  # a job is told so long before its end: time for an iteration and the checkpoint
     poll_s: float = Field(default=40.0, ge=1, le=10**7)  # how often `--wait` asks the scheduler
     setup: tuple[str, ...] = ()  # lines of shell that each job runs first
-    environment: dict[str, str] = Field(default_factory=dict)  # beside the named variables that all jobs get
-    options: dict[str, Text | int | bool] = Field(default_factory=dict)  # of sbatch, without dashes; true: a bare flag
+    environment: dict[Variable, str] = Field(default={})  # beside the named variables that all jobs get
+    options: dict[Flag, Text | int | bool] = Field(default={})  # of sbatch, without dashes; true: a bare flag
     srun: tuple[Text, ...] = ()  # arguments of srun
     wrapper: tuple[Text, ...] = ()  # what Python is started with, such as [apptainer, exec, image.sif]
 
@@ -52,23 +54,15 @@ class Cluster(Model):
         if self.signal_delay_s >= 60 * self.time_min:
             raise ValueError(f"Set 'signal_delay_s' to less than the {self.time_min} minutes of 'time_min'.")
         for key, value in self.options.items():
-            self._check_option(key)
+            # What the program asks for itself, under this name or a beginning of it, which sbatch takes too.
+            meant = next((each for each in (*TAKEN, *OF_GPUS) if each.startswith(key)), key)
+            if meant in TAKEN or (meant in OF_GPUS and key not in OF_GPUS):
+                raise ValueError(f"Remove option {key!r}: {TAKEN.get(meant, f'write {meant!r}')}.")
+            if key == "dependency" and "?" in str(value):
+                raise ValueError("Write option 'dependency' with ',': the program adds that on a pretraining.")
             if (asked := _gpus_in(key, value)) not in (None, self.gpus):
                 raise ValueError(f"Set 'gpus' to {asked}, or change option {key!r}: a run has a process for each GPU.")
-        for key, text in self.environment.items():
-            if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", key) or "\0" in text:
-                raise ValueError(f"Rename the variable {key!r} of 'environment': letters, digits and '_' only.")
         return self
-
-    def _check_option(self, key: str) -> None:
-        """Refuse what the program asks for itself, under this name or a beginning of it, which sbatch takes too."""
-        meant = next((each for each in (*TAKEN, *OF_GPUS) if each.startswith(key)), "")
-        if not re.fullmatch("[a-z][a-z-]{1,40}", key) or (meant and key not in OF_GPUS):
-            raise ValueError(f"Remove option {key!r}: {TAKEN.get(meant, 'sbatch has no such flag')}.")
-        if key.startswith("mem-per") and self.memory_gb is not None:
-            raise ValueError(f"Remove 'memory_gb' or option {key!r}: sbatch takes one of them.")
-        if key == "dependency" and "?" in str(self.options[key]):
-            raise ValueError("Write option 'dependency' with ',': the program adds that on a pretraining.")
 
     def processes(self, spec: TrainSpec) -> int:
         """Processes of one run: one a GPU, and no more than its global batch has clips."""
@@ -104,17 +98,15 @@ class Cluster(Model):
             "requeue": True,
             "kill-on-invalid-dep": "yes",
         }
-        lines = [_flag(key, value) for key, value in (flags | given).items() if value is not None]
+        asked = {key: value for key, value in (flags | given).items() if value is not None}
+        said = (key if value is True else f"{key}={shlex.quote(str(value))}" for key, value in asked.items())
+        lines = [f"#SBATCH --{each}" for each in said]
         exports = {**self.environment, "PYTHONSAFEPATH": "1", "SUBMITIT_EXECUTOR": "slurm"}  # as JobEnvironment asks
         lines += ["", *self.setup, *(f"export {name}={shlex.quote(value)}" for name, value in exports.items())]
         lines += [f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}"]
         # Through srun, as sbatch's signal goes to steps alone; since 22.05 that forgets what sbatch was told of cores.
         start = ["srun", "--unbuffered", f"--cpus-per-task={flags['cpus-per-task']}", *self.srun, *self.wrapper]
         return "\n".join(["#!/bin/bash", *lines, shlex.join([*start, sys.executable, "-u", *command]), ""])
-
-
-def _flag(key: str, value: Any) -> str:
-    return f"#SBATCH --{key}" if value is True else f"#SBATCH --{key}={shlex.quote(str(value))}"
 
 
 def _gpus_in(key: str, value: str | int | bool) -> int | None:

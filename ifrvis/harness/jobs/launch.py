@@ -32,7 +32,7 @@ def settled_plan(request: Request) -> Plan:
     on_cluster = [each.attempt for each in plan.trainings if each.attempt is not None and each.attempt.place()]
     if not on_cluster:
         return plan
-    from ifrvis.harness.jobs.settle import settle  # submitit, which most plans do without
+    from ifrvis.harness.jobs.scheduler import settle  # submitit, which most plans do without
 
     settle(on_cluster)
     return make_plan(request)

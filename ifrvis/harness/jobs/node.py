@@ -20,7 +20,7 @@ from ifrvis.errors import UserError
 from ifrvis.files import read_json
 from ifrvis.harness.jobs.scheduler import ask
 from ifrvis.harness.jobs.snapshot import check_snapshot
-from ifrvis.harness.jobs.together import helped
+from ifrvis.harness.jobs.together import run_together
 from ifrvis.harness.jobs.worker_life import SIGNALS, signals_ask
 from ifrvis.harness.store.attempts import Attempt, attempt_at, claim, latest
 from ifrvis.harness.store.recovery import gives_up, kind_of
@@ -55,9 +55,7 @@ def main(folder: Path) -> int:
         if (init := attempt.submission().init) and not Path(init).is_file():  # the pretraining's job was superseded
             attempt.end("killed", kind="killed", message=f"the weights that it starts from are not there yet: {init}")
             return 1
-        run_attempt = pkgutil.resolve_name(array["run_attempt"])
-        with helped(array["processes"], run_attempt, str(attempt.folder)):
-            run_attempt(str(attempt.folder))
+        run_together(array["processes"], pkgutil.resolve_name(array["run_attempt"]), str(attempt.folder))
         return _afterwards(attempt, first, environment.job_id, array, time.monotonic() - started)
 
 

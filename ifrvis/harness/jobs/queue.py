@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs.scheduler import Job
-from ifrvis.harness.jobs.settle import settle
+from ifrvis.harness.jobs.scheduler import Job, settle
 from ifrvis.harness.plan.plan import Evaluation, Request, Training
 from ifrvis.harness.store.attempts import Attempt, claim, latest
 from ifrvis.harness.store.lives import PLAIN, Asked, Handling, Submission
@@ -154,19 +153,19 @@ class Queue(ABC):
 
     def _job(self, attempt: Attempt | None) -> Job | None:
         """The living job of a cluster behind an attempt, as of the scheduler's last answer."""
-        job = (self._scheduled or {}).get(attempt) if attempt else None
-        return None if job is None or job.is_over else job
+        return (self._scheduled or {}).get(attempt) if attempt else None
 
     def _before(self, item: Item) -> Item | None:
-        """The pretraining that an item starts from, if it is to be run."""
-        return next((each for each in self.items if each.training is item.training.after), None)
+        """The pretraining that an item starts from, if it is not complete."""
+        found = (each for each in self.items if each.training is item.training.after and each.state != "complete")
+        return next(found, None)
 
     def _may_start(self, item: Item) -> bool:
         """Whether the pretraining that an item starts from is there; an item whose pretraining failed fails too."""
         before = self._before(item)
         if before is not None and before.state in ("failed", "stopped"):
             item.state, item.message = "failed", f"{before.training.name}, which it starts from, {before.state}"
-        return before is None or before.state == "complete" or self._can_wait_for(before)
+        return before is None or self._can_wait_for(before)
 
     def _claim(self, item: Item) -> bool:
         """Claim the next attempt of an item; tells whether a job is to be started for it."""
@@ -177,8 +176,8 @@ class Queue(ABC):
             item.state, item.attempt = "running", newest  # another launcher's: follow it, or take its end for ours
             return False
         attempt = claim(run, self._submission(item.training), after=newest.number if newest else 0)
-        if attempt is not None or ((newest := latest(run)) and newest.is_alive()):  # somebody has just taken it: follow
-            item.state, item.attempt = "running", attempt or newest
+        if attempt is not None:  # else somebody has just taken it: the next look follows
+            item.state, item.attempt = "running", attempt
         return attempt is not None
 
     def _submission(self, training: Training) -> Submission:

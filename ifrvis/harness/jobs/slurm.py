@@ -10,8 +10,9 @@ import os
 import shutil
 import time
 import uuid
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
 from ifrvis.harness.jobs.queue import Item, Queue
-from ifrvis.harness.jobs.scheduler import RefusedError, settings, submit
-from ifrvis.harness.jobs.settle import our_place
+from ifrvis.harness.jobs.scheduler import RefusedError, our_place, settings, submit
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
 from ifrvis.harness.jobs.together import name_of
 from ifrvis.harness.plan.plan import Request, Training
@@ -42,7 +42,7 @@ class SlurmQueue(Queue):
         self._cluster = cluster
         self._submitted: dict[str, int] = {}  # runs of each array, by its job
         self._full_until = 0.0  # when SLURM, which takes no more jobs of ours, is asked again
-        self._here = (settings() or {}) if trainings else {}
+        self._here = settings() if trainings else {}
         cluster.script([], request.store.jobs, request.store.snapshots)  # or it says why there can be none
         low = next((each for each in trainings if each.spec.threads > cluster.cpus), None)
         if low:
@@ -65,7 +65,7 @@ class SlurmQueue(Queue):
             time.sleep(self.poll_s * bool(look))
             self._asked = float("-inf")
             self._step()
-            if not any(item.state == "waiting" and self._is_elsewhere(item) for item in self.items):
+            if not any(item.state == "waiting" and not item.message for item in self.items):
                 break
         arrays = ", ".join(f"{job} (of {runs})" for job, runs in self._submitted.items())
         new, states = sum(self._submitted.values()), Counter(item.state for item in self.items)
@@ -80,25 +80,20 @@ class SlurmQueue(Queue):
             self._stop(lambda items: None)
         return [f"{number} of {len(self.items)} runs {what}" for what, number in counts.items() if number]
 
-    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
-        for item in self.items:
-            if item.state == "waiting" and item.attempt is not None:  # claimed, and then refused
-                item.attempt.end_unless_ended("stopped", kind="interrupted", message=item.message)
-
-    def _is_elsewhere(self, item: Item) -> bool:
-        """Whether an item waits for a pretraining that another launcher is submitting, or has just submitted."""
-        before = self._before(item)
-        return before is not None and before.state == "running" and not (before.ours or self._job(before.attempt))
-
     def dump(self, folder: Path) -> list[Path]:
         """Write the scripts that a launch would submit for what is not submitted yet, and submit nothing."""
         written: list[Path] = []
         for array in self._arrays([item for item in self.items if item.training.state not in LIVE]):
-            before, name = self._unfinished_before(array[0]), array[0].training.name
-            written.append(folder / f"{len(written):03d}-{name.removesuffix(f'-s{array[0].training.seed}')}.sh")
+            before, first = self._before(array[0]), array[0].training
+            written.append(folder / f"{len(written):03d}-{first.name.removesuffix(f'-s{first.seed}')}.sh")
             after = f"<{before.training.name}>" if before else ""
-            write_atomically(written[-1], self._script(array, after)[-1])
+            write_atomically(written[-1], self._script(self._new_folder(), array, after))
         return written
+
+    def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
+        for item in self.items:
+            if item.state == "waiting" and item.attempt is not None:  # claimed, and then refused
+                item.attempt.end_unless_ended("stopped", kind="interrupted", message=item.message)
 
     def _has_room(self, items: list[Item]) -> bool:
         return time.monotonic() >= self._full_until
@@ -122,17 +117,15 @@ class SlurmQueue(Queue):
 
     def _submission(self, training: Training) -> Submission:
         asked = super()._submission(training)
-        if asked.init is None:
-            return asked
-        init = in_snapshot(Path(asked.init), self._snapshot)  # shipped weights are code, too
-        return asked.model_copy(update={"init": str(init)})
+        init = asked.init and str(in_snapshot(Path(asked.init), self._snapshot))  # shipped weights are code, too
+        return asked.model_copy(update={"init": init})
 
     def _is_followed_by_its_job(self, attempt: Attempt) -> bool:
         """Whether the job behind an attempt makes, or may make, the next one itself."""
         place = our_place(attempt)
         if place is None or place.cluster != self._here["ClusterName"] or kind_of(attempt) not in GOES_ON:
             return False
-        return self._scheduled is None or attempt not in self._scheduled or self._job(attempt) is not None
+        return (self._scheduled or {}).get(attempt, "not asked about yet") is not None
 
     def _has_left(self, item: Item) -> bool:
         item.attempt = self._newest(item)
@@ -142,30 +135,29 @@ class SlurmQueue(Queue):
         return not self._is_followed_by_its_job(item.attempt)
 
     def _start(self, items: list[Item]) -> None:
-        arrays = deque(self._arrays(items))
+        arrays = self._arrays(items)
         while arrays:
-            array = arrays.popleft()
-            left = [*array, *(item for each in arrays for item in each)]
+            array, *arrays = arrays
             try:
-                self._submit(array, self._unfinished_before(array[0]))
+                self._submit(array)
             except RefusedError as error:
                 half = len(array) // 2
                 if error.is_full and half:  # a part of it may still be taken
-                    arrays.extendleft([array[half:], array[:half]])
+                    arrays = [array[:half], array[half:], *arrays]
                 elif error.is_full:
                     self._full_until = time.monotonic() + self.ask_s
-                    for item in left:
+                    for item in chain(array, *arrays):
                         item.state, item.message = "waiting", str(error)
                     return
                 elif self._submitted:
                     self._fail(array, error)
                 else:
-                    self._fail(left, error)
+                    self._fail(chain(array, *arrays), error)
                     raise
             except UserError as error:  # it may have come through all the same: the next launch asks the scheduler
                 self._fail(array, error)
 
-    def _fail(self, items: list[Item], error: UserError) -> None:
+    def _fail(self, items: Iterable[Item], error: UserError) -> None:
         for item in items:
             if isinstance(error, RefusedError) and item.attempt is not None:
                 item.attempt.end_unless_ended("stopped", kind="interrupted", message=str(error))
@@ -174,43 +166,37 @@ class SlurmQueue(Queue):
     def _arrays(self, items: list[Item]) -> list[list[Item]]:
         """The seeds of each row, those that wait for no pretraining first."""
         rows: dict[str, list[Item]] = {}
-        for item in sorted(items, key=lambda item: self._unfinished_before(item) is not None):
+        for item in sorted(items, key=lambda item: self._before(item) is not None):
             rows.setdefault(item.training.spec.model_dump_json(exclude={"seed"}), []).append(item)
         most = min(self._cluster.array_limit, int(self._here.get("MaxArraySize", "1001")))
         return [row[start : start + most] for row in rows.values() for start in range(0, len(row), most)]
 
-    def _unfinished_before(self, item: Item) -> Item | None:
-        before = self._before(item)
-        return None if before is None or before.state == "complete" else before
+    def _new_folder(self) -> Path:
+        return self._request.store.jobs / f"ifrvis-{uuid.uuid4().hex[:12]}"
 
-    def _script(self, items: list[Item], after: str) -> tuple[Path, int, str]:
-        """The folder of a new array, the processes of each of its runs, and its script."""
-        folder = self._request.store.jobs / f"ifrvis-{uuid.uuid4().hex[:12]}"
-        command, processes = (
-            ["-m", "ifrvis.harness.jobs.node", str(folder)],
-            self._cluster.processes(items[0].training.spec),
-        )
-        how: Any = {"processes": processes, "runs": len(items), "after": after}
-        return folder, processes, self._cluster.script(command, folder, self._snapshot, **how)
+    def _script(self, folder: Path, items: list[Item], after: str) -> str:
+        """The script of an array that is described in this folder."""
+        command = ["-m", "ifrvis.harness.jobs.node", str(folder)]
+        how: Any = {"processes": self._cluster.processes(items[0].training.spec), "runs": len(items), "after": after}
+        return self._cluster.script(command, folder, self._snapshot, **how)
 
-    def _submit(self, items: list[Item], before: Item | None) -> None:
+    def _submit(self, items: list[Item]) -> None:
         """Write down what is about to be submitted, then submit it."""
-        after = ""
+        before, after = self._before(items[0]), ""
         if before is not None:
             after = before.job or getattr(self._job(before.attempt), "id", "")
             if not after:
                 raise UserError(f"Start the same command again: {before.training.name} could not be submitted.")
-        folder, processes, text = self._script(items, after)
-        attempts = [item.attempt for item in items if item.attempt is not None]
+        folder, attempts = self._new_folder(), [item.attempt for item in items if item.attempt is not None]
         array = {
             "attempts": [str(each.folder.resolve()) for each in attempts],
             "run_attempt": name_of(self._run_attempt),
-            "processes": processes,
+            "processes": self._cluster.processes(items[0].training.spec),
             "snapshot": str(self._snapshot),
             "told_after_s": 60 * self._cluster.time_min - self._cluster.signal_delay_s,
         }
         write_atomically(folder / "array.json", json.dumps(array, indent=1))
-        write_atomically(folder / "submit.sh", text)
+        write_atomically(folder / "submit.sh", self._script(folder, items, after))
         for index, attempt in enumerate(attempts):
             attempt.put(Place(name=folder.name, index=index, cluster=self._here["ClusterName"], user=os.getuid()))
         try:

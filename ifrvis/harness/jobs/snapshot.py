@@ -6,6 +6,7 @@ results/snapshots/<hash>/
   methods.json, code.json            the names of those; the commit that it was copied from
 """
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -23,10 +24,8 @@ def _code() -> dict[Path, Path]:
     """The files of the code that runs, packages of methods from outside included, by their names in a copy."""
     root = Path(ifrvis.__file__).resolve().parents[1]
     ours = FOLDERS if packed("experiments").parent == root else ("ifrvis",)
-    files: dict[Path, Path] = {}
-    for folder in (*(root / each for each in ours), *(each.folder for each in packages()[1:])):
-        files |= code_in(folder)
-    return files
+    folders = (*(root / each for each in ours), *(each.folder for each in packages()[1:]))
+    return {name: path for folder in folders for name, path in code_in(folder).items()}
 
 
 def check_snapshot(snapshot: Path) -> None:
@@ -42,25 +41,22 @@ def check_snapshot(snapshot: Path) -> None:
 def take_snapshot(store: Store) -> Path:
     """Copy the code, once for each content; the copy's absolute path. UserError if it cannot be written."""
     files = _code()
-    named = json.dumps({each.name: each.version for each in packages()[1:]})
     target = store.snapshot(digest_of(files))
     if target.is_dir():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        for path, source in files.items():
-            (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, temporary / path)
-        (temporary / COPIED).write_text(named)
-        (temporary / COPIED_FROM).write_text(provenance().code.model_dump_json())
-        temporary.chmod(0o755)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+            copy = Path(scratch, target.name)
+            for path, source in files.items():
+                (copy / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy / path)
+            (copy / COPIED).write_text(json.dumps({each.name: each.version for each in packages()[1:]}))
+            (copy / COPIED_FROM).write_text(provenance().code.model_dump_json())
+            with contextlib.suppress(OSError):  # another launcher was first
+                copy.rename(target)
     except OSError as error:
         raise UserError(f"Make {target.parent} writable: code cannot be copied there ({error.strerror}).") from error
-    try:
-        temporary.rename(target)
-    except OSError:  # another launcher was first
-        shutil.rmtree(temporary)
     return target
 
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ifrvis.harness.jobs.worker_life import SIGNALS
@@ -19,34 +19,26 @@ from ifrvis.harness.jobs.worker_life import SIGNALS
 LEAVE_LIMIT_S = 60.0  # for helpers, once the first is done
 
 
-def _say_who_trains(rank: int, processes: int, port: int) -> None:
-    """Set what `training.processes` reads; all processes of a run are on one machine."""
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in names.items()})
-
-
 def name_of(function: Callable[[str], Any]) -> str:
     """What `pkgutil.resolve_name` finds a function by."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
-@contextlib.contextmanager
-def helped(processes: int, run_attempt: Callable[[str], Any], folder: str) -> Iterator[None]:
-    """While the block lasts, this is the first of so many processes that live an attempt; the others end with it."""
+def run_together(processes: int, run_attempt: Callable[[str], Any], folder: str) -> None:
+    """Live an attempt as the first of so many processes of this machine; the others, if there are any, end with it."""
     if processes == 1:
-        yield
+        run_attempt(folder)
         return
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        port, helpers = probe.getsockname()[1], []
+        meeting = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    told = [{"RANK": str(rank), "LOCAL_RANK": str(rank), **meeting} for rank in range(processes)]
     command = [sys.executable, "-m", __name__, name_of(run_attempt), folder]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # what a job is sent goes to all its processes
-    for rank in range(1, processes):
-        _say_who_trains(rank, processes, port)
-        helpers.append(subprocess.Popen(command, stdin=subprocess.PIPE))
-    _say_who_trains(0, processes, port)
+    helpers = [subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, **each}) for each in told[1:]]
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    os.environ.update(told[0])  # what `training.processes` reads
     try:
-        yield
+        run_attempt(folder)
     finally:
         for helper in helpers:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -63,8 +55,7 @@ def gpus_of(slot: int, gpus: Sequence[str], per_run: int, processes: int) -> lis
 def run_on(gpus: list[str], processes: int, run_attempt: Callable[[str], None], folder: str) -> None:
     """Live an attempt on some GPUs, or none: submitit's own `visible_gpus` knows numbers alone, and no UUIDs."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    with helped(processes, run_attempt, folder):
-        run_attempt(folder)
+    run_together(processes, run_attempt, folder)
 
 
 def _leave_with_the_first() -> None:

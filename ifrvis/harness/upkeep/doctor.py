@@ -75,27 +75,24 @@ def probe_host() -> dict[str, Any]:
     return dict(said)
 
 
-def _check(name: str, good: bool, found: str, cure: str) -> Check:
+def check_that(name: str, good: bool, found: str, cure: str) -> Check:
+    """A matter that is as the plan needs it, or is not and has this cure."""
     return Check(name, "ok" if good else "no", found, "" if good else cure)
 
 
 def _python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
-    return _check("Python", sys.version_info >= (3, 11), found, "Install Python 3.11 or newer, then `make setup`.")
+    return check_that("Python", sys.version_info >= (3, 11), found, "Install Python 3.11 or newer, then `make setup`.")
 
 
 def _host(said: dict[str, Any]) -> list[Check]:
-    error = str(said.get("error", "")).splitlines()[:1]
+    error = "".join(str(said.get("error", "")).splitlines()[:1])
     torch, device = said.get("torch"), said.get("attention")
-    runs = "not needed on a CPU" if device == "cpu" else f"attention runs on {device}"
+    runs = {None: error, "cpu": "not needed on a CPU"}.get(device, f"attention runs on {device}")
+    cure = "Delete .venv/.ready and run `make setup` here, or elsewhere with TORCH_CUDA_ARCH_LIST=9.0 (for an H100)."
     return [
-        _check("torch", torch is not None, torch or "".join(error), "Run `make setup`, which installs it."),
-        _check(
-            "mmcv's operators",
-            device is not None,
-            runs if device is not None else "".join(error),
-            "Delete .venv/.ready and run `make setup` here, or elsewhere with TORCH_CUDA_ARCH_LIST=9.0 (for an H100).",
-        ),
+        check_that("torch", torch is not None, torch or error, "Run `make setup`, which installs it."),
+        check_that("mmcv's operators", device is not None, runs, cure),
     ]
 
 
@@ -105,9 +102,8 @@ def _cuda(plan: Plan, said: dict[str, Any]) -> Check:
         return Check("CUDA", "ok", f"{len(gpus())} GPUs")
     if not profile.needs_gpu:
         return Check("CUDA", "note", f"no GPU; profile {profile.name} needs none")
-    return Check(
-        "CUDA", "no", "no GPU that torch can use", "Choose a --profile that needs none, or a machine with GPUs."
-    )
+    cure = "Choose a --profile that needs none, or a machine with GPUs."
+    return Check("CUDA", "no", "no GPU that torch can use", cure)
 
 
 def _threads(plan: Plan) -> Check:
@@ -128,22 +124,19 @@ def _links(plan: Plan) -> Check:
 def _disk(plan: Plan) -> Check:
     cost = cost_of(plan)
     found = f"{size_text(cost.free_bytes)} free, about {size_text(cost.bytes)} needed"
-    return _check("disk", cost.bytes <= cost.free_bytes, found, "Free some, see `ifrvis prune`, or move --results.")
+    return check_that("disk", cost.bytes <= cost.free_bytes, found, "Free some, see `ifrvis prune`, or move --results.")
 
 
 def _data(plan: Plan) -> Check:
     missing = list(dict.fromkeys(each.split.missing for each in plan.trainings if each.split.fingerprint is None))
     made = {each.dataset.name for each in plan.trainings if each.split.makeable}
     found = f"made when they are needed: {', '.join(sorted(made))}" if made else "all here"
-    return _check("data", not missing, "not all here" if missing else found, " ".join(missing))
+    return check_that("data", not missing, "not all here" if missing else found, " ".join(missing))
 
 
 def _weights(plan: Plan) -> Check:
     wanting = {each.init_path for each in plan.trainings if each.init_path is not None and each.spec.init is None}
     missing = sorted(map(str, wanting))
-    found = (
-        f"{len(missing)} files are not here, or are not what recipes name"
-        if missing
-        else "all here, or made by pretrainings"
-    )
-    return _check("weights", not missing, found, f"Put them where they are expected: {', '.join(missing)}.")
+    lacking = f"{len(missing)} files are not here, or are not what recipes name" if missing else ""
+    found = lacking or "all here, or made by pretrainings"
+    return check_that("weights", not missing, found, f"Put them where they are expected: {', '.join(missing)}.")

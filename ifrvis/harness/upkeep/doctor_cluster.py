@@ -14,14 +14,13 @@ from ifrvis.errors import UserError
 from ifrvis.files import read_end, write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
-from ifrvis.harness.jobs.scheduler import Job, ask, cancel_jobs, jobs_of, settings, submit
+from ifrvis.harness.jobs.scheduler import Job, answer, ask, cancel_jobs, jobs_of, settings, submit
 from ifrvis.harness.jobs.snapshot import take_snapshot
 from ifrvis.harness.plan.plan import Plan
-from ifrvis.harness.upkeep.doctor import Check
+from ifrvis.harness.upkeep.doctor import Check, check_that
 
 POLL_S = 2.0
 SHARED_LIMIT_S = 60.0  # from the end of a job to its file here, as folders of NFS are cached
-FILE_CURE = "Put --results on a file system that all nodes share, under the same path."
 
 
 def examine_cluster(cluster: Cluster, plan: Plan, doctor: list[str], *, patience_s: float) -> list[Check]:
@@ -38,16 +37,15 @@ def examine_cluster(cluster: Cluster, plan: Plan, doctor: list[str], *, patience
 
 
 def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) -> Iterator[Check]:
-    found = settings() or {}
+    found = settings()
     said = ", ".join(f"{key} {found[key]}" for key in ("ClusterName", "SLURM_VERSION", "MaxArraySize") if key in found)
     no = "scontrol is not here, or does not answer"
-    yield Check("SLURM", "ok" if found else "no", said or no, "" if found else "Start this on a login node.")
+    yield check_that("SLURM", bool(found), said or no, "Start this on a login node.")
 
     asked = [f"--partition={cluster.partition}"] if cluster.partition else []
-    done = ask("sinfo", "-h", *asked, "-o", "%P %D nodes %t, %c cores, %m MB, %G, limit %l")
-    said = "; ".join(done.stdout.splitlines()) if done is not None and done.returncode == 0 else ""
-    cure = "" if said else "Correct 'partition' of the cluster file."
-    yield Check("partition", "ok" if said else "no", said or f"sinfo shows no {cluster.partition}", cure)
+    listed = answer("sinfo", "-h", *asked, "-o", "%P %D nodes %t, %c cores, %m MB, %G, limit %l")
+    said = "; ".join((listed or "").splitlines()) or f"sinfo shows no {cluster.partition}"
+    yield check_that("partition", bool(listed), said, "Correct 'partition' of the cluster file.")
 
     folder, snapshot = plan.request.store.jobs / f"doctor-{uuid.uuid4().hex[:12]}", take_snapshot(plan.request.store)
     most = max((cluster.processes(each.spec) for each in plan.trainings), default=1)
@@ -78,16 +76,15 @@ def _said_on_node(job: Job, folder: Path, patience_s: float) -> Iterator[Check]:
             yield Check("tiny job", "note", said, "Give --wait more seconds.")
             return
     started = time.monotonic()
-    while not output.is_file() and time.monotonic() - started < SHARED_LIMIT_S:
+    while not (there := output.is_file()) and time.monotonic() - started < SHARED_LIMIT_S:
         time.sleep(POLL_S)
-    there, text = output.is_file(), read_end(output, "its output")[0] if output.is_file() else ""
     said = f"what a node wrote to {folder} is {'' if there else 'not '}here"
-    yield Check("shared folder", "ok" if there else "no", said, "" if there else FILE_CURE)
+    cure = "Put --results on a file system that all nodes share, under the same path."
+    yield check_that("shared folder", there, said, cure)
+    text = read_end(output, "its output")[0]
     try:
         for each in json.loads(text[text.index("[\n") :]):  # set-up lines may have said something before
             yield Check(f"node: {each['name']}", each["state"], each["found"], each["cure"])
     except (KeyError, TypeError, ValueError):
-        last = (text.splitlines() or ["nothing"])[-1]
-        yield Check(
-            "tiny job", "no", f"{job.state}; it last said: {last}", f"Look at 'setup' of the file, and at {output}."
-        )
+        said = f"{job.state}; it last said: {(text.splitlines() or ['nothing'])[-1]}"
+        yield Check("tiny job", "no", said, f"Look at 'setup' of the file, and at {output}.")

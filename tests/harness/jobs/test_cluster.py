@@ -47,12 +47,12 @@ def test_packed_clusters_are_sound(name):
         ({"options": {"nodes": 2}}, "Remove option 'nodes': a run takes one node"),
         ({"options": {"time": 5}}, "Remove option 'time': set 'time_min' instead"),
         ({"options": {"part": "x"}}, "Remove option 'part': set 'partition' instead"),  # sbatch takes beginnings
-        ({"options": {"mem-per-cpu": "4G"}}, "Remove 'memory_gb' or option 'mem-per-cpu'"),
         ({"options": {"gres": "gpu:a100:2"}}, "Set 'gpus' to 2"),
         ({"gpus": 4, "options": {"gpus": "a100:2"}}, "Set 'gpus' to 2"),
         ({"options": {"gpus-per-n": "a100:2"}}, "Remove option 'gpus-per-n'"),
         ({"options": {"dependency": "after:1?after:2"}}, "Write option 'dependency' with ','"),
-        ({"environment": {"A B": "x"}}, "Rename the variable 'A B'"),
+        ({"environment": {"A B": "x"}}, "Correct 'A B' in 'environment'"),
+        ({"options": {"Not a flag\n": "x"}}, "Correct 'Not a flag\\n' in 'options'"),
         ({"name": "../mine"}, "Rename '../mine'"),
     ],
 )

@@ -1,7 +1,4 @@
-"""Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word.
-
-Also tests: ifrvis.harness.jobs.settle.
-"""
+"""Which attempt a job lives, first and after it was requeued; what is made of a scheduler's word."""
 
 import contextlib
 import json
@@ -11,11 +8,10 @@ import pytest
 from made_records import asked
 
 from ifrvis.errors import UserError
-from ifrvis.harness.jobs import settle
+from ifrvis.harness.jobs import scheduler as scheduler_module
 from ifrvis.harness.jobs.cancel import cancel
 from ifrvis.harness.jobs.node import next_attempt
-from ifrvis.harness.jobs.scheduler import Job
-from ifrvis.harness.jobs.settle import settle as settled
+from ifrvis.harness.jobs.scheduler import Job, settle
 from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import claim, latest
 from ifrvis.harness.store.lives import Place, Progress
@@ -78,9 +74,9 @@ def scheduler(monkeypatch):
     """Say what the scheduler answers: `scheduler({0: Job(...)})`; None for no answer."""
 
     def answer(jobs, cluster="here"):
-        monkeypatch.setattr(settle, "settings", lambda: {"ClusterName": cluster})
+        monkeypatch.setattr(scheduler_module, "settings", lambda: {"ClusterName": cluster})
         known = None if jobs is None else {("ifrvis-1", index): job for index, job in jobs.items()}
-        monkeypatch.setattr(settle, "jobs_of", lambda keys: known)
+        monkeypatch.setattr(scheduler_module, "jobs_of", lambda keys: known)
 
     return answer
 
@@ -104,7 +100,7 @@ def scheduler(monkeypatch):
 def test_what_the_scheduler_says_of_a_job_that_said_nothing(run, scheduler, job, state, kind):
     attempt = submitted(run)
     scheduler({0: job})
-    settled([attempt])
+    settle([attempt])
     assert (attempt.state(), kind_of(attempt)) == (state, kind)
 
 
@@ -112,7 +108,7 @@ def test_what_an_attempt_said_itself_stands(run, scheduler):
     attempt = submitted(run)
     attempt.end("failed", kind="nan", message="mine")
     scheduler({0: Job("7_0", "COMPLETED")})
-    settled([attempt])
+    settle([attempt])
     attempt.end_unless_ended("killed", kind="killed", message="another's")
     assert kind_of(attempt) == "nan"
 
@@ -120,24 +116,24 @@ def test_what_an_attempt_said_itself_stands(run, scheduler):
 def test_no_answer_or_another_cluster_or_another_user_is_no_verdict(run, scheduler):
     attempt = submitted(run)
     scheduler(None)
-    assert settled([attempt]) is None
+    assert settle([attempt]) is None
     scheduler({}, cluster="elsewhere")
-    assert settled([attempt]) == {}
+    assert settle([attempt]) == {}
     attempt.put(attempt.place().model_copy(update={"user": os.getuid() + 1}))
     scheduler({})
-    assert settled([attempt]) == {}
+    assert settle([attempt]) == {}
     assert attempt.state() == "pending"
 
 
 def test_an_intent_is_given_time_while_its_launcher_or_its_sbatch_may_live(run, scheduler, monkeypatch):
     attempt = submitted(run)
     scheduler({})
-    assert settled([attempt]) == {}  # this process is its launcher
+    assert settle([attempt]) == {}  # this process is its launcher
     monkeypatch.setattr(attempts, "lives", lambda process: False)
-    monkeypatch.setattr(settle, "names_a_command", lambda name: name == "ifrvis-1")
-    assert settled([attempt]) == {}  # its sbatch is still on its way
-    monkeypatch.setattr(settle, "names_a_command", lambda name: False)
-    assert settled([attempt]) == {attempt: None}
+    monkeypatch.setattr(scheduler_module, "names_a_command", lambda name: name == "ifrvis-1")
+    assert settle([attempt]) == {}  # its sbatch is still on its way
+    monkeypatch.setattr(scheduler_module, "names_a_command", lambda name: False)
+    assert settle([attempt]) == {attempt: None}
     assert kind_of(attempt) == "killed"
 
 

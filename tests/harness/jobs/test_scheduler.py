@@ -56,9 +56,9 @@ def test_without_accounting_the_queue_is_enough(answers):
 def test_no_answer_is_not_an_empty_one(answers):
     answers()
     assert jobs_of({("ifrvis-1", 0)}) is None
-    assert settings() is None
+    assert not settings()
     answers(scontrol="slurm_load_ctl_conf error: Unable to contact slurm controller\n")
-    assert settings() is None
+    assert not settings()
 
 
 def test_commands_get_nothing_of_the_job_that_they_are_called_from(monkeypatch):

@@ -55,11 +55,14 @@ def test_what_a_limit_leaves_is_submitted_by_the_next_run_where_nobody_waits(tab
     table.wait_for("complete", "complete", "complete")
 
 
-def test_a_refusal_for_good_ends_the_launch_and_leaves_runs_that_can_start(table):
-    table.set_up(seeds=2, options={"reservation": "nowhere"})
+@pytest.mark.parametrize(
+    ("options", "why"), [({"reservation": "nowhere"}, "reservation"), ({"mem-per-cpu": "4G"}, "mutually exclusive")]
+)
+def test_a_refusal_for_good_ends_the_launch_and_leaves_runs_that_can_start(table, options, why):
+    table.set_up(seeds=2, options=options)
     said = table.command("run", expected=2)
     assert "Correct the cluster file, or ask your administrator: sbatch said" in said
-    assert "reservation" in said
+    assert why in said
     table.set_up(seeds=2)
     table.command("run", "--wait")
     assert table.states() == ["complete"] * 2
