@@ -21,7 +21,7 @@ from ifrvis.files import write_atomically
 from ifrvis.harness.jobs.cluster import Cluster
 from ifrvis.harness.jobs.machine import job_environment
 from ifrvis.harness.jobs.queue import Item, Queue
-from ifrvis.harness.jobs.scheduler import RefusedError, our_place, settings, submit
+from ifrvis.harness.jobs.scheduler import INTENT_LIMIT_S, RefusedError, our_place, settings, submit
 from ifrvis.harness.jobs.snapshot import in_snapshot, take_snapshot
 from ifrvis.harness.jobs.together import name_of
 from ifrvis.harness.plan.plan import Request, Training
@@ -145,7 +145,8 @@ class SlurmQueue(Queue):
                 if error.is_full and half:  # a part of it may still be taken
                     arrays = [array[:half], array[half:], *arrays]
                 elif error.is_full:
-                    self._full_until = time.monotonic() + self.ask_s
+                    # Asked again before what is claimed for it would pass for lost (`scheduler.settle`).
+                    self._full_until = time.monotonic() + min(self.ask_s, INTENT_LIMIT_S / 2)
                     for item in chain(array, *arrays):
                         item.state, item.message = "waiting", str(error)
                     return

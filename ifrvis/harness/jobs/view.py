@@ -112,7 +112,8 @@ def _pace(item: Item) -> float | None:
     said, hours = _progress(item), item.training.est_gpu_hours
     if said is None or not hours or not said.eta_s or not said.iterations:
         return None
-    return said.eta_s / (1 - (said.iteration or 0) / said.iterations) / (3600 * hours)
+    left = 1 - (said.iteration or 0) / said.iterations
+    return said.eta_s / left / (3600 * hours) if left > 0 else None
 
 
 def _progress(item: Item) -> Progress | None:

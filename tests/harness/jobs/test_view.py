@@ -62,6 +62,7 @@ def test_a_log_gets_a_line_every_half_minute_at_most_and_one_at_the_end(items, m
 
 
 def test_what_waits_is_estimated_at_the_pace_of_timed_iterations(items):
+    items[0].attempt.beat(Progress(phase="predicting", iteration=1400, iterations=1400, eta_s=60.0))  # has no pace
     items[1].training.est_hours /= 2  # this machine has half the speed that was expected
     assert shown(items).splitlines()[0].endswith("then about 2 h 02 min left")
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ifrvis.cli import main
-from ifrvis.harness.jobs import queue
+from ifrvis.harness.jobs import queue, scheduler, slurm
 from ifrvis.harness.store.attempts import claim
 
 from .conftest import squeue, wait_until
@@ -36,9 +36,12 @@ def start_now(table):
     subprocess.run(["scontrol", "update", f"jobid={job_of(table)}", "starttime=now"], check=True)
 
 
-def test_what_a_limit_leaves_waits_and_is_submitted_as_jobs_leave(table, stub):
+@pytest.mark.parametrize("poll_s", [1, 5])  # the longer is beyond what passes for lost
+def test_what_a_limit_leaves_waits_and_is_submitted_as_jobs_leave(table, stub, monkeypatch, poll_s):
+    for module in (scheduler, slurm):
+        monkeypatch.setattr(module, "INTENT_LIMIT_S", 4.0)
     stub("sbatch", TWO_JOBS)
-    table.set_up(seeds=5, iterations=20, fake={"slow_s": 0.1})
+    table.set_up(seeds=5, iterations=20, fake={"slow_s": 0.4 if poll_s > 1 else 0.1}, poll_s=poll_s)
     said = table.command("run", "--wait")
     assert "2 of 5 runs submitted" in said
     assert "3 of 5 runs left waiting: SLURM takes no more of these jobs until others leave (AssocMaxSubmitJob" in said
