@@ -28,8 +28,8 @@ def needs_of(name: str) -> list[Requirement]:
 
 
 def test_every_direct_dependency_is_pinned() -> None:
-    build, project = PROJECT["build-system"], PROJECT["project"]
-    direct = build["requires"] + project["dependencies"] + project["optional-dependencies"]["test"]
+    build, project, extras = PROJECT["build-system"], PROJECT["project"], PROJECT["project"]["optional-dependencies"]
+    direct = build["requires"] + project["dependencies"] + extras["train"] + extras["test"]
     for requirement in map(Requirement, direct):
         version = PINS.get(canonicalize_name(requirement.name))
         assert version is not None, f"pin {requirement.name} in constraints.txt"

@@ -16,7 +16,7 @@ from ifrvis.harness.plan.plan import Plan
 # In a process of its own: operators that do not fit this torch can end the process that imports them. What is compiled
 # for a CPU imports beside a GPU as well, so attention has to run on the device that training would take.
 PROBE = """
-import json
+import json, ifrvis
 said = {}
 try:
     import torch
@@ -89,7 +89,9 @@ def _host(said: dict[str, Any]) -> list[Check]:
     torch, device = said.get("torch"), said.get("attention")
     runs = "not needed on a CPU" if device == "cpu" else f"attention runs on {device}"
     return [
-        _check("torch", torch is not None, torch or "".join(error), "Run `make setup`, which installs it."),
+        _check(
+            "torch", torch is not None, torch or "".join(error), "Run `make setup`, or `pip install 'ifrvis[train]'`."
+        ),
         _check(
             "mmcv's operators",
             device is not None,
