@@ -6,8 +6,11 @@ from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import ifrvis
 
 ROOT = Path(__file__).parents[1]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
@@ -70,3 +73,13 @@ def test_tests_run_on_one_thread() -> None:
     import torch
 
     assert torch.get_num_threads() == 1
+
+
+def test_the_citation_and_the_containers_say_what_the_project_does() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (ifrvis.__version__, PROJECT["project"]["license"])
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "Dockerfile", "apptainer.def")}
+    commands = re.findall(r"^make \w+", texts["README.md"], re.MULTILINE)
+    assert sorted(re.findall(r"make \w+", texts["Dockerfile"].replace('", "', " "))) == sorted(commands)
+    assert sorted(re.findall(r"&& (make \w+)", texts["apptainer.def"])) == sorted(commands)
+    assert f"## [{ifrvis.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
