@@ -2,36 +2,18 @@
 
 import ast
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from without_train import said_without_train
 
-from ifrvis.cli import NEED_TRAIN, TRAIN
+from ifrvis.cli import NEED_TRAIN
 
 ROOT = Path(__file__).parents[1]
 CASE = ROOT / "tests" / "data" / "oracle" / "ap" / "02"
 OTHERS = ("frames.py", "sources.py", "check.py", "pictures.py")  # of pictures and videos
-WITHOUT = f"""
-import contextlib, io, json, sys
-class Absent:
-    def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in {TRAIN | {"torchvision"}!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Absent)
-from ifrvis.cli import main
-said = []
-for command in json.loads(sys.argv[1]):
-    streams = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
-        status = main(command)
-    said.append((status, *(each.getvalue() for each in streams)))
-print(json.dumps(said))
-"""
 SCORED = ["--gt", str(CASE / "gt.json"), "--pred", str(CASE / "pred.json")]
 SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
 
@@ -57,17 +39,6 @@ def dataset(tmp_path):
     text = f"name: mine\ntitle: mine\ncategories: {len(content['categories'])}\nframes: {tmp_path}/frames\n"
     (tmp_path / "mine.yaml").write_text(f"{text}annotation: {CASE}/gt.json\n")
     return str(tmp_path / "mine.yaml")
-
-
-def said_without_train(commands, folder):
-    """What commands say, one after the other in a folder, without all that the extra `train` brings: status and
-    streams.
-    """
-    command = [sys.executable, "-c", WITHOUT, json.dumps(commands)]
-    options = {"cwd": folder, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, done.stderr
-    return {" ".join(each): said for each, said in zip(commands, json.loads(done.stdout), strict=True)}
 
 
 def test_reading_needs_nothing_of_the_extra_train(dataset, tmp_path):
