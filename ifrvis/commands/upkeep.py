@@ -121,8 +121,14 @@ def _publish(arguments: argparse.Namespace) -> int:
 
     folder, store = arguments.folder, Store(arguments.results)
     store.check_there()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"Choose a new folder, or an empty one: {folder} is neither.")
+    try:
+        why = "something is in it" if any(folder.iterdir()) else ""
+    except FileNotFoundError:
+        why = ""
+    except OSError as error:
+        why = str(error.strerror)
+    if why:
+        raise UserError(f"Choose a new folder, or an empty one: {folder} is neither ({why}).")
     given = arguments.profile or store.profiles()
     if not given:
         raise UserError(f"Run rows first: there is no record in {store.root}.")

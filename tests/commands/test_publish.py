@@ -50,8 +50,9 @@ def test_a_folder_that_holds_something_and_results_that_are_wrong_or_none_are_re
     folder, store = tmp_path / "crate", kept.request.store
     folder.mkdir()
     (folder / "mine").touch()
-    assert kept.run("publish", str(folder), *options) == 2
-    assert "ifrvis: Choose a new folder, or an empty one" in capsys.readouterr().err
+    for taken in (folder, folder / "mine", tmp_path / ("x" * 300)):
+        assert kept.run("publish", str(taken), *options) == 2
+        assert "ifrvis: Choose a new folder, or an empty one" in capsys.readouterr().err
     assert [*files_of(folder)] == ["mine"]
     (folder / "mine").unlink()
     assert kept.run("publish", str(folder), "--profile", "mini") == 2
