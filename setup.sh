@@ -47,7 +47,7 @@ choose_python() { # PYTHON, else what .venv was made with, else the first that i
 }
 
 identity() { # what .venv depends on; its place too, since its scripts hold it
-    cat constraints.txt pyproject.toml setup.sh setup/*.{py,cu}
+    cat constraints.txt pyproject.toml setup.sh setup/*.{py,cu} ifrvis/models/_ext.py
     printf '%s\n' "$1" "$root" "$OPERATORS" "$TORCH_CUDA_ARCH_LIST"
 }
 
@@ -96,7 +96,7 @@ if [[ ! -e $venv/.unfinished && $(cat "$venv/.ready" 2>/dev/null || true) == "$k
     exit 0
 fi
 
-say "making .venv with Python $version and some 80 packages: 0.3 GB to fetch for a CPU build of torch, 3 GB for a CUDA build"
+say "making .venv with Python $version and some 90 packages: 0.3 GB to fetch for a CPU build of torch, 3 GB for a CUDA build"
 make_venv "$python" "$version"
 printf '%s\n' "$OPERATORS" "$TORCH_CUDA_ARCH_LIST" >"$venv/.asked"
 

@@ -18,7 +18,7 @@ HAS="torch numpy scipy opencv-python-headless pandas pillow pyyaml pytest hypoth
     typing-extensions imageio lazy-loader scikit-image tifffile tqdm cloudpickle markdown-it-py mdurl pygments ninja
     iniconfig pluggy sortedcontainers execnet setuptools wheel pip click pathspec mypy-extensions tzdata"
 UNUSED="mypy ruff import-linter grimp librt ast-serialize playwright greenlet pyee pytest-xdist types-pytz types-pyyaml pandas-stubs
-    hatchling trove-classifiers tomlkit editables"
+    hatchling trove-classifiers tomlkit editables build pyproject-hooks rocrate arcp requests certifi charset-normalizer idna urllib3"
 
 wanted=$(grep -oE '^[a-z0-9.-]+==[^ ]+' constraints.txt | while IFS= read -r pin; do
     [[ " $(echo $HAS $UNUSED) " == *" ${pin%%==*} "* ]] || echo "$pin"
@@ -42,7 +42,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 site=$(mktemp -d)
 python3 -m pip install --quiet --no-index --no-deps --no-compile --target "$site" "$here"/wheels/*.whl
-cp "$here/source/setup/_ext.py" "$site/mmcv/_ext.py"
+cp "$here/source/ifrvis/models/_ext.py" "$site/mmcv/_ext.py"
 export PYTHONPATH=$here/source:$site OMP_NUM_THREADS=8
 python3 - <<'PY'
 import importlib.util, shutil

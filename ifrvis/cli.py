@@ -38,8 +38,12 @@ GROUPS = {  # of the help
     "look": "status logs report show compare explain bootstrap predict",
     "data": "data weights",
     "evaluate": "evaluate evaluate-model submission ingest",
-    "upkeep": "doctor verify prune rescore",
+    "upkeep": "doctor verify prune rescore publish",
 }
+TRAIN = {"torch", "mmcv", "mmengine", "mmdet", "cv2", "submitit"}  # what the extra `train` brings, as it is imported
+NEED_TRAIN = ("run", "reproduce", "cancel", "weights", "predict", "evaluate-model")  # these do nothing without it
+TRAIN_HELP = """* needs `pip install 'ifrvis[train]'`, as do `data make-mini`, `data check --decode`, `compare --html`
+  and what asks a cluster about jobs"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,6 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
         return status
     except UserError as error:
         print(f"ifrvis: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in TRAIN:
+            raise
+        cure = "Install what trains and decodes (`pip install 'ifrvis[train]'`; in a checkout, `make setup`)"
+        print(f"ifrvis: {cure}: this needs {error.name}, which is not here.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ifrvis: interrupted; the same command goes on from here", file=sys.stderr)
@@ -112,7 +122,7 @@ class _Commands:
         self._commands, self.texts = commands, dict[str, str]()
 
     def add_parser(self, name: str, *, help: str, **options: Any) -> argparse.ArgumentParser:
-        self.texts[name] = help
+        self.texts[name] = help + " *" * (name in NEED_TRAIN)
         parser: argparse.ArgumentParser = self._commands.add_parser(name, **options)
         return parser
 
@@ -124,7 +134,7 @@ class _Commands:
         for title, names in {**named, "more": rest}.items():
             shown = [name for name in names if name in self.texts]
             lines += [f"{title}:", *(f"    {name:15} {self.texts[name]}" for name in shown), ""] if shown else []
-        return "\n".join(lines)
+        return "\n".join([*lines, TRAIN_HELP])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,8 @@
     python setup/operators.py          attention for the GPUs that are seen, or that TORCH_CUDA_ARCH_LIST names
     python setup/operators.py all      every operator of mmcv, for the CPU and for these GPUs
 
-In the place of what is not compiled stands `_ext.py`. An mmcv that brings operators of its own is left as it is.
+In the place of what is not compiled stands `ifrvis/models/_ext.py`. An mmcv that brings operators of its own is left as
+it is.
 """
 
 import importlib.util
@@ -24,6 +25,7 @@ from typing import NoReturn
 import torch
 
 HERE = Path(__file__).parent
+STAND_IN = HERE.parent / "ifrvis" / "models" / "_ext.py"
 LOG = Path(sys.prefix, "operators.log")
 NOTE = Path(sys.prefix, ".operators")  # what set-up has compiled, as `describe` has it
 # Where torch looks for a CUDA compiler, too.
@@ -177,7 +179,7 @@ def main(everything: bool) -> None:
     else:
         if own:  # of another torch
             install_mmcv("--build-constraint", str(HERE.parent / "constraints.txt"))
-        shutil.copy(HERE / "_ext.py", mmcv / "_ext.py")
+        shutil.copy(STAND_IN, mmcv / "_ext.py")
         if target and here != wanted:
             announce("deformable attention", f"{target}; this takes a minute or two")
             compile_attention(mmcv, target)

@@ -6,8 +6,11 @@ from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import ifrvis
 
 ROOT = Path(__file__).parents[1]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
@@ -28,8 +31,8 @@ def needs_of(name: str) -> list[Requirement]:
 
 
 def test_every_direct_dependency_is_pinned() -> None:
-    build, project = PROJECT["build-system"], PROJECT["project"]
-    direct = build["requires"] + project["dependencies"] + project["optional-dependencies"]["test"]
+    build, project, extras = PROJECT["build-system"], PROJECT["project"], PROJECT["project"]["optional-dependencies"]
+    direct = build["requires"] + project["dependencies"] + extras["train"] + extras["test"]
     for requirement in map(Requirement, direct):
         version = PINS.get(canonicalize_name(requirement.name))
         assert version is not None, f"pin {requirement.name} in constraints.txt"
@@ -70,3 +73,13 @@ def test_tests_run_on_one_thread() -> None:
     import torch
 
     assert torch.get_num_threads() == 1
+
+
+def test_the_citation_and_the_containers_say_what_the_project_does() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (ifrvis.__version__, PROJECT["project"]["license"])
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "Dockerfile", "apptainer.def")}
+    commands = re.findall(r"^make \w+", texts["README.md"], re.MULTILINE)
+    assert sorted(re.findall(r"make \w+", texts["Dockerfile"].replace('", "', " "))) == sorted(commands)
+    assert sorted(re.findall(r"&& (make \w+)", texts["apptainer.def"])) == sorted(commands)
+    assert f"## [{ifrvis.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

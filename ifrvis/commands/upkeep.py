@@ -1,7 +1,9 @@
-"""`ifrvis verify, prune, doctor`: the state of what is kept, and of the machine."""
+"""`ifrvis verify, prune, doctor, publish`: the state of what is kept, and of the machine; a copy of it for others."""
 
 import argparse
 import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import (
@@ -39,6 +41,14 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
     run_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    root_arguments(parser)
+
+    text = "write records, reports, specifications and environment to a folder for others, with a checklist (RO-Crate)"
+    parser = add_command(commands, "publish", _publish, text)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, or an empty one")
+    text = "one of experiments/profiles, or a YAML file; may be repeated (default: all that have records)"
+    parser.add_argument("--profile", action="append", help=text)
+    parser.add_argument("--predictions", action="store_true", help="with what the runs predicted, as far as it is kept")
     root_arguments(parser)
 
     text = "say whether this machine can run what is planned, and what to do where not"
@@ -101,6 +111,40 @@ def _prune(arguments: argparse.Namespace) -> int:
         remove(paths)
     said = "removed" if arguments.yes else "can go; add --yes to remove them"
     show(f"{len(paths)} paths, {size}: {said}" if paths else "nothing can go that no record and no row may need")
+    return 0
+
+
+def _publish(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.upkeep.verify import verify_records, verify_runs
+    from ifrvis.reporting.crate import describe, make_crate
+
+    folder, store = arguments.folder, Store(arguments.results)
+    store.check_there()
+    try:
+        why = "something is in it" if any(folder.iterdir()) else ""
+    except FileNotFoundError:
+        why = ""
+    except OSError as error:
+        why = str(error.strerror)
+    if why:
+        raise UserError(f"Choose a new folder, or an empty one: {folder} is neither ({why}).")
+    given = arguments.profile or store.profiles()
+    if not given:
+        raise UserError(f"Run rows first: there is no record in {store.root}.")
+    try:
+        make_crate(folder, store, given, predictions=arguments.predictions)
+        made = Store(folder / "results")
+        found = [*verify_records(made, folder / "data", profiles=made.profiles()), *verify_runs(made)]
+        if wrong := next((each for each in found if each.outcome == "wrong"), None):
+            raise UserError(f"Restore {store.root / wrong.path.relative_to(made.root)}, or remove it: {wrong.why}.")
+        describe(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    show(
+        f"wrote {folder}, with records of {', '.join(made.profiles())}; its README.md says how to make the tables again"
+    )
     return 0
 
 

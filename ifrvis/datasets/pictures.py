@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
@@ -48,6 +47,8 @@ class Picture:
 
     def frame(self) -> NDArray[np.uint8]:
         """The picture as (H, W, 3) uint8, BGR; UserError if it cannot be decoded."""
+        import cv2  # for who decodes frames; headers, and numbers of masks, are Pillow's
+
         stored = cv2.imdecode(np.frombuffer(self._data, np.uint8), cv2.IMREAD_UNCHANGED)  # as stored, tag or not
         if stored is None:
             raise _refused(self.path)

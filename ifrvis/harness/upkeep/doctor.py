@@ -16,7 +16,7 @@ from ifrvis.harness.plan.plan import Plan
 # In a process of its own: operators that do not fit this torch can end the process that imports them. What is compiled
 # for a CPU imports beside a GPU as well, so attention has to run on the device that training would take.
 PROBE = """
-import json
+import json, ifrvis
 said = {}
 try:
     import torch
@@ -91,7 +91,7 @@ def _host(said: dict[str, Any]) -> list[Check]:
     runs = {None: error, "cpu": "not needed on a CPU"}.get(device, f"attention runs on {device}")
     cure = "Delete .venv/.ready and run `make setup` here, or elsewhere with TORCH_CUDA_ARCH_LIST=9.0 (for an H100)."
     return [
-        check_that("torch", torch is not None, torch or error, "Run `make setup`, which installs it."),
+        check_that("torch", torch is not None, torch or error, "Run `make setup`, or `pip install 'ifrvis[train]'`."),
         check_that("mmcv's operators", device is not None, runs, cure),
     ]
 

@@ -1,7 +1,8 @@
 """Stands where mmcv keeps its compiled operators: what is compiled is real, and any other says so when it is called.
 
-`setup/operators.py` puts this file into mmcv. mmcv asks for every operator when it is imported and the models call one,
-deformable attention, on a GPU alone: so nothing has to be compiled for a CPU.
+`setup/operators.py` puts this file into mmcv, and `ifrvis` shows it to an mmcv that has none. mmcv asks for every
+operator when it is imported and the models call one, deformable attention, on a GPU alone: so nothing has to be
+compiled for a CPU.
 """
 
 import contextlib

@@ -1,0 +1,191 @@
+"""A folder for others, an RO-Crate: records with what lies beside them, the reports made of them, what was asked for,
+the program that makes these again, and a checklist that the records fill.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+import ifrvis
+from ifrvis.errors import UserError
+from ifrvis.files import read_bytes, sha256_file, write_atomically
+from ifrvis.harness.spec.methods import COPIED, code_in, packages
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.spec.request import TableRequest
+from ifrvis.harness.spec.tables import load_tables
+from ifrvis.harness.store.paths import Store, videos_beside
+from ifrvis.harness.store.playback import read_scenes
+from ifrvis.harness.store.records import Record, read_record
+from ifrvis.packed import packed, packed_yaml
+from ifrvis.reporting.escape import markdown_text
+from ifrvis.reporting.match import make_reports
+from ifrvis.reporting.output import write_page, write_report
+from ifrvis.reporting.over_videos import read_kept
+from ifrvis.reporting.report import Report
+
+PAPER = "https://arxiv.org/abs/2206.07011"
+TITLE = "Consistent Video Instance Segmentation with Inter-Frame Recurrent Attention: records and reports"
+README = f"""# {TITLE}
+
+`reports/` was made of `results/` by the program in `ifrvis/`, as `experiments/` asks. `CHECKLIST.md` says what was run,
+`environment.json` with what and on what. After `python -m pip install -r requirements.txt`, these commands, in this
+folder and offline, check all of it and write every table again, to the same bytes:
+
+    python -m ifrvis verify
+"""
+Answer = tuple[bool | None, str, str]  # whether it is as one would wish (None: it is only told), the question, what is
+
+
+def make_crate(folder: Path, source: Store, given: Sequence[str], *, predictions: bool) -> None:
+    """Fill an empty folder with all that is kept of some profiles; `describe` makes a crate of it.
+
+    Args:
+        folder: Where.
+        source: The results.
+        given: Names or YAML files of the profiles.
+        predictions: Whether what runs predicted goes with their records.
+
+    Raises:
+        UserError: There is no record of a profile, one is broken, or a scene is; or the program is not installed.
+    """
+    store, files = Store(folder / "results"), _program()
+    readme, checklist, environments = README, "# Checklist\n", dict[str, list[str]]()
+    for path, profile in [(packed_yaml("profiles", each), load_profile(each)) for each in given]:
+        own = Path("experiments", "profiles", f"{profile.name}.yaml")
+        files[own], readme = path, f"{readme}    python -m ifrvis report all --profile {own}\n"
+        records = [read_record(each) for each in sorted(source.records(profile.name).glob("*.json"))]
+        if not records:
+            raise UserError(f"Run rows of profile {profile.name} first: there is no record in {source.root}.")
+        for each in _kept(records, source, profile.name, predictions=predictions):
+            write_atomically(store.root / each.relative_to(source.root), read_bytes(each))
+        request, kept = TableRequest(tuple(load_tables(["all"], profile)), profile), store.bootstrap(profile.name)
+        reports = make_reports(request, records, read_kept(kept))
+        for report in reports:
+            write_report(report, folder / "reports" / profile.name)
+        write_page(reports, read_scenes(store.scenes(profile.name)), folder / "reports" / profile.name)
+        lines = [*_asked(reports, records), *_answered(records, store)]
+        checklist += "\n".join(
+            [f"\n## Profile {profile.name}: {markdown_text(profile.title)}\n", *map(_line, lines), ""]
+        )
+        for record in records:
+            environments.setdefault(record.provenance.model_dump_json(), []).append(record.file_name)
+    environment = [{**json.loads(provenance), "records": names} for provenance, names in environments.items()]
+    texts = {"README.md": readme, "CHECKLIST.md": checklist, "requirements.txt": _requirements()}
+    texts |= {"environment.json": json.dumps(environment, indent=1, sort_keys=True) + "\n"}
+    texts |= {COPIED: json.dumps({each.name: each.version for each in packages()[1:]})}
+    for name, content in (files | texts).items():
+        write_atomically(folder / name, content if isinstance(content, str) else read_bytes(content))
+
+
+def describe(folder: Path) -> None:
+    """Write `ro-crate-metadata.json`: the hash of every file, and the program that made the reports of the records."""
+    from rocrate.model import ContextEntity, SoftwareApplication
+    from rocrate.rocrate import ROCrate
+
+    crate = ROCrate(folder, init=True)
+    crate.name = crate.description = TITLE
+    crate.license = "https://spdx.org/licenses/Apache-2.0"
+    paper = {"@type": "ScholarlyArticle", "name": TITLE.partition(": ")[0]}
+    crate.root_dataset["citation"] = crate.add(ContextEntity(crate, PAPER, properties=paper))
+    properties = {"name": "ifrvis", "softwareVersion": ifrvis.__version__}
+    program = crate.add(SoftwareApplication(crate, "#ifrvis", properties=properties))
+    asked = [crate.get("results/"), crate.get("experiments/")]
+    crate.root_dataset["mentions"] = crate.add_action(program, "#report", object=asked, result=crate.get("reports/"))
+    for each in crate.data_entities:
+        if each.type == "File":
+            each["sha256"] = sha256_file(Path(each.source))
+    crate.metadata.write(folder)
+
+
+def _program() -> dict[str | Path, str | Path]:
+    """The files of the program, of packages that bring methods, and of what it is asked for, by their names here."""
+    files: dict[str | Path, str | Path] = {name: packed(name) for name in ("LICENSE", "CITATION.cff")}
+    for folder in (*(each.folder for each in packages()), packed("experiments")):
+        files |= {name: path for name, path in code_in(folder).items() if "_packed" not in name.parts}
+    return files
+
+
+def _requirements() -> str:
+    """What reading needs, as it is here."""
+    try:
+        needs = [re.split(r"[^\w.-]", each)[0] for each in requires("ifrvis") or () if "extra ==" not in each]
+    except PackageNotFoundError as error:
+        raise UserError("Install ifrvis (`pip install .`) to publish: what it needs is not known here.") from error
+    return "".join(f"{name}=={version(name)}\n" for name in needs)
+
+
+def _kept(records: list[Record], source: Store, profile: str, *, predictions: bool) -> list[Path]:
+    """The files that are kept of a profile's records."""
+    found = {source.bootstrap(profile), *source.scenes(profile).glob("*.json")}
+    for each in records:
+        path, run = source.records(profile) / each.file_name, source.run(each.name, each.train_sig)
+        given = each.inference, each.data.evaluation
+        found |= {path, videos_beside(path)}
+        found |= {run.spec, run.predictions(*given), run.prediction_cost(*given)} if predictions else set()
+    return [path for path in sorted(found) if path.is_file()]
+
+
+def _line(answer: Answer) -> str:
+    done, asked, so = answer
+    return f"- {'' if done is None else '[x] ' if done else '[ ] '}{asked} {markdown_text(so)}."
+
+
+def _each(values: Iterable[Any]) -> str:
+    """Different values, each with how often it is there."""
+    return "; ".join(f"{value} ({count})" for value, count in sorted(Counter(map(str, values)).items())) or "none"
+
+
+def _asked(reports: list[Report], records: list[Record]) -> Iterator[Answer]:
+    """What was asked for, and how much of it is here."""
+    rows = [(report, each) for report in reports for each in report.rows if not each.row.quoted]
+    there = [(report, each) for report, each in rows if not each.missing]
+    done, so = Counter(report.table.name for report, _ in there), Counter(report.table.name for report, _ in rows)
+    of_tables = ", ".join(f"{name} {done[name]} of {number}" for name, number in so.items())
+    yield len(rows) == len(there), "Every row of every table has a number:", of_tables
+    seeds = [(len(each.counted), len(report.seeds)) for report, each in there]
+    whole = len(rows) == len(there) and all(found == declared for found, declared in seeds)
+    yield whole, "Every row has every declared seed; rows by seeds:", _each(f"{a} of {b} seeds" for a, b in seeds)
+    intervals = len({kept.digest for report in reports for kept in report.over_videos.values()})
+    spread = f"mean and std over seeds, ddof 1; intervals over test videos of {intervals} differences"
+    yield bool(seeds) and min(seeds)[0] > 1, "Every number has a spread:", spread
+    shown = {record.digest for report in reports for record in report.behind}
+    yield None, "Records that no table shows:", f"{sum(each.digest not in shown for each in records)} of {len(records)}"
+
+
+def _answered(records: list[Record], store: Store) -> Iterator[Answer]:
+    """What the records say of how they came about."""
+    runs = [*{each.train_sig: each for each in records}.values()]
+    specs, code = [each.spec.train for each in runs if each.spec], [each.provenance.code for each in records]
+    yield None, "Trainings, by method and backbone:", _each(f"{each.method} {each.backbone}" for each in runs)
+    yield None, "By seed, which decides every draw:", _each(f"seed {each.seed}" for each in runs)
+    data = (f"{each.dataset} {each.role} {each.data.evaluation[:12]}" for each in records)
+    yield None, "Records by what was predicted (`experiments/datasets/` says where it comes from):", _each(data)
+    how = (f"{x.iterations} iterations of {x.global_batch} clips, {x.precision}, {x.optimizer}" for x in specs)
+    yield len(specs) == len(runs), "Every hyperparameter is in `spec` of its records:", _each(how)
+    start = (f"{each.init} {each.started_from}" if each.init else "random" for each in runs)
+    yield None, "Initial weights:", _each(start)
+    machines = (f"{x.processor}, {x.cores} cores" for x in (each.provenance.hardware for each in runs))
+    yield None, "Machines:", f"{_each(machines)}; GPUs: {_each(name for each in runs for name in each.measured.gpus)}"
+    most = max((each.peak_memory_bytes or 0 for each in runs), default=0) / 2**30
+    yield None, "Cost of all attempts:", f"{sum(each.hours for each in runs):.2f} hours, at most {most:.2f} GiB"
+    yield None, "Their ends:", _each(life.kind or life.reason for each in runs for life in each.attempts)
+    commits = (f"{each.version}, {each.commit or 'no commit'}" + ", changed" * bool(each.uncommitted) for each in code)
+    yield all(each.commit and not each.uncommitted for each in code), "Code was committed:", _each(commits)
+    repeated = _each(each.determinism or "not known" for each in runs)
+    yield all(each.determinism for each in runs), "Whether the same command gives the same bits is known:", repeated
+    for what, find in {"What each video adds": _videos, "What was predicted": _predictions}.items():
+        here = sum(find(each, store).is_file() for each in records)
+        yield here == len(records), f"{what} is here:", f"of {here} of {len(records)} records"
+    yield None, "Not here:", "trained weights (records have their digests), frames, annotations"
+
+
+def _videos(record: Record, store: Store) -> Path:
+    return videos_beside(store.records(record.profile) / record.file_name)
+
+
+def _predictions(record: Record, store: Store) -> Path:
+    return store.run(record.name, record.train_sig).predictions(record.inference, record.data.evaluation)
