@@ -75,6 +75,7 @@ def test_what_needs_the_extra_train_says_so_in_one_line(tmp_path):
     (tmp_path / "mine.json").write_bytes((CASE / "pred.json").read_bytes())
     commands = {
         "run": ["run", "table1", *SMOKE],
+        "reproduce": ["reproduce", "ours-r50-ytvis19", *SMOKE[:2]],
         "cancel": ["cancel", "table1", *SMOKE],
         "weights": ["weights", "convert", "a.pth", "b.pth"],
         "predict": ["predict", "ours", "frames"],

@@ -41,6 +41,7 @@ def add_commands(commands: Any) -> None:
 
 def _reproduce(arguments: argparse.Namespace) -> int:
 
+    import ifrvis.harness.jobs.local  # noqa: F401  (what starts runs is there, or its lack is all that is said)
     from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import tables_terminal
     from ifrvis.reporting.reproduction import other_seeds, reproduction, table_of
