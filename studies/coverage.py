@@ -111,7 +111,7 @@ def predicted(weights: Path, how: Composed, dataset: Dataset, folder: Path) -> l
             content = [each.model_dump() for each in detections(some, results)]
             write_atomically(path, gzip.compress(canonical_json(content), mtime=0))
             print(f"predicted {start + len(content)} of {len(videos)} videos by {weights}", flush=True)
-        found += [validated(Detections, each, str(path)) for each in read_packed_json(path, "detections", 1 << 28)]
+        found += [validated(Detections, each, str(path)) for each in read_packed_json(path, "detections")]
     return found
 
 

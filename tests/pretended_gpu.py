@@ -116,8 +116,11 @@ def _without_values(value: Any) -> Any:
 
 @contextmanager
 def pretended_gpu():
-    """While it lasts, tensors may be moved to and made on `cuda`."""
+    """While it lasts, tensors may be moved to and made on `cuda`, whatever a test before has asked of torch."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(False)  # as `training.build` leaves it there
     with ExitStack() as stack:
+        stack.callback(torch.use_deterministic_algorithms, deterministic)
         stack.enter_context(_Says())
         stack.enter_context(_Computes())
         yield

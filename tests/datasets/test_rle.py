@@ -131,7 +131,8 @@ def test_no_compiled_code_sees_a_mask_that_was_not_checked(counts, tmp_path, mon
     track = {"id": 1, "video_id": 1, "category_id": 1, "segmentations": [{"size": [3, 4], "counts": counts}]}
     gt = {"videos": [video], "categories": [{"id": 1, "name": "cat"}], "annotations": [track]}
     (tmp_path / "gt.json").write_text(json.dumps(gt))
+    (tmp_path / "pred.json").write_text("[]")
     for name in ("area", "decode", "encode", "frPyObjects", "iou", "merge", "toBbox"):
         monkeypatch.setattr(module.coco_mask, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
-    assert main(["evaluate", "ap", "--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/gt.json"]) == 2
+    assert main(["evaluate", "ap", "--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]) == 2
     assert "annotations[0].segmentations[0].counts: expected runs" in capsys.readouterr().err
