@@ -139,7 +139,7 @@ def test_a_banner_before_the_answer_of_sbatch_is_no_id(table, stub):
 
 def test_what_another_launcher_has_just_submitted_is_not_left(table, monkeypatch):
     """It takes both runs between this launch's look and its claims."""
-    table.set_up(pretraining=True, iterations=10, fake={"slow_s": 0.2})
+    table.set_up(pretraining=True, iterations=10, fake={"slow_s": 2.0})  # no run ends before it is looked for
     real, others = queue.claim, [table.start]
 
     def late(run, *given, **how):
