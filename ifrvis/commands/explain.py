@@ -6,7 +6,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, profile_of, root_arguments, row_request, run_arguments, run_meant
+from ifrvis.commands.selection import (
+    add_command,
+    console_for_tables,
+    profile_of,
+    root_arguments,
+    row_request,
+    run_arguments,
+    run_meant,
+)
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -38,8 +46,6 @@ def add_commands(commands: Any) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from ifrvis.harness.store.provenance import hardware, pinned_versions
     from ifrvis.reporting.causes import causes, differences, harmless, tables_of
     from ifrvis.reporting.formats import tables_terminal
@@ -68,7 +74,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(content, indent=1))
     else:
-        Console().print(tables_terminal(said, tables_of(content)))
+        console_for_tables().print(tables_terminal(said, tables_of(content)))
     return 0
 
 

@@ -40,7 +40,6 @@ def add_commands(commands: Any) -> None:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-
     import ifrvis.harness.jobs.local  # noqa: F401  (what starts runs is there, or its lack is all that is said)
     from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import tables_terminal
@@ -53,10 +52,8 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         record, beside = _kept(run, arguments)
         kept.append(record)
         others.append(other_seeds(record, Records(beside).all_readable()))
-        how = (
-            f"{record.provenance.hardware.processor or 'an unnamed processor'}, {record.determinism or 'unknown'} bits"
-        )
-        say(console, f"kept: {record.file_name}, seed {record.seed}, {how}; other seeds: {len(others[-1])}")
+        processor = record.provenance.hardware.processor or "unknown"
+        say(console, f"kept: {record.file_name} (processor: {processor}), and {len(others[-1])} other seeds of its row")
     if len({record.profile for record in kept}) > 1:
         raise UserError("Give runs of one profile: the plan of a launch has one.")
     plan, evaluations = _plan_of(kept, arguments)
