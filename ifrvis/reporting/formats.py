@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,10 +12,12 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ifrvis.reporting.cells import make_cell
 from ifrvis.reporting.claims import HEADS, JudgedClaim, pair_texts
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
 from ifrvis.reporting.grid import Grid, Line, claim_notes, make_grid, warnings
 from ifrvis.reporting.report import COLUMNS, Report
+from ifrvis.reporting.style import measured_text
 
 PAGE_ROWS = 30  # of a float
 LINE_BREAK = r"\\"
@@ -39,6 +41,20 @@ class Lines(NamedTuple):
     num_left: int = 1
 
 
+def unfinished(report: Report) -> list[Lines]:
+    """What the seeds say that are there of rows which lack some; no cell, no figure and no claim is made of it."""
+    lines = []
+    for each in (line for line in make_grid(report).lines if 0 < line.n < len(report.seeds)):
+        texts = []
+        for metric in report.table.metrics:
+            values = [*report.values[each.row.id, metric].values()]
+            cell = make_cell(values, len(values), report.named[each.row.id].missing)
+            texts.append(cell.missing if cell.mean is None else measured_text(metric, cell.mean, cell.std))
+        lines.append([" ".join(each.heads).strip() or each.row.id, f"{each.n} of {len(report.seeds)}", *texts])
+    title = "Rows that lack seeds: the mean of those that are there, which decides nothing."
+    return [Lines(title, ["", "seeds", *make_grid(report).metrics], lines)] if lines else []
+
+
 def markdown(report: Report) -> str:
     """The table, and what became of its claims, as a page of Markdown."""
     grid = make_grid(report)
@@ -49,7 +65,9 @@ def markdown(report: Report) -> str:
     if report.table.axis:
         picture = f"![{markdown_text(report.table.heading)}]({report.stem}.png)"
         parts += [[picture], [markdown_text(report.table.axis.reading)]]
-    parts += [_markdown_table(heads, lines, len(grid.row_heads)), notes]
+    parts += [_markdown_table(heads, lines, len(grid.row_heads))]
+    parts += [part for each in unfinished(report) for part in ([each.title], _markdown_table(*each[1:]))]
+    parts += [notes]
     if report.claims:
         parts += [["## Claims"], [markdown_text(" ".join(claim_notes(report)))]]
     for claim in report.claims:
@@ -209,7 +227,8 @@ def terminal(report: Report) -> Group:
     notes = [*([f"(in brackets: {grid.sources[0]})"] if span > 1 else []), *warnings(report)]
     shown = [each for each in report.claims if each.verdict != "not run"]
     notes += [f"{each.verdict}{f' ({each.why})' * bool(each.why)}: {each.claim.text}" for each in shown]
-    return Group(_plain(grid.title), _plain(grid.head), table, *map(_plain, notes))
+    shown = [_plain(grid.title), _plain(grid.head), table, *_tables(unfinished(report))]
+    return Group(*shown, *map(_plain, notes))
 
 
 def _plain(text: str) -> Text:
@@ -233,10 +252,12 @@ def tables_markdown(title: str, said: Iterable[str], tables: Iterable[Lines]) ->
 
 def tables_terminal(said: Iterable[str], tables: Iterable[Lines]) -> Group:
     """The same for a terminal."""
-    shown: list[Text | RichTable] = [*map(_plain, said)]
+    return Group(*map(_plain, said), *_tables(tables))
+
+
+def _tables(tables: Iterable[Lines]) -> Iterator[Text | RichTable]:
     for each in tables:
         table = _rich_table(each.heads, each.num_left)
         for line in each.lines:
             table.add_row(*map(_plain, line))
-        shown += [Text(), _plain(each.title), table]
-    return Group(*shown)
+        yield from (Text(), _plain(each.title), table)

@@ -17,7 +17,7 @@ from ifrvis.harness.store.playback import Scene, rows_to_play
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import Verdict
-from ifrvis.reporting.formats import Lines
+from ifrvis.reporting.formats import Lines, unfinished
 from ifrvis.reporting.grid import claim_notes, make_grid, warnings
 from ifrvis.reporting.report import Report
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES, UNDEFINED
@@ -115,6 +115,7 @@ def _shown(report: Report, figures: Mapping[str, bytes]) -> dict[str, Any]:
         **{"table": report.table, "grid": grid, "stem": report.stem},
         "lines": [line for line in grid.lines if line.numbers or line.row.quoted],
         "bare": [line for line in grid.lines if not (line.numbers or line.row.quoted)],
+        "unfinished": unfinished(report),
         "claims": [(judged, drawn) for judged, drawn in claims if drawn],
         "unseen": [judged for judged, drawn in claims if not drawn],
         "picture": base64.b64encode(figures.get(f"{report.stem}.png", b"")).decode(),
