@@ -1,15 +1,17 @@
 """The records of the mini study: all there, sound, of the frozen code, and made again from what lies beside them.
 
 `study.json` names the commit that froze the settings, and the records. `python tests/frozen/test_study.py` writes their
-names anew, which is done where records are committed.
+names and the reports of them anew, which is done where records are committed.
 """
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import read_record
@@ -20,6 +22,7 @@ LIST = Path(__file__).with_name("study.json")
 STUDY = json.loads(LIST.read_text())
 STORE = Store(ROOT / "results")
 FOLDER = STORE.records("mini")
+REPORTS = ROOT / "reports" / "mini"
 PATHS = [FOLDER / f"{name}.json" for name in STUDY["records"]]
 WHAT_NUMBERS_DEPEND_ON = (
     *(f"ifrvis/{room}" for room in ("models", "datasets", "training", "inference", "evaluation", "configs")),
@@ -47,6 +50,18 @@ def test_every_record_is_of_the_frozen_code():
         _git("diff", "--quiet", STUDY["freeze"], commit, "--", *WHAT_NUMBERS_DEPEND_ON)
 
 
+def test_the_reports_are_made_again_byte_for_byte(tmp_path):
+    report(tmp_path)
+    kept, again = ({path.name: path.read_bytes() for path in at.iterdir()} for at in (REPORTS, tmp_path / "mini"))
+    assert kept.keys() == again.keys()
+    assert [name for name in kept if kept[name] != again[name]] == []
+
+
+def report(at):
+    """Write all reports of the study's records under a folder."""
+    assert main(["report", "all", "--profile", "mini", "--results", str(STORE.root), "--reports", str(at)]) == 0
+
+
 def _git(*arguments):
     subprocess.run(["git", "-C", str(ROOT), *arguments], check=True)
 
@@ -66,3 +81,5 @@ def test_two_records_are_made_again_from_made_videos_and_kept_predictions(tmp_pa
 if __name__ == "__main__":
     names = sorted(path.stem for path in FOLDER.glob("*.json"))
     LIST.write_text(json.dumps(STUDY | {"records": names}, indent=2) + "\n")
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    report(REPORTS.parent)
