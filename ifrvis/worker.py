@@ -116,7 +116,7 @@ class _Worker:
 
         from ifrvis.evaluation.scoring import score_file
 
-        self._heart.say(phase="scoring")
+        self._heart.say(phase="scoring", eta_s=None)
         log.info("scoring %s", predictions)
         scores, videos = score_file(self._split(asked).read(), predictions)
         record = trained_record(
@@ -146,14 +146,16 @@ class _Worker:
         model, split = self._model, self._split(asked)
         annotations = split.read()
         videos, seconds = list[VideoPredictions](), 0.0
-        self._heart.say(phase="predicting", iteration=0, iterations=len(annotations.videos))
+        self._heart.say(phase="predicting", iteration=0, iterations=len(annotations.videos), eta_s=None)
+        start = time.monotonic()
         for share in dealt(annotations.videos, processes.rank, processes.world_size):
             with processes.agreeing():
                 began, part = time.monotonic(), replace(annotations, videos=share)
                 found = list(predict_split(model, part, split.frames, asked.inference, seed=self._spec.seed))
                 seconds += time.monotonic() - began
             videos += [video for each in processes.of_all(found) for video in each]
-            self._heart.say(iteration=len(videos))
+            pace_s = (time.monotonic() - start) / max(1, len(videos))
+            self._heart.say(iteration=len(videos), eta_s=pace_s * (len(annotations.videos) - len(videos)))
             if processes.from_first(self._attempt.is_asked_to_stop()):
                 raise StoppedError("stopped while predicting; the next attempt predicts again from the trained weights")
         cost = {

@@ -97,12 +97,13 @@ def _time_left(items: list[Item]) -> str:
         if item.state in ("waiting", "running"):
             said, hours, kind = _progress(item), item.training.est_gpu_hours, item.training.is_pretraining
             guess = None if hours is None else 3600 * hours * sum(known[kind]) / len(known[kind])
-            seconds = said.eta_s if said and said.eta_s is not None else guess
+            trained = said is not None and said.phase in ("predicting", "scoring")  # then little is left, if unsaid
+            seconds = said.eta_s if said and said.eta_s is not None else 0.0 if trained else guess
             if seconds is None:
                 return ""
             left[kind].append(seconds)
     at_once = max(1, sum(item.state == "running" for item in items))
-    texts = [f"about {duration_text(_spent(each, at_once))}" * bool(each) for each in (left[True], left[False])]
+    texts = [f"about {duration_text(_spent(each, at_once))}" * any(each) for each in (left[True], left[False])]
     named = [f"{texts[0]} of pretraining" * bool(texts[0]), texts[1]]
     return f"{', then '.join(filter(None, named))} left" if any(texts) else ""
 
@@ -110,7 +111,7 @@ def _time_left(items: list[Item]) -> str:
 def _pace(item: Item) -> float | None:
     """How many times its estimate a running item takes, by its timed iterations; None where one is not known."""
     said, hours = _progress(item), item.training.est_gpu_hours
-    if said is None or not hours or not said.eta_s or not said.iterations:
+    if said is None or said.phase != "training" or not hours or not said.eta_s or not said.iterations:
         return None
     left = 1 - (said.iteration or 0) / said.iterations
     return said.eta_s / left / (3600 * hours) if left > 0 else None
@@ -142,7 +143,7 @@ def _cells(item: Item) -> tuple[str, str, str, str]:
     trains = said.phase == "training"
     loss = f"{said.loss:.2f}" if trains and said.loss is not None else ""
     ap = f"{100 * said.ap:.1f}" if said.ap is not None else ""
-    return said.phase + steps, loss, ap, duration_text(said.eta_s) if trains else ""
+    return said.phase + steps, loss, ap, duration_text(said.eta_s) if said.eta_s is not None else ""
 
 
 def failure_lines(items: list[Item]) -> list[str]:

@@ -67,6 +67,13 @@ def test_what_waits_is_estimated_at_the_pace_of_timed_iterations(items):
     assert shown(items).splitlines()[0].endswith("then about 2 h 02 min left")
 
 
+@pytest.mark.parametrize(("phase", "eta_s", "left"), [("predicting", 90.0, "; about 2 min left"), ("scoring", None, "")])
+def test_what_is_trained_has_its_prediction_left_and_then_nothing_worth_a_number(items, phase, eta_s, left):
+    alone = items[1:2]
+    alone[0].attempt.beat(Progress(phase=phase, iteration=10, iterations=150, eta_s=eta_s))
+    assert shown(alone).splitlines()[0] == f"1 running; mask2former-r50-ytvis19-s0 {phase} 10/150{left}"
+
+
 def test_a_terminal_gets_a_line_a_row(items):
     said = shown(items, force_terminal=True, color_system=None)
     (row,) = (line for line in said.splitlines() if "mask2former-r50-ytvis19" in line)
