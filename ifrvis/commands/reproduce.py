@@ -106,7 +106,8 @@ def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan
     given = vars(arguments) | asked | {"profile": arguments.profile or kept[0].profile}
     plan = make_plan(request_of(argparse.Namespace(**given))[0])
     evaluations = [_evaluation_of(record, plan) for record in kept]
-    rows = [(next(row for row in plan.rows if each in row.evaluations.values()), each) for each in evaluations]
+    of_paper_first = sorted(plan.rows, key=lambda row: not row.table.place)
+    rows = [(next(row for row in of_paper_first if each in row.evaluations.values()), each) for each in evaluations]
     for each in evaluations:
         each.training.evaluations = [other for other in evaluations if other.training is each.training]
     needed = [each.training for each in evaluations]

@@ -74,6 +74,7 @@ def test_a_run_made_again_is_set_beside_its_record(call, keep, tmp_path, seeds, 
     found, text = call(ROW, "--seed", 0, better=better)
     assert (found, said in text) == (status, True), text
     assert "1 training, 1 to run" in text
+    assert ("table1: " in text, "ablation: " in text, "table4: " in text) == (True, False, False), "its first row alone"
     assert {path: path.read_bytes() for path in before} == before
     again = call(ROW, "--seed", 0)[1]
     assert ("1 to run" in again, said in again) == (False, True), "what was made again is there"

@@ -53,8 +53,8 @@ def plan_lines(plan: Plan) -> list[str]:
     """A line a row: how many seeds are there, its state, and what it waits for."""
     lines = []
     for table in plan.request.tables:
-        lines.append(f"{table.name}: {' '.join(table.title.split())}".removesuffix(": "))
-        lines += [_plan_line(planned, plan.request.on) for planned in plan.rows if planned.table is table]
+        if rows := [_plan_line(planned, plan.request.on) for planned in plan.rows if planned.table is table]:
+            lines += [f"{table.name}: {' '.join(table.title.split())}".removesuffix(": "), *rows]
     lines += _start_lines(plan)
     return lines + [training.problem for training in plan.trainings if training.problem]
 
