@@ -19,7 +19,7 @@ setup:
 demo:
 	@echo 'demo: sets up .venv (the first time 1 to 3 minutes), prints the rows of Table 1 that are kept in results/, then makes'
 	@echo 'demo: their videos (a minute), trains thin versions of the baseline and of the method again from shipped pretrained'
-	@echo 'demo: weights, seed 0 of each, at once on two cores, and sets them beside what is kept. Another processor'
+	@echo 'demo: weights, seed 0 of each, at once on two cores (15 minutes), and sets them beside what is kept. Another processor'
 	@echo 'demo: gives other last digits, which at this size is a spread like that of seeds.'
 	@echo 'demo: Ctrl-C stops it at the next safe point, the same command goes on.'
 	@bash setup.sh
