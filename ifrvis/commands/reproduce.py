@@ -117,7 +117,7 @@ def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan
 
 def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
     """What a plan has of the run of a record; UserError if it has not."""
-    from ifrvis.harness.spec.allowed import leaves
+    from ifrvis.harness.spec.allowed import differing, leaves
 
     for each in plan.evaluations:
         if (each.training.name, each.training.sig, each.sig) == (record.name, record.train_sig, record.eval_sig):
@@ -128,7 +128,7 @@ def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
     made = leaves(record.spec.train.model_dump())
     of_kind = [each for each in plan.trainings if (each.method, each.backbone) == (record.method, record.backbone)]
     nearest = min(
-        (_differing(leaves(each.spec.model_dump()), made) for each in of_kind), key=len, default=["its method"]
+        (differing(leaves(each.spec.model_dump()), made) for each in of_kind), key=len, default=["its method"]
     )
     commit = record.provenance.code.commit or "that it was made with"
     raise UserError(
@@ -136,7 +136,3 @@ def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
         f"{commit}: what {record.file_name} was made as differs from every row of profile {plan.request.profile.name} "
         f"in {', '.join(nearest) or 'how it is evaluated'}."
     )
-
-
-def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    return [key for key in {**one, **other} if one.get(key) != other.get(key)]

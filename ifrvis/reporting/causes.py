@@ -4,13 +4,12 @@ What decides a number is described by dotted keys; those of one topic are one ca
 more than another seed does, is told apart.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ifrvis.evaluation.symptoms import Symptom
-from ifrvis.harness.spec.allowed import leaves
+from ifrvis.harness.spec.allowed import differing, leaves
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.comparison import plain_value
@@ -149,12 +148,11 @@ def differences(yours: Description, row: Description, paper: Description) -> lis
 
 
 def _differing(one: Description, other: Description) -> list[str]:
-    keys = [key for key in {**one, **other} if json.dumps(one.get(key)) != json.dumps(other.get(key))]
     gone = {key for key in ("data", "evaluation", "weights") if None in (one.get(key), other.get(key))}  # not known
     gone |= {"dataset"} if same_content(one, other) else set()
     gone |= {"evaluation"} if _is_evaluated_otherwise(one, other) else set()
     gone |= {"weights"} if one["init"] != other["init"] else set()
-    return [key for key in keys if key not in gone]
+    return [key for key in differing(one, other) if key not in gone]
 
 
 def same_content(one: Description, other: Description) -> bool:

@@ -7,6 +7,7 @@ both sides were trained here, with the same seeds on the same data; videos pair 
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -24,7 +25,7 @@ from ifrvis.evaluation.scoring import score_file
 from ifrvis.evaluation.tracking import weighed_metrics
 from ifrvis.evaluation.videos import Videos
 from ifrvis.files import sha256_file
-from ifrvis.harness.spec.allowed import leaves
+from ifrvis.harness.spec.allowed import differing, leaves
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.formats import Lines
@@ -196,13 +197,14 @@ def _known(value: Any) -> float | None:
 
 def _differing(sides: Sequence[Side]) -> dict[str, dict[str, list[list[Any]]]]:
     """By group and key, the values on each side where they are not the same."""
+    a, b = made = [defaultdict[tuple[str, str], dict[str, Any]](dict) for _ in sides]
+    for values, side in zip(made, sides):
+        for group, of_group in (said for each in side.of for said in each.made.items()):
+            for key, value in of_group.items():
+                values[group, key][json.dumps(value)] = value
     found: dict[str, dict[str, list[list[Any]]]] = {}
-    keys = {(group, key): 0 for side in sides for each in side.of for group in each.made for key in each.made[group]}
-    for group, key in keys:
-        made = [[each.made[group][key] for each in side.of if key in each.made.get(group, {})] for side in sides]
-        a, b = ({json.dumps(value): value for value in of} for of in made)
-        if a.keys() != b.keys():
-            found.setdefault(group, {})[key] = [[*a.values()], [*b.values()]]
+    for group, key in differing(a, b):
+        found.setdefault(group, {})[key] = [[*values[group, key].values()] for values in made]
     return found
 
 
