@@ -19,10 +19,10 @@ from ifrvis.commands.selection import (
 from ifrvis.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from ifrvis.analysis.comparison import Evaluated, Side
     from ifrvis.datasets.ytvis import Annotations
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import Record
-    from ifrvis.reporting.comparison import Evaluated, Side
 
 
 def add_commands(commands: Any) -> None:
@@ -77,7 +77,7 @@ class _Truth(NamedTuple):
 
 def _compare(arguments: argparse.Namespace) -> int:
 
-    from ifrvis.reporting.comparison import Side, compare, tables_of
+    from ifrvis.analysis.comparison import Side, compare, tables_of
     from ifrvis.reporting.formats import tables_markdown, tables_terminal
 
     if arguments.a == arguments.b:
@@ -180,7 +180,7 @@ def _truth(arguments: argparse.Namespace, given: _Given) -> _Truth:
 
 
 def _evaluated(given: _Given, truth: _Truth, gt: Path | None) -> "list[Evaluated]":
-    from ifrvis.reporting.comparison import of_file, of_record
+    from ifrvis.analysis.comparison import of_file, of_record
 
     if gt is None or truth.annotations is None:
         return [of_record(given.store, record) for record in given.records.values()]
@@ -196,10 +196,10 @@ def _write_page(
     truth: _Truth,
 ) -> None:
     """Write the page, which plays of the first seed the videos that differ most."""
+    from ifrvis.analysis.comparison import tables_of
     from ifrvis.files import sha256_file, write_atomically
     from ifrvis.harness.store.playback import Scene
     from ifrvis.harness.upkeep.footage import VIDEOS, play, side_of
-    from ifrvis.reporting.comparison import tables_of
     from ifrvis.reporting.web.page import make_compare_page
 
     annotations = truth.annotations

@@ -69,8 +69,8 @@ def _plan(arguments: argparse.Namespace) -> int:
     content = plan.as_json()
     lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]
     if arguments.power:
+        from ifrvis.analysis.power import HEAD, need_line, needs
         from ifrvis.reporting.match import make_reports
-        from ifrvis.reporting.power import HEAD, need_line, needs
 
         for report in make_reports(request, plan.records.all_readable()):
             needed = content.setdefault("power", {})[report.table.name] = [*needs(report, arguments.std)]

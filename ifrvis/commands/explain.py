@@ -18,12 +18,12 @@ from ifrvis.commands.selection import (
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
+    from ifrvis.analysis.causes import Description
     from ifrvis.evaluation.symptoms import Symptom
     from ifrvis.harness.plan.plan import Evaluation, PlannedRow
     from ifrvis.harness.spec.profiles import Profile
     from ifrvis.harness.store.paths import Run
     from ifrvis.harness.store.records import Record
-    from ifrvis.reporting.causes import Description
 
 FIELDS = ("what", "yours", "row", "paper", "effect")  # of a cause
 
@@ -46,8 +46,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from ifrvis.analysis.causes import causes, differences, harmless, tables_of
     from ifrvis.harness.store.provenance import hardware, pinned_versions
-    from ifrvis.reporting.causes import causes, differences, harmless, tables_of
     from ifrvis.reporting.formats import tables_terminal
 
     run, records = _meant(arguments)
@@ -110,11 +110,11 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
 
 def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[Record | None, PlannedRow, Profile]":
     """The record and the row that differ least, and the profile; UserError if there is no row."""
+    from ifrvis.analysis.causes import differences, of_record
     from ifrvis.datasets.catalog import WHOLE
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
-    from ifrvis.reporting.causes import differences, of_record
 
     arguments.profile = arguments.profile or (records[0].profile if records else profile_of(arguments)[0].name)
     ids = [arguments.row.rpartition("/")[2]] if arguments.row else []
@@ -140,8 +140,8 @@ def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[R
 
 
 def _of_plan(evaluation: "Evaluation") -> "Description":
+    from ifrvis.analysis.causes import described
     from ifrvis.harness.spec.signatures import SCORING_VERSION
-    from ifrvis.reporting.causes import described
 
     training, split = evaluation.training, evaluation.split
     said: dict[str, Any] = {"method": training.method, "backbone": training.backbone, "dataset": split.dataset}

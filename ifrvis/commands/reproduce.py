@@ -41,9 +41,9 @@ def add_commands(commands: Any) -> None:
 
 def _reproduce(arguments: argparse.Namespace) -> int:
     import ifrvis.harness.jobs.local  # noqa: F401  (what starts runs is there, or its lack is all that is said)
+    from ifrvis.analysis.reproduction import other_seeds, reproduction, table_of
     from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import tables_terminal
-    from ifrvis.reporting.reproduction import other_seeds, reproduction, table_of
 
     console = console_for_tables(stderr=arguments.json)
     check_launch(arguments)

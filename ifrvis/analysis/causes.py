@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ifrvis.analysis.comparison import plain_value
 from ifrvis.evaluation.symptoms import Symptom
 from ifrvis.harness.spec.allowed import differing, leaves
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.store.records import Record
-from ifrvis.reporting.comparison import plain_value
 from ifrvis.reporting.formats import Lines
 from ifrvis.reporting.style import UNDEFINED
 
