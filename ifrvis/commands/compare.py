@@ -124,7 +124,7 @@ def records_named(name: str, store: "Store", arguments: argparse.Namespace) -> "
     """The records of a row or of a run, by seed; UserError if there is none, or if it is not clear which are meant."""
     from ifrvis.harness.spec.signatures import SCORING_VERSION
     from ifrvis.harness.spec.tables import rows_named
-    from ifrvis.harness.store.records import Records
+    from ifrvis.harness.store.records import Records, records_of
     from ifrvis.reporting.match import make_reports
 
     if rows := rows_named(name):
@@ -133,9 +133,8 @@ def records_named(name: str, store: "Store", arguments: argparse.Namespace) -> "
         records = [record for report in reports for record in report.records]
         none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
     else:
-        sigs, cure = {run.train_sig for run in runs_meant(arguments, name)}, "Give one of its records"
-        known = [each for kept in store.profiles() for each in Records(store.records(kept)).all_readable()]
-        records = [each for each in known if each.train_sig in sigs and each.scoring == SCORING_VERSION]
+        runs, cure = runs_meant(arguments, name), "Give one of its records"
+        records = [each for run in runs for each in records_of(run) if each.scoring == SCORING_VERSION]
         none = f"Let {name} end first: there is no record of it in {store.root}."
     found: dict[int, Record] = {}
     for record in records:

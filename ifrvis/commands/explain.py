@@ -84,7 +84,7 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
     """
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import Records, read_record
+    from ifrvis.harness.store.records import Records, read_record, records_of
     from ifrvis.reporting.match import make_reports
 
     name, path = arguments.run, Path(arguments.run)
@@ -100,8 +100,7 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
         run = Store(path.resolve().parents[2]).run(records[0].name, records[0].train_sig)
     else:
         run = run_meant(arguments, name)
-        known = [each for kept in run.store.profiles() for each in Records(run.store.records(kept)).all_readable()]
-        records = [each for each in known if each.train_sig == run.train_sig]
+        records = records_of(run)
     if not (records or (rows and (arguments.checkpoint or arguments.pred))):
         cure = "Run it to its end, or name a row and, with --checkpoint or --pred, a file to look at"
         raise UserError(f"{cure}: there is no record of {name} in {arguments.results}.")

@@ -5,7 +5,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, number, progress, root_arguments, run_arguments, run_meant, show
+from ifrvis.commands.selection import (
+    add_command,
+    lacking,
+    number,
+    progress,
+    root_arguments,
+    run_arguments,
+    run_meant,
+    show,
+)
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
 
 if TYPE_CHECKING:
@@ -125,13 +134,16 @@ def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arg
     from ifrvis.harness.store.attempts import asked_of, checkpoint_folders
     from ifrvis.training.checkpoints import newest_valid
 
+    folders = checkpoint_folders(run)
+    if not folders:
+        raise lacking(arguments, arguments.model, run, "checkpoint")
     train = run.read_spec().train
     check_training(train.model_dump(), str(run.spec))
     if path is None:
-        checkpoint = newest_valid(checkpoint_folders(run), train_sig=run.train_sig)
+        checkpoint = newest_valid(folders, train_sig=run.train_sig)
         path = checkpoint.path if checkpoint else run.weights
         if not path.exists():
-            raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
+            raise lacking(arguments, arguments.model, run, "checkpoint")
     job, asked = asked_of(run)[0]
     if arguments.row:
         own = row_inference(arguments.row, load_profile(job.profile))

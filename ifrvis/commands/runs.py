@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ifrvis.commands.selection import (
     add_command,
     change_arguments,
+    lacking,
     number,
     request_of,
     root_arguments,
@@ -56,9 +57,12 @@ def add_commands(commands: Any) -> None:
 
 
 def _logs(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.store.attempts import latest
     from ifrvis.harness.store.logs import log_lines
 
     run = run_meant(arguments, arguments.run)
+    if latest(run) is None:
+        raise lacking(arguments, arguments.run, run, "log")
     for line in log_lines(run, arguments.lines, follow=arguments.follow):
         show(line, flush=arguments.follow)
     return 0
@@ -69,11 +73,14 @@ def _show(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.spec.allowed import leaves
     from ifrvis.harness.spec.compose import sources
     from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.store.records import records_of
 
     rows, recipe, by = rows_named(arguments.row), dict[str, Any](), dict[str, str]()
     if not rows or arguments.seed is not None:
         run = run_meant(arguments, arguments.row)
-        said, recipe = {"run": run.folder.name, "train_sig": run.train_sig}, leaves(run.read_spec().train.model_dump())
+        spec = run.read_spec() if run.spec.is_file() else records_of(run)[0].spec
+        said = {"run": run.folder.name, "train_sig": run.train_sig}
+        recipe = leaves(spec.train.model_dump()) if spec else {}
     elif (row := rows[0][1]).is_run:
         request = row_request(arguments, arguments.row, row.id)
         specified = request.specify(row, lambda name: load_dataset(name, request.data_root))

@@ -164,26 +164,52 @@ def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple
 
 
 def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
-    """The runs of a row (`row`, `table/row`) that have begun; else those that a run's name, beginning or folder means.
-    UserError if there are none; of a row, under the profile; with --seed, of this seed.
+    """The runs of a row (`row`, `table/row`) that have begun, or of which a record is kept; else those that a run's
+    name, beginning or folder means. UserError if there is none; of a row, under the profile; with --seed, of this seed.
     """
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.spec.tables import known_names, rows_named
     from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import runs_named
+    from ifrvis.reporting.match import reports_in
 
     store, rows, where = Store(arguments.results), rows_named(name), ""
     if not rows:
-        runs = store.runs_named(name, beside=known_names())
+        runs = runs_named(store, name, beside=known_names())
     else:
         request = row_request(arguments, name, rows[0][1].id)
         trainings = [each for each in make_plan(request).trainings if not each.is_pretraining]
-        runs = [each.run(store) for each in trainings if each.sig is not None]
-        runs, where = [each for each in runs if each.spec.is_file()], f" under profile {request.profile.name}"
-    found = [run for run in runs if arguments.seed in (None, run.read_spec().train.seed)]
+        begun = [run for run in (each.run(store) for each in trainings if each.sig is not None) if run.spec.is_file()]
+        records = [record for report in reports_in(store, request) for record in report.records]
+        runs = list(dict.fromkeys([*begun, *(store.run(each.name, each.train_sig) for each in records)]))
+        where = f" under profile {request.profile.name}"
+    found = [run for run in runs if arguments.seed is None or run.name.endswith(f"-s{arguments.seed}")]
     if not found:
         seed = f" with seed {arguments.seed}" * (arguments.seed is not None)
         raise UserError(f"Run {name} first, or correct --results: {store.root} has no run of it{seed}{where}.")
     return found
+
+
+def lacking(arguments: argparse.Namespace, name: str, run: "Run", what: str) -> UserError:
+    """What is to be said of a run that lacks what a training leaves, and was named so: train it, or train it again."""
+    from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.store.records import records_of
+
+    records = sorted(records_of(run), key=lambda each: each.origin != "trained")
+    if not records:
+        return UserError(f"Train {run.folder.name} first: it has no {what}.")
+    record, path = records[0], run.store.records(records[0].profile) / records[0].file_name
+    if record.spec is None:
+        return UserError(f"Name a run that was trained: {path} scores predictions from elsewhere, without {what}.")
+    profile = f" --profile {arguments.profile}" * bool(arguments.profile)
+    again = f"{name} --seed {record.seed}{profile}" if rows_named(name) else path
+    made, on = record.provenance, record.provenance.hardware.processor or "an unknown processor"
+    commit = f", by commit {made.code.commit[:12]}" if made.code.commit else ""
+    return UserError(
+        f"Train it again with `ifrvis reproduce {again}`: kept of {run.folder.name} is its record, {path}, not its "
+        f"{what}. It was trained on {', '.join([on, *record.measured.gpus])} in {record.hours:.2f} hours{commit}; a "
+        "record has no date."
+    )
 
 
 def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Request":

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, root_arguments, run_arguments, run_meant, show
+from ifrvis.commands.selection import add_command, lacking, root_arguments, run_arguments, run_meant, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,9 +90,13 @@ class _Packed(NamedTuple):
 
 def _predicted(arguments: argparse.Namespace) -> list[_Packed]:
     """Everything that the run was asked to predict, and has."""
-    from ifrvis.harness.store.attempts import asked_of
+    from ifrvis.harness.store.attempts import asked_of, latest
 
     run = run_meant(arguments, arguments.run)
+    if latest(run) is None:
+        if here := run.all_predictions():
+            raise UserError(f"Give a file of {here[0].parents[1]} and --annotation: {run.name} was not trained here.")
+        raise lacking(arguments, arguments.run, run, "predictions")
     found = {each.path: each for each in (_Packed(run, *pair) for pair in asked_of(run))}
     return [each for path, each in found.items() if path.is_file()]
 
