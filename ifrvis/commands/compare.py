@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import (
+    ROOTS,
+    RUN,
     add_command,
     console_for_tables,
     file_of,
-    root_arguments,
     row_request,
-    run_arguments,
     runs_meant,
     show,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add `compare`."""
     text = "set two rows, runs, records or results files side by side: numbers, errors in words, and what differs"
-    parser = add_command(commands, "compare", _compare, text)
+    parser = add_command(commands, "compare", _compare, text, *RUN, *ROOTS)
     text = "a row (`row` or `table/row`), a run's name, its beginning or folder, or a record; with --gt a results file"
     parser.add_argument("a", metavar="A", help=text)
     parser.add_argument("b", metavar="B", help="likewise")
@@ -37,11 +37,9 @@ def add_commands(commands: Any) -> None:
     text = "write a page that plays the videos that differ most"
     parser.add_argument("--html", type=file_of(".html"), metavar="OUT", help=text)
     parser.add_argument("--frames", type=Path, help="folder of the frames that it shows (default: the data set's)")
-    run_arguments(parser)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     shown.add_argument("--md", action="store_true", help="print Markdown")
-    root_arguments(parser)
 
 
 class _Given(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ifrvis.commands.exchange import add_exchange
-from ifrvis.commands.selection import add_command, file_of, progress, root_arguments, say, show
+from ifrvis.commands.selection import ROOTS, add_command, file_of, progress, say, show
 from ifrvis.errors import UserError, nearest
 
 
@@ -14,29 +14,25 @@ def add_commands(commands: Any) -> None:
     group = commands.add_parser("data", help="make, split, check and look at data").add_subparsers(
         required=True, metavar="ACTION"
     )
-    parser = add_command(group, "make-mini", _make_mini, "make a synthetic set")
+    parser = add_command(group, "make-mini", _make_mini, "make a synthetic set", *ROOTS)
     text = "mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
     parser.add_argument("sets", nargs="+", metavar="SET", help=text)
     text = "make dev too and draw videos of a set, as .png or .jpg"
     parser.add_argument("--contact-sheet", type=file_of(".png", ".jpg"), metavar="FILE", help=text)
-    root_arguments(parser)
 
     text = "list the videos that a dataset's rule holds out, with the split's fingerprint"
-    parser = add_command(group, "split", _split, text)
+    parser = add_command(group, "split", _split, text, *ROOTS)
     parser.add_argument("dataset", help="ytvis19, ytvis21, ..., or a YAML file")
     text = "write train.json and heldout.json there, in the schema of YouTube-VIS, for other programs"
     parser.add_argument("--out", type=Path, metavar="DIR", help=text)
-    root_arguments(parser)
 
     text = "say what is missing or wrong in an installed dataset, and what to do about it"
-    parser = add_command(group, "check", _check, text)
+    parser = add_command(group, "check", _check, text, "--json", *ROOTS)
     parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
     parser.add_argument("--decode", action="store_true", help="decode every frame, as training does")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
     text = "count videos, instances, sizes, motion, overlaps, strata and categories"
-    parser = add_command(group, "stats", _stats, text)
+    parser = add_command(group, "stats", _stats, text, "--json", *ROOTS)
     parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
     parser.add_argument(
         "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
@@ -44,8 +40,6 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
     text = "draw them, as .png, .pdf or .svg"
     parser.add_argument("--plot", type=file_of(".png", ".pdf", ".svg"), metavar="FILE", help=text)
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
     add_exchange(group)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, progress, show, whole
+from ifrvis.commands.selection import add_command, add_options, progress, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def _add_arguments(parser: argparse.ArgumentParser, by_protocol: bool = False) -
         "results.json or predictions.json.gz; a folder of PNGs (DAVIS) or a text (KITTI MOTS) a video; or a tracker's"
     )
     parser.add_argument("--pred", type=Path, required=True, help=f"{text} folder of TrackEval")
-    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    add_options(parser, "--jobs", "--json")
     if by_protocol:
         text = "what counts as a track: all (every entry, the default), top10, common, matched, or a YAML file"
         parser.add_argument("--protocol", default="all", help=text)

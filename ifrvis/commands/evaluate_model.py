@@ -6,14 +6,14 @@ from typing import Any
 
 from ifrvis.commands.evaluate import show_scores
 from ifrvis.commands.predict import Recipe, device_of, trained_model
-from ifrvis.commands.selection import add_command, progress, root_arguments, show, whole
+from ifrvis.commands.selection import ROOTS, add_command, progress, show, whole
 from ifrvis.errors import UserError
 
 
 def add_commands(commands: Any) -> None:
     """Add `evaluate-model`."""
     text = "predict and score a row's held-out videos with a checkpoint from elsewhere, as a record of its own"
-    parser = add_command(commands, "evaluate-model", _evaluate_model, text)
+    parser = add_command(commands, "evaluate-model", _evaluate_model, text, "--profile", "--device", *ROOTS)
     text = "weights that `ifrvis weights convert --trained` wrote, or a checkpoint of a run"
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=text)
     text = "whose model, data set and inference these are"
@@ -21,9 +21,6 @@ def add_commands(commands: Any) -> None:
     text = "id of the row of method `external` that shows the record (default: the id of --row)"
     parser.add_argument("--as", dest="shown_as", metavar="ID", help=text)
     parser.add_argument("--seed", type=whole(0), default=0, help="whose record it is (default: 0)")
-    parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
-    root_arguments(parser)
 
 
 def _evaluate_model(arguments: argparse.Namespace) -> int:

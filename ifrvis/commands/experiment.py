@@ -51,9 +51,8 @@ def add_commands(commands: Any) -> None:
     text = "make the intervals over videos that reports show of what claims compare, or of any two rows"
     selection_arguments(add_command(commands, "bootstrap", _bootstrap, text))
     text = "score kept predictions again, for metrics that came after their records"
-    parser = add_command(commands, "rescore", _rescore, text)
+    parser = add_command(commands, "rescore", _rescore, text, "--jobs")
     selection_arguments(parser)
-    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
 
 
 def _plan(arguments: argparse.Namespace) -> int:

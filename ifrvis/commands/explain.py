@@ -6,15 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import (
-    add_command,
-    console_for_tables,
-    profile_of,
-    root_arguments,
-    row_request,
-    run_arguments,
-    run_meant,
-)
+from ifrvis.commands.selection import ROOTS, RUN, add_command, console_for_tables, profile_of, row_request, run_meant
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -31,18 +23,15 @@ FIELDS = ("what", "yours", "row", "paper", "effect")  # of a cause
 def add_commands(commands: Any) -> None:
     """Add `explain`."""
     text = "why a number is not the row's or the paper's: what differs, likeliest first, with effects where known"
-    parser = add_command(commands, "explain", _explain, text)
+    parser = add_command(commands, "explain", _explain, text, *RUN, "--json", *ROOTS)
     text = "a run's name, its beginning or folder, a record, or a row (`row` or `table/row`)"
     parser.add_argument("run", metavar="RUN", help=text)
     text = "what it should be (default: of its method and backbone the row that it differs least from)"
     parser.add_argument("--row", metavar="TABLE/ROW", help=text)
-    run_arguments(parser)
     parser.add_argument("--checkpoint", type=Path, metavar="PTH", help="look at this one (default: the run's last)")
     text = "look at this results file, or predictions of a run (default: the record's)"
     parser.add_argument("--pred", "--predictions", type=Path, metavar="JSON", help=text)
     parser.add_argument("--gt", type=Path, help="ground truth of that file (default: the row's, where it is here)")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
 
 def _explain(arguments: argparse.Namespace) -> int:

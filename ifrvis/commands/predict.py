@@ -5,16 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import (
-    add_command,
-    lacking,
-    number,
-    progress,
-    root_arguments,
-    run_arguments,
-    run_meant,
-    show,
-)
+from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, number, progress, run_meant, show
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
 
 if TYPE_CHECKING:
@@ -27,10 +18,10 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add `predict`."""
-    parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
+    text = "find the instances of any video and draw them over it"
+    parser = add_command(commands, "predict", _predict, text, *RUN, "--device", *ROOTS)
     text = "a row, a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
-    run_arguments(parser)
     text = "a folder of frames, a video file, or DATASET:NAME or DATASET:SPLIT/id=ID of a set's, as ytvis19:0a49f5265b"
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
@@ -40,14 +31,12 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="inference.KEY=VALUE", help="another inference")
     text = "bound on the memory beside the model; less takes longer"
     parser.add_argument("--memory-gib", type=number(0, 100_000), help=text)
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
     parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
     text = "refuse a video file of which fewer frames can be read than it says"
     parser.add_argument("--strict", action="store_true", help=text)
-    root_arguments(parser)
 
 
 class Recipe(NamedTuple):

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.compare import records_named
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
-from ifrvis.commands.selection import (
-    add_command,
-    change_arguments,
-    console_for_tables,
-    request_of,
-    root_arguments,
-    run_arguments,
-    say,
-)
+from ifrvis.commands.selection import CHANGES, ROOTS, RUN, add_command, console_for_tables, request_of, say
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -27,15 +19,12 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add `reproduce`."""
     text = "train runs that are kept again, in a folder of their own, and compare each with its record"
-    parser = add_command(commands, "reproduce", _reproduce, text)
+    parser = add_command(commands, "reproduce", _reproduce, text, *RUN, *CHANGES, "--json", *ROOTS)
     text = "a row (`row` or `table/row`) with --seed, a run's name or beginning, or a record's file, anybody's"
     parser.add_argument("runs", nargs="+", metavar="RUN", help=text)
-    run_arguments(parser)
     text = "where they are trained (default: ./results/reproduced)"
     parser.add_argument("--into", type=Path, default=Path("results/reproduced"), metavar="DIR", help=text)
     launch_arguments(parser)
-    change_arguments(parser)
-    root_arguments(parser)
     parser.set_defaults(jobs=None)
 
 

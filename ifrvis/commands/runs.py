@@ -5,14 +5,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import (
+    CHANGES,
+    ROOTS,
+    RUN,
     add_command,
-    change_arguments,
     lacking,
     number,
     request_of,
-    root_arguments,
     row_request,
-    run_arguments,
     run_meant,
     runs_meant,
     selection_arguments,
@@ -27,32 +27,25 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the commands about runs."""
-    parser = add_command(commands, "logs", _logs, "print the log of a run's last attempt")
+    parser = add_command(commands, "logs", _logs, "print the log of a run's last attempt", *RUN, *ROOTS)
     parser.add_argument("run", help="a row (`row` or `table/row`), or the name of a run, its beginning or its folder")
-    run_arguments(parser)
     parser.add_argument("-n", "--lines", type=whole(), default=50)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
-    root_arguments(parser)
 
     text = "print a row's whole recipe, and where each value comes from; or what a run has trained"
-    parser = add_command(commands, "show", _show, text)
+    parser = add_command(commands, "show", _show, text, *RUN, *CHANGES, "--json", *ROOTS)
     parser.add_argument("row", metavar="ROW|RUN", help="`row` or `table/row`; or a run's name, its beginning or folder")
-    run_arguments(parser)
-    change_arguments(parser)
-    root_arguments(parser)
 
     text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
-    parser = add_command(commands, "cancel", _cancel, text)
+    parser = add_command(commands, "cancel", _cancel, text, "--seed")
     selection_arguments(parser, what="TABLE|ROW|RUN")
-    run_arguments(parser, profile=False)
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
     parser.add_argument("--wait", type=number(0, 86400), default=120.0, metavar="S", help=text)
 
     text = "let runs that failed start again with the next `ifrvis run`"
-    parser = add_command(commands, "retry", _retry, text)
+    parser = add_command(commands, "retry", _retry, text, "--seed")
     selection_arguments(parser, what="TABLE|ROW|RUN")
-    run_arguments(parser, profile=False)
     parser.add_argument("--kind", help="only what failed like this: error, input, memory or nan")
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ifrvis.harness.store.paths import Run
 
 T = TypeVar("T")
+# Options that go together: what changes rows, which run of a row is meant, and where things lie.
+CHANGES = ("--set", "--dataset", "--annotations", "--frames", "--init")
+RUN = ("--profile", "--seed")
+ROOTS = ("--data-root", "--results", "--reports")
 
 
 def whole(low: int = 1, high: int = 1_000_000) -> Callable[[str], int]:
@@ -50,41 +54,35 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     """Add the options that say which runs are meant."""
     runs = "; or the name of a run, its beginning or its folder" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
-    parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")
     parser.add_argument("--seeds", type=whole(), help="the first N declared seeds (default: all)")
-    change_arguments(parser)
     parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
-    root_arguments(parser)
+    add_options(parser, "--profile", *CHANGES, "--json", *ROOTS)
 
 
-def change_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that change rows, and `--json`."""
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
-    text = "another dataset for every row: a name, a YAML file, or the folder of a set that `ifrvis data import` made"
-    parser.add_argument("--dataset", help=text)
-    text = "videos of your own instead: YouTube-VIS JSON, or COCO's with track_id"
-    parser.add_argument("--annotations", type=Path, metavar="JSON", help=text)
-    text = "what its file names are relative to (default: JPEGImages beside it)"
-    parser.add_argument("--frames", type=Path, metavar="DIR", help=text)
-    parser.add_argument("--init", type=Path, help="other initial weights for every row")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-
-
-def run_arguments(parser: argparse.ArgumentParser, *, profile: bool = True) -> None:
-    """Add the options that say which run of a row is meant; `profile`: that of the profile, too."""
-    if profile:
-        parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
-    parser.add_argument("--seed", type=whole(0), help="the run of this seed alone, of those of a row")
-
-
-def root_arguments(parser: argparse.ArgumentParser, **results: Any) -> None:
-    """Add the options that say where data, results and reports lie; `results` is how `--results` is taken otherwise."""
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add options that several commands have."""
     root = os.environ.get
-    own: dict[str, Any] = {"default": Path(root("IFRVIS_RESULTS", "results")), "help": "default: ./results"} | results
-    parser.add_argument("--data-root", type=Path, default=Path(root("IFRVIS_DATA", "data")), help="default: ./data")
-    parser.add_argument("--results", type=Path, **own)
-    parser.add_argument("--reports", type=Path, default=Path("reports"), help="default: ./reports")
+    known: dict[str, dict[str, Any]] = {
+        "--profile": {"help": "one of experiments/profiles, or a YAML file (default: by turn)"},
+        "--seed": {"type": whole(0), "help": "the run of this seed alone, of those of a row"},
+        "--json": {"action": "store_true", "help": "print JSON alone on standard output"},
+        "--jobs": {"type": whole(1, 1000), "default": 1, "help": "processes that share the videos (default: 1)"},
+        "--device": {"help": "cpu, cuda or cuda:1 (default: the first GPU if there is one)"},
+        "--set": {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "change the recipe"},
+        "--dataset": {"help": "another for every row: a name, a YAML file, or a folder that `ifrvis data import` made"},
+        "--annotations": {
+            "type": Path,
+            "help": "videos of your own: YouTube-VIS JSON, or COCO's with track_id",
+        },
+        "--frames": {"type": Path, "help": "what its file names are relative to (default: JPEGImages beside it)"},
+        "--init": {"type": Path, "help": "other initial weights for every row"},
+        "--data-root": {"type": Path, "default": Path(root("IFRVIS_DATA", "data")), "help": "default: ./data"},
+        "--results": {"type": Path, "default": Path(root("IFRVIS_RESULTS", "results")), "help": "default: ./results"},
+        "--reports": {"type": Path, "default": Path("reports"), "help": "default: ./reports"},
+    }
+    for name in names:
+        parser.add_argument(name, **known[name])
 
 
 def selection_again(arguments: argparse.Namespace) -> list[str]:
@@ -273,9 +271,10 @@ def say(console: "Console", *lines: str) -> None:
 
 
 def add_command(
-    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str, *options: str
 ) -> argparse.ArgumentParser:
-    """Add one command to a group of commands; its parser, which takes the arguments."""
+    """Add one command, with some `add_options`, to a group of commands; its parser, which takes the other arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(command=command)
+    add_options(parser, *options)
     return parser

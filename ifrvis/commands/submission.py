@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, lacking, root_arguments, run_arguments, run_meant, show
+from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, run_meant, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,20 +17,17 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about an evaluation server."""
     text = "write the zip that a YouTube-VIS server takes, or check one"
-    parser = add_command(commands, "submission", _submission, text)
+    parser = add_command(commands, "submission", _submission, text, *RUN, *ROOTS)
     text = "a row, a run's name, its beginning or folder; or a predictions or results file"
     parser.add_argument("run", nargs="?", help=text)
-    run_arguments(parser)
     parser.add_argument("--check", type=Path, metavar="ZIP", help="check this zip instead of writing one")
     parser.add_argument("--row", metavar="TABLE/ROW", help="whose inference, where a run has predicted in several ways")
     parser.add_argument("--annotation", type=Path, help="JSON of the split (default: the one that the run predicted)")
     parser.add_argument("--out", type=Path, default=Path("results.zip"), help="default: ./results.zip")
-    root_arguments(parser)
 
     text = "keep a server's scores of a run's zip, or score what another program predicted, as records of their own"
-    parser = add_command(commands, "ingest", _ingest, text)
+    parser = add_command(commands, "ingest", _ingest, text, *RUN, "--data-root", "--reports")
     parser.add_argument("run", nargs="?", help="a row, or the name of a run, its beginning or its folder")
-    run_arguments(parser)
     parser.add_argument("--zip", type=Path, help="the zip that the server was given")
     parser.add_argument("--scores", type=Path, help="what the server gave back: JSON, or `name: value`")
     parser.add_argument("--server", default="", help="where the scores come from, such as a web address")
@@ -38,7 +35,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--half", choices=("short", "long", "sizes"), help=text)
     parser.add_argument("--percent", action="store_true", help="the server's values are percent")
     # Files stood behind --results before there was --predictions, and still may.
-    root_arguments(parser, nargs="+", action="append", default=[], metavar="RESULTS")
+    parser.add_argument("--results", nargs="+", action="append", default=[], type=Path, metavar="RESULTS")
     group = parser.add_argument_group("another program's predictions, without a run")
     text = "results.json, or predictions.json.gz, one for each of the table's seeds in their order"
     group.add_argument("--predictions", nargs="+", default=[], type=Path, metavar="FILE", help=text)

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import (
+    ROOTS,
+    RUN,
     add_command,
     number,
     request_of,
-    root_arguments,
-    run_arguments,
     runs_meant,
     selection_again,
     selection_arguments,
     show,
-    whole,
 )
 from ifrvis.errors import UserError, nearest
 
@@ -29,27 +28,21 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about what is kept and about the machine."""
     text = "check every record, the files kept behind it, its scores and the reports"
-    parser = add_command(commands, "verify", _verify, text)
+    parser = add_command(commands, "verify", _verify, text, "--jobs", "--json", *ROOTS)
     parser.add_argument("--profile", help="records and reports of this profile alone (default: all)")
-    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that score (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
     text = "show, or remove, checkpoints and predictions that no record or pending row needs"
-    parser = add_command(commands, "prune", _prune, text)
+    parser = add_command(commands, "prune", _prune, text, *RUN, *ROOTS)
     text = "of these alone (rows, names, their beginnings or folders), known to a packed table or not, complete or not"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
-    run_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
-    root_arguments(parser)
 
     text = "write records, reports, specifications and environment to a folder for others, with a checklist (RO-Crate)"
-    parser = add_command(commands, "publish", _publish, text)
+    parser = add_command(commands, "publish", _publish, text, *ROOTS)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, or an empty one")
     text = "one of experiments/profiles, or a YAML file; may be repeated (default: all that have records)"
     parser.add_argument("--profile", action="append", help=text)
     parser.add_argument("--predictions", action="store_true", help="with what the runs predicted, as far as it is kept")
-    root_arguments(parser)
 
     text = "say whether this machine can run what is planned, and what to do where not"
     parser = add_command(commands, "doctor", _doctor, text)
