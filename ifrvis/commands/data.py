@@ -1,11 +1,12 @@
 """`ifrvis data ...`: make data, split them, check them, and look at them."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 from ifrvis.commands.exchange import add_exchange
-from ifrvis.commands.selection import ROOTS, add_command, file_of, progress, say, show
+from ifrvis.commands.selection import ROOTS, add_command, answer, file_of, progress, say, show
 from ifrvis.errors import UserError, nearest
 
 
@@ -68,8 +69,6 @@ def _make_mini(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    import json
-
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.splits import official
     from ifrvis.files import read_json
@@ -108,7 +107,6 @@ def _publish(path: Path, text: str, cause: str) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Exit 0: sound; 1: something is wrong; 2: not installed."""
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -119,10 +117,8 @@ def _check(arguments: argparse.Namespace) -> int:
     dataset, console = load_dataset(arguments.dataset, arguments.data_root), Console(stderr=True)
     with progress(console, f"checking {dataset.name}") as update:
         checked = check_dataset(dataset, decode=arguments.decode, progress=update)
-    if arguments.json:
-        print(json.dumps([{**asdict(each), "annotation": str(each.annotation)} for each in checked], indent=1))
-    else:
-        show("\n".join(line for each in checked for line in _check_lines(each)))
+    content = [{**asdict(each), "annotation": str(each.annotation)} for each in checked]
+    answer(arguments, content, (line for each in checked for line in _check_lines(each)))
     kinds = {finding.kind for each in checked for finding in each.findings if finding.level == "error"}
     return 2 if kinds == {"missing"} else 1 if kinds else 0
 
@@ -172,17 +168,13 @@ def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
 
 def _stats(arguments: argparse.Namespace) -> int:
     import io
-    import json
     from dataclasses import asdict
 
     from ifrvis.datasets.stats import draw_stats, stats_of
     from ifrvis.files import write_atomically
 
     stats = stats_of(chosen(arguments)[1])
-    if arguments.json:
-        print(json.dumps(asdict(stats), indent=1))
-    else:
-        show("\n".join(_stats_lines(stats)))
+    answer(arguments, asdict(stats), _stats_lines(stats))
     if arguments.plot:
         from matplotlib.figure import Figure
 

@@ -11,6 +11,7 @@ from ifrvis.commands.data import check_own
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
 from ifrvis.commands.selection import (
     add_command,
+    answer,
     console_for_tables,
     number,
     request_of,
@@ -74,10 +75,7 @@ def _plan(arguments: argparse.Namespace) -> int:
         for report in make_reports(request, plan.records.all_readable()):
             needed = content.setdefault("power", {})[report.table.name] = [*needs(report, arguments.std)]
             lines += [f"{report.table.name}: {HEAD}", *map(need_line, needed)]
-    if arguments.json:
-        print(json.dumps(content, indent=1))
-    else:
-        show("\n".join(lines))
+    answer(arguments, content, lines)
     for missing in plan.data_missing:
         print(f"ifrvis: {printable(missing)}", file=sys.stderr)
     return 2 if plan.data_missing else 0
@@ -160,11 +158,8 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     if "all" in arguments.tables or is_own(request.dataset):
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
-    if arguments.json:
-        print(json.dumps(paths))
-        return
     page = next((path for path in paths if path.endswith(".html")), "")
-    show(f"wrote {len(paths)} files to {folder}" + f"; look at {page}" * bool(page))
+    answer(arguments, paths, [f"wrote {len(paths)} files to {folder}" + f"; look at {page}" * bool(page)])
 
 
 def _bootstrap(arguments: argparse.Namespace) -> int:
@@ -196,7 +191,7 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
         raise UserError("Run the rows first: no two that are compared have the records of all seeds.")
     path = keep(store, request.profile.name, made, records)
     content = [each.model_dump() | {"units": units_of(each.intervals)} for each in made]
-    print(json.dumps(content, indent=1) if arguments.json else f"wrote {path}")
+    answer(arguments, content, [f"wrote {path}"])
     return 0 if len(made) == len(wanted) else 1
 
 
@@ -205,8 +200,6 @@ def _rescore(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.upkeep.rescore import rescore
 
     found = list(rescore(make_plan(request_of(arguments)[0]), jobs=arguments.jobs))
-    if arguments.json:
-        print(json.dumps([{"name": name, "outcome": outcome} for name, outcome in found], indent=1))
-    else:
-        show("\n".join(f"{name} {outcome}" for name, outcome in found))
+    content = [{"name": name, "outcome": outcome} for name, outcome in found]
+    answer(arguments, content, (f"{name} {outcome}" for name, outcome in found))
     return 0

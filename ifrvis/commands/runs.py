@@ -9,6 +9,7 @@ from ifrvis.commands.selection import (
     ROOTS,
     RUN,
     add_command,
+    answer,
     lacking,
     number,
     request_of,
@@ -85,14 +86,10 @@ def _show(arguments: argparse.Namespace) -> int:
         said |= {"off_spec": request.changes} if specified.off_spec else {}
     else:
         said = row.model_dump(mode="json", exclude_defaults=True)
-    if arguments.json:
-        values = {key: {"value": value, "from": by.get(key, "")} for key, value in recipe.items()}
-        print(json.dumps({**said, "recipe": values}, indent=1))
-        return 0
-    for key, value in said.items():
-        show(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
-    for key, value in recipe.items():
-        show(f"{key:46} {json.dumps(value):26} {by.get(key, '')}".rstrip())
+    values = {key: {"value": value, "from": by.get(key, "")} for key, value in recipe.items()}
+    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in said.items()]
+    lines += [f"{key:46} {json.dumps(value):26} {by.get(key, '')}".rstrip() for key, value in recipe.items()]
+    answer(arguments, {**said, "recipe": values}, lines)
     return 0
 
 

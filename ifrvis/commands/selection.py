@@ -2,10 +2,11 @@
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -254,6 +255,11 @@ def progress(console: "Console", text: str) -> Iterator[Callable[[int, int], Non
 def show(text: str, *, flush: bool = False) -> None:
     """Print text that may hold what files say: what would move the cursor or turn the text becomes a question mark."""
     print(printable(text), flush=flush)
+
+
+def answer(arguments: argparse.Namespace, content: Any, lines: Iterable[str]) -> None:
+    """Print what was found: JSON of it alone with `--json`, else lines."""
+    show(json.dumps(content, indent=1) if arguments.json else "\n".join(lines))
 
 
 def console_for_tables(*, stderr: bool = False) -> "Console":

@@ -1,7 +1,6 @@
 """`ifrvis verify, prune, doctor, publish`: the state of what is kept, and of the machine; a copy of it for others."""
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from ifrvis.commands.selection import (
     ROOTS,
     RUN,
     add_command,
+    answer,
     number,
     request_of,
     runs_meant,
@@ -66,13 +66,10 @@ def _verify(arguments: argparse.Namespace) -> int:
     for profile in profiles:
         found += [*verify_kept(store, profile), *verify_reports(arguments.reports / profile, store)]
     counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in OUTCOMES}
-    if arguments.json:
-        findings = [{**vars(each), "path": str(each.path)} for each in found]
-        print(json.dumps({"counts": counts, "findings": findings}, indent=1))
-    else:
-        for each in found:
-            show(f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why))
-        show(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    findings = [{**vars(each), "path": str(each.path)} for each in found]
+    lines = [f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why) for each in found]
+    lines.append(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    answer(arguments, {"counts": counts, "findings": findings}, lines)
     return 1 if counts["wrong"] else 0
 
 
@@ -151,13 +148,11 @@ def _doctor(arguments: argparse.Namespace) -> int:
     plan = make_plan(request)
     measure_siblings(plan)
     checks = _examine_cluster(plan, arguments) if arguments.cluster else examine(plan)
-    if arguments.json:
-        print(json.dumps([vars(each) for each in checks], indent=1))
-    else:
-        on = f" on {arguments.cluster}" * bool(arguments.cluster)
-        show(f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:")
-        for each in checks:
-            show(f"  {each.state:5} {each.name:22} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
+    on = f" on {arguments.cluster}" * bool(arguments.cluster)
+    lines = [f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:"]
+    for each in checks:
+        lines.append(f"  {each.state:5} {each.name:22} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
+    answer(arguments, [vars(each) for each in checks], lines)
     return 1 if any(each.state == "no" for each in checks) else 0
 
 

@@ -1,11 +1,10 @@
 """`ifrvis weights convert`: starting weights from other programs' checkpoints."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, show, whole
+from ifrvis.commands.selection import add_command, answer, whole
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     given = {"backbone": arguments.backbone, "queries": arguments.queries, "trained": arguments.trained}
     report = convert(arguments.source, arguments.out, shapes=shapes, **given)
-    show(json.dumps(vars(report), indent=1) if arguments.json else "\n".join(_lines(report, arguments)))
+    answer(arguments, vars(report), _lines(report, arguments))
     return 0
 
 
