@@ -12,8 +12,7 @@ from ifrvis.commands.selection import (
     add_command,
     console_for_tables,
     file_of,
-    row_request,
-    runs_meant,
+    records_meant,
     show,
 )
 from ifrvis.errors import UserError, printable
@@ -102,45 +101,17 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _given(name: str, arguments: argparse.Namespace) -> _Given:
     from ifrvis.files import read_json
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import read_record
 
-    path, store = Path(name), Store(arguments.results)
-    if path.suffix in (".json", ".gz") and not path.is_file():
+    path = Path(name)
+    if path.is_file():
+        if arguments.gt is not None:
+            return _Given(name, Store(arguments.results), {}, path)
+        content = read_json(path, "a record") if path.suffix == ".json" else None
+        if not isinstance(content, dict) or "digest" not in content:
+            raise UserError(f"Give --gt, the ground truth, to compare results files: {path} is no record.")
+    elif path.suffix in (".json", ".gz"):
         raise UserError(f"Check the path: there is no file {path}.")
-    if not path.is_file():
-        return _Given(name, store, records_named(name, store, arguments))
-    if arguments.gt is not None:
-        return _Given(name, store, {}, path)
-    content = read_json(path, "a record") if path.suffix == ".json" else None
-    if not isinstance(content, dict) or "digest" not in content:
-        raise UserError(f"Give --gt, the ground truth, to compare results files: {path} is no record.")
-    record = read_record(path)
-    return _Given(name, Store(path.resolve().parents[2]), {record.seed: record})
-
-
-def records_named(name: str, store: "Store", arguments: argparse.Namespace) -> "dict[int, Record]":
-    """The records of a row or of a run, by seed; UserError if there is none, or if it is not clear which are meant."""
-    from ifrvis.harness.spec.signatures import SCORING_VERSION
-    from ifrvis.harness.spec.tables import rows_named
-    from ifrvis.harness.store.records import Records, records_of
-    from ifrvis.reporting.match import make_reports
-
-    if rows := rows_named(name):
-        request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
-        reports = make_reports(request, Records(store.records(request.profile.name)).all_readable())
-        records = [record for report in reports for record in report.records]
-        none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
-    else:
-        runs, cure = runs_meant(arguments, name), "Give one of its records"
-        records = [each for run in runs for each in records_of(run) if each.scoring == SCORING_VERSION]
-        none = f"Let {name} end first: there is no record of it in {store.root}."
-    found: dict[int, Record] = {}
-    for record in records:
-        if arguments.seed in (None, record.seed) and found.setdefault(record.seed, record) != record:
-            raise UserError(f"{cure}: {name} has {found[record.seed].file_name} and {record.file_name}.")
-    if not found:
-        raise UserError(none)
-    return found
+    return _Given(name, *records_meant(arguments, name))
 
 
 def _at_the_same_seeds(given: list[_Given]) -> tuple[list[_Given], list[str]]:

@@ -6,9 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.compare import records_named
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
-from ifrvis.commands.selection import CHANGES, ROOTS, RUN, add_command, console_for_tables, request_of, say
+from ifrvis.commands.selection import (
+    CHANGES,
+    ROOTS,
+    RUN,
+    add_command,
+    console_for_tables,
+    records_meant,
+    request_of,
+    say,
+)
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -66,23 +74,15 @@ def _kept(run: str, arguments: argparse.Namespace) -> "tuple[Record, Path]":
     """The record that is meant, and the folder of the records beside it; UserError if it is not clear which, or if it
     is of no training.
     """
-    from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import read_record
-
-    path = Path(run)
-    if path.suffix == ".json":
-        found, beside = [read_record(path)], path.resolve().parent
-    else:
-        found = [*records_named(run, Store(arguments.results), arguments).values()]
-        beside = Store(arguments.results).records(found[0].profile)
+    path, (store, found) = Path(run), records_meant(arguments, run)
     if len(found) > 1:
-        seeds = ", ".join(str(each.seed) for each in found)
-        raise UserError(f"Add --seed: {run} has records of the seeds {seeds}.")
-    if found[0].origin != "trained":
-        raise UserError(f"Give a record of a training: {found[0].file_name} has scores that were made elsewhere.")
-    if arguments.seed not in (None, found[0].seed):
-        raise UserError(f"Leave out --seed, or give {found[0].seed}: that is the seed of {path}.")
-    return found[0], beside
+        raise UserError(f"Add --seed: {run} has records of the seeds {', '.join(map(str, found))}.")
+    (record,) = found.values()
+    if record.origin != "trained":
+        raise UserError(f"Give a record of a training: {record.file_name} has scores that were made elsewhere.")
+    if arguments.seed not in (None, record.seed):
+        raise UserError(f"Leave out --seed, or give {record.seed}: that is the seed of {run}.")
+    return record, path.resolve().parent if path.is_file() else store.records(record.profile)
 
 
 def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan, list[Evaluation]]":

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.profiles import Profile
-    from ifrvis.harness.store.paths import Run
+    from ifrvis.harness.store.paths import Run, Store
+    from ifrvis.harness.store.records import Record
 
 T = TypeVar("T")
 # Options that go together: what changes rows, which run of a row is meant, and where things lie.
@@ -187,6 +188,38 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
         seed = f" with seed {arguments.seed}" * (arguments.seed is not None)
         raise UserError(f"Run {name} first, or correct --results: {store.root} has no run of it{seed}{where}.")
     return found
+
+
+def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dict[int, Record]]":
+    """By seed the records of a row, of a run, or the one whose file this is, and where they lie; UserError if there is
+    none, or if it is not clear which are meant.
+    """
+    from ifrvis.harness.spec.signatures import SCORING_VERSION
+    from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import Records, read_record, records_of
+    from ifrvis.reporting.match import make_reports
+
+    store, path = Store(arguments.results), Path(name)
+    if path.is_file() or path.suffix == ".json":
+        record = read_record(path)
+        return Store(path.resolve().parents[2]), {record.seed: record}
+    if rows := rows_named(name):
+        request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
+        reports = make_reports(request, Records(store.records(request.profile.name)).all_readable())
+        records = [record for report in reports for record in report.records]
+        none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
+    else:
+        runs, cure = runs_meant(arguments, name), "Give one of its records"
+        records = [each for run in runs for each in records_of(run) if each.scoring == SCORING_VERSION]
+        none = f"Let {name} end first: there is no record of it in {store.root}."
+    found: dict[int, Record] = {}
+    for record in records:
+        if arguments.seed in (None, record.seed) and found.setdefault(record.seed, record) != record:
+            raise UserError(f"{cure}: {name} has {found[record.seed].file_name} and {record.file_name}.")
+    if not found:
+        raise UserError(none)
+    return store, found
 
 
 def lacking(arguments: argparse.Namespace, name: str, run: "Run", what: str) -> UserError:
