@@ -57,7 +57,7 @@ class _Given(NamedTuple):
 
         found: list[tuple[int | None, Path]] = [(None, self.file)] if self.file else []
         for each in self.records.values():
-            path = self.store.run(each.name, each.train_sig).predictions(each.inference, each.data.evaluation)
+            path = each.predictions(self.store)
             if not path.is_file() or sha256_file(path) != each.files.get("predictions"):
                 raise UserError(f"Restore {path}: the predictions behind a record of {self.name} are not there.")
             found.append((each.seed, path))

@@ -171,7 +171,7 @@ def _symptoms(
     symptoms, looked = _of_checkpoint(run, evaluation, arguments)
     path, looked = arguments.pred, ["the record"] * (record is not None) + looked
     if path is None and run and record:
-        kept = run.predictions(record.inference, record.data.evaluation)
+        kept = record.predictions(run.store)
         path = kept if kept.is_file() else None
     if path is None:
         return symptoms, looked

@@ -230,7 +230,7 @@ def lacking(arguments: argparse.Namespace, name: str, run: "Run", what: str) -> 
     records = sorted(records_of(run), key=lambda each: each.origin != "trained")
     if not records:
         return UserError(f"Train {run.folder.name} first: it has no {what}.")
-    record, path = records[0], run.store.records(records[0].profile) / records[0].file_name
+    record, path = records[0], records[0].path(run.store)
     if record.spec is None:
         return UserError(f"Name a run that was trained: {path} scores predictions from elsewhere, without {what}.")
     profile = f" --profile {arguments.profile}" * bool(arguments.profile)

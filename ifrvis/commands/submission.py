@@ -213,7 +213,7 @@ def _ingest_scores(arguments: argparse.Namespace) -> int:
         server=Server(address=arguments.server, said=said, half=arguments.half),
         files={"submission": sha256_file(arguments.zip), "scores": sha256_file(arguments.scores)},
     )
-    path = packed.run.store.record(record.profile, record.name, record.train_sig, record.eval_sig)
+    path = record.path(packed.run.store)
     if not publish_record(packed.run.store, record):
         raise UserError(f"Remove {path} if these scores shall take its place: the run has scores of a server already.")
     show(f"wrote {path}: {', '.join(metrics)}")

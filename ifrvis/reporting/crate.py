@@ -122,9 +122,8 @@ def _kept(records: list[Record], source: Store, profile: str, *, predictions: bo
     """The files that are kept of a profile's records."""
     found = {source.bootstrap(profile), *source.scenes(profile).glob("*.json")}
     for each in records:
-        path, run = source.records(profile) / each.file_name, source.run(each.name, each.train_sig)
-        given = each.inference, each.data.evaluation
-        found |= {path, videos_beside(path)}
+        run, given = source.run(each.name, each.train_sig), (each.inference, each.data.evaluation)
+        found |= {each.path(source), videos_beside(each.path(source))}
         found |= {run.spec, run.predictions(*given), run.prediction_cost(*given)} if predictions else set()
     return [path for path in sorted(found) if path.is_file()]
 
@@ -177,15 +176,9 @@ def _answered(records: list[Record], store: Store) -> Iterator[Answer]:
     yield all(each.commit and not each.uncommitted for each in code), "Code was committed:", _each(commits)
     repeated = _each(each.determinism or "not known" for each in runs)
     yield all(each.determinism for each in runs), "Whether the same command gives the same bits is known:", repeated
-    for what, find in {"What each video adds": _videos, "What was predicted": _predictions}.items():
-        here = sum(find(each, store).is_file() for each in records)
+    beside = [videos_beside(each.path(store)) for each in records]
+    predicted = [each.predictions(store) for each in records]
+    for what, paths in {"What each video adds": beside, "What was predicted": predicted}.items():
+        here = sum(path.is_file() for path in paths)
         yield here == len(records), f"{what} is here:", f"of {here} of {len(records)} records"
     yield None, "Not here:", "trained weights (records have their digests), frames, annotations"
-
-
-def _videos(record: Record, store: Store) -> Path:
-    return videos_beside(store.records(record.profile) / record.file_name)
-
-
-def _predictions(record: Record, store: Store) -> Path:
-    return store.run(record.name, record.train_sig).predictions(record.inference, record.data.evaluation)

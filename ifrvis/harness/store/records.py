@@ -146,6 +146,14 @@ class Record(Scores):
         """The name of its file, which no other name may stand for."""
         return record_name(self.name, self.train_sig, self.eval_sig)
 
+    def path(self, store: Store) -> Path:
+        """Its only home."""
+        return store.records(self.profile) / self.file_name
+
+    def predictions(self, store: Store) -> Path:
+        """What it was scored by, where that is kept."""
+        return store.run(self.name, self.train_sig).predictions(self.inference, self.data.evaluation)
+
     @property
     def shown(self) -> dict[str, int | float | None]:
         """What any scores show, and what is known of costs."""
@@ -213,7 +221,7 @@ def publish_record(store: Store, record: Record, videos: Videos | None = None) -
 
     What its videos add is written before, so that no record is ever without: a record that is there stays with its own.
     """
-    path = store.record(record.profile, record.name, record.train_sig, record.eval_sig)
+    path = record.path(store)
     if videos is not None and not path.exists():
         packed = videos.packed()
         record = record.model_copy(update={"files": {**record.files, "videos": sha256_bytes(packed)}})
