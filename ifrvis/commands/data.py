@@ -81,7 +81,7 @@ def _split(arguments: argparse.Namespace) -> int:
     videos = [{"id": video.id, "name": video.name} for video in annotations.videos]
     content = {"dataset": dataset.name, "rule": split.heldout.model_dump(), "fingerprint": split.fingerprint}
     path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
-    _publish(path, json.dumps({**content, "videos": videos}, indent=1) + "\n", "data or rule")
+    _publish(path, json.dumps({**content, "videos": videos}, indent=1) + "\n")
     asked = split.heldout.draw
     fewer = f" (of {asked} to draw: groups stay whole)" if asked > len(videos) and not split.heldout.videos else ""
     show(f"{path}: {len(videos)} videos held out{fewer}, fingerprint {split.fingerprint}")
@@ -91,18 +91,18 @@ def _split(arguments: argparse.Namespace) -> int:
             chosen = part.read()
             info = {"dataset": dataset.name, "split": part.role, "fingerprint": part.fingerprint}
             path = arguments.out / f"{part.role}.json"
-            _publish(path, json.dumps(official(whole, chosen, info)), "data or rule")
+            _publish(path, json.dumps(official(whole, chosen, info)))
             show(f"{path}: {len(chosen.videos)} videos, {len(chosen.tracks)} tracks; frames are in {part.frames}")
     return 0
 
 
-def _publish(path: Path, text: str, cause: str) -> None:
+def _publish(path: Path, text: str) -> None:
     """Write a file once; another one that stands there already stays."""
     from ifrvis.files import publish_once, read_bytes
 
     data = text.encode()
     if not publish_once(path, data) and read_bytes(path) != data:
-        raise UserError(f"Remove {path} if {cause} were changed on purpose: it holds another content.")
+        raise UserError(f"Remove {path} if data or rule were changed on purpose: it holds another content.")
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ifrvis.commands.evaluate import show_scores
 from ifrvis.commands.predict import Recipe, device_of, trained_model
-from ifrvis.commands.selection import ROOTS, add_command, progress, show, whole
+from ifrvis.commands.selection import ROOTS, add_command, profile_of, progress, show, whole
 from ifrvis.errors import UserError
 
 
@@ -31,8 +31,6 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
 
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.files import sha256_file
-    from ifrvis.harness.jobs.launch import choose_profile
-    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.request import TableRequest
     from ifrvis.harness.spec.signatures import external_name
     from ifrvis.harness.spec.tables import find_row
@@ -43,10 +41,10 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
     from ifrvis.schema import check_name
 
     warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
-    (table, row), named = find_row(arguments.row), arguments.profile
+    table, row = find_row(arguments.row)
     if not row.is_run:
         raise UserError(f"Choose a row that is trained: {row.id} says of no model how it predicts.")
-    profile = load_profile(named) if named else choose_profile(arguments.data_root, on_cluster=False)[0]
+    profile = profile_of(arguments)[0]
     specified = TableRequest((table,), profile).specify(row, lambda name: load_dataset(name, arguments.data_root))
     split, composed = held_out(row, profile, arguments.data_root), specified.composed
     shown = row.model_copy(update={"id": arguments.shown_as or row.id})

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, run_meant, show
+from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, profile_of, run_meant, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -156,20 +156,18 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     """Score what another program predicted, a file a seed; all files are read before one is scored."""
     from ifrvis.evaluation.predictions import read_videos_of
     from ifrvis.files import sha256_file
-    from ifrvis.harness.jobs.launch import choose_profile
-    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import EXTERNAL, check_rows, load_table
     from ifrvis.harness.store.external import Given, held_out, publish_external
     from ifrvis.harness.store.paths import Store
 
-    table, given = load_table(arguments.table), arguments.profile
+    table = load_table(arguments.table)
     check_rows([table], [arguments.row])
     row = next(each for each in table.rows if each.id == arguments.row)
     if not row.is_external:
         raise UserError(f"Choose a row that says `method: external`: what {row.id} shows is trained here.")
     if len(files) > len(table.seeds):
         raise UserError(f"Give at most {len(table.seeds)} files: {table.name} declares seeds {table.seeds}.")
-    profile = load_profile(given) if given else choose_profile(arguments.data_root, on_cluster=False)[0]
+    profile = profile_of(arguments)[0]
     split = held_out(row, profile, arguments.data_root)
     annotations, found, known = split.read(), [], dict[str, Path]()
     for seed, path in zip(table.seeds, files):
