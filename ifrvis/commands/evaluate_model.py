@@ -25,7 +25,6 @@ def add_commands(commands: Any) -> None:
 
 def _evaluate_model(arguments: argparse.Namespace) -> int:
     import time
-    import warnings
 
     from rich.console import Console
 
@@ -40,7 +39,6 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
     from ifrvis.inference.modes import predict_split
     from ifrvis.schema import check_name
 
-    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
     table, row = find_row(arguments.row)
     if not row.is_run:
         raise UserError(f"Choose a row that is trained: {row.id} says of no model how it predicts.")

@@ -53,7 +53,6 @@ class Recipe(NamedTuple):
 def _predict(arguments: argparse.Namespace) -> int:
     import json
     import os
-    import warnings
 
     # What OpenCV and FFmpeg cannot read is said below.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
@@ -66,7 +65,6 @@ def _predict(arguments: argparse.Namespace) -> int:
     from ifrvis.inference.modes import predict_video
     from ifrvis.inference.overlay import write_overlay
 
-    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
     recipe, device = _recipe(arguments), device_of(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
@@ -165,6 +163,7 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
 def trained_model(recipe: Recipe, num_classes: int) -> Any:
     """The model of a recipe with its weights; UserError if they, or their classes, are others."""
     import logging
+    import warnings
 
     import torch
 
@@ -180,6 +179,7 @@ def trained_model(recipe: Recipe, num_classes: int) -> Any:
         )
     settle_torch(torch.get_num_threads(), recipe.precision)  # as where the run predicts, but for the threads
     register_types(recipe.model)
+    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
     logging.disable(logging.WARNING)  # of the host, that it starts from no weights
     try:
         model = build_model(recipe.model, seed=0)
