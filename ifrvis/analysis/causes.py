@@ -74,6 +74,9 @@ class Cause(NamedTuple):
     order: tuple[float, ...]  # the smallest comes first
 
 
+FIELDS = ("what", "yours", "row", "paper", "effect")  # which are said
+
+
 def described(train: TrainSpec, init: str | None, **said: Any) -> Description:
     """What decides a number: a training, the name of its initial weights, and how it is evaluated."""
     own = train.model_dump(exclude={"model", "data", "init", "seed"})
@@ -199,13 +202,11 @@ def harmless(record: Record, row: Description, seeds: Sequence[int], processor: 
 
 
 def tables_of(content: Mapping[str, Any]) -> list[Lines]:
-    """What `ifrvis explain` says, as titles, heads and lines of texts; empty tables are left out."""
-    fields = ("what", "yours", "row", "paper", "effect")
-    lines = [(str(each["rank"]), *(each[key] for key in fields)) for each in content["causes"]]
+    """What `ifrvis explain` says, as titles, heads and lines of texts."""
+    lines = [(str(each["rank"]), *(each[key] for key in FIELDS)) for each in content["causes"]]
     if content["does_not_matter"]:
         lines.append((UNDEFINED, "does not matter", "; ".join(content["does_not_matter"]), *[""] * 3))
     title = f"Where the row itself is not the paper's: profile {content['profile']}"
     scale = [(each["what"], each["row"], each["paper"]) for each in content["row_is_not_the_papers"]]
     heads = ("", "What", "Yours", "Row's", "Paper's", "Expected effect")
-    found = [Lines("What differs", heads, lines, num_left=6), Lines(title, ("What", *heads[3:5]), scale, num_left=3)]
-    return [each for each in found if each.lines]
+    return [Lines("What differs", heads, lines, num_left=6), Lines(title, ("What", *heads[3:5]), scale, num_left=3)]

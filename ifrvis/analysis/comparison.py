@@ -249,7 +249,7 @@ def _beyond(each: Content) -> bool | None:
 
 
 def tables_of(content: Content) -> list[Lines]:
-    """What `compare` gives, as titles, heads and lines of texts; empty tables are left out."""
+    """What `compare` gives, as titles, heads and lines of texts."""
     seeds = f"95 % over {'paired ' * content['seeds_pair']}seeds"
     categories = [
         (each["category"], *(_value("AP", each[side]) for side in "ab"), difference_text("AP", each["difference"]))
@@ -266,7 +266,7 @@ def tables_of(content: Content) -> list[Lines]:
         for key, values in of_group.items()
     ]
     metrics = [*map(_metric_line, content["metrics"])]
-    found = [
+    return [
         Lines("Metrics", ("Metric", "A", "B", "A minus B", seeds, "p", "95 % over videos"), metrics),
         Lines("AP by category", ("Category", "A", "B", "A minus B"), categories),
         Lines(
@@ -274,7 +274,6 @@ def tables_of(content: Content) -> list[Lines]:
         ),
         Lines("What differs in the making", ("Of", "What", "A", "B"), differs, num_left=4),
     ]
-    return [each for each in found if each.lines]
 
 
 def _metric_line(each: Content) -> tuple[str, ...]:
@@ -282,13 +281,13 @@ def _metric_line(each: Content) -> tuple[str, ...]:
     if each["difference"] is None:
         return head, *(_value(metric, each[side][0]) for side in "ab"), *[UNDEFINED] * 4
     values = (measured_text(metric, fmean(of), stdev(of) if len(of) > 1 else None) for of in (each["a"], each["b"]))
-    p = UNDEFINED if each.get("p") is None else f"{p_text(each['p'])}, {each['test']}"
+    p = p_text(each.get("p"), each.get("test", ""))
     over_seeds, over_videos = (interval_text(metric, each.get(name)) for name in ("over_seeds", "over_videos"))
     return head, *values, difference_text(metric, each["difference"]), over_seeds, p, over_videos
 
 
 def _value(metric: str, value: float | None) -> str:
-    return UNDEFINED if value is None else f"{value:g}" if metric == "errors" else measured_text(metric, value, None)
+    return f"{value:g}" if metric == "errors" and value is not None else measured_text(metric, value, None)
 
 
 def plain_value(value: Any) -> str:

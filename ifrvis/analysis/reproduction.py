@@ -97,7 +97,7 @@ def table_of(content: Content) -> Lines:
     lines = []
     for each in content["metrics"]:
         name, before, after = each["metric"], each["kept"], each["again"]
-        values = [UNDEFINED if value is None else measured_text(name, value, None) for value in (before, after)]
+        values = [measured_text(name, value, None) for value in (before, after)]
         difference = UNDEFINED if None in (before, after) else difference_text(name, after - before)
         ends = [measured_text(name, end, None) for end in each["expected"] or ()]
         expected = " to ".join(ends) or UNDEFINED

@@ -181,10 +181,8 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
         except UserError as error:
             print(f"ifrvis: left out {' minus '.join(rows)}: {printable(str(error))}", file=sys.stderr)
             continue
-        shown = {
-            name: ends for name, ends in made[-1].intervals.items() if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")
-        }
-        texts = [f"{name} {interval_text(name, ends)}" for name, ends in shown.items()]
+        shown = [name for name in made[-1].intervals if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")]
+        texts = [f"{name} {interval_text(name, made[-1].intervals[name])}" for name in shown]
         if not arguments.json:
             show(f"{' minus '.join(rows)}: {', '.join(texts)}", flush=True)
     if not wanted:

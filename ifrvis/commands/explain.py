@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ifrvis.harness.store.paths import Run
     from ifrvis.harness.store.records import Record
 
-FIELDS = ("what", "yours", "row", "paper", "effect")  # of a cause
-
 
 def add_commands(commands: Any) -> None:
     """Add `explain`."""
@@ -35,7 +33,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from ifrvis.analysis.causes import causes, differences, harmless, tables_of
+    from ifrvis.analysis.causes import FIELDS, causes, differences, harmless, tables_of
     from ifrvis.harness.store.provenance import hardware, pinned_versions
     from ifrvis.reporting.formats import tables_terminal
 

@@ -164,7 +164,7 @@ def pair_texts(judged: JudgedPair) -> tuple[str, ...]:
     if found is not None:
         value = difference_text(says.metric, found.value, digits)
         over_seeds, over_videos = (interval_text(says.metric, ends) for ends in (found.interval, found.over_videos))
-        p = UNDEFINED if judged.p is None else f"{p_text(judged.p)}, {found.test}"
+        p = p_text(judged.p, found.test)
     if judged.paper is not None:
         paper = difference_text(says.metric, judged.paper / scale(says.metric), digits)
         paper += "" if _holds(says, judged.paper) else ", not as claimed"

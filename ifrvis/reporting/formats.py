@@ -224,9 +224,9 @@ def _rich_table(heads: Sequence[str], num_left: int = 1, *, show_lines: bool = F
 
 
 def tables_markdown(title: str, said: Iterable[str], tables: Iterable[Lines]) -> str:
-    """Sentences, and tables under their titles, as a page of Markdown."""
+    """Sentences, and the tables that have lines under their titles, as a page of Markdown."""
     parts = [[f"# {markdown_text(title)}"], [f"- {markdown_text(each)}" for each in said]]
-    for each in tables:
+    for each in (each for each in tables if each.lines):
         parts += [[f"## {markdown_text(each.title)}"], _markdown_table(each.heads, each.lines, each.num_left)]
     return "\n\n".join("\n".join(part) for part in parts)
 
@@ -234,7 +234,7 @@ def tables_markdown(title: str, said: Iterable[str], tables: Iterable[Lines]) ->
 def tables_terminal(said: Iterable[str], tables: Iterable[Lines]) -> Group:
     """The same for a terminal."""
     shown: list[Text | RichTable] = [*map(_plain, said)]
-    for each in tables:
+    for each in (each for each in tables if each.lines):
         table = _rich_table(each.heads, each.num_left)
         for line in each.lines:
             table.add_row(*map(_plain, line))
