@@ -140,15 +140,12 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     """Write the reports of tables, from records alone, and show them; of `all`, the page too."""
     from ifrvis.harness.spec.tables import is_own
     from ifrvis.harness.store.playback import read_scenes
-    from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import terminal
-    from ifrvis.reporting.match import make_reports
+    from ifrvis.reporting.match import reports_in
     from ifrvis.reporting.output import write_page, write_report
-    from ifrvis.reporting.over_videos import read_kept
 
     store, profile = request.store, request.profile.name
-    records, kept = Records(store.records(profile)).all_readable(), read_kept(store.bootstrap(profile))
-    reports, folder = make_reports(request, records, kept), arguments.reports / profile
+    reports, folder = reports_in(store, request), arguments.reports / profile
     store.check_there()  # mistakes in what is asked come first
     written: list[Path] = []
     for report in reports:

@@ -71,14 +71,14 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
     """
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import Records, read_record, records_of
-    from ifrvis.reporting.match import make_reports
+    from ifrvis.harness.store.records import read_record, records_of
+    from ifrvis.reporting.match import reports_in
 
     name, path = arguments.run, Path(arguments.run)
     if rows := rows_named(name):
         arguments.row = arguments.row or name
         request = row_request(arguments, name, rows[0][1].id)
-        reports = make_reports(request, Records(request.store.records(request.profile.name)).all_readable())
+        reports = reports_in(request.store, request)
         found = [each for report in reports for each in report.records if arguments.seed in (None, each.seed)]
         records = sorted(found, key=lambda record: record.seed)[:1]
         run = request.store.run(records[0].name, records[0].train_sig) if records else None

@@ -197,8 +197,8 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
     from ifrvis.harness.spec.signatures import SCORING_VERSION
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import Records, read_record, records_of
-    from ifrvis.reporting.match import make_reports
+    from ifrvis.harness.store.records import read_record, records_of
+    from ifrvis.reporting.match import reports_in
 
     store, path = Store(arguments.results), Path(name)
     if path.is_file() or path.suffix == ".json":
@@ -206,8 +206,7 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
         return Store(path.resolve().parents[2]), {record.seed: record}
     if rows := rows_named(name):
         request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
-        reports = make_reports(request, Records(store.records(request.profile.name)).all_readable())
-        records = [record for report in reports for record in report.records]
+        records = [record for report in reports_in(store, request) for record in report.records]
         none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
     else:
         runs, cure = runs_meant(arguments, name), "Give one of its records"

@@ -22,9 +22,8 @@ from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.store.records import Record, read_record
 from ifrvis.packed import packed, packed_yaml
 from ifrvis.reporting.escape import markdown_text
-from ifrvis.reporting.match import make_reports
+from ifrvis.reporting.match import reports_in
 from ifrvis.reporting.output import write_page, write_report
-from ifrvis.reporting.over_videos import read_kept
 from ifrvis.reporting.report import Report
 
 PAPER = "https://arxiv.org/abs/2206.07011"
@@ -62,8 +61,7 @@ def make_crate(folder: Path, source: Store, given: Sequence[str], *, predictions
             raise UserError(f"Run rows of profile {profile.name} first: there is no record in {source.root}.")
         for each in _kept(records, source, profile.name, predictions=predictions):
             write_atomically(store.root / each.relative_to(source.root), read_bytes(each))
-        request, kept = TableRequest(tuple(load_tables(["all"], profile)), profile), store.bootstrap(profile.name)
-        reports = make_reports(request, records, read_kept(kept))
+        reports = reports_in(store, TableRequest(tuple(load_tables(["all"], profile)), profile))
         for report in reports:
             write_report(report, folder / "reports" / profile.name)
         write_page(reports, read_scenes(store.scenes(profile.name)), folder / "reports" / profile.name)
