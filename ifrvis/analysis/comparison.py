@@ -97,13 +97,8 @@ def of_file(path: Path, annotations: Annotations) -> Evaluated:
 
 
 def compare(a: Side, b: Side, *, dataset: str = "", annotations: Annotations | None = None) -> Content:
-    """Everything that is said of two sides, as JSON has it.
-
-    Args:
-        a: One.
-        b: The other.
-        dataset: The set's name, part of what resamples of its videos depend on.
-        annotations: Say how categories and videos are called.
+    """Everything that is said of two sides, as JSON has it; resamples depend on the name of the data set, and the
+    annotations say how categories and videos are called.
     """
     sides, seeds = (a, b), [[each.seed for each in side.of] for side in (a, b)]
     same = len({each.split for side in sides for each in side.of}) == 1

@@ -33,12 +33,8 @@ def _but_seed(record: Record) -> Content:
 
 
 def reproduction(kept: Record, again: Record, others: Sequence[Record]) -> Content:
-    """Everything that is said of a run made again, as JSON has it.
-
-    Args:
-        kept: The record of before.
-        again: That of the same run, made again.
-        others: Those of the other seeds: where one more is expected.
+    """Everything that is said of a run made again, as JSON has it; `others`, of other seeds, say where one more is
+    expected.
     """
     parts = {
         "initial weights": (kept.started_from, again.started_from),

@@ -40,16 +40,9 @@ Answer = tuple[bool | None, str, str]  # whether it is as one would wish (None: 
 
 
 def make_crate(folder: Path, source: Store, given: Sequence[str], *, predictions: bool) -> None:
-    """Fill an empty folder with all that is kept of some profiles; `describe` makes a crate of it.
-
-    Args:
-        folder: Where.
-        source: The results.
-        given: Names or YAML files of the profiles.
-        predictions: Whether what runs predicted goes with their records.
-
-    Raises:
-        UserError: There is no record of a profile, one is broken, or a scene is; or the program is not installed.
+    """Fill an empty folder with all that is kept of profiles (`given`: names or YAML files), with `predictions` what
+    their runs predicted, too; `describe` makes a crate of it. UserError if there is no record of a profile, one is
+    broken, or a scene is, or the program is not installed.
     """
     store, files = Store(folder / "results"), _program()
     readme, checklist, environments = README, "# Checklist\n", dict[str, list[str]]()

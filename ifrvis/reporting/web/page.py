@@ -52,13 +52,7 @@ def _order(report: Report) -> tuple[bool, bool]:
 
 
 def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: Sequence[Scene]) -> str:
-    """The page.
-
-    Args:
-        reports: The tables of one profile.
-        figures: Drawn figures by file name; the PNG of a table's stem is shown.
-        scenes: What the viewer plays.
-    """
+    """The page of one profile's tables; `figures` are by file name, of which the PNG of a table's stem is shown."""
     found = {record.file_name: record for report in reports for record in report.records}
     data = {
         "tables": {report.stem: table_data(report) for report in reports},
