@@ -77,7 +77,13 @@ def latex(report: Report) -> str:
     grid = make_grid(report)
     rules = f"{'l' * len(grid.row_heads)}r{'r' * len(grid.metrics) * len(grid.sources)}"
     heads, notes = _latex_heads(grid), [*map(latex_text, grid.notes)]
-    bodies = [[*heads, *(text for each in part for text in _latex_line(each))] for part in _parts(grid.lines)]
+    bodies = []
+    for part in _parts(grid.lines):
+        body = [*heads]
+        for line in part:
+            body += [r"    \midrule"] * line.opens_group
+            body.append(_latex_row([line.heads[0] * line.opens_group, *line.heads[1:], str(line.n), *line.flat]))
+        bodies.append(body)
     return _latex_file(_latex_floats(grid, grid.caption, report.stem, rules, bodies, notes))
 
 
@@ -175,11 +181,6 @@ def _stacked(source: str) -> str:
     name, _, where = source.partition(" (")
     lines = [rf"\tiny {latex_text(each)}" for each in where.removesuffix(")").split(", ")]
     return rf"\shortstack{{\strut {LINE_BREAK.join([latex_text(name), *lines])}}}" if where else latex_text(name)
-
-
-def _latex_line(line: Line) -> list[str]:
-    heads = [*line.heads] if line.opens_group else ["", *line.heads[1:]]
-    return ([r"    \midrule"] if line.opens_group else []) + [_latex_row([*heads, str(line.n), *line.flat])]
 
 
 def _latex_row(cells: Iterable[str]) -> str:

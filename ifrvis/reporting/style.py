@@ -61,7 +61,9 @@ def measured_text(metric: str, mean: float | None, std: float | None) -> str:
     digits = DIGITS.get(metric, 1)
     if std is None or metric == "Parameters":
         return _rounded(mean * scale(metric), 0 if metric in COUNTS else digits)
-    return f"{_rounded(mean * scale(metric), digits)} ± {_std_text(std * scale(metric), digits)}"
+    std *= scale(metric)
+    std_digits = digits + (std < 0.5 * 0.1**digits)  # 0.0 would claim that nothing varies
+    return f"{_rounded(mean * scale(metric), digits)} ± {std:.{std_digits}f}"
 
 
 def published_text(metric: str, mean: float | None, std: float | None) -> str:
@@ -86,10 +88,6 @@ def interval_text(metric: str, ends: Sequence[float] | None) -> str:
 def p_text(p: float | None, test: str) -> str:
     """A p-value, and of which test it is."""
     return UNDEFINED if p is None else f"{'< 0.001' if p < 0.001 else f'{p:.3f}'}, {test}"
-
-
-def _std_text(std: float, digits: int) -> str:
-    return f"{std:.{digits + (std < 0.5 * 0.1**digits)}f}"  # 0.0 would claim that nothing varies
 
 
 def _rounded(value: float, digits: int) -> str:
