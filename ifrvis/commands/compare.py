@@ -16,6 +16,7 @@ from ifrvis.commands.selection import (
     show,
 )
 from ifrvis.errors import UserError, printable
+from ifrvis.files import read_json, sha256_file, write_atomically
 
 if TYPE_CHECKING:
     from ifrvis.analysis.comparison import Evaluated, Side
@@ -53,8 +54,6 @@ class _Given(NamedTuple):
         """The files of what was predicted, and their seeds; UserError if one that is behind a record is lost or was
         changed.
         """
-        from ifrvis.files import sha256_file
-
         found: list[tuple[int | None, Path]] = [(None, self.file)] if self.file else []
         for each in self.records.values():
             path = each.predictions(self.store)
@@ -73,7 +72,6 @@ class _Truth(NamedTuple):
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-
     from ifrvis.analysis.comparison import Side, compare, tables_of
     from ifrvis.reporting.formats import tables_markdown, tables_terminal
 
@@ -99,7 +97,6 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _given(name: str, arguments: argparse.Namespace) -> _Given:
-    from ifrvis.files import read_json
     from ifrvis.harness.store.paths import Store
 
     path = Path(name)
@@ -165,7 +162,6 @@ def _write_page(
 ) -> None:
     """Write the page, which plays of the first seed the videos that differ most."""
     from ifrvis.analysis.comparison import tables_of
-    from ifrvis.files import sha256_file, write_atomically
     from ifrvis.harness.store.playback import Scene
     from ifrvis.harness.upkeep.footage import VIDEOS, play, side_of
     from ifrvis.reporting.web.page import make_compare_page

@@ -1,13 +1,16 @@
 """`ifrvis data ...`: make data, split them, check them, and look at them."""
 
 import argparse
+import io
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ifrvis.commands.exchange import add_exchange
 from ifrvis.commands.selection import ROOTS, add_command, answer, file_of, progress, say, show
 from ifrvis.errors import UserError, nearest
+from ifrvis.files import publish_once, read_bytes, read_json, write_atomically
 
 
 def add_commands(commands: Any) -> None:
@@ -71,7 +74,6 @@ def _make_mini(arguments: argparse.Namespace) -> int:
 def _split(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.splits import official
-    from ifrvis.files import read_json
 
     dataset = load_dataset(arguments.dataset, arguments.data_root)
     split = dataset.split("heldout")
@@ -98,8 +100,6 @@ def _split(arguments: argparse.Namespace) -> int:
 
 def _publish(path: Path, text: str) -> None:
     """Write a file once; another one that stands there already stays."""
-    from ifrvis.files import publish_once, read_bytes
-
     data = text.encode()
     if not publish_once(path, data) and read_bytes(path) != data:
         raise UserError(f"Remove {path} if data or rule were changed on purpose: it holds another content.")
@@ -107,8 +107,6 @@ def _publish(path: Path, text: str) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Exit 0: sound; 1: something is wrong; 2: not installed."""
-    from dataclasses import asdict
-
     from rich.console import Console
 
     from ifrvis.datasets.catalog import load_dataset
@@ -149,8 +147,6 @@ def _check_lines(checked: Any) -> list[str]:
 
 def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The split that is asked for, and the annotations of the videos chosen of it."""
-    from typing import get_args
-
     from ifrvis.datasets.catalog import Role, load_dataset
 
     if arguments.split not in (known := get_args(Role)):
@@ -167,11 +163,7 @@ def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _stats(arguments: argparse.Namespace) -> int:
-    import io
-    from dataclasses import asdict
-
     from ifrvis.datasets.stats import draw_stats, stats_of
-    from ifrvis.files import write_atomically
 
     stats = stats_of(chosen(arguments)[1])
     answer(arguments, asdict(stats), _stats_lines(stats))

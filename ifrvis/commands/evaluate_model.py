@@ -1,6 +1,7 @@
 """`ifrvis evaluate-model`: the instances of a row's held-out videos, by a checkpoint from elsewhere, scored."""
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from ifrvis.commands.evaluate import show_scores
 from ifrvis.commands.predict import Recipe, device_of, trained_model
 from ifrvis.commands.selection import ROOTS, add_command, profile_of, progress, show, whole
 from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
 
 
 def add_commands(commands: Any) -> None:
@@ -24,12 +26,9 @@ def add_commands(commands: Any) -> None:
 
 
 def _evaluate_model(arguments: argparse.Namespace) -> int:
-    import time
-
     from rich.console import Console
 
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.files import sha256_file
     from ifrvis.harness.spec.request import TableRequest
     from ifrvis.harness.spec.signatures import external_name
     from ifrvis.harness.spec.tables import find_row

@@ -1,6 +1,7 @@
 """`ifrvis data import` and `ifrvis data export`: sets from other formats, and in them."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,6 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from ifrvis.commands.data import chosen
     from ifrvis.datasets.exchange.exporting import export_coco, export_davis
     from ifrvis.datasets.ytvis import Track

@@ -1,12 +1,17 @@
 """`ifrvis predict` finds the instances of any video, as results JSON and as a video to look at."""
 
 import argparse
+import json
+import logging
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, number, progress, run_meant, show
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
+from ifrvis.files import write_atomically, written
 
 if TYPE_CHECKING:
     import torch
@@ -51,16 +56,12 @@ class Recipe(NamedTuple):
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    import json
-    import os
-
     # What OpenCV and FFmpeg cannot read is said below.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from rich.console import Console
 
     from ifrvis.evaluation.predictions import results_of
-    from ifrvis.files import write_atomically, written
     from ifrvis.inference.encoding import check_memory
     from ifrvis.inference.modes import predict_video
     from ifrvis.inference.overlay import write_overlay
@@ -162,9 +163,6 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
 
 def trained_model(recipe: Recipe, num_classes: int) -> Any:
     """The model of a recipe with its weights; UserError if they, or their classes, are others."""
-    import logging
-    import warnings
-
     import torch
 
     from ifrvis.harness.spec.allowed import register_types

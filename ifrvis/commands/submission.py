@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, profile_of, run_meant, show
 from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -47,7 +48,6 @@ def add_commands(commands: Any) -> None:
 def _submission(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.predictions import read_tracks
     from ifrvis.evaluation.submission import read_submission, write_submission
-    from ifrvis.files import sha256_file
 
     if (arguments.run is None) == (arguments.check is None):
         raise UserError("Give either a run to pack or --check ZIP.")
@@ -155,7 +155,6 @@ def _ingest(arguments: argparse.Namespace) -> int:
 def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     """Score what another program predicted, a file a seed; all files are read before one is scored."""
     from ifrvis.evaluation.predictions import read_videos_of
-    from ifrvis.files import sha256_file
     from ifrvis.harness.spec.tables import EXTERNAL, check_rows, load_table
     from ifrvis.harness.store.external import Given, held_out, publish_external
     from ifrvis.harness.store.paths import Store
@@ -193,7 +192,6 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
 def _ingest_scores(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.evaluation.submission import comment_of, passed_over, read_server_scores
-    from ifrvis.files import sha256_file
     from ifrvis.harness.store.making import server_record
     from ifrvis.harness.store.records import Server, publish_record
 
