@@ -107,13 +107,11 @@ def _publish(path: Path, text: str) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Exit 0: sound; 1: something is wrong; 2: not installed."""
-    from rich.console import Console
-
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.check import check_dataset
 
-    dataset, console = load_dataset(arguments.dataset, arguments.data_root), Console(stderr=True)
-    with progress(console, f"checking {dataset.name}") as update:
+    dataset = load_dataset(arguments.dataset, arguments.data_root)
+    with progress(f"checking {dataset.name}") as update:
         checked = check_dataset(dataset, decode=arguments.decode, progress=update)
     content = [{**asdict(each), "annotation": str(each.annotation)} for each in checked]
     answer(arguments, content, (line for each in checked for line in _check_lines(each)))
@@ -206,6 +204,6 @@ def _stats_lines(stats: Any) -> list[str]:
 
 def make_split(dataset: Any, role: Any, console: Any) -> None:
     """Make one split of a synthetic set, with a progress bar."""
-    with progress(console, f"making {dataset.name} {role}") as update:
+    with progress(f"making {dataset.name} {role}", console) as update:
         dataset.make(role, update)
     say(console, f"made {dataset.split(role).annotation}")

@@ -153,23 +153,21 @@ def _opened(
     """Ground truth and predictions while the block lasts, with a bar over the videos; `given` are names of categories,
     None where these do not matter.
     """
-    from rich.console import Console
-
     from ifrvis.datasets.filed import open_annotations
     from ifrvis.evaluation.filed import open_tracks
     from ifrvis.evaluation.processes import ByVideo
 
-    console, path = Console(stderr=True), _file_in(arguments.pred)
+    path = _file_in(arguments.pred)
     with tempfile.TemporaryDirectory(prefix="ifrvis-") as folder:
-        with progress(console, "reading ground truth") as on_read:
+        with progress("reading ground truth") as on_read:
             annotations = open_annotations(_file_in(arguments.gt), on_read)
-        with progress(console, "reading predictions") as on_read:
+        with progress("reading predictions") as on_read:
             if path.is_dir() or path.suffix == ".txt":
                 path = _listed(path, annotations, given, Path(folder) / "results.json")
             predictions = open_tracks(path, annotations, tracks, Path(folder), on_read, **options)
         truth = f"{len(annotations.videos)} videos, {annotations.tracks.total()} tracks"
         said = f"predictions: {predictions.num_videos} videos, {predictions.num_tracks} tracks"
-        with progress(console, "scoring videos") as on_video:
+        with progress("scoring videos") as on_video:
             begun = 0
 
             def of_video(video_id: "Id") -> Any:

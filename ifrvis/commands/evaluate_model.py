@@ -26,8 +26,6 @@ def add_commands(commands: Any) -> None:
 
 
 def _evaluate_model(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.harness.spec.request import TableRequest
     from ifrvis.harness.spec.signatures import external_name
@@ -53,7 +51,7 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
         arguments.checkpoint, composed.model, composed.inference, split.dataset, 0, composed.train["precision"]
     )
     model, videos, began = trained_model(recipe, len(annotations.categories)).to(device), [], time.monotonic()
-    with progress(Console(stderr=True), "predicting") as on_videos:
+    with progress("predicting") as on_videos:
         for video in predict_split(model, annotations, split.frames, composed.inference, seed=arguments.seed):
             videos.append(video)
             on_videos(len(videos), len(annotations.videos))

@@ -59,8 +59,6 @@ def _predict(arguments: argparse.Namespace) -> int:
     # What OpenCV and FFmpeg cannot read is said below.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from rich.console import Console
-
     from ifrvis.evaluation.predictions import results_of
     from ifrvis.inference.encoding import check_memory
     from ifrvis.inference.modes import predict_video
@@ -83,7 +81,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)
     if source.warning:
         print(f"ifrvis: {printable(source.warning)}", file=sys.stderr)
-    with progress(Console(stderr=True), "predicting") as on_frames:
+    with progress("predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
         found = predict_video(model, source, recipe.inference, list(names), **options)
     numbers = {scored.query: number for number, scored in enumerate(found.by_query, start=1)}

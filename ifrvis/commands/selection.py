@@ -264,22 +264,23 @@ def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
 
 
 @contextlib.contextmanager
-def progress(console: "Console", text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal while the block lasts, elsewhere a line every `REPEAT_S`; what it gives is to be called with
-    what is done, and the total.
+def progress(text: str, console: "Console | None" = None) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal (default: standard error) while the block lasts, elsewhere a line every `REPEAT_S`; what it
+    gives is to be called with what is done, and the total.
     """
+    from rich.console import Console
     from rich.progress import Progress
 
-    said_s = time.monotonic()
+    said_s, shown = time.monotonic(), console or Console(stderr=True)
 
     def update(done: int, total: int) -> None:
         nonlocal said_s
         bar.update(task, completed=done, total=total)
-        if not console.is_terminal and time.monotonic() - said_s >= REPEAT_S:
+        if not shown.is_terminal and time.monotonic() - said_s >= REPEAT_S:
             said_s = time.monotonic()
-            say(console, f"{text}: {100 * done // max(total, 1)} %")
+            say(shown, f"{text}: {100 * done // max(total, 1)} %")
 
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task(text, total=None)
         yield update
 
