@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,12 +206,8 @@ def _of_checkpoint(
     train = run.read_spec().train if attempt and run else evaluation.training.spec
     check_training(train.model_dump(), str(path))
     register_types(train.model)
-    logging.disable(logging.WARNING)  # of the host, that it starts from no weights
-    try:
-        found = checkpoint_symptoms(path, train.model, seed=train.seed, start=start, iterations=train.iterations)
-        return found, [path.name]
-    finally:
-        logging.disable(logging.NOTSET)
+    found = checkpoint_symptoms(path, train.model, seed=train.seed, start=start, iterations=train.iterations)
+    return found, [path.name]
 
 
 def _numbers(record: "Record | None", planned: "PlannedRow", profile: "Profile") -> list[str]:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import os
 import sys
 import warnings
@@ -176,11 +175,7 @@ def trained_model(recipe: Recipe, num_classes: int) -> Any:
     settle_torch(torch.get_num_threads(), recipe.precision)  # as where the run predicts, but for the threads
     register_types(recipe.model)
     warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
-    logging.disable(logging.WARNING)  # of the host, that it starts from no weights
-    try:
-        model = build_model(recipe.model, seed=0)
-    finally:
-        logging.disable(logging.NOTSET)
+    model = build_model(recipe.model, seed=0)
     load_trained(model, recipe.weights)
     return model
 
