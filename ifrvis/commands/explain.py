@@ -73,24 +73,21 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
     from ifrvis.harness.store.records import read_record, records_of
     from ifrvis.reporting.match import reports_in
 
-    name, path = arguments.run, Path(arguments.run)
+    name, path, store = arguments.run, Path(arguments.run), Store(arguments.results)
     if rows := rows_named(name):
         arguments.row = arguments.row or name
-        request = row_request(arguments, name, rows[0][1].id)
-        reports = reports_in(request.store, request)
+        reports = reports_in(store, row_request(arguments, name, rows[0][1].id))
         found = [each for report in reports for each in report.records if arguments.seed in (None, each.seed)]
         records = sorted(found, key=lambda record: record.seed)[:1]
-        run = request.store.run(records[0].name, records[0].train_sig) if records else None
     elif path.is_file():
-        records = [read_record(path)]
-        run = Store(path.resolve().parents[2]).run(records[0].name, records[0].train_sig)
+        records, store = [read_record(path)], Store(path.resolve().parents[2])
     else:
         run = run_meant(arguments, name)
-        records = records_of(run)
+        records, store = records_of(run), run.store
     if not (records or (rows and (arguments.checkpoint or arguments.pred))):
         cure = "Run it to its end, or name a row and, with --checkpoint or --pred, a file to look at"
         raise UserError(f"{cure}: there is no record of {name} in {arguments.results}.")
-    return run, records
+    return store.run(records[0].name, records[0].train_sig) if records else None, records
 
 
 def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[Record | None, PlannedRow, Profile]":
