@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifrvis.commands.selection import (
+    ROOTS,
+    RUN,
     add_command,
     console_for_tables,
     file_of,
-    root_arguments,
-    row_request,
-    run_arguments,
-    runs_meant,
+    records_meant,
     show,
 )
 from ifrvis.errors import UserError, printable
+from ifrvis.files import read_json, sha256_file, write_atomically
 
 if TYPE_CHECKING:
+    from ifrvis.analysis.comparison import Evaluated, Side
     from ifrvis.datasets.ytvis import Annotations
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import Record
-    from ifrvis.reporting.comparison import Evaluated, Side
 
 
 def add_commands(commands: Any) -> None:
     """Add `compare`."""
     text = "set two rows, runs, records or results files side by side: numbers, errors in words, and what differs"
-    parser = add_command(commands, "compare", _compare, text)
+    parser = add_command(commands, "compare", _compare, text, *RUN, *ROOTS)
     text = "a row (`row` or `table/row`), a run's name, its beginning or folder, or a record; with --gt a results file"
     parser.add_argument("a", metavar="A", help=text)
     parser.add_argument("b", metavar="B", help="likewise")
@@ -37,11 +37,9 @@ def add_commands(commands: Any) -> None:
     text = "write a page that plays the videos that differ most"
     parser.add_argument("--html", type=file_of(".html"), metavar="OUT", help=text)
     parser.add_argument("--frames", type=Path, help="folder of the frames that it shows (default: the data set's)")
-    run_arguments(parser)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     shown.add_argument("--md", action="store_true", help="print Markdown")
-    root_arguments(parser)
 
 
 class _Given(NamedTuple):
@@ -56,11 +54,9 @@ class _Given(NamedTuple):
         """The files of what was predicted, and their seeds; UserError if one that is behind a record is lost or was
         changed.
         """
-        from ifrvis.files import sha256_file
-
         found: list[tuple[int | None, Path]] = [(None, self.file)] if self.file else []
         for each in self.records.values():
-            path = self.store.run(each.name, each.train_sig).predictions(each.inference, each.data.evaluation)
+            path = each.predictions(self.store)
             if not path.is_file() or sha256_file(path) != each.files.get("predictions"):
                 raise UserError(f"Restore {path}: the predictions behind a record of {self.name} are not there.")
             found.append((each.seed, path))
@@ -76,8 +72,7 @@ class _Truth(NamedTuple):
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-
-    from ifrvis.reporting.comparison import Side, compare, tables_of
+    from ifrvis.analysis.comparison import Side, compare, tables_of
     from ifrvis.reporting.formats import tables_markdown, tables_terminal
 
     if arguments.a == arguments.b:
@@ -102,48 +97,18 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _given(name: str, arguments: argparse.Namespace) -> _Given:
-    from ifrvis.files import read_json
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import read_record
 
-    path, store = Path(name), Store(arguments.results)
-    if path.suffix in (".json", ".gz") and not path.is_file():
+    path = Path(name)
+    if path.is_file():
+        if arguments.gt is not None:
+            return _Given(name, Store(arguments.results), {}, path)
+        content = read_json(path, "a record") if path.suffix == ".json" else None
+        if not isinstance(content, dict) or "digest" not in content:
+            raise UserError(f"Give --gt, the ground truth, to compare results files: {path} is no record.")
+    elif path.suffix in (".json", ".gz"):
         raise UserError(f"Check the path: there is no file {path}.")
-    if not path.is_file():
-        return _Given(name, store, records_named(name, store, arguments))
-    if arguments.gt is not None:
-        return _Given(name, store, {}, path)
-    content = read_json(path, "a record") if path.suffix == ".json" else None
-    if not isinstance(content, dict) or "digest" not in content:
-        raise UserError(f"Give --gt, the ground truth, to compare results files: {path} is no record.")
-    record = read_record(path)
-    return _Given(name, Store(path.resolve().parents[2]), {record.seed: record})
-
-
-def records_named(name: str, store: "Store", arguments: argparse.Namespace) -> "dict[int, Record]":
-    """The records of a row or of a run, by seed; UserError if there is none, or if it is not clear which are meant."""
-    from ifrvis.harness.spec.signatures import SCORING_VERSION
-    from ifrvis.harness.spec.tables import rows_named
-    from ifrvis.harness.store.records import Records
-    from ifrvis.reporting.match import make_reports
-
-    if rows := rows_named(name):
-        request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
-        reports = make_reports(request, Records(store.records(request.profile.name)).all_readable())
-        records = [record for report in reports for record in report.records]
-        none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
-    else:
-        sigs, cure = {run.train_sig for run in runs_meant(arguments, name)}, "Give one of its records"
-        known = [each for kept in store.profiles() for each in Records(store.records(kept)).all_readable()]
-        records = [each for each in known if each.train_sig in sigs and each.scoring == SCORING_VERSION]
-        none = f"Let {name} end first: there is no record of it in {store.root}."
-    found: dict[int, Record] = {}
-    for record in records:
-        if arguments.seed in (None, record.seed) and found.setdefault(record.seed, record) != record:
-            raise UserError(f"{cure}: {name} has {found[record.seed].file_name} and {record.file_name}.")
-    if not found:
-        raise UserError(none)
-    return found
+    return _Given(name, *records_meant(arguments, name))
 
 
 def _at_the_same_seeds(given: list[_Given]) -> tuple[list[_Given], list[str]]:
@@ -180,7 +145,7 @@ def _truth(arguments: argparse.Namespace, given: _Given) -> _Truth:
 
 
 def _evaluated(given: _Given, truth: _Truth, gt: Path | None) -> "list[Evaluated]":
-    from ifrvis.reporting.comparison import of_file, of_record
+    from ifrvis.analysis.comparison import of_file, of_record
 
     if gt is None or truth.annotations is None:
         return [of_record(given.store, record) for record in given.records.values()]
@@ -196,10 +161,9 @@ def _write_page(
     truth: _Truth,
 ) -> None:
     """Write the page, which plays of the first seed the videos that differ most."""
-    from ifrvis.files import sha256_file, write_atomically
+    from ifrvis.analysis.comparison import tables_of
     from ifrvis.harness.store.playback import Scene
     from ifrvis.harness.upkeep.footage import VIDEOS, play, side_of
-    from ifrvis.reporting.comparison import tables_of
     from ifrvis.reporting.web.page import make_compare_page
 
     annotations = truth.annotations

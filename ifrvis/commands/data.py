@@ -1,12 +1,16 @@
 """`ifrvis data ...`: make data, split them, check them, and look at them."""
 
 import argparse
+import io
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ifrvis.commands.exchange import add_exchange
-from ifrvis.commands.selection import add_command, file_of, progress, root_arguments, say, show
+from ifrvis.commands.selection import ROOTS, add_command, answer, file_of, progress, say, show
 from ifrvis.errors import UserError, nearest
+from ifrvis.files import publish_once, read_bytes, read_json, write_atomically
 
 
 def add_commands(commands: Any) -> None:
@@ -14,29 +18,25 @@ def add_commands(commands: Any) -> None:
     group = commands.add_parser("data", help="make, split, check and look at data").add_subparsers(
         required=True, metavar="ACTION"
     )
-    parser = add_command(group, "make-mini", _make_mini, "make a synthetic set")
+    parser = add_command(group, "make-mini", _make_mini, "make a synthetic set", *ROOTS)
     text = "mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
     parser.add_argument("sets", nargs="+", metavar="SET", help=text)
     text = "make dev too and draw videos of a set, as .png or .jpg"
     parser.add_argument("--contact-sheet", type=file_of(".png", ".jpg"), metavar="FILE", help=text)
-    root_arguments(parser)
 
     text = "list the videos that a dataset's rule holds out, with the split's fingerprint"
-    parser = add_command(group, "split", _split, text)
+    parser = add_command(group, "split", _split, text, *ROOTS)
     parser.add_argument("dataset", help="ytvis19, ytvis21, ..., or a YAML file")
     text = "write train.json and heldout.json there, in the schema of YouTube-VIS, for other programs"
     parser.add_argument("--out", type=Path, metavar="DIR", help=text)
-    root_arguments(parser)
 
     text = "say what is missing or wrong in an installed dataset, and what to do about it"
-    parser = add_command(group, "check", _check, text)
+    parser = add_command(group, "check", _check, text, "--json", *ROOTS)
     parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
     parser.add_argument("--decode", action="store_true", help="decode every frame, as training does")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
     text = "count videos, instances, sizes, motion, overlaps, strata and categories"
-    parser = add_command(group, "stats", _stats, text)
+    parser = add_command(group, "stats", _stats, text, "--json", *ROOTS)
     parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
     parser.add_argument(
         "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
@@ -44,8 +44,6 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
     text = "draw them, as .png, .pdf or .svg"
     parser.add_argument("--plot", type=file_of(".png", ".pdf", ".svg"), metavar="FILE", help=text)
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
     add_exchange(group)
 
@@ -74,11 +72,8 @@ def _make_mini(arguments: argparse.Namespace) -> int:
 
 
 def _split(arguments: argparse.Namespace) -> int:
-    import json
-
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.splits import official
-    from ifrvis.files import read_json
 
     dataset = load_dataset(arguments.dataset, arguments.data_root)
     split = dataset.split("heldout")
@@ -88,7 +83,7 @@ def _split(arguments: argparse.Namespace) -> int:
     videos = [{"id": video.id, "name": video.name} for video in annotations.videos]
     content = {"dataset": dataset.name, "rule": split.heldout.model_dump(), "fingerprint": split.fingerprint}
     path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
-    _publish(path, json.dumps({**content, "videos": videos}, indent=1) + "\n", "data or rule")
+    _publish(path, json.dumps({**content, "videos": videos}, indent=1) + "\n")
     asked = split.heldout.draw
     fewer = f" (of {asked} to draw: groups stay whole)" if asked > len(videos) and not split.heldout.videos else ""
     show(f"{path}: {len(videos)} videos held out{fewer}, fingerprint {split.fingerprint}")
@@ -98,37 +93,28 @@ def _split(arguments: argparse.Namespace) -> int:
             chosen = part.read()
             info = {"dataset": dataset.name, "split": part.role, "fingerprint": part.fingerprint}
             path = arguments.out / f"{part.role}.json"
-            _publish(path, json.dumps(official(whole, chosen, info)), "data or rule")
+            _publish(path, json.dumps(official(whole, chosen, info)))
             show(f"{path}: {len(chosen.videos)} videos, {len(chosen.tracks)} tracks; frames are in {part.frames}")
     return 0
 
 
-def _publish(path: Path, text: str, cause: str) -> None:
+def _publish(path: Path, text: str) -> None:
     """Write a file once; another one that stands there already stays."""
-    from ifrvis.files import publish_once, read_bytes
-
     data = text.encode()
     if not publish_once(path, data) and read_bytes(path) != data:
-        raise UserError(f"Remove {path} if {cause} were changed on purpose: it holds another content.")
+        raise UserError(f"Remove {path} if data or rule were changed on purpose: it holds another content.")
 
 
 def _check(arguments: argparse.Namespace) -> int:
     """Exit 0: sound; 1: something is wrong; 2: not installed."""
-    import json
-    from dataclasses import asdict
-
-    from rich.console import Console
-
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.datasets.check import check_dataset
 
-    dataset, console = load_dataset(arguments.dataset, arguments.data_root), Console(stderr=True)
-    with progress(console, f"checking {dataset.name}") as update:
+    dataset = load_dataset(arguments.dataset, arguments.data_root)
+    with progress(f"checking {dataset.name}") as update:
         checked = check_dataset(dataset, decode=arguments.decode, progress=update)
-    if arguments.json:
-        print(json.dumps([{**asdict(each), "annotation": str(each.annotation)} for each in checked], indent=1))
-    else:
-        show("\n".join(line for each in checked for line in _check_lines(each)))
+    content = [{**asdict(each), "annotation": str(each.annotation)} for each in checked]
+    answer(arguments, content, (line for each in checked for line in _check_lines(each)))
     kinds = {finding.kind for each in checked for finding in each.findings if finding.level == "error"}
     return 2 if kinds == {"missing"} else 1 if kinds else 0
 
@@ -159,8 +145,6 @@ def _check_lines(checked: Any) -> list[str]:
 
 def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The split that is asked for, and the annotations of the videos chosen of it."""
-    from typing import get_args
-
     from ifrvis.datasets.catalog import Role, load_dataset
 
     if arguments.split not in (known := get_args(Role)):
@@ -177,18 +161,10 @@ def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
 
 
 def _stats(arguments: argparse.Namespace) -> int:
-    import io
-    import json
-    from dataclasses import asdict
-
     from ifrvis.datasets.stats import draw_stats, stats_of
-    from ifrvis.files import write_atomically
 
     stats = stats_of(chosen(arguments)[1])
-    if arguments.json:
-        print(json.dumps(asdict(stats), indent=1))
-    else:
-        show("\n".join(_stats_lines(stats)))
+    answer(arguments, asdict(stats), _stats_lines(stats))
     if arguments.plot:
         from matplotlib.figure import Figure
 
@@ -228,6 +204,6 @@ def _stats_lines(stats: Any) -> list[str]:
 
 def make_split(dataset: Any, role: Any, console: Any) -> None:
     """Make one split of a synthetic set, with a progress bar."""
-    with progress(console, f"making {dataset.name} {role}") as update:
+    with progress(f"making {dataset.name} {role}", console) as update:
         dataset.make(role, update)
     say(console, f"made {dataset.split(role).annotation}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, progress, show, whole
+from ifrvis.commands.selection import add_command, add_options, progress, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def _add_arguments(parser: argparse.ArgumentParser, by_protocol: bool = False) -
         "results.json or predictions.json.gz; a folder of PNGs (DAVIS) or a text (KITTI MOTS) a video; or a tracker's"
     )
     parser.add_argument("--pred", type=Path, required=True, help=f"{text} folder of TrackEval")
-    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    add_options(parser, "--jobs", "--json")
     if by_protocol:
         text = "what counts as a track: all (every entry, the default), top10, common, matched, or a YAML file"
         parser.add_argument("--protocol", default="all", help=text)
@@ -154,23 +153,21 @@ def _opened(
     """Ground truth and predictions while the block lasts, with a bar over the videos; `given` are names of categories,
     None where these do not matter.
     """
-    from rich.console import Console
-
     from ifrvis.datasets.filed import open_annotations
     from ifrvis.evaluation.filed import open_tracks
     from ifrvis.evaluation.processes import ByVideo
 
-    console, path = Console(stderr=True), _file_in(arguments.pred)
+    path = _file_in(arguments.pred)
     with tempfile.TemporaryDirectory(prefix="ifrvis-") as folder:
-        with progress(console, "reading ground truth") as on_read:
+        with progress("reading ground truth") as on_read:
             annotations = open_annotations(_file_in(arguments.gt), on_read)
-        with progress(console, "reading predictions") as on_read:
+        with progress("reading predictions") as on_read:
             if path.is_dir() or path.suffix == ".txt":
                 path = _listed(path, annotations, given, Path(folder) / "results.json")
             predictions = open_tracks(path, annotations, tracks, Path(folder), on_read, **options)
         truth = f"{len(annotations.videos)} videos, {annotations.tracks.total()} tracks"
         said = f"predictions: {predictions.num_videos} videos, {predictions.num_tracks} tracks"
-        with progress(console, "scoring videos") as on_video:
+        with progress("scoring videos") as on_video:
             begun = 0
 
             def of_video(video_id: "Id") -> Any:

@@ -1,19 +1,21 @@
 """`ifrvis evaluate-model`: the instances of a row's held-out videos, by a checkpoint from elsewhere, scored."""
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
 from ifrvis.commands.evaluate import show_scores
 from ifrvis.commands.predict import Recipe, device_of, trained_model
-from ifrvis.commands.selection import add_command, progress, root_arguments, show, whole
+from ifrvis.commands.selection import ROOTS, add_command, profile_of, progress, show, whole
 from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
 
 
 def add_commands(commands: Any) -> None:
     """Add `evaluate-model`."""
     text = "predict and score a row's held-out videos with a checkpoint from elsewhere, as a record of its own"
-    parser = add_command(commands, "evaluate-model", _evaluate_model, text)
+    parser = add_command(commands, "evaluate-model", _evaluate_model, text, "--profile", "--device", *ROOTS)
     text = "weights that `ifrvis weights convert --trained` wrote, or a checkpoint of a run"
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=text)
     text = "whose model, data set and inference these are"
@@ -21,21 +23,10 @@ def add_commands(commands: Any) -> None:
     text = "id of the row of method `external` that shows the record (default: the id of --row)"
     parser.add_argument("--as", dest="shown_as", metavar="ID", help=text)
     parser.add_argument("--seed", type=whole(0), default=0, help="whose record it is (default: 0)")
-    parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
-    root_arguments(parser)
 
 
 def _evaluate_model(arguments: argparse.Namespace) -> int:
-    import time
-    import warnings
-
-    from rich.console import Console
-
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.files import sha256_file
-    from ifrvis.harness.jobs.launch import choose_profile
-    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.request import TableRequest
     from ifrvis.harness.spec.signatures import external_name
     from ifrvis.harness.spec.tables import find_row
@@ -45,11 +36,10 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
     from ifrvis.inference.modes import predict_split
     from ifrvis.schema import check_name
 
-    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
-    (table, row), named = find_row(arguments.row), arguments.profile
+    table, row = find_row(arguments.row)
     if not row.is_run:
         raise UserError(f"Choose a row that is trained: {row.id} says of no model how it predicts.")
-    profile = load_profile(named) if named else choose_profile(arguments.data_root, on_cluster=False)[0]
+    profile = profile_of(arguments)[0]
     specified = TableRequest((table,), profile).specify(row, lambda name: load_dataset(name, arguments.data_root))
     split, composed = held_out(row, profile, arguments.data_root), specified.composed
     shown = row.model_copy(update={"id": arguments.shown_as or row.id})
@@ -61,7 +51,7 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
         arguments.checkpoint, composed.model, composed.inference, split.dataset, 0, composed.train["precision"]
     )
     model, videos, began = trained_model(recipe, len(annotations.categories)).to(device), [], time.monotonic()
-    with progress(Console(stderr=True), "predicting") as on_videos:
+    with progress("predicting") as on_videos:
         for video in predict_split(model, annotations, split.frames, composed.inference, seed=arguments.seed):
             videos.append(video)
             on_videos(len(videos), len(annotations.videos))

@@ -1,15 +1,16 @@
 """`ifrvis data import` and `ifrvis data export`: sets from other formats, and in them."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ifrvis.commands.selection import add_command, number, root_arguments, show, whole
+from ifrvis.commands.selection import ROOTS, add_command, number, show, whole
 
 
 def add_exchange(group: Any) -> None:
     """Add both to the commands about data."""
-    parser = add_command(group, "import", _import, "make a set of masks in another format, ready to train on")
+    parser = add_command(group, "import", _import, "make a set of masks in another format, ready to train on", *ROOTS)
     text = "davis, cvat (for video), coco (with track_id or --link) or mots (KITTI's PNGs or text)"
     parser.add_argument("format", choices=("davis", "cvat", "coco", "mots"), metavar="FORMAT", help=text)
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the folder or file of masks")
@@ -24,9 +25,8 @@ def add_exchange(group: Any) -> None:
     parser.add_argument("--group", action="append", default=[], metavar="GLOB", help=text)
     parser.add_argument("--void", type=whole(0, 255), metavar="VALUE", help="davis: the value of pixels of no object")
     parser.add_argument("--annotated-only", action="store_true", help="davis: leave out frames without masks")
-    root_arguments(parser)
 
-    parser = add_command(group, "export", _export, "write a set, or predictions, in another format")
+    parser = add_command(group, "export", _export, "write a set, or predictions, in another format", *ROOTS)
     parser.add_argument("format", choices=("davis", "coco"), metavar="FORMAT", help="davis or coco (with track_id)")
     parser.add_argument("dataset", metavar="SET", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
     parser.add_argument("--out", type=Path, required=True, help="a new folder, or for coco a .json file")
@@ -35,7 +35,6 @@ def add_exchange(group: Any) -> None:
     text = "write these predictions instead of the set's tracks: a results file, or a run's predictions.json.gz"
     parser.add_argument("--predictions", type=Path, metavar="FILE", help=text)
     parser.add_argument("--min-score", type=number(0, 1), default=0.0, help="of predictions (default: 0, all)")
-    root_arguments(parser)
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -65,8 +64,6 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from ifrvis.commands.data import chosen
     from ifrvis.datasets.exchange.exporting import export_coco, export_davis
     from ifrvis.datasets.ytvis import Track

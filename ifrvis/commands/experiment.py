@@ -11,6 +11,7 @@ from ifrvis.commands.data import check_own
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
 from ifrvis.commands.selection import (
     add_command,
+    answer,
     console_for_tables,
     number,
     request_of,
@@ -51,9 +52,8 @@ def add_commands(commands: Any) -> None:
     text = "make the intervals over videos that reports show of what claims compare, or of any two rows"
     selection_arguments(add_command(commands, "bootstrap", _bootstrap, text))
     text = "score kept predictions again, for metrics that came after their records"
-    parser = add_command(commands, "rescore", _rescore, text)
+    parser = add_command(commands, "rescore", _rescore, text, "--jobs")
     selection_arguments(parser)
-    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that share the videos (default: 1)")
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -69,16 +69,13 @@ def _plan(arguments: argparse.Namespace) -> int:
     content = plan.as_json()
     lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]
     if arguments.power:
+        from ifrvis.analysis.power import HEAD, need_line, needs
         from ifrvis.reporting.match import make_reports
-        from ifrvis.reporting.power import HEAD, need_line, needs
 
         for report in make_reports(request, plan.records.all_readable()):
             needed = content.setdefault("power", {})[report.table.name] = [*needs(report, arguments.std)]
             lines += [f"{report.table.name}: {HEAD}", *map(need_line, needed)]
-    if arguments.json:
-        print(json.dumps(content, indent=1))
-    else:
-        show("\n".join(lines))
+    answer(arguments, content, lines)
     for missing in plan.data_missing:
         print(f"ifrvis: {printable(missing)}", file=sys.stderr)
     return 2 if plan.data_missing else 0
@@ -143,15 +140,12 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     """Write the reports of tables, from records alone, and show them; of `all`, the page too."""
     from ifrvis.harness.spec.tables import is_own
     from ifrvis.harness.store.playback import read_scenes
-    from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import terminal
-    from ifrvis.reporting.match import make_reports
+    from ifrvis.reporting.match import reports_in
     from ifrvis.reporting.output import write_page, write_report
-    from ifrvis.reporting.over_videos import read_kept
 
     store, profile = request.store, request.profile.name
-    records, kept = Records(store.records(profile)).all_readable(), read_kept(store.bootstrap(profile))
-    reports, folder = make_reports(request, records, kept), arguments.reports / profile
+    reports, folder = reports_in(store, request), arguments.reports / profile
     store.check_there()  # mistakes in what is asked come first
     written: list[Path] = []
     for report in reports:
@@ -161,11 +155,8 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     if "all" in arguments.tables or is_own(request.dataset):
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
-    if arguments.json:
-        print(json.dumps(paths))
-        return
     page = next((path for path in paths if path.endswith(".html")), "")
-    show(f"wrote {len(paths)} files to {folder}" + f"; look at {page}" * bool(page))
+    answer(arguments, paths, [f"wrote {len(paths)} files to {folder}" + f"; look at {page}" * bool(page)])
 
 
 def _bootstrap(arguments: argparse.Namespace) -> int:
@@ -187,17 +178,15 @@ def _bootstrap(arguments: argparse.Namespace) -> int:
         except UserError as error:
             print(f"ifrvis: left out {' minus '.join(rows)}: {printable(str(error))}", file=sys.stderr)
             continue
-        shown = {
-            name: ends for name, ends in made[-1].intervals.items() if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")
-        }
-        texts = [f"{name} {interval_text(name, ends)}" for name, ends in shown.items()]
+        shown = [name for name in made[-1].intervals if name in ("AP", "IDF1", "MOTA", "HOTA", "IDs")]
+        texts = [f"{name} {interval_text(name, made[-1].intervals[name])}" for name in shown]
         if not arguments.json:
             show(f"{' minus '.join(rows)}: {', '.join(texts)}", flush=True)
     if not wanted:
         raise UserError("Run the rows first: no two that are compared have the records of all seeds.")
     path = keep(store, request.profile.name, made, records)
     content = [each.model_dump() | {"units": units_of(each.intervals)} for each in made]
-    print(json.dumps(content, indent=1) if arguments.json else f"wrote {path}")
+    answer(arguments, content, [f"wrote {path}"])
     return 0 if len(made) == len(wanted) else 1
 
 
@@ -206,8 +195,6 @@ def _rescore(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.upkeep.rescore import rescore
 
     found = list(rescore(make_plan(request_of(arguments)[0]), jobs=arguments.jobs))
-    if arguments.json:
-        print(json.dumps([{"name": name, "outcome": outcome} for name, outcome in found], indent=1))
-    else:
-        show("\n".join(f"{name} {outcome}" for name, outcome in found))
+    content = [{"name": name, "outcome": outcome} for name, outcome in found]
+    answer(arguments, content, (f"{name} {outcome}" for name, outcome in found))
     return 0

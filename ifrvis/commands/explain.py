@@ -2,52 +2,38 @@
 
 import argparse
 import json
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import (
-    add_command,
-    console_for_tables,
-    profile_of,
-    root_arguments,
-    row_request,
-    run_arguments,
-    run_meant,
-)
+from ifrvis.commands.selection import ROOTS, RUN, add_command, console_for_tables, profile_of, row_request, run_meant
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
+    from ifrvis.analysis.causes import Description
     from ifrvis.evaluation.symptoms import Symptom
     from ifrvis.harness.plan.plan import Evaluation, PlannedRow
     from ifrvis.harness.spec.profiles import Profile
     from ifrvis.harness.store.paths import Run
     from ifrvis.harness.store.records import Record
-    from ifrvis.reporting.causes import Description
-
-FIELDS = ("what", "yours", "row", "paper", "effect")  # of a cause
 
 
 def add_commands(commands: Any) -> None:
     """Add `explain`."""
     text = "why a number is not the row's or the paper's: what differs, likeliest first, with effects where known"
-    parser = add_command(commands, "explain", _explain, text)
+    parser = add_command(commands, "explain", _explain, text, *RUN, "--json", *ROOTS)
     text = "a run's name, its beginning or folder, a record, or a row (`row` or `table/row`)"
     parser.add_argument("run", metavar="RUN", help=text)
     text = "what it should be (default: of its method and backbone the row that it differs least from)"
     parser.add_argument("--row", metavar="TABLE/ROW", help=text)
-    run_arguments(parser)
     parser.add_argument("--checkpoint", type=Path, metavar="PTH", help="look at this one (default: the run's last)")
     text = "look at this results file, or predictions of a run (default: the record's)"
     parser.add_argument("--pred", "--predictions", type=Path, metavar="JSON", help=text)
     parser.add_argument("--gt", type=Path, help="ground truth of that file (default: the row's, where it is here)")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    from ifrvis.analysis.causes import FIELDS, causes, differences, harmless, tables_of
     from ifrvis.harness.store.provenance import hardware, pinned_versions
-    from ifrvis.reporting.causes import causes, differences, harmless, tables_of
     from ifrvis.reporting.formats import tables_terminal
 
     run, records = _meant(arguments)
@@ -84,37 +70,33 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
     """
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import Records, read_record
-    from ifrvis.reporting.match import make_reports
+    from ifrvis.harness.store.records import read_record, records_of
+    from ifrvis.reporting.match import reports_in
 
-    name, path = arguments.run, Path(arguments.run)
+    name, path, store = arguments.run, Path(arguments.run), Store(arguments.results)
     if rows := rows_named(name):
         arguments.row = arguments.row or name
-        request = row_request(arguments, name, rows[0][1].id)
-        reports = make_reports(request, Records(request.store.records(request.profile.name)).all_readable())
+        reports = reports_in(store, row_request(arguments, name, rows[0][1].id))
         found = [each for report in reports for each in report.records if arguments.seed in (None, each.seed)]
         records = sorted(found, key=lambda record: record.seed)[:1]
-        run = request.store.run(records[0].name, records[0].train_sig) if records else None
     elif path.is_file():
-        records = [read_record(path)]
-        run = Store(path.resolve().parents[2]).run(records[0].name, records[0].train_sig)
+        records, store = [read_record(path)], Store(path.resolve().parents[2])
     else:
         run = run_meant(arguments, name)
-        known = [each for kept in run.store.profiles() for each in Records(run.store.records(kept)).all_readable()]
-        records = [each for each in known if each.train_sig == run.train_sig]
+        records, store = records_of(run), run.store
     if not (records or (rows and (arguments.checkpoint or arguments.pred))):
         cure = "Run it to its end, or name a row and, with --checkpoint or --pred, a file to look at"
         raise UserError(f"{cure}: there is no record of {name} in {arguments.results}.")
-    return run, records
+    return store.run(records[0].name, records[0].train_sig) if records else None, records
 
 
 def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[Record | None, PlannedRow, Profile]":
     """The record and the row that differ least, and the profile; UserError if there is no row."""
+    from ifrvis.analysis.causes import differences, of_record
     from ifrvis.datasets.catalog import WHOLE
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import load_tables
-    from ifrvis.reporting.causes import differences, of_record
 
     arguments.profile = arguments.profile or (records[0].profile if records else profile_of(arguments)[0].name)
     ids = [arguments.row.rpartition("/")[2]] if arguments.row else []
@@ -140,8 +122,8 @@ def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[R
 
 
 def _of_plan(evaluation: "Evaluation") -> "Description":
+    from ifrvis.analysis.causes import described
     from ifrvis.harness.spec.signatures import SCORING_VERSION
-    from ifrvis.reporting.causes import described
 
     training, split = evaluation.training, evaluation.split
     said: dict[str, Any] = {"method": training.method, "backbone": training.backbone, "dataset": split.dataset}
@@ -183,7 +165,7 @@ def _symptoms(
     symptoms, looked = _of_checkpoint(run, evaluation, arguments)
     path, looked = arguments.pred, ["the record"] * (record is not None) + looked
     if path is None and run and record:
-        kept = run.predictions(record.inference, record.data.evaluation)
+        kept = record.predictions(run.store)
         path = kept if kept.is_file() else None
     if path is None:
         return symptoms, looked
@@ -221,12 +203,8 @@ def _of_checkpoint(
     train = run.read_spec().train if attempt and run else evaluation.training.spec
     check_training(train.model_dump(), str(path))
     register_types(train.model)
-    logging.disable(logging.WARNING)  # of the host, that it starts from no weights
-    try:
-        found = checkpoint_symptoms(path, train.model, seed=train.seed, start=start, iterations=train.iterations)
-        return found, [path.name]
-    finally:
-        logging.disable(logging.NOTSET)
+    found = checkpoint_symptoms(path, train.model, seed=train.seed, start=start, iterations=train.iterations)
+    return found, [path.name]
 
 
 def _numbers(record: "Record | None", planned: "PlannedRow", profile: "Profile") -> list[str]:

@@ -48,15 +48,9 @@ def check_launch(arguments: argparse.Namespace) -> None:
 
 
 def launch(plan: "Plan", why: str, arguments: argparse.Namespace, console: "Console") -> tuple[bool, bool]:
-    """Run what is missing of a plan, and say how it goes; whether all of it succeeded, and whether it has ended.
-
-    With --cluster and without --wait it was submitted; with --dump-scripts nothing was.
-
-    Args:
-        plan: The plan.
-        why: It has its profile.
-        arguments: Those of `launch_arguments`, and `jobs`.
-        console: Where it is said.
+    """Run what is missing of a plan, which has its profile for this reason, and say how it goes; whether all of it
+    succeeded, and whether it has ended. With --cluster and without --wait it was submitted; with --dump-scripts nothing
+    was.
     """
     from ifrvis.harness.jobs.cluster import load_cluster
     from ifrvis.harness.jobs.launch import check_precision, jobs_at_once, splits_to_make

@@ -1,12 +1,16 @@
 """`ifrvis predict` finds the instances of any video, as results JSON and as a video to look at."""
 
 import argparse
+import json
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, number, progress, root_arguments, run_arguments, run_meant, show
+from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, number, progress, run_meant, show
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
+from ifrvis.files import write_atomically, written
 
 if TYPE_CHECKING:
     import torch
@@ -18,10 +22,10 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add `predict`."""
-    parser = add_command(commands, "predict", _predict, "find the instances of any video and draw them over it")
+    text = "find the instances of any video and draw them over it"
+    parser = add_command(commands, "predict", _predict, text, *RUN, "--device", *ROOTS)
     text = "a row, a run's name, its beginning or folder; or a .pth file"
     parser.add_argument("model", metavar="RUN_OR_CHECKPOINT", help=text)
-    run_arguments(parser)
     text = "a folder of frames, a video file, or DATASET:NAME or DATASET:SPLIT/id=ID of a set's, as ytvis19:0a49f5265b"
     parser.add_argument("video", metavar="VIDEO", help=text)
     parser.add_argument("--out", type=Path, help="folder of results.json and overlay.mp4 (default: predicted-<video>)")
@@ -31,14 +35,12 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="inference.KEY=VALUE", help="another inference")
     text = "bound on the memory beside the model; less takes longer"
     parser.add_argument("--memory-gib", type=number(0, 100_000), help=text)
-    parser.add_argument("--device", help="cpu, cuda or cuda:1 (default: the first GPU if there is one)")
     parser.add_argument("--dataset", help="whose categories the model knows (default: the run's)")
     group = parser.add_argument_group("a .pth file outside a run", "what it was trained as, with --dataset")
     group.add_argument("--method", help="mask2former, ours, ...")
     group.add_argument("--backbone", help="r50, swin-l, ...")
     text = "refuse a video file of which fewer frames can be read than it says"
     parser.add_argument("--strict", action="store_true", help=text)
-    root_arguments(parser)
 
 
 class Recipe(NamedTuple):
@@ -53,22 +55,14 @@ class Recipe(NamedTuple):
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    import json
-    import os
-    import warnings
-
     # What OpenCV and FFmpeg cannot read is said below.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from rich.console import Console
-
     from ifrvis.evaluation.predictions import results_of
-    from ifrvis.files import write_atomically, written
     from ifrvis.inference.encoding import check_memory
     from ifrvis.inference.modes import predict_video
     from ifrvis.inference.overlay import write_overlay
 
-    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
     recipe, device = _recipe(arguments), device_of(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
@@ -86,7 +80,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)
     if source.warning:
         print(f"ifrvis: {printable(source.warning)}", file=sys.stderr)
-    with progress(Console(stderr=True), "predicting") as on_frames:
+    with progress("predicting") as on_frames:
         options = {"seed": recipe.seed, "memory_gib": arguments.memory_gib, "on_frames": on_frames}
         found = predict_video(model, source, recipe.inference, list(names), **options)
     numbers = {scored.query: number for number, scored in enumerate(found.by_query, start=1)}
@@ -125,13 +119,16 @@ def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arg
     from ifrvis.harness.store.attempts import asked_of, checkpoint_folders
     from ifrvis.training.checkpoints import newest_valid
 
+    folders = checkpoint_folders(run)
+    if not folders:
+        raise lacking(arguments, arguments.model, run, "checkpoint")
     train = run.read_spec().train
     check_training(train.model_dump(), str(run.spec))
     if path is None:
-        checkpoint = newest_valid(checkpoint_folders(run), train_sig=run.train_sig)
+        checkpoint = newest_valid(folders, train_sig=run.train_sig)
         path = checkpoint.path if checkpoint else run.weights
         if not path.exists():
-            raise UserError(f"Train {run.folder.name} first: it has no checkpoint.")
+            raise lacking(arguments, arguments.model, run, "checkpoint")
     job, asked = asked_of(run)[0]
     if arguments.row:
         own = row_inference(arguments.row, load_profile(job.profile))
@@ -163,8 +160,6 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
 
 def trained_model(recipe: Recipe, num_classes: int) -> Any:
     """The model of a recipe with its weights; UserError if they, or their classes, are others."""
-    import logging
-
     import torch
 
     from ifrvis.harness.spec.allowed import register_types
@@ -179,11 +174,8 @@ def trained_model(recipe: Recipe, num_classes: int) -> Any:
         )
     settle_torch(torch.get_num_threads(), recipe.precision)  # as where the run predicts, but for the threads
     register_types(recipe.model)
-    logging.disable(logging.WARNING)  # of the host, that it starts from no weights
-    try:
-        model = build_model(recipe.model, seed=0)
-    finally:
-        logging.disable(logging.NOTSET)
+    warnings.filterwarnings("ignore", message="torch.meshgrid")  # of the host
+    model = build_model(recipe.model, seed=0)
     load_trained(model, recipe.weights)
     return model
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.compare import records_named
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
 from ifrvis.commands.selection import (
+    CHANGES,
+    ROOTS,
+    RUN,
     add_command,
-    change_arguments,
     console_for_tables,
+    records_meant,
     request_of,
-    root_arguments,
-    run_arguments,
     say,
 )
 from ifrvis.errors import DataMissingError, UserError
@@ -27,23 +27,20 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add `reproduce`."""
     text = "train runs that are kept again, in a folder of their own, and compare each with its record"
-    parser = add_command(commands, "reproduce", _reproduce, text)
+    parser = add_command(commands, "reproduce", _reproduce, text, *RUN, *CHANGES, "--json", *ROOTS)
     text = "a row (`row` or `table/row`) with --seed, a run's name or beginning, or a record's file, anybody's"
     parser.add_argument("runs", nargs="+", metavar="RUN", help=text)
-    run_arguments(parser)
     text = "where they are trained (default: ./results/reproduced)"
     parser.add_argument("--into", type=Path, default=Path("results/reproduced"), metavar="DIR", help=text)
     launch_arguments(parser)
-    change_arguments(parser)
-    root_arguments(parser)
     parser.set_defaults(jobs=None)
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
     import ifrvis.harness.jobs.local  # noqa: F401  (what starts runs is there, or its lack is all that is said)
+    from ifrvis.analysis.reproduction import other_seeds, reproduction, table_of
     from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import tables_terminal
-    from ifrvis.reporting.reproduction import other_seeds, reproduction, table_of
 
     console = console_for_tables(stderr=arguments.json)
     check_launch(arguments)
@@ -77,23 +74,15 @@ def _kept(run: str, arguments: argparse.Namespace) -> "tuple[Record, Path]":
     """The record that is meant, and the folder of the records beside it; UserError if it is not clear which, or if it
     is of no training.
     """
-    from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import read_record
-
-    path = Path(run)
-    if path.suffix == ".json":
-        found, beside = [read_record(path)], path.resolve().parent
-    else:
-        found = [*records_named(run, Store(arguments.results), arguments).values()]
-        beside = Store(arguments.results).records(found[0].profile)
+    path, (store, found) = Path(run), records_meant(arguments, run)
     if len(found) > 1:
-        seeds = ", ".join(str(each.seed) for each in found)
-        raise UserError(f"Add --seed: {run} has records of the seeds {seeds}.")
-    if found[0].origin != "trained":
-        raise UserError(f"Give a record of a training: {found[0].file_name} has scores that were made elsewhere.")
-    if arguments.seed not in (None, found[0].seed):
-        raise UserError(f"Leave out --seed, or give {found[0].seed}: that is the seed of {path}.")
-    return found[0], beside
+        raise UserError(f"Add --seed: {run} has records of the seeds {', '.join(map(str, found))}.")
+    (record,) = found.values()
+    if record.origin != "trained":
+        raise UserError(f"Give a record of a training: {record.file_name} has scores that were made elsewhere.")
+    if arguments.seed not in (None, record.seed):
+        raise UserError(f"Leave out --seed, or give {record.seed}: that is the seed of {run}.")
+    return record, path.resolve().parent if path.is_file() else store.records(record.profile)
 
 
 def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan, list[Evaluation]]":
@@ -118,7 +107,7 @@ def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan
 
 def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
     """What a plan has of the run of a record; UserError if it has not."""
-    from ifrvis.harness.spec.allowed import leaves
+    from ifrvis.harness.spec.allowed import differing, leaves
 
     for each in plan.evaluations:
         if (each.training.name, each.training.sig, each.sig) == (record.name, record.train_sig, record.eval_sig):
@@ -129,7 +118,7 @@ def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
     made = leaves(record.spec.train.model_dump())
     of_kind = [each for each in plan.trainings if (each.method, each.backbone) == (record.method, record.backbone)]
     nearest = min(
-        (_differing(leaves(each.spec.model_dump()), made) for each in of_kind), key=len, default=["its method"]
+        (differing(leaves(each.spec.model_dump()), made) for each in of_kind), key=len, default=["its method"]
     )
     commit = record.provenance.code.commit or "that it was made with"
     raise UserError(
@@ -137,7 +126,3 @@ def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
         f"{commit}: what {record.file_name} was made as differs from every row of profile {plan.request.profile.name} "
         f"in {', '.join(nearest) or 'how it is evaluated'}."
     )
-
-
-def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    return [key for key in {**one, **other} if one.get(key) != other.get(key)]

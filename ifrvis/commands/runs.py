@@ -5,13 +5,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import (
+    CHANGES,
+    ROOTS,
+    RUN,
     add_command,
-    change_arguments,
+    answer,
+    lacking,
     number,
     request_of,
-    root_arguments,
     row_request,
-    run_arguments,
     run_meant,
     runs_meant,
     selection_arguments,
@@ -26,39 +28,35 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the commands about runs."""
-    parser = add_command(commands, "logs", _logs, "print the log of a run's last attempt")
+    parser = add_command(commands, "logs", _logs, "print the log of a run's last attempt", *RUN, *ROOTS)
     parser.add_argument("run", help="a row (`row` or `table/row`), or the name of a run, its beginning or its folder")
-    run_arguments(parser)
     parser.add_argument("-n", "--lines", type=whole(), default=50)
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
-    root_arguments(parser)
 
     text = "print a row's whole recipe, and where each value comes from; or what a run has trained"
-    parser = add_command(commands, "show", _show, text)
+    parser = add_command(commands, "show", _show, text, *RUN, *CHANGES, "--json", *ROOTS)
     parser.add_argument("row", metavar="ROW|RUN", help="`row` or `table/row`; or a run's name, its beginning or folder")
-    run_arguments(parser)
-    change_arguments(parser)
-    root_arguments(parser)
 
     text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
-    parser = add_command(commands, "cancel", _cancel, text)
+    parser = add_command(commands, "cancel", _cancel, text, "--seed")
     selection_arguments(parser, what="TABLE|ROW|RUN")
-    run_arguments(parser, profile=False)
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
     parser.add_argument("--wait", type=number(0, 86400), default=120.0, metavar="S", help=text)
 
     text = "let runs that failed start again with the next `ifrvis run`"
-    parser = add_command(commands, "retry", _retry, text)
+    parser = add_command(commands, "retry", _retry, text, "--seed")
     selection_arguments(parser, what="TABLE|ROW|RUN")
-    run_arguments(parser, profile=False)
     parser.add_argument("--kind", help="only what failed like this: error, input, memory or nan")
 
 
 def _logs(arguments: argparse.Namespace) -> int:
+    from ifrvis.harness.store.attempts import latest
     from ifrvis.harness.store.logs import log_lines
 
     run = run_meant(arguments, arguments.run)
+    if latest(run) is None:
+        raise lacking(arguments, arguments.run, run, "log")
     for line in log_lines(run, arguments.lines, follow=arguments.follow):
         show(line, flush=arguments.follow)
     return 0
@@ -69,11 +67,14 @@ def _show(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.spec.allowed import leaves
     from ifrvis.harness.spec.compose import sources
     from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.store.records import records_of
 
     rows, recipe, by = rows_named(arguments.row), dict[str, Any](), dict[str, str]()
     if not rows or arguments.seed is not None:
         run = run_meant(arguments, arguments.row)
-        said, recipe = {"run": run.folder.name, "train_sig": run.train_sig}, leaves(run.read_spec().train.model_dump())
+        spec = run.read_spec() if run.spec.is_file() else records_of(run)[0].spec
+        said = {"run": run.folder.name, "train_sig": run.train_sig}
+        recipe = leaves(spec.train.model_dump()) if spec else {}
     elif (row := rows[0][1]).is_run:
         request = row_request(arguments, arguments.row, row.id)
         specified = request.specify(row, lambda name: load_dataset(name, request.data_root))
@@ -85,14 +86,10 @@ def _show(arguments: argparse.Namespace) -> int:
         said |= {"off_spec": request.changes} if specified.off_spec else {}
     else:
         said = row.model_dump(mode="json", exclude_defaults=True)
-    if arguments.json:
-        values = {key: {"value": value, "from": by.get(key, "")} for key, value in recipe.items()}
-        print(json.dumps({**said, "recipe": values}, indent=1))
-        return 0
-    for key, value in said.items():
-        show(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
-    for key, value in recipe.items():
-        show(f"{key:46} {json.dumps(value):26} {by.get(key, '')}".rstrip())
+    values = {key: {"value": value, "from": by.get(key, "")} for key, value in recipe.items()}
+    lines = [f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in said.items()]
+    lines += [f"{key:46} {json.dumps(value):26} {by.get(key, '')}".rstrip() for key, value in recipe.items()]
+    answer(arguments, {**said, "recipe": values}, lines)
     return 0
 
 

@@ -2,10 +2,11 @@
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,9 +17,14 @@ if TYPE_CHECKING:
 
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.profiles import Profile
-    from ifrvis.harness.store.paths import Run
+    from ifrvis.harness.store.paths import Run, Store
+    from ifrvis.harness.store.records import Record
 
 T = TypeVar("T")
+# Options that go together: what changes rows, which run of a row is meant, and where things lie.
+CHANGES = ("--set", "--dataset", "--annotations", "--frames", "--init")
+RUN = ("--profile", "--seed")
+ROOTS = ("--data-root", "--results", "--reports")
 
 
 def whole(low: int = 1, high: int = 1_000_000) -> Callable[[str], int]:
@@ -50,41 +56,35 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     """Add the options that say which runs are meant."""
     runs = "; or the name of a run, its beginning or its folder" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
-    parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
     parser.add_argument("--rows", help="row ids, with commas between them")
     parser.add_argument("--seeds", type=whole(), help="the first N declared seeds (default: all)")
-    change_arguments(parser)
     parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
-    root_arguments(parser)
+    add_options(parser, "--profile", *CHANGES, "--json", *ROOTS)
 
 
-def change_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that change rows, and `--json`."""
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
-    text = "another dataset for every row: a name, a YAML file, or the folder of a set that `ifrvis data import` made"
-    parser.add_argument("--dataset", help=text)
-    text = "videos of your own instead: YouTube-VIS JSON, or COCO's with track_id"
-    parser.add_argument("--annotations", type=Path, metavar="JSON", help=text)
-    text = "what its file names are relative to (default: JPEGImages beside it)"
-    parser.add_argument("--frames", type=Path, metavar="DIR", help=text)
-    parser.add_argument("--init", type=Path, help="other initial weights for every row")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-
-
-def run_arguments(parser: argparse.ArgumentParser, *, profile: bool = True) -> None:
-    """Add the options that say which run of a row is meant; `profile`: that of the profile, too."""
-    if profile:
-        parser.add_argument("--profile", help="one of experiments/profiles, or a YAML file (default: by turn)")
-    parser.add_argument("--seed", type=whole(0), help="the run of this seed alone, of those of a row")
-
-
-def root_arguments(parser: argparse.ArgumentParser, **results: Any) -> None:
-    """Add the options that say where data, results and reports lie; `results` is how `--results` is taken otherwise."""
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add options that several commands have."""
     root = os.environ.get
-    own: dict[str, Any] = {"default": Path(root("IFRVIS_RESULTS", "results")), "help": "default: ./results"} | results
-    parser.add_argument("--data-root", type=Path, default=Path(root("IFRVIS_DATA", "data")), help="default: ./data")
-    parser.add_argument("--results", type=Path, **own)
-    parser.add_argument("--reports", type=Path, default=Path("reports"), help="default: ./reports")
+    known: dict[str, dict[str, Any]] = {
+        "--profile": {"help": "one of experiments/profiles, or a YAML file (default: by turn)"},
+        "--seed": {"type": whole(0), "help": "the run of this seed alone, of those of a row"},
+        "--json": {"action": "store_true", "help": "print JSON alone on standard output"},
+        "--jobs": {"type": whole(1, 1000), "default": 1, "help": "processes that share the videos (default: 1)"},
+        "--device": {"help": "cpu, cuda or cuda:1 (default: the first GPU if there is one)"},
+        "--set": {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "change the recipe"},
+        "--dataset": {"help": "another for every row: a name, a YAML file, or a folder that `ifrvis data import` made"},
+        "--annotations": {
+            "type": Path,
+            "help": "videos of your own: YouTube-VIS JSON, or COCO's with track_id",
+        },
+        "--frames": {"type": Path, "help": "what its file names are relative to (default: JPEGImages beside it)"},
+        "--init": {"type": Path, "help": "other initial weights for every row"},
+        "--data-root": {"type": Path, "default": Path(root("IFRVIS_DATA", "data")), "help": "default: ./data"},
+        "--results": {"type": Path, "default": Path(root("IFRVIS_RESULTS", "results")), "help": "default: ./results"},
+        "--reports": {"type": Path, "default": Path("reports"), "help": "default: ./reports"},
+    }
+    for name in names:
+        parser.add_argument(name, **known[name])
 
 
 def selection_again(arguments: argparse.Namespace) -> list[str]:
@@ -164,26 +164,83 @@ def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple
 
 
 def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
-    """The runs of a row (`row`, `table/row`) that have begun; else those that a run's name, beginning or folder means.
-    UserError if there are none; of a row, under the profile; with --seed, of this seed.
+    """The runs of a row (`row`, `table/row`) that have begun, or of which a record is kept; else those that a run's
+    name, beginning or folder means. UserError if there is none; of a row, under the profile; with --seed, of this seed.
     """
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.spec.tables import known_names, rows_named
     from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import runs_named
+    from ifrvis.reporting.match import reports_in
 
     store, rows, where = Store(arguments.results), rows_named(name), ""
     if not rows:
-        runs = store.runs_named(name, beside=known_names())
+        runs = runs_named(store, name, beside=known_names())
     else:
         request = row_request(arguments, name, rows[0][1].id)
         trainings = [each for each in make_plan(request).trainings if not each.is_pretraining]
-        runs = [each.run(store) for each in trainings if each.sig is not None]
-        runs, where = [each for each in runs if each.spec.is_file()], f" under profile {request.profile.name}"
-    found = [run for run in runs if arguments.seed in (None, run.read_spec().train.seed)]
+        begun = [run for run in (each.run(store) for each in trainings if each.sig is not None) if run.spec.is_file()]
+        records = [record for report in reports_in(store, request) for record in report.records]
+        runs = list(dict.fromkeys([*begun, *(store.run(each.name, each.train_sig) for each in records)]))
+        where = f" under profile {request.profile.name}"
+    found = [run for run in runs if arguments.seed is None or run.name.endswith(f"-s{arguments.seed}")]
     if not found:
         seed = f" with seed {arguments.seed}" * (arguments.seed is not None)
         raise UserError(f"Run {name} first, or correct --results: {store.root} has no run of it{seed}{where}.")
     return found
+
+
+def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dict[int, Record]]":
+    """By seed the records of a row, of a run, or the one whose file this is, and where they lie; UserError if there is
+    none, or if it is not clear which are meant.
+    """
+    from ifrvis.harness.spec.signatures import SCORING_VERSION
+    from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import read_record, records_of
+    from ifrvis.reporting.match import reports_in
+
+    store, path = Store(arguments.results), Path(name)
+    if path.is_file() or path.suffix == ".json":
+        record = read_record(path)
+        return Store(path.resolve().parents[2]), {record.seed: record}
+    if rows := rows_named(name):
+        request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
+        records = [record for report in reports_in(store, request) for record in report.records]
+        none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
+    else:
+        runs, cure = runs_meant(arguments, name), "Give one of its records"
+        records = [each for run in runs for each in records_of(run) if each.scoring == SCORING_VERSION]
+        none = f"Let {name} end first: there is no record of it in {store.root}."
+    found: dict[int, Record] = {}
+    for record in records:
+        if arguments.seed in (None, record.seed) and found.setdefault(record.seed, record) != record:
+            raise UserError(f"{cure}: {name} has {found[record.seed].file_name} and {record.file_name}.")
+    if not found:
+        raise UserError(none)
+    return store, found
+
+
+def lacking(arguments: argparse.Namespace, name: str, run: "Run", what: str) -> UserError:
+    """What is to be said of a run that lacks what a training leaves, and was named so: train it, or train it again."""
+    from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.store.records import records_of
+
+    records = sorted(records_of(run), key=lambda each: each.origin != "trained")
+    if not records:
+        return UserError(f"Train {run.folder.name} first: it has no {what}.")
+    record, path = records[0], records[0].path(run.store)
+    if record.spec is None:
+        return UserError(f"Name a run that was trained: {path} scores predictions from elsewhere, without {what}.")
+    profile = f" --profile {arguments.profile}" * bool(arguments.profile)
+    again = f"{name} --seed {record.seed}{profile}" if rows_named(name) else path
+    made, on = record.provenance, record.provenance.hardware.processor or "an unknown processor"
+    commit = f", by commit {made.code.commit[:12]}" if made.code.commit else ""
+    return UserError(
+        f"Train it again with `ifrvis reproduce {again}`: kept of {run.folder.name} is its record, {path}, not its "
+        f"{what}. It was trained on {', '.join([on, *record.measured.gpus])} in {record.hours:.2f} hours{commit}; a "
+        "record has no date."
+    )
 
 
 def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Request":
@@ -207,22 +264,23 @@ def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
 
 
 @contextlib.contextmanager
-def progress(console: "Console", text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal while the block lasts, elsewhere a line every `REPEAT_S`; what it gives is to be called with
-    what is done, and the total.
+def progress(text: str, console: "Console | None" = None) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal (default: standard error) while the block lasts, elsewhere a line every `REPEAT_S`; what it
+    gives is to be called with what is done, and the total.
     """
+    from rich.console import Console
     from rich.progress import Progress
 
-    said_s = time.monotonic()
+    said_s, shown = time.monotonic(), console or Console(stderr=True)
 
     def update(done: int, total: int) -> None:
         nonlocal said_s
         bar.update(task, completed=done, total=total)
-        if not console.is_terminal and time.monotonic() - said_s >= REPEAT_S:
+        if not shown.is_terminal and time.monotonic() - said_s >= REPEAT_S:
             said_s = time.monotonic()
-            say(console, f"{text}: {100 * done // max(total, 1)} %")
+            say(shown, f"{text}: {100 * done // max(total, 1)} %")
 
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(console=shown, transient=True, disable=not shown.is_terminal) as bar:
         task = bar.add_task(text, total=None)
         yield update
 
@@ -230,6 +288,11 @@ def progress(console: "Console", text: str) -> Iterator[Callable[[int, int], Non
 def show(text: str, *, flush: bool = False) -> None:
     """Print text that may hold what files say: what would move the cursor or turn the text becomes a question mark."""
     print(printable(text), flush=flush)
+
+
+def answer(arguments: argparse.Namespace, content: Any, lines: Iterable[str]) -> None:
+    """Print what was found: JSON of it alone with `--json`, else lines."""
+    show(json.dumps(content, indent=1) if arguments.json else "\n".join(lines))
 
 
 def console_for_tables(*, stderr: bool = False) -> "Console":
@@ -247,9 +310,10 @@ def say(console: "Console", *lines: str) -> None:
 
 
 def add_command(
-    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str, *options: str
 ) -> argparse.ArgumentParser:
-    """Add one command to a group of commands; its parser, which takes the arguments."""
+    """Add one command, with some `add_options`, to a group of commands; its parser, which takes the other arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(command=command)
+    add_options(parser, *options)
     return parser

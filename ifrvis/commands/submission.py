@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, root_arguments, run_arguments, run_meant, show
+from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, profile_of, run_meant, show
 from ifrvis.errors import UserError
+from ifrvis.files import sha256_file
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import Annotations
@@ -17,20 +18,17 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about an evaluation server."""
     text = "write the zip that a YouTube-VIS server takes, or check one"
-    parser = add_command(commands, "submission", _submission, text)
+    parser = add_command(commands, "submission", _submission, text, *RUN, *ROOTS)
     text = "a row, a run's name, its beginning or folder; or a predictions or results file"
     parser.add_argument("run", nargs="?", help=text)
-    run_arguments(parser)
     parser.add_argument("--check", type=Path, metavar="ZIP", help="check this zip instead of writing one")
     parser.add_argument("--row", metavar="TABLE/ROW", help="whose inference, where a run has predicted in several ways")
     parser.add_argument("--annotation", type=Path, help="JSON of the split (default: the one that the run predicted)")
     parser.add_argument("--out", type=Path, default=Path("results.zip"), help="default: ./results.zip")
-    root_arguments(parser)
 
     text = "keep a server's scores of a run's zip, or score what another program predicted, as records of their own"
-    parser = add_command(commands, "ingest", _ingest, text)
+    parser = add_command(commands, "ingest", _ingest, text, *RUN, "--data-root", "--reports")
     parser.add_argument("run", nargs="?", help="a row, or the name of a run, its beginning or its folder")
-    run_arguments(parser)
     parser.add_argument("--zip", type=Path, help="the zip that the server was given")
     parser.add_argument("--scores", type=Path, help="what the server gave back: JSON, or `name: value`")
     parser.add_argument("--server", default="", help="where the scores come from, such as a web address")
@@ -38,7 +36,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--half", choices=("short", "long", "sizes"), help=text)
     parser.add_argument("--percent", action="store_true", help="the server's values are percent")
     # Files stood behind --results before there was --predictions, and still may.
-    root_arguments(parser, nargs="+", action="append", default=[], metavar="RESULTS")
+    parser.add_argument("--results", nargs="+", action="append", default=[], type=Path, metavar="RESULTS")
     group = parser.add_argument_group("another program's predictions, without a run")
     text = "results.json, or predictions.json.gz, one for each of the table's seeds in their order"
     group.add_argument("--predictions", nargs="+", default=[], type=Path, metavar="FILE", help=text)
@@ -50,7 +48,6 @@ def add_commands(commands: Any) -> None:
 def _submission(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.predictions import read_tracks
     from ifrvis.evaluation.submission import read_submission, write_submission
-    from ifrvis.files import sha256_file
 
     if (arguments.run is None) == (arguments.check is None):
         raise UserError("Give either a run to pack or --check ZIP.")
@@ -90,9 +87,13 @@ class _Packed(NamedTuple):
 
 def _predicted(arguments: argparse.Namespace) -> list[_Packed]:
     """Everything that the run was asked to predict, and has."""
-    from ifrvis.harness.store.attempts import asked_of
+    from ifrvis.harness.store.attempts import asked_of, latest
 
     run = run_meant(arguments, arguments.run)
+    if latest(run) is None:
+        if here := run.all_predictions():
+            raise UserError(f"Give a file of {here[0].parents[1]} and --annotation: {run.name} was not trained here.")
+        raise lacking(arguments, arguments.run, run, "predictions")
     found = {each.path: each for each in (_Packed(run, *pair) for pair in asked_of(run))}
     return [each for path, each in found.items() if path.is_file()]
 
@@ -154,21 +155,18 @@ def _ingest(arguments: argparse.Namespace) -> int:
 def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     """Score what another program predicted, a file a seed; all files are read before one is scored."""
     from ifrvis.evaluation.predictions import read_videos_of
-    from ifrvis.files import sha256_file
-    from ifrvis.harness.jobs.launch import choose_profile
-    from ifrvis.harness.spec.profiles import load_profile
     from ifrvis.harness.spec.tables import EXTERNAL, check_rows, load_table
     from ifrvis.harness.store.external import Given, held_out, publish_external
     from ifrvis.harness.store.paths import Store
 
-    table, given = load_table(arguments.table), arguments.profile
+    table = load_table(arguments.table)
     check_rows([table], [arguments.row])
     row = next(each for each in table.rows if each.id == arguments.row)
     if not row.is_external:
         raise UserError(f"Choose a row that says `method: external`: what {row.id} shows is trained here.")
     if len(files) > len(table.seeds):
         raise UserError(f"Give at most {len(table.seeds)} files: {table.name} declares seeds {table.seeds}.")
-    profile = load_profile(given) if given else choose_profile(arguments.data_root, on_cluster=False)[0]
+    profile = profile_of(arguments)[0]
     split = held_out(row, profile, arguments.data_root)
     annotations, found, known = split.read(), [], dict[str, Path]()
     for seed, path in zip(table.seeds, files):
@@ -194,7 +192,6 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
 def _ingest_scores(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.evaluation.submission import comment_of, passed_over, read_server_scores
-    from ifrvis.files import sha256_file
     from ifrvis.harness.store.making import server_record
     from ifrvis.harness.store.records import Server, publish_record
 
@@ -212,7 +209,7 @@ def _ingest_scores(arguments: argparse.Namespace) -> int:
         server=Server(address=arguments.server, said=said, half=arguments.half),
         files={"submission": sha256_file(arguments.zip), "scores": sha256_file(arguments.scores)},
     )
-    path = packed.run.store.record(record.profile, record.name, record.train_sig, record.eval_sig)
+    path = record.path(packed.run.store)
     if not publish_record(packed.run.store, record):
         raise UserError(f"Remove {path} if these scores shall take its place: the run has scores of a server already.")
     show(f"wrote {path}: {', '.join(metrics)}")

@@ -1,22 +1,21 @@
 """`ifrvis verify, prune, doctor, publish`: the state of what is kept, and of the machine; a copy of it for others."""
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import (
+    ROOTS,
+    RUN,
     add_command,
+    answer,
     number,
     request_of,
-    root_arguments,
-    run_arguments,
     runs_meant,
     selection_again,
     selection_arguments,
     show,
-    whole,
 )
 from ifrvis.errors import UserError, nearest
 
@@ -29,27 +28,21 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands about what is kept and about the machine."""
     text = "check every record, the files kept behind it, its scores and the reports"
-    parser = add_command(commands, "verify", _verify, text)
+    parser = add_command(commands, "verify", _verify, text, "--jobs", "--json", *ROOTS)
     parser.add_argument("--profile", help="records and reports of this profile alone (default: all)")
-    parser.add_argument("--jobs", type=whole(1, 1000), default=1, help="processes that score (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
-    root_arguments(parser)
 
     text = "show, or remove, checkpoints and predictions that no record or pending row needs"
-    parser = add_command(commands, "prune", _prune, text)
+    parser = add_command(commands, "prune", _prune, text, *RUN, *ROOTS)
     text = "of these alone (rows, names, their beginnings or folders), known to a packed table or not, complete or not"
     parser.add_argument("runs", nargs="*", metavar="RUN", help=text)
-    run_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
-    root_arguments(parser)
 
     text = "write records, reports, specifications and environment to a folder for others, with a checklist (RO-Crate)"
-    parser = add_command(commands, "publish", _publish, text)
+    parser = add_command(commands, "publish", _publish, text, *ROOTS)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, or an empty one")
     text = "one of experiments/profiles, or a YAML file; may be repeated (default: all that have records)"
     parser.add_argument("--profile", action="append", help=text)
     parser.add_argument("--predictions", action="store_true", help="with what the runs predicted, as far as it is kept")
-    root_arguments(parser)
 
     text = "say whether this machine can run what is planned, and what to do where not"
     parser = add_command(commands, "doctor", _doctor, text)
@@ -73,13 +66,10 @@ def _verify(arguments: argparse.Namespace) -> int:
     for profile in profiles:
         found += [*verify_kept(store, profile), *verify_reports(arguments.reports / profile, store)]
     counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in OUTCOMES}
-    if arguments.json:
-        findings = [{**vars(each), "path": str(each.path)} for each in found]
-        print(json.dumps({"counts": counts, "findings": findings}, indent=1))
-    else:
-        for each in found:
-            show(f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why))
-        show(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    findings = [{**vars(each), "path": str(each.path)} for each in found]
+    lines = [f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why) for each in found]
+    lines.append(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    answer(arguments, {"counts": counts, "findings": findings}, lines)
     return 1 if counts["wrong"] else 0
 
 
@@ -158,13 +148,11 @@ def _doctor(arguments: argparse.Namespace) -> int:
     plan = make_plan(request)
     measure_siblings(plan)
     checks = _examine_cluster(plan, arguments) if arguments.cluster else examine(plan)
-    if arguments.json:
-        print(json.dumps([vars(each) for each in checks], indent=1))
-    else:
-        on = f" on {arguments.cluster}" * bool(arguments.cluster)
-        show(f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:")
-        for each in checks:
-            show(f"  {each.state:5} {each.name:22} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
+    on = f" on {arguments.cluster}" * bool(arguments.cluster)
+    lines = [f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:"]
+    for each in checks:
+        lines.append(f"  {each.state:5} {each.name:22} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
+    answer(arguments, [vars(each) for each in checks], lines)
     return 1 if any(each.state == "no" for each in checks) else 0
 
 

@@ -1,11 +1,10 @@
 """`ifrvis weights convert`: starting weights from other programs' checkpoints."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, show, whole
+from ifrvis.commands.selection import add_command, answer, whole
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ def add_commands(commands: Any) -> None:
         required=True, metavar="ACTION"
     )
     text = "turn a COCO Mask2Former, or an ImageNet Swin or ResNet, into weights that rows start from"
-    parser = add_command(group, "convert", _convert, text)
+    parser = add_command(group, "convert", _convert, text, "--json")
     parser.add_argument("source", type=Path, help="checkpoint: .pkl, .pth or .bin")
     parser.add_argument("out", type=Path, help="file to write, such as data/weights/mask2former_r50_coco_instance.pth")
     text = "r50, r101, swin-t, swin-s, swin-b or swin-l (default: what the checkpoint is of)"
@@ -27,7 +26,6 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--queries", type=whole(), metavar="N", help="keep the first N queries: other weights")
     text = "all of a trained Mask2Former-VIS, to predict and score with it (`evaluate-model`), not to start from it"
     parser.add_argument("--trained", action="store_true", help=text)
-    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
 
 
 def _convert(arguments: argparse.Namespace) -> int:
@@ -49,7 +47,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     given = {"backbone": arguments.backbone, "queries": arguments.queries, "trained": arguments.trained}
     report = convert(arguments.source, arguments.out, shapes=shapes, **given)
-    show(json.dumps(vars(report), indent=1) if arguments.json else "\n".join(_lines(report, arguments)))
+    answer(arguments, vars(report), _lines(report, arguments))
     return 0
 
 

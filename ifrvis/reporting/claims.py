@@ -7,15 +7,16 @@ specification decide nothing.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ifrvis.harness.spec.tables import Claim, Published, Row, Statement
-from ifrvis.reporting.cells import Cell
-from ifrvis.reporting.over_videos import Kept
+from ifrvis.harness.spec.tables import Claim, Published, Statement
 from ifrvis.reporting.statistics import LEVEL, Difference, Interval, holm, mean_difference, std_difference
 from ifrvis.reporting.style import UNDEFINED, difference_text, interval_text, p_text, scale, stored
+
+if TYPE_CHECKING:
+    from ifrvis.reporting.report import Report
 
 Verdict = Literal["supported", "contradicted", "undecided", "not run"]
 HEADS = (
@@ -23,8 +24,6 @@ HEADS = (
     *("Paper's difference", "Verdict"),
 )
 
-Cells = dict[tuple[str, str], Cell]  # by row id and metric
-Values = dict[tuple[str, str], dict[int, float | None]]  # the same, by seed; None is undefined
 Key = tuple[tuple[str, ...], Statement]  # the rows, two or four
 
 
@@ -72,63 +71,40 @@ class JudgedClaim:
         return {**shown, "pairs": pairs}
 
 
-def judge(
-    claims: Iterable[Claim],
-    rows: Mapping[str, Row],
-    cells: Cells,
-    values: Values,
-    over_videos: Mapping[tuple[str, ...], Kept],
-    *,
-    undecided: Callable[[Sequence[str]], str],
-    paper: bool,
-) -> list[JudgedClaim]:
-    """Judge every claim of which a pair of rows was asked for.
-
-    Args:
-        claims: A table's claims.
-        rows: The rows asked for and, as `table/row`, those of other tables.
-        cells: Of each row and metric.
-        values: What the cells are made of.
-        over_videos: Intervals over videos, by rows.
-        undecided: Why nothing may be decided of some rows; empty where it may.
-        paper: Whether the paper's differences are shown.
-    """
-    published = {name: row.published if paper else {} for name, row in rows.items()}
+def judge(report: "Report") -> list[JudgedClaim]:
+    """Judge every claim of a report's table of which a pair of rows was asked for."""
+    published = {name: each.row.published if report.shows_paper else {} for name, each in report.named.items()}
     keys: dict[Claim, list[Key]] = {
         claim: [(pair, says) for says in claim.says for pair in claim.pairs if published.keys() >= set(pair)]
-        for claim in claims
+        for claim in report.table.claims
     }
     keys = {claim: each for claim, each in keys.items() if any("/" not in row for pair, _ in each for row in pair)}
-    found = {key: _difference(key, rows, cells, values, over_videos) for each in keys.values() for key in each}
+    found = {key: _difference(key, report) for each in keys.values() for key in each}
     ps = {key: each.p for key, each in found.items() if each is not None and each.p is not None}
     corrected = dict(zip(ps, holm(ps.values())))
     judged = []
     for claim, wanted in keys.items():
-        pairs = tuple(
-            _judged(key, cells, found[key], corrected.get(key), undecided(key[0]), _paper(key, published))
-            for key in wanted
-        )
+        pairs = tuple(_judged(key, report, found[key], corrected.get(key), _paper(key, published)) for key in wanted)
         complete = len(pairs) == len(claim.says) * len(claim.pairs)
         judged.append(JudgedClaim(claim, _overall([each.verdict for each in pairs], complete), pairs))
     return judged
 
 
-def _difference(
-    key: Key, rows: Mapping[str, Row], cells: Cells, values: Values, over_videos: Mapping[tuple[str, ...], Kept]
-) -> Difference | None:
+def _difference(key: Key, report: "Report") -> Difference | None:
     """The difference between two rows; None unless all are numbers, and have a spread if that is the question."""
     pair, says = key
-    if any(getattr(cells[row, says.metric], says.of) is None for row in pair):
+    if any(getattr(report.cells[row, says.metric], says.of) is None for row in pair):
         return None
-    of_rows = (values[row, says.metric].items() for row in pair)
+    of_rows = (report.values[row, says.metric].items() for row in pair)
     first, second, *more = ({seed: value for seed, value in each if value is not None} for each in of_rows)
     if more:  # a row and the one that it is set against are runs of the same seeds
         first, second = _more(first, second), _more(*more)
     if says.of == "std":
         return std_difference(first, {seed: (says.times or 1) * value for seed, value in second.items()})
     margin = None if says.margin is None else says.margin / scale(says.metric)
-    found = mean_difference(first, second, paired=len({rows[row].dataset for row in pair}) == 1, margin=margin)
-    ends = over_videos[pair].intervals.get(says.metric) if pair in over_videos else None
+    datasets = {report.named[row].row.dataset for row in pair}
+    found, kept = mean_difference(first, second, paired=len(datasets) == 1, margin=margin), report.over_videos.get(pair)
+    ends = kept.intervals.get(says.metric) if kept else None
     return replace(found, over_videos=ends and Interval(*ends))
 
 
@@ -137,12 +113,12 @@ def _more(first: Mapping[int, float], second: Mapping[int, float]) -> dict[int, 
 
 
 def _judged(
-    key: Key, cells: Cells, difference: Difference | None, p: float | None, undecided: str, paper: float | None
+    key: Key, report: "Report", difference: Difference | None, p: float | None, paper: float | None
 ) -> JudgedPair:
     pair, says = key
     verdict: Verdict = "undecided"
-    why = ""
-    of_pair = [cells[row, says.metric] for row in pair]
+    why, undecided = "", report.undecided(pair)
+    of_pair = [report.cells[row, says.metric] for row in pair]
     if difference is None:
         verdict = "undecided" if all(cell.n for cell in of_pair) else "not run"
         why = next((cell.missing for cell in of_pair if cell.missing), "one seed").replace("not run", "")
@@ -188,7 +164,7 @@ def pair_texts(judged: JudgedPair) -> tuple[str, ...]:
     if found is not None:
         value = difference_text(says.metric, found.value, digits)
         over_seeds, over_videos = (interval_text(says.metric, ends) for ends in (found.interval, found.over_videos))
-        p = UNDEFINED if judged.p is None else f"{p_text(judged.p)}, {found.test}"
+        p = p_text(judged.p, found.test)
     if judged.paper is not None:
         paper = difference_text(says.metric, judged.paper / scale(says.metric), digits)
         paper += "" if _holds(says, judged.paper) else ", not as claimed"

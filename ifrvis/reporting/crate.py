@@ -22,9 +22,8 @@ from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.store.records import Record, read_record
 from ifrvis.packed import packed, packed_yaml
 from ifrvis.reporting.escape import markdown_text
-from ifrvis.reporting.match import make_reports
+from ifrvis.reporting.match import reports_in
 from ifrvis.reporting.output import write_page, write_report
-from ifrvis.reporting.over_videos import read_kept
 from ifrvis.reporting.report import Report
 
 PAPER = "https://arxiv.org/abs/2206.07011"
@@ -41,16 +40,9 @@ Answer = tuple[bool | None, str, str]  # whether it is as one would wish (None: 
 
 
 def make_crate(folder: Path, source: Store, given: Sequence[str], *, predictions: bool) -> None:
-    """Fill an empty folder with all that is kept of some profiles; `describe` makes a crate of it.
-
-    Args:
-        folder: Where.
-        source: The results.
-        given: Names or YAML files of the profiles.
-        predictions: Whether what runs predicted goes with their records.
-
-    Raises:
-        UserError: There is no record of a profile, one is broken, or a scene is; or the program is not installed.
+    """Fill an empty folder with all that is kept of profiles (`given`: names or YAML files), with `predictions` what
+    their runs predicted, too; `describe` makes a crate of it. UserError if there is no record of a profile, one is
+    broken, or a scene is, or the program is not installed.
     """
     store, files = Store(folder / "results"), _program()
     readme, checklist, environments = README, "# Checklist\n", dict[str, list[str]]()
@@ -62,8 +54,7 @@ def make_crate(folder: Path, source: Store, given: Sequence[str], *, predictions
             raise UserError(f"Run rows of profile {profile.name} first: there is no record in {source.root}.")
         for each in _kept(records, source, profile.name, predictions=predictions):
             write_atomically(store.root / each.relative_to(source.root), read_bytes(each))
-        request, kept = TableRequest(tuple(load_tables(["all"], profile)), profile), store.bootstrap(profile.name)
-        reports = make_reports(request, records, read_kept(kept))
+        reports = reports_in(store, TableRequest(tuple(load_tables(["all"], profile)), profile))
         for report in reports:
             write_report(report, folder / "reports" / profile.name)
         write_page(reports, read_scenes(store.scenes(profile.name)), folder / "reports" / profile.name)
@@ -122,9 +113,8 @@ def _kept(records: list[Record], source: Store, profile: str, *, predictions: bo
     """The files that are kept of a profile's records."""
     found = {source.bootstrap(profile), *source.scenes(profile).glob("*.json")}
     for each in records:
-        path, run = source.records(profile) / each.file_name, source.run(each.name, each.train_sig)
-        given = each.inference, each.data.evaluation
-        found |= {path, videos_beside(path)}
+        run, given = source.run(each.name, each.train_sig), (each.inference, each.data.evaluation)
+        found |= {each.path(source), videos_beside(each.path(source))}
         found |= {run.spec, run.predictions(*given), run.prediction_cost(*given)} if predictions else set()
     return [path for path in sorted(found) if path.is_file()]
 
@@ -177,15 +167,9 @@ def _answered(records: list[Record], store: Store) -> Iterator[Answer]:
     yield all(each.commit and not each.uncommitted for each in code), "Code was committed:", _each(commits)
     repeated = _each(each.determinism or "not known" for each in runs)
     yield all(each.determinism for each in runs), "Whether the same command gives the same bits is known:", repeated
-    for what, find in {"What each video adds": _videos, "What was predicted": _predictions}.items():
-        here = sum(find(each, store).is_file() for each in records)
+    beside = [videos_beside(each.path(store)) for each in records]
+    predicted = [each.predictions(store) for each in records]
+    for what, paths in {"What each video adds": beside, "What was predicted": predicted}.items():
+        here = sum(path.is_file() for path in paths)
         yield here == len(records), f"{what} is here:", f"of {here} of {len(records)} records"
     yield None, "Not here:", "trained weights (records have their digests), frames, annotations"
-
-
-def _videos(record: Record, store: Store) -> Path:
-    return videos_beside(store.records(record.profile) / record.file_name)
-
-
-def _predictions(record: Record, store: Store) -> Path:
-    return store.run(record.name, record.train_sig).predictions(record.inference, record.data.evaluation)

@@ -95,7 +95,13 @@ def latex(report: Report) -> str:
     grid = make_grid(report)
     rules = f"{'l' * len(grid.row_heads)}r{'r' * len(grid.metrics) * len(grid.sources)}"
     heads, notes = _latex_heads(grid), [*map(latex_text, grid.notes)]
-    bodies = [[*heads, *(text for each in part for text in _latex_line(each))] for part in _parts(grid.lines)]
+    bodies = []
+    for part in _parts(grid.lines):
+        body = [*heads]
+        for line in part:
+            body += [r"    \midrule"] * line.opens_group
+            body.append(_latex_row([line.heads[0] * line.opens_group, *line.heads[1:], str(line.n), *line.flat]))
+        bodies.append(body)
     return _latex_file(_latex_floats(grid, grid.caption, report.stem, rules, bodies, notes))
 
 
@@ -195,11 +201,6 @@ def _stacked(source: str) -> str:
     return rf"\shortstack{{\strut {LINE_BREAK.join([latex_text(name), *lines])}}}" if where else latex_text(name)
 
 
-def _latex_line(line: Line) -> list[str]:
-    heads = [*line.heads] if line.opens_group else ["", *line.heads[1:]]
-    return ([r"    \midrule"] if line.opens_group else []) + [_latex_row([*heads, str(line.n), *line.flat])]
-
-
 def _latex_row(cells: Iterable[str]) -> str:
     texts = [re.sub(r"(^| )-(?=\d)", r"\1$-$", latex_text(cell)) for cell in cells]
     return f"    {' & '.join(texts)} \\\\"
@@ -243,9 +244,9 @@ def _rich_table(heads: Sequence[str], num_left: int = 1, *, show_lines: bool = F
 
 
 def tables_markdown(title: str, said: Iterable[str], tables: Iterable[Lines]) -> str:
-    """Sentences, and tables under their titles, as a page of Markdown."""
+    """Sentences, and the tables that have lines under their titles, as a page of Markdown."""
     parts = [[f"# {markdown_text(title)}"], [f"- {markdown_text(each)}" for each in said]]
-    for each in tables:
+    for each in (each for each in tables if each.lines):
         parts += [[f"## {markdown_text(each.title)}"], _markdown_table(each.heads, each.lines, each.num_left)]
     return "\n\n".join("\n".join(part) for part in parts)
 
@@ -256,7 +257,7 @@ def tables_terminal(said: Iterable[str], tables: Iterable[Lines]) -> Group:
 
 
 def _tables(tables: Iterable[Lines]) -> Iterator[Text | RichTable]:
-    for each in tables:
+    for each in (each for each in tables if each.lines):
         table = _rich_table(each.heads, each.num_left)
         for line in each.lines:
             table.add_row(*map(_plain, line))

@@ -8,7 +8,6 @@ from pathlib import Path
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.tables import Row
-from ifrvis.reporting.cells import Compared
 from ifrvis.reporting.report import Report, RowRecords
 from ifrvis.reporting.style import COUNTS, ERRORS, UNDEFINED, difference_text, headline, measured_text, published_text
 
@@ -150,15 +149,13 @@ def _texts(report: Report, row: Row, metric: str) -> tuple[str, ...]:
     if not report.shows_paper:
         return (measured,)
     paper = published_text(metric, *row.published.get(metric, (None, None)))
-    compared = [_compared_text(metric, report.compared(row, metric))] if report.compares else []
-    return paper, measured, *compared
-
-
-def _compared_text(metric: str, compared: Compared | None) -> str:
+    if not report.compares:
+        return paper, measured
+    compared = report.compared(row, metric)
     if compared is None:
-        return UNDEFINED
+        return paper, measured, UNDEFINED
     outside = compared.verdict in ("above", "below")
-    return difference_text(metric, compared.difference) + "*" * outside
+    return paper, measured, difference_text(metric, compared.difference) + "*" * outside
 
 
 def _notes(report: Report) -> list[str]:

@@ -20,8 +20,9 @@ from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import Specified, TableRequest
 from ifrvis.harness.spec.signatures import SCORING_VERSION, external_name, train_signature, train_spec
 from ifrvis.harness.spec.tables import Protocol, Row, Table, rows_elsewhere
-from ifrvis.harness.store.records import Record
-from ifrvis.reporting.over_videos import Kept
+from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.records import Record, Records
+from ifrvis.reporting.over_videos import Kept, read_kept
 from ifrvis.reporting.report import Report, RowRecords
 
 ROLES: dict[Protocol, tuple[Role, Role]] = {"heldout": ("train", "heldout"), "server": ("full", "server")}
@@ -34,6 +35,12 @@ def make_reports(request: TableRequest, records: Iterable[Record], kept: Sequenc
     matcher = _Matcher(request, records, kept)
     chosen = [(table, request.selected(table)) for table in request.tables]
     return [matcher.report(table, rows) for table, rows in chosen if rows]
+
+
+def reports_in(store: Store, request: TableRequest) -> list[Report]:
+    """`make_reports` of what a store keeps."""
+    profile = request.profile.name
+    return make_reports(request, Records(store.records(profile)).all_readable(), read_kept(store.bootstrap(profile)))
 
 
 class _Matcher:

@@ -103,7 +103,7 @@ class Bootstrap:
 
 def read_beside(store: Store, record: Record) -> Videos:
     """What each video adds to a record; UserError if it is not beside the record as it was written."""
-    path = videos_beside(store.records(record.profile) / record.file_name)
+    path = videos_beside(record.path(store))
     if not path.is_file() or sha256_file(path) != record.files.get("videos"):
         raise UserError(f"Restore {path}, or run the row again: what its videos add is not there.")
     return read_videos(path)

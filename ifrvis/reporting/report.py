@@ -12,10 +12,11 @@ from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.store.learning import COMPARES_NOTHING, learned
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.cells import Cell, Compared, compare, make_cell
-from ifrvis.reporting.claims import JudgedClaim, Values, judge
+from ifrvis.reporting.claims import JudgedClaim, judge
 from ifrvis.reporting.over_videos import Kept, key_of
 from ifrvis.reporting.style import stored
 
+Values = dict[tuple[str, str], dict[int, float | None]]  # by row id, metric and seed; None is undefined
 # Of a line of the tidy frame. `value` is as stored, None where undefined, the paper's in the same unit, None where it
 # prints none.
 COLUMNS = (
@@ -146,7 +147,7 @@ class Report:
         """All records that the report is a function of."""
         return [record for each in (*self.rows, *self.others.values()) for record in each.behind]
 
-    @property
+    @cached_property
     def named(self) -> dict[str, RowRecords]:
         """Its rows by id, and those of other tables by `table/row`."""
         return {each.row.id: each for each in self.rows} | dict(self.others)
@@ -193,9 +194,7 @@ class Report:
     @cached_property
     def claims(self) -> list[JudgedClaim]:
         """Every claim of the table of which a pair of rows was asked for."""
-        rows = {name: each.row for name, each in self.named.items()}
-        found = self.table.claims, rows, self.cells, self.values, self.over_videos
-        return judge(*found, undecided=self.undecided, paper=self.shows_paper)
+        return judge(self)
 
     @cached_property
     def over_videos(self) -> dict[tuple[str, ...], Kept]:

@@ -52,7 +52,7 @@ def expected_interval(
 
     Args:
         mean: Of the runs there were.
-        std: Of single runs, estimated with `df` degrees of freedom.
+        std: Of single runs.
         runs: Behind the mean.
         n: Runs of the new mean.
         df: Degrees of freedom of `std`.
@@ -66,12 +66,8 @@ def expected_interval(
 def mean_difference(first: Values, second: Values, *, paired: bool = True, margin: float | None = None) -> Difference:
     """Difference of means: the paired t-test over the same seeds, Welch's where a seed is not one thing in both.
 
-    Args:
-        first: Of the first row.
-        second: Of the second row.
-        paired: The seeds pair.
-        margin: Ask instead whether the means are equal within it: p is of two one-sided tests (TOST) where the
-            difference is smaller, else of its being no larger than the margin.
+    With a margin it is asked instead whether the means are equal within it: p is of two one-sided tests (TOST) where
+    the difference is smaller, else of its being no larger than the margin.
     """
     one, other = _aligned(first, second)
     mean, error, df = _paired_error(one, other) if paired else _welch_error(one, other)
@@ -102,11 +98,8 @@ def _welch_error(one: Sequence[float], other: Sequence[float]) -> tuple[float, f
 
 
 def shown_by(n: int, std: float) -> float:
-    """The smallest true mean of differences that a paired t-test of `n` pairs shows with `POWER`.
-
-    Args:
-        n: 2 or more.
-        std: Of single differences.
+    """The smallest true mean of differences that a paired t-test of `n` pairs, 2 or more, shows with `POWER`; `std` is
+    of single ones.
     """
     # The other side of the test, whose share of the power is nothing here, is left out.
     return float(special.nctdtrinc(n - 1, 1 - POWER, _t(n - 1))) * std / math.sqrt(n)

@@ -54,12 +54,16 @@ def headline(metric: str) -> str:
     return COSTS.get(metric) or metric.replace("_", " ") + ("↓" if metric in LESS_IS_BETTER else "↑")
 
 
-def measured_text(metric: str, mean: float, std: float | None) -> str:
+def measured_text(metric: str, mean: float | None, std: float | None) -> str:
     """A measured mean with its standard deviation, but of one seed (`std` None), and of what a seed does not move."""
+    if mean is None:
+        return UNDEFINED
     digits = DIGITS.get(metric, 1)
     if std is None or metric == "Parameters":
         return _rounded(mean * scale(metric), 0 if metric in COUNTS else digits)
-    return f"{_rounded(mean * scale(metric), digits)} ± {_std_text(std * scale(metric), digits)}"
+    std *= scale(metric)
+    std_digits = digits + (std < 0.5 * 0.1**digits)  # 0.0 would claim that nothing varies
+    return f"{_rounded(mean * scale(metric), digits)} ± {std:.{std_digits}f}"
 
 
 def published_text(metric: str, mean: float | None, std: float | None) -> str:
@@ -81,13 +85,9 @@ def interval_text(metric: str, ends: Sequence[float] | None) -> str:
     return " to ".join(difference_text(metric, end) for end in ends) if ends else UNDEFINED
 
 
-def p_text(p: float) -> str:
-    """A p-value."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _std_text(std: float, digits: int) -> str:
-    return f"{std:.{digits + (std < 0.5 * 0.1**digits)}f}"  # 0.0 would claim that nothing varies
+def p_text(p: float | None, test: str) -> str:
+    """A p-value, and of which test it is."""
+    return UNDEFINED if p is None else f"{'< 0.001' if p < 0.001 else f'{p:.3f}'}, {test}"
 
 
 def _rounded(value: float, digits: int) -> str:

@@ -91,7 +91,8 @@ def gpu_facts(names: Sequence[str]) -> dict[str, Any]:
 def build_model(config: Mapping[str, Any], *, seed: int) -> BaseMOTModel:
     """The model with its random start, which depends on `config` and `seed` alone."""
     init_default_scope("mmdet")
-    MMLogger.get_current_instance().setLevel(logging.WARNING)  # else every parameter's initialisation is printed
+    # Else every parameter's initialisation is printed, and that the model starts from no weights, which come later.
+    MMLogger.get_current_instance().setLevel(logging.ERROR)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = MODELS.build(ConfigDict(copy.deepcopy(dict(config))))

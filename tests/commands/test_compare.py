@@ -1,6 +1,6 @@
 """`compare`: rows, runs, records and results files side by side, in words and in numbers.
 
-Also tests: ifrvis.reporting.comparison.
+Also tests: ifrvis.analysis.comparison.
 """
 
 import json
@@ -23,7 +23,7 @@ ROWS = OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
 def request_of_rows(smoke_data, tmp_path, monkeypatch):
     """Two rows with two seeds: Ours is the ground truth, of Mask2Former two tracks swap and one is lost at the end."""
     monkeypatch.setattr("os.fsync", lambda _: None)
-    for module in ("evaluation.bootstrap", "reporting.comparison"):
+    for module in ("evaluation.bootstrap", "analysis.comparison"):
         monkeypatch.setattr(f"ifrvis.{module}.LEAST_VIDEOS", 4)
     monkeypatch.setattr("ifrvis.evaluation.bootstrap.RESAMPLES", 100)
     predict = {"ours": kept_runs.perfect, "mask2former": kept_runs.swapped}

@@ -1,6 +1,6 @@
 """`explain`: a cause planted in a run, a checkpoint or a results file, beside harmless differences, comes first.
 
-Also tests: ifrvis.reporting.causes, ifrvis.evaluation.symptoms, ifrvis.training.examine.
+Also tests: ifrvis.analysis.causes, ifrvis.evaluation.symptoms, ifrvis.training.examine.
 """
 
 import json

@@ -1,6 +1,6 @@
 """`reproduce`: a kept run made again, with a worker that counts, beside its record.
 
-Also tests: ifrvis.commands.launching, ifrvis.reporting.reproduction.
+Also tests: ifrvis.commands.launching, ifrvis.analysis.reproduction.
 """
 
 import json
@@ -13,6 +13,7 @@ import pytest
 from made_records import made_record, made_train, record_of
 
 import ifrvis.worker
+from ifrvis.analysis.reproduction import other_seeds, reproduction
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.plan.plan import Request
@@ -21,7 +22,6 @@ from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import publish_record
-from ifrvis.reporting.reproduction import other_seeds, reproduction
 
 ROW = "mask2former-r50-ytvis19"
 

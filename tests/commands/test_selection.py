@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shutil
 
 import pytest
 
@@ -100,3 +101,43 @@ def test_a_row_on_another_set_says_which(roots, tmp_path, capsys):
         options = ["--profile", "smoke", "--rows", ROW, "--seeds", "1", "--dataset", "smoke21", *roots]
         assert main([command, "table1", *options]) == 0
         assert re.search(said, capsys.readouterr().out)
+
+
+AGAIN = "`ifrvis reproduce {again}`: kept of {run} is its record"
+TRAINED = "trained on one in 0.01 hours, by commit cccccccccccc"
+
+
+@pytest.mark.parametrize("lost", ["attempts", "."])
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("logs RUN", 2, [AGAIN, "not its log", TRAINED]),
+        ("logs ROW", 2, [AGAIN, "not its log", TRAINED]),
+        ("predict RUN frames", 2, [AGAIN, "not its checkpoint", TRAINED]),
+        ("submission ROW", 2, ["trained"]),
+        ("show RUN", 0, ["run: {run}", "global_batch"]),
+        ("cancel RUN", 0, ["nothing of it runs"]),
+        ("retry ROW", 0, ["nothing of it waits for a retry"]),
+        ("prune ROW", 0, ["nothing can go"]),
+        ("explain RUN --row table1/" + ROW, 0, ["Looked at: the record"]),
+        ("compare RUN OTHER", 0, ["A: ", "B: "]),
+    ],
+)
+def test_what_is_kept_of_a_run_that_was_trained_elsewhere(kept, command, status, said, lost, capsys, tmp_path):
+    (folder,) = kept.request.store.root.glob("runs/*-s1-*")
+    (record,) = kept.request.store.root.glob(f"records/smoke/{folder.name}-*[0-9a-f].json")
+    shutil.rmtree(folder / lost)
+    row, name = f"{ROW} --seed 1 --profile {tmp_path}/smoke.yaml", folder.name.rpartition("-")[0]
+    typed = command.replace("RUN", name).replace("ROW", row).replace("OTHER", f"{ROW}-s0").split()
+    assert kept.run(*typed) == status
+    printed = " ".join("".join(capsys.readouterr()).split())
+    for each in said:
+        assert each.format(run=folder.name, again=row if "ROW" in command else record) in printed
+
+
+def test_a_complete_run_without_checkpoints_is_trained_again_not_first(kept, capsys):
+    (folder,) = kept.request.store.root.glob("runs/*-s1-*")
+    assert kept.run("prune", str(folder), "--yes") == 0
+    (folder / "weights.pth").unlink()
+    assert kept.run("predict", str(folder), "frames") == 2
+    assert f"kept of {folder.name} is its record" in capsys.readouterr().err

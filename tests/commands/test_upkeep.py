@@ -10,6 +10,7 @@ from made_records import asked
 
 from ifrvis.harness.store.attempts import claim, latest
 from ifrvis.harness.store.lives import Place
+from ifrvis.harness.store.records import runs_named
 from ifrvis.harness.upkeep import doctor
 from ifrvis.harness.upkeep.prune import prunable, prunable_of, remove
 
@@ -58,7 +59,7 @@ def test_what_no_plan_knows_goes_if_it_is_asked_for_by_name(kept, complete):
             record.unlink()
     plans = [kept.plan()] if not complete else []
     assert [path for path in prunable(results, plans) if "records" not in path.parts] == []
-    (named,) = results.runs_named("mask2former-r50-ytvis19-s1")
+    (named,) = runs_named(results, "mask2former-r50-ytvis19-s1")
     found = [path for path in prunable_of(results, [named]) if "records" not in path.parts]
     assert len([path for path in found if path.parent.name == "checkpoints"]) == 2
     assert len(found) == 2 + (not complete)  # predictions, too, if no record was made from them

@@ -77,7 +77,7 @@ def test_memory_does_not_grow_with_the_number_of_videos(made, capsys, monkeypatc
 def test_where_no_terminal_is_progress_is_a_line_every_thirty_seconds(monkeypatch, capsys):
     now = iter([0.0, 10.0, 31.0, 31.0, 40.0, 62.0, 62.0])
     monkeypatch.setattr("ifrvis.commands.selection.time.monotonic", lambda: next(now))
-    with progress(Console(stderr=True, force_terminal=False), "scoring videos") as update:
+    with progress("scoring videos", Console(stderr=True, force_terminal=False)) as update:
         for done in (1, 2, 3, 4):
             update(done, 4)
     assert capsys.readouterr().err.splitlines() == ["scoring videos: 50 %", "scoring videos: 100 %"]

@@ -7,13 +7,15 @@ a table, a profile, `--set` or the folder of a run could run anything by it. So 
 
 import functools
 import importlib
-from collections.abc import Iterator
-from typing import Any
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from ifrvis.errors import UserError, nearest
 from ifrvis.harness.spec.methods import Package, packages
 from ifrvis.harness.spec.recipes import KINDS, Config, names_of, packaged_config
 
+K = TypeVar("K")
 # Norms of thin backbones and of several GPUs, which no recipe of full size has.
 NORM, NORM_KEYS, NORM_TYPES = "model.backbone.norm_cfg", {"num_groups", "eps", "momentum"}, {"GN", "SyncBN"}
 
@@ -94,6 +96,12 @@ def leaves(config: Config) -> Config:
         for key, value in node.items()
         if "[]" not in path and not (isinstance(value, dict) and value)
     }
+
+
+def differing(one: Mapping[K, Any], other: Mapping[K, Any]) -> list[K]:
+    """The keys, of either, whose values are not the same JSON; what one of them lacks is null there."""
+    text = functools.partial(json.dumps, sort_keys=True)
+    return [key for key in {**one, **other} if text(one.get(key)) != text(other.get(key))]
 
 
 def mappings(value: Any, path: str) -> Iterator[tuple[str, Config]]:

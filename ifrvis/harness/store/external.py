@@ -84,4 +84,4 @@ def publish_external(store: Store, row: Row, profile: Profile, split: Split, giv
         cost=given.cost,
     )
     publish_record(store, record, videos)
-    return store.record(profile.name, name, given.sha256, record.eval_sig), record
+    return record.path(store), record

@@ -15,16 +15,13 @@ results/
 Names carry 12 hex digits of a signature; everywhere else signatures are whole.
 """
 
-import os
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ifrvis.errors import UserError, nearest
+from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, publish_once, sha256_bytes
 from ifrvis.harness.spec.signatures import Sha256, TrainSpec, train_signature
 from ifrvis.schema import Model, read_model
@@ -137,20 +134,6 @@ class Store:
             except UserError:
                 continue
         return found
-
-    def runs_named(self, name: str, *, beside: Iterable[str] = ()) -> list["Run"]:
-        """The run whose folder this is, or the runs of this name, which differ in what is not in a name; else those
-        whose names begin with it. UserError if there is none; `beside` are names that might have been meant too.
-        """
-        if os.path.isfile(Path(name) / SPEC):  # noqa: PTH113  never raises
-            return [run_at(Path(name).resolve())]
-        folders = self.run_folders()
-        found = [each for each in folders if each.name.startswith(name)]
-        exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.name.removeprefix(name))]
-        if not found:
-            near = nearest(name, [*(each.name.rpartition("-")[0] for each in folders), *beside])
-            raise UserError(f"Correct the name {name!r}: no run in {self.root / 'runs'} begins so{near}.")
-        return [run_at(each) for each in exact or found]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ or of what lies beside it (`evaluation.videos`), is `ifrvis verify`'s matter.
 """
 
 import json
+import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic_core import from_json
 
 from ifrvis.datasets.catalog import WHOLE, Part, Role
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.evaluation.scores import Count, Fraction, Scores
 from ifrvis.evaluation.videos import Videos
 from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes, write_atomically
@@ -23,7 +26,7 @@ from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.lives import Life
-from ifrvis.harness.store.paths import RunName, Spec, Store, record_name, videos_beside
+from ifrvis.harness.store.paths import SPEC, Run, RunName, Spec, Store, record_name, run_at, videos_beside
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.schema import Model, Name, validated
 
@@ -143,6 +146,14 @@ class Record(Scores):
         """The name of its file, which no other name may stand for."""
         return record_name(self.name, self.train_sig, self.eval_sig)
 
+    def path(self, store: Store) -> Path:
+        """Its only home."""
+        return store.records(self.profile) / self.file_name
+
+    def predictions(self, store: Store) -> Path:
+        """What it was scored by, where that is kept."""
+        return store.run(self.name, self.train_sig).predictions(self.inference, self.data.evaluation)
+
     @property
     def shown(self) -> dict[str, int | float | None]:
         """What any scores show, and what is known of costs."""
@@ -210,7 +221,7 @@ def publish_record(store: Store, record: Record, videos: Videos | None = None) -
 
     What its videos add is written before, so that no record is ever without: a record that is there stays with its own.
     """
-    path = store.record(record.profile, record.name, record.train_sig, record.eval_sig)
+    path = record.path(store)
     if videos is not None and not path.exists():
         packed = videos.packed()
         record = record.model_copy(update={"files": {**record.files, "videos": sha256_bytes(packed)}})
@@ -257,10 +268,10 @@ def read_curve(path: Path) -> Curve:
 
 
 class Records:
-    """The records of one profile, listed once, and each read at most once."""
+    """The records of one profile, or those whose names begin so, listed once, and each read at most once."""
 
-    def __init__(self, folder: Path) -> None:
-        self._paths = dict.fromkeys(sorted(folder.glob("*.json")))
+    def __init__(self, folder: Path, beginning: str = "") -> None:
+        self._paths = {path: None for path in sorted(folder.glob("*.json")) if path.name.startswith(beginning)}
         self._folder, self._read = folder, dict[Path, Record | str]()
 
     def find(self, name: str, train_sig: str, eval_sig: str) -> Record | str:
@@ -281,3 +292,35 @@ class Records:
             except UserError as error:
                 self._read[path] = str(error)
         return self._read[path]
+
+
+def records_of(run: Run) -> list[Record]:
+    """The records of a run, of every profile, that can be read."""
+    folders = [run.store.records(profile) for profile in run.store.profiles()]
+    found = [each for folder in folders for each in Records(folder, run.folder.name).all_readable()]
+    return [each for each in found if each.train_sig == run.train_sig]
+
+
+def runs_named(store: Store, name: str, *, beside: Iterable[str] = ()) -> list[Run]:
+    """The run whose folder this is, or the runs of this name, which differ in what is not in a name; else those whose
+    names begin with it. Of a run that was trained elsewhere a record is enough. UserError if there is none; `beside`
+    are names that might have been meant too.
+    """
+    if os.path.isfile(Path(name) / SPEC):  # noqa: PTH113  never raises
+        return [run_at(Path(name).resolve())]
+    kept = [path for profile in store.profiles() for path in store.records(profile).glob("*.json")]
+    records = {path.stem.rpartition("-")[0]: path for path in kept}
+    folders = {folder.name: folder for folder in store.run_folders()}
+    found = sorted(each for each in records | folders if each.startswith(name))
+    exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.removeprefix(name))]
+    if not found:
+        near = nearest(name, [*(each.rpartition("-")[0] for each in records | folders), *beside])
+        raise UserError(f"Correct the name {name!r}: no run and no record in {store.root} begins so{near}.")
+    runs = []
+    for each in exact or found:
+        if each in folders and ((folders[each] / SPEC).is_file() or each not in records):
+            runs.append(run_at(folders[each]))
+        else:
+            record = read_record(records[each])
+            runs.append(store.run(record.name, record.train_sig))
+    return runs

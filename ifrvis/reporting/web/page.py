@@ -28,13 +28,6 @@ def _source(name: str) -> str:
     return (files("ifrvis.reporting.web") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _render(template: str, **values: Any) -> str:
-    checks: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
-    loader = jinja2.FunctionLoader(_source)
-    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **checks)  # noqa: S701  it escapes
-    return environment.get_template(template).render(**values) + "\n"
-
-
 def played(reports: Sequence[Report], scenes: Sequence[Scene]) -> list[Scene]:
     """The scenes that a page plays: of each data set the best whose records stand behind these reports."""
     behind = {record.digest for report in reports for record in report.records}
@@ -46,25 +39,16 @@ def played(reports: Sequence[Report], scenes: Sequence[Scene]) -> list[Scene]:
     return [found[name] for name in sorted(found)]
 
 
-def _order(report: Report) -> tuple[bool, bool]:
-    """The paper's tables come first, those of a figure after the others."""
-    return not report.table.place, report.table.axis is not None
-
-
 def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: Sequence[Scene]) -> str:
-    """The page.
-
-    Args:
-        reports: The tables of one profile.
-        figures: Drawn figures by file name; the PNG of a table's stem is shown.
-        scenes: What the viewer plays.
-    """
+    """The page of one profile's tables; `figures` are by file name, of which the PNG of a table's stem is shown."""
     found = {record.file_name: record for report in reports for record in report.records}
     data = {
         "tables": {report.stem: table_data(report) for report in reports},
         "records": {name: _record(record) for name, record in found.items()},
     }
-    shown = [_shown(report, figures) for report in sorted(reports, key=_order)]
+    # The paper's tables come first, those of a figure after the others.
+    in_order = sorted(reports, key=lambda report: (not report.table.place, report.table.axis is not None))
+    shown = [_shown(report, figures) for report in in_order]
     verdicts = Counter(judged.verdict for report in reports for judged in report.claims)
     notes = [note for each in reports if each.claims for note in (*warnings(each)[:1], *claim_notes(each))]
     return _page(
@@ -95,13 +79,16 @@ def _page(template: str, data: dict[str, Any], scenes: Sequence[Scene], **values
     colours = "".join(f"--{name}:light-dark({light},{dark});" for name, (light, dark) in PAGE_COLOURS.items())
     style = f":root{{color-scheme:light dark;{colours}}}\n{_source('style.css')}"
     script = _source("tables.js") + _source("viewer.js")
-    return _render(
-        template,
+    checks: dict[str, Any] = {"autoescape": True, "undefined": jinja2.StrictUndefined}
+    loader = jinja2.FunctionLoader(_source)
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **checks)  # noqa: S701  it escapes
+    page = environment.get_template(template).render(
         **{"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)},
         data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         scenes=scenes,
         **values,
     )
+    return page + "\n"
 
 
 def _hash(text: str) -> str:

@@ -20,7 +20,7 @@ from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import attempts_of, claim, latest
 from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.logs import log_lines
-from ifrvis.harness.store.records import read_record
+from ifrvis.harness.store.records import read_record, runs_named
 
 
 def runs_of(request):
@@ -93,7 +93,7 @@ def test_a_followed_log_goes_on_with_the_next_attempt_until_the_run_ends(make_re
     with pytest.raises(UserError, match="has no log yet"):
         list(log_lines(run, 5))
     first.log.write_text("one\ntwo\nthree\n")
-    lines = log_lines(run.store.runs_named("mask2former")[0], 2, follow=True)
+    lines = log_lines(runs_named(run.store, "mask2former")[0], 2, follow=True)
     assert [next(lines), next(lines)] == ["two", "three"]
 
     def go_on():

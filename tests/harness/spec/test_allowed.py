@@ -9,7 +9,7 @@ from made_records import asked, evaluation
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.allowed import check_training, check_types
+from ifrvis.harness.spec.allowed import check_training, check_types, differing, leaves
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature, train_spec
@@ -144,3 +144,9 @@ def test_a_sound_specification_passes_and_each_recipe_is_one():
     spec["sampler"] = {"type": "os.system"}
     with pytest.raises(UserError, match=r"^Remove 'type' from train\.sampler of here"):
         check_training(spec, "here")
+
+
+def test_keys_differ_where_their_json_does_and_what_is_lacking_is_null():
+    one = leaves({"a": {"same": [1], "size": 1, "off": None}, "b": 2})
+    assert differing(one, leaves({"a": {"same": [1], "size": 1.0}, "c": {}})) == ["b", "a.size", "c"]
+    assert differing({"x": {"p": 1, "q": 2}}, {"x": {"q": 2, "p": 1}}) == []

@@ -9,6 +9,7 @@ from made_records import made_run
 import ifrvis
 from ifrvis.errors import UserError
 from ifrvis.harness.store.paths import Store, run_at, run_holding
+from ifrvis.harness.store.records import runs_named
 
 FOLDERS = "records|runs|attempts|snapshots|jobs|scenes|bootstrap|checkpoints|predictions"
 
@@ -16,9 +17,9 @@ FOLDERS = "records|runs|attempts|snapshots|jobs|scenes|bootstrap|checkpoints|pre
 def test_a_run_is_found_by_its_name_its_folder_and_what_lies_there(tmp_path):
     store = Store(tmp_path)
     first, other = made_run(store, seed=1), made_run(store, seed=10)
-    assert store.runs_named("mask2former-r50-ytvis19-s1") == [first]  # the whole name, not the beginning of another
-    assert store.runs_named("mask2former") == [first, other]
-    assert [each.folder for each in store.runs_named(str(other.folder))] == [other.folder]
+    assert runs_named(store, "mask2former-r50-ytvis19-s1") == [first]  # the whole name, not the beginning of another
+    assert runs_named(store, "mask2former") == [first, other]
+    assert [each.folder for each in runs_named(store, str(other.folder))] == [other.folder]
     assert store.runs() == [run_at(folder) for folder in store.run_folders()] == [first, other]
     assert run_holding(first.attempts / "0001" / "x.pth") == first
     assert run_holding(tmp_path / "x.pth") is None

@@ -7,6 +7,7 @@ both sides were trained here, with the same seeds on the same data; videos pair 
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -24,7 +25,7 @@ from ifrvis.evaluation.scoring import score_file
 from ifrvis.evaluation.tracking import weighed_metrics
 from ifrvis.evaluation.videos import Videos
 from ifrvis.files import sha256_file
-from ifrvis.harness.spec.allowed import leaves
+from ifrvis.harness.spec.allowed import differing, leaves
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import Record
 from ifrvis.reporting.formats import Lines
@@ -96,13 +97,8 @@ def of_file(path: Path, annotations: Annotations) -> Evaluated:
 
 
 def compare(a: Side, b: Side, *, dataset: str = "", annotations: Annotations | None = None) -> Content:
-    """Everything that is said of two sides, as JSON has it.
-
-    Args:
-        a: One.
-        b: The other.
-        dataset: The set's name, part of what resamples of its videos depend on.
-        annotations: Say how categories and videos are called.
+    """Everything that is said of two sides, as JSON has it; resamples depend on the name of the data set, and the
+    annotations say how categories and videos are called.
     """
     sides, seeds = (a, b), [[each.seed for each in side.of] for side in (a, b)]
     same = len({each.split for side in sides for each in side.of}) == 1
@@ -196,13 +192,14 @@ def _known(value: Any) -> float | None:
 
 def _differing(sides: Sequence[Side]) -> dict[str, dict[str, list[list[Any]]]]:
     """By group and key, the values on each side where they are not the same."""
+    a, b = made = [defaultdict[tuple[str, str], dict[str, Any]](dict) for _ in sides]
+    for values, side in zip(made, sides):
+        for group, of_group in (said for each in side.of for said in each.made.items()):
+            for key, value in of_group.items():
+                values[group, key][json.dumps(value)] = value
     found: dict[str, dict[str, list[list[Any]]]] = {}
-    keys = {(group, key): 0 for side in sides for each in side.of for group in each.made for key in each.made[group]}
-    for group, key in keys:
-        made = [[each.made[group][key] for each in side.of if key in each.made.get(group, {})] for side in sides]
-        a, b = ({json.dumps(value): value for value in of} for of in made)
-        if a.keys() != b.keys():
-            found.setdefault(group, {})[key] = [[*a.values()], [*b.values()]]
+    for group, key in differing(a, b):
+        found.setdefault(group, {})[key] = [[*values[group, key].values()] for values in made]
     return found
 
 
@@ -247,7 +244,7 @@ def _beyond(each: Content) -> bool | None:
 
 
 def tables_of(content: Content) -> list[Lines]:
-    """What `compare` gives, as titles, heads and lines of texts; empty tables are left out."""
+    """What `compare` gives, as titles, heads and lines of texts."""
     seeds = f"95 % over {'paired ' * content['seeds_pair']}seeds"
     categories = [
         (each["category"], *(_value("AP", each[side]) for side in "ab"), difference_text("AP", each["difference"]))
@@ -264,7 +261,7 @@ def tables_of(content: Content) -> list[Lines]:
         for key, values in of_group.items()
     ]
     metrics = [*map(_metric_line, content["metrics"])]
-    found = [
+    return [
         Lines("Metrics", ("Metric", "A", "B", "A minus B", seeds, "p", "95 % over videos"), metrics),
         Lines("AP by category", ("Category", "A", "B", "A minus B"), categories),
         Lines(
@@ -272,7 +269,6 @@ def tables_of(content: Content) -> list[Lines]:
         ),
         Lines("What differs in the making", ("Of", "What", "A", "B"), differs, num_left=4),
     ]
-    return [each for each in found if each.lines]
 
 
 def _metric_line(each: Content) -> tuple[str, ...]:
@@ -280,13 +276,13 @@ def _metric_line(each: Content) -> tuple[str, ...]:
     if each["difference"] is None:
         return head, *(_value(metric, each[side][0]) for side in "ab"), *[UNDEFINED] * 4
     values = (measured_text(metric, fmean(of), stdev(of) if len(of) > 1 else None) for of in (each["a"], each["b"]))
-    p = UNDEFINED if each.get("p") is None else f"{p_text(each['p'])}, {each['test']}"
+    p = p_text(each.get("p"), each.get("test", ""))
     over_seeds, over_videos = (interval_text(metric, each.get(name)) for name in ("over_seeds", "over_videos"))
     return head, *values, difference_text(metric, each["difference"]), over_seeds, p, over_videos
 
 
 def _value(metric: str, value: float | None) -> str:
-    return UNDEFINED if value is None else f"{value:g}" if metric == "errors" else measured_text(metric, value, None)
+    return f"{value:g}" if metric == "errors" and value is not None else measured_text(metric, value, None)
 
 
 def plain_value(value: Any) -> str:

@@ -4,16 +4,15 @@ What decides a number is described by dotted keys; those of one topic are one ca
 more than another seed does, is told apart.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ifrvis.analysis.comparison import plain_value
 from ifrvis.evaluation.symptoms import Symptom
-from ifrvis.harness.spec.allowed import leaves
+from ifrvis.harness.spec.allowed import differing, leaves
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.store.records import Record
-from ifrvis.reporting.comparison import plain_value
 from ifrvis.reporting.formats import Lines
 from ifrvis.reporting.style import UNDEFINED
 
@@ -73,6 +72,9 @@ class Cause(NamedTuple):
     paper: str
     effect: str
     order: tuple[float, ...]  # the smallest comes first
+
+
+FIELDS = ("what", "yours", "row", "paper", "effect")  # which are said
 
 
 def described(train: TrainSpec, init: str | None, **said: Any) -> Description:
@@ -149,12 +151,11 @@ def differences(yours: Description, row: Description, paper: Description) -> lis
 
 
 def _differing(one: Description, other: Description) -> list[str]:
-    keys = [key for key in {**one, **other} if json.dumps(one.get(key)) != json.dumps(other.get(key))]
     gone = {key for key in ("data", "evaluation", "weights") if None in (one.get(key), other.get(key))}  # not known
     gone |= {"dataset"} if same_content(one, other) else set()
     gone |= {"evaluation"} if _is_evaluated_otherwise(one, other) else set()
     gone |= {"weights"} if one["init"] != other["init"] else set()
-    return [key for key in keys if key not in gone]
+    return [key for key in differing(one, other) if key not in gone]
 
 
 def same_content(one: Description, other: Description) -> bool:
@@ -201,13 +202,11 @@ def harmless(record: Record, row: Description, seeds: Sequence[int], processor: 
 
 
 def tables_of(content: Mapping[str, Any]) -> list[Lines]:
-    """What `ifrvis explain` says, as titles, heads and lines of texts; empty tables are left out."""
-    fields = ("what", "yours", "row", "paper", "effect")
-    lines = [(str(each["rank"]), *(each[key] for key in fields)) for each in content["causes"]]
+    """What `ifrvis explain` says, as titles, heads and lines of texts."""
+    lines = [(str(each["rank"]), *(each[key] for key in FIELDS)) for each in content["causes"]]
     if content["does_not_matter"]:
         lines.append((UNDEFINED, "does not matter", "; ".join(content["does_not_matter"]), *[""] * 3))
     title = f"Where the row itself is not the paper's: profile {content['profile']}"
     scale = [(each["what"], each["row"], each["paper"]) for each in content["row_is_not_the_papers"]]
     heads = ("", "What", "Yours", "Row's", "Paper's", "Expected effect")
-    found = [Lines("What differs", heads, lines, num_left=6), Lines(title, ("What", *heads[3:5]), scale, num_left=3)]
-    return [each for each in found if each.lines]
+    return [Lines("What differs", heads, lines, num_left=6), Lines(title, ("What", *heads[3:5]), scale, num_left=3)]

@@ -33,12 +33,8 @@ def _but_seed(record: Record) -> Content:
 
 
 def reproduction(kept: Record, again: Record, others: Sequence[Record]) -> Content:
-    """Everything that is said of a run made again, as JSON has it.
-
-    Args:
-        kept: The record of before.
-        again: That of the same run, made again.
-        others: Those of the other seeds: where one more is expected.
+    """Everything that is said of a run made again, as JSON has it; `others`, of other seeds, say where one more is
+    expected.
     """
     parts = {
         "initial weights": (kept.started_from, again.started_from),
@@ -97,7 +93,7 @@ def table_of(content: Content) -> Lines:
     lines = []
     for each in content["metrics"]:
         name, before, after = each["metric"], each["kept"], each["again"]
-        values = [UNDEFINED if value is None else measured_text(name, value, None) for value in (before, after)]
+        values = [measured_text(name, value, None) for value in (before, after)]
         difference = UNDEFINED if None in (before, after) else difference_text(name, after - before)
         ends = [measured_text(name, end, None) for end in each["expected"] or ()]
         expected = " to ".join(ends) or UNDEFINED

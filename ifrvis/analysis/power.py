@@ -30,8 +30,7 @@ def needs(report: Report, std: float | None) -> Iterator[dict[str, Any]]:
         difference and the measured one, where known, that and the seeds it takes, None for more than `MOST`.
     """
     declared = len(report.table.seeds)
-    datasets = {each.row.id: each.row.dataset for each in report.rows}
-    datasets |= {name: each.row.dataset for name, each in report.others.items()}
+    datasets = {name: each.row.dataset for name, each in report.named.items()}
     for judged in (pair for claim in report.claims for pair in claim.pairs):
         rows, metric = [*judged.first.split(" minus "), *judged.second.split(" minus ")], judged.statement.metric
         paired = len({datasets[row] for row in rows}) == 1
