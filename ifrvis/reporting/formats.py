@@ -228,8 +228,7 @@ def terminal(report: Report) -> Group:
     notes = [*([f"(in brackets: {grid.sources[0]})"] if span > 1 else []), *warnings(report)]
     shown = [each for each in report.claims if each.verdict != "not run"]
     notes += [f"{each.verdict}{f' ({each.why})' * bool(each.why)}: {each.claim.text}" for each in shown]
-    shown = [_plain(grid.title), _plain(grid.head), table, *_tables(unfinished(report))]
-    return Group(*shown, *map(_plain, notes))
+    return Group(_plain(grid.title), _plain(grid.head), table, *_tables(unfinished(report)), *map(_plain, notes))
 
 
 def _plain(text: str) -> Text:

@@ -67,7 +67,9 @@ def test_what_waits_is_estimated_at_the_pace_of_timed_iterations(items):
     assert shown(items).splitlines()[0].endswith("then about 2 h 02 min left")
 
 
-@pytest.mark.parametrize(("phase", "eta_s", "left"), [("predicting", 90.0, "; about 2 min left"), ("scoring", None, "")])
+@pytest.mark.parametrize(
+    ("phase", "eta_s", "left"), [("predicting", 90.0, "; about 2 min left"), ("scoring", None, "")]
+)
 def test_what_is_trained_has_its_prediction_left_and_then_nothing_worth_a_number(items, phase, eta_s, left):
     alone = items[1:2]
     alone[0].attempt.beat(Progress(phase=phase, iteration=10, iterations=150, eta_s=eta_s))
