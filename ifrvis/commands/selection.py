@@ -66,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add options that several commands have."""
     root = os.environ.get
     known: dict[str, dict[str, Any]] = {
-        "--profile": {"help": "one of experiments/profiles, or a YAML file (default: by turn)"},
+        "--profile": {"help": "one of experiments/profiles, or a YAML file (default: what fits here, paper or mini)"},
         "--seed": {"type": whole(0), "help": "the run of this seed alone, of those of a row"},
         "--json": {"action": "store_true", "help": "print JSON alone on standard output"},
         "--jobs": {"type": whole(1, 1000), "default": 1, "help": "processes that share the videos (default: 1)"},

@@ -162,7 +162,8 @@ def _answered(records: list[Record], store: Store) -> Iterator[Answer]:
     yield None, "Machines:", f"{_each(machines)}; GPUs: {_each(name for each in runs for name in each.measured.gpus)}"
     most = max((each.peak_memory_bytes or 0 for each in runs), default=0) / 2**30
     yield None, "Cost of all attempts:", f"{sum(each.hours for each in runs):.2f} hours, at most {most:.2f} GiB"
-    yield None, "Their ends:", _each(life.kind or life.reason for each in runs for life in each.attempts)
+    ends = (life.kind or life.reason.replace("running", "made the record") for each in runs for life in each.attempts)
+    yield None, "How attempts ended:", _each(ends)
     commits = (f"{each.version}, {each.commit or 'no commit'}" + ", changed" * bool(each.uncommitted) for each in code)
     yield all(each.commit and not each.uncommitted for each in code), "Code was committed:", _each(commits)
     repeated = _each(each.determinism or "not known" for each in runs)

@@ -138,7 +138,7 @@ def _line(report: Report, index: int) -> Line:
         + f" ({row.protocol})" * row.quoted
         + " (external)" * row.is_external
     )
-    own = {"group": row.method, "label": row.backbone} if row.is_run else {}
+    own = {"group": row.method * row.is_run, "label": row.id.removeprefix(f"{row.method}-")}
     texts_of_heads = tuple((getattr(row, name) or own.get(name, "")) + mark * (name == marked) for name in heads)
     return Line(row, n, texts_of_heads, tuple(_texts(report, row, each) for each in table.metrics), numbers, opens)
 

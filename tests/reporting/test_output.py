@@ -154,3 +154,12 @@ def test_broken_manifest_is_refused_before_anything_is_written(reports, tmp_path
     with pytest.raises(UserError, match="manifest"):
         write_report(reports["complete"], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_row_without_a_label_is_called_by_its_id(make_report, shown):
+    report = make_report("table1", {M2F: {0: 0.5}}, seeds=[0])
+    for row, name in [("ours-r50-slow-y", "ours r50-slow-y"), ("theirs", "theirs (external)")]:
+        method = "external" if name.endswith("(external)") else "ours"
+        own = report.rows[0].row.model_copy(update={"id": row, "method": method, "label": "", "group": "", "data": ""})
+        table = report.table.model_copy(update={"rows": (own,)})
+        assert name in shown(terminal(replace(report, table=table, rows=(replace(report.rows[0], row=own),))), 100)
