@@ -42,7 +42,7 @@ FAULTS = [
     Fault(
         "t1 and t2 swapped: a frame's own query in the cross term",
         "losses",
-        {"num_frames - 1)], 1)": "num_frames - 1).flip(0)], 1)"},
+        {"rest + (rest >= own[:, None])], 1)": "own[:, None].expand(-1, num_frames - 1)], 1)"},
     ),
     Fault(
         "masks compared with another frame's ground truth",
@@ -54,8 +54,8 @@ FAULTS = [
         "losses",
         {"torch.cat(points)[None])": "torch.cat([each.flip(0) for each in points])[None])"},
     ),
-    Fault("the certain points kept", "points", {"largest=False": "largest=True"}),
-    Fault("dice without its ones", "points", {"1.0 - (overlap + 1.0) / (": "1.0 - overlap / ("}),
+    Fault("the certain points kept", "losses", {"largest=False": "largest=True"}),
+    Fault("dice without its ones", "losses", {"1.0 - (overlap + 1.0) / (": "1.0 - overlap / ("}),
     Fault(
         "focal loss with alpha on the negatives",
         "losses",

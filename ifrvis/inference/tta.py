@@ -22,7 +22,7 @@ from ifrvis.errors import UserError
 from ifrvis.inference.encoding import View
 from ifrvis.inference.tracks import Tracks
 from ifrvis.models.attention import Level
-from ifrvis.models.points import bce_cost, sample_points
+from ifrvis.models.losses import bce_cost, sample_points
 
 STRIDE = 8  # of the finest level
 

@@ -12,16 +12,7 @@ import torch
 from torch import Tensor
 
 from ifrvis.models.decoding import LayerOutput, full_precision
-from ifrvis.models.losses import (
-    FocalClasses,
-    LayerPoints,
-    PointSampling,
-    SoftmaxClasses,
-    clip_masks,
-    draw_points,
-    mask_cost,
-    mask_losses,
-)
+from ifrvis.models.losses import ClipPoints, FocalClasses, PointSampling, SoftmaxClasses, mask_cost, mask_losses
 from ifrvis.models.targets import ClipTargets, Normalisers, match_instances
 
 
@@ -52,24 +43,13 @@ class Supervision:
         embeds = full_precision(torch.stack([layer.mask_embeds for layer in layers], 1))
         num_layers, num_frames = embeds.shape[1:3]
         others = num_frames - 1 if self.cross_frame_mean else min(num_frames - 1, 1)
+        cross_weight = self.lambda_e / others if others else 0.0
         # The initial predictions have one query for all frames, so theirs are own-frame losses alone.
-        cross = [0.0, *[self.lambda_e / others if others else 0.0] * (num_layers - 1)]
-        points = [
-            [
-                draw_points(
-                    (num_frames, num_frames if weight else 1, len(target.labels)),
-                    self.sampling,
-                    like=embeds,
-                    draws=target.generator(layer),
-                )
-                for layer, weight in enumerate(cross)
-            ]
-            for target in targets
-        ]
+        sizes = [1, *[num_frames if cross_weight else 1] * (num_layers - 1)]
+        points = [self.sampling.draw(target, sizes, like=embeds) for target in targets]
         queries = self._match(cls_logits, embeds, mask_features, targets, points)
-        masks = [clip_masks(*clip, cross) for clip in zip(embeds, queries, points)]
         gt_masks = [target.gt_masks.to(mask_features) for target in targets]
-        mask, dice = mask_losses(masks, mask_features, gt_masks, self.sampling)
+        mask, dice = mask_losses(embeds, queries, mask_features, gt_masks, points, cross_weight=cross_weight)
         cls = self._cls_losses(cls_logits, queries, targets)
         mask = mask * (num_frames if self.host_mask_loss else 1)
         sums = {
@@ -99,7 +79,7 @@ class Supervision:
         embeds: Tensor,
         mask_features: Tensor,
         targets: Sequence[ClipTargets],
-        points: Sequence[Sequence[LayerPoints]],
+        points: Sequence[ClipPoints],
     ) -> list[Tensor]:
         """Match every layer of every clip by Eq. (4): the query of each instance, (layers, M) long for each clip.
 
@@ -108,13 +88,13 @@ class Supervision:
             embeds: (B, layers, T, N, C) float.
             mask_features: (B, T, C, H, W) float.
             targets: B clips' ground truth.
-            points: Of each clip and layer.
+            points: Of each clip.
         """
         costs = []
         all_probs = self.classes.probs(cls_logits)
         for probs, of_clip, features, target, drawn in zip(all_probs, embeds, mask_features, targets, points):
             mask_logits = torch.einsum("ltnc,tchw->lnthw", of_clip, features)
-            mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), [each.shared for each in drawn])
+            mask, dice = mask_cost(mask_logits, target.gt_masks.to(mask_logits), drawn.shared)
             of_masks = self.weights["mask"] * mask + self.weights["dice"] * dice
             costs.append(of_masks - self.weights["cls"] * probs[..., target.labels])
         return match_instances(costs, [target.video for target in targets])
