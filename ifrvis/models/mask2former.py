@@ -22,14 +22,12 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
-from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks, VideoHead, full_precision
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, VideoHead, full_precision
 from ifrvis.models.deformable import adopt
 from ifrvis.models.host_configs import decoder_cfg, one_of, pixel_decoder_cfg
 from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses
 from ifrvis.models.supervision import Supervision
 from ifrvis.models.targets import batch_normalisers, clip_targets
-
-_FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
 
 
 @MODELS.register_module()
@@ -37,7 +35,6 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
     """The host's head with the official losses, draws that can be repeated, and inference in bounded memory."""
 
     supervision: Supervision
-    masks = LinearMasks()
 
     def __init__(
         self,
@@ -132,13 +129,10 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         return [layer.cls_logits for layer in layers], masks
 
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]] = ()) -> FrameFeatures:
-        """See `VideoHead`; in chunks where no gradient is kept, and without a look at `sizes`."""
-        step = len(feats[0]) if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
+        """See `VideoHead`; without a look at `sizes`."""
         # The official pixel decoder leaves mixed precision.
         with torch.autocast(feats[0].device.type, enabled=False):
-            chunks = zip(*(full_precision(level).split(step) for level in feats))
-            parts = [FrameFeatures(*self.pixel_decoder(chunk)) for chunk in chunks]
-        return FrameFeatures.cat(parts)
+            return FrameFeatures(*self.pixel_decoder([full_precision(level) for level in feats]))
 
     def levels(self, frames: FrameFeatures) -> list[Level]:
         """See `VideoHead`."""

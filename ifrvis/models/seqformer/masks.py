@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifrvis.models.decoding import full_precision
+from ifrvis.models.decoding import MaskDecoder, full_precision
 from ifrvis.models.seqformer.encoder import FINEST_STRIDE
 
 GEOMETRY = 4  # channels
@@ -72,8 +72,8 @@ def upsampled(logits: Tensor) -> Tensor:
     return F.pad(resized, (1, 0, 1, 0), mode="replicate")[:, 0, :height, :width]
 
 
-class DynamicMasks:
-    """See `ifrvis.models.decoding.MaskDecoder`."""
+class DynamicMasks(MaskDecoder):
+    """Masks of those three layers."""
 
     linear = False
 
