@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ifrvis.errors import UserError
 from ifrvis.evaluation.symptoms import Symptom
-from ifrvis.training.build import COMPUTED, NEVER_LOADED, build_model, load_initial_weights, weights_and_rest
+from ifrvis.training.build import build_model
 from ifrvis.training.renames import to_host_names
+from ifrvis.training.weights import COMPUTED, NEVER_LOADED, load_initial_weights, read_weights
 
 UNTRAINED_SHARE = 0.1  # of the tensors; of one that trained for an iteration none is as it was
 
@@ -29,7 +30,7 @@ def checkpoint_symptoms(
         start: The initial weights, where they are here.
         iterations: That its training should have.
     """
-    weights, content = weights_and_rest(path)
+    weights, content = read_weights(path)
     given = {name: each for name, each in to_host_names(weights).tensors.items() if not name.endswith(COMPUTED)}
     model = build_model(config, seed=seed)
     trained = {name for name, each in model.named_parameters() if each.requires_grad}
