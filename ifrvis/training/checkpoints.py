@@ -84,11 +84,12 @@ class Writer:
         self._pause_s, self._began = 0.0, time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether it is time for a checkpoint, and the last one is written."""
-        if not self._interval_s:
-            return True
+        """Whether it is time for a checkpoint, and the last one is written; raises what that has failed with."""
         busy = self._writing is not None and not self._writing.done()
-        return not busy and time.monotonic() - self._began >= max(self._interval_s, self._pause_s / SHARE)
+        if not busy:
+            self.finish()
+        waited = time.monotonic() - self._began >= max(self._interval_s, self._pause_s / SHARE)
+        return not self._interval_s or (waited and not busy)
 
     def write(self, iteration: int, state: State) -> None:
         """Copy `state`, and write the copy in the background, after the one before."""
@@ -97,11 +98,6 @@ class Writer:
         self.finish()
         self._writing = self._thread.submit(save, self._folder, iteration, _copied(state), before=self._before)
         self._pause_s = time.monotonic() - self._began
-
-    def check(self) -> None:
-        """Raise what the last write has failed with, if it has ended."""
-        if self._writing is not None and self._writing.done():
-            self.finish()
 
     def finish(self) -> None:
         """Wait for the last write; raise what it fails with."""
