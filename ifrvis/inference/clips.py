@@ -124,11 +124,8 @@ def track_clips(
 ) -> ClipTracker:
     """Decode a video clip by clip and join what is found.
 
-    Args:
-        head: Decodes clips.
-        levels: Of the whole video, low resolution first.
-        inference: `clip_frames` (T, or the video's length if that is less), `stride`, `min_overlap`.
-        on_frames: Called with how many frames more are behind.
+    `inference` has `clip_frames` (T, or the video's length if that is less), `stride` and `min_overlap`; `on_frames` is
+    called with how many frames more are behind.
     """
     num_frames, stride, overlap = len(levels[0].tokens), inference["stride"], inference["min_overlap"]
     clip_frames = min(inference["clip_frames"], num_frames)

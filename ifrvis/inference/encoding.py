@@ -97,14 +97,8 @@ def encode(
 ) -> tuple[list[Level], Callable[[], Iterator[Tensor]]]:
     """Encode a view of a video: its levels, low resolution first, and what gives its mask features.
 
-    Mask features come frame by frame, (C, H / 4, W / 4) each, as often as they are asked for.
-
-    Args:
-        model: A video model.
-        source: The frames.
-        view: Size and flip.
-        room: Bytes for mask features; those of the frames beyond are computed again whenever they are asked for.
-        on_frames: Called with the number of frames after each chunk.
+    Mask features come frame by frame, (C, H / 4, W / 4) each, as often as they are asked for; those beyond `room`, in
+    bytes, are computed again each time. `on_frames` is called with the number of frames after each chunk.
     """
     levels: list[Level] = []
     kept = torch.empty(0)

@@ -45,12 +45,7 @@ def predict_split(
 ) -> Iterator[VideoPredictions]:
     """Predictions for every video of a split, in its order; UserError as in `predict_video`.
 
-    Args:
-        model: A video model whose head has `levels` and `decode_clips`.
-        annotations: The videos and categories; the tracks are not looked at.
-        frames_root: Folder that the file names of frames are relative to.
-        inference: As in `predict_video`.
-        seed: Of the run; it draws the pivots of `tta`.
+    File names of frames are relative to `frames_root`; tracks are not looked at. Other arguments as in `predict_video`.
     """
     for video in annotations.videos:
         source = dataset_source(video, frames_root)

@@ -79,15 +79,10 @@ def pivot_of(tracks: Tracks, level: Level, view: View) -> Pivot:
 
 
 def match(tracks: Tracks, level: Level, view: View, pivot: Pivot, weights: Mapping[str, float]) -> MatchedTracks:
-    """The partner of each of the pivot's instances, by the cost of Eq. (4); UserError if the model's predictions are
-    not finite.
+    """The partners that the pivot's instances have in another view, by the cost of Eq. (4); UserError if the model's
+    predictions are not finite.
 
-    Args:
-        tracks: Of another view.
-        level: Its finest.
-        view: Its size and flip.
-        pivot: What is matched.
-        weights: Of cls, mask and dice.
+    `level` is that view's finest; `weights` are those of cls, mask and dice.
     """
     points = pivot.points.clone()
     if view.flip:

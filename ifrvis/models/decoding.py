@@ -108,11 +108,9 @@ class VideoHead(ABC):
 
     @abstractmethod
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> FrameFeatures:
-        """Features of frames, each independent of the others.
+        """Features of frames, each independent of the others, of backbone features, four of (F, C_i, H_i, W_i).
 
-        Args:
-            feats: Backbone features, four of (F, C_i, H_i, W_i).
-            sizes: Height and width of each clip's frames in pixels, before padding; one where all have the same.
+        `sizes` are height and width of each clip's frames in pixels, before padding; one where all have the same.
         """
 
     @abstractmethod
@@ -121,12 +119,9 @@ class VideoHead(ABC):
 
     @abstractmethod
     def decode_clips(self, levels: Sequence["Level"], num_frames: int, stride: int = 1) -> LayerOutput:
-        """The last prediction for clips that may share frames.
+        """The last prediction for clips that may share frames: each begins `stride` frames after the one before.
 
-        Args:
-            levels: Of F = (B - 1) stride + T frames.
-            num_frames: T.
-            stride: How many frames after one clip the next begins.
+        Levels are of F = (B - 1) stride + T frames; `num_frames` is T.
         """
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:
@@ -141,13 +136,8 @@ class VideoHead(ABC):
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
         """The best pairs of query and class of a video in every frame, as the host returns them.
 
-        Args:
-            x: Backbone features, four of (T, C_i, H_i, W_i).
-            data_samples: The video's frames.
-            rescale: Masks at ori_shape, else at img_shape.
-
-        Returns:
-            Per frame masks (topk, height, width) bool, bboxes, labels, scores and instances_id.
+        Backbone features are four of (T, C_i, H_i, W_i). Per frame there are masks (topk, height, width) bool, at
+        ori_shape or, without `rescale`, at img_shape, bboxes, labels, scores and instances_id.
         """
         metas = [frame.metainfo for frame in data_samples.video_data_samples]
         sizes, chunks = [metas[0]["img_shape"][:2]], zip(*(level.split(FRAMES_PER_CHUNK) for level in x))

@@ -21,12 +21,7 @@ DrawKey = Sequence[int]  # seed, iteration, position
 
 
 class ClipDropPath(DropPath):
-    """The host's drop path, whose draws come from those of the clips.
-
-    Args:
-        drop_prob: Probability of dropping a frame's residual branch.
-        number: Which drop path of its model this is.
-    """
+    """The host's drop path, the `number`-th of its model, whose draws come from those of the clips."""
 
     def __init__(self, drop_prob: float, number: int) -> None:
         super().__init__(drop_prob)
@@ -44,11 +39,9 @@ class ClipDropPath(DropPath):
 
 
 class ClipDropout(nn.Dropout):
-    """Dropout whose draws come from those of the clips, on the device of its input.
+    """Dropout, the `number`-th of its model, whose draws come from those of the clips, on the device of its input.
 
-    Args:
-        p: Probability of dropping a number.
-        number: Which dropout of its model this is; each is called once in a forward pass.
+    Each is called once in a forward pass.
     """
 
     def __init__(self, p: float, number: int) -> None:

@@ -84,16 +84,7 @@ class IFRHead(Mask2FormerVISHead):
 
 
 class IFRDecoderLayer(nn.Module):
-    """One layer (Sec. 3.1, Eq. 1 to 3): recurrence over frames, then aggregation over all of them.
-
-    Args:
-        width: C.
-        num_heads: A.
-        feedforward_channels: Hidden width of both feed-forward networks.
-        recurrence: Frame-level queries come from those of the frame before; else from the clip-level queries.
-        residual: Cross-attention adds what it saw to the queries that asked (Eq. 2 prints no sum).
-        own_keys: A clip-level query gathers from its own T frame-level queries; else from all N T.
-    """
+    """One layer (Sec. 3.1, Eq. 1 to 3): recurrence over frames, then aggregation over all; options as of `IFRHead`."""
 
     def __init__(
         self, width: int, num_heads: int, feedforward_channels: int, recurrence: bool, residual: bool, own_keys: bool
@@ -109,16 +100,10 @@ class IFRDecoderLayer(nn.Module):
         self.clip_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
     def forward(self, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor) -> tuple[Tensor, Tensor]:
-        """From clip-level queries to the next ones, by way of the frame-level queries.
+        """Clip-level queries (B, N, C) (Q_i+1) and frame-level queries (B, T, N, C) (Q_i^t).
 
-        Args:
-            queries: (B, N, C) float, clip-level (Q_i).
-            query_pos: (N, C) float, one embedding for both groups.
-            memory: Frames of the layer's level (F_t).
-            embeds: (B, T, N, C) float, of the last masks, inside which a query attends (M).
-
-        Returns:
-            Clip-level queries (B, N, C) (Q_i+1) and frame-level queries (B, T, N, C) (Q_i^t).
+        Of clip-level queries (B, N, C) (Q_i), `query_pos` (N, C), one embedding for both groups, the frames of the
+        layer's level (F_t), and embeddings (B, T, N, C) of the last masks, inside which a query attends (M).
         """
         frame_queries = self.recur(queries, query_pos, memory, embeds)
         return self.aggregate(queries, query_pos, frame_queries), frame_queries

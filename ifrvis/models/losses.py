@@ -120,14 +120,9 @@ def uniform_points(*shape: int, like: Tensor, generator: Generator | None = None
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear values of maps at points.
+    """Bilinear values of maps (R, C, H, W) at points (R, P, 2) in [0, 1]: (R, C, P) float.
 
-    Args:
-        maps: (R, C, H, W) float.
-        points: (R, P, 2) float in [0, 1].
-
-    Returns:
-        (R, C, P) float; beyond the centres of the border cells the maps fade to 0, as in Detectron2.
+    Beyond the centres of the border cells the maps fade to 0, as in Detectron2.
     """
     grid = 2.0 * points[:, None] - 1.0
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, :, 0]
@@ -135,15 +130,9 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def uncertain_points(mask_logits: Tensor, candidates: Tensor, num_points: int) -> Tensor:
-    """The candidates where each mask is least certain (PointRend, Sec. 3.1).
+    """The candidates where each mask is least certain, by smallest absolute logit (PointRend, Sec. 3.1).
 
-    Args:
-        mask_logits: (R, H, W) float, before the sigmoid.
-        candidates: (R, k P, 2) float in [0, 1].
-        num_points: How many to keep, by smallest absolute logit.
-
-    Returns:
-        (R, num_points, 2) float in [0, 1].
+    (R, H, W) float, before the sigmoid, and (R, k P, 2) float in [0, 1] to (R, num_points, 2) float.
     """
     certainty = sample_points(mask_logits[:, None], candidates)[:, 0].abs()
     chosen = certainty.topk(num_points, dim=1, largest=False, sorted=False).indices
@@ -151,15 +140,10 @@ def uncertain_points(mask_logits: Tensor, candidates: Tensor, num_points: int) -
 
 
 def bce_and_dice(pred_logits: Tensor, gt_values: Tensor) -> tuple[Tensor, Tensor]:
-    """Binary cross-entropy and dice loss of each row over its points.
+    """Binary cross-entropy and dice loss of each row over its points, two (...) float.
 
-    Args:
-        pred_logits: (..., P) float, before the sigmoid.
-        gt_values: (..., P) float in [0, 1].
-
-    Returns:
-        Two (...) float: the mean over points of the cross-entropy, and one minus the naive dice overlap, in [0, 1],
-        with 1 added to both sides of its ratio.
+    (..., P) logits, before the sigmoid, and (..., P) values in [0, 1] give the mean over points of the cross-entropy,
+    and one minus the naive dice overlap, in [0, 1], with 1 added to both sides of its ratio.
     """
     bce = F.binary_cross_entropy_with_logits(pred_logits, gt_values, reduction="none").mean(-1)
     pred_probs = pred_logits.sigmoid()
@@ -168,14 +152,9 @@ def bce_and_dice(pred_logits: Tensor, gt_values: Tensor) -> tuple[Tensor, Tensor
 
 
 def bce_cost(pred_logits: Tensor, gt_values: Tensor) -> Tensor:
-    """Mean binary cross-entropy of every query with every instance at shared points (C_m in Eq. 4).
+    """Mean binary cross-entropy of every query with every instance at shared points (C_m in Eq. 4), never negative.
 
-    Args:
-        pred_logits: (..., Q, P) float, before the sigmoid.
-        gt_values: (..., M, P) float in [0, 1].
-
-    Returns:
-        (..., Q, M) float, never negative.
+    (..., Q, P) logits, before the sigmoid, and (..., M, P) values in [0, 1] to (..., Q, M) float.
     """
     # y softplus(-x) + (1 - y) softplus(x) = softplus(x) - y x: one product instead of two.
     total = F.softplus(pred_logits).sum(-1, keepdim=True) - pred_logits @ gt_values.mT
@@ -192,15 +171,8 @@ def dice_cost(pred_logits: Tensor, gt_values: Tensor) -> Tensor:
 def mask_cost(mask_logits: Tensor, gt_masks: Tensor, points: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Mask and dice cost of every query with every instance in every layer (C_m and 1 - DICE in Eq. 4).
 
-    All frames and all masks of a layer share one set of points; costs are taken over the points of all frames together.
-
-    Args:
-        mask_logits: (layers, N, T, H, W) float.
-        gt_masks: (M, T, H', W') float.
-        points: (P, 2) float in [0, 1] for each layer.
-
-    Returns:
-        Two (layers, N, M) float.
+    (layers, N, T, H, W) logits and (M, T, H', W') masks to two (layers, N, M) float. All frames and all masks of a
+    layer share one set of points, (P, 2) in [0, 1]; costs are taken over the points of all frames together.
     """
     num_layers, num_queries, num_frames = mask_logits.shape[:3]
     pred_logits = sample_points(mask_logits.flatten(1, 2), torch.stack(points)).view(num_layers, num_queries, -1)

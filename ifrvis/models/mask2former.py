@@ -118,9 +118,8 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The host's interface: class logits (B, N, K + 1) and mask logits (B, N, T, H, W) of every layer.
 
-        Args:
-            x: Backbone features, four of (F, C_i, H_i, W_i).
-            data_samples: A list has a clip an element; anything else is one clip.
+        Backbone features are four of (F, C_i, H_i, W_i); a list of samples has a clip an element, anything else is one
+        clip.
         """
         frames = self.encode_frames(x)
         layers = self.decode_layers(frames, len(data_samples) if isinstance(data_samples, list) else 1)
@@ -143,12 +142,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         return levels
 
     def decode_layers(self, frames: FrameFeatures, num_clips: int) -> list[LayerOutput]:
-        """Predictions of the initial queries and after every layer.
-
-        Args:
-            frames: Features of F = B T frames.
-            num_clips: B.
-        """
+        """Predictions of the initial queries and after every layer, for F = B T frames of B clips."""
         num_frames = len(frames.mask_features) // num_clips
         return list(self._decode(self.levels(frames), num_frames, num_frames))
 
@@ -195,9 +189,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         """Weighted losses of a batch: loss_cls, loss_mask and loss_dice, of earlier predictions under `d<i>.`;
         NotFiniteLossError if a matching cost is not finite; it names the video.
 
-        Args:
-            x: Backbone features, four of (F, C_i, H_i, W_i).
-            data_samples: B clips as the host packs them, all of T frames.
+        Backbone features are four of (F, C_i, H_i, W_i), samples B clips as the host packs them, all of T frames.
         """
         targets = [clip_targets(clip, x[0].device, absent_class=self.absent_class) for clip in data_samples]
         norms = batch_normalisers(data_samples, targets, absent_class=self.absent_class)

@@ -33,11 +33,7 @@ class Supervision:
     ) -> dict[str, Tensor]:
         """Weighted losses: loss_cls, loss_mask and loss_dice, of earlier predictions under `d<i>.`.
 
-        Args:
-            layers: Predictions, the last one last.
-            mask_features: (B, T, C, H, W) float.
-            targets: B clips' ground truth.
-            norms: What the sums are divided by.
+        The last layer comes last; `mask_features` are (B, T, C, H, W) float.
         """
         cls_logits = full_precision(torch.stack([layer.cls_logits for layer in layers], 1))
         embeds = full_precision(torch.stack([layer.mask_embeds for layer in layers], 1))
@@ -83,12 +79,7 @@ class Supervision:
     ) -> list[Tensor]:
         """Match every layer of every clip by Eq. (4): the query of each instance, (layers, M) long for each clip.
 
-        Args:
-            cls_logits: (B, layers, N, K or K + 1) float.
-            embeds: (B, layers, T, N, C) float.
-            mask_features: (B, T, C, H, W) float.
-            targets: B clips' ground truth.
-            points: Of each clip.
+        Logits are (B, layers, N, K or K + 1), embeddings (B, layers, T, N, C), features (B, T, C, H, W) float.
         """
         costs = []
         all_probs = self.classes.probs(cls_logits)

@@ -117,14 +117,8 @@ def batch_normalisers(
 def match_instances(costs: Sequence[Tensor], videos: Sequence[str]) -> list[Tensor]:
     """The assignments of queries to instances with the least total costs; NotFiniteLossError if a cost is not finite.
 
-    Costs of all clips and layers go to the CPU together, and what is found comes back together.
-
-    Args:
-        costs: (layers, Q, M) float for each clip; M may differ.
-        videos: Names of the clips for the message.
-
-    Returns:
-        (layers, M) long for each clip, the query of each instance; -1 for the worst of more instances than queries.
+    Costs are (layers, Q, M) for each clip, M may differ; they go to the CPU together, and what is found comes back
+    together: (layers, M) long, the query of each instance, -1 for the worst of more instances than queries.
     """
     sizes = [each.numel() for each in costs]
     on_cpu = torch.cat([each.flatten() for each in costs]).cpu().split(sizes)

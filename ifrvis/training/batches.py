@@ -105,15 +105,9 @@ def global_batches(
     """The global batches of iterations `start` to `stop` - 1; UserError if a frame cannot be used, here or by another
     process, or a process has nothing to do.
 
-    Args:
-        sampler: Draws the clips.
-        annotations: The split that the sampler draws from.
-        frames_root: Folder that the file names of frames are relative to.
-        stills: What the pseudo-videos of a `MixedSampler` are drawn from.
-        start: First iteration.
-        stop: The iteration to stop before.
-        workers: Processes that load; 0 loads in this one, None takes some where a GPU trains.
-        processes: Those that share the batches; this one alone by default.
+    `annotations` are the split that the sampler draws from, `stills` what the pseudo-videos of a `MixedSampler` are
+    drawn from. So many `workers`, processes, load: 0 loads in this one, None takes some where a GPU trains. `processes`
+    are those that share the batches; this one alone by default.
     """
     processes = processes or Processes()
     if processes.world_size > sampler.global_batch:
@@ -150,15 +144,10 @@ def _settle_worker(_: int) -> None:
 
 
 def model_inputs(batch: GlobalBatch, clips: Sequence[Clip], seed: int) -> dict[str, list[Any]]:
-    """What the host's data preprocessor takes, for some clips of a batch.
+    """What the host's data preprocessor takes, for a micro-batch of a global batch.
 
-    Args:
-        batch: The global batch.
-        clips: A micro-batch of it.
-        seed: The run's seed; with iteration and position it keys the points that the losses draw.
-
-    Returns:
-        `inputs`, a list of (T, 3, H, W) uint8 tensors, and `data_samples`, a list of TrackDataSample.
+    `inputs` are (T, 3, H, W) uint8 tensors, `data_samples` are TrackDataSample; the run's seed, with iteration and
+    position, keys the points that the losses draw.
     """
     images = [torch.from_numpy(clip.images) for clip in clips]
     return {"inputs": images, "data_samples": [_data_sample(batch, clip, seed) for clip in clips]}

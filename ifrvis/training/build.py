@@ -37,12 +37,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 def settle_torch(threads: int, precision: str) -> None:
     """Fix what the numbers of this process depend on beside its inputs: threads, choice of algorithms and rounding.
 
-    On the CPU every operation has a deterministic form; on GPUs bilinear sampling has none, and runs are seeded only.
-
-    Args:
-        threads: Of this process.
-        precision: `fp32` means so; under `amp` what stays in float32 may be computed in TF32, as the official code's
-            torch did by default.
+    On the CPU every operation has a deterministic form; on GPUs bilinear sampling has none, and runs are seeded only. A
+    precision of `fp32` means so; under `amp` what stays in float32 may be computed in TF32, as the official code's
+    torch did by default.
     """
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "amp"

@@ -23,12 +23,9 @@ def checkpoint_symptoms(
 ) -> list[Symptom]:
     """What is wrong in a checkpoint, the gravest first; UserError if it cannot be read, or nobody knows its names.
 
-    Args:
-        path: The checkpoint of a run, or weights of a program whose names are known.
-        config: The model that it should be of.
-        seed: Of its random start.
-        start: The initial weights, where they are here.
-        iterations: That its training should have.
+    It is of a run, or weights of a program whose names are known, and should be of the model of `config`. `seed` is
+    that of its random start, `start` the initial weights, where they are here, `iterations` what its training should
+    have.
     """
     weights, content = read_weights(path)
     given = {name: each for name, each in to_host_names(weights).tensors.items() if not name.endswith(COMPUTED)}

@@ -118,9 +118,7 @@ class Processes:
 def join_processes(init_method: str = "env://") -> Iterator[Processes]:
     """Meet the other processes of a training, as RANK, WORLD_SIZE and LOCAL_RANK of the environment say, until the end.
 
-    Args:
-        init_method: Where they meet: MASTER_ADDR and MASTER_PORT of the environment, or `file://` and a new file that
-            all of them see.
+    They meet at MASTER_ADDR and MASTER_PORT of the environment, or at `file://` and a new file that all of them see.
     """
     rank, world_size, local_rank = (
         int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))

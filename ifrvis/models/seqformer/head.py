@@ -119,9 +119,7 @@ class SeqFormerHead(VideoHead, BaseModule):
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Every layer's class logits (B, Q, K), boxes (B, T, Q, 4) and mask logits at stride 4 (B, Q, T, 2 h, 2 w).
 
-        Args:
-            x: Backbone features, four of (F, C_i, H_i, W_i).
-            data_samples: A list has a clip an element; anything else is one clip.
+        Arguments as of `Mask2FormerVISHead.forward`.
         """
         clips = data_samples if isinstance(data_samples, list) else [data_samples]
         encoded = self._encode(x, [_size(clip) for clip in clips])
@@ -156,11 +154,8 @@ class SeqFormerHead(VideoHead, BaseModule):
 
     def loss(self, x: Sequence[Tensor], data_samples: list[TrackDataSample]) -> dict[str, Tensor]:
         """Weighted losses of a batch: loss_cls, loss_box, loss_giou, loss_mask, loss_dice, of earlier layers `d<i>.`;
-        NotFiniteLossError if a matching cost is not finite; it names the video.
-
-        Args:
-            x: Backbone features, four of (F, C_i, H_i, W_i).
-            data_samples: B clips as the host packs them, all of T frames.
+        NotFiniteLossError if a matching cost is not finite; it names the video. Arguments as of
+        `Mask2FormerVISHead.loss`.
         """
         targets = [clip_targets(clip, x[0].device) for clip in data_samples]
         sizes = [_size(clip) for clip in data_samples]

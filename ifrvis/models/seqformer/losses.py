@@ -23,11 +23,9 @@ STRIDE, FIRST = 4, 2  # of mask targets, in pixels
 
 
 def target_boxes(gt_masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Boxes around masks: (M, T, H', W') float in {0, 1} to (M, T, 4) float.
+    """Boxes around masks of padded frames: (M, T, H', W') float in {0, 1} to (M, T, 4) float.
 
-    Args:
-        gt_masks: At the size of the padded frame.
-        size: Height and width of the frame in pixels, before padding.
+    `size` is height and width of the frame in pixels, before padding.
     """
     edges = [_edges(gt_masks.amax(axis) > 0) for axis in (2, 3)]  # left and right, top and bottom
     low, high = (torch.stack(edge, -1).to(gt_masks) for edge in zip(*edges))
@@ -44,11 +42,9 @@ def _edges(line: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def target_masks(gt_masks: Tensor, shape: Sequence[int]) -> Tensor:
-    """Masks at stride 4, (M, T, H', W') to (M, T, H, W): every fourth pixel, from the third.
+    """Masks at stride 4, every fourth pixel from the third: (M, T, H', W') of padded frames to (M, T, H, W).
 
-    Args:
-        gt_masks: At the size of the padded frame.
-        shape: (H / 2, W / 2), that of the mask features; beyond the padded frame is background.
+    `shape` is that of the mask features, (H / 2, W / 2); beyond the padded frame is background.
     """
     rows, columns = (2 * STRIDE * side - whole for side, whole in zip(shape, gt_masks.shape[2:]))
     return F.pad(gt_masks, (0, columns, 0, rows))[..., FIRST::STRIDE, FIRST::STRIDE]
@@ -76,12 +72,7 @@ def class_cost(cls_logits: Tensor, labels: Tensor, *, alpha: float, gamma: float
 def box_costs(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Euclidean distance of the boxes of all frames together, and the mean over frames of negative generalised IoU.
 
-    Args:
-        boxes: (..., T, Q, 4) float.
-        gt_boxes: (M, T, 4) float.
-
-    Returns:
-        Two (..., Q, M) float.
+    (..., T, Q, 4) and (M, T, 4) float to two (..., Q, M) float.
     """
     distance = torch.cdist(boxes.transpose(-3, -2).flatten(-2), gt_boxes.flatten(1))
     return distance, -generalised_iou(boxes[..., None, :], gt_boxes.transpose(0, 1)[:, None]).mean(-3)
@@ -93,15 +84,9 @@ def box_losses(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mask_losses(mask_logits: Tensor, targets: Tensor, classes: FocalClasses) -> tuple[Tensor, Tensor]:
-    """Focal and dice loss of each instance over the cells of all frames.
+    """Focal and dice loss of each instance over the cells of all frames: two (..., T, H, W) float to two (...) float.
 
-    Args:
-        mask_logits: (..., T, H, W) float.
-        targets: (..., T, H, W) float in {0, 1}.
-        classes: How cells are scored.
-
-    Returns:
-        Two (...) float: the mean of the focal loss, and one minus the naive dice overlap.
+    They are the mean of the focal loss, and one minus the naive dice overlap.
     """
     focal = classes.terms(mask_logits, targets).flatten(-3).mean(-1)
     probs = mask_logits.sigmoid()

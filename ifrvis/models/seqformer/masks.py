@@ -35,12 +35,9 @@ def _sizes(channels: int) -> list[int]:
 
 
 def geometry(size: Sequence[int], shape: Sequence[int], *, like: Tensor) -> Tensor:
-    """The channels in front of mask features: (4, h, w).
+    """The channels in front of mask features of a `shape` (h, w): (4, h, w) of the device and dtype of `like`.
 
-    Args:
-        size: Height and width of the frame in pixels, before padding.
-        shape: (h, w).
-        like: Whose device and dtype they have.
+    `size` is height and width of the frame in pixels, before padding.
     """
     y, x = (like.new_tensor(FINEST_STRIDE) * (torch.arange(side).to(like) + 0.5) for side in shape)
     height, width = (like.new_full(tuple(shape), float(side)) for side in size[:2])
@@ -96,12 +93,7 @@ class DynamicMasks(MaskDecoder):
 
 
 class MaskBranch(nn.Module):
-    """Mask features from the encoder's output at strides 32, 16 and 8.
-
-    Args:
-        width: Channels of the encoder.
-        channels: E.
-    """
+    """Mask features, E channels, from the encoder's output at strides 32, 16 and 8."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()

@@ -46,11 +46,7 @@ class BoxSupervision:
     ) -> dict[str, Tensor]:
         """Weighted losses of every layer: loss_cls, loss_box, ..., of earlier layers under `d<i>.`.
 
-        Args:
-            given: Of B clips.
-            targets: Their ground truth.
-            sizes: Height and width of their frames in pixels, before padding.
-            norms: What the sums are divided by.
+        `given` is of B clips; `sizes` are height and width of their frames in pixels, before padding.
         """
         boxes = [losses.target_boxes(of.gt_masks, size).to(given.boxes) for of, size in zip(targets, sizes)]
         clips = [(given[clip], *of_clip) for clip, of_clip in enumerate(zip(targets, boxes))]
@@ -75,11 +71,7 @@ class BoxSupervision:
     def _clip_terms(self, given: Predictions, target: ClipTargets, gt_boxes: Tensor, queries: Tensor) -> Tensor:
         """The terms of one clip, summed over instances, in every layer: (layers, terms) float.
 
-        Args:
-            given: Of the clip.
-            target: Its ground truth.
-            gt_boxes: (M, T, 4) float.
-            queries: (layers, M) long, the query of each instance, -1 for none.
+        Boxes are (M, T, 4) float, `queries` (layers, M) long, the query of each instance, -1 for none.
         """
         found = queries >= 0
         layer, instance = found.nonzero(as_tuple=True)
@@ -98,10 +90,7 @@ class BoxSupervision:
     def _mask_losses(self, embeds: Tensor, features: Tensor, gt_masks: Tensor) -> tuple[Tensor, Tensor]:
         """Focal and dice losses of the pairs of a query and an instance, of all layers together: two (N,) float.
 
-        Args:
-            embeds: (N, T, 2 + parameters) float.
-            features: (T, 4 + E, h, w) float.
-            gt_masks: (N, T, 2 h, 2 w) float.
+        Of (N, T, 2 + parameters) embeddings, (T, 4 + E, h, w) features and (N, T, 2 h, 2 w) masks.
         """
         coarse = DynamicMasks().logits(embeds.transpose(0, 1), features)  # (T, N, h, w)
         if not len(embeds):
