@@ -1,4 +1,4 @@
-"""Clip tracking: a video as overlapping clips whose instances are joined to tracks (Hwang et al., IFC, Sec. 3.3).
+"""Tracks of a video decoded as a whole, and of overlapping clips whose instances are joined (Hwang et al., IFC, Sec. 3.3).
 
 An instance of a new clip continues the track whose masks of the last clips it overlaps most in the frames they share.
 A track's mask in a frame is the mean over clips of its logits, its class the mean of its probabilities. Where logits
@@ -6,12 +6,14 @@ are linear in embeddings, a track keeps the sum of its embeddings in each frame,
 overlap; elsewhere it keeps those of every clip. The last clips alone keep masks: memory is linear in the video.
 
 Shape letters:
-    T  frames of a clip    I  instances of a clip    S  instances of a stored clip    N  tracks    K  classes
+    T  frames of a clip    I  instances of a clip, or some of the tracks    S  instances of a stored clip
+    N  tracks, or queries that were decoded with the whole video    K  classes
     C  channels    h, w  size of a frame at stride 8, L = h w
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from typing import Any, NamedTuple
 
@@ -28,6 +30,19 @@ FRAMES_TOGETHER = 80  # of the clips that are decoded together
 _Sum = tuple[Tensor, int]  # and of how many it is
 
 
+@dataclass(frozen=True)
+class WholeTracks:
+    """Queries that were decoded with the whole video."""
+
+    class_probs: Tensor  # (N, K) float in [0, 1]
+    mask_embeds: Tensor  # (frames of the video, N, C) float
+    masks: MaskDecoder
+
+    def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
+        """Mask logits of (I,) instances in a frame with features (C, h, w): (I, h, w) float; zero is an empty mask."""
+        return self.masks.logits(self.mask_embeds[frame, instances], features)
+
+
 class _StoredClip(NamedTuple):
     start: int
     tracks: list[int]  # the track of each instance
@@ -35,7 +50,7 @@ class _StoredClip(NamedTuple):
 
 
 class ClipTracker:
-    """Joins the instances of clips, which come in order, to tracks; itself the `Tracks` that result.
+    """Joins the instances of clips, which come in order, to tracks; itself what results, as `WholeTracks`.
 
     A new clip is compared with `num_stored` before it; above `min_overlap`, a soft IoU, an instance continues a track.
     """
@@ -100,7 +115,7 @@ class ClipTracker:
         return torch.stack([total / count for total, count in self._probs])
 
     def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
-        """See `Tracks`: the mean over the clips that have the track in that frame."""
+        """As of `WholeTracks`: the mean over the clips that have the track in that frame."""
         kept = [self._embeds[frame].get(track, []) for track in instances.tolist()]
         total = features.new_zeros(len(kept), *features.shape[-2:])
         means = ([embed / number for embed, number in of_track] for of_track in kept)
@@ -109,6 +124,9 @@ class ClipTracker:
             dense = torch.stack([torch.zeros_like(found) if embed is None else embed for embed in embeds])
             total = total + self._masks.logits(dense, features)
         return total / total.new_tensor([max(len(of_track), 1) for of_track in kept])[:, None, None]
+
+
+Tracks = WholeTracks | ClipTracker
 
 
 def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:

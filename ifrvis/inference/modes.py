@@ -27,10 +27,9 @@ from ifrvis.datasets.ytvis import Annotations, Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Scored, VideoPredictions
 from ifrvis.inference.background import in_background
-from ifrvis.inference.clips import track_clips
+from ifrvis.inference.clips import Tracks, WholeTracks, track_clips
 from ifrvis.inference.encoding import View, check_memory, encode, views_of
 from ifrvis.inference.sources import FrameSource, dataset_source
-from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import MaskDecoder, VideoHead, full_precision

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ifrvis.datasets.ytvis import Id
 from ifrvis.errors import UserError
+from ifrvis.inference.clips import Tracks
 from ifrvis.inference.encoding import View
-from ifrvis.inference.tracks import Tracks
 from ifrvis.models.attention import Level
 from ifrvis.models.losses import bce_cost, sample_points
 
@@ -50,7 +50,7 @@ class MatchedTracks:
         return torch.cat([probs, probs.new_zeros(1, probs.shape[1])])[self.index]  # -1 is the row of zeros
 
     def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
-        """See `Tracks`; zero without partner."""
+        """As of `WholeTracks`; zero without partner."""
         index = self.index[instances]
         if not len(self.tracks.class_probs):
             return features.new_zeros(len(index), *features.shape[-2:])

@@ -1,7 +1,4 @@
-"""Predictions of a model that is known, and of a thin real one beside the host's own inference.
-
-Also tests: ifrvis.inference.tracks.
-"""
+"""Predictions of a model that is known, and of a thin real one beside the host's own inference."""
 
 import copy
 from dataclasses import replace

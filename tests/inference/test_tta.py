@@ -6,8 +6,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.errors import UserError
+from ifrvis.inference.clips import WholeTracks
 from ifrvis.inference.encoding import View
-from ifrvis.inference.tracks import WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import MaskDecoder
