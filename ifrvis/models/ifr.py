@@ -12,6 +12,7 @@ Shape letters:
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,11 +92,12 @@ class IFRDecoderLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.recurrence, self.residual, self.own_keys = recurrence, residual, own_keys
-        self.cross_attn, self.self_attn = _NamedAttention(width, num_heads), _NamedAttention(width, num_heads)
+        attention = partial(nn.MultiheadAttention, width, num_heads)
+        self.cross_attn: Any = nn.ModuleDict({"attn": attention()})  # under the host's names
+        self.self_attn: Any = nn.ModuleDict({"attn": attention()})
         self.ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.temporal_attn = nn.MultiheadAttention(width, num_heads)
-        self.clip_attn = nn.MultiheadAttention(width, num_heads)
+        self.temporal_attn, self.clip_attn = attention(), attention()
         self.clip_ffn = FFN(**ffn_cfg(width, feedforward_channels))
         self.clip_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
@@ -153,11 +155,3 @@ class IFRDecoderLayer(nn.Module):
         placed = queries + query_pos
         queries = self.clip_norms[1](queries + Attention(self.clip_attn)(placed, placed, queries))
         return self.clip_norms[2](self.clip_ffn(queries))
-
-
-class _NamedAttention(nn.Module):
-    """An attention under the host's name, `<name>.attn`."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        super().__init__()
-        self.attn = nn.MultiheadAttention(width, num_heads)
