@@ -1,4 +1,4 @@
-"""Tracks of a video decoded as a whole, and of overlapping clips whose instances are joined (Hwang et al., IFC, Sec. 3.3).
+"""Tracks of a video decoded as a whole, or as overlapping clips that are joined (Hwang et al., IFC, Sec. 3.3).
 
 An instance of a new clip continues the track whose masks of the last clips it overlaps most in the frames they share.
 A track's mask in a frame is the mean over clips of its logits, its class the mean of its probabilities. Where logits
