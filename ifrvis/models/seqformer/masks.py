@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from mmdet.models.utils import aligned_bilinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -63,10 +64,7 @@ def dynamic_masks(embeds: Tensor, features: Tensor) -> Tensor:
 
 def upsampled(logits: Tensor) -> Tensor:
     """Twice the size, (N, h, w) to (N, H, W): bilinear with aligned corners, and a cell of border replicated."""
-    height, width = (2 * side for side in logits.shape[-2:])
-    padded = F.pad(logits[:, None], (0, 1, 0, 1), mode="replicate")
-    resized = F.interpolate(padded, (height + 1, width + 1), mode="bilinear", align_corners=True)
-    return F.pad(resized, (1, 0, 1, 0), mode="replicate")[:, 0, :height, :width]
+    return aligned_bilinear(logits[:, None], 2)[:, 0]
 
 
 class DynamicMasks(MaskDecoder):
