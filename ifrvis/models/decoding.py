@@ -42,8 +42,6 @@ class FrameFeatures:
     @staticmethod
     def cat(parts: Sequence["FrameFeatures"]) -> "FrameFeatures":
         """Features of consecutive groups of frames as one."""
-        if len(parts) == 1:
-            return parts[0]
         memories = [torch.cat(level) for level in zip(*(part.memories for part in parts))]
         return FrameFeatures(torch.cat([part.mask_features for part in parts]), memories)
 

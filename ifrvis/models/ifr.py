@@ -27,28 +27,20 @@ from ifrvis.models.mask2former import Mask2FormerVISHead
 
 @MODELS.register_module()
 class IFRHead(Mask2FormerVISHead):
-    """Masks from frame-level queries, classes from clip-level queries, and losses across frames.
-
-    Args:
-        *args: As `Mask2FormerVISHead`.
-        lambda_e: Weight of the cross-frame mask losses (Eq. 6 and 7).
-        cross_frame_sum: "sum" over the other frames as printed, or their "mean"; they differ for T > 2.
-        recurrence: Let the frame-level queries of a frame grow out of those of the frame before (Q^{t-1} in Eq. 2);
-            else out of the clip-level queries in every frame.
-        cross_residual: Add to what cross-attention saw of a frame the queries that asked; Eq. 2 prints no sum.
-        temporal_keys: "all" frame-level queries of a clip are keys of a clip-level query, or its "own", one a frame.
-        **kwargs: As `Mask2FormerVISHead`.
-    """
+    """Masks from frame-level queries, classes from clip-level queries, and losses across frames."""
 
     def __init__(
         self,
-        *args: Any,
-        lambda_e: float,
-        cross_frame_sum: str,
+        *args: Any,  # as of `Mask2FormerVISHead`
+        lambda_e: float,  # weight of the cross-frame mask losses (Eq. 6 and 7)
+        cross_frame_sum: str,  # "sum" over the other frames as printed, or their "mean"; they differ for T > 2
+        # Let the frame-level queries of a frame grow out of those of the frame before (Q^{t-1} in Eq. 2); else out of
+        # the clip-level queries in every frame.
         recurrence: bool,
-        cross_residual: bool,
+        cross_residual: bool,  # add to what cross-attention saw of a frame the queries that asked; Eq. 2 prints no sum
+        # "all" frame-level queries of a clip are keys of a clip-level query, or its "own", one a frame.
         temporal_keys: str,
-        **kwargs: Any,
+        **kwargs: Any,  # as of `Mask2FormerVISHead`
     ) -> None:
         super().__init__(*args, **kwargs)
         # A code that all keys of a frame share would shift all their scores alike: the softmax removes it.
