@@ -149,22 +149,18 @@ def model_inputs(batch: GlobalBatch, clips: Sequence[Clip], seed: int) -> dict[s
     `inputs` are (T, 3, H, W) uint8 tensors, `data_samples` are TrackDataSample; the run's seed, with iteration and
     position, keys the points that the losses draw.
     """
-    images = [torch.from_numpy(clip.images) for clip in clips]
-    return {"inputs": images, "data_samples": [_data_sample(batch, clip, seed) for clip in clips]}
-
-
-def _data_sample(batch: GlobalBatch, clip: Clip, seed: int) -> TrackDataSample:
-    draw = clip.draw
-    meta = {
-        "img_shape": draw.size,
-        "ori_shape": (draw.video.height, draw.video.width),
-        "video": draw.video.name,
-        "draw_key": (seed, draw.iteration, draw.position),
-        **batch.counts,
-    }
-    sample = TrackDataSample()
-    sample.video_data_samples = [_frame_sample(clip, t, {**meta, "frame_id": f}) for t, f in enumerate(draw.frames)]
-    return sample
+    samples = [TrackDataSample() for _ in clips]
+    for sample, clip in zip(samples, clips):
+        draw = clip.draw
+        meta = {
+            "img_shape": draw.size,
+            "ori_shape": (draw.video.height, draw.video.width),
+            "video": draw.video.name,
+            "draw_key": (seed, draw.iteration, draw.position),
+            **batch.counts,
+        }
+        sample.video_data_samples = [_frame_sample(clip, t, {**meta, "frame_id": f}) for t, f in enumerate(draw.frames)]
+    return {"inputs": [torch.from_numpy(clip.images) for clip in clips], "data_samples": samples}
 
 
 def _frame_sample(clip: Clip, t: int, meta: dict[str, Any]) -> DetDataSample:

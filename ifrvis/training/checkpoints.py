@@ -54,7 +54,15 @@ def save(folder: Path, iteration: int, state: State, *, before: Callable[[], Non
     What `before` raises, called when all is written and not yet published, leaves nothing.
     """
     path = folder / f"iter_{iteration:06d}.pth"
-    temporary = _write_temporary(path, {**state, "iteration": iteration})
+    try:
+        with temporary_beside(path) as (stream, temporary):  # a copy in memory would double what a large model takes
+            torch.save({**state, "iteration": iteration}, stream)
+    except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
+        reason = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
+        raise UserError(
+            f"Free some disk space, or make {path.parent} writable, and start again; the run goes on from its last "
+            f"checkpoint: cannot write {path} ({reason})."
+        ) from error
     try:
         before()
     except BaseException:
@@ -217,17 +225,3 @@ def _tensors_in(content: Any) -> Iterator[torch.Tensor]:
         elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
             seen.add(id(value))
             rest += value.values() if isinstance(value, dict) else value
-
-
-def _write_temporary(path: Path, state: State) -> Path:
-    """Stream to a file: a copy in memory would double what a large model takes."""
-    try:
-        with temporary_beside(path) as (stream, temporary):
-            torch.save(state, stream)
-    except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
-        reason = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
-        raise UserError(
-            f"Free some disk space, or make {path.parent} writable, and start again; the run goes on from its last "
-            f"checkpoint: cannot write {path} ({reason})."
-        ) from error
-    return temporary
