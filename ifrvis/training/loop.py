@@ -30,7 +30,6 @@ from ifrvis.training.build import TrainingState, gpu_facts, recompute_blocks, se
 from ifrvis.training.checkpoints import Writer
 from ifrvis.training.processes import Processes
 from ifrvis.training.progress import Clock, Progress, Sink
-from ifrvis.training.weights import NotLoaded
 
 _SMALLEST_LOSS_SCALE = 1.0  # mixed precision halves its scale of 65536 at each overflow; below this, all overflow
 
@@ -49,7 +48,6 @@ class Trained:
     model: nn.Module  # as it is after `iteration` iterations
     iteration: int  # iterations behind it, earlier attempts included
     finished: bool  # whether that was all of them; else it was asked to stop, and the next attempt goes on
-    not_loaded: NotLoaded  # what the initial weights left out
     measured: dict[str, Any]  # what a record says of this attempt's time and GPUs
 
 
@@ -149,7 +147,7 @@ def train(
         names = processes.of_all(torch.cuda.get_device_name(processes.device))
         peak = torch.cuda.max_memory_allocated(processes.device)
         measured |= {**gpu_facts(names), "peak_gpu_memory_bytes": peak}
-    return Trained(state.model, state.iteration, state.iteration == last, state.not_loaded, measured)
+    return Trained(state.model, state.iteration, state.iteration == last, measured)
 
 
 def _step(
