@@ -28,15 +28,15 @@ class Fault(NamedTuple):
 
 
 FAULTS = [
-    Fault("lambda_e ignored", "supervision", {"self.lambda_e / others if others else 0.0": "0.0"}),
+    Fault("lambda_e ignored", "losses", {"self.lambda_e / others if others else 0.0": "0.0"}),
     Fault(
         "cross term on the initial prediction",
-        "supervision",
-        {"[0.0, *[": "[*[", " * (num_layers - 1)]": " * num_layers]"},
+        "losses",
+        {"sizes = [1, *[": "sizes = [*[", " * (num_layers - 1)]": " * num_layers]"},
     ),
     Fault(
         "mean over the other frames instead of the sum",
-        "supervision",
+        "losses",
         {"if self.cross_frame_mean else": "if True else"},
     ),
     Fault(
@@ -61,15 +61,13 @@ FAULTS = [
         "losses",
         {"targets * self.alpha + (1.0": "(1 - targets) * self.alpha + (0.0"},
     ),
-    Fault(
-        "class cost with the wrong sign", "supervision", {'masks - self.weights["cls"]': 'masks + self.weights["cls"]'}
-    ),
+    Fault("class cost with the wrong sign", "losses", {'masks - self.weights["cls"]': 'masks + self.weights["cls"]'}),
     Fault(
         "mask loss divided by the frames",
-        "supervision",
+        "losses",
         {'["mask"] * mask / norms.num_instances': '["mask"] * mask / norms.num_instances / mask_features.shape[1]'},
     ),
-    Fault("the host's T-fold mask loss", "supervision", {" if self.host_mask_loss else 1)": ")"}),
+    Fault("the host's T-fold mask loss", "losses", {" if self.host_mask_loss else 1)": ")"}),
     Fault(
         "no-object weighs as much as a class", "losses", {"weights[-1] = self.no_object_weight": "weights[-1] = 1.0"}
     ),

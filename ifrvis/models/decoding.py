@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from ifrvis.models.attention import Level
-    from ifrvis.models.seqformer.supervision import BoxSupervision
-    from ifrvis.models.supervision import Supervision
+    from ifrvis.models.losses import Supervision
+    from ifrvis.models.seqformer.losses import BoxSupervision
 
 FRAMES_PER_CHUNK = 16  # that `predict` encodes at once
 

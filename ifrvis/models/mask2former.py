@@ -25,8 +25,7 @@ from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_fe
 from ifrvis.models.decoding import FrameFeatures, LayerOutput, VideoHead, full_precision
 from ifrvis.models.deformable import adopt
 from ifrvis.models.host_configs import decoder_cfg, one_of, pixel_decoder_cfg
-from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses
-from ifrvis.models.supervision import Supervision
+from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses, Supervision
 from ifrvis.models.targets import batch_normalisers, clip_targets
 
 

@@ -1,7 +1,4 @@
-"""The decoders beside the equations written with loops.
-
-Also tests: ifrvis.models.ifr.
-"""
+"""The decoders beside the equations written with loops."""
 
 import pytest
 import torch

@@ -24,8 +24,8 @@ from ifrvis.models.decoding import FrameFeatures, LayerOutput, VideoHead, full_p
 from ifrvis.models.losses import FocalClasses
 from ifrvis.models.seqformer.decoder import ClipMemory, Decoder, LayerState
 from ifrvis.models.seqformer.encoder import Layout, PixelEncoder
+from ifrvis.models.seqformer.losses import BoxSupervision, Predictions
 from ifrvis.models.seqformer.masks import GEOMETRY, DynamicMasks, MaskBranch, geometry, num_parameters, upsampled
-from ifrvis.models.seqformer.supervision import BoxSupervision, Predictions
 from ifrvis.models.targets import batch_normalisers, clip_targets
 
 BOX_SIZE_LOGIT = -2.0  # of the boxes that the first layer predicts

@@ -1,7 +1,4 @@
-"""Losses beside the literal ones, and their properties where there is little or nothing to learn from.
-
-Also tests: ifrvis.models.seqformer.supervision.
-"""
+"""Losses beside the literal ones, and their properties where there is little or nothing to learn from."""
 
 import copy
 import math
