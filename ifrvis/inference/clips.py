@@ -12,7 +12,7 @@ Shape letters:
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from typing import Any, NamedTuple
@@ -149,7 +149,10 @@ def track_clips(
     clip_frames = min(inference["clip_frames"], num_frames)
     tracker = ClipTracker(num_frames, head.num_classes, head.masks, num_stored=clip_frames, min_overlap=overlap)
     features, behind = levels[-1].mask_features, 0
-    for starts in _groups(clip_starts(num_frames, clip_frames, stride), stride, max(1, FRAMES_TOGETHER // clip_frames)):
+    together = max(1, FRAMES_TOGETHER // clip_frames)  # of consecutive clips that are `stride` apart
+    numbered = enumerate(clip_starts(num_frames, clip_frames, stride))
+    for _, of_group in groupby(numbered, key=lambda each: (each[1] % stride, each[0] // together)):
+        starts = [start for _, start in of_group]
         group = slice(starts[0], starts[-1] + clip_frames)
         output = head.decode_clips([level[group] for level in levels], clip_frames, stride)
         for start, logits, embeds in zip(starts, full_precision(output.cls_logits), output.mask_embeds):
@@ -159,9 +162,3 @@ def track_clips(
         on_frames(group.stop - behind)
         behind = group.stop
     return tracker
-
-
-def _groups(starts: list[int], stride: int, size: int) -> Iterator[list[int]]:
-    """Consecutive clips that are `stride` apart, at most `size` together."""
-    for _, group in groupby(enumerate(starts), key=lambda each: (each[1] % stride, each[0] // size)):
-        yield [start for _, start in group]

@@ -57,10 +57,8 @@ class Normalisers:
 def clip_targets(clip: TrackDataSample, device: torch.device | str, *, absent_class: int | None = None) -> ClipTargets:
     """Collect the instances of a clip over its frames, in the order of their ids; the clip is left as it was.
 
-    Args:
-        clip: One sample as the host packs it: per frame `gt_instances` with labels, masks and instances_ids.
-        device: Where the targets go.
-        absent_class: Class target of an instance that the last frame does not show; its own class if None.
+    It is as the host packs it: per frame `gt_instances` with labels, masks and instances_ids. `absent_class` is the
+    class target of an instance that the last frame does not show; its own class if None.
     """
     frames = [frame.gt_instances for frame in clip.video_data_samples]
     # The host has moved labels to the GPU: one look at each frame's, and all that follows on the CPU.
