@@ -92,28 +92,6 @@ class ClipPoints:
     sizes: list[int]  # how many of G belong to each layer
 
 
-@dataclass(frozen=True)
-class PointSampling:
-    """How the points of mask costs and losses are drawn."""
-
-    num_points: int
-    oversample_ratio: float  # k in Sec. 3.1 of PointRend
-    importance_ratio: float  # beta in Sec. 3.1 of PointRend
-
-    def draw(self, target: ClipTargets, sizes: list[int], *, like: Tensor) -> ClipPoints:
-        """Draw the points of a clip in the host's order, in each layer for so many of G."""
-        num_uncertain = int(self.importance_ratio * self.num_points)
-        num_candidates = int(self.oversample_ratio * self.num_points)
-        (num_instances, num_frames), layers = target.gt_masks.shape[:2], []
-        for layer, size in enumerate(sizes):
-            draw = partial(uniform_points, like=like, generator=target.generator(layer))
-            shape = num_frames, size, num_instances
-            rest = self.num_points - num_uncertain
-            layers.append((draw(self.num_points), draw(*shape, num_candidates), draw(*shape, rest)))
-        shared, candidates, others = zip(*layers)
-        return ClipPoints(shared, torch.cat(candidates, 1), torch.cat(others, 1), sizes)
-
-
 def uniform_points(*shape: int, like: Tensor, generator: Generator | None = None) -> Tensor:
     """Points drawn uniformly, where the generator is if one is given: (*shape, 2), device and dtype of `like`."""
     device = like.device if generator is None else generator.device
@@ -243,7 +221,9 @@ class Supervision:
     classes: SoftmaxClasses | FocalClasses  # how classes are scored
     # Of cls, mask and dice, in the matching cost as in the loss (lambda_c, lambda_m, lambda_D).
     weights: Mapping[str, float]
-    sampling: PointSampling
+    num_points: int  # of a mask, in cost and loss
+    oversample_ratio: float  # k in Sec. 3.1 of PointRend
+    importance_ratio: float  # beta in Sec. 3.1 of PointRend
     host_mask_loss: bool  # multiply the mask loss by T, as the host does
     lambda_e: float = 0.0  # weight of the cross-frame mask losses (Eq. 6 and 7)
     cross_frame_mean: bool = False  # take their mean over the other frames, not the sum
@@ -262,7 +242,7 @@ class Supervision:
         cross_weight = self.lambda_e / others if others else 0.0
         # The initial predictions have one query for all frames, so theirs are own-frame losses alone.
         sizes = [1, *[num_frames if cross_weight else 1] * (num_layers - 1)]
-        points = [self.sampling.draw(target, sizes, like=embeds) for target in targets]
+        points = [self._draw(target, sizes, like=embeds) for target in targets]
         queries = self._match(cls_logits, embeds, mask_features, targets, points)
         gt_masks = [target.gt_masks.to(mask_features) for target in targets]
         mask, dice = mask_losses(embeds, queries, mask_features, gt_masks, points, cross_weight=cross_weight)
@@ -275,6 +255,18 @@ class Supervision:
         }
         prefixes = [f"d{i}." for i in range(len(layers) - 1)] + [""]
         return {prefix + name: value for name, values in sums.items() for prefix, value in zip(prefixes, values)}
+
+    def _draw(self, target: ClipTargets, sizes: list[int], *, like: Tensor) -> ClipPoints:
+        """Draw the points of a clip in the host's order, in each layer for so many of G."""
+        num_candidates = int(self.oversample_ratio * self.num_points)
+        num_rest = self.num_points - int(self.importance_ratio * self.num_points)
+        (num_instances, num_frames), layers = target.gt_masks.shape[:2], []
+        for layer, size in enumerate(sizes):
+            draw = partial(uniform_points, like=like, generator=target.generator(layer))
+            shape = num_frames, size, num_instances
+            layers.append((draw(self.num_points), draw(*shape, num_candidates), draw(*shape, num_rest)))
+        shared, candidates, rest = zip(*layers)
+        return ClipPoints(shared, torch.cat(candidates, 1), torch.cat(rest, 1), sizes)
 
     def _cls_losses(self, cls_logits: Tensor, queries: Sequence[Tensor], targets: Sequence[ClipTargets]) -> Tensor:
         """Class loss of every layer, summed over clips and queries: (layers,) float."""

@@ -25,7 +25,7 @@ from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_fe
 from ifrvis.models.decoding import FrameFeatures, LayerOutput, VideoHead, full_precision
 from ifrvis.models.deformable import adopt
 from ifrvis.models.host_configs import decoder_cfg, one_of, pixel_decoder_cfg
-from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses, Supervision
+from ifrvis.models.losses import FocalClasses, SoftmaxClasses, Supervision
 from ifrvis.models.targets import batch_normalisers, clip_targets
 
 
@@ -83,10 +83,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
             self.cls_embed = nn.Linear(feat_channels, num_classes)
             nn.init.constant_(self.cls_embed.bias, -math.log(1 / focal["prior"] - 1))
         self.supervision = Supervision(
-            classes,
-            dict(loss_weights),
-            PointSampling(num_points, oversample_ratio, importance_ratio),
-            host_mask_loss=host_mask_loss,
+            classes, dict(loss_weights), num_points, oversample_ratio, importance_ratio, host_mask_loss
         )
         self.topk = topk
         self.absent_class = num_classes if class_target_from_last_frame else None
