@@ -66,11 +66,11 @@ def generalised_iou(boxes: Tensor, others: Tensor) -> Tensor:
     return overlap / union - (hull - union) / hull
 
 
-def class_cost(cls_logits: Tensor, labels: Tensor, *, alpha: float, gamma: float) -> Tensor:
+def class_cost(cls_logits: Tensor, labels: Tensor, classes: FocalClasses) -> Tensor:
     """What the focal loss changes by where a query takes a class: (..., Q, K) and (M,) to (..., Q, M)."""
     probs = cls_logits.sigmoid()[..., labels]
-    positive = alpha * (1 - probs) ** gamma * -(probs + 1e-8).log()
-    negative = (1 - alpha) * probs**gamma * -(1 - probs + 1e-8).log()
+    positive = classes.alpha * (1 - probs) ** classes.gamma * -(probs + 1e-8).log()
+    negative = (1 - classes.alpha) * probs**classes.gamma * -(1 - probs + 1e-8).log()
     return positive - negative
 
 
@@ -142,8 +142,7 @@ class BoxSupervision:
     def _costs(self, given: Predictions, target: ClipTargets, gt_boxes: Tensor) -> Tensor:
         """(layers, Q, M) float."""
         distance, overlap = box_costs(given.boxes, gt_boxes)
-        focal = {"alpha": self.classes.alpha, "gamma": self.classes.gamma}
-        of_class = class_cost(given.cls_logits, target.labels, **focal)
+        of_class = class_cost(given.cls_logits, target.labels, self.classes)
         return self.weights["cls"] * of_class + self.weights["box"] * distance + self.weights["giou"] * overlap
 
     def _clip_terms(self, given: Predictions, target: ClipTargets, gt_boxes: Tensor, queries: Tensor) -> Tensor:
