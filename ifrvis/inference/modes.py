@@ -33,7 +33,6 @@ from ifrvis.inference.sources import FrameSource, dataset_source
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.decoding import MaskDecoder, full_precision
 
-OnFrames = Callable[[int, int], None]
 Advance = Callable[[int], None]  # by so many frames
 TRACKED = 10  # instances that tracking protocols choose from, where a result has any number
 
@@ -64,7 +63,7 @@ def predict_video(
     # What inference may take beside the model; None as in `check_memory`. It changes no result.
     memory_gib: float | None = None,
     # Called as the work goes on, with how many steps are done and how many there are.
-    on_frames: OnFrames = lambda done, total: None,
+    on_frames: Callable[[int, int], None] = lambda done, total: None,
 ) -> VideoPredictions:
     """Predictions for one video; UserError if a frame cannot be used, the budget is too small, or scores are not
     finite.
