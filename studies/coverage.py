@@ -116,7 +116,8 @@ def predicted(weights: Path, how: Composed, dataset: Dataset, folder: Path) -> l
 
 
 def loaded(weights: Path, how: Composed) -> Any:
-    from ifrvis.training.build import build_model, pick_device, settle_torch
+    from ifrvis.training.build import build_model, settle_torch
+    from ifrvis.training.processes import pick_device
     from ifrvis.training.weights import load_trained
 
     settle_torch(1, how.train["precision"])

@@ -28,21 +28,21 @@ class Fault(NamedTuple):
 
 
 FAULTS = [
-    Fault("lambda_e ignored", "supervision", {"self.lambda_e / others if others else 0.0": "0.0"}),
+    Fault("lambda_e ignored", "losses", {"self.lambda_e / others if others else 0.0": "0.0"}),
     Fault(
         "cross term on the initial prediction",
-        "supervision",
-        {"[0.0, *[": "[*[", " * (num_layers - 1)]": " * num_layers]"},
+        "losses",
+        {"sizes = [1, *[": "sizes = [*[", " * (num_layers - 1)]": " * num_layers]"},
     ),
     Fault(
         "mean over the other frames instead of the sum",
-        "supervision",
+        "losses",
         {"if self.cross_frame_mean else": "if True else"},
     ),
     Fault(
         "t1 and t2 swapped: a frame's own query in the cross term",
         "losses",
-        {"num_frames - 1)], 1)": "num_frames - 1).flip(0)], 1)"},
+        {"rest + (rest >= own[:, None])], 1)": "own[:, None].expand(-1, num_frames - 1)], 1)"},
     ),
     Fault(
         "masks compared with another frame's ground truth",
@@ -54,22 +54,20 @@ FAULTS = [
         "losses",
         {"torch.cat(points)[None])": "torch.cat([each.flip(0) for each in points])[None])"},
     ),
-    Fault("the certain points kept", "points", {"largest=False": "largest=True"}),
-    Fault("dice without its ones", "points", {"1.0 - (overlap + 1.0) / (": "1.0 - overlap / ("}),
+    Fault("the certain points kept", "losses", {"largest=False": "largest=True"}),
+    Fault("dice without its ones", "losses", {"1.0 - (overlap + 1.0) / (": "1.0 - overlap / ("}),
     Fault(
         "focal loss with alpha on the negatives",
         "losses",
         {"targets * self.alpha + (1.0": "(1 - targets) * self.alpha + (0.0"},
     ),
-    Fault(
-        "class cost with the wrong sign", "supervision", {'masks - self.weights["cls"]': 'masks + self.weights["cls"]'}
-    ),
+    Fault("class cost with the wrong sign", "losses", {'masks - self.weights["cls"]': 'masks + self.weights["cls"]'}),
     Fault(
         "mask loss divided by the frames",
-        "supervision",
+        "losses",
         {'["mask"] * mask / norms.num_instances': '["mask"] * mask / norms.num_instances / mask_features.shape[1]'},
     ),
-    Fault("the host's T-fold mask loss", "supervision", {" if self.host_mask_loss else 1)": ")"}),
+    Fault("the host's T-fold mask loss", "losses", {" if self.host_mask_loss else 1)": ")"}),
     Fault(
         "no-object weighs as much as a class", "losses", {"weights[-1] = self.no_object_weight": "weights[-1] = 1.0"}
     ),
@@ -132,16 +130,16 @@ FAULTS = [
         },
     ),
     Fault("levels from high to low resolution", "mask2former", {"memories[i % len": "memories[-i % len"}),
-    Fault("the clip-level half kept", "ifr_layers", {"half = self._seen(previous, seen)": "half = clip_half"}),
+    Fault("the clip-level half kept", "ifr", {"half = self._seen(previous, seen)": "half = clip_half"}),
     Fault(
         "a sum in Eq. 2 that is not printed",
-        "ifr_layers",
+        "ifr",
         {"queries + seen if self.residual else seen": "queries + seen"},
     ),
-    Fault("temporal attention always to all queries", "ifr_layers", {"if self.own_keys:": "if False:"}),
+    Fault("temporal attention always to all queries", "ifr", {"if self.own_keys:": "if False:"}),
     Fault(
         "self-attention over the kept half alone",
-        "ifr_layers",
+        "ifr",
         {
             "torch.cat([own.key(placed), clip_key], -2)": "own.key(placed)",
             "torch.cat([own.value(half), clip_value], -2)": "own.value(half)",
@@ -149,7 +147,7 @@ FAULTS = [
     ),
     Fault(
         "self-attention over the clip-level half alone",
-        "ifr_layers",
+        "ifr",
         {
             "torch.cat([own.key(placed), clip_key], -2)": "clip_key",
             "torch.cat([own.value(half), clip_value], -2)": "clip_value",
@@ -157,24 +155,24 @@ FAULTS = [
     ),
     Fault(
         "previous frame taken from the next",
-        "ifr_layers",
+        "ifr",
         {
             "in enumerate(of_frames):": "in reversed(list(enumerate(of_frames))):",
             "return torch.stack(results, 1)": "return torch.stack(results[::-1], 1)",
         },
     ),
-    Fault("previous frame always the first", "ifr_layers", {"previous = results[-1]": "previous = results[0]"}),
-    Fault("recurrence starts anew in every chunk", "ifr_layers", {"if results and self.recurrence:": "if t > 0:"}),
-    Fault("another frame's attention mask", "ifr_layers", {"bias[:, t])": "bias[:, 0])"}),
+    Fault("previous frame always the first", "ifr", {"previous = results[-1]": "previous = results[0]"}),
+    Fault("recurrence starts anew in every chunk", "ifr", {"if results and self.recurrence:": "if t > 0:"}),
+    Fault("another frame's attention mask", "ifr", {"bias[:, t])": "bias[:, 0])"}),
     Fault(
         "query embedding missing on the keys of Eq. 3",
-        "ifr_layers",
+        "ifr",
         {"own.key(attended + query_pos)": "own.key(attended)"},
     ),
-    Fault("no FFN after Eq. 3", "ifr_layers", {"self.norms[2](self.ffn(half))": "self.norms[2](half)"}),
+    Fault("no FFN after Eq. 3", "ifr", {"self.norms[2](self.ffn(half))": "self.norms[2](half)"}),
     Fault(
         "temporal attention over the last frame alone",
-        "ifr_layers",
+        "ifr",
         {
             "asking = frame_queries + query_pos, frame_queries, queries": (
                 "asking = frame_queries[:, -1:] + query_pos, frame_queries[:, -1:], queries"
@@ -183,7 +181,7 @@ FAULTS = [
     ),
     Fault(
         "no self-attention of clip-level queries",
-        "ifr_layers",
+        "ifr",
         {"self.clip_norms[1](queries + ": "self.clip_norms[1](queries + 0 * "},
     ),
     Fault("weight decay on bias tables", "parameters", {"and name not in _UNDECAYED_NAMES": ""}),

@@ -56,9 +56,9 @@ from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.attempts import attempts_of
 from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.store.records import digest_of, read_record, record_text
-from ifrvis.training.build import load_initial_weights
 from ifrvis.training.checkpoints import newest_valid
 from ifrvis.training.foreign import read_foreign
+from ifrvis.training.weights import load_initial_weights
 from studies import plain_readers
 from studies.fuzz_world import World
 from studies.mutations import change, mutated

@@ -184,7 +184,7 @@ def device_of(name: str | None) -> "torch.device":
     """The device of this name, the best there is for None; UserError if there is none such."""
     import torch
 
-    from ifrvis.training.build import pick_device
+    from ifrvis.training.processes import pick_device
 
     try:
         return torch.zeros(1, device=name or pick_device()).device

@@ -1,4 +1,4 @@
-"""Clip tracking: a video as overlapping clips whose instances are joined to tracks (Hwang et al., IFC, Sec. 3.3).
+"""Tracks of a video decoded as a whole, or as overlapping clips that are joined (Hwang et al., IFC, Sec. 3.3).
 
 An instance of a new clip continues the track whose masks of the last clips it overlaps most in the frames they share.
 A track's mask in a frame is the mean over clips of its logits, its class the mean of its probabilities. Where logits
@@ -6,12 +6,14 @@ are linear in embeddings, a track keeps the sum of its embeddings in each frame,
 overlap; elsewhere it keeps those of every clip. The last clips alone keep masks: memory is linear in the video.
 
 Shape letters:
-    T  frames of a clip    I  instances of a clip    S  instances of a stored clip    N  tracks    K  classes
+    T  frames of a clip    I  instances of a clip, or some of the tracks    S  instances of a stored clip
+    N  tracks, or queries that were decoded with the whole video    K  classes
     C  channels    h, w  size of a frame at stride 8, L = h w
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from typing import Any, NamedTuple
 
@@ -28,6 +30,19 @@ FRAMES_TOGETHER = 80  # of the clips that are decoded together
 _Sum = tuple[Tensor, int]  # and of how many it is
 
 
+@dataclass(frozen=True)
+class WholeTracks:
+    """Queries that were decoded with the whole video."""
+
+    class_probs: Tensor  # (N, K) float in [0, 1]
+    mask_embeds: Tensor  # (frames of the video, N, C) float
+    masks: MaskDecoder
+
+    def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
+        """Mask logits of (I,) instances in a frame with features (C, h, w): (I, h, w) float; zero is an empty mask."""
+        return self.masks.logits(self.mask_embeds[frame, instances], features)
+
+
 class _StoredClip(NamedTuple):
     start: int
     tracks: list[int]  # the track of each instance
@@ -35,7 +50,7 @@ class _StoredClip(NamedTuple):
 
 
 class ClipTracker:
-    """Joins the instances of clips, which come in order, to tracks; itself the `Tracks` that result.
+    """Joins the instances of clips, which come in order, to tracks; itself what results, as `WholeTracks`.
 
     A new clip is compared with `num_stored` before it; above `min_overlap`, a soft IoU, an instance continues a track.
     """
@@ -100,7 +115,7 @@ class ClipTracker:
         return torch.stack([total / count for total, count in self._probs])
 
     def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
-        """See `Tracks`: the mean over the clips that have the track in that frame."""
+        """As of `WholeTracks`: the mean over the clips that have the track in that frame."""
         kept = [self._embeds[frame].get(track, []) for track in instances.tolist()]
         total = features.new_zeros(len(kept), *features.shape[-2:])
         means = ([embed / number for embed, number in of_track] for of_track in kept)
@@ -109,6 +124,9 @@ class ClipTracker:
             dense = torch.stack([torch.zeros_like(found) if embed is None else embed for embed in embeds])
             total = total + self._masks.logits(dense, features)
         return total / total.new_tensor([max(len(of_track), 1) for of_track in kept])[:, None, None]
+
+
+Tracks = WholeTracks | ClipTracker
 
 
 def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:
@@ -124,17 +142,17 @@ def track_clips(
 ) -> ClipTracker:
     """Decode a video clip by clip and join what is found.
 
-    Args:
-        head: Decodes clips.
-        levels: Of the whole video, low resolution first.
-        inference: `clip_frames` (T, or the video's length if that is less), `stride`, `min_overlap`.
-        on_frames: Called with how many frames more are behind.
+    `inference` has `clip_frames` (T, or the video's length if that is less), `stride` and `min_overlap`; `on_frames` is
+    called with how many frames more are behind.
     """
     num_frames, stride, overlap = len(levels[0].tokens), inference["stride"], inference["min_overlap"]
     clip_frames = min(inference["clip_frames"], num_frames)
     tracker = ClipTracker(num_frames, head.num_classes, head.masks, num_stored=clip_frames, min_overlap=overlap)
     features, behind = levels[-1].mask_features, 0
-    for starts in _groups(clip_starts(num_frames, clip_frames, stride), stride, max(1, FRAMES_TOGETHER // clip_frames)):
+    together = max(1, FRAMES_TOGETHER // clip_frames)  # of consecutive clips that are `stride` apart
+    numbered = enumerate(clip_starts(num_frames, clip_frames, stride))
+    for _, of_group in groupby(numbered, key=lambda each: (each[1] % stride, each[0] // together)):
+        starts = [start for _, start in of_group]
         group = slice(starts[0], starts[-1] + clip_frames)
         output = head.decode_clips([level[group] for level in levels], clip_frames, stride)
         for start, logits, embeds in zip(starts, full_precision(output.cls_logits), output.mask_embeds):
@@ -144,9 +162,3 @@ def track_clips(
         on_frames(group.stop - behind)
         behind = group.stop
     return tracker
-
-
-def _groups(starts: list[int], stride: int, size: int) -> Iterator[list[int]]:
-    """Consecutive clips that are `stride` apart, at most `size` together."""
-    for _, group in groupby(enumerate(starts), key=lambda each: (each[1] % stride, each[0] // size)):
-        yield [start for _, start in group]

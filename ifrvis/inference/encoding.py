@@ -97,14 +97,8 @@ def encode(
 ) -> tuple[list[Level], Callable[[], Iterator[Tensor]]]:
     """Encode a view of a video: its levels, low resolution first, and what gives its mask features.
 
-    Mask features come frame by frame, (C, H / 4, W / 4) each, as often as they are asked for.
-
-    Args:
-        model: A video model.
-        source: The frames.
-        view: Size and flip.
-        room: Bytes for mask features; those of the frames beyond are computed again whenever they are asked for.
-        on_frames: Called with the number of frames after each chunk.
+    Mask features come frame by frame, (C, H / 4, W / 4) each, as often as they are asked for; those beyond `room`, in
+    bytes, are computed again each time. `on_frames` is called with the number of frames after each chunk.
     """
     levels: list[Level] = []
     kept = torch.empty(0)
@@ -149,21 +143,12 @@ def _chunks(
 
     def load(start: int) -> NDArray[np.uint8]:
         stop = min(start + step, source.length)
-        return np.stack([_resized(next(frames), view) for _ in range(start, stop)])
+        resized = [resize_frame(next(frames), view.size, view.resize) for _ in range(start, stop)]
+        return np.stack([each[..., ::-1] if view.flip else each for each in resized])
 
     for start, images in zip(starts, in_background(load, starts)):
-        features = model.backbone(_network_input(model, images))
+        sample = TrackDataSample()
+        sample.video_data_samples = [DetDataSample() for _ in images]  # the host wants one a frame
+        given = {"inputs": [torch.from_numpy(images)], "data_samples": [sample]}
+        features = model.backbone(model.data_preprocessor(given, training=False)["inputs"][0])
         yield start, model.track_head.encode_frames(features, [view.size])
-
-
-def _resized(frame: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-    resized = resize_frame(frame, view.size, view.resize)
-    return resized[..., ::-1] if view.flip else resized
-
-
-def _network_input(model: BaseMOTModel, images: NDArray[np.uint8]) -> Tensor:
-    """Frames of one chunk, normalised and padded: (frames, 3, H, W) float on the model's device."""
-    sample = TrackDataSample()
-    sample.video_data_samples = [DetDataSample() for _ in images]  # the host wants one a frame
-    inputs = [torch.from_numpy(images)]
-    return model.data_preprocessor({"inputs": inputs, "data_samples": [sample]}, training=False)["inputs"][0]

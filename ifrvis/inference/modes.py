@@ -27,15 +27,12 @@ from ifrvis.datasets.ytvis import Annotations, Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import Scored, VideoPredictions
 from ifrvis.inference.background import in_background
-from ifrvis.inference.clips import track_clips
+from ifrvis.inference.clips import WholeTracks, track_clips
 from ifrvis.inference.encoding import View, check_memory, encode, views_of
 from ifrvis.inference.sources import FrameSource, dataset_source
-from ifrvis.inference.tracks import Tracks, WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
-from ifrvis.models.attention import Level
-from ifrvis.models.decoding import MaskDecoder, VideoHead, full_precision
+from ifrvis.models.decoding import MaskDecoder, full_precision
 
-OnFrames = Callable[[int, int], None]
 Advance = Callable[[int], None]  # by so many frames
 TRACKED = 10  # instances that tracking protocols choose from, where a result has any number
 
@@ -45,12 +42,7 @@ def predict_split(
 ) -> Iterator[VideoPredictions]:
     """Predictions for every video of a split, in its order; UserError as in `predict_video`.
 
-    Args:
-        model: A video model whose head has `levels` and `decode_clips`.
-        annotations: The videos and categories; the tracks are not looked at.
-        frames_root: Folder that the file names of frames are relative to.
-        inference: As in `predict_video`.
-        seed: Of the run; it draws the pivots of `tta`.
+    File names of frames are relative to `frames_root`; tracks are not looked at. Other arguments as in `predict_video`.
     """
     for video in annotations.videos:
         source = dataset_source(video, frames_root)
@@ -71,7 +63,7 @@ def predict_video(
     # What inference may take beside the model; None as in `check_memory`. It changes no result.
     memory_gib: float | None = None,
     # Called as the work goes on, with how many steps are done and how many there are.
-    on_frames: OnFrames = lambda done, total: None,
+    on_frames: Callable[[int, int], None] = lambda done, total: None,
 ) -> VideoPredictions:
     """Predictions for one video; UserError if a frame cannot be used, the budget is too small, or scores are not
     finite.
@@ -139,7 +131,14 @@ def _decoded_views(
     per_pixel = room / sum(view.pixels for view in views)
     for view in views:
         levels, mask_features = encode(model, source, view, room=per_pixel * view.pixels, on_frames=advance)
-        tracks = _decode(head, levels, inference, advance)
+        tracks: Any  # as in `_DecodedView`
+        if inference["mode"] == "clips":
+            tracks = track_clips(head, levels, inference, on_frames=advance)
+        else:
+            output = head.decode_clips(levels, source.length)
+            advance(source.length)
+            probs = head.class_probs(full_precision(output.cls_logits[0]))
+            tracks = WholeTracks(probs, output.mask_embeds[0], head.masks)
         if not torch.isfinite(tracks.class_probs).all():
             raise UserError(f"Check the weights: the model's scores for video {source.video_id!r} are not finite.")
         if pivot is not None:
@@ -149,15 +148,6 @@ def _decoded_views(
             tracks = MatchedTracks(tracks, torch.arange(len(pivot.labels), device=pivot.labels.device))
         del levels
         yield _DecodedView(view, tracks, mask_features, head.masks)
-
-
-def _decode(head: VideoHead, levels: Sequence[Level], inference: Mapping[str, Any], advance: Advance) -> Tracks:
-    if inference["mode"] == "clips":
-        return track_clips(head, levels, inference, on_frames=advance)
-    output = head.decode_clips(levels, len(levels[0].tokens))
-    advance(len(levels[0].tokens))
-    probs = head.class_probs(full_precision(output.cls_logits[0]))
-    return WholeTracks(probs, output.mask_embeds[0], head.masks)
 
 
 def _masks(

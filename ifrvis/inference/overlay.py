@@ -40,8 +40,10 @@ def write_overlay(
         labels.append(label if known else f"{number} category {each.category_id} {each.score:.2f}")
     odd = (source.height % 2, source.width % 2)  # MPEG-4 has even sides: a row or column more, not one less
     size = (source.width + odd[1], source.height + odd[0])
+    # MPEG-4 has 16 bits for ticks: the nearest rate that it can count.
+    rate = max(0.01, round(source.frame_rate, 2 if source.frame_rate < 600 else None))
     for codec in CODECS:
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), encodable(source.frame_rate), size)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, size)
         if writer.isOpened():
             break
     else:
@@ -57,11 +59,6 @@ def write_overlay(
     if len(times_of(path)) != source.length:  # the writer says nothing of a full disk
         raise UserError(f"Look for room on the disk, or choose another --out: {path} could not be written whole.")
     return len(shown), CODECS[codec]
-
-
-def encodable(rate: float) -> float:
-    """The nearest rate, in frames a second, whose ticks MPEG-4 can count: it has 16 bits for them."""
-    return max(0.01, round(rate, 2) if rate < 600 else round(rate))
 
 
 def draw_instances(frame: Frame, instances: list[tuple[int, NDArray[np.bool_], str]]) -> Frame:

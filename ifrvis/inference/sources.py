@@ -128,12 +128,8 @@ def times_of(path: Path) -> list[int]:
 
 
 def _read_video(path: Path, times: list[int], read: Counter[str]) -> Frames:
-    """The frames; one that is broken shows the one before, so that those after it keep their places.
-
-    Args:
-        path: The file.
-        times: When its frames are shown.
-        read: Takes how many were there, and how many of the others were held.
+    """The frames, which are shown at `times`; one that is broken shows the one before, so that those after it keep
+    their places. `read` takes how many were there, and how many of the others were held.
     """
     read.clear()
     capture, places, before, t = _opened(path), {time: t for t, time in enumerate(times)}, None, 0

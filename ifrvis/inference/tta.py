@@ -19,10 +19,10 @@ from torch import Tensor
 
 from ifrvis.datasets.ytvis import Id
 from ifrvis.errors import UserError
+from ifrvis.inference.clips import Tracks
 from ifrvis.inference.encoding import View
-from ifrvis.inference.tracks import Tracks
 from ifrvis.models.attention import Level
-from ifrvis.models.points import bce_cost, sample_points
+from ifrvis.models.losses import bce_cost, sample_points
 
 STRIDE = 8  # of the finest level
 
@@ -50,7 +50,7 @@ class MatchedTracks:
         return torch.cat([probs, probs.new_zeros(1, probs.shape[1])])[self.index]  # -1 is the row of zeros
 
     def mask_logits(self, frame: int, features: Tensor, instances: Tensor) -> Tensor:
-        """See `Tracks`; zero without partner."""
+        """As of `WholeTracks`; zero without partner."""
         index = self.index[instances]
         if not len(self.tracks.class_probs):
             return features.new_zeros(len(index), *features.shape[-2:])
@@ -79,15 +79,10 @@ def pivot_of(tracks: Tracks, level: Level, view: View) -> Pivot:
 
 
 def match(tracks: Tracks, level: Level, view: View, pivot: Pivot, weights: Mapping[str, float]) -> MatchedTracks:
-    """The partner of each of the pivot's instances, by the cost of Eq. (4); UserError if the model's predictions are
-    not finite.
+    """The partners that the pivot's instances have in another view, by the cost of Eq. (4); UserError if the model's
+    predictions are not finite.
 
-    Args:
-        tracks: Of another view.
-        level: Its finest.
-        view: Its size and flip.
-        pivot: What is matched.
-        weights: Of cls, mask and dice.
+    `level` is that view's finest; `weights` are those of cls, mask and dice.
     """
     points = pivot.points.clone()
     if view.flip:

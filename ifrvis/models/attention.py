@@ -107,17 +107,10 @@ class Attention:
         return self._heads(key + F.linear(places, self._key_weight)), self._heads(value)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """Scaled dot-product attention and the output projection (Eq. 1).
+        """Scaled dot-product attention, (*, A, N or L, D) float, and the output projection (Eq. 1): (*, N, C) float.
 
-        Args:
-            query: (*, A, N, D) float, projected.
-            key: (*, A, L, D) float, projected.
-            value: (*, A, L, D) float, projected.
-            allowed: (*, 1, N, L) bool, at least one True a row, or an additive mask; None allows all. The
-                product printed in Eq. (1) would leave masked keys a share of the attention.
-
-        Returns:
-            (*, N, C) float.
+        `allowed` is (*, 1, N, L) bool, at least one True a row, or an additive mask; None allows all. The product
+        printed in Eq. (1) would leave masked keys a share of the attention.
         """
         axes = query.shape[:-3]  # the fused kernels take exactly one leading axis
         if len(axes) == 2 and allowed is not None and _share_frames(key):
@@ -130,17 +123,10 @@ class Attention:
         return self._attn.out_proj(y.transpose(1, 2).flatten(2)).unflatten(0, axes)
 
     def attend_joined(self, query: Tensor, memory: Memory, allowed: Tensor) -> Tensor:
-        """`attend` over all frames of a clip together, with keys and values of few heads at a time.
+        """`attend` over all frames of a clip together, with keys and values of few heads at a time: (B, N, C) float.
 
-        A frame is projected once, however many clips have it; all heads of a long video would not fit.
-
-        Args:
-            query: (B, A, N, D) float, projected.
-            memory: B clips of T frames.
-            allowed: (B, 1, N, T L) bool, at least one True a row.
-
-        Returns:
-            (B, N, C) float.
+        A frame is projected once, however many clips have it; all heads of a long video would not fit. `query` is
+        (B, A, N, D), projected, `allowed` (B, 1, N, T L) bool, at least one True a row.
         """
         bias, num_heads = additive_mask(allowed, query.dtype), self._attn.num_heads
         at_once = max(1, num_heads * FRAMES_AT_ONCE // max(len(memory.frames.tokens), FRAMES_AT_ONCE))
@@ -176,9 +162,7 @@ class Attention:
 def time_positions(num_frames: int, *, like: Tensor) -> Tensor:
     """The sine code of time of the host's `SinePositionalEncoding3D`, which it adds to that of place: (T, C).
 
-    Args:
-        num_frames: T, by which times are normalised.
-        like: (..., C), whose device and dtype the code has.
+    T normalises the times; C, device and dtype are those of `like`.
     """
     width = like.shape[-1]
     times = torch.arange(1, num_frames + 1, device=like.device) / (num_frames + 1e-6) * (2 * math.pi)
@@ -213,14 +197,10 @@ def _share_frames(of_clips: Tensor) -> bool:
 
 @torch.no_grad()
 def allowed_keys(mask_embeds: Tensor, memory: Memory) -> Tensor:
-    """Where queries may attend: inside their predicted mask, everywhere if that is empty.
+    """Where queries may attend, (B, G, N, T L / G) bool: inside their predicted mask, everywhere if that is empty.
 
-    Args:
-        mask_embeds: (B, G, N, C) float; one for each frame, G = T, or one for all, G = 1.
-        memory: Whose mask features have the size of the keys.
-
-    Returns:
-        (B, G, N, T L / G) bool, at least one True a row.
+    Mask embeddings are (B, G, N, C) float, one for each frame, G = T, or one for all, G = 1; mask features have the
+    size of the keys.
     """
     resized = memory.of_clips(memory.frames.mask_features)
     grouped = resized.flatten(3).unflatten(1, (mask_embeds.shape[1], -1))
@@ -248,17 +228,9 @@ def allowed_frame_by_frame(mask_embeds: Tensor, memory: Memory) -> Tensor:
 def decoder_layer(
     layer: Mask2FormerTransformerDecoderLayer, queries: Tensor, query_pos: Tensor, memory: Memory, embeds: Tensor
 ) -> Tensor:
-    """The host's decoder layer: through the fused attention in training, in bounded memory otherwise.
+    """The host's decoder layer, without dropout: by the fused attention in training, in bounded memory otherwise.
 
-    Args:
-        layer: Without dropout.
-        queries: (B, N, C) float.
-        query_pos: (N, C) float.
-        memory: Of B clips.
-        embeds: (B, 1, N, C) float, of the last masks.
-
-    Returns:
-        (B, N, C) float.
+    (B, N, C) queries, (N, C) positions and (B, 1, N, C) embeddings of the last masks to (B, N, C) float.
     """
     cross = Attention(layer.cross_attn.attn)
     query = cross.query(queries + query_pos)

@@ -9,7 +9,7 @@ Shape letters:
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from mmdet.structures import TrackDataSample
@@ -20,8 +20,10 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from ifrvis.models.attention import Level
-    from ifrvis.models.seqformer.supervision import BoxSupervision
-    from ifrvis.models.supervision import Supervision
+    from ifrvis.models.losses import Supervision
+    from ifrvis.models.seqformer.losses import BoxSupervision
+
+FRAMES_PER_CHUNK = 16  # that `predict` encodes at once
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -40,8 +42,6 @@ class FrameFeatures:
     @staticmethod
     def cat(parts: Sequence["FrameFeatures"]) -> "FrameFeatures":
         """Features of consecutive groups of frames as one."""
-        if len(parts) == 1:
-            return parts[0]
         memories = [torch.cat(level) for level in zip(*(part.memories for part in parts))]
         return FrameFeatures(torch.cat([part.mask_features for part in parts]), memories)
 
@@ -56,45 +56,29 @@ class LayerOutput(NamedTuple):
     mask_embeds: Tensor  # (B, T, N, C) float, whose product with a frame's mask features is its mask logits
 
 
-class MaskDecoder(Protocol):
-    """How a head's mask embeddings become masks; an embedding of zeros gives logits of zero, an empty mask."""
+class MaskDecoder:
+    """How mask embeddings become masks: products with features at stride 4, as Mask2Former's, unless a head has others.
 
-    @property
-    def linear(self) -> bool:
-        """Whether the mean of embeddings gives the mean of their mask logits."""
+    An embedding of zeros gives logits of zero, an empty mask.
+    """
+
+    linear = True  # whether the mean of embeddings gives the mean of their mask logits
 
     def logits(self, embeds: Tensor, features: Tensor) -> Tensor:
         """(..., N, C) embeddings and (..., C', h, w) mask features of their frames to (..., N, h, w) float."""
-
-    def output(
-        self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
-    ) -> Tensor:
-        """Mask logits at the output size.
-
-        Args:
-            logits: (N, h, w) float, of a padded frame.
-            padded_size: Height and width of the network's input.
-            image_size: Height and width of the frame in it, top left.
-            output_size: Height and width of the result.
-
-        Returns:
-            (N, *output_size) float; a mask is where they are above zero.
-        """
-
-
-class LinearMasks:
-    """Masks that are products of embeddings and features at stride 4, as Mask2Former's."""
-
-    linear = True
-
-    def logits(self, embeds: Tensor, features: Tensor) -> Tensor:
-        """See `MaskDecoder`."""
         return full_precision(torch.einsum("...nc,...chw->...nhw", embeds, features))
 
     def output(
         self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
     ) -> Tensor:
-        """See `MaskDecoder`; resized in two steps, as in the official inference."""
+        """Mask logits at the output size, (N, *output_size) float, in two steps as in the official inference.
+
+        Args:
+            logits: (N, h, w) float, of a padded frame.
+            padded_size: Height and width of the network's input.
+            image_size: Height and width of the frame in it, top left.
+            output_size: Height and width of the result; a mask is where it is above zero.
+        """
         logits = F.interpolate(logits[:, None], tuple(padded_size), mode="bilinear", align_corners=False)
         logits = logits[..., : image_size[0], : image_size[1]]
         if logits.shape[2:] != tuple(output_size):  # the step to its own size would take as long as the first
@@ -107,7 +91,7 @@ class VideoHead(ABC):
 
     num_classes: int  # K
     topk: int  # results of `predict` for a video, out of all pairs of query and class
-    masks: MaskDecoder  # what makes masks of embeddings and features
+    masks = MaskDecoder()  # what makes masks of embeddings and features
     # How it is trained; by its weights of cls, mask and dice views are matched, too.
     supervision: "Supervision | BoxSupervision"
 
@@ -122,11 +106,9 @@ class VideoHead(ABC):
 
     @abstractmethod
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> FrameFeatures:
-        """Features of frames, each independent of the others.
+        """Features of frames, each independent of the others, of backbone features, four of (F, C_i, H_i, W_i).
 
-        Args:
-            feats: Backbone features, four of (F, C_i, H_i, W_i).
-            sizes: Height and width of each clip's frames in pixels, before padding; one where all have the same.
+        `sizes` are height and width of each clip's frames in pixels, before padding; one where all have the same.
         """
 
     @abstractmethod
@@ -135,12 +117,9 @@ class VideoHead(ABC):
 
     @abstractmethod
     def decode_clips(self, levels: Sequence["Level"], num_frames: int, stride: int = 1) -> LayerOutput:
-        """The last prediction for clips that may share frames.
+        """The last prediction for clips that may share frames: each begins `stride` frames after the one before.
 
-        Args:
-            levels: Of F = (B - 1) stride + T frames.
-            num_frames: T.
-            stride: How many frames after one clip the next begins.
+        Levels are of F = (B - 1) stride + T frames; `num_frames` is T.
         """
 
     def class_probs(self, cls_logits: Tensor) -> Tensor:
@@ -155,16 +134,12 @@ class VideoHead(ABC):
     def predict(self, x: Sequence[Tensor], data_samples: TrackDataSample, rescale: bool = True) -> list[InstanceData]:
         """The best pairs of query and class of a video in every frame, as the host returns them.
 
-        Args:
-            x: Backbone features, four of (T, C_i, H_i, W_i).
-            data_samples: The video's frames.
-            rescale: Masks at ori_shape, else at img_shape.
-
-        Returns:
-            Per frame masks (topk, height, width) bool, bboxes, labels, scores and instances_id.
+        Backbone features are four of (T, C_i, H_i, W_i). Per frame there are masks (topk, height, width) bool, at
+        ori_shape or, without `rescale`, at img_shape, bboxes, labels, scores and instances_id.
         """
         metas = [frame.metainfo for frame in data_samples.video_data_samples]
-        frames = self.encode_frames(x, [metas[0]["img_shape"][:2]])
+        sizes, chunks = [metas[0]["img_shape"][:2]], zip(*(level.split(FRAMES_PER_CHUNK) for level in x))
+        frames = FrameFeatures.cat([self.encode_frames(chunk, sizes) for chunk in chunks])
         last = self.decode_clips(self.levels(frames), len(frames.mask_features))
         probs = self.class_probs(full_precision(last.cls_logits[0]))
         scores, index = probs.flatten().topk(min(self.topk, probs.numel()))

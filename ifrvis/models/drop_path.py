@@ -8,6 +8,7 @@ Shape letters:
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,45 +21,27 @@ DrawKey = Sequence[int]  # seed, iteration, position
 
 
 class ClipDropPath(DropPath):
-    """The host's drop path, whose draws come from those of the clips; those of a model draw together.
+    """The host's drop path, the `number`-th of its model, whose draws come from those of the clips."""
 
-    Args:
-        drop_prob: Probability of dropping a frame's residual branch.
-        number: Which drop path of its model this is.
-        all_of_model: All of them, by number; whoever makes them fills the list.
-    """
-
-    def __init__(self, drop_prob: float, number: int, all_of_model: list["ClipDropPath"]) -> None:
+    def __init__(self, drop_prob: float, number: int) -> None:
         super().__init__(drop_prob)
-        self.number, self.all_of_model = number, all_of_model
+        self.number = number
         self.draw_keys: tuple[DrawKey, ...] = ()
-        self.factors = torch.empty(0)  # (F,) of the forward pass with these keys, once they are drawn
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale or drop the frames of (F, ...) float; without keys (the host's Runner) as the host draws."""
         if not self.draw_keys or not self.training or not self.drop_prob:
             return super().forward(x)
-        if len(self.factors) != len(x):
-            self._draw_for_all(x)
-        return x * self.factors.to(x.dtype).view(-1, *[1] * (x.ndim - 1))
-
-    def _draw_for_all(self, x: Tensor) -> None:
-        """One copy to the device of `x` for all drop paths of the model."""
         num_frames = len(x) // len(self.draw_keys)
-        drawn = []
-        for each in self.all_of_model:
-            draws = [generator(Stream.DROP_PATH, *key, each.number).random(num_frames) for key in self.draw_keys]
-            drawn.append((np.concatenate(draws) >= each.drop_prob) / (1.0 - each.drop_prob))
-        for each, factors in zip(self.all_of_model, torch.from_numpy(np.stack(drawn)).to(x)):
-            each.factors = factors
+        draws = [generator(Stream.DROP_PATH, *key, self.number).random(num_frames) for key in self.draw_keys]
+        factors = torch.from_numpy((np.concatenate(draws) >= self.drop_prob) / (1.0 - self.drop_prob))
+        return x * factors.to(x, non_blocking=True).view(-1, *[1] * (x.ndim - 1))  # else a GPU's queue would run dry
 
 
 class ClipDropout(nn.Dropout):
-    """Dropout whose draws come from those of the clips, on the device of its input.
+    """Dropout, the `number`-th of its model, whose draws come from those of the clips, on the device of its input.
 
-    Args:
-        p: Probability of dropping a number.
-        number: Which dropout of its model this is; each is called once in a forward pass.
+    Each is called once in a forward pass.
     """
 
     def __init__(self, p: float, number: int) -> None:
@@ -79,12 +62,12 @@ class ClipDropout(nn.Dropout):
 
 def replace_drop_path(model: nn.Module) -> None:
     """Put `ClipDropPath` and `ClipDropout` in the place of the host's; no parameter of the model changes its name."""
-    children = [(parent, *child) for parent in model.modules() for child in parent.named_children()]
-    found: list[tuple[nn.Module, str, DropPath]] = [each for each in children if type(each[2]) is DropPath]
-    drop_paths: list[ClipDropPath] = []
-    for parent, name, child in found:
-        drop_paths.append(ClipDropPath(child.drop_prob, len(drop_paths), drop_paths))
-        setattr(parent, name, drop_paths[-1])
+    children: list[tuple[nn.Module, str, Any]] = [
+        (parent, *child) for parent in model.modules() for child in parent.named_children()
+    ]
+    drop_paths = [(parent, name, child) for parent, name, child in children if type(child) is DropPath]
+    for number, (parent, name, drop_path) in enumerate(drop_paths):
+        setattr(parent, name, ClipDropPath(drop_path.drop_prob, number))
     dropouts = [(parent, name, child) for parent, name, child in children if type(child) is nn.Dropout and child.p]
     for number, (parent, name, dropout) in enumerate(dropouts):
         setattr(parent, name, ClipDropout(dropout.p, number))
@@ -96,5 +79,3 @@ def draw_drop_path_for(model: nn.Module, keys: Iterable[DrawKey]) -> None:
     for module in model.modules():
         if isinstance(module, ClipDropPath | ClipDropout):
             module.draw_keys = draw_keys
-        if isinstance(module, ClipDropPath):
-            module.factors = torch.empty(0)

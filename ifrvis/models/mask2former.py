@@ -22,14 +22,11 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from ifrvis.models.attention import Level, Memory, decoder_layer, resize_mask_features, time_positions
-from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks, VideoHead, full_precision
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, VideoHead, full_precision
 from ifrvis.models.deformable import adopt
 from ifrvis.models.host_configs import decoder_cfg, one_of, pixel_decoder_cfg
-from ifrvis.models.losses import FocalClasses, PointSampling, SoftmaxClasses
-from ifrvis.models.supervision import Supervision
+from ifrvis.models.losses import FocalClasses, SoftmaxClasses, Supervision
 from ifrvis.models.targets import batch_normalisers, clip_targets
-
-_FRAMES_PER_CHUNK = 16  # of the pixel decoder at test time; its deformable attention breaks above 128 on CUDA
 
 
 @MODELS.register_module()
@@ -37,7 +34,6 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
     """The host's head with the official losses, draws that can be repeated, and inference in bounded memory."""
 
     supervision: Supervision
-    masks = LinearMasks()
 
     def __init__(
         self,
@@ -87,10 +83,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
             self.cls_embed = nn.Linear(feat_channels, num_classes)
             nn.init.constant_(self.cls_embed.bias, -math.log(1 / focal["prior"] - 1))
         self.supervision = Supervision(
-            classes,
-            dict(loss_weights),
-            PointSampling(num_points, oversample_ratio, importance_ratio),
-            host_mask_loss=host_mask_loss,
+            classes, dict(loss_weights), num_points, oversample_ratio, importance_ratio, host_mask_loss
         )
         self.topk = topk
         self.absent_class = num_classes if class_target_from_last_frame else None
@@ -121,9 +114,8 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The host's interface: class logits (B, N, K + 1) and mask logits (B, N, T, H, W) of every layer.
 
-        Args:
-            x: Backbone features, four of (F, C_i, H_i, W_i).
-            data_samples: A list has a clip an element; anything else is one clip.
+        Backbone features are four of (F, C_i, H_i, W_i); a list of samples has a clip an element, anything else is one
+        clip.
         """
         frames = self.encode_frames(x)
         layers = self.decode_layers(frames, len(data_samples) if isinstance(data_samples, list) else 1)
@@ -132,13 +124,10 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         return [layer.cls_logits for layer in layers], masks
 
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]] = ()) -> FrameFeatures:
-        """See `VideoHead`; in chunks where no gradient is kept, and without a look at `sizes`."""
-        step = len(feats[0]) if torch.is_grad_enabled() else _FRAMES_PER_CHUNK
+        """See `VideoHead`; without a look at `sizes`."""
         # The official pixel decoder leaves mixed precision.
         with torch.autocast(feats[0].device.type, enabled=False):
-            chunks = zip(*(full_precision(level).split(step) for level in feats))
-            parts = [FrameFeatures(*self.pixel_decoder(chunk)) for chunk in chunks]
-        return FrameFeatures.cat(parts)
+            return FrameFeatures(*self.pixel_decoder([full_precision(level) for level in feats]))
 
     def levels(self, frames: FrameFeatures) -> list[Level]:
         """See `VideoHead`."""
@@ -149,12 +138,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         return levels
 
     def decode_layers(self, frames: FrameFeatures, num_clips: int) -> list[LayerOutput]:
-        """Predictions of the initial queries and after every layer.
-
-        Args:
-            frames: Features of F = B T frames.
-            num_clips: B.
-        """
+        """Predictions of the initial queries and after every layer, for F = B T frames of B clips."""
         num_frames = len(frames.mask_features) // num_clips
         return list(self._decode(self.levels(frames), num_frames, num_frames))
 
@@ -201,9 +185,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         """Weighted losses of a batch: loss_cls, loss_mask and loss_dice, of earlier predictions under `d<i>.`;
         NotFiniteLossError if a matching cost is not finite; it names the video.
 
-        Args:
-            x: Backbone features, four of (F, C_i, H_i, W_i).
-            data_samples: B clips as the host packs them, all of T frames.
+        Backbone features are four of (F, C_i, H_i, W_i), samples B clips as the host packs them, all of T frames.
         """
         targets = [clip_targets(clip, x[0].device, absent_class=self.absent_class) for clip in data_samples]
         norms = batch_normalisers(data_samples, targets, absent_class=self.absent_class)

@@ -57,10 +57,8 @@ class Normalisers:
 def clip_targets(clip: TrackDataSample, device: torch.device | str, *, absent_class: int | None = None) -> ClipTargets:
     """Collect the instances of a clip over its frames, in the order of their ids; the clip is left as it was.
 
-    Args:
-        clip: One sample as the host packs it: per frame `gt_instances` with labels, masks and instances_ids.
-        device: Where the targets go.
-        absent_class: Class target of an instance that the last frame does not show; its own class if None.
+    It is as the host packs it: per frame `gt_instances` with labels, masks and instances_ids. `absent_class` is the
+    class target of an instance that the last frame does not show; its own class if None.
     """
     frames = [frame.gt_instances for frame in clip.video_data_samples]
     # The host has moved labels to the GPU: one look at each frame's, and all that follows on the CPU.
@@ -117,14 +115,8 @@ def batch_normalisers(
 def match_instances(costs: Sequence[Tensor], videos: Sequence[str]) -> list[Tensor]:
     """The assignments of queries to instances with the least total costs; NotFiniteLossError if a cost is not finite.
 
-    Costs of all clips and layers go to the CPU together, and what is found comes back together.
-
-    Args:
-        costs: (layers, Q, M) float for each clip; M may differ.
-        videos: Names of the clips for the message.
-
-    Returns:
-        (layers, M) long for each clip, the query of each instance; -1 for the worst of more instances than queries.
+    Costs are (layers, Q, M) for each clip, M may differ; they go to the CPU together, and what is found comes back
+    together: (layers, M) long, the query of each instance, -1 for the worst of more instances than queries.
     """
     sizes = [each.numel() for each in costs]
     on_cpu = torch.cat([each.flatten() for each in costs]).cpu().split(sizes)

@@ -105,15 +105,9 @@ def global_batches(
     """The global batches of iterations `start` to `stop` - 1; UserError if a frame cannot be used, here or by another
     process, or a process has nothing to do.
 
-    Args:
-        sampler: Draws the clips.
-        annotations: The split that the sampler draws from.
-        frames_root: Folder that the file names of frames are relative to.
-        stills: What the pseudo-videos of a `MixedSampler` are drawn from.
-        start: First iteration.
-        stop: The iteration to stop before.
-        workers: Processes that load; 0 loads in this one, None takes some where a GPU trains.
-        processes: Those that share the batches; this one alone by default.
+    `annotations` are the split that the sampler draws from, `stills` what the pseudo-videos of a `MixedSampler` are
+    drawn from. So many `workers`, processes, load: 0 loads in this one, None takes some where a GPU trains. `processes`
+    are those that share the batches; this one alone by default.
     """
     processes = processes or Processes()
     if processes.world_size > sampler.global_batch:
@@ -150,32 +144,23 @@ def _settle_worker(_: int) -> None:
 
 
 def model_inputs(batch: GlobalBatch, clips: Sequence[Clip], seed: int) -> dict[str, list[Any]]:
-    """What the host's data preprocessor takes, for some clips of a batch.
+    """What the host's data preprocessor takes, for a micro-batch of a global batch.
 
-    Args:
-        batch: The global batch.
-        clips: A micro-batch of it.
-        seed: The run's seed; with iteration and position it keys the points that the losses draw.
-
-    Returns:
-        `inputs`, a list of (T, 3, H, W) uint8 tensors, and `data_samples`, a list of TrackDataSample.
+    `inputs` are (T, 3, H, W) uint8 tensors, `data_samples` are TrackDataSample; the run's seed, with iteration and
+    position, keys the points that the losses draw.
     """
-    images = [torch.from_numpy(clip.images) for clip in clips]
-    return {"inputs": images, "data_samples": [_data_sample(batch, clip, seed) for clip in clips]}
-
-
-def _data_sample(batch: GlobalBatch, clip: Clip, seed: int) -> TrackDataSample:
-    draw = clip.draw
-    meta = {
-        "img_shape": draw.size,
-        "ori_shape": (draw.video.height, draw.video.width),
-        "video": draw.video.name,
-        "draw_key": (seed, draw.iteration, draw.position),
-        **batch.counts,
-    }
-    sample = TrackDataSample()
-    sample.video_data_samples = [_frame_sample(clip, t, {**meta, "frame_id": f}) for t, f in enumerate(draw.frames)]
-    return sample
+    samples = [TrackDataSample() for _ in clips]
+    for sample, clip in zip(samples, clips):
+        draw = clip.draw
+        meta = {
+            "img_shape": draw.size,
+            "ori_shape": (draw.video.height, draw.video.width),
+            "video": draw.video.name,
+            "draw_key": (seed, draw.iteration, draw.position),
+            **batch.counts,
+        }
+        sample.video_data_samples = [_frame_sample(clip, t, {**meta, "frame_id": f}) for t, f in enumerate(draw.frames)]
+    return {"inputs": [torch.from_numpy(clip.images) for clip in clips], "data_samples": samples}
 
 
 def _frame_sample(clip: Clip, t: int, meta: dict[str, Any]) -> DetDataSample:

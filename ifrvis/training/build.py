@@ -1,12 +1,11 @@
-"""From a training specification to a model, its optimizer and its schedule, all of the host's registries."""
+"""From a training specification to a model in training, of the host's registries, and from a checkpoint back to it."""
 
 import copy
 import ctypes
 import functools
 import logging
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,45 +22,24 @@ from torch.utils.checkpoint import checkpoint
 
 import ifrvis.models  # noqa: F401  registers the method
 from ifrvis.errors import UserError
-from ifrvis.files import MAX_WEIGHTS_BYTES
+from ifrvis.files import sha256_file
 from ifrvis.models.deformable import operator_runs
 from ifrvis.models.drop_path import replace_drop_path
 from ifrvis.models.parameters import parameter_groups
-from ifrvis.training.checkpoints import is_plain, load_plain
+from ifrvis.training.checkpoints import Checkpoint, newest_valid, read_checkpoint
+from ifrvis.training.facts import History
+from ifrvis.training.processes import Processes, pick_device
+from ifrvis.training.weights import NotLoaded, load_initial_weights
 
-HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
-NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
-OF_DETECTORS = ("neck.", "rpn_head.", "roi_head.", "roi_heads.", "bbox_head.", "proposal_generator.")
-CONVERTED = re.compile("imagenet_|(mask2former|seqformer)_.*_coco")  # as `ifrvis weights convert` names images' weights
-CLASS_HEAD = re.compile(r"track_head\.cls_embed\.(0\.)?weight")
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: the same in every model, or unused
-
-
-@dataclass(frozen=True)
-class NotLoaded:
-    """What initial weights left out."""
-
-    missing: list[str] = field(default_factory=list)  # parameters of the model that keep their random start
-    unexpected: list[str] = field(default_factory=list)  # entries of the file that the model has no use for
-    # Parameters whose shape differs from the file's; they keep their random start too.
-    mismatched: list[str] = field(default_factory=list)
-
-
-def pick_device() -> torch.device:
-    """The first GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def settle_torch(threads: int, precision: str) -> None:
     """Fix what the numbers of this process depend on beside its inputs: threads, choice of algorithms and rounding.
 
-    On the CPU every operation has a deterministic form; on GPUs bilinear sampling has none, and runs are seeded only.
-
-    Args:
-        threads: Of this process.
-        precision: `fp32` means so; under `amp` what stays in float32 may be computed in TF32, as the official code's
-            torch did by default.
+    On the CPU every operation has a deterministic form; on GPUs bilinear sampling has none, and runs are seeded only. A
+    precision of `fp32` means so; under `amp` what stays in float32 may be computed in TF32, as the official code's
+    torch did by default.
     """
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "amp"
@@ -112,66 +90,6 @@ def recompute_blocks(backbone: nn.Module) -> None:
             block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
-def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
-    """Copy what fits from a checkpoint of an image-level or video model; the class head always stays random. UserError
-    if the file is missing, holds anything but tensors and plain data, or nothing that fits.
-    """
-    held = read_weights(path)
-    _check_start(held, path)
-    given = {key.replace(*HOST_PREFIX): value for key, value in held.items()}
-    own = model.state_dict()
-    known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
-    fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
-    if not fitting:
-        raise UserError(f"Choose other initial weights than {path}: nothing in it has a name and shape of this model.")
-    for key, value in fitting.items():
-        if not is_plain(value):
-            raise UserError(f"Replace {path}: {key} is not a dense tensor of finite real numbers.")
-    model.load_state_dict(fitting, strict=False)
-    return NotLoaded(
-        missing=sorted(name for name in own.keys() - known.keys() if not name.endswith(COMPUTED)),
-        unexpected=sorted(given.keys() - known.keys()),
-        mismatched=sorted(known.keys() - fitting.keys()),
-    )
-
-
-def _check_start(given: Mapping[str, Any], path: Path) -> None:
-    """Refuse what is no start, or is not what its file's name says: what `ifrvis weights convert` makes has no class
-    head, and what an image model of the host has is called otherwise.
-    """
-    if other := next((name for name in given if name.startswith(OF_DETECTORS)), None):
-        raise UserError(f"Choose other initial weights than {path}: {other} in it is a detector's.")
-    classes = next((len(value) for name, value in given.items() if CLASS_HEAD.fullmatch(name)), None)
-    if classes is not None and CONVERTED.match(path.name):
-        raise UserError(
-            f"Rename {path}, or choose other initial weights: it is a video model with a class head of {classes} "
-            "outputs, not what its name says."
-        )
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file of weights or of a checkpoint, by name; UserError if it holds more, or is missing."""
-    return weights_and_rest(path)[0]
-
-
-def weights_and_rest(path: Path) -> tuple[dict[str, torch.Tensor], Any]:
-    """The same, and the whole content that they are a part of."""
-    try:
-        content = whole = load_plain(path, MAX_WEIGHTS_BYTES)
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"Replace {path}, or turn it into plain tensors with `ifrvis weights convert`: it cannot be read, is cut "
-            f"short, or holds more than tensors and plain data ({error})."
-        ) from error
-    for key in ("state_dict", "model"):
-        content = content.get(key, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserError(f"Replace {path}: expected a mapping of parameter names to tensors, as `torch.save` writes it.")
-    return content, whole
-
-
 def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: str) -> OptimWrapper:
     """AdamW in MMEngine's wrapper, measuring the gradient where `clip_grad` is None; UserError if amp lacks its GPU."""
     if precision == "amp" and pick_device().type == "cpu":
@@ -188,3 +106,82 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], *, precision: s
 def build_schedule(optimizer: OptimWrapper, config: Mapping[str, Any]) -> MultiStepLR:
     """Learning rates that fall by `gamma` after each of `milestones` iterations."""
     return MultiStepLR(optimizer, milestones=config["milestones"], gamma=config["gamma"], by_epoch=False)
+
+
+@dataclass
+class TrainingState:
+    """A model in training.
+
+    There is no state of a random generator in it: every draw comes from (seed, iteration, position).
+    """
+
+    model: BaseMOTModel  # on the device that trains
+    forward: nn.Module  # what is called to train it; with several processes it sums their gradients
+    optimizer: OptimWrapper
+    schedule: MultiStepLR
+    iteration: int  # how many iterations are behind it
+    not_loaded: NotLoaded  # what its initial weights left out
+    history: History
+
+    def contents(self, train_sig: str) -> dict[str, Any]:
+        """Tensors and plain data, for `checkpoints.save`."""
+        # The milestones come from the specification, in a type that is not plain data.
+        schedule = {key: value for key, value in self.schedule.state_dict().items() if key != "milestones"}
+        return {
+            "train_sig": train_sig,
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": schedule,
+            "not_loaded": vars(self.not_loaded),
+            "history": vars(self.history),
+            "parameters": sum(each.numel() for each in self.model.parameters()),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same training; UserError if the checkpoint does not fit; then the program has
+        changed since it was written.
+        """
+        state = checkpoint.state
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.not_loaded = NotLoaded(**state["not_loaded"])
+            self.history = History(**state["history"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"Remove {checkpoint.path.parent} to start this run again, or go back to the version of the program "
+                f"that wrote it: the checkpoint does not fit the model ({str(error).splitlines()[0]})."
+            ) from error
+        self.iteration = checkpoint.iteration
+
+
+def start_or_resume(
+    spec: Mapping[str, Any],
+    *,
+    train_sig: str,
+    init_weights: Path | None,
+    resume_from: Sequence[Path],
+    processes: Processes,
+) -> TrainingState:
+    """The newest checkpoint in the folders `resume_from`, else a fresh start from the initial weights; UserError if
+    weights or checkpoints cannot be used, here or by another process.
+    """
+    with processes.agreeing():
+        found = newest_valid(resume_from, train_sig=train_sig) if processes.rank == 0 else None
+    path = processes.from_first(None if found is None else found.path)
+    with processes.agreeing():
+        if found is None and path is not None and (found := read_checkpoint(path)) is None:
+            raise UserError(f"Let every process see {path}: the first goes on from it, another cannot read it.")
+        model = build_model(spec["model"], seed=spec["seed"])
+        starts_from = init_weights if found is None else None
+        not_loaded = NotLoaded() if starts_from is None else load_initial_weights(model, starts_from)
+        model.to(processes.device)
+        optimizer = build_optimizer(model, spec["optimizer"], precision=spec["precision"])
+        schedule = build_schedule(optimizer, spec["schedule"])
+        history = History(None if starts_from is None else sha256_file(starts_from))
+        state = TrainingState(model, model, optimizer, schedule, 0, not_loaded, history)
+        if found is not None:
+            state.restore(found)
+    state.forward = processes.summing_gradients(model)
+    return state

@@ -54,7 +54,15 @@ def save(folder: Path, iteration: int, state: State, *, before: Callable[[], Non
     What `before` raises, called when all is written and not yet published, leaves nothing.
     """
     path = folder / f"iter_{iteration:06d}.pth"
-    temporary = _write_temporary(path, {**state, "iteration": iteration})
+    try:
+        with temporary_beside(path) as (stream, temporary):  # a copy in memory would double what a large model takes
+            torch.save({**state, "iteration": iteration}, stream)
+    except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
+        reason = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
+        raise UserError(
+            f"Free some disk space, or make {path.parent} writable, and start again; the run goes on from its last "
+            f"checkpoint: cannot write {path} ({reason})."
+        ) from error
     try:
         before()
     except BaseException:
@@ -84,11 +92,12 @@ class Writer:
         self._pause_s, self._began = 0.0, time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether it is time for a checkpoint, and the last one is written."""
-        if not self._interval_s:
-            return True
+        """Whether it is time for a checkpoint, and the last one is written; raises what that has failed with."""
         busy = self._writing is not None and not self._writing.done()
-        return not busy and time.monotonic() - self._began >= max(self._interval_s, self._pause_s / SHARE)
+        if not busy:
+            self.finish()
+        waited = time.monotonic() - self._began >= max(self._interval_s, self._pause_s / SHARE)
+        return not self._interval_s or (waited and not busy)
 
     def write(self, iteration: int, state: State) -> None:
         """Copy `state`, and write the copy in the background, after the one before."""
@@ -97,11 +106,6 @@ class Writer:
         self.finish()
         self._writing = self._thread.submit(save, self._folder, iteration, _copied(state), before=self._before)
         self._pause_s = time.monotonic() - self._began
-
-    def check(self) -> None:
-        """Raise what the last write has failed with, if it has ended."""
-        if self._writing is not None and self._writing.done():
-            self.finish()
 
     def finish(self) -> None:
         """Wait for the last write; raise what it fails with."""
@@ -221,17 +225,3 @@ def _tensors_in(content: Any) -> Iterator[torch.Tensor]:
         elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
             seen.add(id(value))
             rest += value.values() if isinstance(value, dict) else value
-
-
-def _write_temporary(path: Path, state: State) -> Path:
-    """Stream to a file: a copy in memory would double what a large model takes."""
-    try:
-        with temporary_beside(path) as (stream, temporary):
-            torch.save(state, stream)
-    except (OSError, RuntimeError) as error:  # torch reports some failed writes as RuntimeError
-        reason = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
-        raise UserError(
-            f"Free some disk space, or make {path.parent} writable, and start again; the run goes on from its last "
-            f"checkpoint: cannot write {path} ({reason})."
-        ) from error
-    return temporary

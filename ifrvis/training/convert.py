@@ -22,10 +22,9 @@ from torch.overrides import TorchFunctionMode
 import ifrvis.models  # noqa: F401  registers the method
 from ifrvis.errors import UserError
 from ifrvis.files import publish_once, sha256_bytes, sha256_file
-from ifrvis.training.build import COMPUTED, NEVER_LOADED
 from ifrvis.training.foreign import read_foreign
 from ifrvis.training.renames import VIDEO_MODEL, Renamed, to_host_names
-from ifrvis.training.weights import packed
+from ifrvis.training.weights import COMPUTED, NEVER_LOADED, packed
 
 Shapes = Mapping[str, torch.Size]
 # What weights of so many classes are; of SeqFormer so many outputs: COCO has 80 classes, and ids up to 90.

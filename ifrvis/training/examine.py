@@ -1,5 +1,6 @@
 """What a checkpoint alone shows of a wrong set-up: what is not in it, is of another shape, or was never trained."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from ifrvis.errors import UserError
 from ifrvis.evaluation.symptoms import Symptom
-from ifrvis.training.build import COMPUTED, NEVER_LOADED, build_model, load_initial_weights, weights_and_rest
+from ifrvis.training.build import build_model
 from ifrvis.training.renames import to_host_names
+from ifrvis.training.weights import COMPUTED, NEVER_LOADED, load_initial_weights, read_weights
 
 UNTRAINED_SHARE = 0.1  # of the tensors; of one that trained for an iteration none is as it was
 
@@ -22,14 +24,11 @@ def checkpoint_symptoms(
 ) -> list[Symptom]:
     """What is wrong in a checkpoint, the gravest first; UserError if it cannot be read, or nobody knows its names.
 
-    Args:
-        path: The checkpoint of a run, or weights of a program whose names are known.
-        config: The model that it should be of.
-        seed: Of its random start.
-        start: The initial weights, where they are here.
-        iterations: That its training should have.
+    It is of a run, or weights of a program whose names are known, and should be of the model of `config`. `seed` is
+    that of its random start, `start` the initial weights, where they are here, `iterations` what its training should
+    have.
     """
-    weights, content = weights_and_rest(path)
+    weights, content = read_weights(path)
     given = {name: each for name, each in to_host_names(weights).tensors.items() if not name.endswith(COMPUTED)}
     model = build_model(config, seed=seed)
     trained = {name for name, each in model.named_parameters() if each.requires_grad}
@@ -40,15 +39,12 @@ def checkpoint_symptoms(
         text = "never trained" if done == 0 else "cut short, with the rate of that time: size not known"
         found.append(Symptom("iterations behind the checkpoint", str(done), str(iterations), text))
     fits = [name for name in sorted(trained) if name in given and given[name].shape == own[name].shape]
-    untouched = {name for name in fits if _equal(given[name], own[name])}
-    try:
-        if start is not None:
+    starts = [own]
+    if start is not None:
+        with contextlib.suppress(UserError):  # it need not be here any more
             load_initial_weights(model, start)
-    except UserError:  # it need not be here any more
-        pass
-    else:
-        started = model.state_dict()
-        untouched |= {name for name in fits if _equal(given[name], started[name])}
+            starts.append(model.state_dict())
+    untouched = {name for each in starts for name in fits if torch.equal(given[name], each[name].to(given[name].dtype))}
     head = {name for name in untouched if name.startswith(NEVER_LOADED)}
     if head or len(untouched) > UNTRAINED_SHARE * len(fits):
         parts = Counter(".".join(name.split(".")[:2]) for name in untouched).most_common(2)
@@ -77,7 +73,3 @@ def _misfits(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator
         yield Symptom("weights", f"{len(rest)} of {len(own)} lacking, as {rest[0]}", "all", text)
     elif more:
         yield Symptom("weights", f"{len(more)} more, as {more[0]}", "none more", "of another model", sure=False)
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return torch.equal(one, other.to(one.dtype))

@@ -1,7 +1,8 @@
-"""What a record says of a training, read from its last checkpoint: whichever attempt trained, another may score."""
+"""What a record says of a training, kept in its checkpoints: whichever attempt trained, another may score."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,31 @@ from torch import Tensor
 
 from ifrvis.training.checkpoints import newest_valid
 from ifrvis.training.convert import why_random
-from ifrvis.training.state import History
+
+LOSSES = 60  # means of the loss that are kept of a training
+
+
+@dataclass
+class History:
+    """What is behind a state, earlier attempts included, beside its numbers."""
+
+    started_from: str | None = None  # SHA-256 of the file of the initial weights; None for a random start
+    seconds: float = 0.0  # of the iterations, with waiting for data
+    # Sums over equal parts of the training, at most `LOSSES`; the last may be under way.
+    losses: list[float] = field(default_factory=list)
+
+    def add(self, iteration: int, iterations: int, loss: float, seconds: float) -> None:
+        """Note one more iteration, the `iteration`-th."""
+        self.seconds += seconds
+        part = (iteration - 1) * min(LOSSES, iterations) // iterations
+        self.losses += [0.0] * (part + 1 - len(self.losses))
+        self.losses[part] += loss
+
+    def mean_losses(self, iterations: int) -> dict[str, float]:
+        """The means of a training that is complete, by the last iteration of each part."""
+        parts = min(LOSSES, iterations)
+        ends = [-(-part * iterations // parts) for part in range(parts + 1)]
+        return {str(end): sums / (end - start) for start, end, sums in zip(ends, ends[1:], self.losses)}
 
 
 def facts_of(folders: Iterable[Path], *, train_sig: str, iterations: int) -> dict[str, Any]:

@@ -26,11 +26,10 @@ from ifrvis.models.drop_path import draw_drop_path_for
 from ifrvis.models.targets import NotFiniteLossError
 from ifrvis.streams import Stream
 from ifrvis.training.batches import GlobalBatch, global_batches, model_inputs
-from ifrvis.training.build import NotLoaded, gpu_facts, recompute_blocks, settle_torch
+from ifrvis.training.build import TrainingState, gpu_facts, recompute_blocks, settle_torch, start_or_resume
 from ifrvis.training.checkpoints import Writer
 from ifrvis.training.processes import Processes
 from ifrvis.training.progress import Clock, Progress, Sink
-from ifrvis.training.state import TrainingState, start_or_resume
 
 _SMALLEST_LOSS_SCALE = 1.0  # mixed precision halves its scale of 65536 at each overflow; below this, all overflow
 
@@ -49,7 +48,6 @@ class Trained:
     model: nn.Module  # as it is after `iteration` iterations
     iteration: int  # iterations behind it, earlier attempts included
     finished: bool  # whether that was all of them; else it was asked to stop, and the next attempt goes on
-    not_loaded: NotLoaded  # what the initial weights left out
     measured: dict[str, Any]  # what a record says of this attempt's time and GPUs
 
 
@@ -126,13 +124,12 @@ def train(
             stopping = due = False
             with processes.agreeing():
                 if first:
-                    writer.check()
+                    due = writer.is_due()
                     on_progress(progress)
                     if watch is not None:
                         watch(state.model, state.iteration)
                     if sink is not None:
                         _sink_scalars(sink, progress, state)
-                    due = writer.is_due()
                 stopping = should_stop()
             stopping, due = map(bool, processes.total([stopping, due]))
             ending = stopping or state.iteration == last
@@ -150,7 +147,7 @@ def train(
         names = processes.of_all(torch.cuda.get_device_name(processes.device))
         peak = torch.cuda.max_memory_allocated(processes.device)
         measured |= {**gpu_facts(names), "peak_gpu_memory_bytes": peak}
-    return Trained(state.model, state.iteration, state.iteration == last, state.not_loaded, measured)
+    return Trained(state.model, state.iteration, state.iteration == last, measured)
 
 
 def _step(

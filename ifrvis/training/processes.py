@@ -23,13 +23,17 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ifrvis.errors import UserError
-from ifrvis.training.build import pick_device
 
 MEETING_LIMIT = timedelta(minutes=10)
 LIMIT = timedelta(minutes=30)  # of a wait for another process: the first predicts and writes while the others wait
 LOOKS_EVERY_S = 0.5
 _FAILED = "failed"  # what the first process to fail tells: its rank and its error
 _KEPT: list[Any] = []  # process groups, see `join_processes`
+
+
+def pick_device() -> torch.device:
+    """The first GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,7 @@ class Processes:
 def join_processes(init_method: str = "env://") -> Iterator[Processes]:
     """Meet the other processes of a training, as RANK, WORLD_SIZE and LOCAL_RANK of the environment say, until the end.
 
-    Args:
-        init_method: Where they meet: MASTER_ADDR and MASTER_PORT of the environment, or `file://` and a new file that
-            all of them see.
+    They meet at MASTER_ADDR and MASTER_PORT of the environment, or at `file://` and a new file that all of them see.
     """
     rank, world_size, local_rank = (
         int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))

@@ -24,6 +24,12 @@ _HEAD_OF_MMDETECTION_2: Rules = (
     (r"(pixel_decoder\.encoder\.layers\.\d+)\.attentions\.0\.", r"\1.self_attn."),
     (r"(layers\.\d+)\.ffns\.0\.", r"\1.ffn."),
 )
+_FFN: Rules = (
+    (r"\.linear1(_box|)\.", r".ffn\1.layers.0.0."),
+    (r"\.linear2(_box|)\.", r".ffn\1.layers.1."),
+)
+# An encoder's norms lie by themselves, in the order of the layer.
+_ENCODER_NORMS = (r"(encoder\.layers\.\d+)\.norm(\d)\.", lambda found: f"{found[1]}.norms.{int(found[2]) - 1}.")
 _ENCODER, _DECODER = "track_head.pixel_decoder", "track_head.transformer_decoder"
 _HEAD_OF_ORIGINAL: Rules = (
     (r"^sem_seg_head\.(?!predictor\.)(?:pixel_decoder\.)*", "pixels."),  # old files leave it out, or have it twice
@@ -35,11 +41,8 @@ _HEAD_OF_ORIGINAL: Rules = (
     (r"^pixels\.layer_1\.", rf"{_ENCODER}.output_convs.0.conv."),
     (r"^pixels\.mask_features\.", rf"{_ENCODER}.mask_feature."),
     (r"^pixels\.transformer\.level_embed$", rf"{_ENCODER}.level_encoding.weight"),
-    (r"^pixels\.transformer\.(encoder\.layers\.\d+)\.linear1\.", rf"{_ENCODER}.\1.ffn.layers.0.0."),
-    (r"^pixels\.transformer\.(encoder\.layers\.\d+)\.linear2\.", rf"{_ENCODER}.\1.ffn.layers.1."),
-    (r"^pixels\.transformer\.(encoder\.layers\.\d+)\.norm1\.", rf"{_ENCODER}.\1.norms.0."),
-    (r"^pixels\.transformer\.(encoder\.layers\.\d+)\.norm2\.", rf"{_ENCODER}.\1.norms.1."),
-    (r"^pixels\.transformer\.(encoder\.layers\.\d+\.self_attn)\.", rf"{_ENCODER}.\1."),
+    (r"^pixels\.transformer\.encoder\.", rf"{_ENCODER}.encoder."),
+    _ENCODER_NORMS,
     (r"^sem_seg_head\.predictor\.", "predictor."),
     (r"^predictor\.transformer_cross_attention_layers\.", "cross."),
     (r"^predictor\.transformer_self_attention_layers\.", "self."),
@@ -48,8 +51,8 @@ _HEAD_OF_ORIGINAL: Rules = (
     (r"^self\.(\d+)\.norm\.", rf"{_DECODER}.layers.\1.norms.1."),
     (r"^ffn\.(\d+)\.norm\.", rf"{_DECODER}.layers.\1.norms.2."),
     (r"^(cross|self)\.(\d+)\.(?:multihead|self)_attn\.", rf"{_DECODER}.layers.\2.\1_attn.attn."),
-    (r"^ffn\.(\d+)\.linear1\.", rf"{_DECODER}.layers.\1.ffn.layers.0.0."),
-    (r"^ffn\.(\d+)\.linear2\.", rf"{_DECODER}.layers.\1.ffn.layers.1."),
+    (r"^ffn\.", rf"{_DECODER}.layers."),
+    *_FFN,
     (r"^predictor\.decoder_norm\.", rf"{_DECODER}.post_norm."),
     (r"^predictor\.(static_query|query_feat)\.", "track_head.query_feat."),
     (r"^predictor\.(query_embed|level_embed)\.", r"track_head.\1."),
@@ -63,14 +66,12 @@ _SEQFORMER: Rules = (
     (rf"{_TRANSFORMER}reference_points\.", "track_head.decoder.reference_points."),
     (rf"{_TRANSFORMER}encoder\.layers\.", "track_head.pixel_encoder.encoder.layers."),
     (rf"{_TRANSFORMER}decoder\.layers\.", "track_head.decoder.layers."),
-    # Norms lie in the order of the layer: those of an encoder by themselves, the cross-attention's after the other's.
-    (r"(encoder\.layers\.\d+)\.norm(\d)\.", lambda found: f"{found[1]}.norms.{int(found[2]) - 1}."),
-    (
+    _ENCODER_NORMS,
+    (  # the cross-attention's norm lies after the other's
         r"(decoder\.layers\.\d+)\.norm(\d)(_box)?\.",
         lambda found: f"{found[1]}.norms{found[3] or ''}.{(1, 0, 2)[int(found[2]) - 1]}.",
     ),
-    (r"(layers\.\d+)\.linear1(_box|)\.", r"\1.ffn\2.layers.0.0."),
-    (r"(layers\.\d+)\.linear2(_box|)\.", r"\1.ffn\2.layers.1."),
+    *_FFN,
     (r"\.time_attention_weights\.", ".time_weight."),
     (r"^detr\.bbox_embed\.", "track_head.decoder.box_mlps."),
     (r"^detr\.class_embed\.", "track_head.cls_embed."),

@@ -1,17 +1,29 @@
-"""Trained weights: as they are published and shipped, and as they are loaded to predict.
+"""Weights as they are published, loaded to start from, and loaded to predict.
 
 What is published has half precision and half the bytes. Every run that starts from it starts from these rounded
 values, whether they were made here or shipped, so both have one identity.
 """
 
 import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from ifrvis.errors import UserError
-from ifrvis.training.build import COMPUTED, read_weights
+from ifrvis.files import MAX_WEIGHTS_BYTES
+from ifrvis.training.checkpoints import is_plain, load_plain
+
+HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
+NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
+OF_DETECTORS = ("neck.", "rpn_head.", "roi_head.", "roi_heads.", "bbox_head.", "proposal_generator.")
+CONVERTED = re.compile("imagenet_|(mask2former|seqformer)_.*_coco")  # as `ifrvis weights convert` names images' weights
+CLASS_HEAD = re.compile(r"track_head\.cls_embed\.(0\.)?weight")
+COMPUTED = (".relative_position_index", ".num_batches_tracked")  # not weights: the same in every model, or unused
 
 
 def packed_weights(model: nn.Module) -> bytes:
@@ -28,11 +40,81 @@ def packed(tensors: dict[str, torch.Tensor]) -> bytes:
     return stream.getvalue()
 
 
+@dataclass(frozen=True)
+class NotLoaded:
+    """What initial weights left out."""
+
+    missing: list[str] = field(default_factory=list)  # parameters of the model that keep their random start
+    unexpected: list[str] = field(default_factory=list)  # entries of the file that the model has no use for
+    # Parameters whose shape differs from the file's; they keep their random start too.
+    mismatched: list[str] = field(default_factory=list)
+
+
+def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
+    """Copy what fits from a checkpoint of an image-level or video model; the class head always stays random. UserError
+    if the file is missing, holds anything but tensors and plain data, or nothing that fits.
+    """
+    held, _ = read_weights(path)
+    _check_start(held, path)
+    given = {key.replace(*HOST_PREFIX): value for key, value in held.items()}
+    own = model.state_dict()
+    known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
+    fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
+    if not fitting:
+        raise UserError(f"Choose other initial weights than {path}: nothing in it has a name and shape of this model.")
+    for key, value in fitting.items():
+        if not is_plain(value):
+            raise UserError(f"Replace {path}: {key} is not a dense tensor of finite real numbers.")
+    model.load_state_dict(fitting, strict=False)
+    return NotLoaded(
+        missing=sorted(name for name in own.keys() - known.keys() if not name.endswith(COMPUTED)),
+        unexpected=sorted(given.keys() - known.keys()),
+        mismatched=sorted(known.keys() - fitting.keys()),
+    )
+
+
+def _check_start(given: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is no start, or is not what its file's name says: what `ifrvis weights convert` makes has no class
+    head, and what an image model of the host has is called otherwise.
+    """
+    if other := next((name for name in given if name.startswith(OF_DETECTORS)), None):
+        raise UserError(f"Choose other initial weights than {path}: {other} in it is a detector's.")
+    classes = next((len(value) for name, value in given.items() if CLASS_HEAD.fullmatch(name)), None)
+    if classes is not None and CONVERTED.match(path.name):
+        raise UserError(
+            f"Rename {path}, or choose other initial weights: it is a video model with a class head of {classes} "
+            "outputs, not what its name says."
+        )
+
+
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], Any]:
+    """The tensors of a file of weights or of a checkpoint, by name, and the whole content that they are a part of;
+    UserError if they are more than tensors, or the file is missing.
+    """
+    try:
+        content = whole = load_plain(path, MAX_WEIGHTS_BYTES)
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"Replace {path}, or turn it into plain tensors with `ifrvis weights convert`: it cannot be read, is cut "
+            f"short, or holds more than tensors and plain data ({error})."
+        ) from error
+    for key in ("state_dict", "model"):
+        content = content.get(key, content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise UserError(f"Replace {path}: expected a mapping of parameter names to tensors, as `torch.save` writes it.")
+    return content, whole
+
+
 def load_trained(model: nn.Module, path: Path) -> None:
     """Fill a model with trained weights: a checkpoint of a run, or the weights that one publishes; UserError if the
     file cannot be read, or is of another model: another method, size or number of classes.
     """
-    given, own = (_without_computed(each) for each in (read_weights(path), model.state_dict()))
+    given, own = (
+        {name: value for name, value in tensors.items() if not name.endswith(COMPUTED)}
+        for tensors in (read_weights(path)[0], model.state_dict())
+    )
     if given.keys() != own.keys():
         name = min(given.keys() ^ own.keys())
         has, model_has = ("has", "lacks") if name in given else ("lacks", "has")
@@ -50,7 +132,3 @@ def load_trained(model: nn.Module, path: Path) -> None:
         shapes = f"{tuple(given[other[0]].shape)}, the model has {tuple(own[other[0]].shape)}"
         raise UserError(f"Give weights of this size, or name their --profile: {path} has {other[0]} of {shapes}.")
     model.load_state_dict(given, strict=False)
-
-
-def _without_computed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in state.items() if not name.endswith(COMPUTED)}

@@ -10,12 +10,12 @@ from inference.conftest import LiveTensors
 
 from ifrvis.inference.clips import ClipTracker, clip_starts, track_clips
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import LayerOutput, LinearMasks
+from ifrvis.models.decoding import LayerOutput, MaskDecoder
 
 WIDTH, SIZE = 6, (3, 4)
 
 
-class CurvedMasks(LinearMasks):
+class CurvedMasks(MaskDecoder):
     """The mean of embeddings does not give the mean of these logits."""
 
     linear = False
@@ -36,7 +36,7 @@ def test_clips_cover_the_video_and_the_last_is_shifted_back(num_frames, clip_fra
 @given(
     st.integers(0, 10_000),
     *(st.integers(1, 5), st.integers(1, 5), st.integers(0, 12)),
-    *(st.sampled_from([0.05, 0.3]), st.sampled_from([LinearMasks(), CurvedMasks()])),
+    *(st.sampled_from([0.05, 0.3]), st.sampled_from([MaskDecoder(), CurvedMasks()])),
 )
 def test_tracks_are_those_of_the_literal_reference(seed, clip_frames, stride, more_frames, min_overlap, masks):
     rng, num_frames, stride = np.random.default_rng(seed), clip_frames + more_frames, min(stride, clip_frames)
@@ -61,7 +61,7 @@ def test_tracks_are_those_of_the_literal_reference(seed, clip_frames, stride, mo
 
 
 def test_there_is_no_limit_on_tracks_and_masks_of_few_clips_are_kept():
-    tracker = ClipTracker(100, 2, LinearMasks(), num_stored=2, min_overlap=0.5)
+    tracker = ClipTracker(100, 2, MaskDecoder(), num_stored=2, min_overlap=0.5)
     for start in range(99):  # each instance where no other was
         features = torch.full((2, 1, 1, 200), -9.0)
         features[..., start] = 9.0
@@ -72,7 +72,7 @@ def test_there_is_no_limit_on_tracks_and_masks_of_few_clips_are_kept():
 
 
 def test_nothing_found_is_no_track():
-    tracker = ClipTracker(3, 2, LinearMasks(), num_stored=2, min_overlap=0.05)
+    tracker = ClipTracker(3, 2, MaskDecoder(), num_stored=2, min_overlap=0.05)
     tracker.add(0, torch.zeros(0, 2), torch.zeros(3, 0, 4), torch.zeros(3, 4, 1, 1))
     assert tracker.class_probs.shape == (0, 2)
     assert tracker.mask_logits(1, torch.zeros(4, 5, 6), torch.arange(0)).shape == (0, 5, 6)
@@ -81,7 +81,7 @@ def test_nothing_found_is_no_track():
 class Head:
     """Two queries of which the second is no object."""
 
-    num_classes, masks = 2, LinearMasks()
+    num_classes, masks = 2, MaskDecoder()
 
     def __init__(self):
         self.asked = []
@@ -124,7 +124,7 @@ def test_two_hundred_tracks_of_a_clip_keep_their_embeddings_and_no_masks(go_on, 
     objects = torch.randn(200, width, generator=draws)
     for num_frames in (20, 40):
         features = torch.randn(num_frames, width, *SIZE, generator=draws)
-        tracker = ClipTracker(num_frames, 3, LinearMasks(), num_stored=5, min_overlap=0.05 if go_on else 1.0)
+        tracker = ClipTracker(num_frames, 3, MaskDecoder(), num_stored=5, min_overlap=0.05 if go_on else 1.0)
         with LiveTensors() as live:
             for start in clip_starts(num_frames, 5, 1):
                 clip = features[start : start + 5]

@@ -79,7 +79,7 @@ def test_chunks_of_other_lengths_give_the_same_masks(model, make_video, monkeypa
     plain = predict_video(model, video, INFERENCE, [1, 2, 3])
     assert plain.masks
     monkeypatch.setattr("ifrvis.inference.encoding.MAX_FRAMES_AT_ONCE", 2)
-    monkeypatch.setattr("ifrvis.models.ifr_layers.FRAMES_AT_ONCE", 4)
+    monkeypatch.setattr("ifrvis.models.ifr.FRAMES_AT_ONCE", 4)
     monkeypatch.setattr("ifrvis.models.attention.FRAMES_AT_ONCE", 4)
     assert_nearly_equal(predict_video(model, video, INFERENCE, [1, 2, 3]), plain)
 

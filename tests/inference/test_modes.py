@@ -1,7 +1,4 @@
-"""Predictions of a model that is known, and of a thin real one beside the host's own inference.
-
-Also tests: ifrvis.inference.tracks.
-"""
+"""Predictions of a model that is known, and of a thin real one beside the host's own inference."""
 
 import copy
 from dataclasses import replace
@@ -24,7 +21,7 @@ from ifrvis.harness.spec.tables import load_table
 from ifrvis.inference.modes import best_pairs, best_queries, predict_split, predict_video
 from ifrvis.inference.tta import pivot_position
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import FrameFeatures, LayerOutput, LinearMasks
+from ifrvis.models.decoding import FrameFeatures, LayerOutput, MaskDecoder
 from ifrvis.training.build import build_model
 
 HEIGHT, WIDTH, LENGTH = 40, 60, 3
@@ -61,7 +58,7 @@ class Preprocessor:
 class KnownModel(torch.nn.Module):
     """Query 0 is what is bright, query 1 what is dark, query 2 is seen in the first frame only, the rest nothing."""
 
-    num_classes, masks, data_preprocessor = 2, LinearMasks(), Preprocessor()
+    num_classes, masks, data_preprocessor = 2, MaskDecoder(), Preprocessor()
 
     def __init__(self, class_probs: torch.Tensor) -> None:
         super().__init__()
@@ -128,8 +125,8 @@ def test_no_more_masks_than_one_frames_kept_queries_are_made_at_once(videos, tmp
         shapes.append(tuple(logits.shape))
         return output(masks, logits, *sizes)
 
-    output = LinearMasks.output
-    monkeypatch.setattr(LinearMasks, "output", recorded)
+    output = MaskDecoder.output
+    monkeypatch.setattr(MaskDecoder, "output", recorded)
     list(predict_split(KnownModel(PROBS), videos, tmp_path, {**SIDE_80, "topk": 2}))
     assert shapes == [(2, 24, 32)] * 2 * LENGTH
 

@@ -6,11 +6,11 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.errors import UserError
+from ifrvis.inference.clips import WholeTracks
 from ifrvis.inference.encoding import View
-from ifrvis.inference.tracks import WholeTracks
 from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, pivot_position
 from ifrvis.models.attention import Level
-from ifrvis.models.decoding import LinearMasks
+from ifrvis.models.decoding import MaskDecoder
 
 WEIGHTS = {"cls": 2.0, "mask": 5.0, "dice": 5.0}
 
@@ -19,7 +19,7 @@ def view_of(masks, probs, view):
     """Tracks whose mask logits at stride 8 are given, (N, T, h, w): the features are the masks themselves."""
     embeds = torch.eye(len(masks)).expand(masks.shape[1], -1, -1)
     return (
-        WholeTracks(probs, embeds, LinearMasks()),
+        WholeTracks(probs, embeds, MaskDecoder()),
         Level(torch.zeros(masks.shape[1], 1, 1), masks.transpose(0, 1)),
         view,
     )
@@ -71,8 +71,8 @@ def test_the_cost_is_that_of_equation_4_over_all_frames(rng):
 
 
 def test_what_has_no_partner_leaves_the_others_to_decide():
-    tracks = WholeTracks(torch.tensor([[0.2, 0.4]]), torch.ones(1, 1, 3), LinearMasks())
-    both = WholeTracks(torch.tensor([[0.6, 0.0], [0.1, 0.3]]), torch.ones(1, 2, 3), LinearMasks())
+    tracks = WholeTracks(torch.tensor([[0.2, 0.4]]), torch.ones(1, 1, 3), MaskDecoder())
+    both = WholeTracks(torch.tensor([[0.6, 0.0], [0.1, 0.3]]), torch.ones(1, 2, 3), MaskDecoder())
     views = [MatchedTracks(both, torch.tensor([0, 1])), MatchedTracks(tracks, torch.tensor([0, -1]))]
     torch.testing.assert_close(average_probs(views), torch.tensor([[0.4, 0.2], [0.1, 0.3]]))
     maps = torch.arange(6.0).view(3, 1, 2)
@@ -81,7 +81,7 @@ def test_what_has_no_partner_leaves_the_others_to_decide():
 
 def test_views_may_find_nothing():
     masks, view = boxes((64, 64), PLACES)
-    tracks = WholeTracks(torch.zeros(0, 2), torch.zeros(2, 0, 3), LinearMasks())
+    tracks = WholeTracks(torch.zeros(0, 2), torch.zeros(2, 0, 3), MaskDecoder())
     nothing = tracks, Level(torch.zeros(2, 1, 1), torch.zeros(2, 3, 8, 8))
     pivot = pivot_of(*view_of(masks, torch.rand(3, 2), view))
     found = match(*nothing, view, pivot, WEIGHTS)

@@ -144,7 +144,7 @@ def uncertain(masks, num_points, draws):
 
 def assign(head, class_probs, mask_logits, target, draws):
     """Eq. (4) for one clip: the query of each instance."""
-    shared = torch.rand(1, head.supervision.sampling.num_points, 2, generator=draws)
+    shared = torch.rand(1, head.supervision.num_points, 2, generator=draws)
     costs = np.zeros((len(mask_logits), len(target.labels)))
     class_probs, mask_logits = class_probs.detach(), mask_logits.detach()
     pred = at(mask_logits, shared.expand(len(mask_logits), -1, -1)).flatten(1)
@@ -177,7 +177,7 @@ def mask_terms(head, embeds, features, target, queries, draws, cross_weight=0.0)
                 gts.append(target.gt_masks[m, t2])
                 weights.append(1.0 if t1 == t2 else cross_weight)
     bce, dice = 0.0, 0.0
-    points = uncertain(torch.stack(masks).detach(), head.supervision.sampling.num_points, draws)
+    points = uncertain(torch.stack(masks).detach(), head.supervision.num_points, draws)
     for mask, gt, weight, at_points in zip(masks, gts, weights, points):
         maps = mask[None, None], gt[None, None]
         values = bce_and_dice(*(at(values, at_points[None])[0, 0] for values in maps))

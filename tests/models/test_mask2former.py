@@ -15,7 +15,7 @@ from ifrvis.models.decoding import FrameFeatures
 
 
 def test_predictions_are_the_hosts_whatever_the_chunks(build, thin, make_clip, monkeypatch):
-    monkeypatch.setattr("ifrvis.models.mask2former._FRAMES_PER_CHUNK", 2)
+    monkeypatch.setattr("ifrvis.models.decoding.FRAMES_PER_CHUNK", 2)
     model = build("mask2former").eval()
     host = MODELS.build(host_head_cfg(thin("mask2former")["track_head"], 3)).eval()
     host.load_state_dict(model.track_head.state_dict())

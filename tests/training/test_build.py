@@ -10,14 +10,8 @@ import torch
 
 from ifrvis.errors import UserError
 from ifrvis.harness.store.records import Measured
-from ifrvis.training.build import (
-    build_model,
-    build_optimizer,
-    build_schedule,
-    gpu_facts,
-    load_initial_weights,
-    settle_torch,
-)
+from ifrvis.training.build import build_model, build_optimizer, build_schedule, gpu_facts, settle_torch
+from ifrvis.training.weights import load_initial_weights
 
 
 def equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:

@@ -129,7 +129,6 @@ def test_a_slow_disk_holds_up_nothing_and_what_is_written_is_as_it_was_asked_for
     writer.write(10, {**changing, "nested": [{"moment": (changing["model"]["weight"],)}]})
     changing["model"]["weight"] += 1  # as an optimizer does, in place
     assert not writer.is_due(), "one at a time"
-    writer.check()
     disk.goes_on.set()
     writer.finish()
     checkpoint = newest_valid([tmp_path], train_sig=SIG)
@@ -148,8 +147,8 @@ def test_a_write_that_fails_is_raised_at_the_next_safe_point_and_leaves_nothing(
     disk.goes_on.set()
     writer._thread.shutdown()
     with pytest.raises(UserError, match=r"^Free "):
-        writer.check()
-    writer.check()
+        writer.is_due()
+    writer.is_due()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,10 +20,10 @@ from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.training.build import COMPUTED, build_model, load_initial_weights
+from ifrvis.training.build import build_model
 from ifrvis.training.convert import convert, model_shapes, what_it_is
 from ifrvis.training.renames import VIDEO_MODEL, Renamed, to_host_names
-from ifrvis.training.weights import load_trained
+from ifrvis.training.weights import COMPUTED, load_initial_weights, load_trained
 
 ROOT = Path(str(files("ifrvis"))) / "configs"
 SWIN = {"embed_dims": 8, "num_heads": [1, 1, 2, 2], "depths": [2, 2, 2, 2]}

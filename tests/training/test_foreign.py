@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.training.build import read_weights
 from ifrvis.training.foreign import read_foreign
+from ifrvis.training.weights import read_weights
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([1.5, -2.0]), "n": torch.tensor(3)}
 

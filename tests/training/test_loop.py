@@ -1,6 +1,6 @@
 """A run that is stopped anywhere goes on to bitwise the same end; what goes wrong is said with its cure.
 
-Also tests: ifrvis.training.facts, ifrvis.training.progress, ifrvis.training.state.
+Also tests: ifrvis.training.facts, ifrvis.training.progress.
 """
 
 import errno
@@ -20,8 +20,9 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import read_predictions, write_predictions
 from ifrvis.files import sha256_file
 from ifrvis.inference.modes import predict_split
-from ifrvis.training import state
-from ifrvis.training.facts import facts_of, weights_digest
+from ifrvis.training import build
+from ifrvis.training.checkpoints import newest_valid
+from ifrvis.training.facts import History, facts_of, weights_digest
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.progress import Clock
 
@@ -178,12 +179,12 @@ def test_a_loss_that_is_not_finite_names_iteration_and_videos(run, spec, split, 
 
 def test_a_gradient_that_is_not_finite_is_an_error_too(run, spec, monkeypatch):
     def with_bad_gradient(*given, **options):
-        model = build(*given, **options)
+        model = build_model(*given, **options)
         model.track_head.query_feat.weight.register_hook(lambda gradient: gradient * math.nan)
         return model
 
-    build = state.build_model
-    monkeypatch.setattr(state, "build_model", with_bad_gradient)
+    build_model = build.build_model
+    monkeypatch.setattr(build, "build_model", with_bad_gradient)
     with pytest.raises(NotFiniteLossError, match=r"the gradient is not finite in iteration 0"):
         run(spec)
 
@@ -212,10 +213,10 @@ def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_p
     settings, began = {"init_weights": tmp_path / "w.pth", "folder": tmp_path / "a"}, time.monotonic()
     started = run(spec, should_stop=StopAfter(1), **settings)
     head = ["track_head.cls_embed.bias", "track_head.cls_embed.weight"]
-    assert started.not_loaded.missing == head
     assert differing(started.model, run(spec, should_stop=StopAfter(1)).model)
     resumed = run(spec, **{**settings, "folder": tmp_path / "b"}, resume_from=[tmp_path / "a"])
-    assert resumed.not_loaded == started.not_loaded
+    for folder in ("a", "b"):
+        assert newest_valid([tmp_path / folder], train_sig=SIG).state["not_loaded"]["missing"] == head
     facts = facts_of([tmp_path / "a", tmp_path / "b"], train_sig=SIG, iterations=12)
     assert facts["started_from"] == sha256_file(tmp_path / "w.pth")
     assert facts["not_loaded"]["missing"] == 2
@@ -225,7 +226,7 @@ def test_initial_weights_are_used_and_reported_by_every_attempt(run, spec, tmp_p
 
 @pytest.mark.parametrize("iterations", [1, 59, 60, 61, 100, 1400, 6001])
 def test_means_of_the_loss_cover_every_iteration_once_in_at_most_60_parts(iterations):
-    history = state.History()
+    history = History()
     for iteration in range(1, iterations + 1):
         history.add(iteration, iterations, float(iteration), 0.5)
     means = history.mean_losses(iterations)

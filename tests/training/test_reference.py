@@ -12,9 +12,10 @@ import torch
 
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.training.build import build_model, load_initial_weights
+from ifrvis.training.build import build_model
 from ifrvis.training.convert import convert, model_shapes
 from ifrvis.training.foreign import read_foreign
+from ifrvis.training.weights import load_initial_weights
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parent / "reference" / "models.py"

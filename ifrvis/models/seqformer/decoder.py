@@ -55,14 +55,7 @@ class ClipMemory:
 
 
 class FrameAttention(MultiScaleDeformableAttention):
-    """Deformable attention to single frames, steered by box queries, whose values two kinds of queries share.
-
-    Args:
-        width: C.
-        num_heads: A.
-        num_levels: V.
-        num_points: P.
-    """
+    """Deformable attention to single frames, steered by box queries, whose values two kinds of queries share."""
 
     def __init__(self, width: int, num_heads: int, num_levels: int, num_points: int) -> None:
         super().__init__(width, num_heads, num_levels, num_points, dropout=0.0, batch_first=True)
@@ -71,10 +64,8 @@ class FrameAttention(MultiScaleDeformableAttention):
     def forward(self, queries: Tensor, references: Tensor, memory: ClipMemory) -> Tensor:
         """What is sampled in each frame, before either output projection: (B, T, Q, C).
 
-        Args:
-            queries: (B, T or 1, Q, C) float, box queries with their position.
-            references: (B, T, Q, 2 or 4) float in [0, 1], centre or box in the frame without padding.
-            memory: What is attended to.
+        Box queries with their position are (B, T or 1, Q, C), `references` (B, T, Q, 2 or 4) in [0, 1], centre or box
+        in the frame without padding.
         """
         places = self._places(queries, references, memory.layout)
         shape = (self.num_heads, self.num_levels * self.num_points)
@@ -115,13 +106,7 @@ class FrameAttention(MultiScaleDeformableAttention):
 
 
 class SelfAttention(nn.MultiheadAttention):
-    """Self-attention among the queries of a clip or a frame, whose weights are dropped at random in training.
-
-    Args:
-        width: C.
-        num_heads: A.
-        dropout: Probability.
-    """
+    """Self-attention among the queries of a clip or a frame, whose weights are dropped at random in training."""
 
     def __init__(self, width: int, num_heads: int, dropout: float) -> None:
         super().__init__(width, num_heads)
@@ -138,16 +123,7 @@ class SelfAttention(nn.MultiheadAttention):
 
 
 class DecoderLayer(nn.Module):
-    """One layer.
-
-    Args:
-        width: C.
-        num_levels: V.
-        num_heads: A.
-        num_points: P.
-        feedforward_channels: Hidden width of both feed-forward networks.
-        dropout: Probability, of all dropouts.
-    """
+    """One layer; `dropout` is the probability of all its dropouts."""
 
     def __init__(
         self, width: int, num_levels: int, *, num_heads: int, num_points: int, feedforward_channels: int, dropout: float
@@ -165,14 +141,10 @@ class DecoderLayer(nn.Module):
     def forward(
         self, queries: Tensor, box_queries: Tensor, positions: Tensor, references: Tensor, memory: ClipMemory
     ) -> tuple[Tensor, Tensor]:
-        """Instance queries (B, Q, C) and box queries (B, T, Q, C).
+        """Instance queries (B, Q, C) and box queries (B, T, Q, C), of their like.
 
-        Args:
-            queries: (B, Q, C) float.
-            box_queries: (B, T, Q, C) float; (B, 1, Q, C) where they are the same in all frames.
-            positions: (Q, C) float, of both.
-            references: (B, T, Q, 2 or 4) float in [0, 1].
-            memory: The clips' frames.
+        Box queries enter as (B, 1, Q, C) where all frames have the same; `positions` (Q, C) are of both, `references`
+        (B, T, Q, 2 or 4) in [0, 1].
         """
         queries = self.norms[0](queries + self.dropouts[0](self.self_attn(queries, positions)))
         own = self.self_attn_box(box_queries, positions)
@@ -205,12 +177,7 @@ class Decoder(nn.Module):
         self.box_mlps = nn.ModuleList(MLP(width, width, 4, 3) for _ in range(num_layers))
 
     def forward(self, embeds: Tensor, memory: ClipMemory) -> Iterator[LayerState]:
-        """What each layer leaves.
-
-        Args:
-            embeds: (Q, 2 C) float, positions and start of the queries.
-            memory: B clips of T frames.
-        """
+        """What each layer leaves, of (Q, 2 C) positions and start of the queries."""
         positions, start = embeds.chunk(2, 1)
         queries = start.expand(memory.num_clips, -1, -1)
         box_queries = queries[:, None]

@@ -59,14 +59,7 @@ def _valid_cells(shape: Shape, size: Sequence[int], padded: Sequence[int]) -> Sh
 
 
 class PixelEncoder(nn.Module):
-    """Projections, positions and deformable self-attention.
-
-    Args:
-        in_channels: Channels of the backbone's levels of strides 8, 16 and 32.
-        width: C.
-        num_layers: Encoder layers.
-        **layer: Of `encoder_layer_cfg`.
-    """
+    """Projections of the backbone's levels of strides 8, 16 and 32, positions and deformable self-attention."""
 
     def __init__(self, in_channels: Sequence[int], width: int, *, num_layers: int, **layer: Any) -> None:
         super().__init__()
@@ -83,11 +76,9 @@ class PixelEncoder(nn.Module):
         adopt(self.encoder)
 
     def forward(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> tuple[Tensor, Layout]:
-        """Tokens (F, L, C) and their layout.
+        """Tokens (F, L, C) and their layout, of levels (F, C_i, H_i, W_i).
 
-        Args:
-            feats: The backbone's levels of strides 8, 16 and 32, (F, C_i, H_i, W_i) each.
-            sizes: Height and width of B clips' frames in pixels, before padding.
+        `sizes` are height and width of B clips' frames in pixels, before padding.
         """
         projections = zip(self.input_convs, self.input_norms, [*feats, feats[-1]])
         maps = [norm(conv(level)) for conv, norm, level in projections]

@@ -5,13 +5,14 @@ Shape letters:
     K  classes    C  channels    E  channels of mask features    h, w  height and width at stride 8
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
+from mmcv.ops import MultiScaleDeformableAttention
 from mmdet.models.layers import MLP
 from mmdet.registry import MODELS
 from mmdet.structures import TrackDataSample
@@ -21,14 +22,13 @@ from torch import Tensor, nn
 from ifrvis.models.attention import Level
 from ifrvis.models.decoding import FrameFeatures, LayerOutput, VideoHead, full_precision
 from ifrvis.models.losses import FocalClasses
-from ifrvis.models.seqformer import initial
 from ifrvis.models.seqformer.decoder import ClipMemory, Decoder, LayerState
 from ifrvis.models.seqformer.encoder import Layout, PixelEncoder
+from ifrvis.models.seqformer.losses import BoxSupervision, Predictions
 from ifrvis.models.seqformer.masks import GEOMETRY, DynamicMasks, MaskBranch, geometry, num_parameters, upsampled
-from ifrvis.models.seqformer.supervision import BoxSupervision, Predictions
 from ifrvis.models.targets import batch_normalisers, clip_targets
 
-_FRAMES_PER_CHUNK = 16  # of the encoder at test time; its deformable attention breaks above 128 on CUDA
+BOX_SIZE_LOGIT = -2.0  # of the boxes that the first layer predicts
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,40 @@ class SeqFormerHead(VideoHead, BaseModule):
         self.controller = MLP(feat_channels, feat_channels, num_parameters(mask_channels), 3)
 
     def init_weights(self) -> None:
-        """Start everything at random."""
-        initial.start_transformer(self.pixel_encoder.encoder, self.decoder.layers)
+        """Start everything at random, as the official code does.
+
+        Biases of the transformer are torch's own where nothing else is said: the second output projection of the
+        decoder's deformable attention is no exception, though the first one's bias is zero.
+        """
+        for part in (self.pixel_encoder.encoder, self.decoder.layers):
+            for parameter in part.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+            for module in part.modules():
+                if isinstance(module, MultiScaleDeformableAttention):
+                    module.init_weights()
         nn.init.normal_(self.pixel_encoder.level_embed)
-        initial.start_linear(*self.pixel_encoder.input_convs)
-        initial.start_linear(self.decoder.reference_points, *self.controller.layers)
-        initial.start_linear(*self.mask_branch.convs, like=partial(nn.init.kaiming_uniform_, a=1))
-        initial.start_predictors(self.cls_embed, self.decoder.box_mlps, self.prior)
+        layers: Any = (*self.pixel_encoder.input_convs, self.decoder.reference_points, *self.controller.layers)
+        for layer in layers:
+            nn.init.xavier_uniform_(layer.weight)
+        convs: Any = self.mask_branch.convs
+        for conv in convs:
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+        for layer in (*layers, *convs):
+            nn.init.zeros_(layer.bias)
+        self._start_predictors(self.cls_embed, self.decoder.box_mlps)
+
+    def _start_predictors(self, classes: Any, boxes: Any) -> None:
+        """Classes at their prior, boxes at their references: one start for all layers but for the first one's sizes."""
+        for layer in (*boxes[0].layers, classes[0]):
+            layer.reset_parameters()
+        nn.init.zeros_(boxes[0].layers[-1].weight)
+        nn.init.zeros_(boxes[0].layers[-1].bias)
+        nn.init.constant_(classes[0].bias, -math.log(1 / self.prior - 1))
+        for predictors in (classes, boxes):
+            for other in predictors[1:]:
+                other.load_state_dict(predictors[0].state_dict())
+        nn.init.constant_(boxes[0].layers[-1].bias[2:], BOX_SIZE_LOGIT)
 
     # From features to predictions
 
@@ -92,9 +119,7 @@ class SeqFormerHead(VideoHead, BaseModule):
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Every layer's class logits (B, Q, K), boxes (B, T, Q, 4) and mask logits at stride 4 (B, Q, T, 2 h, 2 w).
 
-        Args:
-            x: Backbone features, four of (F, C_i, H_i, W_i).
-            data_samples: A list has a clip an element; anything else is one clip.
+        Arguments as of `Mask2FormerVISHead.forward`.
         """
         clips = data_samples if isinstance(data_samples, list) else [data_samples]
         encoded = self._encode(x, [_size(clip) for clip in clips])
@@ -129,11 +154,8 @@ class SeqFormerHead(VideoHead, BaseModule):
 
     def loss(self, x: Sequence[Tensor], data_samples: list[TrackDataSample]) -> dict[str, Tensor]:
         """Weighted losses of a batch: loss_cls, loss_box, loss_giou, loss_mask, loss_dice, of earlier layers `d<i>.`;
-        NotFiniteLossError if a matching cost is not finite; it names the video.
-
-        Args:
-            x: Backbone features, four of (F, C_i, H_i, W_i).
-            data_samples: B clips as the host packs them, all of T frames.
+        NotFiniteLossError if a matching cost is not finite; it names the video. Arguments as of
+        `Mask2FormerVISHead.loss`.
         """
         targets = [clip_targets(clip, x[0].device) for clip in data_samples]
         sizes = [_size(clip) for clip in data_samples]
@@ -153,11 +175,8 @@ class SeqFormerHead(VideoHead, BaseModule):
 
     def encode_frames(self, feats: Sequence[Tensor], sizes: Sequence[Sequence[int]]) -> FrameFeatures:
         """See `VideoHead`; mask features, with geometry, are at stride 8."""
-        parts = []
-        for chunk in zip(*(level.split(_FRAMES_PER_CHUNK) for level in feats)):
-            encoded = self._encode(chunk, sizes)
-            parts.append(FrameFeatures(encoded.mask_features, _maps(encoded.tokens, encoded.layout)[::-1]))
-        return FrameFeatures.cat(parts)
+        encoded = self._encode(feats, sizes)
+        return FrameFeatures(encoded.mask_features, _maps(encoded.tokens, encoded.layout)[::-1])
 
     def levels(self, frames: FrameFeatures) -> list[Level]:
         """See `VideoHead`; the finest level has the mask features, the others none."""

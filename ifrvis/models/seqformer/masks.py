@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from mmdet.models.utils import aligned_bilinear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ifrvis.models.decoding import full_precision
+from ifrvis.models.decoding import MaskDecoder, full_precision
 from ifrvis.models.seqformer.encoder import FINEST_STRIDE
 
 GEOMETRY = 4  # channels
@@ -35,12 +36,9 @@ def _sizes(channels: int) -> list[int]:
 
 
 def geometry(size: Sequence[int], shape: Sequence[int], *, like: Tensor) -> Tensor:
-    """The channels in front of mask features: (4, h, w).
+    """The channels in front of mask features of a `shape` (h, w): (4, h, w) of the device and dtype of `like`.
 
-    Args:
-        size: Height and width of the frame in pixels, before padding.
-        shape: (h, w).
-        like: Whose device and dtype they have.
+    `size` is height and width of the frame in pixels, before padding.
     """
     y, x = (like.new_tensor(FINEST_STRIDE) * (torch.arange(side).to(like) + 0.5) for side in shape)
     height, width = (like.new_full(tuple(shape), float(side)) for side in size[:2])
@@ -66,14 +64,11 @@ def dynamic_masks(embeds: Tensor, features: Tensor) -> Tensor:
 
 def upsampled(logits: Tensor) -> Tensor:
     """Twice the size, (N, h, w) to (N, H, W): bilinear with aligned corners, and a cell of border replicated."""
-    height, width = (2 * side for side in logits.shape[-2:])
-    padded = F.pad(logits[:, None], (0, 1, 0, 1), mode="replicate")
-    resized = F.interpolate(padded, (height + 1, width + 1), mode="bilinear", align_corners=True)
-    return F.pad(resized, (1, 0, 1, 0), mode="replicate")[:, 0, :height, :width]
+    return aligned_bilinear(logits[:, None], 2)[:, 0]
 
 
-class DynamicMasks:
-    """See `ifrvis.models.decoding.MaskDecoder`."""
+class DynamicMasks(MaskDecoder):
+    """Masks of those three layers."""
 
     linear = False
 
@@ -96,12 +91,7 @@ class DynamicMasks:
 
 
 class MaskBranch(nn.Module):
-    """Mask features from the encoder's output at strides 32, 16 and 8.
-
-    Args:
-        width: Channels of the encoder.
-        channels: E.
-    """
+    """Mask features, E channels, from the encoder's output at strides 32, 16 and 8."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """The registered head: its size, start, inference, and draws.
 
-Also tests: ifrvis.models.seqformer.encoder, ifrvis.models.seqformer.initial.
+Also tests: ifrvis.models.seqformer.encoder.
 """
 
 import copy
@@ -12,6 +12,7 @@ import torch
 from mmdet.registry import MODELS
 from models.conftest import features, pack
 
+from ifrvis.models.decoding import FrameFeatures
 from ifrvis.models.drop_path import draw_drop_path_for, replace_drop_path
 from ifrvis.models.seqformer.decoder import SelfAttention
 
@@ -123,15 +124,15 @@ def test_everything_starts_as_in_the_official_code(build):
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 20])
-def test_inference_is_the_last_layer_of_forward_whatever_the_chunks(build, make_clip, monkeypatch, num_frames):
+def test_inference_is_the_last_layer_of_forward_whatever_the_chunks(build, make_clip, num_frames):
     model = build("seqformer").eval()
     clip, head = make_clip([[1] * num_frames]), model.track_head
     with torch.no_grad():
         x = features(model, num_frames)
     classes, _, masks = head(x, [clip])
-    monkeypatch.setattr("ifrvis.models.seqformer.head._FRAMES_PER_CHUNK", 2)
     with torch.no_grad():
-        frames = head.encode_frames(x, [(32, 64)])
+        chunks = zip(*(level.split(2) for level in x))
+        frames = FrameFeatures.cat([head.encode_frames(chunk, [(32, 64)]) for chunk in chunks])
     found = head.decode_clips(head.levels(frames), num_frames)
     torch.testing.assert_close(found.cls_logits, classes[-1].detach())
     for t in range(num_frames):

@@ -1,7 +1,4 @@
-"""Losses beside the literal ones, and their properties where there is little or nothing to learn from.
-
-Also tests: ifrvis.models.seqformer.supervision.
-"""
+"""Losses beside the literal ones, and their properties where there is little or nothing to learn from."""
 
 import copy
 import math
@@ -24,8 +21,7 @@ from ifrvis.models.seqformer.losses import (
 )
 from ifrvis.models.targets import NotFiniteLossError, clip_targets
 
-FOCAL = {"alpha": 0.25, "gamma": 2.0}
-CELLS = FocalClasses(**FOCAL)
+CELLS = FocalClasses(alpha=0.25, gamma=2.0)
 
 
 def total(losses):
@@ -140,7 +136,7 @@ def test_costs_are_the_distance_of_all_numbers_and_the_mean_overlap():
 
 def test_the_class_cost_is_what_the_focal_loss_changes_by():
     logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    found = class_cost(logits, torch.tensor([2, 0]), **FOCAL)
+    found = class_cost(logits, torch.tensor([2, 0]), CELLS)
     for q in range(3):
         for m, k in enumerate((2, 0)):
             expected = literal.focal(logits[q, k], True) - literal.focal(logits[q, k], False)

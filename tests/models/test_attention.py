@@ -1,7 +1,4 @@
-"""The decoders beside the equations written with loops.
-
-Also tests: ifrvis.models.attention.
-"""
+"""The decoders beside the equations written with loops."""
 
 import pytest
 import torch
@@ -9,7 +6,7 @@ from mmdet.registry import MODELS
 from models import literal
 from models.conftest import make_frames
 
-from ifrvis.models import ifr_layers
+from ifrvis.models import ifr
 from ifrvis.models.attention import time_positions
 
 
@@ -66,8 +63,8 @@ def test_decoder_is_the_literal_one_in_values_and_gradients(make_head, seed, rea
 def test_decoder_is_the_literal_one_in_single_precision_with_the_same_masks(make_head, monkeypatch, seed):
     head, draws = make_head(seed, torch.float32)
     frames = make_frames(draws, 3, 16, dtype=torch.float32)
-    masks, allowed_keys = [], ifr_layers.allowed_keys
-    monkeypatch.setattr(ifr_layers, "allowed_keys", lambda *args: masks.append(allowed_keys(*args)) or masks[-1])
+    masks, allowed_keys = [], ifr.allowed_keys
+    monkeypatch.setattr(ifr, "allowed_keys", lambda *args: masks.append(allowed_keys(*args)) or masks[-1])
     with torch.no_grad():
         fast = mask_logits(head, frames, 1)
         slow, _ = literal.ifr_decoder(head, frames.mask_features, frames.memories, [mask[0] for mask in masks])
@@ -111,7 +108,7 @@ def test_chunks_of_frames_change_nothing(make_head, monkeypatch):
     head, draws = make_head()
     frames = make_frames(draws, 7, 16)
     whole = mask_logits(head, frames, 1)
-    monkeypatch.setattr("ifrvis.models.ifr_layers.FRAMES_AT_ONCE", 3)
+    monkeypatch.setattr("ifrvis.models.ifr.FRAMES_AT_ONCE", 3)
     for outputs, expected in zip(mask_logits(head, frames, 1), whole):
         for value, other in zip(outputs, expected):
             torch.testing.assert_close(value, other, rtol=1e-12, atol=1e-12)
