@@ -118,7 +118,7 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.attempts import latest
-    from ifrvis.harness.store.recovery import ask_for_retry, kind_of, why_blocked
+    from ifrvis.harness.store.recovery import ask_for_retry, kind_of
     from ifrvis.harness.store.states import FAULTS
 
     if arguments.kind not in (None, *FAULTS):
@@ -129,8 +129,7 @@ def _retry(arguments: argparse.Namespace) -> int:
         attempt = latest(run)
         if attempt is None or arguments.kind not in (None, kind_of(attempt)):
             continue
-        why = why_blocked(run)
-        if ask_for_retry(run):
+        if why := ask_for_retry(run):
             asked += 1
             show(f"{run.name} starts again with the next `ifrvis run`; it failed, {' '.join(why.split())}")
     show(f"{asked} to be tried again" if asked else "nothing of it waits for a retry")
