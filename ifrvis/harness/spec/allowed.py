@@ -19,12 +19,8 @@ NORM, NORM_KEYS, NORM_TYPES = "model.backbone.norm_cfg", {"num_groups", "eps", "
 
 
 def check_types(config: Config, where: str) -> None:
-    """Refuse every key and every type that no packaged recipe has at its place, and a norm without a type; UserError if
-    there is one.
-
-    Args:
-        config: `model`, and `train` and `inference` where they are known.
-        where: Names the source in errors.
+    """Refuse every key and every type that no packaged recipe has at its place, and a norm without a type, in `model`,
+    and in `train` and `inference` where they are known; UserError, with `where` they come from, if there is one.
     """
     keys, types = _known()
     for path, node in mappings(config, ""):
