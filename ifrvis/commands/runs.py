@@ -66,9 +66,9 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.harness.spec.allowed import leaves
     from ifrvis.harness.spec.compose import sources
     from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.options import leaves
 
     rows, recipe, by = rows_named(arguments.row), dict[str, Any](), dict[str, str]()
     if not rows or arguments.seed is not None:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ifrvis.evaluation.symptoms import Symptom
-from ifrvis.harness.spec.allowed import leaves
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.store.records import Record
+from ifrvis.options import leaves
 from ifrvis.reporting.comparison import plain_value
 from ifrvis.reporting.formats import Lines
 from ifrvis.reporting.style import UNDEFINED

@@ -82,16 +82,6 @@ def known_keys() -> list[str]:
     return sorted(f"{path}.{key}" for path, keys in _known()[0].items() if path and "[]" not in path for key in keys)
 
 
-def leaves(config: Config) -> Config:
-    """Every value within mappings by its dotted path; lists are whole."""
-    return {
-        f"{path}.{key}".lstrip("."): value
-        for path, node in mappings(config, "")
-        for key, value in node.items()
-        if "[]" not in path and not (isinstance(value, dict) and value)
-    }
-
-
 def mappings(value: Any, path: str) -> Iterator[tuple[str, Config]]:
     """Every mapping within a value, in lists too, with its dotted path."""
     if isinstance(value, dict):

@@ -16,11 +16,11 @@ from typing import Any
 from pydantic import Field
 
 from ifrvis.errors import UserError, nearest
-from ifrvis.harness.spec.allowed import NORM, check_types, known_keys, leaves
+from ifrvis.harness.spec.allowed import NORM, check_types, known_keys
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, recipe_layers, trained_on
 from ifrvis.harness.spec.tables import Row, find_row
-from ifrvis.options import check_options
+from ifrvis.options import check_options, leaves
 from ifrvis.schema import Model, is_number, validated
 
 # Keys that may be null, and what they are where they are not.
