@@ -8,7 +8,7 @@ or of what lies beside it (`evaluation.videos`), is `ifrvis verify`'s matter.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
@@ -16,7 +16,6 @@ from pydantic_core import from_json
 from ifrvis.datasets.catalog import WHOLE, Part, Role
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Scores
-from ifrvis.evaluation.videos import Videos
 from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes, write_atomically
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING
@@ -26,6 +25,9 @@ from ifrvis.harness.store.lives import Life
 from ifrvis.harness.store.paths import RunName, Spec, Store, record_name, videos_beside
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.schema import Model, Name, validated
+
+if TYPE_CHECKING:
+    from ifrvis.evaluation.videos import Videos  # numpy, which a plan does without
 
 RECORD_SCHEMA: Literal[3] = 3
 FileKind = Literal["predictions", "weights", "submission", "scores", "videos"]
@@ -205,7 +207,7 @@ def record_text(record: Record) -> str:
     return json.dumps(record.model_dump(by_alias=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def publish_record(store: Store, record: Record, videos: Videos | None = None) -> bool:
+def publish_record(store: Store, record: Record, videos: "Videos | None" = None) -> bool:
     """Write a record with its digest; the first writer wins. Tells whether it was this call.
 
     What its videos add is written before, so that no record is ever without: a record that is there stays with its own.
