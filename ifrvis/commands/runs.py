@@ -152,7 +152,7 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
         found += runs_meant(arguments, name)
     if tables:
         arguments.tables = tables
-        trainings = make_plan(request_of(arguments)[0]).trainings
+        trainings = make_plan(request_of(arguments)[0], whole=False).trainings
         found += [each.run(Store(arguments.results)) for each in trainings if each.sig is not None]
     return list({run.folder: run for run in found}.values())
 

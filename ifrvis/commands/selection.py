@@ -176,7 +176,7 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
         runs = store.runs_named(name, beside=known_names())
     else:
         request = row_request(arguments, name, rows[0][1].id)
-        trainings = [each for each in make_plan(request).trainings if not each.is_pretraining]
+        trainings = [each for each in make_plan(request, whole=False).trainings if not each.is_pretraining]
         runs = [each.run(store) for each in trainings if each.sig is not None]
         runs, where = [each for each in runs if each.spec.is_file()], f" under profile {request.profile.name}"
     found = [run for run in runs if arguments.seed in (None, run.read_spec().train.seed)]
