@@ -88,6 +88,6 @@ def mappings(value: Any, path: str) -> Iterator[tuple[str, Config]]:
         yield path, value
         for key, inner in value.items():
             yield from mappings(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from mappings(inner, f"{path}[]")

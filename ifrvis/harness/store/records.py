@@ -285,7 +285,7 @@ class Records:
     """The records of one profile, listed once, and each read at most once."""
 
     def __init__(self, folder: Path) -> None:
-        self._paths = dict.fromkeys(sorted(folder.glob("*.json")))
+        self._paths = dict.fromkeys(sorted(folder.glob("*.json"), key=str))
         self._folder, self._read = folder, dict[Path, Record | str]()
 
     def find(self, name: str, train_sig: str, eval_sig: str, *, whole: bool = True) -> Record | Seal | str:
