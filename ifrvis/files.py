@@ -19,7 +19,7 @@ import resource
 import stat
 import tempfile
 import zlib
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Never
 
@@ -42,10 +42,12 @@ _OBJECT_BYTES = {b"{": 240, b"[": 72, b",": 40}  # that a value takes, by what c
 _STATM = Path("/proc/self/statm")  # what this process takes, in pages, where the system says so
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a link to itself", stat.S_IFSOCK: "a socket"}
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def canonical_json(value: Any) -> bytes:
     """The one byte string of a JSON value: sorted keys, no white space, ASCII, no NaN or infinity."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -82,7 +84,8 @@ def _kind(mode: int) -> str:
 def read_bytes(path: Path, what: str = "the file", most: int = MAX_OTHER_BYTES) -> bytes:
     """The content of a regular file; errors are those of `open_file`."""
     with open_file(path, what, most) as stream:
-        return stream.read(most)
+        # The memory of its size is taken, not that of `most`; files of /proc, which are short, say that they have none.
+        return stream.read(max(os.fstat(stream.fileno()).st_size, 1 << 16))
 
 
 def read_end(path: Path, what: str, offset: int = 0) -> tuple[str, int]:
@@ -189,8 +192,7 @@ def _explained(error: OSError, path: Path) -> UserError:
 def read_text(path: Path, what: str, most: int = MAX_JSON_BYTES) -> str:
     """The UTF-8 text of a regular file of at most `most` bytes; `what` names it in errors."""
     try:
-        with io.TextIOWrapper(open_file(path, what, most), encoding="utf-8") as stream:
-            return stream.read(most)
+        return read_bytes(path, what, most).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Replace {path}: {what} cannot be read as UTF-8 text ({error}).") from error
 
@@ -202,57 +204,45 @@ def read_json(path: Path, what: str = "the file") -> Any:
 
 def read_packed_json(path: Path, what: str) -> Any:
     """The same of a gzip file."""
-    with open_file(path, what, MAX_JSON_BYTES) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        try:
-            with gzip.open(stream) as unpacked:
-                data = unpacked.read(most_unpacked(size) + 1)
-        except (OSError, EOFError, zlib.error, ValueError) as error:
-            raise UserError(f"Replace {path}: {what} cannot be unpacked ({error}).") from error
-    return parse_unpacked_json(data, size, path, what)
+    return parse_json(b"".join(_unpacked_gzip(path, what)), path, what)
 
 
 def unpack(path: Path, what: str, target: Path) -> None:
     """Write what a gzip file of JSON holds to another file, with the errors of `read_packed_json`."""
-    with open_file(path, what, MAX_JSON_BYTES) as stream, target.open("wb") as written_to:
-        size, length, taken = os.fstat(stream.fileno()).st_size, 0, 0
+    with target.open("wb") as written_to:
+        written_to.writelines(_unpacked_gzip(path, what))
+
+
+def _unpacked_gzip(path: Path, what: str) -> Iterator[bytes]:
+    with open_file(path, what, MAX_JSON_BYTES) as stream:
         try:
-            with gzip.open(stream) as unpacked:
-                while data := unpacked.read(1 << 20):
-                    length, taken = length + len(data), taken + object_bytes(data)
-                    check_proportion(length, taken, size, path, what)
-                    written_to.write(data)
+            with gzip.open(stream) as unpacking:
+                yield from unpacked(unpacking.read, os.fstat(stream.fileno()).st_size, path, what)
         except UserError:
             raise
         except (OSError, EOFError, zlib.error, ValueError) as error:
             raise UserError(f"Replace {path}: {what} cannot be unpacked ({error}).") from error
 
 
-def most_unpacked(size: int) -> int:
-    """How many bytes are read of what is packed in `size` bytes."""
-    return min(MAX_JSON_BYTES, FREE_BYTES + MAX_RATIO * size)
-
-
-def parse_unpacked_json(data: bytes, size: int, path: Path, what: str) -> Any:
-    """Parse JSON that was packed in `size` bytes of `path`, if neither it nor what it becomes is out of proportion."""
-    check_proportion(len(data), object_bytes(data), size, path, what)
-    return parse_json(data, path, what)
-
-
-def object_bytes(data: bytes) -> int:
-    """About how many bytes of memory some JSON becomes."""
-    return sum(data.count(each) * of for each, of in _OBJECT_BYTES.items())
-
-
-def check_proportion(length: int, taken: int, size: int, path: Path, what: str) -> None:
-    """Refuse (UserError) what `size` bytes of `path` unpack to if it is too long, or would take too much memory."""
-    if length > (most := most_unpacked(size)):
-        raise UserError(f"Replace {path}: {what} unpacks from {size} to more than {most} bytes, the most that is read.")
-    if taken > (most := FREE_MEMORY_BYTES + MAX_MEMORY_RATIO * size):
-        raise UserError(
-            f"Replace {path}: {what} of {size} bytes holds what takes {taken} bytes of memory, at most {most} are "
-            "given to it."
-        )
+def unpacked(read: Callable[[int], bytes], size: int, path: Path, what: str) -> Iterator[bytes]:
+    """The JSON that was packed in `size` bytes of `path`, as `read` gives it; UserError, before the memory is taken, if
+    it is too long, or would take too much of it once it is parsed.
+    """
+    length = taken = 0
+    most, most_taken = min(MAX_JSON_BYTES, FREE_BYTES + MAX_RATIO * size), FREE_MEMORY_BYTES + MAX_MEMORY_RATIO * size
+    while data := read(1 << 20):
+        length += len(data)
+        taken += sum(data.count(each) * of for each, of in _OBJECT_BYTES.items())
+        if length > most:
+            raise UserError(
+                f"Replace {path}: {what} unpacks from {size} to more than {most} bytes, the most that is read."
+            )
+        if taken > most_taken:
+            raise UserError(
+                f"Replace {path}: {what} of {size} bytes holds what takes {taken} bytes of memory, at most "
+                f"{most_taken} are given to it."
+            )
+        yield data
 
 
 @contextlib.contextmanager

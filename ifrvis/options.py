@@ -66,7 +66,7 @@ def check_options(config: dict[str, Any], where: str) -> None:
     """Refuse the first value of a composed recipe, named in `where`, that cannot be, or not with others, by a
     UserError.
     """
-    for key, value in _leaves(config, ""):
+    for key, value in leaves(config).items():
         if key in WORDS and value not in WORDS[key]:
             raise UserError(f"Set {key} in {where} to one of {', '.join(map(str, WORDS[key]))}: it is {value!r}.")
         interval = INTERVAL_OF.get(key)
@@ -77,12 +77,13 @@ def check_options(config: dict[str, Any], where: str) -> None:
             raise UserError(f"{advice} (in {where}).")
 
 
-def _leaves(config: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
+def leaves(config: dict[str, Any]) -> dict[str, Any]:
+    """Every value within mappings by its dotted path; lists are whole."""
+    nested = {key: value for key, value in config.items() if isinstance(value, dict) and value}
+    found = {key: value for key, value in config.items() if key not in nested}
+    for key, inner in nested.items():
+        found |= {f"{key}.{path}": value for path, value in leaves(inner).items()}
+    return found
 
 
 def _lies_in(value: Any, interval: str) -> bool:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from ifrvis.analysis.comparison import plain_value
 from ifrvis.evaluation.symptoms import Symptom
-from ifrvis.harness.spec.allowed import differing, leaves
+from ifrvis.harness.spec.allowed import differing
 from ifrvis.harness.spec.signatures import TrainSpec
 from ifrvis.harness.store.records import Record
+from ifrvis.options import leaves
 from ifrvis.reporting.formats import Lines
 from ifrvis.reporting.style import UNDEFINED
 

@@ -25,9 +25,10 @@ from ifrvis.evaluation.scoring import score_file
 from ifrvis.evaluation.tracking import weighed_metrics
 from ifrvis.evaluation.videos import Videos
 from ifrvis.files import sha256_file
-from ifrvis.harness.spec.allowed import differing, leaves
+from ifrvis.harness.spec.allowed import differing
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import Record
+from ifrvis.options import leaves
 from ifrvis.reporting.formats import Lines
 from ifrvis.reporting.over_videos import read_beside
 from ifrvis.reporting.statistics import mean_difference

@@ -64,8 +64,9 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.std is not None and not arguments.power:
         raise UserError("Add --power to --std, or leave both out.")
     request, why = request_of(arguments)
-    plan = settled_plan(request)
-    measure_siblings(plan)
+    plan = settled_plan(request, whole=False)
+    if plan.to_run or arguments.json:
+        measure_siblings(plan)
     content = plan.as_json()
     lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]
     if arguments.power:
@@ -92,7 +93,7 @@ def _status(arguments: argparse.Namespace) -> int:
     while True:
         request = request_of(arguments)[0]
         request.store.check_there()
-        plan = settled_plan(request)
+        plan = settled_plan(request, whole=False)
         lines = status_lines(plan, seeds_too=arguments.seeds_too)
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(lines)
         cleared = "\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty())

@@ -107,7 +107,8 @@ def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan
 
 def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
     """What a plan has of the run of a record; UserError if it has not."""
-    from ifrvis.harness.spec.allowed import differing, leaves
+    from ifrvis.harness.spec.allowed import differing
+    from ifrvis.options import leaves
 
     for each in plan.evaluations:
         if (each.training.name, each.training.sig, each.sig) == (record.name, record.train_sig, record.eval_sig):

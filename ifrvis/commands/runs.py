@@ -64,10 +64,10 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.catalog import load_dataset
-    from ifrvis.harness.spec.allowed import leaves
     from ifrvis.harness.spec.compose import sources
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.records import records_of
+    from ifrvis.options import leaves
 
     rows, recipe, by = rows_named(arguments.row), dict[str, Any](), dict[str, str]()
     if not rows or arguments.seed is not None:
@@ -115,7 +115,7 @@ def _cancel(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.attempts import latest
-    from ifrvis.harness.store.recovery import ask_for_retry, kind_of, why_blocked
+    from ifrvis.harness.store.recovery import ask_for_retry, kind_of
     from ifrvis.harness.store.states import FAULTS
 
     if arguments.kind not in (None, *FAULTS):
@@ -126,8 +126,7 @@ def _retry(arguments: argparse.Namespace) -> int:
         attempt = latest(run)
         if attempt is None or arguments.kind not in (None, kind_of(attempt)):
             continue
-        why = why_blocked(run)
-        if ask_for_retry(run):
+        if why := ask_for_retry(run):
             asked += 1
             show(f"{run.name} starts again with the next `ifrvis run`; it failed, {' '.join(why.split())}")
     show(f"{asked} to be tried again" if asked else "nothing of it waits for a retry")
@@ -150,7 +149,7 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
         found += runs_meant(arguments, name)
     if tables:
         arguments.tables = tables
-        trainings = make_plan(request_of(arguments)[0]).trainings
+        trainings = make_plan(request_of(arguments)[0], whole=False).trainings
         found += [each.run(Store(arguments.results)) for each in trainings if each.sig is not None]
     return list({run.folder: run for run in found}.values())
 

@@ -178,7 +178,7 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
         runs = runs_named(store, name, beside=known_names())
     else:
         request = row_request(arguments, name, rows[0][1].id)
-        trainings = [each for each in make_plan(request).trainings if not each.is_pretraining]
+        trainings = [each for each in make_plan(request, whole=False).trainings if not each.is_pretraining]
         begun = [run for run in (each.run(store) for each in trainings if each.sig is not None) if run.spec.is_file()]
         records = [record for report in reports_in(store, request) for record in report.records]
         runs = list(dict.fromkeys([*begun, *(store.run(each.name, each.train_sig) for each in records)]))

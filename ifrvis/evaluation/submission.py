@@ -23,10 +23,10 @@ from ifrvis.files import (
     MAX_JSON_BYTES,
     MAX_SCORES_BYTES,
     canonical_json,
-    most_unpacked,
     open_file,
-    parse_unpacked_json,
+    parse_json,
     read_text,
+    unpacked,
     write_atomically,
 )
 
@@ -103,10 +103,10 @@ def _entries(path: Path) -> Any:
         member = _member(archive, path)
         try:
             with archive.open(member) as stream:
-                data = stream.read(most_unpacked(member.compress_size) + 1)
+                data = b"".join(unpacked(stream.read, member.compress_size, path, f"{NAME} in it"))
         except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"Replace {path}: {NAME} in it cannot be unpacked ({error}).") from error
-    return parse_unpacked_json(data, member.compress_size, path, f"{NAME} in it")
+    return parse_json(data, path, f"{NAME} in it")
 
 
 def read_server_scores(

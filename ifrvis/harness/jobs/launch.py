@@ -26,16 +26,18 @@ def choose_profile(data_root: Path, *, on_cluster: bool) -> tuple[Profile, str]:
     raise UserError(f"Choose a --profile: {why}.")
 
 
-def settled_plan(request: Request) -> Plan:
-    """The plan of a request, once the scheduler has said which jobs of its runs, if any are on a cluster, are gone."""
-    plan = make_plan(request)
+def settled_plan(request: Request, *, whole: bool = True) -> Plan:
+    """The plan of a request (`make_plan`), once the scheduler has said which jobs of its runs, if any are on a cluster,
+    are gone.
+    """
+    plan = make_plan(request, whole=whole)
     on_cluster = [each.attempt for each in plan.trainings if each.attempt is not None and each.attempt.place()]
     if not on_cluster:
         return plan
     from ifrvis.harness.jobs.scheduler import settle  # submitit, which most plans do without
 
     settle(on_cluster)
-    return make_plan(request)
+    return make_plan(request, whole=whole)
 
 
 def jobs_at_once(plan: Plan, *, gpus_per_run: int = 1) -> int:

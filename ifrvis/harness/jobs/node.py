@@ -60,10 +60,8 @@ def main(folder: Path) -> int:
 
 
 def next_attempt(first: Attempt) -> Attempt | None:
-    """The attempt to live: the one that the job was submitted for, or the next; None if the run is not ours any more.
-
-    Args:
-        first: What the job was submitted for.
+    """The attempt to live: the first, which the job was submitted for, or the next; None if the run is not ours any
+    more.
     """
     newest = latest(first.run)
     assert newest is not None

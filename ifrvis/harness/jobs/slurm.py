@@ -54,10 +54,8 @@ class SlurmQueue(Queue):
 
     def launch(self, *, leave: bool) -> list[str]:
         """Submit what can be; what was submitted, what is there already and what is left, in lines for people.
-        UserError if SLURM does not answer, or refuses the first array for good.
-
-        Args:
-            leave: Nobody stays for what is left: the next launch takes it up.
+        `leave`: nobody stays for what is left, which the next launch takes up. UserError if SLURM does not answer, or
+        refuses the first array for good.
         """
         if self.items and not self._here:
             raise UserError("Start this where SLURM is, or again later: scontrol is not here, or does not answer.")

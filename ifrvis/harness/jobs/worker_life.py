@@ -50,12 +50,7 @@ class Heart:
 
 
 def live(folder: str, work: Callable[[Attempt, Heart], None]) -> None:
-    """Live one attempt; how it ended is in its `exit.json`.
-
-    Args:
-        folder: The attempt's folder.
-        work: What is done, given the attempt and its heart, which is told how far it is.
-    """
+    """Live the attempt of a folder; how it ended is in its `exit.json`. `work` tells the heart how far it is."""
     attempt = attempt_at(Path(folder))
     if attempt.ending() is not None:  # its launcher gave it up before it began: a later one may be at work already
         return

@@ -14,16 +14,19 @@ from ifrvis.harness.spec.signatures import eval_signature, train_signature, trai
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
-from ifrvis.harness.store.records import Records
+from ifrvis.harness.store.records import Record, Records
 from ifrvis.harness.store.recovery import why_blocked
 from ifrvis.harness.store.states import PlanState
 
 WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it, then `ifrvis ingest` its scores"
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, *, whole: bool = True) -> Plan:
     """Plan every row and seed that is asked for, and look up what exists; UserError if a row, an override or a dataset
     is wrong.
+
+    Without `whole` records are not there to be used: what is complete has one that is as it was written, and no more
+    is known of it.
     """
     builder = _Builder(request)
     rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table) if row.is_run]
@@ -31,7 +34,7 @@ def make_plan(request: Request) -> Plan:
         raise UserError("Choose rows that are run: all that --rows names are quoted or external.")
     trainings = builder.all_trainings()
     plan = Plan(request, rows, trainings)
-    _look_up(plan)
+    _look_up(plan, whole)
     return plan
 
 
@@ -170,13 +173,13 @@ class _Builder:
         return evaluation
 
 
-def _look_up(plan: Plan) -> None:
+def _look_up(plan: Plan, whole: bool) -> None:
     """Fill in the states from records and attempts, with one listing of each folder."""
     folders, needed = set(plan.request.store.run_folders()), set[int]()
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
-            _look_up_record(evaluation, plan.records)
+            _look_up_record(evaluation, plan.records, whole)
             if evaluation.state == "not run" and _is_predicted(evaluation, plan.request):
                 evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
         if training.after is not None and any(each.state == "not run" for each in training.evaluations):
@@ -195,16 +198,16 @@ def _look_up(plan: Plan) -> None:
             evaluation.state = training.state
 
 
-def _look_up_record(evaluation: Evaluation, records: Records) -> None:
+def _look_up_record(evaluation: Evaluation, records: Records, whole: bool) -> None:
     sig, train_sig = evaluation.sig, evaluation.training.sig
     if sig is None or train_sig is None:
         evaluation.state = "data missing"
         return
-    found = records.find(evaluation.training.name, train_sig, sig)
+    found = records.find(evaluation.training.name, train_sig, sig, whole=whole)
     if isinstance(found, str):
         evaluation.problem = found
     else:
-        evaluation.record, evaluation.state = found, "complete"
+        evaluation.record, evaluation.state = found if isinstance(found, Record) else None, "complete"
 
 
 def _is_predicted(evaluation: Evaluation, request: Request) -> bool:

@@ -21,12 +21,8 @@ NORM, NORM_KEYS, NORM_TYPES = "model.backbone.norm_cfg", {"num_groups", "eps", "
 
 
 def check_types(config: Config, where: str) -> None:
-    """Refuse every key and every type that no packaged recipe has at its place, and a norm without a type; UserError if
-    there is one.
-
-    Args:
-        config: `model`, and `train` and `inference` where they are known.
-        where: Names the source in errors.
+    """Refuse every key and every type that no packaged recipe has at its place, and a norm without a type, in `model`,
+    and in `train` and `inference` where they are known; UserError, with `where` they come from, if there is one.
     """
     keys, types = _known()
     for path, node in mappings(config, ""):
@@ -88,16 +84,6 @@ def known_keys() -> list[str]:
     return sorted(f"{path}.{key}" for path, keys in _known()[0].items() if path and "[]" not in path for key in keys)
 
 
-def leaves(config: Config) -> Config:
-    """Every value within mappings by its dotted path; lists are whole."""
-    return {
-        f"{path}.{key}".lstrip("."): value
-        for path, node in mappings(config, "")
-        for key, value in node.items()
-        if "[]" not in path and not (isinstance(value, dict) and value)
-    }
-
-
 def differing(one: Mapping[K, Any], other: Mapping[K, Any]) -> list[K]:
     """The keys, of either, whose values are not the same JSON; what one of them lacks is null there."""
     text = functools.partial(json.dumps, sort_keys=True)
@@ -110,6 +96,6 @@ def mappings(value: Any, path: str) -> Iterator[tuple[str, Config]]:
         yield path, value
         for key, inner in value.items():
             yield from mappings(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from mappings(inner, f"{path}[]")

@@ -16,11 +16,11 @@ from typing import Any
 from pydantic import Field
 
 from ifrvis.errors import UserError, nearest
-from ifrvis.harness.spec.allowed import NORM, check_types, known_keys, leaves
+from ifrvis.harness.spec.allowed import NORM, check_types, known_keys
 from ifrvis.harness.spec.profiles import Pretraining, Profile
 from ifrvis.harness.spec.recipes import Config, packaged_config, recipe, recipe_layers, trained_on
 from ifrvis.harness.spec.tables import Row, find_row
-from ifrvis.options import check_options
+from ifrvis.options import check_options, leaves
 from ifrvis.schema import Model, is_number, validated
 
 # Keys that may be null, and what they are where they are not.
@@ -72,16 +72,10 @@ def compose(
     *,
     num_classes: int,
 ) -> Composed:
-    """Compose what is trained and how it is evaluated; UserError if there is no such recipe, or an override names a key
-    that does not exist, a type that no recipe names, or gives a value that cannot be.
+    """Compose what is trained and how it is evaluated, of packaged parts; UserError if there is no such recipe, or an
+    override names a key that does not exist, a type that no recipe names, or gives a value that cannot be.
 
-    Args:
-        method: A packaged method.
-        backbone: A packaged backbone.
-        schedule: A packaged schedule, which a data set's YAML names.
-        profile: The scale.
-        overrides: Values by dotted key, under the name of whoever gives them; later ones win.
-        num_classes: Of the data set.
+    `overrides` are values by dotted key, under the name of whoever gives them; later ones win.
     """
     before, given = _plain_copy(recipe(method, backbone, schedule)), overrides or {}
     for layer in _of_profile(profile, method, backbone):

@@ -69,12 +69,8 @@ class TableRequest:
         return f" on {self.data}" if self.dataset else ""
 
     def specify(self, row: Row, load: Callable[[str], Dataset]) -> Specified:
-        """What the request makes of a row, which the options change or leave as it is; UserError if an override or a
-        data set is wrong.
-
-        Args:
-            row: The row.
-            load: Finds a data set.
+        """What the request makes of a row, which the options change or leave as it is; `load` finds a data set.
+        UserError if an override or a data set is wrong.
         """
         sets, data = self.profile.datasets, trained_on(row.dataset)[0]
         own = dataset = load(sets.get(row.dataset, row.dataset))

@@ -48,7 +48,7 @@ def work_of(spec: TrainSpec) -> float:
 
 def train_signature(spec: TrainSpec) -> str:
     """Identity of a training: 64 hex digits."""
-    return _signature(dict(spec))
+    return _signature(vars(spec))
 
 
 def predictions_signature(train_sig: str, inference: dict[str, Any], split: str) -> str:

@@ -19,7 +19,7 @@ fencing token: a worker that is no longer the highest attempt of its run stops b
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from ifrvis.errors import UserError, printable
 from ifrvis.files import publish_once, read_json, read_text, write_atomically
@@ -27,7 +27,7 @@ from ifrvis.harness.store.alive import Process, age_s, lives, names_a_command, t
 from ifrvis.harness.store.lives import Asked, Ending, Place, Progress, Submission
 from ifrvis.harness.store.paths import Run, run_at
 from ifrvis.harness.store.provenance import Environment
-from ifrvis.harness.store.states import LIVE, STOPS, AttemptState, EndState
+from ifrvis.harness.store.states import STOPS, AttemptState, EndState
 from ifrvis.schema import Model, read_model, validated
 
 HEARTBEAT_LIMIT_S = 90.0  # a worker beats every 2 s, also while it builds its model
@@ -69,34 +69,30 @@ class Attempt:
 
     def state(self) -> AttemptState:
         """The state as the files tell it."""
-        found = self._look()
-        return found.reason if isinstance(found, Ending) else found
+        if ending := self.ended():
+            return ending.reason
+        return "running" if self.has_begun() else "pending"
 
     def ended(self) -> Ending | None:
         """How it ended, also where it is gone without a word; None while it lives."""
-        found = self._look()
-        return found if isinstance(found, Ending) else None
-
-    def _look(self) -> Ending | Literal["pending", "running"]:
-        if ending := self.ending():
+        if (ending := self.ending()) or self._is_seen_alive():
             return ending
-        # It may end after this first look: one that is gone gets a last one.
-        return self._seen_alive() or self.ending() or Ending(reason="killed", kind="killed")
+        # It may have ended after this first look: one that is gone gets a last one.
+        return self.ending() or Ending(reason="killed", kind="killed")
 
-    def _seen_alive(self) -> Literal["pending", "running"] | None:
+    def _is_seen_alive(self) -> bool:
         if lives(self.process()) is False:
-            return None
-        begun = self.has_begun()
+            return False
         if self.place():  # it may wait for days, or be suspended: only the scheduler knows that it is gone
-            return "running" if begun else "pending"
-        age = age_s(self._heartbeat if begun else self.folder)
-        if begun:
-            return "running" if age < HEARTBEAT_LIMIT_S else None
-        return None if age > PENDING_LIMIT_S or self._is_abandoned(age) else "pending"
+            return True
+        if self.has_begun():
+            return not self.is_silent()
+        age = age_s(self.folder)
+        return age <= PENDING_LIMIT_S and not self._is_abandoned(age)
 
     def is_alive(self) -> bool:
         """Whether it runs, or is about to."""
-        return self.state() in LIVE
+        return self.ended() is None
 
     def ending(self) -> Ending | None:
         """How the attempt ended, or None; one whose file cannot be used was killed, so that the next goes on."""

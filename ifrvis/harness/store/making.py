@@ -28,17 +28,8 @@ def trained_record(
     determinism: Literal["bitwise", "seeded"],
     seconds: float,
 ) -> Record:
-    """The record of an evaluation that an attempt has come to.
-
-    Args:
-        attempt: The attempt that trained, predicted or scored last.
-        asked: What was evaluated.
-        scores: Of its predictions.
-        facts: What is known of its training (`training.facts`).
-        measured: While it trained, if it did.
-        dataset: The data set's name.
-        determinism: Of this machine.
-        seconds: Of the attempt, so far.
+    """The record of an evaluation that an attempt, which trained, predicted or scored last, has come to in so many
+    seconds; `facts` are those of its training (`training.facts`).
     """
     run, job = attempt.run, attempt.submission()
     files: dict[FileKind, str] = {"predictions": sha256_file(run.predictions(asked.inference, asked.split))}

@@ -123,7 +123,7 @@ class Store:
     def run_folders(self) -> list[Path]:
         """The folders of all runs, from one listing."""
         folder = self.root / "runs"
-        return sorted(folder.iterdir()) if folder.is_dir() else []
+        return sorted(folder.iterdir(), key=str) if folder.is_dir() else []  # paths take long to compare
 
     def runs(self) -> list["Run"]:
         """All runs whose `spec.json` can be used."""

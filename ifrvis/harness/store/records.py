@@ -9,9 +9,9 @@ or of what lies beside it (`evaluation.videos`), is `ifrvis verify`'s matter.
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
@@ -19,7 +19,6 @@ from pydantic_core import from_json
 from ifrvis.datasets.catalog import WHOLE, Part, Role
 from ifrvis.errors import UserError, nearest
 from ifrvis.evaluation.scores import Count, Fraction, Scores
-from ifrvis.evaluation.videos import Videos
 from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes, write_atomically
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING
@@ -30,6 +29,10 @@ from ifrvis.harness.store.paths import SPEC, Run, RunName, Spec, Store, record_n
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.schema import Model, Name, validated
 
+if TYPE_CHECKING:
+    from ifrvis.evaluation.videos import Videos  # numpy, which a plan does without
+
+R = TypeVar("R")
 RECORD_SCHEMA: Literal[3] = 3
 FileKind = Literal["predictions", "weights", "submission", "scores", "videos"]
 Iteration = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,11})$")]
@@ -216,7 +219,7 @@ def record_text(record: Record) -> str:
     return json.dumps(record.model_dump(by_alias=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def publish_record(store: Store, record: Record, videos: Videos | None = None) -> bool:
+def publish_record(store: Store, record: Record, videos: "Videos | None" = None) -> bool:
     """Write a record with its digest; the first writer wins. Tells whether it was this call.
 
     What its videos add is written before, so that no record is ever without: a record that is there stays with its own.
@@ -229,10 +232,35 @@ def publish_record(store: Store, record: Record, videos: Videos | None = None) -
     return publish_once(path, record_text(sealed(record)))
 
 
-def read_record(path: Path) -> Record:
-    """Read and check one record; UserError if it is not a record, of another schema, changed since it was written, or
-    not at its own place; or if what it says does not agree.
+class Seal(NamedTuple):
+    """Whose record it is that has not changed since it was written; what else it says was not looked at."""
+
+    train_sig: Any
+    eval_sig: Any
+
+
+def read_seal(path: Path) -> Seal:
+    """The seal of a record, in half of the time of `read_record`, for whoever shows none of its numbers; UserError if
+    it is not a record, of another schema, or changed since it was written.
     """
+    content, _ = _read_sealed(path)
+    return Seal(content.get("train_sig"), content.get("eval_sig"))
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record; UserError as `read_seal`, or if it is not at its own place, or what it says does not
+    agree.
+    """
+    content, text = _read_sealed(path)
+    record = validated(Record, content, str(path), text=text)
+    own = f"{record.profile}/{record.file_name}"
+    if f"{path.parent.name}/{path.name}" != own:
+        raise UserError(f"Remove {path}, or move it to {own}: no other name or place stands for it.")
+    return record
+
+
+def _read_sealed(path: Path) -> tuple[dict[str, Any], str]:
+    """What a record says, and its text; UserError as `read_seal`."""
     text = read_text(path, "a record")
     try:
         content = from_json(text)  # in a third of json's time; a plan reads a thousand
@@ -249,11 +277,7 @@ def read_record(path: Path) -> Record:
         sound = False
     if not sound:
         raise UserError(f"Restore {path}, or remove it and run the row again: it was changed after it was written.")
-    record = validated(Record, content, str(path), text=text)
-    own = f"{record.profile}/{record.file_name}"
-    if f"{path.parent.name}/{path.name}" != own:
-        raise UserError(f"Remove {path}, or move it to {own}: no other name or place stands for it.")
-    return record
+    return content, text
 
 
 _CURVE = TypeAdapter(Curve, config=ConfigDict(strict=True, allow_inf_nan=False))
@@ -271,13 +295,14 @@ class Records:
     """The records of one profile, or those whose names begin so, listed once, and each read at most once."""
 
     def __init__(self, folder: Path, beginning: str = "") -> None:
-        self._paths = {path: None for path in sorted(folder.glob("*.json")) if path.name.startswith(beginning)}
+        paths = (path for path in folder.glob("*.json") if path.name.startswith(beginning))
+        self._paths = dict.fromkeys(sorted(paths, key=str))
         self._folder, self._read = folder, dict[Path, Record | str]()
 
-    def find(self, name: str, train_sig: str, eval_sig: str) -> Record | str:
-        """The record of one evaluation of a run; else why what lies there does not count, or nothing."""
+    def find(self, name: str, train_sig: str, eval_sig: str, *, whole: bool = True) -> Record | Seal | str:
+        """The record of one evaluation of a run, or its seal; else why what lies there does not count, or nothing."""
         path = self._folder / record_name(name, train_sig, eval_sig)
-        found = self._load(path) if path in self._paths else ""
+        found = "" if path not in self._paths else self._load(path) if whole else _or_why_not(read_seal, path)
         same = isinstance(found, str) or (found.train_sig, found.eval_sig) == (train_sig, eval_sig)
         return found if same else f"Move {path} away: it is the record of another evaluation."
 
@@ -287,11 +312,15 @@ class Records:
 
     def _load(self, path: Path) -> Record | str:
         if path not in self._read:
-            try:
-                self._read[path] = read_record(path)
-            except UserError as error:
-                self._read[path] = str(error)
+            self._read[path] = _or_why_not(read_record, path)
         return self._read[path]
+
+
+def _or_why_not(read: Callable[[Path], R], path: Path) -> R | str:
+    try:
+        return read(path)
+    except UserError as error:
+        return str(error)
 
 
 def records_of(run: Run) -> list[Record]:

@@ -40,14 +40,11 @@ def gives_up(run: Run, *, since: int) -> str:
     return f"{kind_of(attempts[-1])} {setbacks} times in a row before it had written a checkpoint"
 
 
-def ask_for_retry(run: Run) -> bool:
-    """Let the next launch start a run that waits for it; tells whether it did."""
-    if not why_blocked(run):
-        return False
-    newest = latest(run)
-    assert newest is not None
-    (newest.folder / RETRY).touch()
-    return True
+def ask_for_retry(run: Run) -> str:
+    """Let the next launch start a run that waits for it; why it did, or nothing (`why_blocked`)."""
+    if why := why_blocked(run):
+        (attempts_of(run)[-1].folder / RETRY).touch()
+    return why
 
 
 def _is_setback(attempt: Attempt) -> bool:

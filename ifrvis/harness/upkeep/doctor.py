@@ -1,6 +1,7 @@
 """Whether this machine can run what is planned: one line a matter, and what to do about each no."""
 
 import json
+import platform
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def examine(plan: Plan) -> list[Check]:
     """Look at all that the runs of a plan need."""
     said = probe_host()
     return [
-        _python(),
+        Check("Python", "ok", platform.python_version()),  # an older one does not come so far
         *_host(said),
         _cuda(plan, said),
         _threads(plan),
@@ -78,11 +79,6 @@ def probe_host() -> dict[str, Any]:
 def check_that(name: str, good: bool, found: str, cure: str) -> Check:
     """A matter that is as the plan needs it, or is not and has this cure."""
     return Check(name, "ok" if good else "no", found, "" if good else cure)
-
-
-def _python() -> Check:
-    found = ".".join(map(str, sys.version_info[:3]))
-    return check_that("Python", sys.version_info >= (3, 11), found, "Install Python 3.11 or newer, then `make setup`.")
 
 
 def _host(said: dict[str, Any]) -> list[Check]:

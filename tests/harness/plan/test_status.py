@@ -73,7 +73,7 @@ def test_watching_ends_when_nothing_runs_or_may_begin(make_request, monkeypatch,
     request = make_request(num_seeds=1)
     plans = []
 
-    def planned(_):
+    def planned(_, **how):
         plans.append(make_plan(request))
         plans[-1].trainings[0].state = "running" if len(plans) < 3 else "not run"
         return plans[-1]

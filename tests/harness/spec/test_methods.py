@@ -133,12 +133,11 @@ def test_records_without_such_packages_say_what_they_always_said():
     assert Code(version="1").model_dump() == {"version": "1", "commit": None, "uncommitted": None}
 
 
-def test_a_plan_imports_neither_the_package_nor_torch(tmp_path):
+def test_a_plan_imports_neither_the_package_nor_torch_nor_numpy(tmp_path):
     folder = install(tmp_path / "hers")
     arguments = ["plan", "my-table.yaml", "--profile", "smoke", "--seeds", "1", "--json"]
-    code = (
-        f"import sys, ifrvis.cli; ifrvis.cli.main({arguments}); assert not {{'torch', {MODULE!r}}} & {{*sys.modules}}"
-    )
+    absent = {"torch", "numpy", MODULE}
+    code = f"import sys, ifrvis.cli; ifrvis.cli.main({arguments}); assert not {absent} & {{*sys.modules}}"
     done = in_process(folder, "-c", code, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert {each["id"]: each["state"] for each in json.loads(done.stdout)["tables"][0]["rows"]}[ROW] == "pending"

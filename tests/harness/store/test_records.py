@@ -10,7 +10,7 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.videos import Videos, read_videos
 from ifrvis.files import sha256_file
 from ifrvis.harness.store.paths import Store
-from ifrvis.harness.store.records import RECORD_SCHEMA, Cost, Records, digest_of, publish_record, read_record
+from ifrvis.harness.store.records import RECORD_SCHEMA, Cost, Records, Seal, digest_of, publish_record, read_record
 
 AP = 0.123456789012345678
 
@@ -126,17 +126,24 @@ def test_a_record_with_a_fitting_digest_that_does_not_agree_is_refused(publish, 
         read_record(path)
 
 
-def test_a_broken_record_does_not_count_and_says_why(publish):
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_broken_record_does_not_count_and_says_why(publish, whole):
     path = publish()
-    record, records = read_record(path), Records(path.parent)
-    identity = record.name, record.train_sig, record.eval_sig
-    assert records.find(*identity) == record
-    other = records.find(*identity[:2], record.eval_sig[:-1] + "x")  # equal in the digits of the name only
+    record = read_record(path)
+    identity, seal = (record.name, record.train_sig, record.eval_sig), Seal(record.train_sig, record.eval_sig)
+
+    def found(*identity):
+        return Records(path.parent).find(*identity, whole=whole)
+
+    assert found(*identity) == (record if whole else seal)
+    other = found(*identity[:2], record.eval_sig[:-1] + "x")  # equal in the digits of the name only
     assert "it is the record of another evaluation" in other
-    path.write_text(path.read_text().replace(str(AP), "0.9"))
-    assert "changed after it was written" in Records(path.parent).find(*identity)
+    forge(path, metrics={"AP": 5.0})
+    assert ("'AP'" in found(*identity)) if whole else (found(*identity) == seal), "no number of it is shown"
+    path.write_text(path.read_text().replace("5.0", "0.9"))
+    assert "changed after it was written" in found(*identity)
     path.unlink()
-    assert Records(path.parent).find(*identity) == ""
+    assert found(*identity) == ""
 
 
 @pytest.mark.parametrize("name", ["Copy of {}", "a-{}", "zz-{}"])
