@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.ytvis import Annotations, Track, Video
-from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import ByVideo, Predicted, Task, Truth, in_processes, tasks_of
+from ifrvis.evaluation.predictions import Predicted, Prediction
+from ifrvis.evaluation.processes import Task, Truth, in_processes, tasks_of
 from ifrvis.evaluation.tubes import Overlaps, overlaps
 from ifrvis.evaluation.videos import Detections
 
@@ -105,7 +105,7 @@ def detections(
     annotations: Truth, predictions: Predicted, *, official_quirks: bool = False, jobs: int = 1
 ) -> Iterator[Detections]:
     """What each video adds to AP, in the order of their ids; arguments and errors as of `average_precision`."""
-    if isinstance(annotations, Annotations) and not isinstance(predictions, ByVideo):
+    if isinstance(annotations, Annotations) and not callable(predictions):
         _check(annotations, predictions := list(predictions), any_length=official_quirks)
     of_one = partial(_detections_of, official_quirks=official_quirks)
     tasks = tasks_of(annotations, predictions, crowds=True)  # their order decides what comes first of equal scores

@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.ytvis import Id, id_order
-from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import Predicted, Task, Truth, in_processes, tasks_of
+from ifrvis.evaluation.predictions import Predicted, Prediction
+from ifrvis.evaluation.processes import Task, Truth, in_processes, tasks_of
 from ifrvis.evaluation.scores import IDENTITY_CURVE, KINDS, Identity, Kind
 from ifrvis.evaluation.tubes import overlaps
 

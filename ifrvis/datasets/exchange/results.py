@@ -11,7 +11,7 @@ from typing import Any
 from ifrvis.datasets.exchange.collected import Categories, Clip
 from ifrvis.datasets.exchange.davis import read_video
 from ifrvis.datasets.exchange.mots import read_sequence
-from ifrvis.datasets.filed import FiledAnnotations
+from ifrvis.datasets.ytvis import FiledAnnotations
 from ifrvis.errors import UserError, nearest
 
 
