@@ -25,7 +25,7 @@ _BEHIND = tuple(" \t\n\r,:]}")  # a value
 _AT_ONCE = 1 << 20  # bytes
 Take = Callable[[str, int, int, Any], None]  # the key of a list; where an entry begins and ends, in bytes; the entry
 Place = tuple[int, int, int]  # of an entry: its index in its list, its first byte, the byte behind its last
-Read = Callable[[int, int], None]  # told what is done, and the total
+Read = Callable[[int, int], None]  # told how many bytes are read, and how many there are
 
 
 class PartsFile(NamedTuple):
@@ -96,7 +96,7 @@ def split_json(
             that the file is.
         owner_of: Says what id an entry belongs to, given the key of its list, its index and itself, in which an object
             may still have a key twice.
-        on_read: Told how many bytes are read, and how many there are.
+        on_read: Is told of each entry.
         name: In errors, instead of the path.
 
     Returns:

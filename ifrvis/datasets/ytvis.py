@@ -179,11 +179,8 @@ def id_order(value: Id) -> tuple[bool, Id]:
 
 
 def read_annotations(path: Path, *, tracks_required: bool = True) -> Annotations:
-    """Read and check an annotation file; UserError, with file, index and field, if it is missing or wrong.
-
-    Args:
-        path: The JSON file.
-        tracks_required: Whether a file without `annotations` (a test split) is refused.
+    """Read and check an annotation file; UserError, with file, index and field, if it is missing or wrong, or has no
+    `annotations` (as a test split) where tracks are required.
     """
     return checked_annotations(read_json(path, "the annotation file"), path, tracks_required)
 
@@ -210,12 +207,7 @@ def checked_annotations(
 
 
 def open_annotations(path: Path, on_read: Read) -> FiledAnnotations:
-    """Look through an annotation file; UserError, as of `read_annotations`, if it is missing or wrong.
-
-    Args:
-        path: The JSON file.
-        on_read: Told how many bytes are read, and how many there are.
-    """
+    """Look through an annotation file; UserError, as of `read_annotations`, if it is missing or wrong."""
     rows, tracks = dict[Id, int](), Counter[Id]()
     places = {key: Places(rows) for key in ("videos", "annotations")}
     seen: dict[str, set[str]] = {key: set() for key in places}

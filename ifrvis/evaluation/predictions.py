@@ -220,10 +220,8 @@ def videos_of(results: Iterable[Prediction], annotations: Annotations, path: Pat
 
 
 def read_videos_of(path: Path, annotations: Annotations) -> tuple[VideoPredictions, ...]:
-    """What is predicted of each video, in the predictions file of a run (`.gz`) or in a results file.
-
-    Raises:
-        UserError: As `read_predictions`, or `read_results` and `videos_of`.
+    """What is predicted of each video, in the predictions file of a run (`.gz`) or in a results file; UserError as of
+    `read_predictions`, or `read_results` and `videos_of`.
     """
     if path.suffix == ".gz":
         return read_predictions(path, annotations)
@@ -271,18 +269,9 @@ def open_tracks(
     *,
     official_quirks: bool = False,
 ) -> Filed:
-    """Look through predicted tracks, in either file, as `read_tracks` reads them.
+    """Look through what `read_tracks` reads as a whole, with its errors, at once or when a video is read.
 
-    Args:
-        path: The file.
-        annotations: The ground truth that they are about.
-        tracks: What counts as one.
-        folder: For what is packed, until all is scored.
-        on_read: Told how many bytes are read, and how many there are.
-        official_quirks: As of `read_results`.
-
-    Raises:
-        UserError: As of `read_predictions` and `read_results`, at once or when a video is read.
+    What is packed lies in `folder`, until all is scored; `official_quirks` are those of `read_results`.
     """
     if path.suffix == ".gz":
         unpack(path, "the predictions file", folder / "predictions.json")
@@ -331,13 +320,10 @@ def _read_run(file: PartsFile, tracks: Tracks, places: list[Place], annotations:
 
 
 def read_results(path: Path, annotations: Annotations, *, official_quirks: bool = False) -> tuple[Prediction, ...]:
-    """Read and check a results file of the YouTube-VIS format, with any finite scores; UserError, with file, index and
-    field, if it is missing or wrong.
+    """Read and check a results file of the YouTube-VIS format, a list of objects with video_id, category_id, any finite
+    score and segmentations; UserError, with file, index and field, if it is missing or wrong.
 
-    Args:
-        path: The JSON file, a list of objects with video_id, category_id, score and segmentations.
-        annotations: The ground truth that the results are about.
-        official_quirks: Accept, as the official evaluator does, tracks shorter or longer than their video.
+    With `official_quirks` tracks may be shorter or longer than their video, as for the official evaluator.
     """
     return checked_results(read_json(path, "the results file"), annotations, str(path), official_quirks=official_quirks)
 
