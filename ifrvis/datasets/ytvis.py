@@ -239,8 +239,10 @@ def _categories_of(
 ) -> tuple[Category, ...]:
     """The categories of a file, which has to have videos, too; these may have been taken out."""
     expect(isinstance(content, dict), str(path), "an object with videos, categories and annotations", content)
-    for key, given in (("videos", videos or content.get("videos")), ("categories", content.get("categories"))):
-        expect(given, f"{path}: {key}", "a list that is not empty", content.get(key))
+    for key in ("videos", "categories"):
+        given = content.get(key)
+        is_there = isinstance(given, list) and (videos if key == "videos" and videos is not None else given)
+        expect(is_there, f"{path}: {key}", "a list that is not empty", given)
     return tuple(made_of(content, "categories", path, category_of, problems))
 
 

@@ -139,7 +139,7 @@ def _expect_all(missing: Collection[Id], path: Path) -> None:
 
 
 def _video_predictions_of(entry: dict[str, Any], annotations: Annotations, where: str) -> VideoPredictions:
-    video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
+    video = annotations.video_by_id[entry["video_id"]]
     for key, expected in (("height", video.height), ("width", video.width), ("length", video.length)):
         good = type(entry.get(key)) is int and entry[key] == expected
         expect(good, f"{where}.{key}", f"the annotation file's {expected}", entry.get(key))
@@ -239,8 +239,7 @@ def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:
 
 
 _OF_RUN = {"queries": queries_of, "entries": results_of}
-_OF_RESULTS: dict[str, Callable[[Iterable[Prediction]], Iterable[Prediction]]]
-_OF_RESULTS = {"queries": one_class_each, "entries": tuple}
+_OF_RESULTS = {"queries": one_class_each, "entries": tuple[Prediction, ...]}
 
 
 def read_tracks(path: Path, annotations: Annotations, tracks: Tracks) -> tuple[Prediction, ...]:
@@ -249,7 +248,7 @@ def read_tracks(path: Path, annotations: Annotations, tracks: Tracks) -> tuple[P
     """
     if path.suffix == ".gz":
         return _OF_RUN[tracks](read_predictions(path, annotations))
-    return tuple(_OF_RESULTS[tracks](read_results(path, annotations)))
+    return _OF_RESULTS[tracks](read_results(path, annotations))
 
 
 class Filed(NamedTuple):

@@ -115,6 +115,7 @@ VIDEO, TRACK = ["videos", 0], ["annotations", 0]
 BROKEN = [
     (["videos"], []),
     (["videos"], None),
+    (["videos"], {"0": {}}),
     (["categories"], {}),
     (["videos", 0], 3),
     *[([*VIDEO, "id"], value) for value in (..., None, 1.0, True, [1], {}, "b")],
