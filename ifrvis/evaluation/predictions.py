@@ -239,7 +239,8 @@ def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:
 
 
 _OF_RUN = {"queries": queries_of, "entries": results_of}
-_OF_RESULTS = {"queries": one_class_each, "entries": tuple[Prediction, ...]}
+_OF_RESULTS: dict[Tracks, Callable[[Iterable[Prediction]], tuple[Prediction, ...]]]
+_OF_RESULTS = {"queries": one_class_each, "entries": tuple}
 
 
 def read_tracks(path: Path, annotations: Annotations, tracks: Tracks) -> tuple[Prediction, ...]:
