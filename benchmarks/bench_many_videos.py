@@ -1,4 +1,5 @@
-"""`ifrvis evaluate ap` of many videos: time and peak memory at 20,000 beside 2,000, with `--jobs`, and beside the host.
+"""`ifrvis evaluate` of many videos: time and peak memory of AP and tracking metrics at 20,000 beside 2,000, and of AP
+with `--jobs`, and beside the host.
 
 Each command runs as a user types it, in processes of its own, on files that are made here: small masks, so that there
 is much reading to little overlap. Memory is the kernel's count (VmHWM), of all processes of a command together. The
@@ -24,6 +25,7 @@ from typing import Any
 from bench_ap import ROOT, STATISTICS, assert_same, measure_host, result, write
 
 HEIGHT, WIDTH, FRAMES, CATEGORIES, AREA = 48, 64, 36, 40, 112
+METRICS = ("ap", "tracking")
 FEWER, TARGET_GROWTH = 10, 1.3  # times as many videos, and the most that memory may grow by
 WHAT = f"{{}} and {{}} videos of {FRAMES} frames at {WIDTH}x{HEIGHT}, 2 or 3 objects, 5 to 10 predictions"
 
@@ -42,7 +44,7 @@ def main() -> None:
         for place, videos in ((many, args.videos), (few, args.videos // FEWER)):
             place.mkdir()
             make_data(place, videos)
-        for metric in ("ap",):
+        for metric in METRICS:
             for place in (few, many):
                 runs[f"{metric} {place.name}"] = measured(evaluate(metric, place))
         runs["ap few, --jobs 2"] = measured([*evaluate("ap", few), "--jobs", "2"])
@@ -50,14 +52,17 @@ def main() -> None:
         runs["host few"] = measured([sys.executable, __file__, "--measure", str(few)])
     host = json.loads(runs["host few"]["output"].splitlines()[-1])["statistics"]
     assert_same({name: json.loads(runs["ap few"]["output"])[name] for name in STATISTICS}, host)
-    growth = {m: runs[f"{m} many"]["peak_mib"] / runs[f"{m} few"]["peak_mib"] for m in ("ap",)}
+    growth = {m: runs[f"{m} many"]["peak_mib"] / runs[f"{m} few"]["peak_mib"] for m in METRICS}
     say = lambda case, of, value: result(case, of, value, None, None)  # noqa: E731
     results = [
         *(
-            result(f"{FEWER} times the videos", "memory ratio", value, TARGET_GROWTH, value <= TARGET_GROWTH)
-            for metric, value in growth.items()
+            result(f"{m} of {FEWER} times the videos", "memory ratio", value, TARGET_GROWTH, value <= TARGET_GROWTH)
+            for m, value in growth.items()
         ),
-        say(f"{FEWER} times the videos", "time ratio", ratio(runs, "ap many", "ap few", "cpu_s")),
+        *(
+            say(f"{m} of {FEWER} times the videos", "time ratio", ratio(runs, f"{m} many", f"{m} few", "cpu_s"))
+            for m in METRICS
+        ),
         say("ap, one process beside --jobs 2", "wall time ratio", ratio(runs, "ap few", "ap few, --jobs 2", "wall_s")),
         say("the host beside ap", "memory ratio", ratio(runs, "host few", "ap few", "peak_mib")),
         say("the host beside ap", "time ratio", ratio(runs, "host few", "ap few", "cpu_s")),

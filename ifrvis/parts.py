@@ -8,9 +8,14 @@ import codecs
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ifrvis.errors import UserError
 from ifrvis.files import MAX_JSON_BYTES, open_file, parse_json, unique_keys
@@ -19,6 +24,8 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _BEHIND = tuple(" \t\n\r,:]}")  # a value
 _AT_ONCE = 1 << 20  # bytes
 Take = Callable[[str, int, int, Any], None]  # the key of a list; where an entry begins and ends, in bytes; the entry
+Place = tuple[int, int, int]  # of an entry: its index in its list, its first byte, the byte behind its last
+Read = Callable[[int, int], None]  # told how many bytes are read, and how many there are
 
 
 class PartsFile(NamedTuple):
@@ -29,24 +36,67 @@ class PartsFile(NamedTuple):
     what: str  # likewise
     state: tuple[int, int]  # bytes, and time of the last change in ns, when the places were found
 
-    def read(self, places: Iterable[tuple[int, int]]) -> Iterator[Any]:
-        """The entries; UserError if one has a key twice, or the file is not as it was."""
+    def read(self, places: Iterable[Place]) -> Iterator[tuple[int, Any]]:
+        """The entries, each with its index; UserError if one has a key twice, or the file is not as it was."""
         with open_file(self.path, self.what, MAX_JSON_BYTES) as stream:
             if _state(stream) != self.state:
                 raise UserError(f"Leave {self.name} as it is, and start again: {self.what} has changed meanwhile.")
-            for start, end in places:
+            for index, start, end in places:
                 stream.seek(start)
-                yield parse_json(stream.read(end - start), self.name, self.what)
+                yield index, parse_json(stream.read(end - start), self.name, self.what)
 
 
-def split_json(path: Path, what: str, lists: Collection[str], take: Take, *, name: str = "") -> tuple[Any, PartsFile]:
+class Places:
+    """Where the entries of a list stand, by the ids of what they belong to: 24 bytes an entry."""
+
+    def __init__(self, rows: dict[Any, int]) -> None:
+        self._rows = rows  # a number for each id; lists may share them
+        self._owners, self._bounds = array("i"), array("q")
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    @property
+    def num_owners(self) -> int:
+        """How many ids have an entry."""
+        return len(np.unique(self._owners))
+
+    def add(self, owner: int | str, start: int, end: int) -> None:
+        """Add an entry of the id `owner`, which may be new."""
+        self._owners.append(self._rows.setdefault(owner, len(self._rows)))
+        self._bounds.extend((start, end))
+
+    def of(self, owner: int | str) -> list[Place]:
+        """The entries of an id, in their order."""
+        (order, firsts), row = self._sorted, self._rows[owner]
+        of_owner = order[firsts[row] : firsts[row + 1]].tolist()
+        return [(index, self._bounds[2 * index], self._bounds[2 * index + 1]) for index in of_owner]
+
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        order = np.argsort(self._owners, kind="stable").astype(np.int32)
+        return order, np.searchsorted(self._owners, np.arange(len(self._rows) + 1), sorter=order)
+
+
+def split_json(
+    path: Path,
+    what: str,
+    places: Mapping[str, Places],
+    owner_of: Callable[[str, int, Any], int | str],
+    on_read: Read,
+    *,
+    name: str = "",
+) -> tuple[Any, PartsFile]:
     """Parse a JSON file, without keeping the entries of some lists.
 
     Args:
         path: The file.
         what: Names it in errors, which are those of `read_json`.
-        lists: The keys of the lists, in the object that the file is; "" is the list that the file is.
-        take: Gets each entry, in which an object may still have a key twice.
+        places: Take where the entries stand, by the keys of their lists in the object that the file is; "" is the list
+            that the file is.
+        owner_of: Says what id an entry belongs to, given the key of its list, its index and itself, in which an object
+            may still have a key twice.
+        on_read: Is told of each entry.
         name: In errors, instead of the path.
 
     Returns:
@@ -54,8 +104,14 @@ def split_json(path: Path, what: str, lists: Collection[str], take: Take, *, nam
     """
     name = name or str(path)
     with open_file(path, what, MAX_JSON_BYTES) as stream:
+        state = _state(stream)
+
+        def take(key: str, start: int, end: int, entry: Any) -> None:
+            places[key].add(owner_of(key, len(places[key]), entry), start, end)
+            on_read(end, state[0])
+
         try:
-            content = _split(scanner := _Scanner(stream), lists, take)
+            content = _split(scanner := _Scanner(stream), places, take)
             if scanner.peek():
                 raise scanner.error("Extra data")
         except UserError:
@@ -64,7 +120,7 @@ def split_json(path: Path, what: str, lists: Collection[str], take: Take, *, nam
             raise UserError(f"Replace {name}: {what} cannot be read as UTF-8 text ({error}).") from error
         except (ValueError, RecursionError) as error:
             raise UserError(f"Replace {name}: {what} is not valid JSON ({error}).") from error
-        return content, PartsFile(path, name, what, _state(stream))
+        return content, PartsFile(path, name, what, state)
 
 
 def _state(stream: BinaryIO) -> tuple[int, int]:
@@ -151,7 +207,7 @@ class _Scanner:
         return bool(data)
 
 
-def _split(scanner: _Scanner, lists: Collection[str], take: Take) -> Any:
+def _split(scanner: _Scanner, lists: Container[str], take: Take) -> Any:
     opening = scanner.peek()
     if opening == "[" and "" in lists:
         return _taken(scanner, "", take)

@@ -2,13 +2,14 @@
 
 import json
 import os
+from operator import itemgetter
 
 import pytest
 
 from ifrvis import parts
 from ifrvis.errors import UserError
 from ifrvis.files import read_json
-from ifrvis.parts import split_json
+from ifrvis.parts import Places, split_json
 
 LISTS = ("", "videos", "annotations")
 
@@ -21,14 +22,19 @@ def split(request, tmp_path, monkeypatch):
 
     def run(text):
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        places, seen = {key: [] for key in LISTS}, {key: [] for key in LISTS}
+        places, seen = {key: Places({0: 0, "odd": 1}) for key in LISTS}, {key: [] for key in LISTS}
 
-        def take(key, start, end, entry):
-            places[key].append((start, end))
+        def owner_of(key, index, entry):
+            assert index == len(seen[key])
             seen[key].append(entry)
+            return "odd" if index % 2 else 0
 
-        content, file = split_json(path, "the file", LISTS, take)
-        again = {key: list(file.read(of)) for key, of in places.items()}
+        content, file = split_json(path, "the file", places, owner_of, lambda done, total: None)
+        again = {}
+        for key, of in places.items():
+            even, odd = list(file.read(of.of(0))), list(file.read(of.of("odd")))
+            assert [index for index, _ in odd] == [index + 1 for index, _ in even][: len(odd)]
+            again[key] = [entry for _, entry in sorted([*even, *odd], key=itemgetter(0))]
         assert again == seen
         return again[""] if isinstance(content, list) else {k: again.get(k) or v for k, v in content.items()}
 
@@ -81,8 +87,8 @@ def test_an_entry_with_a_key_twice_is_refused_when_it_is_read(split):
 
 def test_a_file_that_changes_meanwhile_is_refused(tmp_path):
     (path := tmp_path / "a.json").write_text("[1]")
-    _, file = split_json(path, "the file", ("",), lambda *_: None)
-    assert list(file.read([(1, 2)])) == [1]
+    _, file = split_json(path, "the file", {"": (places := Places({}))}, lambda *_: 7, lambda done, total: None)
+    assert list(file.read(places.of(7))) == [(0, 1)]
     os.utime(path, ns=(0, 0))
     with pytest.raises(UserError, match=r"^Leave .*a\.json as it is, and start again: the file has changed meanwhile"):
-        list(file.read([(1, 2)]))
+        list(file.read(places.of(7)))

@@ -1,6 +1,6 @@
 """`ifrvis evaluate ...`: numbers from predictions and their ground truth.
 
-Files are looked through, then read video by video (`datasets.filed`, `evaluation.filed`). What is kept of a video are
+Files are looked through, then read video by video (`ytvis`, `predictions`). What is kept of a video are
 the places of its entries and what it adds to the numbers (`ap`, `tracking`); `identity` keeps the errors that it lists.
 """
 
@@ -16,10 +16,8 @@ from ifrvis.commands.selection import add_command, add_options, progress, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:
-    from ifrvis.datasets.filed import FiledAnnotations
-    from ifrvis.datasets.ytvis import Id
-    from ifrvis.evaluation.filed import Tracks
-    from ifrvis.evaluation.processes import ByVideo
+    from ifrvis.datasets.ytvis import FiledAnnotations, Id
+    from ifrvis.evaluation.predictions import ByVideo, Tracks
     from ifrvis.evaluation.protocols import TrackingProtocol
     from ifrvis.evaluation.scores import Identity
     from ifrvis.evaluation.tracking import Followed
@@ -153,9 +151,8 @@ def _opened(
     """Ground truth and predictions while the block lasts, with a bar over the videos; `given` are names of categories,
     None where these do not matter.
     """
-    from ifrvis.datasets.filed import open_annotations
-    from ifrvis.evaluation.filed import open_tracks
-    from ifrvis.evaluation.processes import ByVideo
+    from ifrvis.datasets.ytvis import open_annotations
+    from ifrvis.evaluation.predictions import open_tracks
 
     path = _file_in(arguments.pred)
     with tempfile.TemporaryDirectory(prefix="ifrvis-") as folder:
@@ -174,10 +171,10 @@ def _opened(
                 nonlocal begun
                 begun += 1  # goes round once for each time that the videos are gone through
                 on_video((begun - 1) % len(annotations.videos) + 1, len(annotations.videos))
-                return predictions.tracks.of_video(video_id)
+                return predictions.tracks(video_id)
 
             counted = _Counted(f"ground truth: {truth}; {said}", predictions.num_tracks)
-            yield annotations, ByVideo(of_video), counted
+            yield annotations, of_video, counted
 
 
 def _listed(path: Path, annotations: "FiledAnnotations", given: list[str] | None, target: Path) -> Path:

@@ -193,19 +193,16 @@ class Dataset:
         places = [(root / each, root / frames) for each, frames in ((place.annotation, place.frames), *place.elsewhere)]
         return next((each for each in places if os.path.exists(each[0])), places[0])  # noqa: PTH110  never raises
 
-    def _nor(self, said: bool) -> str:
-        """Where else the annotation of the training split was looked for."""
-        others = [annotation for annotation, _ in self.config.elsewhere]
-        return f", nor {', '.join(others)}" * bool(said and others)
-
     def _what_is_missing(self, annotation: Path, frames: Path) -> str:
         absent = [path for path in (annotation, frames) if not os.path.exists(path)]  # noqa: PTH110  never raises
         if not absent:
             return ""
         variable = f" or {self.config.root_variable}" if self.config.root_variable else ""
+        others = [each for each, _ in self.config.elsewhere] if absent[0] == annotation else []
+        nor = f", nor {', '.join(others)}" if others else ""
         return (
             f"Put {self.config.title} where it is expected, or point --data-root{variable} at it: "
-            f"{absent[0]} does not exist{self._nor(absent[0] == annotation)}. {self.config.source}".strip()
+            f"{absent[0]} does not exist{nor}. {self.config.source}".strip()
         )
 
 

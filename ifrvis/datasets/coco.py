@@ -122,12 +122,8 @@ class MadeStills:
 
 
 def load_stills(name: str, dataset: Dataset) -> StillSet | MadeStills:
-    """The stills `name` of `experiments/stills/`, or of a YAML file, for the categories of a dataset; UserError if
-    there are none, or their YAML has no categories of this dataset.
-
-    Args:
-        name: Or that of a made set, whose split `pretrain` is meant.
-        dataset: The videos that they are mixed with.
+    """The stills `name` of `experiments/stills/`, of a YAML file, or of the split `pretrain` of a made set, for the
+    categories of a dataset; UserError if there are none, or their YAML has no categories of this dataset.
     """
     if name in packed_names("experiments", "datasets"):
         made = load_dataset(name, dataset.data_root)

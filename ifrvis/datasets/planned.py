@@ -15,14 +15,8 @@ def planned_split(dataset: Dataset, role: Role, planned: str | None, part: Part 
 def planned_training(
     dataset: Dataset, role: Role, planned: str | None, mixed: tuple[str, float | None] | None
 ) -> tuple[Split, tuple[Stills, float | None] | None]:
-    """The training split, and the stills that are mixed in with their share, as they were planned together;
-    DataMissingError if the stills are not here; UserError if either is another one.
-
-    Args:
-        dataset: The videos.
-        role: Their split.
-        planned: Fingerprint of all that is trained on.
-        mixed: Which stills are mixed in, and their share; None is that of the sets' sizes.
+    """The training split, and the stills that are mixed in with their share (None: that of the sets' sizes), as they
+    were planned together; DataMissingError if the stills are not here; UserError if either is another one.
     """
     if mixed is None:
         return planned_split(dataset, role, planned), None

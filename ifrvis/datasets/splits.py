@@ -75,12 +75,8 @@ def _groups(videos: Iterable["Video"], rule: HeldOut) -> dict[str, list["Video"]
 def official(content: dict[str, Any], annotations: "Annotations", info: dict[str, Any]) -> dict[str, Any]:
     """The content of an annotation file for the videos of `annotations`, in the schema of YouTube-VIS.
 
-    Entries are those of the file; fields that its readers need are added where they are missing.
-
-    Args:
-        content: What the file holds; its entries are those that `annotations` were read from.
-        annotations: All, or some of its videos.
-        info: Is added to the file's own.
+    Entries are those of `content`, from which `annotations`, all or some of them, were read; fields that their readers
+    need are added where they are missing, and `info` to the file's own.
     """
     from ifrvis.datasets.rle import area, box
 

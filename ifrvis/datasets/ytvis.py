@@ -2,9 +2,14 @@
 
 One JSON object with `videos`, `categories` and `annotations`; an annotation is one track, with one segmentation or
 null a frame. Everything is checked here, once: what comes out can be used without another look.
+
+A file is read as a whole, or stays where it is: then one pass finds where each video's entries stand, and a video is
+read when it is needed. Kept are the ids of videos, 24 bytes an entry and, for that pass, the ids of all tracks. What is
+wrong with an entry beyond its ids is said, in the same words, when its video is read.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -14,6 +19,7 @@ from typing import Any, TypeVar
 from ifrvis.datasets.rle import MAX_SIDE, Rle, Tube, area, checked_tube, expect
 from ifrvis.errors import UserError
 from ifrvis.files import read_json
+from ifrvis.parts import PartsFile, Place, Places, Read, split_json
 
 Id = int | str
 T = TypeVar("T")
@@ -71,8 +77,7 @@ class Annotations:
     @cached_property
     def labels(self) -> dict[Id, int]:
         """Label of each category id: its position among the ids in order."""
-        ids = sorted((category.id for category in self.categories), key=id_order)
-        return {category_id: label for label, category_id in enumerate(ids)}
+        return _labels_of(self.categories)
 
     @cached_property
     def video_by_id(self) -> dict[Id, Video]:
@@ -123,17 +128,59 @@ class Annotations:
         return replace(self, videos=tuple(videos), tracks=tuple(seen))
 
 
+@dataclass(frozen=True)
+class FiledAnnotations:
+    """An annotation file, of which a video is read when it is needed."""
+
+    categories: tuple[Category, ...]
+    videos: dict[Id, int]  # a number for each id
+    tracks: Counter[Id]  # how many there are, by category
+    file: PartsFile
+    places: Mapping[str, Places]  # of the entries of `videos` and `annotations`, by video
+
+    @cached_property
+    def labels(self) -> dict[Id, int]:
+        """As `Annotations.labels`."""
+        return _labels_of(self.categories)
+
+    @property
+    def video_ids(self) -> list[Id]:
+        """The ids of the videos, in their order."""
+        return sorted(self.videos, key=id_order)
+
+    def of_video(self, video_id: Id) -> Callable[[], Annotations]:
+        """What reads the annotations of one video; another process can call it, too."""
+        places = [*self.places["videos"].of(video_id), *self.places["annotations"].of(video_id)]
+        return partial(_read_video, self.file, self.categories, places)
+
+    def read_video(self, video_id: Id) -> Video:
+        """One video, without its tracks; UserError if the file is wrong about it."""
+        return _read_video(self.file, self.categories, self.places["videos"].of(video_id)).videos[0]
+
+
+def _labels_of(categories: tuple[Category, ...]) -> dict[Id, int]:
+    ids = sorted((category.id for category in categories), key=id_order)
+    return {category_id: label for label, category_id in enumerate(ids)}
+
+
+def _read_video(file: PartsFile, categories: tuple[Category, ...], places: list[Place]) -> Annotations:
+    """A video and its tracks, whose entries stand in this order."""
+    entries = file.read(places)
+    index, entry = next(entries)
+    video = video_of(f"{file.name}: videos[{index}]", entry)
+    one = Annotations(file.path, categories, (video,), ())
+    tracks = [track_of(f"{file.name}: annotations[{index}]", entry, one) for index, entry in entries]
+    return replace(one, tracks=tuple(tracks))
+
+
 def id_order(value: Id) -> tuple[bool, Id]:
     """Sorting key of ids: numbers by value, then texts."""
     return isinstance(value, str), value
 
 
 def read_annotations(path: Path, *, tracks_required: bool = True) -> Annotations:
-    """Read and check an annotation file; UserError, with file, index and field, if it is missing or wrong.
-
-    Args:
-        path: The JSON file.
-        tracks_required: Whether a file without `annotations` (a test split) is refused.
+    """Read and check an annotation file; UserError, with file, index and field, if it is missing or wrong, or has no
+    `annotations` (as a test split) where tracks are required.
     """
     return checked_annotations(read_json(path, "the annotation file"), path, tracks_required)
 
@@ -142,10 +189,7 @@ def checked_annotations(
     content: Any, path: Path, tracks_required: bool = True, problems: list[str] | None = None
 ) -> Annotations:
     """What `read_annotations` makes of the content of `path`; `problems` takes what is wrong with single entries."""
-    expect(isinstance(content, dict), str(path), "an object with videos, categories and annotations", content)
-    expect(content.get("videos"), f"{path}: videos", "a list that is not empty", content.get("videos"))
-    expect(content.get("categories"), f"{path}: categories", "a list that is not empty", content.get("categories"))
-    categories = tuple(made_of(content, "categories", path, category_of, problems))
+    categories = _categories_of(content, path, problems=problems)
     videos = tuple(made_of(content, "videos", path, video_of, problems))
     annotations = Annotations(path, categories, videos, ())
     if content.get("annotations") is None and not tracks_required:
@@ -160,6 +204,46 @@ def checked_annotations(
     make = lambda where, entry: track_of(where, entry, annotations)  # noqa: E731
     tracks = made_of(content, "annotations", path, make, problems, is_wanted)
     return replace(annotations, tracks=tuple(tracks))
+
+
+def open_annotations(path: Path, on_read: Read) -> FiledAnnotations:
+    """Look through an annotation file; UserError, as of `read_annotations`, if it is missing or wrong."""
+    rows, tracks = dict[Id, int](), Counter[Id]()
+    places = {key: Places(rows) for key in ("videos", "annotations")}
+    seen: dict[str, set[str]] = {key: set() for key in places}
+
+    def owner_of(key: str, index: int, entry: Any) -> Id:
+        where = f"{path}: {key}[{index}]"
+        expect(isinstance(entry, dict), where, "an object", entry)
+        check_own_id(entry, seen[key], key, where)
+        if key == "videos":
+            return entry["id"]  # type: ignore[no-any-return]  # checked just above
+        for name in ("video_id", "category_id"):  # which ones are defined is known at the end
+            known = type(entry.get(name)) in (int, str)
+            expect(known, f"{where}.{name}", "an id that the annotation file defines", entry.get(name))
+        tracks[entry["category_id"]] += 1
+        return entry["video_id"]  # type: ignore[no-any-return]
+
+    content, file = split_json(path, "the annotation file", places, owner_of, on_read)
+    categories = _categories_of(content, path, videos=places["videos"])
+    expect_list(content, "annotations", path)
+    if len(rows) > len(places["videos"]):
+        lost = ((index, of) for of in rows if not places["videos"].of(of) for index, *_ in places["annotations"].of(of))
+        index, video_id = min(lost)
+        checked_id({"video_id": video_id}, "video_id", (), f"{path}: annotations[{index}]")
+    return FiledAnnotations(categories, rows, tracks, file, places)
+
+
+def _categories_of(
+    content: Any, path: Path, *, videos: Places | None = None, problems: list[str] | None = None
+) -> tuple[Category, ...]:
+    """The categories of a file, which has to have videos, too; these may have been taken out."""
+    expect(isinstance(content, dict), str(path), "an object with videos, categories and annotations", content)
+    for key in ("videos", "categories"):
+        given = content.get(key)
+        is_there = isinstance(given, list) and (videos if key == "videos" and videos is not None else given)
+        expect(is_there, f"{path}: {key}", "a list that is not empty", given)
+    return tuple(made_of(content, "categories", path, category_of, problems))
 
 
 def made_of(

@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.ytvis import Annotations, Track, Video
-from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import ByVideo, Predicted, Task, Truth, in_processes, tasks_of
+from ifrvis.evaluation.predictions import Predicted, Prediction
+from ifrvis.evaluation.processes import Task, Truth, in_processes, tasks_of
 from ifrvis.evaluation.tubes import Overlaps, overlaps
 from ifrvis.evaluation.videos import Detections
 
@@ -72,8 +72,8 @@ class _Flat(NamedTuple):
     category: NDArray[np.int32]  # (D,)
     rank: NDArray[np.int32]  # (D,) in its video and category
     scores: NDArray[np.float64]  # (D,)
-    hits: NDArray[np.uint16]  # (S, D) bits
-    ignored: NDArray[np.uint16]  # (S, D) bits
+    hits: list[NDArray[np.uint16]]  # of each range of sizes, (D,) bits
+    ignored: list[NDArray[np.uint16]]  # likewise
     objects: NDArray[np.int64]  # (N, 2 + S) of a video and a category: these, and how many objects count
 
 
@@ -105,7 +105,7 @@ def detections(
     annotations: Truth, predictions: Predicted, *, official_quirks: bool = False, jobs: int = 1
 ) -> Iterator[Detections]:
     """What each video adds to AP, in the order of their ids; arguments and errors as of `average_precision`."""
-    if isinstance(annotations, Annotations) and not isinstance(predictions, ByVideo):
+    if isinstance(annotations, Annotations) and not callable(predictions):
         _check(annotations, predictions := list(predictions), any_length=official_quirks)
     of_one = partial(_detections_of, official_quirks=official_quirks)
     tasks = tasks_of(annotations, predictions, crowds=True)  # their order decides what comes first of equal scores
@@ -256,22 +256,15 @@ def _flat(videos: Iterable[Detections], categories: Sequence[str]) -> _Flat:
             of_all.extend(of_one)
         for name, numbers in each.objects.items():
             objects.extend((v, index[name], *numbers) if any(numbers) else ())
-    category = np.array(labels)
+    category = np.asarray(labels)  # here and below the same memory
     video = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
     is_first = np.diff(video, prepend=-1).astype(bool) | np.diff(category, prepend=-1).astype(bool)
     first = np.flatnonzero(is_first).astype(np.int32)  # of each video and category
     rank = np.arange(len(video), dtype=np.int32) - np.repeat(first, np.diff(first, append=len(video)))
-    hits, ignored = np.array(flags).reshape(2, len(_SIZES), -1)
-    return _Flat(
-        len(lengths),
-        video,
-        category,
-        rank,
-        np.array(scores),
-        hits,
-        ignored,
-        np.array(objects).reshape(-1, 2 + len(_SIZES)),
-    )
+    bits = [np.asarray(each) for each in flags]
+    hits, ignored = bits[: len(_SIZES)], bits[len(_SIZES) :]
+    found = np.asarray(objects).reshape(-1, 2 + len(_SIZES))
+    return _Flat(len(lengths), video, category, rank, np.asarray(scores), hits, ignored, found)
 
 
 def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64], num_categories: int) -> _Curves:
@@ -285,7 +278,7 @@ def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64], num_categories
     for c in range(num_gt.shape[1]):
         chosen = np.flatnonzero((flat.category == c) & (flat.rank < most))
         chosen = chosen[np.argsort(-flat.scores[chosen], kind="stable")]
-        hits, ignored = ((flags[size, chosen] & _BITS[:, None]) > 0 for flags in (flat.hits, flat.ignored))
+        hits, ignored = ((flags[size][chosen] & _BITS[:, None]) > 0 for flags in (flat.hits, flat.ignored))
         some, found = np.flatnonzero(num_gt[:, c]), hits.any(axis=0)
         weighed = weights[some][:, None, flat.video[chosen]]
         # A curve rises at hits alone; all predictions count, at every threshold, where none is ignored.

@@ -76,12 +76,9 @@ def habits_of(videos: Videos, weights: NDArray[np.int64]) -> Values:
 
 
 def intervals_of(rows: Sequence[Sequence[Values]]) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals of what one row, a mean over runs, has more than another, by metric.
-
-    Args:
-        rows: The values of each run: of two rows, or of four, of which what the first has more than the second is set
-            beside what the third has more than the fourth. A metric that is undefined for the videos as they are has
-            no interval.
+    """The 95 % intervals of what one row, a mean over runs, has more than another, by metric; of four rows, of what the
+    first has more than the second beside what the third has more than the fourth. A metric that is undefined for the
+    videos as they are has no interval.
     """
     found = {}
     for name in rows[0][0]:
@@ -100,15 +97,8 @@ def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
 def difference_intervals(
     first: Sequence[Videos], second: Sequence[Videos], dataset: str = ""
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % intervals over videos of the difference of two means over runs, by metric and habit.
-
-    Args:
-        first: What the videos of one set add, of each run of the one row.
-        second: Of each run of the other.
-        dataset: The set's name, part of what the draws depend on.
-
-    Raises:
-        UserError: If the videos are not the same, or too few.
+    """The 95 % intervals over videos of the difference of two means over runs, by metric and habit, given what the
+    videos of one set add to each run; UserError if these are not the same, or too few.
     """
     if len({each.video_ids for each in (*first, *second)}) > 1:
         raise UserError("Compare runs on the same videos: a difference is paired over them.")

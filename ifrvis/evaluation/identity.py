@@ -37,8 +37,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.ytvis import Id, id_order
-from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import Predicted, Task, Truth, in_processes, tasks_of
+from ifrvis.evaluation.predictions import Predicted, Prediction
+from ifrvis.evaluation.processes import Task, Truth, in_processes, tasks_of
 from ifrvis.evaluation.scores import IDENTITY_CURVE, KINDS, Identity, Kind
 from ifrvis.evaluation.tubes import overlaps
 
@@ -94,26 +94,15 @@ class _Event(NamedTuple):
 
 
 def identity_errors(annotations: Truth, tracks: Predicted, *, jobs: int = 1) -> Iterator[VideoErrors]:
-    """The identity errors of each video, in the order of their ids.
-
-    Args:
-        annotations: Ground truth.
-        tracks: The predicted tracks that count (`tracking.follow`).
-        jobs: Processes that share the videos; they change nothing in what is found.
-    """
+    """The identity errors of each video, in the order of their ids, of the tracks that count (`tracking.follow`)."""
     return in_processes(_errors_of, tasks_of(annotations, tracks, crowds=False), jobs=jobs)
 
 
 def count_errors(
     annotations: Truth, tracks: Predicted, levels: Sequence[float | None], *, jobs: int = 1
 ) -> Iterator[dict[float | None, Identity]]:
-    """How many there are in each video, in the order of their ids, at each of some thresholds of scores.
-
-    Args:
-        annotations: Ground truth.
-        tracks: The predicted tracks before any threshold (`tracking.follow`).
-        levels: The thresholds; None keeps every track.
-        jobs: Processes that share the videos; they change nothing in what is counted.
+    """How many there are in each video, in the order of their ids, at each of some thresholds of scores (None keeps
+    every track), of the tracks before any threshold (`tracking.follow`).
     """
     tasks = tasks_of(annotations, tracks, crowds=False)
     return in_processes(partial(_counts_at, levels=levels), tasks, jobs=jobs)
@@ -177,7 +166,7 @@ class _Finder:
     def __init__(self, scene: _Scene, number: int) -> None:
         self._found: set[int] = set()  # objects that were tracked or merged
         self._tracked = 0  # object-frames
-        self._scene, self._visible = scene, [set(objects) for objects in scene.visible]
+        self._scene = scene
         self._last: dict[int, tuple[int, int]] = {}  # of each object: owner, and frame, when it was tracked last
         self._events: list[_Event] = []
         self._lasting: dict[tuple[Kind, tuple[int, ...], tuple[int, ...]], list[int]] = defaultdict(list)
@@ -190,7 +179,7 @@ class _Finder:
     @property
     def never_found(self) -> list[int]:
         """The objects that are visible and always lost."""
-        return sorted(set().union(*self._visible) - self._found)
+        return sorted(set().union(*self._scene.visible) - self._found)
 
     def counts(self) -> Identity:
         """How many there are of all."""
@@ -198,8 +187,8 @@ class _Finder:
             **Counter[str](error[0] for error in self.errors()),
             never_found=len(self.never_found),
             tracked=self._tracked,
-            object_frames=sum(map(len, self._visible)),
-            objects=len(set().union(*self._visible)),
+            object_frames=sum(map(len, self._scene.visible)),
+            objects=len(set().union(*self._scene.visible)),
         )
 
     def errors(self) -> list[_Found]:
@@ -215,7 +204,7 @@ class _Finder:
         breaks = [
             place
             for place, (before, t) in enumerate(pairwise(frames), start=1)
-            if any(self._visible[between].issuperset(gts) for between in range(before + 1, t))
+            if any(set(gts).issubset(self._scene.visible[between]) for between in range(before + 1, t))
         ]
         return [tuple(frames[start:end]) for start, end in pairwise([0, *breaks, len(frames)])]
 

@@ -2,21 +2,34 @@
 
 A run keeps `predictions.json.gz`: per video the masks of the queries that matter, once, and two lists that refer to
 them (docs/architecture.md, "Predictions"). A results file is the flat list that the YouTube-VIS server takes. Both
-become `Prediction`s, the one thing that metrics read. Files are checked like any foreign input.
+become `Prediction`s, the one thing that metrics read. Files are checked like any foreign input. They are read as a
+whole, or stay where they are, as `ytvis` says, until a video is scored.
 """
 
 import gzip
 import sys
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ifrvis.datasets.rle import Rle, expect
-from ifrvis.datasets.ytvis import Annotations, Id, checked_id, checked_masks, checked_number, id_order
+from ifrvis.datasets.ytvis import (
+    Annotations,
+    FiledAnnotations,
+    Id,
+    checked_id,
+    checked_masks,
+    checked_number,
+    id_order,
+)
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, read_json, read_packed_json, write_atomically
+from ifrvis.files import canonical_json, read_json, read_packed_json, unpack, write_atomically
+from ifrvis.parts import PartsFile, Place, Places, Read, split_json
 
+Tracks = Literal["queries", "entries"]  # each query under its best class, or every entry
 SCHEMA = 1
 MOST_QUERIES = 10  # of a video, that tracking metrics are about where an inference does not say so
 
@@ -42,6 +55,25 @@ class Prediction:
         """The entry of a results file."""
         head = {"video_id": self.video_id, "category_id": self.category_id, "score": self.score}
         return {**head, "segmentations": list(self.masks)}
+
+
+# Predicted tracks by video: what gives those of one, given its ground truth; another process can call that, too.
+ByVideo = Callable[[Id], Callable[[Annotations], list[Prediction]]]
+Predicted = Iterable[Prediction] | ByVideo
+
+
+def by_video(predictions: Predicted) -> ByVideo:
+    """Predicted tracks by video, each video's in their order."""
+    if callable(predictions):
+        return predictions
+    preds: dict[Id, list[Prediction]] = defaultdict(list)
+    for prediction in predictions:
+        preds[prediction.video_id].append(prediction)
+    return lambda video_id: partial(_given, preds[video_id])
+
+
+def _given(preds: list[Prediction], annotations: Annotations) -> list[Prediction]:
+    return preds
 
 
 class Scored(NamedTuple):
@@ -75,34 +107,39 @@ def write_predictions(path: Path, videos: Iterable[VideoPredictions]) -> None:
 def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredictions, ...]:
     """Read and check the predictions for exactly the videos of `annotations`; UserError if missing or wrong."""
     content = read_packed_json(path, "the predictions file")
-    expect_schema(content, str(path))
-    videos: dict[Id, VideoPredictions] = {}
+    _expect_schema(content, path)
+    seen: set[Id] = set()
     for index, entry in enumerate(content["videos"]):
-        video = video_predictions_of(entry, annotations, f"{path}: videos[{index}]")
-        expect(video.video_id not in videos, f"{path}: videos[{index}].video_id", "each video once", video.video_id)
-        videos[video.video_id] = video
-    expect_all(annotations.video_by_id.keys() - videos.keys(), str(path))
-    return tuple(videos.values())
+        seen.add(_check_video_id(entry, annotations.video_by_id, seen, f"{path}: videos[{index}]"))
+    _expect_all(annotations.video_by_id.keys() - seen, path)
+    return tuple(
+        _video_predictions_of(entry, annotations, f"{path}: videos[{index}]")
+        for index, entry in enumerate(content["videos"])
+    )
 
 
-def expect_schema(content: Any, where: str) -> None:
-    """Refuse (UserError) the content of what is no predictions file of this schema."""
+def _expect_schema(content: Any, path: Path) -> None:
     good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
-    expect(good, where, f"predictions of schema {SCHEMA}", content)
-    expect(isinstance(content.get("videos"), list), f"{where}: videos", "a list", content.get("videos"))
+    expect(good, str(path), f"predictions of schema {SCHEMA}", content)
+    expect(isinstance(content.get("videos"), list), f"{path}: videos", "a list", content.get("videos"))
 
 
-def expect_all(missing: Collection[Id], where: str) -> None:
-    """Refuse (UserError) a predictions file without some videos."""
+def _check_video_id(entry: Any, known: Collection[Id], seen: Collection[Id], where: str) -> Id:
+    """The video that an entry of a predictions file is about, and no other one."""
+    expect(isinstance(entry, dict), where, "an object", entry)
+    video_id = checked_id(entry, "video_id", known, where)
+    expect(video_id not in seen, f"{where}.video_id", "each video once", video_id)
+    return video_id
+
+
+def _expect_all(missing: Collection[Id], path: Path) -> None:
     if missing:
         first = min(missing, key=id_order)
-        raise UserError(f"Predict again: {where} lacks {len(missing)} of the videos, the first with id {first!r}.")
+        raise UserError(f"Predict again: {path} lacks {len(missing)} of the videos, the first with id {first!r}.")
 
 
-def video_predictions_of(entry: Any, annotations: Annotations, where: str) -> VideoPredictions:
-    """A video of a predictions file; UserError for anything else."""
-    expect(isinstance(entry, dict), where, "an object", entry)
-    video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
+def _video_predictions_of(entry: dict[str, Any], annotations: Annotations, where: str) -> VideoPredictions:
+    video = annotations.video_by_id[entry["video_id"]]
     for key, expected in (("height", video.height), ("width", video.width), ("length", video.length)):
         good = type(entry.get(key)) is int and entry[key] == expected
         expect(good, f"{where}.{key}", f"the annotation file's {expected}", entry.get(key))
@@ -140,15 +177,15 @@ def _scored(
 
 def results_of(videos: Iterable[VideoPredictions]) -> tuple[Prediction, ...]:
     """The predicted tracks that AP is about: each video's best pairs of query and class."""
-    return tuple(_prediction_of(video, scored) for video in videos for scored in video.by_class)
+    return tuple(_track_of(video, scored) for video in videos for scored in video.by_class)
 
 
 def queries_of(videos: Iterable[VideoPredictions]) -> tuple[Prediction, ...]:
     """The predicted tracks that tracking metrics are about: each video's best queries, under their best class."""
-    return tuple(_prediction_of(video, scored) for video in videos for scored in video.by_query)
+    return tuple(_track_of(video, scored) for video in videos for scored in video.by_query)
 
 
-def _prediction_of(video: VideoPredictions, scored: Scored) -> Prediction:
+def _track_of(video: VideoPredictions, scored: Scored) -> Prediction:
     return Prediction(video.video_id, scored.category_id, scored.score, video.masks[scored.query], scored.query)
 
 
@@ -183,10 +220,8 @@ def videos_of(results: Iterable[Prediction], annotations: Annotations, path: Pat
 
 
 def read_videos_of(path: Path, annotations: Annotations) -> tuple[VideoPredictions, ...]:
-    """What is predicted of each video, in the predictions file of a run (`.gz`) or in a results file.
-
-    Raises:
-        UserError: As `read_predictions`, or `read_results` and `videos_of`.
+    """What is predicted of each video, in the predictions file of a run (`.gz`) or in a results file; UserError as of
+    `read_predictions`, or `read_results` and `videos_of`.
     """
     if path.suffix == ".gz":
         return read_predictions(path, annotations)
@@ -203,24 +238,92 @@ def one_class_each(results: Iterable[Prediction]) -> tuple[Prediction, ...]:
     return tuple(best.values())
 
 
-def read_tracks(path: Path, annotations: Annotations, tracks: Literal["queries", "entries"]) -> tuple[Prediction, ...]:
+_OF_RUN = {"queries": queries_of, "entries": results_of}
+_OF_RESULTS: dict[Tracks, Callable[[Iterable[Prediction]], tuple[Prediction, ...]]]
+_OF_RESULTS = {"queries": one_class_each, "entries": tuple}
+
+
+def read_tracks(path: Path, annotations: Annotations, tracks: Tracks) -> tuple[Prediction, ...]:
     """Read predicted tracks from the predictions file of a run (`.gz`) or from a results file, with errors of its
     reader.
     """
     if path.suffix == ".gz":
-        return (queries_of if tracks == "queries" else results_of)(read_predictions(path, annotations))
-    results = read_results(path, annotations)
-    return one_class_each(results) if tracks == "queries" else results
+        return _OF_RUN[tracks](read_predictions(path, annotations))
+    return _OF_RESULTS[tracks](read_results(path, annotations))
+
+
+class Filed(NamedTuple):
+    """The predicted tracks of a file, of which a video is read when it is needed."""
+
+    tracks: ByVideo
+    num_tracks: int  # entries; of the predictions file of a run, tracks
+    num_videos: int  # that have any
+
+
+def open_tracks(
+    path: Path,
+    annotations: FiledAnnotations,
+    tracks: Tracks,
+    folder: Path,
+    on_read: Read,
+    *,
+    official_quirks: bool = False,
+) -> Filed:
+    """Look through what `read_tracks` reads as a whole, with its errors, at once or when a video is read.
+
+    What is packed lies in `folder`, until all is scored; `official_quirks` are those of `read_results`.
+    """
+    if path.suffix == ".gz":
+        unpack(path, "the predictions file", folder / "predictions.json")
+        return _open_run(path, annotations, tracks, folder / "predictions.json", on_read)
+    places = Places(annotations.videos)
+
+    def owner_of(_: str, index: int, entry: Any) -> Id:
+        expect(isinstance(entry, dict), f"{path}: [{index}]", "an object", entry)
+        return checked_id(entry, "video_id", annotations.videos, f"{path}: [{index}]")
+
+    content, file = split_json(path, "the results file", {"": places}, owner_of, on_read)
+    expect(isinstance(content, list), str(path), "a list of predicted tracks", content)
+    read = partial(_read_results, file, official_quirks, tracks)
+    return Filed(lambda video_id: partial(read, places.of(video_id)), len(places), places.num_owners)
+
+
+def _read_results(
+    file: PartsFile, any_length: bool, tracks: Tracks, places: list[Place], annotations: Annotations
+) -> list[Prediction]:
+    entries = file.read(places)
+    found = [_prediction_of(entry, annotations, file.name, index, any_length=any_length) for index, entry in entries]
+    return list(_OF_RESULTS[tracks](found))
+
+
+def _open_run(path: Path, annotations: FiledAnnotations, tracks: Tracks, unpacked: Path, on_read: Read) -> Filed:
+    places, key = Places(annotations.videos), "by_query" if tracks == "queries" else "by_class"
+    numbers: dict[Id, int] = {}
+
+    def owner_of(_: str, index: int, entry: Any) -> Id:
+        video_id = _check_video_id(entry, annotations.videos, numbers, f"{path}: videos[{index}]")
+        numbers[video_id] = len(scored) if isinstance(scored := entry.get(key), list) else 0
+        return video_id
+
+    content, file = split_json(unpacked, "the predictions file", {"videos": places}, owner_of, on_read, name=str(path))
+    _expect_schema(content, path)
+    _expect_all(annotations.videos.keys() - numbers.keys(), path)
+    read = partial(_read_run, file, tracks)
+    counts = sum(numbers.values()), sum(map(bool, numbers.values()))
+    return Filed(lambda video_id: partial(read, places.of(video_id)), *counts)
+
+
+def _read_run(file: PartsFile, tracks: Tracks, places: list[Place], annotations: Annotations) -> list[Prediction]:
+    ((index, entry),) = file.read(places)
+    video = _video_predictions_of(entry, annotations, f"{file.name}: videos[{index}]")
+    return list(_OF_RUN[tracks]([video]))
 
 
 def read_results(path: Path, annotations: Annotations, *, official_quirks: bool = False) -> tuple[Prediction, ...]:
-    """Read and check a results file of the YouTube-VIS format, with any finite scores; UserError, with file, index and
-    field, if it is missing or wrong.
+    """Read and check a results file of the YouTube-VIS format, a list of objects with video_id, category_id, any finite
+    score and segmentations; UserError, with file, index and field, if it is missing or wrong.
 
-    Args:
-        path: The JSON file, a list of objects with video_id, category_id, score and segmentations.
-        annotations: The ground truth that the results are about.
-        official_quirks: Accept, as the official evaluator does, tracks shorter or longer than their video.
+    With `official_quirks` tracks may be shorter or longer than their video, as for the official evaluator.
     """
     return checked_results(read_json(path, "the results file"), annotations, str(path), official_quirks=official_quirks)
 
@@ -231,13 +334,12 @@ def checked_results(
     """The same for the content of a results file; `where` names it in errors."""
     expect(isinstance(entries, list), where, "a list of predicted tracks", entries)
     return tuple(
-        prediction_of(entry, annotations, where, index, any_length=official_quirks)
+        _prediction_of(entry, annotations, where, index, any_length=official_quirks)
         for index, entry in enumerate(entries)
     )
 
 
-def prediction_of(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:
-    """An entry of a results file; UserError for anything else."""
+def _prediction_of(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:
     where = f"{path}: [{index}]"
     expect(isinstance(entry, dict), where, "an object", entry)
     video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]

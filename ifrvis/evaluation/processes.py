@@ -4,18 +4,16 @@ What a video needs is read when it is its turn, by the process that works on it,
 """
 
 import multiprocessing
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from ifrvis.datasets.filed import FiledAnnotations
-from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
+from ifrvis.datasets.ytvis import Annotations, FiledAnnotations, Track, Video
 from ifrvis.errors import UserError
-from ifrvis.evaluation.predictions import Prediction
+from ifrvis.evaluation.predictions import Predicted, Prediction, by_video
 
 Result = TypeVar("Result")
 Truth = Annotations | FiledAnnotations
@@ -34,36 +32,11 @@ class Task(NamedTuple):
 Load = Callable[[], Task]
 
 
-@dataclass(frozen=True)
-class ByVideo:
-    """Predicted tracks by video."""
-
-    # What gives those of one video, given its ground truth; another process can call it, too.
-    of_video: Callable[[Id], Callable[[Annotations], list[Prediction]]]
-
-
-Predicted = Iterable[Prediction] | ByVideo
-
-
-def by_video(predictions: Predicted) -> ByVideo:
-    """Predicted tracks by video, each video's in their order."""
-    if isinstance(predictions, ByVideo):
-        return predictions
-    preds: dict[Id, list[Prediction]] = defaultdict(list)
-    for prediction in predictions:
-        preds[prediction.video_id].append(prediction)
-    return ByVideo(lambda video_id: partial(_given, preds[video_id]))
-
-
-def _given(preds: list[Prediction], annotations: Annotations) -> list[Prediction]:
-    return preds
-
-
 def tasks_of(annotations: Truth, predictions: Predicted, *, crowds: bool) -> Iterator[Load]:
     """What gives the task of each video, in the order of their ids; with or without the crowds of the ground truth."""
     given = by_video(predictions)
     for video_id in annotations.video_ids:
-        yield partial(_task, annotations.of_video(video_id), given.of_video(video_id), crowds)
+        yield partial(_task, annotations.of_video(video_id), given(video_id), crowds)
 
 
 def _task(

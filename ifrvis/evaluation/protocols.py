@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ifrvis.datasets.splits import in_seeded_order
 from ifrvis.datasets.ytvis import Id
-from ifrvis.evaluation.predictions import Prediction
+from ifrvis.evaluation.predictions import Prediction, Tracks
 from ifrvis.packed import packed_yaml
 from ifrvis.schema import Model, Share, read_model
 
@@ -20,7 +20,7 @@ class TrackingProtocol(Model):
 
     name: str
     title: str
-    tracks: Literal["queries", "entries"]  # `queries`, each under its best class, or all `entries` of a results file
+    tracks: Tracks
     most: int | None = Field(default=None, ge=1)  # only so many of a video, best first
     # The least score; `matched`: the candidate of best IDF1 on the other half of the videos.
     threshold: Share | Literal["matched"] | None = None

@@ -14,13 +14,8 @@ from ifrvis.evaluation.videos import Videos
 
 
 def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> tuple[Scores, Videos]:
-    """Every number of a record, and what each video adds to most of them, of one run, or of a results file;
-    UserError if the file is missing, broken, or not about exactly these videos.
-
-    Args:
-        annotations: Ground truth.
-        path: The predictions file, or the results file.
-        jobs: Processes that share the videos; they change no number.
+    """Every number of a record, and what each video adds to most of them, of the predictions file of a run, or of a
+    results file; UserError if the file is missing, broken, or not about exactly these videos.
     """
     predicted = read_videos_of(path, annotations)
     # How many queries of a video count, the inference has said: ten, or its `topk`.

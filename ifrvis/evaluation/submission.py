@@ -52,12 +52,8 @@ def write_submission(path: Path, predictions: Iterable[Prediction], *, comment: 
 
 
 def read_submission(path: Path, annotations: Annotations) -> tuple[Prediction, ...]:
-    """Read and check a zip as a server would, and better; UserError, with file, index and field, if it is no such zip,
-    or its results are wrong.
-
-    Args:
-        path: The zip.
-        annotations: Of the split that it is about; tracks are not needed.
+    """Read and check a zip as a server would, and better, given the videos and categories that it is about; UserError,
+    with file, index and field, if it is no such zip, or its results are wrong.
     """
     where = f"{path}: {NAME}"
     entries = _entries(path)

@@ -25,8 +25,8 @@ from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.evaluation.hota import ALPHAS, hota, matched_pairs, weighed_hota
-from ifrvis.evaluation.predictions import Prediction
-from ifrvis.evaluation.processes import ByVideo, Predicted, Task, Truth, by_video, in_processes, tasks_of
+from ifrvis.evaluation.predictions import ByVideo, Predicted, Prediction, by_video
+from ifrvis.evaluation.processes import Task, Truth, in_processes, tasks_of
 from ifrvis.evaluation.protocols import TrackingProtocol, halves
 from ifrvis.evaluation.tubes import boxes
 from ifrvis.evaluation.videos import Counts
@@ -53,8 +53,7 @@ class Followed(NamedTuple):
     @property
     def tracks(self) -> ByVideo:
         """The tracks that it keeps."""
-        read, levels = self.candidates.of_video, self.levels
-        return ByVideo(lambda video_id: partial(_reaching, read(video_id), levels[video_id]))
+        return lambda video_id: partial(_reaching, self.candidates(video_id), self.levels[video_id])
 
     @property
     def counts(self) -> list[Counts]:
@@ -83,7 +82,7 @@ def follow(
     """
     assert len({protocol.most for protocol in protocols}) == 1
     select, given = protocols[0].select, by_video(predictions)
-    candidates = ByVideo(lambda video_id: partial(_selected, given.of_video(video_id), select))
+    candidates: ByVideo = lambda video_id: partial(_selected, given(video_id), select)  # noqa: E731
     levels = tuple(dict.fromkeys(level for protocol in protocols for level in protocol.levels))
     work, videos = partial(_counted, select=select, levels=levels), annotations.video_ids
     totals, numbers = [0, 0], {level: list[_Numbers]() for level in levels}

@@ -20,8 +20,7 @@ from mmdet.structures import DetDataSample, TrackDataSample
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ifrvis.datasets.placement import resized_size
-from ifrvis.datasets.resizing import Resize, resize_frame
+from ifrvis.datasets.placement import Resize, resize_frame, resized_size
 from ifrvis.errors import UserError
 from ifrvis.inference.background import in_background
 from ifrvis.inference.sources import FrameSource

@@ -3,9 +3,8 @@ import json
 
 import pytest
 
-from ifrvis.datasets.filed import open_annotations
 from ifrvis.datasets.rle import area, run_lengths
-from ifrvis.datasets.ytvis import Annotations, Category, read_annotations
+from ifrvis.datasets.ytvis import Annotations, Category, open_annotations, read_annotations
 from ifrvis.errors import UserError
 
 CONTENT = {
@@ -37,7 +36,7 @@ def written(folder, content):
 def read_by_video(path):
     """What `read_annotations` gives, of a file that is read video by video."""
     filed = open_annotations(path, lambda done, total: None)
-    ones = [filed.of_video(video_id)() for video_id in filed.videos]
+    ones = [filed.of_video(video_id)() for video_id in filed.video_ids]
     parts = [tuple(each for one in ones for each in getattr(one, name)) for name in ("videos", "tracks")]
     whole = Annotations(path, filed.categories, *parts)
     assert (filed.labels, filed.video_ids) == (whole.labels, whole.video_ids)
@@ -116,6 +115,7 @@ VIDEO, TRACK = ["videos", 0], ["annotations", 0]
 BROKEN = [
     (["videos"], []),
     (["videos"], None),
+    (["videos"], {"0": {}}),
     (["categories"], {}),
     (["videos", 0], 3),
     *[([*VIDEO, "id"], value) for value in (..., None, 1.0, True, [1], {}, "b")],

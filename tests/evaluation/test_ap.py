@@ -1,7 +1,4 @@
-"""Every number of AP beside the official evaluator, a slow reference and cases worked by hand.
-
-Also tests: ifrvis.evaluation.processes.
-"""
+"""Every number of AP beside the official evaluator, a slow reference and cases worked by hand."""
 
 import json
 from dataclasses import replace

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from ifrvis.datasets.filed import open_annotations
-from ifrvis.datasets.ytvis import Annotations, Category, Video
+from ifrvis.datasets.ytvis import Annotations, Category, Video, open_annotations
 from ifrvis.errors import UserError
-from ifrvis.evaluation.filed import open_tracks
 from ifrvis.evaluation.predictions import (
     Prediction,
     Scored,
     VideoPredictions,
+    open_tracks,
     queries_of,
     read_predictions,
     read_results,
@@ -46,7 +45,7 @@ def read_by_video(path, tracks="entries", **options):
     (path.parent / "gt.json").write_text(json.dumps(content))
     annotations = open_annotations(path.parent / "gt.json", lambda done, total: None)
     filed = open_tracks(path, annotations, tracks, path.parent, lambda done, total: None, **options)
-    found = [filed.tracks.of_video(video_id)(annotations.of_video(video_id)()) for video_id in (7, "w")]
+    found = [filed.tracks(video_id)(annotations.of_video(video_id)()) for video_id in (7, "w")]
     assert filed.num_videos == sum(map(bool, found))
     return tuple(each for of in found for each in of), filed.num_tracks
 

@@ -154,7 +154,7 @@ def test_matched_takes_the_best_threshold_of_the_other_half(rng):
     assert found.metrics == follow(annotations, kept, [ALL])["all"].metrics
     assert found.num_tracks == (len(predictions), len(predictions), len(kept))
     for k in range(12):
-        assert found.tracks.of_video(k)(annotations) == [pred for pred in kept if pred.video_id == k]
+        assert found.tracks(k)(annotations) == [pred for pred in kept if pred.video_id == k]
 
 
 def test_top10_and_common_differ_by_the_threshold_and_every_record_has_three():

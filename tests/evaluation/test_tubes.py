@@ -1,7 +1,4 @@
-"""Areas, boxes and overlaps of tubes beside those of their pixels.
-
-Also tests: ifrvis.evaluation.strips.
-"""
+"""Areas, boxes and overlaps of tubes beside those of their pixels."""
 
 import json
 import pickle
@@ -13,7 +10,7 @@ from hypothesis import strategies as st
 
 from ifrvis.datasets.rle import Tube, checked_tube, decode, encode, run_lengths, runs_of
 from ifrvis.datasets.ytvis import Video
-from ifrvis.evaluation import strips
+from ifrvis.evaluation import tubes
 from ifrvis.evaluation.tubes import boxes, overlaps
 
 
@@ -44,7 +41,7 @@ def pixels(video, track):
 def test_areas_boxes_and_overlaps_are_those_of_the_pixels(scene, size_of_a_pass):
     video, preds, gts = scene
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(strips, "_PASS", size_of_a_pass)
+        patch.setattr(tubes, "_PASS", size_of_a_pass)
         found, found_boxes = overlaps(video, preds, gts), boxes(video, preds)
     for d, pred in enumerate(pixels(video, track) for track in preds):
         assert found.pred_areas[:, d].tolist() == pred.sum(axis=(1, 2)).tolist()

@@ -19,8 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ifrvis.datasets.catalog import load_config
 from ifrvis.datasets.frames import read_frame
-from ifrvis.datasets.placement import resized_size
-from ifrvis.datasets.resizing import resize_frame
+from ifrvis.datasets.placement import resize_frame, resized_size
 from ifrvis.datasets.sampling.samplers import sampler_of
 from ifrvis.datasets.synthetic.making import make_split
 from ifrvis.datasets.ytvis import Annotations, read_annotations

@@ -11,20 +11,15 @@ from typing import Any
 from ifrvis.datasets.exchange.collected import Categories, Clip
 from ifrvis.datasets.exchange.davis import read_video
 from ifrvis.datasets.exchange.mots import read_sequence
-from ifrvis.datasets.filed import FiledAnnotations
+from ifrvis.datasets.ytvis import FiledAnnotations
 from ifrvis.errors import UserError, nearest
 
 
 def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | None) -> Iterator[dict[str, Any]]:
-    """The tracks of a folder of PNGs or texts, or of one text, as the entries of a results file.
+    """The tracks of a folder of PNGs or texts, or of one text, as the entries of a results file; UserError if it is
+    neither, or names a video, a frame or a category that the annotations have not.
 
-    Args:
-        path: The folder or the text.
-        annotations: Whose videos and frames are called as the folder's.
-        given: Names of categories as `ifrvis data import --category` takes them; None where none is asked for.
-
-    Raises:
-        UserError: If it is neither, or names a video, a frame or a category that is not there.
+    Categories are `given` as `ifrvis data import --category` takes them; None where none is asked for.
     """
     names = {category.name: category.id for category in annotations.categories}
     any_name = given is None or (not given and len(names) == 1)

@@ -89,15 +89,11 @@ def import_set(
 
 
 def own_set(annotations: Path, frames: Path | None, data_root: Path) -> tuple[Path, list[str]]:
-    """The set of a user's own file, YouTube-VIS JSON or COCO's with `track_id`, under the data root; as `import_set`.
+    """The set of a user's own file, YouTube-VIS JSON or COCO's with `track_id`, as of `import_set`; UserError if the
+    file is wrong, or another of its name was given before.
 
-    Args:
-        annotations: The file.
-        frames: What its file names are relative to; by default `JPEGImages` beside it.
-        data_root: Where a folder called as the file, or as its folder where all files are called so, takes the set.
-
-    Raises:
-        UserError: If the file is wrong, or another of its name was given before.
+    File names are relative to `frames`, by default `JPEGImages` beside the file. The set lies under the data root, and
+    is called as the file, or as its folder where all files are called so.
     """
     frames = (frames or annotations.parent / "JPEGImages").resolve()
     if not frames.is_dir():

@@ -15,12 +15,8 @@ Sampler = VideoSampler | MixedSampler
 def sampler_of(
     spec: Mapping[str, Any], annotations: Annotations, stills: tuple[Stills, float | None] | None
 ) -> Sampler:
-    """The sampler of a training; `around` of its sampler, where it has one, says what an epoch has a clip of.
-
-    Args:
-        spec: With seed, global_batch, sampler and pipeline.
-        annotations: The training split.
-        stills: What pseudo-videos are made of, and their share of the clips (see `MixedSampler`).
+    """The sampler of a training; `around` of its sampler, where it has one, says what an epoch has a clip of. Stills
+    come with their share of the clips (see `MixedSampler`).
     """
     given, pipeline, seed = dict(spec["sampler"]), dict(spec["pipeline"]), spec["seed"]
     kind = FrameSampler if "around" in given else ClipSampler

@@ -1,7 +1,4 @@
-"""`ifrvis evaluate` reads video by video: the same numbers, in the same memory, by any number of processes.
-
-Also tests: ifrvis.datasets.filed.
-"""
+"""`ifrvis evaluate` reads video by video: the same numbers, in the same memory, by any number of processes."""
 
 import json
 import tracemalloc
