@@ -189,5 +189,5 @@ def test_a_run_that_another_has_taken_over_is_left_to_it_in_one_line(table):
     claim(attempt.run, attempt.submission())
     start_now(table)
     output = lambda: [path.read_text() for path in table.arrays()[0].glob("*.out")]  # noqa: E731
-    wait_until(lambda: any("nothing left" in each for each in output()), "it says so")
+    wait_until(lambda: any(each.endswith("\n") for each in output()), "it says so")
     assert output() == [f"nothing left for this job to do: attempt 2 of {attempt.run.name} is pending\n"]
