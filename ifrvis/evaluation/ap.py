@@ -258,7 +258,8 @@ def _flat(videos: Iterable[Detections], categories: Sequence[str]) -> _Flat:
             objects.extend((v, index[name], *numbers) if any(numbers) else ())
     category = np.asarray(labels)  # here and below the same memory
     video = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    is_first = np.diff(video, prepend=-1).astype(bool) | np.diff(category, prepend=-1).astype(bool)
+    is_first = np.ones(len(video), np.bool_)
+    is_first[1:] = (video[1:] != video[:-1]) | (category[1:] != category[:-1])
     first = np.flatnonzero(is_first).astype(np.int32)  # of each video and category
     rank = np.arange(len(video), dtype=np.int32) - np.repeat(first, np.diff(first, append=len(video)))
     bits = [np.asarray(each) for each in flags]
@@ -270,9 +271,9 @@ def _flat(videos: Iterable[Detections], categories: Sequence[str]) -> _Flat:
 def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64], num_categories: int) -> _Curves:
     """The curves behind the statistics of one suffix, with the videos weighed in R ways, (R, V)."""
     size, most = list(_SIZES).index(_CURVES[suffix][0]), _CURVES[suffix][1]
-    of_category = [flat.objects[flat.objects[:, 1] == c] for c in range(num_categories)]
     num_gt = np.zeros((len(weights), num_categories), np.int64)
-    for c, of in enumerate(of_category):
+    for c in range(num_categories):
+        of = flat.objects[flat.objects[:, 1] == c]
         num_gt[:, c] = weights[:, of[:, 0]] @ of[:, 2 + size]
     curves = _Curves(*np.full((2, *num_gt.shape, len(_BITS)), np.nan))
     for c in range(num_gt.shape[1]):
