@@ -13,6 +13,7 @@ import pytest
 from datasets.exchange.conftest import LENGTH, Object, plane, square
 
 from ifrvis.cli import main
+from ifrvis.commands.data import check_own
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.exchange.sets import _parts_of_one
 
@@ -60,7 +61,8 @@ def test_masks_and_identities_come_back_and_the_set_works_at_once(world, bring, 
     parts = [{video.name for video in dataset.split(role).read().videos} for role in ("train", "heldout")]
     assert sorted(map(len, parts)) == [1, 1]
     assert parts[0] != parts[1]
-    assert f"held out {min(parts[1])}\n" in said
+    objects = 2 if parts[1] == {"b-2"} else 1
+    assert f"held out, with {objects} objects in 1 videos: {min(parts[1])}\nwarning: numbers of fewer than 20" in said
     assert bring(kind, write(world) if kind == "coco" else world.root / kind, *options)[0] == 0  # again, the same
 
 
@@ -208,7 +210,7 @@ def test_parts_of_one_video_are_held_out_together_or_not_at_all(world, bring):
     (world.frames / "a").rename(world.frames / "c")
     status, said = bring("davis", davis_of(world), "--frames", "{frames}", "--category", "x")
     assert (status, "together or not at all, as parts of one video: a[_-]*" in said) == (0, True)
-    assert "held out c" in said or "held out b-2" in said or "held out a_1, a_2" in said
+    assert re.search("held out, .*: (c|b-2|a_1, a_2)\n", said)
 
 
 def davis_of(world):
@@ -240,6 +242,7 @@ def test_a_file_of_ones_own_is_all_that_rows_need(world, own, capsys, found_in, 
         said = capsys.readouterr()
         assert said.out.startswith("Profile mini (for videos of your own")
         assert "ours-r50-ytvis19                     0/5  not run, off-spec" in said.out
+        assert re.search("held out, with . objects in 1 videos: (a|b-2)\nwarning: numbers of fewer", said.out)
     name = file.partition(".")[0]
     dataset = load_dataset(str(world.root / "data" / "own" / name), world.root)
     assert dataset.name == name
@@ -269,6 +272,31 @@ def test_a_wrong_folder_of_frames_is_refused_before_anything_is_written(world, o
     assert f"Correct --frames, or put there what is missing: {world.root} has no " in said
     assert not (world.root / "data").exists()
     assert own("--frames", str(world.frames), file=file) == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("data", "check"), ("data", "split"), ("plan", "table1", "--rows", "ours-r50-ytvis19", "--dataset")],
+)
+def test_a_set_of_ones_own_is_found_by_its_name(world, own, capsys, command):
+    assert own("--frames", str(world.frames)) == 0
+    roots = ["--data-root", str(world.root / "data"), "--results", str(world.root / "r")]
+    capsys.readouterr()
+    assert main([*command, "mine", *roots]) == 0
+    assert "mine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rule", ["videos: [a]", "draw: 1"])
+def test_videos_can_be_chosen_in_the_set_that_was_made(world, own, capsys, rule):
+    assert own("--frames", str(world.frames)) == 0
+    path = world.root / "data" / "own" / "mine" / "dataset.yaml"
+    path.write_text(re.sub("heldout:\n  draw: 1", f"heldout: {{{rule}}}", path.read_text()))
+    lines, sound = check_own(load_dataset(str(path), world.root))
+    assert sound
+    assert rule == "draw: 1" or "held out, with 1 objects in 1 videos: a" in lines
+    capsys.readouterr()
+    assert own("--frames", str(world.frames)) == 0
+    assert rule == "draw: 1" or "held out, with 1 objects in 1 videos: a" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("file", ["mine.json", "coco.json"])
