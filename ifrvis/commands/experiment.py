@@ -69,8 +69,9 @@ def _plan(arguments: argparse.Namespace) -> int:
     measure_siblings(plan)
     content = plan.as_json()
     lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]
-    if is_own(request.dataset) and not plan.data_missing:
-        lines += held_out_lines(plan.rows[0].evaluations[min(plan.rows[0].evaluations)].training.dataset)
+    dataset = plan.trainings[-1].dataset
+    if is_own(request.dataset) and not (plan.data_missing or dataset.config.synthetic):
+        lines += held_out_lines(dataset)
     if arguments.power:
         from ifrvis.analysis.power import HEAD, need_line, needs
         from ifrvis.reporting.match import make_reports

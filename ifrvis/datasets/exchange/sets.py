@@ -244,7 +244,7 @@ def _checked_rule(annotations: Annotations, rule: HeldOut, path: Path | None) ->
     notes, draws = list[str](), range(max(1, round(num_videos / 5)), num_videos)
     if not rule.groups and (groups := _parts_of_one([video.name for video in videos])):
         rule = rule.model_copy(update={"groups": groups})
-        other = "--group says otherwise" if path is None else f"'groups' in {path} says otherwise"
+        other = "--group says otherwise" if path is None else f"where they are not, edit 'groups' in {path}"
         notes = [f"held out together or not at all, as parts of one video: {', '.join(groups)} ({other})"]
     if rule.draw:
         drawn = len(heldout_videos(videos, rule))

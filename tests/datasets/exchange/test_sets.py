@@ -408,7 +408,8 @@ def test_how_parts_of_one_video_are_told_apart_is_said_as_the_command_can(world,
     (world.root / "mine.json").write_text(json.dumps(content))
     assert own("--frames", str(world.frames)) == 0
     said = capsys.readouterr().err
-    assert f"parts of one video: sea[_-]* ('groups' in {world.root}/data/own/mine/dataset.yaml says otherwise)" in said
+    cure = f"where they are not, edit 'groups' in {world.root}/data/own/mine/dataset.yaml"
+    assert f"parts of one video: sea[_-]* ({cure})" in said
 
 
 def replaced(path, *pairs):
