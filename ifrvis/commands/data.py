@@ -12,6 +12,8 @@ from ifrvis.commands.selection import ROOTS, add_command, answer, file_of, progr
 from ifrvis.errors import UserError, nearest
 from ifrvis.files import publish_once, read_bytes, read_json, write_atomically
 
+FEW_VIDEOS = 20  # held out: the numbers of fewer say little
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands about data."""
@@ -80,13 +82,10 @@ def _split(arguments: argparse.Namespace) -> int:
     if split.heldout is None:
         raise UserError(f"Choose a dataset with a rule 'heldout': {dataset.name} has none to draw by.")
     annotations = split.read()
-    videos = [{"id": video.id, "name": video.name} for video in annotations.videos]
-    content = {"dataset": dataset.name, "rule": split.heldout.model_dump(), "fingerprint": split.fingerprint}
-    path = arguments.data_root / "splits" / f"{dataset.name}-heldout.json"
-    _publish(path, json.dumps({**content, "videos": videos}, indent=1) + "\n")
-    asked = split.heldout.draw
+    asked, videos = split.heldout.draw, annotations.videos
     fewer = f" (of {asked} to draw: groups stay whole)" if asked > len(videos) and not split.heldout.videos else ""
-    show(f"{path}: {len(videos)} videos held out{fewer}, fingerprint {split.fingerprint}")
+    show(f"{dataset.name}: {len(videos)} videos held out{fewer}, fingerprint {split.fingerprint}")
+    show("\n".join(video.name for video in videos))
     if arguments.out:
         whole = read_json(split.annotation, "the annotation file")
         for part in (dataset.split("train"), split):
@@ -122,15 +121,27 @@ def _check(arguments: argparse.Namespace) -> int:
 def check_own(dataset: Any) -> tuple[list[str], bool]:
     """What to know of a set of the user's own before rows are run on it, and whether they can be."""
     from ifrvis.datasets.check import check_dataset
+    from ifrvis.datasets.splits import HeldOut
 
     checked = check_dataset(dataset)
     lines = [line for each in checked for line in _check_lines(each)]
-    if not getattr(dataset.config.heldout, "draw", 0):
+    rule = dataset.config.heldout
+    if isinstance(rule, HeldOut) and not (rule.draw or rule.videos):
         return [*lines, "no video can be held out of one (or of one group), so rows on it cannot be scored"], False
     if checked[0].is_sound:
-        names = [video.name for video in dataset.split("heldout").read().videos]
-        lines.append(f"held out {', '.join(names[:10])}" + f" and {len(names) - 10} more" * (len(names) > 10))
+        lines += held_out_lines(dataset)
     return lines, checked[0].is_sound
+
+
+def held_out_lines(dataset: Any) -> list[str]:
+    """What a data set is scored on: how many videos and objects, and which; a warning where they are few."""
+    held_out = dataset.split("heldout").read()
+    names, num_objects = [video.name for video in held_out.videos], len(held_out.tracks)
+    line = f"held out, with {num_objects} objects in {len(names)} videos: {', '.join(names[:10])}"
+    few = (
+        f"warning: numbers of fewer than {FEW_VIDEOS} held-out videos say little; docs/data.md says how to choose them"
+    )
+    return [line + f" and {len(names) - 10} more" * (len(names) > 10), *[few] * (len(names) < FEW_VIDEOS)]
 
 
 def _check_lines(checked: Any) -> list[str]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.data import check_own
+from ifrvis.commands.data import check_own, held_out_lines
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
 from ifrvis.commands.selection import (
     add_command,
@@ -60,6 +60,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.launch import jobs_at_once, settled_plan
     from ifrvis.harness.plan.cost import measure_siblings
     from ifrvis.harness.plan.status import cost_lines, headline, plan_lines
+    from ifrvis.harness.spec.tables import is_own
 
     if arguments.std is not None and not arguments.power:
         raise UserError("Add --power to --std, or leave both out.")
@@ -69,6 +70,9 @@ def _plan(arguments: argparse.Namespace) -> int:
         measure_siblings(plan)
     content = plan.as_json()
     lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]
+    dataset = plan.trainings[-1].dataset
+    if is_own(request.dataset) and not (plan.data_missing or dataset.config.synthetic):
+        lines += held_out_lines(dataset)
     if arguments.power:
         from ifrvis.analysis.power import HEAD, need_line, needs
         from ifrvis.reporting.match import make_reports

@@ -111,22 +111,26 @@ def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile
-    from ifrvis.harness.spec.tables import load_tables, run_on
+    from ifrvis.harness.spec.tables import check_rows, load_tables, run_on
     from ifrvis.harness.spec.weights import given_weights
     from ifrvis.harness.store.paths import Store
 
-    if _own_set(arguments) and not arguments.profile:
+    if getattr(arguments, "annotations", None) and not arguments.profile:
         profile, why = load_profile("mini"), "for videos of your own, where --profile says no other"
     else:
         profile, why = profile_of(arguments, of_kept=of_kept)
+    tables, overrides = load_tables(arguments.tables, profile), dict(map(parse_override, arguments.set))
+    rows = tuple(arguments.rows.split(",")) if arguments.rows else None
+    check_rows(tables, rows or ())
+    _take_own_set(arguments)  # when what else is given is right
     request = Request(
-        tables=tuple(run_on(table, arguments.dataset) for table in load_tables(arguments.tables, profile)),
+        tables=tuple(run_on(table, arguments.dataset) for table in tables),
         profile=profile,
         data_root=arguments.data_root,
         store=Store(arguments.results),
-        rows=tuple(arguments.rows.split(",")) if arguments.rows else None,
+        rows=rows,
         num_seeds=arguments.seeds,
-        overrides=dict(parse_override(text) for text in arguments.set),
+        overrides=overrides,
         dataset=arguments.dataset,
         init=given_weights(arguments.init, arguments.data_root) if arguments.init else None,
         no_shipped_weights=arguments.no_shipped_weights,
@@ -134,12 +138,17 @@ def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple
     return request, why
 
 
-def _own_set(arguments: argparse.Namespace) -> bool:
-    """Make of `--annotations` and `--frames` a set, and `--dataset` of it, if they are given; what to know is said."""
+def _take_own_set(arguments: argparse.Namespace) -> None:
+    """Make of `--annotations` and `--frames` a set, and `--dataset` of it, if they are given; what to know is said. One
+    that `--dataset` names as reports call it is found.
+    """
+    from ifrvis.datasets.catalog import known_as
+
     if getattr(arguments, "annotations", None) is None:
         if getattr(arguments, "frames", None):
             raise UserError("Give --annotations with --frames: of which videos these are the frames is not said.")
-        return False
+        arguments.dataset = arguments.dataset and known_as(arguments.dataset, arguments.data_root)
+        return
     from ifrvis.datasets.exchange.sets import own_set
 
     if arguments.dataset is not None:
@@ -148,7 +157,6 @@ def _own_set(arguments: argparse.Namespace) -> bool:
     arguments.dataset = str(path)
     for note in notes:
         print(f"ifrvis: {printable(note)}", file=sys.stderr)
-    return True
 
 
 def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Profile", str]:

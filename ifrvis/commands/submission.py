@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,9 @@ from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 
 if TYPE_CHECKING:
+    from ifrvis.datasets.catalog import Split
     from ifrvis.datasets.ytvis import Annotations
+    from ifrvis.evaluation.predictions import VideoPredictions
     from ifrvis.harness.store.lives import Asked, Submission
     from ifrvis.harness.store.paths import Run
 
@@ -154,7 +157,6 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     """Score what another program predicted, a file a seed; all files are read before one is scored."""
-    from ifrvis.evaluation.predictions import read_videos_of
     from ifrvis.harness.spec.tables import EXTERNAL, check_rows, load_table
     from ifrvis.harness.store.external import Given, held_out, publish_external
     from ifrvis.harness.store.paths import Store
@@ -174,7 +176,7 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
         if digest in known:
             raise UserError(f"Give each seed a file of its own: {path} is the same as {known[digest]}.")
         known[digest] = path
-        videos = read_videos_of(path, annotations)
+        videos = _read_of(path, split, annotations)
         absent = sum(not video.by_class for video in videos)
         if absent and path.suffix != ".gz" and not arguments.absent_are_empty:
             raise UserError(
@@ -187,6 +189,27 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
         numbers = ", ".join(f"{name} {100 * (record.metrics[name] or 0):.2f}" for name in ("AP", "IDF1"))
         show(f"seed {each.seed}: {each.file}: {numbers}; wrote {path}")
     return 0
+
+
+def _read_of(path: Path, split: "Split", annotations: "Annotations") -> "tuple[VideoPredictions, ...]":
+    """What a file predicts of the videos of a split; UserError, as `read_videos_of`, or if it has others of the set."""
+    from ifrvis.datasets.catalog import Part
+    from ifrvis.evaluation.predictions import read_videos_of
+
+    try:
+        return read_videos_of(path, annotations)
+    except UserError:
+        if path.suffix == ".gz":
+            raise
+        whole = replace(split, heldout=None, part=Part(frames=split.part.frames)).read()
+        wanted = annotations.video_by_id
+        found = (each.video_id for each in read_videos_of(path, whole) if each.by_class)
+        if (other := next((each for each in found if each not in wanted), None)) is None:
+            raise
+        what = f"video {other!r} ({whole.video_by_id[other].name}) in {path} is not held out"
+        raise UserError(
+            f"Score the {len(wanted)} held-out videos alone, which `ifrvis data split {split.dataset}` lists: {what}."
+        ) from None
 
 
 def _ingest_scores(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters, split_fingerprint
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import canonical_json, sha256_bytes
-from ifrvis.packed import packed, packed_yaml
+from ifrvis.packed import SET_YAML, packed, packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model
 
 if TYPE_CHECKING:
@@ -122,7 +122,10 @@ class Split:
         kept = heldout_videos(annotations.videos, self.heldout)
         wanted = kept if self.role == "heldout" else {video.id for video in annotations.videos} - kept
         if not wanted:
-            raise UserError(f"Change 'heldout' of dataset {self.dataset!r}: it leaves no video to {self.role!r}.")
+            what = f"it leaves no video to {self.role!r} of {len(annotations.videos)}, and rows are trained on some"
+            raise UserError(
+                f"Change 'heldout' of dataset {self.dataset!r}, or add videos: {what} and scored on others."
+            )
         return self.part.of(annotations.subset(wanted))
 
 
@@ -207,9 +210,21 @@ class Dataset:
 
 
 def load_dataset(name: str, data_root: Path) -> Dataset:
-    """The dataset `name` of `experiments/datasets/`, or of a YAML file; see `load_config`."""
-    config, path = load_config(name)
+    """The dataset `name` of `experiments/datasets/`, of a YAML file, or of one's own; see `load_config`."""
+    config, path = load_config(known_as(name, data_root))
     return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
+
+
+def own_folder(name: str, data_root: Path) -> Path:
+    """Where the set lies that is made of a file of the user's own."""
+    return data_root / "own" / name
+
+
+def known_as(name: str, data_root: Path) -> str:
+    """What the set called so is found by wherever there is no data root: one of the user's own by its YAML."""
+    path = own_folder(name, data_root) / SET_YAML
+    taken = name in packed_names("experiments", "datasets") or Path(name, SET_YAML).is_file()
+    return str(path) if path.is_file() and not taken else name
 
 
 def load_config(name: str) -> tuple[Config, Path]:

@@ -101,25 +101,15 @@ def test_what_is_drawn_is_counted(tmp_path, capsys, monkeypatch, dataset_of):
     assert "3 videos held out (of 4 to draw: groups stay whole)" in capsys.readouterr().out
 
 
-def test_the_list_is_made_and_fingerprinted_on_first_use_and_then_stays(tmp_path, capsys, monkeypatch, dataset_of):
+def test_the_held_out_videos_are_named_and_nothing_is_written(tmp_path, capsys, monkeypatch, dataset_of):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    names = ["a", "b", "c", "d", "beach_1", "beach_2"]
-    command = ["data", "split", dataset_of(names), "--data-root", str(tmp_path)]
-    assert main(command) == 0
-    said, path = capsys.readouterr().out, tmp_path / "splits" / "mine-heldout.json"
-    listed = json.loads(path.read_text())
-    split = load_dataset(str(tmp_path / "mine.yaml"), tmp_path).split("heldout")
-    assert listed["fingerprint"] == split.fingerprint
-    assert said == f"{path}: 3 videos held out, fingerprint {split.fingerprint}\n"
-    assert [video["id"] for video in listed["videos"]] == [video.id for video in split.read().videos]
-    assert main(command) == 0
-    path.write_bytes(b"\xff")  # damaged
-    assert main(command) == 2
-    path.write_text(json.dumps(listed))
-    dataset_of([*names, "e"])
-    capsys.readouterr()
-    assert main(command) == 2
-    assert capsys.readouterr().err.startswith(f"ifrvis: Remove {path} if data or rule were changed on purpose")
+    yaml = dataset_of(["a", "b", "c", "d", "beach_1", "beach_2"])
+    split = load_dataset(yaml, tmp_path).split("heldout")
+    before = sorted(tmp_path.iterdir())
+    assert main(["data", "split", yaml, "--data-root", str(tmp_path)]) == 0
+    names = [video.name for video in split.read().videos]
+    assert capsys.readouterr().out.splitlines() == [f"mine: 3 videos held out, fingerprint {split.fingerprint}", *names]
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_rule_that_does_not_exist_and_a_dataset_without_one_are_refused(tmp_path, capsys, dataset_of):

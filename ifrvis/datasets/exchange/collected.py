@@ -41,16 +41,15 @@ class Clip:
     shapes: list[Shape] = field(default_factory=list)
     notes: set[str] = field(default_factory=set)  # what the user should know of it
 
-    def tracks(self, link: bool) -> dict[str, list[Shape]]:
-        """The shapes of each object; UserError if it is twice in a frame, of two categories, or not known which."""
+    def tracks(self, link: bool, ask: str = "") -> dict[str, list[Shape]]:
+        """The shapes of each object; UserError if it is twice in a frame, of two categories, or not known which,
+        with `ask`, how else it can be known.
+        """
         tracks: dict[str, list[Shape]] = {}
         loose = [shape for shape in self.shapes if shape.identity is None]
         if loose and not link:
             what = f"{len(loose)} objects in frames of {self.name} have none"
-            raise UserError(
-                "Give each object an identity, or add `--link overlap`, which makes one track of masks of one category "
-                f"in neighbouring frames whose IoU is at least {MIN_OVERLAP}: {what}."
-            )
+            raise UserError(f"Give each object an identity{ask}: {what}.")
         for shape in [shape for shape in self.shapes if shape.identity is not None]:
             tracks.setdefault(str(shape.identity), []).append(shape)
         for name, shapes in tracks.items():

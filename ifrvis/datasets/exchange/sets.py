@@ -1,7 +1,9 @@
 """The set that is made of imported videos: YouTube-VIS JSON, and a dataset YAML with a split that leaks nothing."""
 
 import json
+import os
 import re
+import shlex
 from collections import Counter
 from fnmatch import fnmatch
 from glob import escape
@@ -10,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from ifrvis.datasets.catalog import Config
+from ifrvis.datasets.catalog import Config, own_folder
 from ifrvis.datasets.exchange.coco import read_coco
-from ifrvis.datasets.exchange.collected import Categories, Clip
+from ifrvis.datasets.exchange.collected import MIN_OVERLAP, Categories, Clip
 from ifrvis.datasets.exchange.cvat import read_cvat
 from ifrvis.datasets.exchange.davis import read_davis
 from ifrvis.datasets.exchange.mots import read_mots
@@ -20,10 +22,11 @@ from ifrvis.datasets.rle import area
 from ifrvis.datasets.splits import HeldOut, heldout_videos, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
 from ifrvis.errors import UserError
-from ifrvis.files import publish_once, read_json, read_text
+from ifrvis.files import open_file, publish_once, read_json, read_text, write_atomically
 from ifrvis.packed import SET_YAML, packed_names
 from ifrvis.schema import read_model
 
+HEAD = "# heldout: videos that are scored and never trained on; schedule: of which recipes it takes iterations.\n"
 COMMON = ("instances", "annotations", "train", "data")  # names of files that say nothing of a set
 
 
@@ -38,10 +41,11 @@ def import_set(
     link: bool,
     void: int | None = None,
     annotated_only: bool = False,
+    own: bool = False,
 ) -> tuple[Path, list[str]]:
     """Write a set to the folder `out`, as `ifrvis data import --help` says; its frames stay where they are. UserError
     if the source is wrong or ambiguous, something has to be said that it does not say, the rule holds out nothing or
-    everything, or another set is there.
+    everything, or another set is there; nothing is written then. `own` as of `own_set`, whose command has no options.
 
     Videos that are called as parts of one are held out together, unless the rule names groups.
 
@@ -84,40 +88,54 @@ def import_set(
     others = {path for each in used - {root} for path in each.parent.iterdir() if path.is_dir()} - used
     if others:
         notes.append(f"{len(others)} folders beside the frames have no masks and are left out, as {min(others).name}")
-    path, more = _write_set(out, kind, root, clips, names, rule, link=link)
+    ask = ", or add `--link overlap`"
+    if own:
+        command = ["ifrvis", "data", "import", kind, str(source), "--frames", str(frames), "--link", "overlap"]
+        ask = f", as track_id, or use `{shlex.join(command)} --out DIR`, then `--dataset DIR`"
+    ask += (
+        f", which makes one track of masks of one category in neighbouring frames whose IoU is at least {MIN_OVERLAP}"
+    )
+    content = _content(kind, root, clips, names, link=link, ask=ask)
+    annotations = checked_annotations(content, out / "instances.json")
+    text = json.dumps(official(content, annotations, {}))
+    title, given_by = f"imported from {kind}", source if own else None
+    path, more = _write_set(out, root, annotations, rule, title, content=text, own=given_by)
     return path, notes + more
 
 
 def own_set(annotations: Path, frames: Path | None, data_root: Path) -> tuple[Path, list[str]]:
     """The set of a user's own file, YouTube-VIS JSON or COCO's with `track_id`, as of `import_set`; UserError if the
-    file is wrong, or another of its name was given before.
+    file or its frames are wrong, or another of its name was given before; then nothing is written.
 
     File names are relative to `frames`, by default `JPEGImages` beside the file. The set lies under the data root, and
     is called as the file, or as its folder where all files are called so.
     """
+    open_file(annotations, "the annotation file").close()
     frames = (frames or annotations.parent / "JPEGImages").resolve()
     if not frames.is_dir():
         raise UserError(f"Say with --frames what file names in {annotations} are relative to: {frames} is no folder.")
     name = _called(annotations.with_suffix("") if annotations.stem not in COMMON else annotations.resolve().parent)
-    out = data_root / "own" / (f"own-{name}" if name in packed_names("experiments", "datasets") else name)
-    if (out / SET_YAML).is_file():
-        known = read_model(Config, out / SET_YAML, "the set that was made of such a file")
+    if not name:
+        raise UserError(
+            f"Rename {annotations}: a set is called as its file, by letters a to z, digits, '.', '_' and '-'."
+        )
+    out = own_folder(f"own-{name}" if name in packed_names("experiments", "datasets") else name, data_root)
+    if (path := out / SET_YAML).is_file() and annotations.stat().st_mtime_ns <= path.stat().st_mtime_ns:
+        known = read_model(Config, path, "the set that was made of such a file")
         if (known.annotation, known.frames) == (str(annotations.resolve()), str(frames)):
-            return out / SET_YAML, []
+            return path, []
     content = read_json(annotations, "the annotation file")
     if isinstance(content, dict) and "images" in content and "videos" not in content:
-        return import_set("coco", annotations, out, frames=frames, given=[], rule=HeldOut(), link=False)
+        return import_set("coco", annotations, out, frames=frames, given=[], rule=HeldOut(), link=False, own=True)
     found = checked_annotations(content, annotations)
-    return _publish_yaml(out, str(annotations.resolve()), frames, found, HeldOut(), f"from {annotations.name}")
+    return _write_set(out, frames, found, HeldOut(), f"from {annotations.name}", own=annotations)
 
 
 def _called(out: Path) -> str:
     return re.sub("[^a-z0-9._-]+", "-", out.resolve().name.lower()).strip("._-")
 
 
-def _write_set(
-    out: Path, kind: str, frames: Path, clips: list[Clip], names: list[str], rule: HeldOut, *, link: bool
-) -> tuple[Path, list[str]]:
+def _content(kind: str, frames: Path, clips: list[Clip], names: list[str], *, link: bool, ask: str) -> dict[str, Any]:
     ids = {category: number for number, category in enumerate(names, start=1)}
     content: dict[str, Any] = {"info": {"description": f"imported from {kind}"}, "videos": [], "annotations": []}
     content["categories"] = [{"id": number, "name": category} for category, number in ids.items()]
@@ -125,27 +143,42 @@ def _write_set(
         files = [path.relative_to(frames).as_posix() for path in clip.frames]
         video = {"id": number, "name": clip.name, "width": clip.width, "height": clip.height, "file_names": files}
         content["videos"].append(video)
-        for identity, shapes in clip.tracks(link).items():
+        for identity, shapes in clip.tracks(link, ask).items():
             masks: list[Any] = [None] * len(files)
             for shape in shapes:
                 masks[shape.frame] = shape.mask
             track = {"id": len(content["annotations"]) + 1, "video_id": number, "category_id": ids[shapes[0].category]}
             more = {"source_id": identity, "iscrowd": int(all(shape.is_crowd for shape in shapes))}
             content["annotations"].append({**track, **more, "segmentations": masks})
-    path = out / "instances.json"
-    annotations = checked_annotations(content, path)
-    _checked_rule(annotations, rule)  # before anything is written
-    _publish(path, json.dumps(official(content, annotations, {})))
-    return _publish_yaml(out, str(path.resolve()), frames, annotations, rule, f"imported from {kind}")
+    return content
 
 
-def _publish_yaml(
-    out: Path, annotation: str, frames: Path, annotations: Annotations, rule: HeldOut, title: str
+def _write_set(
+    out: Path,
+    frames: Path,
+    annotations: Annotations,
+    rule: HeldOut,
+    title: str,
+    *,
+    content: str = "",
+    own: Path | None = None,
 ) -> tuple[Path, list[str]]:
-    name = _called(out)
+    """Write, when all is checked, the YAML of a set, and the `content` of its annotations where they lie in it.
+
+    Of a file of the user's `own` a set that is there may have another folder of frames, or of YouTube-VIS JSON another
+    content: it is the file itself. What its YAML says else stays.
+    """
+    name, path, annotation = _called(out), out / SET_YAML, str(annotations.path.resolve())
     if not name or name in packed_names("experiments", "datasets"):
         raise UserError(f"Choose another --out than {out}: the set is called as the folder, and {name!r} is taken.")
-    held_out, notes = _checked_rule(annotations, rule)
+    _check_frames(annotations, frames, own)
+    if own is not None and path.is_file():
+        return path, _taken_again(path, annotations, str(frames.resolve()), content, own)
+    held_out, notes = _checked_rule(annotations, rule, path if own else None)
+    if own is not None and not held_out.draw:
+        groups = f", which stay together: {' '.join(held_out.groups)}" * bool(held_out.groups)
+        what = f"{own} has {len(annotations.videos)}{groups}"
+        raise UserError(f"Give at least 2 videos: rows are trained on some and scored on others, and {what}.")
     config = {
         "name": name,
         "title": f"{name}, {title}",
@@ -155,15 +188,50 @@ def _publish_yaml(
         "frames": str(frames.resolve()),
         "heldout": held_out.model_dump(mode="json", exclude_defaults=True) or {"draw": 0},
     }
-    head = "# heldout: videos that are scored and never trained on; schedule: of which recipes it takes iterations.\n"
-    _publish(out / SET_YAML, head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    return out / SET_YAML, notes
+    files = {annotations.path: content} if content else {}
+    files[path] = HEAD + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    _check_same(files, own)
+    for each, text in files.items():
+        if not publish_once(each, text):
+            _check_same({each: text}, own)
+    return path, notes
 
 
-def _checked_rule(annotations: Annotations, rule: HeldOut) -> tuple[HeldOut, list[str]]:
+def _check_frames(annotations: Annotations, frames: Path, own: Path | None) -> None:
+    for video in annotations.videos:
+        for name in video.file_names:
+            if not os.path.exists(frames / name):  # noqa: PTH110  never raises
+                of = f"{frames} has no {name}, a frame of video {video.name}{f' of {own}' * bool(own)}"
+                raise UserError(f"Correct --frames, or put there what is missing: {of}.")
+
+
+def _taken_again(path: Path, annotations: Annotations, frames: str, content: str, own: Path) -> list[str]:
+    """Take frames and content of a file for the set that was made of it before; what to know of it."""
+    known = read_model(Config, path, "the set that was made of such a file")
+    if known.annotation != str(annotations.path.resolve()):
+        raise UserError(
+            f"Remove {path.parent}, or rename {own}: that set was made of other annotations, {known.annotation}."
+        )
+    if content:
+        _check_same({annotations.path: content}, own)
+    if (found := len(annotations.categories)) != known.categories:
+        what = f"the set was made of annotations with {known.categories} categories, and there are {found} now"
+        raise UserError(f"Remove {path.parent}, or rename {own}: {what}.")
+    if known.frames == frames and content:
+        return []
+    if known.frames == frames:
+        path.touch()
+        return [f"{own} was changed since {path} was made: what was run on it before is of another set"]
+    changed = known.model_dump(mode="json", exclude_unset=True) | {"frames": frames}
+    write_atomically(path, HEAD + yaml.safe_dump(changed, sort_keys=False, allow_unicode=True))
+    return [f"{path} has its frames in {frames} now, no more in {known.frames}"]
+
+
+def _checked_rule(annotations: Annotations, rule: HeldOut, path: Path | None) -> tuple[HeldOut, list[str]]:
     """The rule, and what to know of it; where it asks for no number, about a fifth of the videos is drawn.
 
-    Groups stay whole; where it names none, they are the videos that are called as parts of one.
+    Groups stay whole; where it names none, they are the videos that are called as parts of one. Where a `path` is
+    given, options do not say otherwise, but the YAML there.
     """
     videos, num_videos = annotations.videos, len(annotations.videos)
     for glob in rule.groups:
@@ -172,9 +240,8 @@ def _checked_rule(annotations: Annotations, rule: HeldOut) -> tuple[HeldOut, lis
     notes, draws = list[str](), range(max(1, round(num_videos / 5)), num_videos)
     if not rule.groups and (groups := _parts_of_one([video.name for video in videos])):
         rule = rule.model_copy(update={"groups": groups})
-        notes = [
-            f"held out together or not at all, as parts of one video: {', '.join(groups)} (--group says otherwise)"
-        ]
+        other = "--group says otherwise" if path is None else f"where they are not, edit 'groups' in {path}"
+        notes = [f"held out together or not at all, as parts of one video: {', '.join(groups)} ({other})"]
     if rule.draw:
         drawn = len(heldout_videos(videos, rule))
         if not 0 < drawn < num_videos:
@@ -195,6 +262,9 @@ def _parts_of_one(names: list[str]) -> tuple[str, ...]:
     return () if counts else tuple(f"{escape(stem)}[_-]*" for stem in shared)
 
 
-def _publish(path: Path, text: str) -> None:
-    if not publish_once(path, text) and read_text(path, "the set") != text:
-        raise UserError(f"Remove {path.parent} or choose another --out: another set is there.")
+def _check_same(files: dict[Path, str], own: Path | None) -> None:
+    for path, text in files.items():
+        if path.is_file() and read_text(path, "the set") != text:
+            if own is not None:
+                raise UserError(f"Remove {path.parent}, or rename {own}: the set there was made of other annotations.")
+            raise UserError(f"Remove {path.parent} or choose another --out: another set is there.")

@@ -13,6 +13,7 @@ import pytest
 from datasets.exchange.conftest import LENGTH, Object, plane, square
 
 from ifrvis.cli import main
+from ifrvis.commands.data import check_own
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.exchange.sets import _parts_of_one
 
@@ -60,7 +61,8 @@ def test_masks_and_identities_come_back_and_the_set_works_at_once(world, bring, 
     parts = [{video.name for video in dataset.split(role).read().videos} for role in ("train", "heldout")]
     assert sorted(map(len, parts)) == [1, 1]
     assert parts[0] != parts[1]
-    assert f"held out {min(parts[1])}\n" in said
+    objects = 2 if parts[1] == {"b-2"} else 1
+    assert f"held out, with {objects} objects in 1 videos: {min(parts[1])}\nwarning: numbers of fewer than 20" in said
     assert bring(kind, write(world) if kind == "coco" else world.root / kind, *options)[0] == 0  # again, the same
 
 
@@ -184,7 +186,7 @@ def test_a_set_that_nothing_can_be_held_out_of_is_not_scored_on_its_training_vid
     bring("coco", world.coco(), *FRAMES, "--group", "?*")
     dataset = load_dataset(str(world.root / "set" / "dataset.yaml"), world.root)
     assert len(dataset.split("train").read().videos) == 2
-    with pytest.raises(ValueError, match="leaves no video to 'heldout'"):
+    with pytest.raises(ValueError, match="leaves no video to 'heldout' of 2"):
         dataset.split("heldout").read()
 
 
@@ -208,7 +210,7 @@ def test_parts_of_one_video_are_held_out_together_or_not_at_all(world, bring):
     (world.frames / "a").rename(world.frames / "c")
     status, said = bring("davis", davis_of(world), "--frames", "{frames}", "--category", "x")
     assert (status, "together or not at all, as parts of one video: a[_-]*" in said) == (0, True)
-    assert "held out c" in said or "held out b-2" in said or "held out a_1, a_2" in said
+    assert re.search("held out, .*: (c|b-2|a_1, a_2)\n", said)
 
 
 def davis_of(world):
@@ -240,6 +242,7 @@ def test_a_file_of_ones_own_is_all_that_rows_need(world, own, capsys, found_in, 
         said = capsys.readouterr()
         assert said.out.startswith("Profile mini (for videos of your own")
         assert "ours-r50-ytvis19                     0/5  not run, off-spec" in said.out
+        assert re.search("held out, with . objects in 1 videos: (a|b-2)\nwarning: numbers of fewer", said.out)
     name = file.partition(".")[0]
     dataset = load_dataset(str(world.root / "data" / "own" / name), world.root)
     assert dataset.name == name
@@ -253,21 +256,160 @@ def test_a_file_of_ones_own_is_all_that_rows_need(world, own, capsys, found_in, 
     [
         ((), "Say with --frames what file names in"),
         (("--frames", "{frames}", "--dataset", "mini19"), "Leave out --dataset or --annotations"),
-        (("--frames", "{frames}/a"), "Restore"),
+        (("--frames", "{frames}", "--rows", "nosuch"), "no row 'nosuch'"),
     ],
 )
-def test_what_a_file_of_ones_own_lacks_is_said(world, own, capsys, options, says):
+def test_what_a_file_of_ones_own_lacks_is_said_and_nothing_is_left(world, own, capsys, options, says):
     assert own(*(each.format(frames=world.frames) for each in options)) == 2
     assert says in capsys.readouterr().err
+    assert not (world.root / "data").exists()
 
 
-def test_another_file_of_the_name_is_refused(world, own, capsys):
+@pytest.mark.parametrize("file", ["mine.json", "coco.json"])
+def test_a_wrong_folder_of_frames_is_refused_before_anything_is_written(world, own, capsys, file):
+    assert own("--frames", str(world.root), file=file) == 2
+    said = capsys.readouterr().err
+    assert f"Correct --frames, or put there what is missing: {world.root} has no " in said
+    assert not (world.root / "data").exists()
+    assert own("--frames", str(world.frames), file=file) == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("data", "check"), ("data", "split"), ("plan", "table1", "--rows", "ours-r50-ytvis19", "--dataset")],
+)
+def test_a_set_of_ones_own_is_found_by_its_name(world, own, capsys, command):
     assert own("--frames", str(world.frames)) == 0
+    roots = ["--data-root", str(world.root / "data"), "--results", str(world.root / "r")]
+    capsys.readouterr()
+    assert main([*command, "mine", *roots]) == 0
+    assert "mine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rule", ["videos: [a]", "draw: 1"])
+def test_videos_can_be_chosen_in_the_set_that_was_made(world, own, capsys, rule):
+    assert own("--frames", str(world.frames)) == 0
+    path = world.root / "data" / "own" / "mine" / "dataset.yaml"
+    path.write_text(re.sub("heldout:\n  draw: 1", f"heldout: {{{rule}}}", path.read_text()))
+    lines, sound = check_own(load_dataset(str(path), world.root))
+    assert sound
+    assert rule == "draw: 1" or "held out, with 1 objects in 1 videos: a" in lines
+    capsys.readouterr()
+    assert own("--frames", str(world.frames)) == 0
+    assert rule == "draw: 1" or "held out, with 1 objects in 1 videos: a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["mine.json", "coco.json"])
+def test_another_folder_of_frames_is_taken_and_told_and_what_was_edited_in_the_set_stays(world, own, capsys, file):
+    assert own("--frames", str(world.frames), file=file) == 0
+    path = world.root / "data" / "own" / file.partition(".")[0] / "dataset.yaml"
+    held_out = load_dataset(str(path), world.root).split("heldout").read().videos[0].name
+    other = {"a": "b-2", "b-2": "a"}[held_out]
+    path.write_text(re.sub("heldout:\n  draw: 1", f"heldout:\n  videos: [{other}]", path.read_text()))
+    shutil.copytree(world.frames, world.root / "moved")
+    capsys.readouterr()
+    assert own("--frames", str(world.root / "moved"), file=file) == 0
+    moved = f"{path} has its frames in {world.root}/moved now, no more in {world.frames}"
+    assert moved in capsys.readouterr().err
+    split = load_dataset(str(path), world.root).split("heldout")
+    assert (split.frames, [video.name for video in split.read().videos]) == (world.root / "moved", [other])
+
+
+def other_categories(world):
+    text = (world.root / "mine.json").read_text()
+    content = json.loads(text)
+    content["categories"].append({"id": 9, "name": "bee"})
+    (world.root / "mine.json").write_text(json.dumps(content))
+    return "mine.json", "made of annotations with 3 categories, and there are 4 now"
+
+
+def other_masks(world):
+    world.objects.pop()
+    world.coco()
+    return "coco.json", "the set there was made of other annotations"
+
+
+def other_file(world):
     (world.root / "other").mkdir()
     text = (world.root / "mine.json").read_text().replace('"eel"', '"eel2"')
     (world.root / "other" / "mine.json").write_text(text)
-    assert own("--frames", str(world.frames), file="other/mine.json") == 2
-    assert "another set is there" in capsys.readouterr().err
+    return "other/mine.json", f"that set was made of other annotations, {world.root}/mine.json"
+
+
+@pytest.mark.parametrize("change", [other_categories, other_masks, other_file])
+def test_other_annotations_of_the_name_are_refused_with_what_differs(world, own, capsys, change):
+    for file in ("mine.json", "coco.json"):
+        assert own("--frames", str(world.frames), file=file) == 0
+    file, says = change(world)
+    folder = world.root / "data" / "own" / ("coco" if file == "coco.json" else "mine")
+    before = (folder / "dataset.yaml").read_text()
+    capsys.readouterr()
+    assert own("--frames", str(world.frames), file=file) == 2
+    said = capsys.readouterr().err
+    assert f"Remove {folder}, or rename {world.root / file}: " in said
+    assert says in said
+    assert "--out" not in said
+    assert (folder / "dataset.yaml").read_text() == before
+
+
+def test_a_file_that_was_changed_is_taken_and_told_once(world, own, capsys):
+    assert own("--frames", str(world.frames)) == 0
+    text = (world.root / "mine.json").read_text()
+    (world.root / "mine.json").write_text(text.replace('"eel"', '"eel2"'))
+    for told in (True, False):
+        capsys.readouterr()
+        assert own("--frames", str(world.frames)) == 0
+        assert ("mine.json was changed since" in capsys.readouterr().err) == told
+
+
+def only_one_video(world):
+    world.objects = world.of("a")
+    (world.root / "one.json").write_text(world.coco().read_text())
+    content = json.loads((world.root / "one.json").read_text())
+    kept = {each["image_id"] for each in content["annotations"]}
+    content["images"] = [each for each in content["images"] if each["id"] in kept]
+    (world.root / "one.json").write_text(json.dumps(content))
+    return "one.json", ["Give at least 2 videos: rows are trained on some and scored on others", "one.json has 1."]
+
+
+def without_identities(world):
+    world.coco(track_id=None)
+    command = f"`ifrvis data import coco {world.root}/coco.json --frames {world.frames} --link overlap --out DIR`"
+    return "coco.json", [command, "then `--dataset DIR`"]
+
+
+def a_folder(world):
+    return "frames", ["Give a regular file for the annotation file", "is a folder"]
+
+
+def without_a_name(world):
+    shutil.copy(world.root / "mine.json", world.root / "视频.json")
+    return "视频.json", ["Rename "]
+
+
+@pytest.mark.parametrize("change", [only_one_video, without_identities, a_folder, without_a_name])
+def test_what_no_set_can_be_made_of_is_one_message_and_no_set(world, own, capsys, change):
+    file, says = change(world)
+    capsys.readouterr()
+    assert own("--frames", str(world.frames), file=file) == 2
+    said = capsys.readouterr().err
+    assert not [each for each in says if each not in said], said
+    assert not (world.root / "data").exists()
+
+
+def test_how_parts_of_one_video_are_told_apart_is_said_as_the_command_can(world, own, capsys):
+    content = json.loads((world.root / "mine.json").read_text())
+    for video, name in zip(content["videos"], ("sea_a", "sea_b")):
+        video["name"] = name
+    for name in ("cap", "eel"):
+        files = [f"{name}/{t:05d}.jpg" for t in range(LENGTH)]
+        content["videos"].append(content["videos"][0] | {"id": name, "name": name, "file_names": files})
+        shutil.copytree(world.frames / "a", world.frames / name)
+    (world.root / "mine.json").write_text(json.dumps(content))
+    assert own("--frames", str(world.frames)) == 0
+    said = capsys.readouterr().err
+    cure = f"where they are not, edit 'groups' in {world.root}/data/own/mine/dataset.yaml"
+    assert f"parts of one video: sea[_-]* ({cure})" in said
 
 
 def replaced(path, *pairs):

@@ -117,6 +117,17 @@ def test_own_predictions_exported_and_ingested_give_the_same_numbers(world, caps
     assert "0 wrong" in capsys.readouterr().out
 
 
+def test_predictions_of_a_video_that_is_not_held_out_are_refused_by_its_name(world, capsys):
+    entries = json.loads((world / "s0.json").read_text())
+    (world / "all.json").write_text(json.dumps([*entries, entries[0] | {"video_id": 4}]))
+    assert main(given(world, "all.json")) == 2
+    said = capsys.readouterr().err
+    assert "Score the 3 held-out videos alone, which `ifrvis data split mine` lists: video 4 (trained) in " in said
+    (world / "wrong.json").write_text(json.dumps([*entries, entries[0] | {"video_id": 5}]))
+    assert main(given(world, "wrong.json")) == 2
+    assert "expected an id that the annotation file defines, got 5" in capsys.readouterr().err
+
+
 def test_a_report_shows_them_headed_so_and_in_no_trained_row(world, capsys):
     assert main(given(world, "s0.json", "s1.json")) == 0
     table = load_table(str(world / "table.yaml"))
