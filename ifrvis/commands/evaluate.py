@@ -54,8 +54,7 @@ def _add_arguments(parser: argparse.ArgumentParser, by_protocol: bool = False) -
     parser.add_argument("--pred", type=Path, required=True, help=f"{text} folder of TrackEval")
     add_options(parser, "--jobs", "--json")
     if by_protocol:
-        text = "what counts as a track: all (every entry, the default), top10, common, matched, or a YAML file"
-        parser.add_argument("--protocol", default="all", help=text)
+        add_options(parser, "--protocol")
 
 
 def _evaluate_ap(arguments: argparse.Namespace) -> int:
@@ -213,7 +212,7 @@ def _followed(
     from ifrvis.evaluation.protocols import load_protocol
     from ifrvis.evaluation.tracking import follow
 
-    protocol = load_protocol(arguments.protocol)
+    protocol = load_protocol(arguments.protocol or "all")
     with _opened(arguments, protocol.tracks, None) as (annotations, tracks, given):
         found = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name]
         of_one_class, candidates, kept = found.num_tracks
