@@ -93,7 +93,21 @@ def _drop_output() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says mistakes as every other part does: in one message, whose first words are what to do."""
+    """Says mistakes as every other part does: in one message, whose first words are what to do. Options have no other
+    names than their own: what is mistyped is none of them, and starts nothing.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "allow_abbrev": False})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse here what is not known: here it is known what is near."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if option := next((each for each in unknown if each.startswith("-")), None):
+            name = option.partition("=")[0]
+            near = nearest(name, [*self._option_string_actions])
+            raise UserError(f"Correct {name}: there is no such option{near}; `{self.prog} --help` says what it takes.")
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         about, _, what = message.removeprefix("argument ").partition(": ")

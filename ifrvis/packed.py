@@ -29,6 +29,9 @@ def packed_yaml(kind: str, name: str, *, within: str = "experiments") -> Path:
         return Path(name)
     if kind == "datasets" and Path(name, SET_YAML).is_file():
         return Path(name, SET_YAML)
+    if name.endswith((".yaml", ".yml")):
+        where = "" if os.path.isabs(name) else " in this folder"  # noqa: PTH117  never raises
+        raise UserError(f"Correct the path of the {kind[:-1]}: there is no file {name}{where}.")
     names = packed_names(within, kind)
     if name not in names:
         came = f"no {kind[:-1]} {name!r}{nearest(name, names)}"

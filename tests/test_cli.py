@@ -71,14 +71,25 @@ def test_a_folder_without_results_is_said_and_no_table_is_shown(command, roots, 
         (["plan", "table1", "--profile", "huge"], "Choose one of mini, paper, real, smoke"),
         (["plan", "table1", "--rows", "ours-r18"], "no row 'ours-r18'"),
         (["plan", "all", "--rows", "ours-r50-ytvis19,ours"], "no row 'ours'."),
-        (["plan", "table1", "--seeds", "9"], "number from 1 to 5"),
-        (["report", "table1", "--profile", "smoke", "--seeds", "9"], "number from 1 to 5: table1 declares"),
+        (
+            ["plan", "table1", "--seeds", "9"],
+            "from 1 to 5, that of the seeds that table1 declares (0, 1, 2, 3, 4)",
+        ),
+        (["plan", "table1", "--seeds", "0"], "number from 1 to that of the seeds that the table declares"),
+        (["plan", "my.yaml"], "there is no file my.yaml in this folder"),
+        (["plan", "x/my.yml"], "there is no file x/my.yml in this folder"),
+        (
+            ["report", "table1", "--profile", "smoke", "--seeds", "9"],
+            "from 1 to 5, that of the seeds",
+        ),
         (["plan", "table1", "--set", "train.lr"], "Write --set key=value"),
         (["plan", "table1", "--set", "train.lr=1"], "no such key"),
         (["plan", "table1", "--dataset", "cityscapes"], "no dataset 'cityscapes'"),
         (["run", "table1", "--gpus-per-run", "2", "--cluster", "example"], "Leave out --gpus-per-run"),
         (["run", "table1", "--tensorboard"], "Install TensorBoard"),
-        (["logs", "nothing"], "Correct the name"),
+        (["logs", "nothing"], "nor is it a row, `row` or `table/row`"),
+        (["explain", "nothing"], "nor is it a row, `row` or `table/row`"),
+        (["show", "ours-r50"], "rows that begin so are ours-r50-ytvis19, "),
         (["run"], "Correct the command: the following arguments are required: TABLE; `ifrvis run --help`"),
         (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
     ],
@@ -131,6 +142,11 @@ def test_a_number_that_cannot_be_is_refused_by_every_option_that_takes_one(comma
         (["plan", "table1", "--dataset", "YTVIS21"], "ytvis21"),
         (["plan", "{table}"], "ours"),
         (["run", "table1", "--cluster", "exmple"], "example"),
+        (["logs", "ours-r50-ytvs19"], "ours-r50-ytvis19"),
+        (["explain", "ours-r50-ytvs19"], "ours-r50-ytvis19"),
+        (["run", "table1", "--row", "ours-r50-ytvis19"], "--rows"),
+        (["data", "stats", "smoke19", "--spli=train"], "--split"),
+        (["evaluate", "ap", "--gt", "x", "--pred", "x", "--jsno"], "--json"),
         (["evaluate", "tracking", "--gt", "x", "--pred", "x", "--protocol", "machted"], "matched"),
         (["retry", "table1", "--kind", "eror"], "error"),
         (["data", "stats", "smoke19", "--split", "trian"], "train"),
@@ -154,7 +170,9 @@ def test_absent_synthetic_data_are_pending_and_exit_0(capsys, roots):
 def test_status_before_anything_ran(capsys, roots, tmp_path):
     (tmp_path / "results").mkdir()
     assert main(["status", "table1", *SMOKE, "--seeds", "1", *roots]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "1 pending"
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1]) == ("Profile smoke (as asked):", "1 pending")
+    assert lines[1].startswith("pending: `ifrvis run` makes what it is trained on")
 
 
 def test_the_default_profile_says_why(capsys, roots, monkeypatch):

@@ -20,6 +20,8 @@ from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.evaluation.ap import ap_of
 from ifrvis.evaluation.bootstrap import LEAST_VIDEOS, difference_intervals, habits_of
+from ifrvis.evaluation.predictions import read_tracks
+from ifrvis.evaluation.protocols import TrackingProtocol
 from ifrvis.evaluation.scores import RANGES, SHOWN, Scores
 from ifrvis.evaluation.scoring import score_file
 from ifrvis.evaluation.tracking import weighed_metrics
@@ -86,13 +88,16 @@ def of_record(store: Store, record: Record) -> Evaluated:
     return Evaluated(record, videos, {name: leaves(said) for name, said in made.items()}, record.data.evaluation, seed)
 
 
-def of_file(path: Path, annotations: Annotations) -> Evaluated:
-    """A results file, or the predictions of a run, scored as records are; UserError if the file is missing, broken,
-    about other videos, or a score is no probability.
+def of_file(path: Path, annotations: Annotations, protocol: TrackingProtocol | None) -> Evaluated:
+    """A results file, or the predictions of a run, scored as records are, or its tracks by a protocol; UserError if the
+    file is missing, broken, about other videos, or a score is no probability.
     """
-    scores, videos = score_file(annotations, path)
+    scores, videos = score_file(annotations, path, protocol=protocol)
     found = [each.scores for each in videos.detections]
-    said = {"entries": sum(map(len, found)), "videos without an entry": found.count(()), "sha256": sha256_file(path)}
+    said: Content = {"entries": len(read_tracks(path, annotations, "entries")), "sha256": sha256_file(path)}
+    said |= {"videos without an entry": found.count(())}
+    if left := said["entries"] - sum(map(len, found)):
+        said["entries that AP leaves out, beyond the 100 best of a video and category"] = left
     said["best score"] = max((score for of_video in found for score in of_video), default=None)
     return Evaluated(scores, videos, {"file": said}, str(annotations.path))
 

@@ -10,6 +10,7 @@ from ifrvis.commands.selection import (
     ROOTS,
     RUN,
     add_command,
+    add_options,
     console_for_tables,
     file_of,
     records_meant,
@@ -21,6 +22,7 @@ from ifrvis.files import read_json, sha256_file, write_atomically
 if TYPE_CHECKING:
     from ifrvis.analysis.comparison import Evaluated, Side
     from ifrvis.datasets.ytvis import Annotations
+    from ifrvis.evaluation.protocols import TrackingProtocol
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import Record
 
@@ -34,6 +36,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("b", metavar="B", help="likewise")
     text = "ground truth, YouTube-VIS JSON, on which predictions and results files are scored"
     parser.add_argument("--gt", type=Path, help=text)
+    add_options(parser, "--protocol")
     text = "write a page that plays the videos that differ most"
     parser.add_argument("--html", type=file_of(".html"), metavar="OUT", help=text)
     parser.add_argument("--frames", type=Path, help="folder of the frames that it shows (default: the data set's)")
@@ -73,6 +76,8 @@ class _Truth(NamedTuple):
 
 def _compare(arguments: argparse.Namespace) -> int:
     from ifrvis.analysis.comparison import Side, compare, tables_of
+    from ifrvis.evaluation.protocols import load_protocol
+    from ifrvis.evaluation.scores import SHOWN
     from ifrvis.reporting.formats import tables_markdown, tables_terminal
 
     if arguments.a == arguments.b:
@@ -82,8 +87,12 @@ def _compare(arguments: argparse.Namespace) -> int:
         given = [each._replace(name=Path(each.name).name) for each in given]
     used, said = _at_the_same_seeds(given)
     truth = _truth(arguments, used[0])
-    sides = [Side(each.name, _evaluated(each, truth, arguments.gt)) for each in used]
+    protocol = _protocol(arguments, used)
+    sides = [Side(each.name, _evaluated(each, truth, arguments.gt, protocol)) for each in used]
+    shown = protocol or load_protocol(SHOWN)
+    said.append(f"tracking and identity by protocol {shown.name}: {shown.title}")
     content = compare(*sides, dataset=truth.dataset, annotations=truth.annotations)
+    content["protocol"] = shown.name
     said += content["said"]
     if arguments.html:
         _write_page(arguments, used, sides, content, said, truth)
@@ -144,12 +153,22 @@ def _truth(arguments: argparse.Namespace, given: _Given) -> _Truth:
     return _Truth(dataset=record.dataset)
 
 
-def _evaluated(given: _Given, truth: _Truth, gt: Path | None) -> "list[Evaluated]":
+def _protocol(arguments: argparse.Namespace, given: list[_Given]) -> "TrackingProtocol | None":
+    """The one asked for or, where a file is a side, that of `evaluate`; None: that of records."""
+    from ifrvis.evaluation.protocols import load_protocol
+
+    if arguments.protocol and arguments.gt is None:
+        raise UserError("Give --gt with --protocol: records were scored by their own.")
+    name = arguments.protocol or ("all" if any(each.file for each in given) else "")
+    return load_protocol(name) if name else None
+
+
+def _evaluated(given: _Given, truth: _Truth, gt: Path | None, protocol: "TrackingProtocol | None") -> "list[Evaluated]":
     from ifrvis.analysis.comparison import of_file, of_record
 
     if gt is None or truth.annotations is None:
         return [of_record(given.store, record) for record in given.records.values()]
-    return [of_file(path, truth.annotations)._replace(seed=seed) for seed, path in given.predictions()]
+    return [of_file(path, truth.annotations, protocol)._replace(seed=seed) for seed, path in given.predictions()]
 
 
 def _write_page(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OF_CATEGORY = ("AP", "AP50", "AP75", "AR1", "AR10")
 LISTED = 20  # identity errors
+NAMES = {"ids_per_recalled_box": "IDs per recalled box"}
 
 
 def add_commands(commands: Any) -> None:
@@ -52,8 +53,7 @@ def _add_arguments(parser: argparse.ArgumentParser, by_protocol: bool = False) -
     parser.add_argument("--pred", type=Path, required=True, help=f"{text} folder of TrackEval")
     add_options(parser, "--jobs", "--json")
     if by_protocol:
-        text = "what counts as a track: all (every entry, the default), top10, common, matched, or a YAML file"
-        parser.add_argument("--protocol", default="all", help=text)
+        add_options(parser, "--protocol")
 
 
 def _evaluate_ap(arguments: argparse.Namespace) -> int:
@@ -118,13 +118,14 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(content | {"videos": [video.to_json() for video in videos]}, indent=1))
         return 0
-    show(f"{said}\ncounts, but for errors_per_100_tracked")
+    show(f"{said}\ncounts, but for errors per 100 tracked; frames from 0, tracks by their numbers in the file, from 0")
     per_hundred = {"errors_per_100_tracked": 100 * counts.errors / counts.tracked if counts.tracked else None}
     show_scores(counts.model_dump() | per_hundred)
     errors = [(video, error) for video in videos for error in video.errors]
     for video, error in errors if arguments.all else errors[:LISTED]:
-        objects = ", ".join(map(str, error.gt_ids))
-        show(f"video {video.video_id}: {error.kind} of {objects} in frames {_ranges(error.frames)}")
+        text = error.in_words([*map(str, error.gt_ids)], [*map(str, error.predictions)])
+        name = annotations.read_video(video.video_id).name
+        show(f"video {name}, frames {_ranges(error.frames)}: {error.kind}, {text}")
     if len(errors) > LISTED and not arguments.all:
         show(f"... and {len(errors) - LISTED} more; --all lists them")
     return 0
@@ -210,7 +211,7 @@ def _followed(
     from ifrvis.evaluation.protocols import load_protocol
     from ifrvis.evaluation.tracking import follow
 
-    protocol = load_protocol(arguments.protocol)
+    protocol = load_protocol(arguments.protocol or "all")
     with _opened(arguments, protocol.tracks, None) as (annotations, tracks, given):
         found = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name]
         of_one_class, candidates, kept = found.num_tracks
@@ -233,13 +234,15 @@ def _print_json(scores: Mapping[str, Any]) -> None:
 
 
 def show_scores(scores: Mapping[str, Any]) -> None:
-    """A line a number, shares in percent."""
+    """A line a number, shares in percent; none of a threshold that a protocol has not."""
     for name, value in scores.items():
-        if value is None or isinstance(value, int | float):
-            show(f"{name:26} {_text(name, value)}")
+        if isinstance(value, int | float) or (value is None and name != "threshold"):
+            show(f"{NAMES.get(name) or name.replace('_', ' '):26} {_text(name, value)}")
 
 
 def _text(name: str, value: float | None) -> str:
     """A value as people read it: shares, whose names have capitals (AP, IDF1, HOTA), in percent."""
+    from ifrvis.reporting.style import UNDEFINED
+
     percent = isinstance(value, float) and name[0].isupper()
-    return "-" if value is None else f"{100 * value:.2f}" if percent else f"{value:g}"
+    return UNDEFINED if value is None else f"{100 * value:.2f}" if percent else f"{round(value, 3):g}"

@@ -57,7 +57,10 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     runs = "; or the name of a run, its beginning or its folder" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
     parser.add_argument("--rows", help="row ids, with commas between them")
-    parser.add_argument("--seeds", type=whole(), help="the first N declared seeds (default: all)")
+    declared = _checked(
+        int, lambda value: 1 <= value < 1e6, "a number from 1 to that of the seeds that the table declares"
+    )
+    parser.add_argument("--seeds", type=declared, metavar="N", help="the first N declared seeds (default: all)")
     parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
     add_options(parser, "--profile", *CHANGES, "--json", *ROOTS)
 
@@ -70,6 +73,9 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "--seed": {"type": whole(0), "help": "the run of this seed alone, of those of a row"},
         "--json": {"action": "store_true", "help": "print JSON alone on standard output"},
         "--jobs": {"type": whole(1, 1000), "default": 1, "help": "processes that share the videos (default: 1)"},
+        "--protocol": {
+            "help": "what counts as a track: all (every entry; so are files), top10, common, matched, or a YAML file"
+        },
         "--device": {"help": "cpu, cuda or cuda:1 (default: the first GPU if there is one)"},
         "--set": {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "change the recipe"},
         "--dataset": {"help": "another for every row: a name, a YAML file, or a folder that `ifrvis data import` made"},
@@ -264,10 +270,13 @@ def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Reque
 
 def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
     """The one run that a name means; see `runs_meant`. UserError if no run or more than one does."""
+    from ifrvis.harness.spec.tables import known_names
+    from ifrvis.harness.store.records import beginning_so
+
     found = runs_meant(arguments, name)
     if len(found) > 1:
-        known = ", ".join(run.folder.name for run in found)
-        raise UserError(f"Name one run, or add --seed: of those in {arguments.results}, {name!r} means {known}.")
+        known, rows = ", ".join(run.folder.name for run in found), beginning_so(name, known_names())
+        raise UserError(f"Name one run, or add --seed: of those in {arguments.results}, {name!r} means {known}{rows}.")
     return found[0]
 
 

@@ -157,6 +157,7 @@ def _ingest(arguments: argparse.Namespace) -> int:
 
 def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     """Score what another program predicted, a file a seed; all files are read before one is scored."""
+    from ifrvis.evaluation.scores import SHOWN
     from ifrvis.harness.spec.tables import EXTERNAL, check_rows, load_table
     from ifrvis.harness.store.external import Given, held_out, publish_external
     from ifrvis.harness.store.paths import Store
@@ -167,7 +168,9 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     if not row.is_external:
         raise UserError(f"Choose a row that says `method: external`: what {row.id} shows is trained here.")
     if len(files) > len(table.seeds):
-        raise UserError(f"Give at most {len(table.seeds)} files: {table.name} declares seeds {table.seeds}.")
+        raise UserError(
+            f"Give at most {len(table.seeds)} files: {table.name} declares seeds {', '.join(map(str, table.seeds))}."
+        )
     profile = profile_of(arguments)[0]
     split = held_out(row, profile, arguments.data_root)
     annotations, found, known = split.read(), [], dict[str, Path]()
@@ -187,7 +190,7 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     for each in found:
         path, record = publish_external(Store(arguments.results), row, profile, split, each)
         numbers = ", ".join(f"{name} {100 * (record.metrics[name] or 0):.2f}" for name in ("AP", "IDF1"))
-        show(f"seed {each.seed}: {each.file}: {numbers}; wrote {path}")
+        show(f"seed {each.seed}: {each.file}: {numbers} (of tracking protocol {SHOWN}); wrote {path}")
     return 0
 
 

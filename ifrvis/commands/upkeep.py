@@ -40,8 +40,10 @@ def add_commands(commands: Any) -> None:
     text = "write records, reports, specifications and environment to a folder for others, with a checklist (RO-Crate)"
     parser = add_command(commands, "publish", _publish, text, *ROOTS)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, or an empty one")
-    text = "one of experiments/profiles, or a YAML file; may be repeated (default: all that have records)"
+    text = "one of experiments/profiles, or a YAML file; may be repeated (default: that which has reports, never smoke)"
     parser.add_argument("--profile", action="append", help=text)
+    text = "with what is of this data set of your own, or of off-spec runs on this one; may be repeated"
+    parser.add_argument("--dataset", action="append", default=[], metavar="NAME", help=text)
     parser.add_argument("--predictions", action="store_true", help="with what the runs predicted, as far as it is kept")
 
     text = "say whether this machine can run what is planned, and what to do where not"
@@ -119,11 +121,9 @@ def _publish(arguments: argparse.Namespace) -> int:
         why = str(error.strerror)
     if why:
         raise UserError(f"Choose a new folder, or an empty one: {folder} is neither ({why}).")
-    given = arguments.profile or store.profiles()
-    if not given:
-        raise UserError(f"Run rows first: there is no record in {store.root}.")
+    given = arguments.profile or [_profile_to_publish(arguments, store)]
     try:
-        make_crate(folder, store, given, predictions=arguments.predictions)
+        took, left = make_crate(folder, store, given, predictions=arguments.predictions, named=arguments.dataset)
         made = Store(folder / "results")
         found = [*verify_records(made, folder / "data", profiles=made.profiles()), *verify_runs(made)]
         if wrong := next((each for each in found if each.outcome == "wrong"), None):
@@ -132,10 +132,25 @@ def _publish(arguments: argparse.Namespace) -> int:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    show(
-        f"wrote {folder}, with records of {', '.join(made.profiles())}; its README.md says how to make the tables again"
-    )
+    show("\n".join(took))
+    left += [f"profile {name} (--profile)" for name in store.profiles() if name not in made.profiles()]
+    if left:
+        show(f"left out, unless named by --dataset: {'; '.join(left)}")
+    predicted = "what was predicted" if arguments.predictions else "nothing that was predicted (--predictions)"
+    show(f"wrote {folder}, with {predicted}; its README.md says how to make the tables again")
     return 0
+
+
+def _profile_to_publish(arguments: argparse.Namespace, store: "Store") -> str:
+    """The profile that has records and reports, or records alone; never smoke, whose numbers mean nothing."""
+    kept = store.profiles()
+    if not kept:
+        raise UserError(f"Run rows first: there is no record in {store.root}.")
+    meant = [name for name in kept if name != "smoke"]
+    reported = [name for name in meant if (arguments.reports / name / "manifest.json").is_file()]
+    if len(reported or meant) != 1:
+        raise UserError(f"Say with --profile what to publish: {store.root} has records of {', '.join(kept)}.")
+    return (reported or meant)[0]
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

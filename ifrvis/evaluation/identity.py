@@ -57,6 +57,17 @@ class IdentityError:
     # duplicates; none of a lost object.
     predictions: tuple[int, ...] = ()
 
+    def in_words(self, gts: Sequence[str], tracks: Sequence[str]) -> str:
+        """What it is, with what its objects and predictions are called."""
+        objects = " and ".join(gts)
+        return {
+            "change": f"object {objects}: track {' becomes '.join(tracks)}",
+            "switch": f"objects {objects}: tracks {' and '.join(sorted(tracks))} swap",
+            "merged": f"objects {objects}: one track, {''.join(tracks)}",
+            "lost": f"object {objects}: no track",
+            "duplicate": f"object {objects}: one more track, {''.join(tracks)}",
+        }[self.kind]
+
 
 class VideoErrors(NamedTuple):
     """What is wrong in one video."""

@@ -6,23 +6,30 @@ from typing import Any
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.evaluation.ap import detections, statistics
 from ifrvis.evaluation.identity import count_errors, curve_of
-from ifrvis.evaluation.predictions import queries_of, read_videos_of, results_of
-from ifrvis.evaluation.protocols import load_protocol
+from ifrvis.evaluation.predictions import queries_of, read_tracks, read_videos_of, results_of
+from ifrvis.evaluation.protocols import TrackingProtocol, load_protocol
 from ifrvis.evaluation.scores import RECORDED, SHOWN, Scores, Tracked, together
 from ifrvis.evaluation.tracking import follow, metrics_of
 from ifrvis.evaluation.videos import Videos
 
 
-def score_file(annotations: Annotations, path: Path, *, jobs: int = 1) -> tuple[Scores, Videos]:
+def score_file(
+    annotations: Annotations, path: Path, *, jobs: int = 1, protocol: TrackingProtocol | None = None
+) -> tuple[Scores, Videos]:
     """Every number of a record, and what each video adds to most of them, of the predictions file of a run, or of a
-    results file; UserError if the file is missing, broken, or not about exactly these videos.
+    results file; UserError if the file is missing, broken, or not about exactly these videos. A `protocol` counts
+    tracks in the place of those of a record, and stands for `SHOWN`.
     """
     predicted = read_videos_of(path, annotations)
     # How many queries of a video count, the inference has said: ten, or its `topk`.
     protocols = {name: load_protocol(name).model_copy(update={"most": None}) for name in RECORDED}
-    followed = follow(annotations, queries_of(predicted), [*protocols.values()], jobs=jobs)
-    shown, thresholds = followed[SHOWN], protocols[SHOWN].thresholds
-    errors = list(count_errors(annotations, shown.candidates, thresholds, jobs=jobs))
+    thresholds, tracks = protocols[SHOWN].thresholds, queries_of(predicted)
+    if protocol:
+        thresholds, tracks = protocol.thresholds or thresholds, read_tracks(path, annotations, protocol.tracks)
+        protocols = {SHOWN: protocol.model_copy(update={"name": SHOWN, "thresholds": thresholds})}
+    followed = follow(annotations, tracks, [*protocols.values()], jobs=jobs)
+    shown, levels = followed[SHOWN], protocols[SHOWN].levels
+    errors = list(count_errors(annotations, shown.candidates, levels, jobs=jobs))
     videos = Videos(
         categories=tuple(map(str, annotations.labels)),
         video_ids=tuple(annotations.video_ids),

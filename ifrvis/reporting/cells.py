@@ -25,7 +25,7 @@ class Cell:
 def make_cell(values: Sequence[float | None], num_seeds: int, missing: str) -> Cell:
     """The cell of some values; None is undefined, and `missing` says why the row has no number, whatever the metric."""
     n = len(values)
-    if missing or n < num_seeds:
+    if missing or not n or n < num_seeds:
         return Cell(n, missing=missing or (f"{n}/{num_seeds}" if n else "not scored"))
     known = [value for value in values if value is not None]
     if len(known) < n:

@@ -7,11 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import ifrvis
-from ifrvis.errors import UserError
+from ifrvis.errors import UserError, nearest
 from ifrvis.files import read_bytes, sha256_file, write_atomically
 from ifrvis.harness.spec.methods import COPIED, code_in, packages
 from ifrvis.harness.spec.profiles import load_profile
@@ -20,10 +21,11 @@ from ifrvis.harness.spec.tables import load_tables
 from ifrvis.harness.store.paths import Store, videos_beside
 from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.store.records import Record, read_record
-from ifrvis.packed import packed, packed_yaml
+from ifrvis.packed import packed, packed_names, packed_yaml
 from ifrvis.reporting.escape import markdown_text
 from ifrvis.reporting.match import reports_in
 from ifrvis.reporting.output import write_page, write_report
+from ifrvis.reporting.over_videos import keep, read_kept
 from ifrvis.reporting.report import Report
 
 PAPER = "https://arxiv.org/abs/2206.07011"
@@ -39,22 +41,44 @@ folder and offline, check all of it and write every table again, to the same byt
 Answer = tuple[bool | None, str, str]  # whether it is as one would wish (None: it is only told), the question, what is
 
 
-def make_crate(folder: Path, source: Store, given: Sequence[str], *, predictions: bool) -> None:
-    """Fill an empty folder with all that is kept of profiles (`given`: names or YAML files), with `predictions` what
-    their runs predicted, too; `describe` makes a crate of it. UserError if there is no record of a profile, one is
-    broken, or a scene is, or the program is not installed.
+def make_crate(
+    folder: Path, source: Store, given: Sequence[str], *, predictions: bool, named: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Fill an empty folder with what is kept of profiles (`given`: names or YAML files), with `predictions` what their
+    runs predicted, too; `describe` makes a crate of it. What is of a data set that is not packed, and what no table
+    shows of off-spec runs, is taken only of the data sets `named`. In words, what was taken and what was left out.
+    UserError if there is no record of a profile or of a data set named, a record or a scene is broken, or the program
+    is not installed.
     """
-    store, files = Store(folder / "results"), _program()
+    store, files, took, left = Store(folder / "results"), _program(), list[str](), Counter[str]()
     readme, checklist, environments = README, "# Checklist\n", dict[str, list[str]]()
     for path, profile in [(packed_yaml("profiles", each), load_profile(each)) for each in given]:
         own = Path("experiments", "profiles", f"{profile.name}.yaml")
         files[own], readme = path, f"{readme}    python -m ifrvis report all --profile {own}\n"
-        records = [read_record(each) for each in sorted(source.records(profile.name).glob("*.json"))]
+        known = [read_record(each) for each in sorted(source.records(profile.name).glob("*.json"))]
+        request = TableRequest(tuple(load_tables(["all"], profile)), profile)
+        withheld = _withheld(known, source, request, named)
+        left.update(withheld.values())
+        records = [each for each in known if each.digest not in withheld]
         if not records:
-            raise UserError(f"Run rows of profile {profile.name} first: there is no record in {source.root}.")
-        for each in _kept(records, source, profile.name, predictions=predictions):
+            why = f"all of {source.root} are left out: {_each(left.elements())}" if known else f"none in {source.root}"
+            raise UserError(f"Run rows of profile {profile.name} first, or name data sets: of its records, {why}.")
+        for each in _kept(records, source, predictions=predictions):
             write_atomically(store.root / each.relative_to(source.root), read_bytes(each))
-        reports = reports_in(store, TableRequest(tuple(load_tables(["all"], profile)), profile))
+        num_videos, there = 0, {record.digest for record in records}
+        for scene in read_scenes(source.scenes(profile.name)):
+            if there.issuperset(scene.records):
+                write_atomically(store.scenes(profile.name) / scene.file_name, scene.text())
+                num_videos += len(scene.videos)
+            else:
+                left[f"scenes of {scene.dataset}, whose records are not here"] += 1
+        if kept := [
+            each for each in read_kept(source.bootstrap(profile.name)) if there.issuperset(chain(*each.records))
+        ]:
+            keep(store, profile.name, kept, records)
+        frames = f"frames of {num_videos} videos" if num_videos else "no frames of videos"
+        took.append(f"profile {profile.name}: records of {_each(each.dataset for each in records)}; {frames}")
+        reports = reports_in(store, request)
         for report in reports:
             write_report(report, folder / "reports" / profile.name)
         write_page(reports, read_scenes(store.scenes(profile.name)), folder / "reports" / profile.name)
@@ -70,6 +94,7 @@ def make_crate(folder: Path, source: Store, given: Sequence[str], *, predictions
     texts |= {COPIED: json.dumps({each.name: each.version for each in packages()[1:]})}
     for name, content in (files | texts).items():
         write_atomically(folder / name, content if isinstance(content, str) else read_bytes(content))
+    return took, [f"{number} {what}" for what, number in left.items()]
 
 
 def describe(folder: Path) -> None:
@@ -109,9 +134,25 @@ def _requirements() -> str:
     return "".join(f"{name}=={version(name)}\n" for name in needs)
 
 
-def _kept(records: list[Record], source: Store, profile: str, *, predictions: bool) -> list[Path]:
-    """The files that are kept of a profile's records."""
-    found = {source.bootstrap(profile), *source.scenes(profile).glob("*.json")}
+def _withheld(records: list[Record], source: Store, request: TableRequest, named: Sequence[str]) -> dict[str, str]:
+    """Which records are not for others unless their data set is named, by digest, and what they are; UserError if a
+    data set named has no record.
+    """
+    packed_sets, known = packed_names("experiments", "datasets"), sorted({each.dataset for each in records})
+    if absent := [each for each in named if each not in known]:
+        came = f"profile {request.profile.name} has none of {absent[0]!r}{nearest(absent[0], known)}"
+        raise UserError(f"Name data sets of the records, {', '.join(known)}: {came}.")
+    of_others = [each for each in records if each.dataset not in named]
+    withheld = {each.digest: f"records of {each.dataset}" for each in of_others if each.dataset not in packed_sets}
+    if tried := [each for each in of_others if each.off_spec and each.digest not in withheld]:
+        shown = {record.digest for report in reports_in(source, request) for record in report.behind}
+        withheld |= {each.digest: f"off-spec records of {each.dataset}" for each in tried if each.digest not in shown}
+    return withheld
+
+
+def _kept(records: list[Record], source: Store, *, predictions: bool) -> list[Path]:
+    """The files that are kept of records."""
+    found = set[Path]()
     for each in records:
         run, given = source.run(each.name, each.train_sig), (each.inference, each.data.evaluation)
         found |= {each.path(source), videos_beside(each.path(source))}

@@ -4,6 +4,7 @@ Also tests: ifrvis.analysis.comparison.
 """
 
 import json
+from dataclasses import replace
 
 import kept_runs
 import pytest
@@ -73,6 +74,7 @@ def test_who_swaps_identities_and_who_drops_frames_is_told_apart_in_words(compar
         status, said = compare(*given, "--gt", gt, "--md")
         assert status == 0
         assert f"- {swapper} changes identities more often: " in said
+        assert "- tracking and identity by protocol all: every entry" in said
         assert f"{dropper} 0.00; more by " in said
         assert f"- {dropper} misses more: " in said
         assert not {f"- {swapper} misses more", f"- {dropper} changes identities"} & set(said.split(":"))
@@ -175,3 +177,35 @@ def scene_of(page):
     """The one that a page plays."""
     (scene,) = json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])["scenes"]
     return scene
+
+
+@pytest.mark.parametrize("protocol", ["all", "top10", "matched"])
+def test_files_are_tracked_by_a_protocol_that_is_named_with_the_numbers_of_evaluate(compare, truth, protocol, capsys):
+    gt, write = truth
+    asked = ["--protocol", protocol] * (protocol != "all")
+
+    def crowded(video, annotations):
+        """Twelve times the ground truth, the first track once again."""
+        found = kept_runs.perfect(video, annotations)
+        tracks = [(masks, found.by_class[query]) for query, masks in found.masks.items()] * 12
+        masks = {number: masks for number, (masks, _) in enumerate(tracks)}
+        scored = tuple(
+            each._replace(query=number, score=0.9 - 0.01 * number) for number, (_, each) in enumerate(tracks)
+        )
+        return replace(found, masks=masks, by_class=scored)
+
+    files = write("many.json", crowded), write("drops.json", dropped)
+    found = compare(*files, "--gt", gt, *asked, "--json")[1]
+    metrics = {each["metric"]: (*each["a"], *each["b"]) for each in found["metrics"]}
+    assert found["protocol"] == protocol
+    entries = [len(json.loads(path.read_text())) for path in files]
+    assert found["differs"]["file"]["entries"] == [[each] for each in entries]
+    for kind, names in {"ap": ["AP", "AR10"], "tracking": ["IDF1", "MOTA", "HOTA", "IDs"]}.items():
+        for side, path in enumerate(files):
+            options = ["--gt", str(gt), "--pred", str(path), *(asked if kind == "tracking" else [])]
+            assert main(["evaluate", kind, *options, "--json"]) == 0
+            scores = json.loads(capsys.readouterr().out)
+            assert {name: metrics[name][side] for name in names} == {
+                name: pytest.approx(scores[name]) for name in names
+            }
+    assert compare(*ROWS, "--protocol", "all")[0] == 2

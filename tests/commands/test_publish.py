@@ -3,14 +3,18 @@
 Also tests: ifrvis.reporting.crate.
 """
 
+import json
 import re
 import shutil
 
 import pytest
+from made_records import made_record, made_train
 from rocrate.rocrate import ROCrate
 from without_train import said_without_train
 
-from ifrvis.files import sha256_file
+from ifrvis.files import sha256_file, write_atomically
+from ifrvis.harness.store.playback import Scene
+from ifrvis.harness.store.records import publish_record, read_record
 
 
 def files_of(folder):
@@ -65,3 +69,51 @@ def test_a_folder_that_holds_something_and_results_that_are_wrong_or_none_are_re
     shutil.rmtree(store.records(""))
     assert kept.run("publish", str(folder)) == 2
     assert "Run rows first" in capsys.readouterr().err
+
+
+def test_what_is_of_ones_own_videos_or_off_spec_is_published_only_if_it_is_named(kept, options, tmp_path, capsys):
+    store, given = kept.request.store, ["publish", str(tmp_path / "crate"), *options, "--predictions"]
+    tracks = [{"identity": 1, "name": "1", "category": "x", "masks": [None]}]
+    video = {"name": "mine", "width": 4, "height": 4, "frames": ["/9j/"], "panes": [{"title": "t", "tracks": tracks}]}
+    for seed, (dataset, off_spec) in enumerate((("own-clips", True), ("smoke19", True), ("smoke19", False)), start=7):
+        record = made_record(train=made_train(seed), dataset=dataset, off_spec=off_spec, profile="smoke")
+        publish_record(store, record)
+        record = next(read_record(each) for each in store.records("smoke").glob(f"*-s{seed}-*.json"))
+        scene = {"dataset": dataset, "rows": ("a", "b"), "records": (record.digest,) * 2, "videos": [video]}
+        scene = Scene.model_validate_json(json.dumps(scene | {"schema": 1}))
+        write_atomically(store.scenes("smoke") / scene.file_name, scene.text())
+        spec = store.run(record.name, record.train_sig).spec
+        spec.parent.mkdir()
+        spec.write_bytes(record.spec.text())
+    for named, seeds in (([], "019"), (["own-clips"], "0179"), (["smoke19", "own-clips"], "01789")):
+        assert kept.run(*given, *(f"--dataset={each}" for each in named)) == 0
+        said, written = capsys.readouterr().out, files_of(tmp_path / "crate")
+        for kind in ("records/smoke/*-s?-*[0-9a-f].json", "runs/*-s?-*/spec.json"):
+            there = sorted((tmp_path / "crate/results").glob(kind))
+            assert {re.search(r"-s(\d)-", str(each))[1] for each in there} == set(seeds)
+        assert ("own-clips" in " ".join(map(str, written))) == ("own-clips" in named)
+        assert f"frames of {len(seeds) - 2} videos" in said
+        assert ("1 records of own-clips" in said, "1 off-spec records of smoke19" in said) == (
+            "7" not in seeds,
+            "8" not in seeds,
+        )
+        shutil.rmtree(tmp_path / "crate")
+    assert kept.run(*given, "--dataset=own-clip") == 2
+    assert "did you mean 'own-clips'?" in capsys.readouterr().err
+
+
+def test_smoke_is_published_only_if_asked_and_otherwise_that_which_has_reports(kept, tmp_path, capsys):
+    for _ in range(2):
+        assert kept.run("publish", str(tmp_path / "crate")) == 2
+        assert (
+            f"Say with --profile what to publish: {kept.request.store.root} has records of" in capsys.readouterr().err
+        )
+        for name in ("mini", "real"):
+            publish_record(kept.request.store, made_record(profile=name))
+    (kept.reports / "mini").mkdir()
+    shutil.copy(kept.reports / "smoke/manifest.json", kept.reports / "mini")
+    assert kept.run("publish", str(tmp_path / "crate")) == 0
+    said = capsys.readouterr().out
+    assert "profile mini: records of mini19 (1); no frames of videos" in said
+    assert "profile smoke (--profile)" in said
+    assert {each.name for each in (tmp_path / "crate/results/records").iterdir()} == {"mini"}

@@ -92,7 +92,11 @@ class TableRequest:
         if self.num_seeds is None:
             return table.seeds
         if not 1 <= self.num_seeds <= len(table.seeds):
-            raise UserError(f"Give --seeds a number from 1 to {len(table.seeds)}: {table.name} declares {table.seeds}.")
+            declared = ", ".join(map(str, table.seeds))
+            raise UserError(
+                f"Give --seeds a number from 1 to {len(table.seeds)}, that of the seeds that {table.name} declares "
+                f"({declared}), not {self.num_seeds}."
+            )
         return table.seeds[: self.num_seeds]
 
     def selected(self, table: Table) -> tuple[Row, ...]:

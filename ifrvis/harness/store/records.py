@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 RECORD_SCHEMA: Literal[3] = 3
+MOST_ROWS = 6  # that a message names
 FileKind = Literal["predictions", "weights", "submission", "scores", "videos"]
 Iteration = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,11})$")]
 Seconds = Annotated[float, Field(ge=0, lt=1e12)]
@@ -330,6 +331,13 @@ def records_of(run: Run) -> list[Record]:
     return [each for each in found if each.train_sig == run.train_sig]
 
 
+def beginning_so(name: str, rows: Iterable[str]) -> str:
+    """How a message ends about a name which is none of a row, but that some begin with."""
+    found = sorted({each for each in rows if each.startswith(name) and each != name}, key=lambda row: (len(row), row))
+    more = f" and {len(found) - MOST_ROWS} more" * (len(found) > MOST_ROWS)
+    return f"; rows that begin so are {', '.join(found[:MOST_ROWS])}{more}" if found else ""
+
+
 def runs_named(store: Store, name: str, *, beside: Iterable[str] = ()) -> list[Run]:
     """The run whose folder this is, or the runs of this name, which differ in what is not in a name; else those whose
     names begin with it. Of a run that was trained elsewhere a record is enough. UserError if there is none; `beside`
@@ -343,8 +351,10 @@ def runs_named(store: Store, name: str, *, beside: Iterable[str] = ()) -> list[R
     found = sorted(each for each in records | folders if each.startswith(name))
     exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.removeprefix(name))]
     if not found:
+        beside = [*beside]
         near = nearest(name, [*(each.rpartition("-")[0] for each in records | folders), *beside])
-        raise UserError(f"Correct the name {name!r}: no run and no record in {store.root} begins so{near}.")
+        none = f"no run and no record in {store.root} begins so, nor is it a row, `row` or `table/row`"
+        raise UserError(f"Correct the name {name!r}: {none}{beginning_so(name, beside) or near}.")
     runs = []
     for each in exact or found:
         if each in folders and ((folders[each] / SPEC).is_file() or each not in records):

@@ -164,14 +164,7 @@ def _identities(video: Video, tracks: list[Prediction], gts: list[Masks]) -> lis
 
 
 def _error(error: IdentityError, numbers: dict[Id, int], names: dict[int, str]) -> PlayedError:
-    objects, tracks = " and ".join(str(numbers[gt]) for gt in error.gt_ids), [names[each] for each in error.predictions]
-    text = {
-        "change": f"object {objects}: track {' becomes '.join(tracks)}",
-        "switch": f"objects {objects}: tracks {' and '.join(sorted(tracks))} swap",
-        "merged": f"objects {objects}: one track, {''.join(tracks)}",
-        "lost": f"object {objects}: no track",
-        "duplicate": f"object {objects}: one more track, {''.join(tracks)}",
-    }[error.kind]
+    text = error.in_words([str(numbers[gt]) for gt in error.gt_ids], [names[each] for each in error.predictions])
     return PlayedError(kind=error.kind, frames=tuple(map(int, error.frames)), text=text)
 
 

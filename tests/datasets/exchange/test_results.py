@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from ifrvis.cli import main
+from ifrvis.reporting.style import UNDEFINED
 
 KINDS = ("--category", "1=cat", "--category", "2=dog")
 BY_OBJECT = ("--category", "*/1=cat", "--category", "*/2=dog")
@@ -75,7 +76,7 @@ def test_counts_units_protocol_and_categories_by_name_are_said(world, evaluate):
     assert said[1].endswith("; percent")
     rows = {line.split()[0]: line.split()[1:] for line in said[-3:]}
     assert rows.keys() == {"cat", "dog", "eel"}
-    assert rows["eel"] == ["0", *"-----"]
+    assert rows["eel"] == ["0", *UNDEFINED * 5]
     assert evaluate("tracking", world.root / "pred.json")[1].splitlines()[2] == "percent; IDs a count"
 
 
