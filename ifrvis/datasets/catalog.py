@@ -222,9 +222,9 @@ def own_folder(name: str, data_root: Path) -> Path:
 
 def known_as(name: str, data_root: Path) -> str:
     """What the set called so is found by wherever there is no data root: one of the user's own by its YAML."""
-    path = own_folder(name, data_root) / SET_YAML
-    taken = name in packed_names("experiments", "datasets") or Path(name, SET_YAML).is_file()
-    return str(path) if path.is_file() and not taken else name
+    path, is_file = own_folder(name, data_root) / SET_YAML, os.path.isfile  # which never raises
+    taken = name in packed_names("experiments", "datasets") or is_file(Path(name, SET_YAML))
+    return str(path) if is_file(path) and not taken else name
 
 
 def load_config(name: str) -> tuple[Config, Path]:
