@@ -97,8 +97,8 @@ class _Parser(argparse.ArgumentParser):
     names than their own: what is mistyped is none of them, and starts nothing.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "allow_abbrev": False})
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog, allow_abbrev=False, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse here what is not known: here it is known what is near."""

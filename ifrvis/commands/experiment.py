@@ -59,7 +59,7 @@ def add_commands(commands: Any) -> None:
 def _plan(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.launch import jobs_at_once, settled_plan
     from ifrvis.harness.plan.cost import measure_siblings
-    from ifrvis.harness.plan.status import cost_lines, headline, plan_lines
+    from ifrvis.harness.plan.status import cost_lines, headline, meanings, plan_lines
     from ifrvis.harness.spec.tables import is_own
 
     if arguments.std is not None and not arguments.power:
@@ -69,7 +69,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     if plan.to_run or arguments.json:
         measure_siblings(plan)
     content = plan.as_json()
-    lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan)]
+    lines = [headline(plan, why, jobs=jobs_at_once(plan)), *plan_lines(plan), *cost_lines(plan), *meanings(plan)]
     dataset = plan.trainings[-1].dataset
     if is_own(request.dataset) and not (plan.data_missing or dataset.config.synthetic):
         lines += held_out_lines(dataset)
@@ -88,17 +88,18 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.jobs.launch import settled_plan
-    from ifrvis.harness.plan.status import status_lines, status_rows
+    from ifrvis.harness.plan.status import meanings, status_lines, status_rows
     from ifrvis.harness.store.states import LIVE
 
     if arguments.watch is not None and arguments.json:
         raise UserError("Leave out --watch or --json: JSON is printed once.")
     quiet = 0
     while True:
-        request = request_of(arguments)[0]
+        request, why = request_of(arguments)
         request.store.check_there()
         plan = settled_plan(request, whole=False)
-        lines = status_lines(plan, seeds_too=arguments.seeds_too)
+        lines = [f"Profile {request.profile.name} ({why}):", *meanings(plan)]
+        lines += status_lines(plan, seeds_too=arguments.seeds_too)
         text = json.dumps(status_rows(plan), indent=1) if arguments.json else "\n".join(lines)
         cleared = "\x1b[H\x1b[2J" * (arguments.watch is not None and sys.stdout.isatty())
         print(cleared + printable(text), flush=True)

@@ -76,7 +76,7 @@ def launch(plan: "Plan", why: str, arguments: argparse.Namespace, console: "Cons
     if cluster is None:
         check_precision(plan)
     given = {name: getattr(arguments, name) for name in Handling.model_fields}
-    how: Any = {"run_attempt": run_attempt, "handling": Handling(**given)}
+    how: Any = {"run_attempt": run_attempt, "handling": Handling(**given), "tell": lambda text: say(console, text)}
     if cluster and cluster.setup:
         say(console, f"each job first runs, as cluster {cluster.name} says:", *(f"  {line}" for line in cluster.setup))
     slurm = SlurmQueue(plan.to_run, request, cluster=cluster, **how) if cluster else None

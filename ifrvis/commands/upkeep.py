@@ -2,6 +2,8 @@
 
 import argparse
 import shutil
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from ifrvis.commands.selection import (
     add_command,
     answer,
     number,
+    progress,
     request_of,
     runs_meant,
     selection_again,
@@ -21,6 +24,7 @@ from ifrvis.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan
+    from ifrvis.harness.store.finding import Finding
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.doctor import Check
 
@@ -29,7 +33,8 @@ def add_commands(commands: Any) -> None:
     """Add the commands about what is kept and about the machine."""
     text = "check every record, the files kept behind it, its scores and the reports"
     parser = add_command(commands, "verify", _verify, text, "--jobs", "--json", *ROOTS)
-    parser.add_argument("--profile", help="records and reports of this profile alone (default: all)")
+    parser.add_argument("--profile", help="records, runs and reports of this profile alone (default: all)")
+    parser.add_argument("--all", action="store_true", help="list every file, not only what is wrong")
 
     text = "show, or remove, checkpoints and predictions that no record or pending row needs"
     parser = add_command(commands, "prune", _prune, text, *RUN, *ROOTS)
@@ -55,7 +60,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.store.finding import OUTCOMES
+    from ifrvis.harness.store.finding import MEANING, OUTCOMES
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.verify import verify_records, verify_runs
     from ifrvis.reporting.audit import verify_reports
@@ -64,15 +69,30 @@ def _verify(arguments: argparse.Namespace) -> int:
     store = Store(arguments.results)
     store.check_there()
     profiles = _profiles(arguments, store)
-    found = [*verify_records(store, arguments.data_root, profiles=profiles, jobs=arguments.jobs), *verify_runs(store)]
+    of_records = verify_records(store, arguments.data_root, profiles=profiles, jobs=arguments.jobs)
+    found = [*_at_work("verifying records", of_records, store, profiles)]
+    found += verify_runs(store, profile=arguments.profile)
     for profile in profiles:
         found += [*verify_kept(store, profile), *verify_reports(arguments.reports / profile, store)]
     counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in OUTCOMES}
     findings = [{**vars(each), "path": str(each.path)} for each in found]
-    lines = [f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why) for each in found]
+    listed = [each for each in found if arguments.all or each.outcome == "wrong"]
+    lines = [f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why) for each in listed]
+    lines += [f"{name}: {MEANING[name]}" for name, number in counts.items() if number and not arguments.all]
     lines.append(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
     answer(arguments, {"counts": counts, "findings": findings}, lines)
     return 1 if counts["wrong"] else 0
+
+
+def _at_work(text: str, found: "Iterable[Finding]", store: "Store", profiles: list[str]) -> "Iterator[Finding]":
+    """What is found of records, with a bar over these."""
+    paths = {path for profile in profiles for path in store.records(profile).glob("*.json")}
+    seen = set[Path]()
+    with progress(text) as on_record:
+        for each in found:
+            seen |= {each.path} & paths
+            on_record(len(seen), len(paths))
+            yield each
 
 
 def _profiles(arguments: argparse.Namespace, store: "Store") -> list[str]:
@@ -125,7 +145,9 @@ def _publish(arguments: argparse.Namespace) -> int:
     try:
         took, left = make_crate(folder, store, given, predictions=arguments.predictions, named=arguments.dataset)
         made = Store(folder / "results")
-        found = [*verify_records(made, folder / "data", profiles=made.profiles()), *verify_runs(made)]
+        profiles = made.profiles()
+        of_records = verify_records(made, folder / "data", profiles=profiles)
+        found = [*_at_work("verifying what was copied", of_records, made, profiles), *verify_runs(made)]
         if wrong := next((each for each in found if each.outcome == "wrong"), None):
             raise UserError(f"Restore {store.root / wrong.path.relative_to(made.root)}, or remove it: {wrong.why}.")
         describe(folder)
@@ -159,6 +181,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.upkeep.doctor import examine
 
     arguments.tables = arguments.tables or ["all"]
+    print("ifrvis: looking, also at what a process says that imports torch, which may take minutes", file=sys.stderr)
     request, why = request_of(arguments)
     plan = make_plan(request)
     measure_siblings(plan)

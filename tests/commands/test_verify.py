@@ -123,7 +123,7 @@ def test_a_copy_under_another_name_is_named(kept, capsys):
 def test_what_is_not_kept_is_said_and_a_record_without_predictions_was_not_recomputed(kept, capsys):
     one(kept, KINDS["predictions"]).unlink()
     one(kept, KINDS["LaTeX"]).unlink()
-    assert kept.run("verify") == 0
+    assert kept.run("verify", "--all") == 0
     said = capsys.readouterr().out
     assert len(named(said, "not kept")) == 2
     assert f"{one(kept, KINDS['record'])} (its predictions are not here)" in named(said, "from videos")
@@ -134,7 +134,7 @@ def test_without_what_it_takes_nothing_is_recomputed(kept, lost, capsys, tmp_pat
     if lost == "the runs":
         (tmp_path / "results" / "runs").rename(tmp_path / "purged")
     kept.roots[0] = f"--data-root={tmp_path}/nothing"
-    assert kept.run("verify") == 0
+    assert kept.run("verify", "--all") == 0
     said = capsys.readouterr().out
     why = "its ground truth is" if lost == "the ground truth" else "its predictions are"
     assert sum(f"({why} not here)" in line for line in named(said, "from videos")) == 2
@@ -156,7 +156,7 @@ def test_in_a_bare_clone_a_record_is_the_sum_of_its_videos_wherever_it_was_moved
     (tmp_path / "results" / "records").rename(tmp_path / "clone" / "records")
     kept.roots[:2] = [f"--data-root={tmp_path}/nothing", f"--results={tmp_path}/clone"]
     path = one(kept, "clone/records/smoke/*-s0-*.json")
-    assert kept.run("verify") == 0
+    assert kept.run("verify", "--all") == 0
     assert str(path) in " ".join(named(capsys.readouterr().out, "from videos"))
     content = json.loads(path.read_text())
     tracked = content["tracking"]["top10"]
@@ -175,7 +175,7 @@ def test_in_a_bare_clone_a_record_is_the_sum_of_its_videos_wherever_it_was_moved
         assert f"gives other {other})" in " ".join(named(capsys.readouterr().out, "wrong"))
     forge(path, **content)
     path.with_suffix(".videos.json.gz").unlink()
-    assert kept.run("verify") == 0
+    assert kept.run("verify", "--all") == 0
     said = capsys.readouterr().out
     assert f"{path} (its predictions are not here)" in named(said, "digest only")
     assert any(".videos.json.gz" in line for line in named(said, "not kept"))
@@ -187,7 +187,7 @@ def test_other_videos_than_the_predictions_give_are_named_and_so_are_those_witho
     assert kept.run("verify") == 1
     assert "its predictions give other mask2former" in " ".join(named(capsys.readouterr().out, "wrong"))
     path.unlink()
-    kept.run("verify")
+    kept.run("verify", "--all")
     assert any(".videos.json.gz (the record" in line for line in named(capsys.readouterr().out, "not kept"))
 
 
@@ -238,3 +238,18 @@ def test_a_figure_is_verified_by_its_data_and_a_page_by_what_it_shows(kept, caps
     assert kept.run(*report, "table1", "--seeds", "1", "--rows", ROW) == 0
     assert kept.run("verify") == 1
     assert "index.html (what it shows was made again" in capsys.readouterr().out
+
+
+def test_only_what_is_wrong_is_listed_with_what_the_counts_mean_and_of_the_profile_alone(kept, capsys):
+    assert kept.run("verify") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:-1]] == ["recomputed", "digest only"]
+    assert "which is fine" in lines[1]
+    spec = one(kept, KINDS["specification"])
+    spec.write_bytes(spec.read_bytes() + b" ")
+    for profile, wrong in (("smoke", 1), ("mini", 0)):
+        (kept.reports / profile).mkdir(exist_ok=True)
+        (kept.reports / "mini").mkdir(exist_ok=True)
+        (kept.reports / "mini/manifest.json").write_text(Manifest().text())
+        assert kept.run("verify", "--profile", profile) == wrong
+        assert len(named(capsys.readouterr().out, "wrong")) == wrong

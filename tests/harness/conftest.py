@@ -67,7 +67,8 @@ def launch():
     """Launch a request with the fake worker: whether all succeeded, and the queue."""
 
     def run(request, *, jobs=2, on_poll=lambda items: None):
-        queue = LocalQueue(make_plan(request).to_run, request, jobs=jobs, run_attempt=fake_worker.run_attempt)
+        how = {"run_attempt": fake_worker.run_attempt, "tell": print}
+        queue = LocalQueue(make_plan(request).to_run, request, jobs=jobs, **how)
         return queue.run(on_poll), queue
 
     return run

@@ -76,6 +76,11 @@ class LocalQueue(Queue):
         for item in ours:
             assert item.attempt is not None
             item.attempt.ask_to_stop("interrupted")
+        if ours:
+            self._tell(
+                f"stopping at the next safe point ({len(ours)} running, at most {STOP_PATIENCE_S:.0f} s); Ctrl-C again "
+                "leaves at once, and they stop there by themselves"
+            )
         deadline = time.monotonic() + STOP_PATIENCE_S
         while any(item.state == "running" for item in ours) and time.monotonic() < deadline:
             for item in ours:

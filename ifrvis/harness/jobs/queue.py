@@ -87,6 +87,7 @@ class Queue(ABC):
         *,
         run_attempt: Callable[[str], None],
         handling: Handling = PLAIN,
+        tell: Callable[[str], None] = lambda _: None,  # what is to be said at once
     ) -> None:
         self.items: list[Item] = []
         for training in trainings:
@@ -94,6 +95,7 @@ class Queue(ABC):
             ended = newest.number - newest.is_alive() if newest else 0  # of one that lives, the one before
             self.items.append(Item(training, seen=ended, found=ended))
         self._request, self._handling, self._run_attempt = request, handling, run_attempt
+        self._tell = tell
         self._scheduled: dict[Attempt, Job | None] | None = {}
         self._asked = float("-inf")
 

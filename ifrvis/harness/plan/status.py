@@ -12,6 +12,11 @@ from ifrvis.harness.store.learning import COMPARES_NOTHING, learned
 from ifrvis.harness.store.records import Record
 from ifrvis.harness.store.states import WORST_FIRST, PlanState
 
+MEANING: dict[PlanState, str] = {
+    "not run": "nothing of it has begun; `ifrvis run` begins it",
+    "pending": "`ifrvis run` makes what it is trained on first, or goes on with it",
+}
+
 
 def headline(plan: Plan, why: str, *, jobs: int, cluster: str = "") -> str:
     """The scale, why it, and how much there is to do: on this machine, `jobs` at once, or on a cluster, all at once."""
@@ -68,11 +73,22 @@ def _start_lines(plan: Plan) -> list[str]:
 
 def _plan_line(planned: PlannedRow, on: str) -> str:
     done = sum(each.state == "complete" for each in planned.evaluations.values())
-    counts = f"{done}/{len(planned.evaluations)}"
+    counts, state = f"{done}/{len(planned.evaluations)}", _of_rest(planned.state, done, len(planned.evaluations))
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
     problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
-    line = f"  {planned.row.id:34} {counts:>5}  {planned.state}" + f", off-spec{on}" * planned.off_spec
+    line = f"  {planned.row.id:34} {counts:>5}  {state}" + f", off-spec{on}" * planned.off_spec
     return "\n".join([line, *(f"    {each}" for each in sorted(problems))])
+
+
+def _of_rest(state: PlanState, done: int, number: int) -> str:
+    """The state of a row, with of how many seeds it is where others are complete and nothing goes on."""
+    return f"{number - done} {state}" if done and state in MEANING else state
+
+
+def meanings(plan: Plan) -> list[str]:
+    """What the states mean that two words might seem to say, where they occur."""
+    there = {each.state for each in plan.evaluations}
+    return [f"{state}: {text}" for state, text in MEANING.items() if state in there]
 
 
 def _waiting(training: Training) -> str:
@@ -150,11 +166,12 @@ def status_lines(plan: Plan, *, seeds_too: bool = False) -> list[str]:
         of_row.setdefault((row["table"], row["row"]), []).append(row)
     for each in [[row] for row in rows] if seeds_too else of_row.values():
         row = min(each, key=lambda one: (WORST_FIRST.index(one["state"]), not one.get("message")))
-        done = f"{sum(one['state'] == 'complete' for one in each)}/{len(each)}"
-        which = (f"seed {row['seed']}" if seeds_too else done) + plan.request.on
+        done = sum(one["state"] == "complete" for one in each)
+        state = _of_rest(row["state"], done, len(each))
+        which = (f"seed {row['seed']}" if seeds_too else f"{done}/{len(each)}") + plan.request.on
         step = f"{row['iteration']}/{row['iterations']}" if row.get("iteration") is not None else ""
         left = f"{duration_text(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
-        words = [f"{row['table']:8} {row['row']:34} {which:7} {row['state']:15}", step, left, row.get("message") or ""]
+        words = [f"{row['table']:8} {row['row']:34} {which:7} {state:15}", step, left, row.get("message") or ""]
         lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
     counts = Counter(row["state"] for row in rows)
     return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]

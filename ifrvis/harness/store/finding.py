@@ -8,15 +8,19 @@ from ifrvis.files import sha256_file
 
 Outcome = Literal["recomputed", "from videos", "digest only", "wrong", "not kept"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+MEANING: dict[Outcome, str] = {
+    "recomputed": "made again from what lies behind it, and the same",
+    "from videos": "a record that is the sum of what lies beside it; predictions or ground truth are not here",
+    "digest only": "as it was written, by its digest; it is of a kind that nothing makes again here, which is fine",
+    "wrong": "contradicted by something",
+    "not kept": "spoken of and not here, which is fine where it was not meant to be kept",
+}
 
 
 @dataclass(frozen=True)
 class Finding:
     """What was found of one file."""
 
-    # `recomputed`: made again from what lies behind it, and the same; `from videos`: a record whose AP and tracking
-    # metrics are the sums of what lies beside it; `digest only`: nothing contradicts it; `wrong`: something does; `not
-    # kept`: spoken of, and not here.
     outcome: Outcome
     path: Path  # the file
     why: str = ""  # a reason for people; empty where there is nothing to say

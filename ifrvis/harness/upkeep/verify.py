@@ -21,7 +21,7 @@ from ifrvis.files import canonical_json, read_bytes, read_json, read_text, sha25
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
-from ifrvis.harness.store.attempts import checkpoint_folders
+from ifrvis.harness.store.attempts import checkpoint_folders, latest
 from ifrvis.harness.store.finding import Finding, held_against
 from ifrvis.harness.store.paths import SPEC, Run, Store, run_at, videos_beside
 from ifrvis.harness.store.records import Record, read_record, record_text
@@ -153,9 +153,13 @@ def _verify_files(record: Record, path: Path, run: Run) -> Iterator[Finding]:
         yield Finding("digest only", run.curve) if same else Finding("wrong", run.curve, f"{path.name} has another")
 
 
-def verify_runs(store: Store) -> Iterator[Finding]:
-    """Check what vouches for itself: each run's specification, its checkpoints, and the weights that are shipped."""
+def verify_runs(store: Store, *, profile: str | None = None) -> Iterator[Finding]:
+    """Check what vouches for itself: each run's specification, its checkpoints, and the weights that are shipped; with
+    `profile` no run that is known to be of another.
+    """
     for spec in (folder / SPEC for folder in store.run_folders()):
+        if profile is not None and not _profiles_of(store, spec.parent) & {profile, None}:
+            continue
         try:
             run = run_at(spec.parent)
         except UserError as error:
@@ -171,6 +175,16 @@ def verify_runs(store: Store) -> Iterator[Finding]:
             shipped_weights(read_json(description)["train_sig"])
         except UserError as error:
             yield Finding("wrong", description.with_suffix(".pth"), str(error))
+
+
+def _profiles_of(store: Store, folder: Path) -> set[str | None]:
+    """The profiles of a run's records and of its attempts; None where that is not known."""
+    found: set[str | None] = {name for name in store.profiles() if any(store.records(name).glob(f"{folder.name}-*"))}
+    try:
+        attempt = latest(run_at(folder))
+        return found | ({attempt.submission().profile} if attempt else set()) or {None}
+    except UserError:
+        return found or {None}
 
 
 def _verify_checkpoint(path: Path) -> Iterator[Finding]:

@@ -90,7 +90,9 @@ def test_a_worker_outlives_what_submitit_watches_it_with(make_request, fake, mid
     assert len(attempts_of(make_plan(request).trainings[0].run(request.store))) == 1
 
 
-def test_interrupting_stops_at_a_safe_point_and_the_next_launch_goes_on(make_request, fake, launch, midway, states):
+def test_interrupting_stops_at_a_safe_point_and_the_next_launch_goes_on(
+    make_request, fake, launch, midway, states, capsys
+):
     fake(slow_s=0.2)
     request = make_request(num_seeds=1, overrides={"train.iterations": 60})
 
@@ -99,6 +101,8 @@ def test_interrupting_stops_at_a_safe_point_and_the_next_launch_goes_on(make_req
 
     with pytest.raises(KeyboardInterrupt):
         midway(request, 2, interrupt)
+    said = capsys.readouterr().out
+    assert said.startswith("stopping at the next safe point (1 running, at most 120 s); Ctrl-C again leaves at once")
     attempt = latest(make_plan(request).trainings[0].run(request.store))
     assert attempt.state() == "stopped"
     assert int((attempt.checkpoints / "count").read_text()) < 60

@@ -11,7 +11,7 @@ from made_records import asked, made_record
 from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.plan.status import status_lines, verdicts
+from ifrvis.harness.plan.status import plan_lines, status_lines, verdicts
 from ifrvis.harness.spec.profiles import Learning
 from ifrvis.harness.store.alive import this_process
 from ifrvis.harness.store.attempts import claim
@@ -59,6 +59,10 @@ def test_a_row_says_what_one_of_its_seeds_has_to_say(make_request):
     row, counts = status_lines(make_plan(request))
     assert row.endswith("0/3     pending         attempt 1 was killed: SLURM says NODE_FAIL")
     assert counts == "3 pending"
+    plan = make_plan(request)
+    plan.evaluations[0].state = "complete"
+    assert status_lines(plan)[0].endswith("1/3     2 pending       attempt 1 was killed: SLURM says NODE_FAIL")
+    assert any(line.endswith("1/3  2 pending") for line in plan_lines(plan))
     assert len(status_lines(make_plan(request), seeds_too=True)) == 4
 
 
