@@ -79,7 +79,7 @@ def test_names_of_files_never_lead_out_of_their_folders(name, copied, capsys, ro
 
 def test_paths_that_no_system_takes_are_only_missing(capsys, roots, copied):
     long = "x" * 300
-    assert "no table" in refusal(capsys, "plan", f"{long}.yaml")
+    assert "there is no file" in refusal(capsys, "plan", f"{long}.yaml")
     plan = ["plan", "table1", "--profile", "smoke", "--rows", "mask2former-r50-ytvis19", *roots]
     assert "does not exist" in refusal(capsys, *plan, "--init", f"{long}.pth")
     dataset = Path(copied("datasets/ytvis19", "ytvis2019/train.json", long))
@@ -111,7 +111,7 @@ def test_text_of_files_reaches_a_terminal_and_a_csv_without_what_controls_them(h
     ):
         main(command)
     captured = capsys.readouterr()
-    assert "duplicate of" in captured.out
+    assert "duplicate, object" in captured.out
     assert "cat" in captured.out
     assert not CONTROL.search(captured.out + captured.err)
     assert not CONTROL.search(csv_text(f"mine{hostile}"))

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
+from ifrvis.evaluation import bootstrap
 from ifrvis.evaluation.ap import ap_of
-from ifrvis.evaluation.bootstrap import LEAST_VIDEOS, difference_intervals, habits_of
+from ifrvis.evaluation.bootstrap import difference_intervals, habits_of
 from ifrvis.evaluation.predictions import read_tracks
 from ifrvis.evaluation.protocols import TrackingProtocol
 from ifrvis.evaluation.scores import RANGES, SHOWN, Scores
@@ -112,7 +113,7 @@ def compare(a: Side, b: Side, *, dataset: str = "", annotations: Annotations | N
     behind = [[each.videos for each in side.of if each.videos is not None] for side in sides]
     detailed = same and list(map(len, behind)) == list(map(len, seeds))
     drawn = len(behind[0][0].video_ids) if detailed else 0
-    ends = difference_intervals(behind[0], behind[1], dataset) if drawn >= LEAST_VIDEOS else {}
+    ends = difference_intervals(behind[0], behind[1], dataset) if drawn >= bootstrap.LEAST_VIDEOS else {}
     first = a.of[0].scores.shown
     names = [name for name in {**RANGES, **first} if name in first and name not in UNSHOWN]  # a record's are sorted
     shown = {name: [[each.scores.shown.get(name) for each in side.of] for side in sides] for name in names}
@@ -235,7 +236,7 @@ def _words(content: Content) -> Iterator[str]:
         share = f"{100 * content['equal_recall']:.1f} %"
         yield f"Where both track {share} of the object-frames, A makes {a} identity errors per 100 of these, B {b}"
     if content["same_videos"] and not content["videos_drawn"]:
-        why = f"there are fewer than {LEAST_VIDEOS}" if content["videos"] else "what each adds is not kept"
+        why = f"there are fewer than {bootstrap.LEAST_VIDEOS}" if content["videos"] else "what each adds is not kept"
         yield f"No interval over videos: {why}; what is said above is of these videos alone."
 
 

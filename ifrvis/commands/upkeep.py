@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,12 @@ from ifrvis.commands.selection import (
     RUN,
     add_command,
     answer,
+    console_for_tables,
     number,
     progress,
     request_of,
     runs_meant,
+    say,
     selection_again,
     selection_arguments,
     show,
@@ -181,7 +182,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.upkeep.doctor import examine
 
     arguments.tables = arguments.tables or ["all"]
-    print("ifrvis: looking, also at what a process says that imports torch, which may take minutes", file=sys.stderr)
+    looking = "looking, also at what a process says that imports torch, which may take minutes"
+    say(console_for_tables(stderr=True), looking)
     request, why = request_of(arguments)
     plan = make_plan(request)
     measure_siblings(plan)

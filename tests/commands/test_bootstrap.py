@@ -62,7 +62,7 @@ def test_intervals_are_those_of_what_lies_beside_the_records_and_are_shown_where
     assert kept.intervals["IDF1"][0] > 0
     run("report")
     assert idf1_of(tmp_path) == list(kept.intervals["IDF1"])
-    status, said = run("verify", what=[])
+    status, said = run("verify", "--all", what=[])
     assert (status, f"from videos {path} ({OURS} minus {M2F})" in said) == (0, True)
     run("report", seeds=1)
     assert idf1_of(tmp_path) is None, "they are of other records"
@@ -86,7 +86,7 @@ def test_what_was_changed_or_lost_is_said(run, path, tmp_path):
     path.write_text(sound)
     for beside in records(tmp_path, OURS):
         beside.with_suffix(".videos.json.gz").unlink()
-    status, said = run("verify", what=[])
+    status, said = run("verify", "--all", what=[])
     assert (status, f"not kept    {path} (what lies behind {OURS} minus {M2F})" in said) == (0, True)
     status, said = run("bootstrap")
     assert (status, f"left out {OURS} minus {M2F}: Restore " in said) == (1, True)

@@ -24,8 +24,7 @@ ROWS = OURS, M2F = "ours-r50-ytvis19", "mask2former-r50-ytvis19"
 def request_of_rows(smoke_data, tmp_path, monkeypatch):
     """Two rows with two seeds: Ours is the ground truth, of Mask2Former two tracks swap and one is lost at the end."""
     monkeypatch.setattr("os.fsync", lambda _: None)
-    for module in ("evaluation.bootstrap", "analysis.comparison"):
-        monkeypatch.setattr(f"ifrvis.{module}.LEAST_VIDEOS", 4)
+    monkeypatch.setattr("ifrvis.evaluation.bootstrap.LEAST_VIDEOS", 4)
     monkeypatch.setattr("ifrvis.evaluation.bootstrap.RESAMPLES", 100)
     predict = {"ours": kept_runs.perfect, "mask2former": kept_runs.swapped}
     return kept_runs.kept(tmp_path, ["table3"], ROWS, 2, predict, data_root=smoke_data)

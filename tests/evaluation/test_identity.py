@@ -256,7 +256,7 @@ def test_of_many_errors_the_first_are_listed_and_all_if_asked_for(tmp_path, caps
     given = ["evaluate", "identity", *written(tmp_path, boxes, lambda masks: (masks[0], None, masks[2]), width=80)]
     assert main(given) == 0
     shown = capsys.readouterr().out
-    assert shown.count("lost of") == 20
+    assert shown.count(": lost, object ") == 20
     assert shown.endswith("... and 20 more; --all lists them\n")
     assert main([*given, "--all"]) == 0
-    assert capsys.readouterr().out.count("lost of") == 40
+    assert capsys.readouterr().out.count(": lost, object ") == 40

@@ -9,12 +9,13 @@ from made_records import asked, evaluation
 
 from ifrvis.cli import main
 from ifrvis.errors import UserError
-from ifrvis.harness.spec.allowed import check_training, check_types, differing, leaves
+from ifrvis.harness.spec.allowed import check_training, check_types, differing
 from ifrvis.harness.spec.compose import compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import train_signature, train_spec
 from ifrvis.harness.store.attempts import attempts_of, claim
 from ifrvis.harness.store.paths import Store
+from ifrvis.options import leaves
 from ifrvis.packed import packed
 from ifrvis.worker import run_attempt
 

@@ -177,4 +177,4 @@ def test_the_table_and_the_data_set_of_the_docs_work_as_they_stand(tmp_path, mon
     said = capsys.readouterr().out
     assert "\nmy-table\n  mask2former-r50-mine                 0/2  not run\n" in said
     assert main(["report", "my-table.yaml", "--profile", "mini"]) == 0
-    assert "| ours | r50 |" in (tmp_path / "reports" / "mini" / "my-table.md").read_text()
+    assert "| ours | r50-mine |" in (tmp_path / "reports" / "mini" / "my-table.md").read_text()

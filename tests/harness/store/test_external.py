@@ -152,7 +152,7 @@ def test_what_would_be_wrong_or_a_second_record_is_refused_and_nothing_is_writte
     entries = json.loads((world / "s0.json").read_text())
     changed = {
         "missing": ([each for each in entries if each["video_id"] != 2], "has no entry of 1 of the 3 videos"),
-        "extra": ([*entries, {**entries[0], "video_id": 4}], r"[12].video_id"),
+        "extra": ([*entries, {**entries[0], "video_id": 4}], "video 4 (trained) in "),
         "wrong": ([{**entries[0], "segmentations": entries[0]["segmentations"][:1]}], "segmentations"),
         "score": ([{**each, "score": each["score"] + 3} for each in entries], "a score from 0 to 1"),
     }
