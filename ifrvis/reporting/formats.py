@@ -48,7 +48,7 @@ def unfinished(report: Report) -> list[Lines]:
         texts = []
         for metric in report.table.metrics:
             values = [*report.values[each.row.id, metric].values()]
-            cell = make_cell(values, max(1, len(values)), report.named[each.row.id].missing)
+            cell = make_cell(values, len(values), report.named[each.row.id].missing)
             texts.append(cell.missing if cell.mean is None else measured_text(metric, cell.mean, cell.std))
         lines.append([" ".join(each.heads).strip() or each.row.id, f"{each.n} of {len(report.seeds)}", *texts])
     title = "Rows that lack seeds: the mean of those that are there, which decides nothing."
