@@ -74,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "--json": {"action": "store_true", "help": "print JSON alone on standard output"},
         "--jobs": {"type": whole(1, 1000), "default": 1, "help": "processes that share the videos (default: 1)"},
         "--protocol": {
-            "help": "what counts as a track: all (every entry; so are files), top10, common, matched, or a YAML file"
+            "help": "what counts as a track: all (every entry, as of files), top10, common, matched, or a YAML file"
         },
         "--device": {"help": "cpu, cuda or cuda:1 (default: the first GPU if there is one)"},
         "--set": {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "change the recipe"},
