@@ -30,7 +30,7 @@ from ifrvis.commands import (
     upkeep,
     weights,
 )
-from ifrvis.errors import UserError, nearest, printable
+from ifrvis.errors import MismatchError, UserError, nearest, printable
 from ifrvis.files import cache_folder
 
 GROUPS = {  # of the help
@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names from files may hold letters that a terminal lacks
             stream.reconfigure(errors="replace")
+    parsed = argparse.Namespace()
     try:
         parser = _parser()
         if not (sys.argv[1:] if arguments is None else arguments):
@@ -66,6 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except UserError as error:
+        truth = [name for name in ("gt", "annotation", "split") if getattr(parsed, name, None)]
+        if isinstance(error, MismatchError) and truth:
+            said = str(error)
+            error = UserError(f"Let --{truth[0]} be of what is predicted, or {said[0].lower()}{said[1:]}")
         print(f"ifrvis: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
@@ -113,7 +118,12 @@ class _Parser(argparse.ArgumentParser):
         about, _, what = message.removeprefix("argument ").partition(": ")
         if chosen := re.fullmatch(r"invalid choice: '(.*)' \(choose from (.*)\)", what):
             known = re.findall(r"[\w-]+", chosen[2])
-            raise UserError(f"Choose one of {', '.join(known)}: there is no {chosen[1]!r}{nearest(chosen[1], known)}.")
+            came = f"there is no {chosen[1]!r}{nearest(chosen[1], known)}"
+            raise UserError(f"Choose {about} among {', '.join(known)}: {came}.")
+        if what.startswith("expected "):  # an argument, or at least one
+            raise UserError(f"Give {about} a value: {self._option_string_actions[about.split('/')[0]].help}.")
+        if what.startswith("ignored explicit argument"):
+            raise UserError(f"Write {about} alone: it takes no value.")
         if message.startswith("argument "):
             raise UserError(f"Correct {about}: {what}.")
         raise UserError(f"Correct the command: {message}; `{self.prog} --help` says what it takes.")

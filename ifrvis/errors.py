@@ -35,3 +35,7 @@ class UserError(ValueError):
 
 class DataMissingError(UserError):
     """Frames, annotations or weights that cannot be made here are not where they are expected."""
+
+
+class MismatchError(UserError):
+    """Predictions of other videos or categories than those of the ground truth that they are read for."""

@@ -1,6 +1,7 @@
 """Where the YAML of `experiments/` and `slurm/` lies: beside the package in a checkout, inside it in a wheel."""
 
 import os
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,9 +22,9 @@ def packed_names(*parts: str) -> list[str]:
     return sorted(path.stem for path in packed(*parts).glob("*.yaml"))
 
 
-def packed_yaml(kind: str, name: str, *, within: str = "experiments") -> Path:
+def packed_yaml(kind: str, name: str, *, within: str = "experiments", beside: Iterable[str] = ()) -> Path:
     """The path of `<within>/<kind>/<name>.yaml`, or `name` itself where it is a YAML file or the folder of a set;
-    UserError, with all names, without one.
+    UserError without one, with all names and those `beside`.
     """
     if name.endswith((".yaml", ".yml")) and os.path.lexists(name):  # what is no regular file is said when it is read
         return Path(name)
@@ -32,8 +33,8 @@ def packed_yaml(kind: str, name: str, *, within: str = "experiments") -> Path:
     if name.endswith((".yaml", ".yml")):
         where = "" if os.path.isabs(name) else " in this folder"  # noqa: PTH117  never raises
         raise UserError(f"Correct the path of the {kind[:-1]}: there is no file {name}{where}.")
-    names = packed_names(within, kind)
-    if name not in names:
+    if name not in (names := packed_names(within, kind)):
+        names += sorted(beside)
         came = f"no {kind[:-1]} {name!r}{nearest(name, names)}"
         raise UserError(f"Choose one of {', '.join(names)} or give the path of a YAML file: {came}.")
     return packed(within, kind, f"{name}.yaml")

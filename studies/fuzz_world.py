@@ -42,7 +42,7 @@ class World:
         self.root, self.given, self.data = root, root / "in", root / "data"
         self.roots = [f"--data-root={self.data}", f"--results={root}/results", f"--reports={root}/reports"]
         self.table, self.reports = [f"{self.given}/table.yaml", "--profile", "smoke"], root / "reports" / "smoke"
-        self.external = ["ingest", "--results", f"{self.given}/theirs.json", "--table", f"{self.given}/theirs.yaml"]
+        self.external = ["ingest", "--predictions", f"{self.given}/theirs.json", "--table", f"{self.given}/theirs.yaml"]
         self.external += ["--row", "theirs", "--profile", "smoke"]
         self.given.mkdir()
         self.packed = self.given / "predictions.json.gz"

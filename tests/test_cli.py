@@ -4,6 +4,7 @@ Also tests: ifrvis.commands.evaluate, ifrvis.commands.experiment, ifrvis.harness
 ifrvis.harness.upkeep.rescore, ifrvis.worker.
 """
 
+import argparse
 import json
 import re
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ifrvis
-from ifrvis.cli import main
+from ifrvis.cli import _parser, main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.files import sha256_file
 
@@ -90,6 +91,11 @@ def test_a_folder_without_results_is_said_and_no_table_is_shown(command, roots, 
         (["logs", "nothing"], "nor is it a row, `row` or `table/row`"),
         (["explain", "nothing"], "nor is it a row, `row` or `table/row`"),
         (["show", "ours-r50"], "rows that begin so are ours-r50-"),
+        (["logs", "table4"], "Name a row of table4, ours-"),
+        (["data", "export", "--predictions", "--split", "full"], "Give --predictions a value: write these predictions"),
+        (["data", "stats", "smoke19", "--videos"], "Give --videos a value: count these videos"),
+        (["data", "import", "davis", "x", "--link", "y"], "Choose --link among overlap: there is no 'y'."),
+        (["verify", "--all=1"], "Write --all alone: it takes no value."),
         (["run"], "Correct the command: the following arguments are required: TABLE; `ifrvis run --help`"),
         (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
     ],
@@ -102,6 +108,17 @@ def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeyp
     assert captured.err.startswith("ifrvis: ")
     assert message in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_what_takes_a_value_says_which():
+    """What is left out is answered with the option's help."""
+    parsers = [_parser()]
+    while parsers:
+        for action in parsers.pop()._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+            else:
+                assert action.help or not action.option_strings, action
 
 
 NUMBERS = {

@@ -38,6 +38,7 @@ from ifrvis.reporting.statistics import mean_difference
 from ifrvis.reporting.style import UNDEFINED, difference_text, headline, interval_text, measured_text, p_text
 
 MOST = 10  # videos that are listed
+PAPERS = ("AP", "AP50", "AP75", "AR1", "AR10", "IDF1", "MOTA", "IDP", "IDR", "IDs")  # columns of its tables
 UNSHOWN = {"ids_per_recalled_box", "tracks_per_video", "false_positives_per_frame"}  # habits say it, or nothing judges
 # What a side does more than the other, in words, and in what unit a share, times hundred, is said.
 HABITS = {
@@ -244,14 +245,16 @@ def _means(each: Content) -> list[str]:
     return [measured_text(each["metric"], fmean(each[side]), None) for side in "ab"]
 
 
-def _beyond(each: Content) -> bool | None:
-    """Whether an interval over videos leaves out zero; None without one."""
-    ends = each["over_videos"]
+def _beyond(each: Content, over: str = "over_videos") -> bool | None:
+    """Whether an interval over videos, or over seeds, leaves out zero; None without one."""
+    ends = each.get(over)
     return None if ends is None else not ends[0] <= 0 <= ends[1]
 
 
-def tables_of(content: Content) -> list[Lines]:
-    """What `compare` gives, as titles, heads and lines of texts."""
+def tables_of(content: Content, *, every: bool = True) -> list[Lines]:
+    """What `compare` gives, as titles, heads and lines of texts; without `every`, of the metrics those of the paper and
+    those that differ beyond one of their intervals.
+    """
     seeds = f"95 % over {'paired ' * content['seeds_pair']}seeds"
     categories = [
         (each["category"], *(_value("AP", each[side]) for side in "ab"), difference_text("AP", each["difference"]))
@@ -267,9 +270,15 @@ def tables_of(content: Content) -> list[Lines]:
         for group, of_group in content["differs"].items()
         for key, values in of_group.items()
     ]
-    metrics = [*map(_metric_line, content["metrics"])]
+    metrics = [
+        _metric_line(each)
+        for each in content["metrics"]
+        if every or each["metric"] in PAPERS or _beyond(each) or _beyond(each, "over_seeds")
+    ]
+    left = len(content["metrics"]) - len(metrics)
+    title = "Metrics" + f": the paper's, and others that differ (--all: {left} more)" * bool(left)
     return [
-        Lines("Metrics", ("Metric", "A", "B", "A minus B", seeds, "p", "95 % over videos"), metrics),
+        Lines(title, ("Metric", "A", "B", "A minus B", seeds, "p", "95 % over videos"), metrics),
         Lines("AP by category", ("Category", "A", "B", "A minus B"), categories),
         Lines(
             "The videos that differ most", ("Video", *(f"{name} {side}" for name in of_video for side in "AB")), videos

@@ -40,6 +40,7 @@ def add_commands(commands: Any) -> None:
     text = "write a page that plays the videos that differ most"
     parser.add_argument("--html", type=file_of(".html"), metavar="OUT", help=text)
     parser.add_argument("--frames", type=Path, help="folder of the frames that it shows (default: the data set's)")
+    parser.add_argument("--all", action="store_true", help="every metric, not only the paper's and those that differ")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print JSON alone on standard output")
     shown.add_argument("--md", action="store_true", help="print Markdown")
@@ -99,9 +100,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(content, indent=1))
     elif arguments.md:
-        show(tables_markdown("A and B", said, tables_of(content)))
+        show(tables_markdown("A and B", said, tables_of(content, every=arguments.all)))
     else:
-        console_for_tables().print(tables_terminal(said, tables_of(content)))
+        console_for_tables().print(tables_terminal(said, tables_of(content, every=arguments.all)))
     return 0
 
 

@@ -162,7 +162,8 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     page = next((path for path in paths if path.endswith(".html")), "")
-    answer(arguments, paths, [f"wrote {len(paths)} files to {folder}" + f"; look at {page}" * bool(page)])
+    look = page or f"{paths[0]}; `ifrvis report all` makes the page, of every table"
+    answer(arguments, paths, [f"wrote {len(paths)} files to {folder}; look at {look}"])
 
 
 def _bootstrap(arguments: argparse.Namespace) -> int:

@@ -96,7 +96,8 @@ def _predict(arguments: argparse.Namespace) -> int:
         drawn, codec = write_overlay(out / "overlay.mp4", source, found, names, min_score=arguments.draw_above)
     except UserError as error:
         raise UserError(f"{error} The results are there, in {out / 'results.json'}.") from error
-    show(f"wrote {out / 'overlay.mp4'} ({codec}): {drawn} instances with a score above {arguments.draw_above:g}")
+    of_all = f"{drawn} of {len(found.by_query)} instances, those with a score above {arguments.draw_above:g}"
+    show(f"wrote {out / 'overlay.mp4'} ({codec}): {of_all} (--draw-above)")
     return 0
 
 

@@ -30,7 +30,7 @@ def add_commands(commands: Any) -> None:
     """Add the commands about runs."""
     parser = add_command(commands, "logs", _logs, "print the log of a run's last attempt", *RUN, *ROOTS)
     parser.add_argument("run", help="a row (`row` or `table/row`), or the name of a run, its beginning or its folder")
-    parser.add_argument("-n", "--lines", type=whole(), default=50)
+    parser.add_argument("-n", "--lines", type=whole(), default=50, help="the last so many (default: 50)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as the log grows, until the run ends")
 
     text = "print a row's whole recipe, and where each value comes from; or what a run has trained"

@@ -182,12 +182,15 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
     name, beginning or folder means. UserError if there is none; of a row, under the profile; with --seed, of this seed.
     """
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.tables import known_names, rows_named
+    from ifrvis.harness.spec.tables import known_names, load_table, rows_named
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import runs_named
+    from ifrvis.harness.store.records import runs_named, some_of
+    from ifrvis.packed import packed_names
     from ifrvis.reporting.match import reports_in
 
     store, rows, where = Store(arguments.results), rows_named(name), ""
+    if name in packed_names("experiments", "tables"):
+        raise UserError(f"Name a row of {name}, {some_of(row.id for row in load_table(name).rows)}: it is a table.")
     if not rows:
         runs = runs_named(store, name, beside=known_names())
     else:
@@ -209,9 +212,9 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
     none, or if it is not clear which are meant.
     """
     from ifrvis.harness.spec.signatures import SCORING_VERSION
-    from ifrvis.harness.spec.tables import rows_named
+    from ifrvis.harness.spec.tables import known_names, rows_named
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import read_record, records_of
+    from ifrvis.harness.store.records import beginning_so, read_record, records_of
     from ifrvis.reporting.match import reports_in
 
     store, path = Store(arguments.results), Path(name)
@@ -223,7 +226,7 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
         records = [record for report in reports_in(store, request) for record in report.records]
         none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
     else:
-        runs, cure = runs_meant(arguments, name), "Give one of its records"
+        runs, cure = runs_meant(arguments, name), f"Give one of its records{beginning_so(name, known_names())}"
         records = [each for run in runs for each in records_of(run) if each.scoring == SCORING_VERSION]
         none = f"Let {name} end first: there is no record of it in {store.root}."
     found: dict[int, Record] = {}
@@ -271,12 +274,12 @@ def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Reque
 def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
     """The one run that a name means; see `runs_meant`. UserError if no run or more than one does."""
     from ifrvis.harness.spec.tables import known_names
-    from ifrvis.harness.store.records import beginning_so
+    from ifrvis.harness.store.records import beginning_so, some_of
 
     found = runs_meant(arguments, name)
     if len(found) > 1:
-        known, rows = ", ".join(run.folder.name for run in found), beginning_so(name, known_names())
-        raise UserError(f"Name one run, or add --seed: of those in {arguments.results}, {name!r} means {known}{rows}.")
+        known, rows = some_of(run.folder.name for run in found), beginning_so(name, known_names())
+        raise UserError(f"Name one run, or add --seed{rows}: of those in {arguments.results}, {name!r} means {known}.")
     return found[0]
 
 

@@ -1,7 +1,6 @@
 """`ifrvis submission` and `ifrvis ingest`: predictions to a server, its scores back."""
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +29,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("results.zip"), help="default: ./results.zip")
 
     text = "keep a server's scores of a run's zip, or score what another program predicted, as records of their own"
-    parser = add_command(commands, "ingest", _ingest, text, *RUN, "--data-root", "--reports")
+    parser = add_command(commands, "ingest", _ingest, text, *RUN, *ROOTS)
     parser.add_argument("run", nargs="?", help="a row, or the name of a run, its beginning or its folder")
     parser.add_argument("--zip", type=Path, help="the zip that the server was given")
     parser.add_argument("--scores", type=Path, help="what the server gave back: JSON, or `name: value`")
@@ -38,8 +37,6 @@ def add_commands(commands: Any) -> None:
     text = "what _S and _L mean in its output: take the lines of `short` or `long` videos alone; or `sizes` of objects"
     parser.add_argument("--half", choices=("short", "long", "sizes"), help=text)
     parser.add_argument("--percent", action="store_true", help="the server's values are percent")
-    # Files stood behind --results before there was --predictions, and still may.
-    parser.add_argument("--results", nargs="+", action="append", default=[], type=Path, metavar="RESULTS")
     group = parser.add_argument_group("another program's predictions, without a run")
     text = "results.json, or predictions.json.gz, one for each of the table's seeds in their order"
     group.add_argument("--predictions", nargs="+", default=[], type=Path, metavar="FILE", help=text)
@@ -139,14 +136,7 @@ def _annotations(arguments: argparse.Namespace, packed: _Packed | None) -> "Anno
 
 
 def _ingest(arguments: argparse.Namespace) -> int:
-    given = [*(path for paths in arguments.results for path in paths), *arguments.predictions]
-    files = [path for path in given if path.suffix in (".json", ".gz")]
-    roots = [path for path in given if path not in files]
-    if arguments.run is None and arguments.zip is not None and len(roots) == 2:  # `--results ROOT RUN`
-        arguments.run = str(roots.pop())
-    if len(roots) > 1:
-        raise UserError(f"Give results files that end in .json or .json.gz: got {roots[0]}.")
-    arguments.results = roots[0] if roots else Path(os.environ.get("IFRVIS_RESULTS", "results"))
+    files = arguments.predictions
     for_server, for_row = (arguments.run, arguments.zip, arguments.scores), (arguments.table, arguments.row)
     if files and all(for_row) and not any(for_server):
         return _ingest_external(arguments, files)

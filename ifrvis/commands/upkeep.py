@@ -1,6 +1,7 @@
 """`ifrvis verify, prune, doctor, publish`: the state of what is kept, and of the machine; a copy of it for others."""
 
 import argparse
+import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -189,14 +190,20 @@ def _doctor(arguments: argparse.Namespace) -> int:
     measure_siblings(plan)
     checks = _examine_cluster(plan, arguments) if arguments.cluster else examine(plan)
     on = f" on {arguments.cluster}" * bool(arguments.cluster)
-    lines = [f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:"]
+    if not arguments.json:
+        show(f"For {' '.join(arguments.tables)} under profile {request.profile.name} ({why}){on}:", flush=True)
+    found = list["Check"]()
     for each in checks:
-        lines.append(f"  {each.state:5} {each.name:22} {each.found}" + f"\n        {each.cure}" * bool(each.cure))
-    answer(arguments, [vars(each) for each in checks], lines)
-    return 1 if any(each.state == "no" for each in checks) else 0
+        found.append(each)
+        if not arguments.json:
+            cure = f"\n        {each.cure}" * bool(each.cure)
+            show(f"  {each.state:5} {each.name:22} {each.found}{cure}", flush=True)
+    if arguments.json:
+        show(json.dumps([vars(each) for each in found], indent=1))
+    return 1 if any(each.state == "no" for each in found) else 0
 
 
-def _examine_cluster(plan: "Plan", arguments: argparse.Namespace) -> list["Check"]:
+def _examine_cluster(plan: "Plan", arguments: argparse.Namespace) -> Iterator["Check"]:
     from ifrvis.harness.jobs.cluster import load_cluster
     from ifrvis.harness.upkeep.doctor_cluster import examine_cluster
 

@@ -52,7 +52,7 @@ class Config(Model):
     elsewhere: tuple[tuple[str, str], ...] = ()  # as of `ServerSplit`
     heldout: str | HeldOut | None = None  # a rule, or the name of one of experiments/splits/
     server: ServerSplit | None = None
-    source: str = ""
+    source: str = ""  # where others get it; without one, none of it is published unless it is named
     videos: int | None = None  # of the training split, as published
     names: tuple[str, ...] = ()  # of the categories, in the order of their ids
     schedule: str | None = None  # of the recipes that are trained on it; without one it stands in no row
@@ -221,10 +221,17 @@ def own_folder(name: str, data_root: Path) -> Path:
 
 
 def known_as(name: str, data_root: Path) -> str:
-    """What the set called so is found by wherever there is no data root: one of the user's own by its YAML."""
+    """What the set called so is found by wherever there is no data root: one of the user's own by its YAML; UserError
+    if there is none.
+    """
     path, is_file = own_folder(name, data_root) / SET_YAML, os.path.isfile  # which never raises
-    taken = name in packed_names("experiments", "datasets") or is_file(Path(name, SET_YAML))
-    return str(path) if is_file(path) and not taken else name
+    if name in packed_names("experiments", "datasets") or is_file(Path(name, SET_YAML)):
+        return name
+    if is_file(path):
+        return str(path)
+    own = (each.parent.name for each in own_folder("", data_root).glob(f"*/{SET_YAML}"))
+    packed_yaml("datasets", name, beside=own)
+    return name
 
 
 def load_config(name: str) -> tuple[Config, Path]:

@@ -25,7 +25,7 @@ from ifrvis.datasets.ytvis import (
     checked_number,
     id_order,
 )
-from ifrvis.errors import UserError
+from ifrvis.errors import MismatchError, UserError
 from ifrvis.files import canonical_json, read_json, read_packed_json, unpack, write_atomically
 from ifrvis.parts import PartsFile, Place, Places, Read, split_json
 
@@ -127,15 +127,22 @@ def _expect_schema(content: Any, path: Path) -> None:
 def _check_video_id(entry: Any, known: Collection[Id], seen: Collection[Id], where: str) -> Id:
     """The video that an entry of a predictions file is about, and no other one."""
     expect(isinstance(entry, dict), where, "an object", entry)
-    video_id = checked_id(entry, "video_id", known, where)
+    video_id = _known_id(entry, "video_id", known, where)
     expect(video_id not in seen, f"{where}.video_id", "each video once", video_id)
     return video_id
+
+
+def _known_id(entry: dict[str, Any], key: str, known: Collection[Id], where: str) -> Id:
+    try:
+        return checked_id(entry, key, known, where)
+    except UserError as error:
+        raise MismatchError(*error.args) from None
 
 
 def _expect_all(missing: Collection[Id], path: Path) -> None:
     if missing:
         first = min(missing, key=id_order)
-        raise UserError(f"Predict again: {path} lacks {len(missing)} of the videos, the first with id {first!r}.")
+        raise MismatchError(f"Predict again: {path} lacks {len(missing)} of the videos, the first with id {first!r}.")
 
 
 def _video_predictions_of(entry: dict[str, Any], annotations: Annotations, where: str) -> VideoPredictions:
@@ -170,7 +177,7 @@ def _scored(
         fields = dict(zip(Scored._fields, triple))
         query, score = fields["query"], fields["score"]
         expect(type(query) is int and query in masks, f"{here}.query", "a query that has masks", query)
-        category_id = checked_id(fields, "category_id", annotations.labels, here)
+        category_id = _known_id(fields, "category_id", annotations.labels, here)
         scored.append(Scored(query, category_id, checked_number(score, 0, 1, f"{here}.score")))
     return tuple(scored)
 
@@ -280,7 +287,7 @@ def open_tracks(
 
     def owner_of(_: str, index: int, entry: Any) -> Id:
         expect(isinstance(entry, dict), f"{path}: [{index}]", "an object", entry)
-        return checked_id(entry, "video_id", annotations.videos, f"{path}: [{index}]")
+        return _known_id(entry, "video_id", annotations.videos, f"{path}: [{index}]")
 
     content, file = split_json(path, "the results file", {"": places}, owner_of, on_read)
     expect(isinstance(content, list), str(path), "a list of predicted tracks", content)
@@ -342,8 +349,8 @@ def checked_results(
 def _prediction_of(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:
     where = f"{path}: [{index}]"
     expect(isinstance(entry, dict), where, "an object", entry)
-    video = annotations.video_by_id[checked_id(entry, "video_id", annotations.video_by_id, where)]
-    category_id = checked_id(entry, "category_id", annotations.labels, where)
+    video = annotations.video_by_id[_known_id(entry, "video_id", annotations.video_by_id, where)]
+    category_id = _known_id(entry, "category_id", annotations.labels, where)
     score = checked_number(entry.get("score"), -sys.float_info.max, sys.float_info.max, f"{where}.score")
     segmentations, here = entry.get("segmentations"), f"{where}.segmentations"
     masks = checked_masks(segmentations, video, here, any_length=any_length, keep_runs=True)

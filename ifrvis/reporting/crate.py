@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ifrvis
+from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError, nearest
 from ifrvis.files import read_bytes, sha256_file, write_atomically
 from ifrvis.harness.spec.methods import COPIED, code_in, packages
@@ -45,8 +46,9 @@ def make_crate(
     folder: Path, source: Store, given: Sequence[str], *, predictions: bool, named: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
     """Fill an empty folder with what is kept of profiles (`given`: names or YAML files), with `predictions` what their
-    runs predicted, too; `describe` makes a crate of it. What is of a data set that is not packed, and what no table
-    shows of off-spec runs, is taken only of the data sets `named`. In words, what was taken and what was left out.
+    runs predicted, too; `describe` makes a crate of it. What is of a data set that others cannot have (none that is
+    packed and is made or names a `source`), and what no table shows of off-spec runs, is taken only of the data sets
+    `named`. In words, what was taken and what was left out.
     UserError if there is no record of a profile or of a data set named, a record or a scene is broken, or the program
     is not installed.
     """
@@ -138,12 +140,14 @@ def _withheld(records: list[Record], source: Store, request: TableRequest, named
     """Which records are not for others unless their data set is named, by digest, and what they are; UserError if a
     data set named has no record.
     """
-    packed_sets, known = packed_names("experiments", "datasets"), sorted({each.dataset for each in records})
+    packed_sets = {name: load_config(name)[0] for name in packed_names("experiments", "datasets")}
+    others_have = {name for name, config in packed_sets.items() if config.synthetic or config.source}
+    known = sorted({each.dataset for each in records})
     if absent := [each for each in named if each not in known]:
         came = f"profile {request.profile.name} has none of {absent[0]!r}{nearest(absent[0], known)}"
         raise UserError(f"Name data sets of the records, {', '.join(known)}: {came}.")
     of_others = [each for each in records if each.dataset not in named]
-    withheld = {each.digest: f"records of {each.dataset}" for each in of_others if each.dataset not in packed_sets}
+    withheld = {each.digest: f"records of {each.dataset}" for each in of_others if each.dataset not in others_have}
     if tried := [each for each in of_others if each.off_spec and each.digest not in withheld]:
         shown = {record.digest for report in reports_in(source, request) for record in report.behind}
         withheld |= {each.digest: f"off-spec records of {each.dataset}" for each in tried if each.digest not in shown}

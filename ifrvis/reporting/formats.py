@@ -219,16 +219,21 @@ def seeds_csv(report: Report) -> str:
 
 
 def terminal(report: Report) -> Group:
-    """The table for a terminal: a column a metric, measured values above the paper's; no number is cut off."""
+    """The table for a terminal: a column a metric, measured values above the paper's; no number is cut off. Rows of
+    which there is nothing are counted, unless they were asked for by name.
+    """
     grid, span = make_grid(report), len(make_grid(report).sources)
     table = _rich_table(("", "n", *grid.metrics), show_lines=span > 1)
-    for line in grid.lines:
+    nothing = {each.row.id for each in report.rows if report.request.rows is None and each.missing == "not run"}
+    for line in (each for each in grid.lines if each.row.id not in nothing):
         cells = ["\n".join([each[1], f"({each[0]})", *each[2:]]) if span > 1 else each[0] for each in line.cells]
         table.add_row(_plain(" ".join(line.heads).strip() or line.row.id), _plain(str(line.n)), *map(Text, cells))
-    notes = [*([f"(in brackets: {grid.sources[0]})"] if span > 1 else []), *warnings(report)]
+    notes = [f"{len(nothing)} of {len(grid.lines)} rows are not run: {report.stem}.md has them"] * bool(nothing)
+    notes += [*([f"(in brackets: {grid.sources[0]})"] if span > 1 and table.rows else []), *warnings(report)]
     shown = [each for each in report.claims if each.verdict != "not run"]
     notes += [f"{each.verdict}{f' ({each.why})' * bool(each.why)}: {each.claim.text}" for each in shown]
-    return Group(_plain(grid.title), _plain(grid.head), table, *_tables(unfinished(report)), *map(_plain, notes))
+    tables = [*[table] * bool(table.rows), *_tables(unfinished(report))]
+    return Group(_plain(grid.title), _plain(grid.head), *tables, *map(_plain, notes))
 
 
 def _plain(text: str) -> Text:

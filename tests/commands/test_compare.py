@@ -4,12 +4,14 @@ Also tests: ifrvis.analysis.comparison.
 """
 
 import json
+import re
 from dataclasses import replace
 
 import kept_runs
 import pytest
 from made_records import made_record, made_train
 
+from ifrvis.analysis.comparison import PAPERS
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.evaluation.bootstrap import difference_intervals
@@ -103,6 +105,20 @@ def test_rows_are_compared_over_the_seeds_and_over_the_videos_that_both_have(com
     status, said = compare(*ROWS, "--seed", 1)
     assert (status, f"A: {OURS}, seed 1\n" in said) == (0, True)
     assert "B changes identities more often" in " ".join(said.split())
+
+
+def test_the_papers_metrics_and_those_that_differ_are_printed_and_all_if_asked(compare):
+    printed = [compare(*ROWS, "--md", *more)[1].partition("## AP by category")[0] for more in ([], ["--all"])]
+    shown, every = ({*re.findall(r"^\| (\w.*?)[↑↓]? \|", each, re.M)} - {"Metric"} for each in printed)
+    beyond = {
+        each["metric"].replace("_", " ")
+        for each in compare(*ROWS, "--json")[1]["metrics"]
+        for ends in (each.get("over_videos"), each.get("over_seeds"))
+        if ends and not ends[0] <= 0 <= ends[1]
+    }
+    assert shown == {*PAPERS, *beyond} > {*PAPERS}
+    assert every > shown
+    assert f"--all: {len(every - shown)} more" in printed[0]
 
 
 def test_runs_and_records_are_what_their_row_is_and_a_lost_seed_is_said(compare, tmp_path, truth):

@@ -85,6 +85,8 @@ def test_a_folder_becomes_results_and_a_video(predict, place, arguments, tmp_pat
     assert {entry["category_id"] for entry in entries} <= {1, 2, 3, 4}
     assert f"{len(entries)} tracks" in said
     assert "overlay.mp4 (VP9)" in said
+    drawn, found = map(int, re.search(r"(\d+) of (\d+) instances, those with .* 0.001 \(--draw-above\)", said).groups())
+    assert 0 < drawn <= found
     assert {(each["file"], each["fps"]) for each in entries} == {("frames", 10.0)}
     known = load_dataset("smoke19", place / "data").split("heldout").read().categories
     assert {(each["category_id"], each["category"]) for each in entries} <= {(each.id, each.name) for each in known}

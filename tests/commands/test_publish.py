@@ -75,7 +75,8 @@ def test_what_is_of_ones_own_videos_or_off_spec_is_published_only_if_it_is_named
     store, given = kept.request.store, ["publish", str(tmp_path / "crate"), *options, "--predictions"]
     tracks = [{"identity": 1, "name": "1", "category": "x", "masks": [None]}]
     video = {"name": "mine", "width": 4, "height": 4, "frames": ["/9j/"], "panes": [{"title": "t", "tracks": tracks}]}
-    for seed, (dataset, off_spec) in enumerate((("own-clips", True), ("smoke19", True), ("smoke19", False)), start=7):
+    kinds = (("real_vis", False), ("own-clips", True), ("smoke19", True), ("smoke19", False))
+    for seed, (dataset, off_spec) in enumerate(kinds, start=6):
         record = made_record(train=made_train(seed), dataset=dataset, off_spec=off_spec, profile="smoke")
         publish_record(store, record)
         record = next(read_record(each) for each in store.records("smoke").glob(f"*-s{seed}-*.json"))
@@ -93,6 +94,7 @@ def test_what_is_of_ones_own_videos_or_off_spec_is_published_only_if_it_is_named
             assert {re.search(r"-s(\d)-", str(each))[1] for each in there} == set(seeds)
         assert ("own-clips" in " ".join(map(str, written))) == ("own-clips" in named)
         assert f"frames of {len(seeds) - 2} videos" in said
+        assert "1 records of real_vis" in said  # packed, but nobody else has these videos
         assert ("1 records of own-clips" in said, "1 off-spec records of smoke19" in said) == (
             "7" not in seeds,
             "8" not in seeds,

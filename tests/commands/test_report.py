@@ -54,4 +54,6 @@ def test_records_of_one_profile_are_reported_whatever_data_and_gpus_are_here(kep
     said = capsys.readouterr().out
     assert "profile smoke" in said
     (line,) = [line for line in said.splitlines() if "wrote" in line]
-    assert line.endswith(f" files to {kept.reports / 'smoke'}")
+    folder = kept.reports / "smoke"
+    said = f" files to {folder}; look at {folder / 'table1.md'}; `ifrvis report all` makes the page, of every table"
+    assert line.endswith(said)

@@ -85,6 +85,7 @@ def test_a_row_and_a_seed_stand_for_a_run(command, more, said, row, tmp_path):
 def test_a_row_without_a_seed_may_be_several_runs(row):
     for arguments, message in (
         (("logs", ROW), "Name one run, or add --seed: of those in "),
+        (("show", ROW[:-2]), f"; rows that begin so are {ROW}, mask2former-r50-ytvis21: of those in "),
         (("retry", "table1", "--seed", "0"), "Name a row with --seed"),
         (("logs", "mask2fromer-r50-ytvis19"), f"did you mean {ROW!r}?"),
     ):

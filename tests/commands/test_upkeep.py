@@ -109,14 +109,22 @@ def test_prune_of_a_name_removes_nothing_else(kept, monkeypatch, capsys):
 
 
 def test_doctor_says_what_to_do_about_each_no_and_exits_1(kept, monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "probe_host", lambda: {"torch": "2.13.0", "cuda": False, "attention": "cpu"})
+    said = []
+
+    def probed():
+        said.append(capsys.readouterr().out)  # what stands there while torch is imported
+        return {"torch": "2.13.0", "cuda": False, "attention": "cpu"}
+
+    monkeypatch.setattr(doctor, "probe_host", probed)
     assert kept.run("doctor", "table1", "--profile", "smoke") == 0
     printed = capsys.readouterr().out
+    assert said[0].startswith("For table1 under profile smoke (as asked):\n  ok    Python ")
     assert "no GPU; profile smoke needs none" in printed
     assert "not needed on a CPU" in printed
     assert "ok    hard links" in printed
     assert "ok    caches" in printed
     assert kept.run("doctor", "--profile", "paper", "--json") == 1
+    assert said[1] == ""
     checks = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert {name for name, each in checks.items() if each["state"] == "no"} >= {"CUDA", "data"}
     assert "ytvis2019/train.json does not exist" in checks["data"]["cure"]

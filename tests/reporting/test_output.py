@@ -163,3 +163,15 @@ def test_a_row_without_a_label_is_called_by_its_id(make_report, shown):
         own = report.rows[0].row.model_copy(update={"id": row, "method": method, "label": "", "group": "", "data": ""})
         table = report.table.model_copy(update={"rows": (own,)})
         assert name in shown(terminal(replace(report, table=table, rows=(replace(report.rows[0], row=own),))), 100)
+
+
+@pytest.mark.parametrize("values", [{0: 0.25}, {}])
+def test_rows_of_which_there_is_nothing_are_counted_on_the_terminal_unless_they_were_named(make_report, shown, values):
+    given = {"ours-r101-ytvis19": {}, M2F: values, OURS_R50: {}}
+    report = make_report("table1", given)
+    whole = replace(report, request=replace(report.request, rows=None))
+    for each, named in ((report, 3), (whole, bool(values))):
+        text = shown(terminal(each), 120)
+        assert [len(re.findall(r"^ \S.* Y +\d  ", text, re.MULTILINE)), "(in brackets" in text] == [named, named > 0]
+    assert f"\n{3 - bool(values)} of 3 rows are not run: table1.md has them\n" in text
+    assert markdown(whole) == markdown(report)

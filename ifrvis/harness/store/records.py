@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 RECORD_SCHEMA: Literal[3] = 3
-MOST_ROWS = 6  # that a message names
+MOST_NAMES = 6  # in a message
 FileKind = Literal["predictions", "weights", "submission", "scores", "videos"]
 Iteration = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,11})$")]
 Seconds = Annotated[float, Field(ge=0, lt=1e12)]
@@ -331,11 +331,16 @@ def records_of(run: Run) -> list[Record]:
     return [each for each in found if each.train_sig == run.train_sig]
 
 
+def some_of(names: Iterable[str]) -> str:
+    """Names as a message says them: the shortest first, and of many how many more there are."""
+    found = sorted(set(names), key=lambda name: (len(name), name))
+    return ", ".join(found[:MOST_NAMES]) + f" and {len(found) - MOST_NAMES} more" * (len(found) > MOST_NAMES)
+
+
 def beginning_so(name: str, rows: Iterable[str]) -> str:
-    """How a message ends about a name which is none of a row, but that some begin with."""
-    found = sorted({each for each in rows if each.startswith(name) and each != name}, key=lambda row: (len(row), row))
-    more = f" and {len(found) - MOST_ROWS} more" * (len(found) > MOST_ROWS)
-    return f"; rows that begin so are {', '.join(found[:MOST_ROWS])}{more}" if found else ""
+    """What a message adds about a name that some rows begin with."""
+    found = [each for each in rows if each.startswith(name) and each != name]
+    return f"; rows that begin so are {some_of(found)}" if found else ""
 
 
 def runs_named(store: Store, name: str, *, beside: Iterable[str] = ()) -> list[Run]:

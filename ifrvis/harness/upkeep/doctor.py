@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,20 +51,14 @@ class Check:
     cure: str = ""
 
 
-def examine(plan: Plan) -> list[Check]:
-    """Look at all that the runs of a plan need."""
+def examine(plan: Plan) -> Iterator[Check]:
+    """Look at all that the runs of a plan need; each matter is given when it is known."""
+    yield Check("Python", "ok", platform.python_version())  # an older one does not come so far
     said = probe_host()
-    return [
-        Check("Python", "ok", platform.python_version()),  # an older one does not come so far
-        *_host(said),
-        _cuda(plan, said),
-        _threads(plan),
-        _disk(plan),
-        _links(plan),
-        Check("caches", "ok", f"in {cache_folder()}"),
-        _data(plan),
-        _weights(plan),
-    ]
+    yield from _host(said)
+    yield _cuda(plan, said)
+    yield Check("caches", "ok", f"in {cache_folder()}")
+    yield from (look(plan) for look in (_threads, _disk, _links, _data, _weights))
 
 
 def probe_host() -> dict[str, Any]:

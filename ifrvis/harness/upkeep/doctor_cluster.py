@@ -23,17 +23,15 @@ POLL_S = 2.0
 SHARED_LIMIT_S = 60.0  # from the end of a job to its file here, as folders of NFS are cached
 
 
-def examine_cluster(cluster: Cluster, plan: Plan, doctor: list[str], *, patience_s: float) -> list[Check]:
+def examine_cluster(cluster: Cluster, plan: Plan, doctor: list[str], *, patience_s: float) -> Iterator[Check]:
     """Look at all that jobs of a plan need, up to the first `no`: what follows would fail too.
 
     With the arguments `doctor` of `ifrvis doctor` a node is to look at the same plan; its job has `patience_s` to end.
     """
-    checks = []
     for check in _checks(cluster, plan, doctor, patience_s):
-        checks.append(check)
+        yield check
         if check.state == "no" and not check.name.startswith("node"):
             break
-    return checks
 
 
 def _checks(cluster: Cluster, plan: Plan, doctor: list[str], patience_s: float) -> Iterator[Check]:

@@ -73,6 +73,9 @@ def test_predictions_go_out_above_a_score_and_videos_by_name(world, made, found_
     (world.root / "results.json").write_text(json.dumps(entries))
     out, options = world.root / "out.json", ("--predictions", str(world.root / "results.json"), "--min-score", "0.5")
     assert made("coco", out, *options)[1] == f"{out}: 2 videos, 2 tracks\n"
+    status, said = made("coco", out, *options, "--split", "heldout")
+    of_others = f"ifrvis: Let --split be of what is predicted, or correct {world.root}/results.json: ["
+    assert (status, said.startswith(of_others)) == (2, True)
     assert {each["score"] for each in json.loads(out.read_text())["annotations"]} == {0.9, 0.8}
     assert f"Choose another --out, or remove {out}" in made("coco", out)[1]
     out = world.root / "folder"

@@ -284,6 +284,8 @@ def test_a_set_of_ones_own_is_found_by_its_name(world, own, capsys, command):
     capsys.readouterr()
     assert main([*command, "mine", *roots]) == 0
     assert "mine" in capsys.readouterr().out
+    assert main([*command, "mien", *roots]) == 2
+    assert "no dataset 'mien' (did you mean 'mine'?)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rule", ["videos: [a]", "draw: 1"])

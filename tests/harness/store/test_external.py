@@ -82,11 +82,11 @@ def world(tmp_path):
     return tmp_path
 
 
-def given(world, *files, results="results", row="theirs", option="--predictions"):
+def given(world, *files, results="results", row="theirs"):
     roots = ["--results", f"{world}/{results}", "--data-root", str(world), "--profile", "smoke"]
     return [
         "ingest",
-        option,
+        "--predictions",
         *(f"{world}/{each}" for each in files),
         "--table",
         f"{world}/table.yaml",
@@ -103,8 +103,7 @@ def records_of(world, results="results"):
 def test_own_predictions_exported_and_ingested_give_the_same_numbers(world, capsys):
     assert main(given(world, "s0.json", "s1.json", "s2.json")) == 0
     assert capsys.readouterr().out.count("seed ") == 3
-    old = {"results": "packed", "option": "--results"}  # as it was called first
-    assert main(given(world, "s0.json.gz", "s1.json.gz", "s2.json.gz", **old)) == 0
+    assert main(given(world, "s0.json.gz", "s1.json.gz", "s2.json.gz", results="packed")) == 0
     annotations = load_dataset(str(world / "mine.yaml"), world).split("heldout").read()
     for seed, exported, packed in zip((3, 4, 5), records_of(world), records_of(world, "packed"), strict=True):
         expected, _ = score_file(annotations, world / f"s{seed - 3}.json.gz")
@@ -172,8 +171,9 @@ def test_what_would_be_wrong_or_a_second_record_is_refused_and_nothing_is_writte
     assert main([*given(world, "missing.json"), "--absent-are-empty"]) == 0
     assert main(given(world, "s0.json")) == 2
     assert "if another file shall take its place" in capsys.readouterr().err
-    assert main(["ingest", "run", "--results", f"{world}/s0.json"]) == 2
-    assert main(["ingest"]) == 2
+    for both in (["run", "--predictions", f"{world}/s0.json"], []):
+        assert main(["ingest", *both]) == 2
+        assert "Give a run, --zip and --scores; or --predictions FILE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
