@@ -10,6 +10,7 @@ import kept_runs
 import pytest
 from made_records import made_record, made_train
 
+from ifrvis.analysis.comparison import tables_of
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.evaluation.bootstrap import difference_intervals
@@ -120,6 +121,13 @@ def test_runs_and_records_are_what_their_row_is_and_a_lost_seed_is_said(compare,
     assert (status, f"A: {OURS}, seed 1 (0 left out: the other side has no such seed)" in said) == (0, True)
     records[1].with_suffix(".videos.json.gz").unlink()
     assert "No interval over videos" in compare(*ROWS)[1]
+
+
+def test_what_a_seed_lacks_is_a_dash_on_its_side_and_a_mean_on_the_other():
+    """Errors at half, where a run never tracks half: what the first seed alone has is no side's number."""
+    metric = {"metric": "errors_at_half", "a": [0.05, None], "b": [0.05, 0.07], "difference": None}
+    content = {"seeds_pair": True, "metrics": [metric], "categories": [], "videos": [], "differs": {}}
+    assert tables_of(content)[0].lines == [("errors at half↓", "–", "6.00 ± 1.41", *["–"] * 4)]
 
 
 @pytest.mark.parametrize(
