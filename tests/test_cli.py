@@ -117,6 +117,20 @@ NUMBERS = {
     "predict ours-r50 frames": ("--draw-above", "--memory-gib"),
     "weights convert x y": ("--queries",),
 }
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        *((["run", "table1", option, ""], option) for option in ("--rows", "--profile", "--cluster", "--dataset")),
+        (["verify", "--profile="], "--profile"),
+        (["report", "all", "--results", "", "--json"], "--results"),
+        (["predict", "", "frames"], "the command"),
+    ],
+)
+def test_an_empty_value_as_of_a_variable_that_is_not_set_is_never_left_out_in_silence(arguments, about, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"ifrvis: Correct {about}: give a value, or leave it out; it is empty.\n"
+
+
 TAKES_ZERO = ("--workers", "--wait", "--draw-above", "--memory-gib")
 
 
