@@ -140,11 +140,14 @@ def test_what_a_seed_lacks_is_a_dash_on_its_side_and_a_mean_on_the_other():
         ((OURS, "mask2fromer-r50-ytvis19"), "did you mean 'mask2former-r50-ytvis19'?"),
         ((f"{OURS}-s0", M2F, "--seed", "1"), f"Run {OURS}-s0 first, or correct --results"),
         ((OURS, M2F, "--seed", "4"), f"Run {OURS} first"),
+        ((OURS, "RECORD", "--seed", "0"), "Leave out --seed, or give 1: that is the seed of"),
+        (("swaps.json", "TRUTH", "--gt", "TRUTH", "--seed", "0"), "Leave out --seed: results files"),
     ],
 )
-def test_what_cannot_be_compared_is_said(given, message, compare, truth):
-    path = truth[1]("swaps.json", kept_runs.swapped)
-    status, said = compare(*(path if each == "swaps.json" else each for each in given))
+def test_what_cannot_be_compared_is_said(given, message, compare, truth, tmp_path):
+    paths = {"swaps.json": truth[1]("swaps.json", kept_runs.swapped), "TRUTH": truth[0]}
+    paths["RECORD"] = next(tmp_path.glob(f"results/records/smoke/{M2F}-s1-*.json"))
+    status, said = compare(*(paths.get(each, each) for each in given))
     assert (status, message in said) == (2, True), said
 
 
