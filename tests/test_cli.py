@@ -133,6 +133,8 @@ NUMBERS = {
     "predict ours-r50 frames": ("--draw-above", "--memory-gib"),
     "weights convert x y": ("--queries",),
 }
+
+
 @pytest.mark.parametrize(
     ("arguments", "about"),
     [

@@ -163,7 +163,9 @@ def test_thresholds_are_held_against_no_score_that_is_no_probability(score, rng)
     annotations, predictions = random_videos(rng, 2)
     predictions[-1] = replace(predictions[-1], score=score)
     for protocol in THREE[1:]:
-        with pytest.raises(UserError, match=f"expected one from 0 to 1, as thresholds of the protocol are, got {score}"):
+        with pytest.raises(
+            UserError, match=f"expected one from 0 to 1, as thresholds of the protocol are, got {score}"
+        ):
             follow(annotations, predictions, [protocol])
     assert follow(annotations, predictions, [TOP10])["top10"].metrics
 
