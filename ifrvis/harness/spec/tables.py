@@ -17,9 +17,8 @@ from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Distinct, Model, Name, is_number, read_model
 
 Protocol = Literal["heldout", "server"]
-Published = tuple[
-    float | None, Annotated[float, Field(ge=0)] | None
-]  # mean and std in percent as printed; a dash is None
+# Mean and std in percent as printed; a dash is None.
+Published = tuple[float | None, Annotated[float, Field(ge=0)] | None]
 Head = Literal["group", "label", "data"]
 HEADS: dict[Head, str] = {"group": "Method", "label": "Backbone", "data": "Data"}
 UNJUDGED = ("FPS",)  # columns that depend on the machine and on what else it did

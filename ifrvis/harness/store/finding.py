@@ -10,7 +10,7 @@ Outcome = Literal["recomputed", "from videos", "digest only", "wrong", "not kept
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 MEANING: dict[Outcome, str] = {
     "recomputed": "made again from what lies behind it, and the same",
-    "from videos": "a record that is the sum of what lies beside it, but for numbers at other thresholds (errors at half); "
+    "from videos": "a record that is the sum of what lies beside it, not at other thresholds (errors at half); "
     "predictions or ground truth are not here",
     "digest only": "as it was written, by its digest; it is of a kind that nothing makes again here, which is fine",
     "wrong": "contradicted by something",
