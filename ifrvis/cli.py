@@ -11,7 +11,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,10 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     parsed = argparse.Namespace()
     try:
-        parser = _parser()
-        if not (sys.argv[1:] if arguments is None else arguments):
+        parser, given = _parser(), sys.argv[1:] if arguments is None else arguments
+        if not given:
             parser.print_help()
             return 0
+        _refuse_empty(given)
         parsed = parser.parse_args(arguments)
         if another := _another_checkout():
             print(f"ifrvis: {printable(another)}", file=sys.stderr)
@@ -91,6 +93,15 @@ def main(arguments: list[str] | None = None) -> int:
         _drop_output()
         print(f"ifrvis: Free some disk space: the output could not be written ({error.strerror}).", file=sys.stderr)
         return 2
+
+
+def _refuse_empty(given: Sequence[str]) -> None:
+    """Refuse (UserError) an empty value, as of a variable that a shell has not: what is named so would be left out."""
+    for before, each in pairwise(["", *given]):
+        if not each or re.fullmatch("--[a-z-]+=", each):
+            name = (each or before).rstrip("=")
+            about = name if name.startswith("-") else "the command"
+            raise UserError(f"Correct {about}: give a value, or leave it out; it is empty.")
 
 
 def _drop_output() -> None:

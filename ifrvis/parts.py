@@ -209,6 +209,8 @@ class _Scanner:
 
 def _split(scanner: _Scanner, lists: Container[str], take: Take) -> Any:
     opening = scanner.peek()
+    if opening == "\ufeff":
+        raise scanner.error("Unexpected UTF-8 BOM (decode using utf-8-sig)")
     if opening == "[" and "" in lists:
         return _taken(scanner, "", take)
     if opening != "{":

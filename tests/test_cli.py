@@ -7,6 +7,7 @@ ifrvis.harness.upkeep.rescore, ifrvis.worker.
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from ifrvis.cli import _parser, main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.files import sha256_file
 
+CASE = Path(__file__).parent / "data/oracle/ap/00"
+THEIRS = ["--table", "table1", "--row", "theirs"]
 SMOKE = ["--profile", "smoke", "--rows", "mask2former-r50-ytvis19"]
 
 
@@ -98,10 +101,23 @@ def test_a_folder_without_results_is_said_and_no_table_is_shown(command, roots, 
         (["verify", "--all=1"], "Write --all alone: it takes no value."),
         (["run"], "Correct the command: the following arguments are required: TABLE; `ifrvis run --help`"),
         (["evaluate", "ap", "--gt", "absent.json", "--pred", "absent.json"], "absent.json"),
+        (["evaluate", "ap", "--gt", "gt.json", "--pred", "pred.json", "--category", "x"], "Leave out --category"),
+        (["ingest", "--predictions", "s3.json", *THEIRS, "--seed", "0"], "Leave out --seed: files are of the table's"),
+        (["ingest", "--predictions", "s3.json", *THEIRS, "--percent"], "Leave out --percent"),
+        (["ingest", "x", "--zip", "x", "--scores", "x", "--absent-are-empty"], "Leave out --absent-are-empty"),
+        (["cancel", "ours-r50-ytvis19", "--seeds", "2"], "Leave out --seeds: ours-r50-ytvis19 is no table"),
+        (["retry", "table1", "ours-r50", "--rows", "ours-r50-ytvis19"], "Leave out --rows: ours-r50 is no table"),
+        (["prune", "--seed", "0", "--yes"], "Leave out --seed"),
+        (["prune", "--profile", "smoke", "--yes"], "Leave out --profile"),
+        (["compare", "a", "b", "--frames", "x"], "Leave out --frames"),
+        (["submission", "--check", "x.zip", "--row", "table1/x"], "Leave out --row"),
+        (["data", "export", "coco", "mini19", "--out", "x.json", "--min-score", "0.5"], "Leave out --min-score"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_2(arguments, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    shutil.copy(CASE / "gt.json", tmp_path)
+    shutil.copy(CASE / "pred.json", tmp_path)
     monkeypatch.setattr("ifrvis.commands.launching.find_spec", lambda _: None)  # TensorBoard is not here
     assert main(arguments) == 2
     captured = capsys.readouterr()
@@ -134,6 +150,22 @@ NUMBERS = {
     "predict ours-r50 frames": ("--draw-above", "--memory-gib"),
     "weights convert x y": ("--queries",),
 }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        *((["run", "table1", option, ""], option) for option in ("--rows", "--profile", "--cluster", "--dataset")),
+        (["verify", "--profile="], "--profile"),
+        (["report", "all", "--results", "", "--json"], "--results"),
+        (["predict", "", "frames"], "the command"),
+    ],
+)
+def test_an_empty_value_as_of_a_variable_that_is_not_set_is_never_left_out_in_silence(arguments, about, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"ifrvis: Correct {about}: give a value, or leave it out; it is empty.\n"
+
+
 TAKES_ZERO = ("--workers", "--wait", "--draw-above", "--memory-gib")
 
 

@@ -289,9 +289,12 @@ def tables_of(content: Content, *, every: bool = True) -> list[Lines]:
 
 def _metric_line(each: Content) -> tuple[str, ...]:
     metric, head = each["metric"], headline(each["metric"])
+    values = [
+        UNDEFINED if None in of else measured_text(metric, fmean(of), stdev(of) if len(of) > 1 else None)
+        for of in (each["a"], each["b"])
+    ]
     if each["difference"] is None:
-        return head, *(_value(metric, each[side][0]) for side in "ab"), *[UNDEFINED] * 4
-    values = (measured_text(metric, fmean(of), stdev(of) if len(of) > 1 else None) for of in (each["a"], each["b"]))
+        return head, *values, *[UNDEFINED] * 4
     p = p_text(each.get("p"), each.get("test", ""))
     over_seeds, over_videos = (interval_text(metric, each.get(name)) for name in ("over_seeds", "over_videos"))
     return head, *values, difference_text(metric, each["difference"]), over_seeds, p, over_videos

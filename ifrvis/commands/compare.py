@@ -14,6 +14,7 @@ from ifrvis.commands.selection import (
     console_for_tables,
     file_of,
     records_meant,
+    refuse,
     show,
 )
 from ifrvis.errors import UserError, printable
@@ -83,7 +84,11 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     if arguments.a == arguments.b:
         raise UserError(f"Give two different things to compare: both are {arguments.a}.")
+    if not arguments.html:
+        refuse(arguments, "no frame is shown without --html", "--frames")
     given = [_given(name, arguments) for name in (arguments.a, arguments.b)]
+    if all(each.file for each in given):
+        refuse(arguments, "results files are of no seed", "--seed")
     if len({Path(each.name).name for each in given}) == 2:
         given = [each._replace(name=Path(each.name).name) for each in given]
     used, said = _at_the_same_seeds(given)

@@ -158,10 +158,12 @@ def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The split that is asked for, and the annotations of the videos chosen of it."""
     from ifrvis.datasets.catalog import Role, load_dataset
 
-    if arguments.split not in (known := get_args(Role)):
+    dataset = load_dataset(arguments.dataset, arguments.data_root)
+    known = [role for role in get_args(Role) if dataset.config.synthetic or role not in ("pretrain", "dev")]
+    if arguments.split not in known:
         came = f"got {arguments.split!r}{nearest(arguments.split, known)}"
         raise UserError(f"Choose --split among {', '.join(known)}: {came}.")
-    split = load_dataset(arguments.dataset, arguments.data_root).split(arguments.split)
+    split = dataset.split(arguments.split)
     annotations = split.read()
     if arguments.videos:
         names = {video.name for video in annotations.videos}

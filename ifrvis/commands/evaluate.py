@@ -162,6 +162,8 @@ def _opened(
         with progress("reading predictions") as on_read:
             if path.is_dir() or path.suffix == ".txt":
                 path = _listed(path, annotations, given, Path(folder) / "results.json")
+            elif given:
+                raise UserError(f"Leave out --category: {path} says the category of each track.")
             predictions = open_tracks(path, annotations, tracks, Path(folder), on_read, **options)
         truth = f"{len(annotations.videos)} videos, {annotations.tracks.total()} tracks"
         said = f"predictions: {predictions.num_videos} videos, {predictions.num_tracks} tracks"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ifrvis.commands.selection import ROOTS, add_command, number, show, whole
+from ifrvis.commands.selection import ROOTS, add_command, number, refuse, show, whole
 
 
 def add_exchange(group: Any) -> None:
@@ -34,7 +34,7 @@ def add_exchange(group: Any) -> None:
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="these videos of it alone")
     text = "write these predictions instead of the set's tracks: a results file, or a run's predictions.json.gz"
     parser.add_argument("--predictions", type=Path, metavar="FILE", help=text)
-    parser.add_argument("--min-score", type=number(0, 1), default=0.0, help="of predictions (default: 0, all)")
+    parser.add_argument("--min-score", type=number(0, 1), help="of predictions (default: 0, all)")
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -68,6 +68,8 @@ def _export(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.exchange.exporting import export_coco, export_davis
     from ifrvis.datasets.ytvis import Track
 
+    if not arguments.predictions:
+        refuse(arguments, "without --predictions no track has a score", "--min-score")
     split, annotations = chosen(arguments)
     scores: dict[Any, float] = {}
     if arguments.predictions:
@@ -75,7 +77,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
         whole_split = split.read()
         wanted, found = annotations.video_by_id, read_tracks(arguments.predictions, whole_split, "queries")
-        kept = [each for each in found if each.score >= arguments.min_score and each.video_id in wanted]
+        kept = [each for each in found if each.score >= (arguments.min_score or 0) and each.video_id in wanted]
         scores = {id_: each.score for id_, each in enumerate(kept, start=1)}
         tracks = (
             Track(id_, each.video_id, each.category_id, each.masks, (None,) * len(each.masks))

@@ -5,7 +5,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import ROOTS, RUN, add_command, console_for_tables, profile_of, row_request, run_meant
+from ifrvis.commands.selection import (
+    ROOTS,
+    RUN,
+    add_command,
+    console_for_tables,
+    profile_of,
+    records_meant,
+    refuse,
+    row_request,
+    run_meant,
+)
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
@@ -70,7 +80,7 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
     """
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import read_record, records_of
+    from ifrvis.harness.store.records import records_of
     from ifrvis.reporting.match import reports_in
 
     name, path, store = arguments.run, Path(arguments.run), Store(arguments.results)
@@ -80,7 +90,8 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
         found = [each for report in reports for each in report.records if arguments.seed in (None, each.seed)]
         records = sorted(found, key=lambda record: record.seed)[:1]
     elif path.is_file():
-        records, store = [read_record(path)], Store(path.resolve().parents[2])
+        store, of_seed = records_meant(arguments, name)
+        records = [*of_seed.values()]
     else:
         run = run_meant(arguments, name)
         records, store = records_of(run), run.store
@@ -168,6 +179,7 @@ def _symptoms(
         kept = record.predictions(run.store)
         path = kept if kept.is_file() else None
     if path is None:
+        refuse(arguments, "there are no predictions here to hold against it, and no --pred", "--gt")
         return symptoms, looked
     same = record is None or record.data.evaluation == evaluation.split.fingerprint
     try:

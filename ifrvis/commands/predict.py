@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, number, progress, run_meant, show
+from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, number, progress, refuse, run_meant, show
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
 from ifrvis.files import write_atomically, written
 
@@ -106,10 +106,15 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     from ifrvis.harness.store.paths import run_holding
 
     overrides, path = dict(parse_override(text) for text in arguments.set), Path(arguments.model)
-    if not path.is_file():
-        return _recipe_of_run(run_meant(arguments, arguments.model), None, overrides, arguments)
-    holder = run_holding(path)
-    return _recipe_of_run(holder, path, overrides, arguments) if holder else _recipe_of_file(arguments, path, overrides)
+    holder = None
+    if path.is_file():
+        refuse(arguments, f"{path} is one model", "--seed")
+        if (holder := run_holding(path)) is None:
+            refuse(arguments, f"{path} is of no run; --set says another inference", "--row")
+            return _recipe_of_file(arguments, path, overrides)
+    refuse(arguments, "a run says what it was trained as", "--method", "--backbone")
+    run = holder or run_meant(arguments, arguments.model)
+    return _recipe_of_run(run, path if holder else None, overrides, arguments)
 
 
 def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arguments: argparse.Namespace) -> Recipe:

@@ -80,8 +80,6 @@ def _kept(run: str, arguments: argparse.Namespace) -> "tuple[Record, Path]":
     (record,) = found.values()
     if record.origin != "trained":
         raise UserError(f"Give a record of a training: {record.file_name} has scores that were made elsewhere.")
-    if arguments.seed not in (None, record.seed):
-        raise UserError(f"Leave out --seed, or give {record.seed}: that is the seed of {run}.")
     return record, path.resolve().parent if path.is_file() else store.records(record.profile)
 
 

@@ -12,6 +12,7 @@ from ifrvis.commands.selection import (
     answer,
     lacking,
     number,
+    refuse,
     request_of,
     row_request,
     run_meant,
@@ -72,6 +73,8 @@ def _show(arguments: argparse.Namespace) -> int:
     rows, recipe, by = rows_named(arguments.row), dict[str, Any](), dict[str, str]()
     if not rows or arguments.seed is not None:
         run = run_meant(arguments, arguments.row)
+        if not rows:
+            refuse(arguments, "a run is shown as it was trained", *CHANGES)
         spec = run.read_spec() if run.spec.is_file() else records_of(run)[0].spec
         said = {"run": run.folder.name, "train_sig": run.train_sig}
         recipe = leaves(spec.train.model_dump()) if spec else {}
@@ -145,7 +148,9 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
         raise UserError(
             f"Name a row with --seed, or leave it out: {tables[0]} is a table, of which --seeds are the first."
         )
-    for name in (each for each in arguments.tables if each not in tables):
+    if names := [each for each in arguments.tables if each not in tables]:
+        refuse(arguments, f"{names[0]} is no table; --seed says which run of a row is meant", "--rows", "--seeds")
+    for name in names:
         found += runs_meant(arguments, name)
     if tables:
         arguments.tables = tables

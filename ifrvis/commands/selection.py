@@ -65,6 +65,14 @@ def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE",
     add_options(parser, "--profile", *CHANGES, "--json", *ROOTS)
 
 
+def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
+    """Refuse options (UserError) that are given where nothing would read them."""
+    for name in names:
+        value = getattr(arguments, name.removeprefix("--").replace("-", "_"))
+        if not (value is None or value is False or value in ([], "")):  # a seed may be 0
+            raise UserError(f"Leave out {name}: {why}.")
+
+
 def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add options that several commands have."""
     root = os.environ.get
@@ -220,6 +228,8 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
     store, path = Store(arguments.results), Path(name)
     if path.is_file() or path.suffix == ".json":
         record = read_record(path)
+        if arguments.seed not in (None, record.seed):
+            raise UserError(f"Leave out --seed, or give {record.seed}: that is the seed of {name}.")
         return Store(path.resolve().parents[2]), {record.seed: record}
     if rows := rows_named(name):
         request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"

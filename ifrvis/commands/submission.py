@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, profile_of, run_meant, show
+from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, profile_of, refuse, run_meant, show
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 
@@ -51,6 +51,8 @@ def _submission(arguments: argparse.Namespace) -> int:
 
     if (arguments.run is None) == (arguments.check is None):
         raise UserError("Give either a run to pack or --check ZIP.")
+    if arguments.check or Path(arguments.run).is_file():
+        refuse(arguments, "a file is of no run", "--row", "--seed")
     if arguments.check:
         annotations = _annotations(arguments, None)
         tracks = read_submission(arguments.check, annotations)
@@ -139,9 +141,12 @@ def _ingest(arguments: argparse.Namespace) -> int:
     files = arguments.predictions
     for_server, for_row = (arguments.run, arguments.zip, arguments.scores), (arguments.table, arguments.row)
     if files and all(for_row) and not any(for_server):
+        why = "files are of the table's seeds in their order, and are scored here"
+        refuse(arguments, why, "--seed", "--half", "--percent", "--server")
         return _ingest_external(arguments, files)
     if not all(for_server) or files or any(for_row):
         raise UserError("Give a run, --zip and --scores; or --predictions FILE ..., --table and --row.")
+    refuse(arguments, "a server has scored every video", "--absent-are-empty")
     return _ingest_scores(arguments)
 
 

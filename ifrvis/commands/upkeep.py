@@ -15,6 +15,7 @@ from ifrvis.commands.selection import (
     console_for_tables,
     number,
     progress,
+    refuse,
     request_of,
     runs_meant,
     say,
@@ -115,6 +116,8 @@ def _prune(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.prune import known_plans, prunable, prunable_of, remove, size_of
 
+    if not arguments.runs:
+        refuse(arguments, "it says which run of a row is meant, and no row is named", "--seed", "--profile")
     store = Store(arguments.results)
     named = {run.folder.resolve(): run for name in arguments.runs for run in runs_meant(arguments, name)}
     paths = prunable_of(store, named.values()) if named else prunable(store, known_plans(arguments.data_root, store))

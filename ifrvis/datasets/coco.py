@@ -11,7 +11,17 @@ from typing import Any
 from ifrvis.datasets.catalog import Dataset, Split, load_dataset
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.rle import checked_rle, expect
-from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, checked_id, checked_path, checked_size, made_of
+from ifrvis.datasets.ytvis import (
+    Annotations,
+    Category,
+    Track,
+    Video,
+    checked_crowd,
+    checked_id,
+    checked_path,
+    checked_size,
+    made_of,
+)
 from ifrvis.errors import UserError
 from ifrvis.files import canonical_json, read_json, sha256_bytes
 from ifrvis.packed import packed_names, packed_yaml
@@ -72,7 +82,7 @@ class StillSet:
         annotations = Annotations(path, categories, tuple(made_of(content, "images", path, still_of)), ())
 
         def is_wanted(entry: dict[str, Any]) -> bool:
-            return str(entry.get("category_id")) in mapped and not entry.get("iscrowd")
+            return str(entry.get("category_id")) in mapped and not checked_crowd(entry, f"{path}: annotations")
 
         make = lambda where, entry: _object(where, entry, annotations, mapped)  # noqa: E731
         tracks = tuple(made_of(content, "annotations", path, make, None, is_wanted))

@@ -336,9 +336,7 @@ def track_of(where: str, entry: dict[str, Any], annotations: Annotations) -> Tra
     given = tuple(
         a if a is None else checked_number(a, 0, MAX_SIDE**2, f"{where}.areas[{t}]") for t, a in enumerate(areas)
     )
-    is_crowd = entry.get("iscrowd", 0)
-    expect(type(is_crowd) in (int, bool) and is_crowd in (0, 1), f"{where}.iscrowd", "0 or 1", is_crowd)
-    return Track(entry["id"], video.id, category_id, masks, given, bool(is_crowd))
+    return Track(entry["id"], video.id, category_id, masks, given, checked_crowd(entry, where))
 
 
 def checked_masks(values: Any, video: Video, where: str, *, any_length: bool = False, keep_runs: bool = False) -> Tube:
@@ -355,6 +353,13 @@ def checked_id(entry: dict[str, Any], key: str, known: Collection[Id], where: st
     good = type(value) in (int, str) and value in known  # the type first: 1.0 and true would be found as 1
     expect(good, f"{where}.{key}", "an id that the annotation file defines", value)
     return value  # type: ignore[return-value]  # checked just above
+
+
+def checked_crowd(entry: dict[str, Any], where: str) -> bool:
+    """Whether a track, or an object of COCO's, is a crowd; UserError if anything but 0 and 1 says it."""
+    value = entry.get("iscrowd", 0)
+    expect(type(value) in (int, bool) and value in (0, 1), f"{where}.iscrowd", "0 or 1", value)
+    return bool(value)
 
 
 def checked_number(value: Any, low: float, high: float, where: str) -> float:

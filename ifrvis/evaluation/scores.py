@@ -91,6 +91,8 @@ class Identity(Model):
         return {name: getattr(self, name) / number if number else None for name, number in of.items()}
 
 
+# What a table may have columns of: all that records show (`Record.shown`).
+COLUMNS = (*RANGES, *Identity().shares, "errors_at_half", "Parameters", "FPS")
 IDENTITY_CURVE = (*KINDS, "never_found", "tracked")  # what changes with the threshold of scores
 
 

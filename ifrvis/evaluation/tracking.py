@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from ifrvis.datasets.rle import expect
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.evaluation.hota import ALPHAS, hota, matched_pairs, weighed_hota
 from ifrvis.evaluation.predictions import ByVideo, Predicted, Prediction, by_video
@@ -78,7 +79,7 @@ def follow(
     annotations: Truth, predictions: Predicted, protocols: Sequence[TrackingProtocol], *, jobs: int = 1
 ) -> dict[str, Followed]:
     """What one or more protocols with the same `most`, by name, make of predicted tracks, queries or entries as they
-    say.
+    say; UserError if one has thresholds and a score is no probability.
     """
     assert len({protocol.most for protocol in protocols}) == 1
     select, given = protocols[0].select, by_video(predictions)
@@ -143,6 +144,9 @@ def _counted(task: Task, *, select: _Select, levels: Sequence[float | None]) -> 
     thresholds that keep the same tracks.
     """
     tracks = select(task.preds)
+    for each in task.preds * (levels != (None,)):
+        where, wanted = f"the score of track {each.number}", "one from 0 to 1, as thresholds of the protocol are"
+        expect(0 <= each.score <= 1, f"{where} of video {each.video_id!r}", wanted, each.score)
     found, numbers = boxes_of(task.video, task.gts, tracks), dict[int, _Numbers]()
     at = [[index for index, pred in enumerate(tracks) if pred.reaches(level)] for level in levels]
     for kept in at:

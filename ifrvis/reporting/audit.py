@@ -23,6 +23,8 @@ def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
     """Check the reports of one profile's folder, whose `manifest.json` names them."""
     path, profile = folder / MANIFEST, folder.name
     if not path.is_file():
+        if any(folder.glob("*.md")):
+            yield Finding("wrong", path, "without it nothing says what the reports there were made of")
         return
     try:
         manifest = read_model(Manifest, path, "the manifest of the reports")

@@ -71,18 +71,21 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     """Write a table in every form, its figure if it has one, and its entry in `manifest.json`; UserError if the folder
     cannot be written or the manifest there is not one.
 
-    The files are a pure function of the report; what the manifest says of other reports stays.
+    The files are a pure function of the report; what the manifest says of other reports stays. A file that the report
+    had before and has no more goes: it would stand beside the others with numbers of other records.
 
     Returns:
         The paths written, the manifest's last.
     """
     manifest, path = _read(folder), folder / MANIFEST
     outputs, figures = outputs_of(report), figure_files(report) if report.table.axis else {}
-    entry = _entry(report, outputs, figures)
+    entry, old = _entry(report, outputs, figures), manifest.reports.get(report.stem)
     for name, text in outputs.items():
         write_atomically(folder / name, text)
     for name, data in figures.items():
         write_atomically(folder / name, data)
+    for name in {*old.outputs, *old.figures} - {*outputs, *figures} if old else ():
+        (folder / name).unlink(missing_ok=True)
     write_atomically(path, Manifest(reports={**manifest.reports, report.stem: entry}, pages=manifest.pages).text())
     return [*(folder / name for name in [*outputs, *figures]), path]
 

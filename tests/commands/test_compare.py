@@ -11,7 +11,7 @@ import kept_runs
 import pytest
 from made_records import made_record, made_train
 
-from ifrvis.analysis.comparison import PAPERS
+from ifrvis.analysis.comparison import PAPERS, tables_of
 from ifrvis.cli import main
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.evaluation.bootstrap import difference_intervals
@@ -138,6 +138,13 @@ def test_runs_and_records_are_what_their_row_is_and_a_lost_seed_is_said(compare,
     assert "No interval over videos" in compare(*ROWS)[1]
 
 
+def test_what_a_seed_lacks_is_a_dash_on_its_side_and_a_mean_on_the_other():
+    """Errors at half, where a run never tracks half: what the first seed alone has is no side's number."""
+    metric = {"metric": "errors_at_half", "a": [0.05, None], "b": [0.05, 0.07], "difference": None}
+    content = {"seeds_pair": True, "metrics": [metric], "categories": [], "videos": [], "differs": {}}
+    assert tables_of(content)[0].lines == [("errors at half↓", "–", "6.00 ± 1.41", *["–"] * 4)]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -148,11 +155,14 @@ def test_runs_and_records_are_what_their_row_is_and_a_lost_seed_is_said(compare,
         ((OURS, "mask2fromer-r50-ytvis19"), "did you mean 'mask2former-r50-ytvis19'?"),
         ((f"{OURS}-s0", M2F, "--seed", "1"), f"Run {OURS}-s0 first, or correct --results"),
         ((OURS, M2F, "--seed", "4"), f"Run {OURS} first"),
+        ((OURS, "RECORD", "--seed", "0"), "Leave out --seed, or give 1: that is the seed of"),
+        (("swaps.json", "TRUTH", "--gt", "TRUTH", "--seed", "0"), "Leave out --seed: results files"),
     ],
 )
-def test_what_cannot_be_compared_is_said(given, message, compare, truth):
-    path = truth[1]("swaps.json", kept_runs.swapped)
-    status, said = compare(*(path if each == "swaps.json" else each for each in given))
+def test_what_cannot_be_compared_is_said(given, message, compare, truth, tmp_path):
+    paths = {"swaps.json": truth[1]("swaps.json", kept_runs.swapped), "TRUTH": truth[0]}
+    paths["RECORD"] = next(tmp_path.glob(f"results/records/smoke/{M2F}-s1-*.json"))
+    status, said = compare(*(paths.get(each, each) for each in given))
     assert (status, message in said) == (2, True), said
 
 

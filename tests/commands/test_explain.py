@@ -274,6 +274,8 @@ def test_larger_known_effects_come_before_smaller_and_unknown_ones_and_versions_
         (["given.json"], "it is not a record"),
         (["table3/mask2former-swin-l-q200-ytvis19"], "there is no record of"),
         (["mask2fromer-r50-ytvis19"], "did you mean 'mask2former-r50-ytvis19'?"),
+        (["RECORD", "--seed", "9"], "Leave out --seed, or give 3"),
+        (["RUN", "--gt", "gt.json"], "Leave out --gt: there are no predictions"),
         ([ROW, "--pred", "broken.json"], "expected a list of predicted tracks"),
         ([ROW, "--pred", "hostile.json"], "hostile.json: [0].score"),
     ],
@@ -285,5 +287,6 @@ def test_what_cannot_be_explained_is_said(arguments, message, plant, tmp_path, m
     (tmp_path / "broken.json").write_text("{}")
     (tmp_path / "hostile.json").write_text(json.dumps([entry]))
     monkeypatch.chdir(tmp_path)
-    assert main(["explain", *arguments, *ours.roots]) == 2
+    paths = {"RUN": ours.run(), "RECORD": str(next(tmp_path.glob("results/records/*/*.json")))}
+    assert main(["explain", *(paths.get(each, each) for each in arguments), *ours.roots]) == 2
     assert message in capsys.readouterr().err

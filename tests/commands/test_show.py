@@ -50,6 +50,8 @@ def test_a_row_is_shown_as_text_and_a_run_as_it_was_trained(capsys, roots, tmp_p
     said = capsys.readouterr().out
     assert f"train_sig: {run.train_sig}\n" in said
     assert "optimizer.lr" in said
+    assert main(["show", run.name, "--set", "train.iterations=3", *roots]) == 2
+    assert "Leave out --set: a run is shown as it was trained" in capsys.readouterr().err
     row = {"id": "theirs", "method": "x", "backbone": "r50", "dataset": "ytvis19", "quoted": True, "protocol": "server"}
     row |= {"published": {"AP": [40.0, None]}, "source": "their Table 2"}
     table = {"name": "mine", "title": "", "protocol": "heldout", "seeds": [0], "metrics": ["AP"], "rows": [row]}

@@ -162,6 +162,7 @@ def test_in_a_bare_clone_a_record_is_the_sum_of_its_videos_wherever_it_was_moved
     tracked = content["tracking"]["top10"]
     for change, other in (
         ({"metrics": content["metrics"] | {"AP": 0.99}}, "metrics"),
+        ({"metrics": content["metrics"] | {"AP": 0.99}, "files": {}}, "metrics"),
         ({"metrics": content["metrics"] | {"HOTA": 0.99}}, "metrics"),
         (
             {"tracking": content["tracking"] | {"top10": tracked | {"metrics": tracked["metrics"] | {"IDs": 7}}}},
@@ -191,7 +192,7 @@ def test_other_videos_than_the_predictions_give_are_named_and_so_are_those_witho
     assert any(".videos.json.gz (the record" in line for line in named(capsys.readouterr().out, "not kept"))
 
 
-@pytest.mark.parametrize("options", [["--jobs", "0"], ["--profile", "smok"], ["--profile", ""]])
+@pytest.mark.parametrize("options", [["--jobs", "0"], ["--profile", "smok"]])
 def test_a_mistyped_option_verifies_nothing(kept, options, capsys):
     assert kept.run("verify", *options) == 2
     said = capsys.readouterr()
@@ -216,6 +217,14 @@ def test_a_deleted_or_changed_record_demotes_its_cells_and_fails_verify(kept, ca
         assert kept.run(*report) == 0
         assert one(kept, KINDS["Markdown"]).read_text() == written
     assert kept.run("verify") == 0
+
+
+def test_reports_whose_manifest_is_lost_are_named(kept, capsys):
+    manifest = one(kept, KINDS["manifest"])
+    manifest.unlink()
+    assert kept.run("verify") == 1
+    (line,) = named(capsys.readouterr().out, "wrong")
+    assert line.startswith(f"{manifest} (without it nothing says")
 
 
 def test_a_figure_is_verified_by_its_data_and_a_page_by_what_it_shows(kept, capsys):

@@ -77,6 +77,8 @@ def test_the_commands_check_a_mini_set_and_print_and_draw_what_it_holds(tmp_path
     assert len(json.loads(capsys.readouterr().out)["lengths"]) == 6
     assert main([*stats, "nothing"]) == 2
     assert "Choose --split among train" in capsys.readouterr().err
+    assert main(["data", "stats", "ytvis19", "--split", "dev"]) == 2
+    assert "Choose --split among train, heldout, full, server: got 'dev'" in capsys.readouterr().err
 
 
 def test_some_videos_can_be_counted_alone(tmp_path, capsys):

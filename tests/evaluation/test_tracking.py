@@ -6,6 +6,7 @@ Also tests: ifrvis.evaluation.hota, ifrvis.evaluation.protocols.
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import motmetrics
@@ -155,6 +156,18 @@ def test_matched_takes_the_best_threshold_of_the_other_half(rng):
     assert found.num_tracks == (len(predictions), len(predictions), len(kept))
     for k in range(12):
         assert found.tracks(k)(annotations) == [pred for pred in kept if pred.video_id == k]
+
+
+@pytest.mark.parametrize("score", [55.0, -0.7])
+def test_thresholds_are_held_against_no_score_that_is_no_probability(score, rng):
+    annotations, predictions = random_videos(rng, 2)
+    predictions[-1] = replace(predictions[-1], score=score)
+    for protocol in THREE[1:]:
+        with pytest.raises(
+            UserError, match=f"expected one from 0 to 1, as thresholds of the protocol are, got {score}"
+        ):
+            follow(annotations, predictions, [protocol])
+    assert follow(annotations, predictions, [TOP10])["top10"].metrics
 
 
 def test_top10_and_common_differ_by_the_threshold_and_every_record_has_three():

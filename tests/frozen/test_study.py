@@ -5,9 +5,11 @@ names and the reports of them anew, which is done where records are committed.
 """
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 
@@ -16,6 +18,7 @@ from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import read_record
 from ifrvis.harness.upkeep.verify import verify_records
+from ifrvis.reporting.style import difference_text, measured_text
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("study.json")
@@ -55,6 +58,43 @@ def test_the_reports_are_made_again_byte_for_byte(tmp_path):
     kept, again = ({path.name: path.read_bytes() for path in at.iterdir()} for at in (REPORTS, tmp_path / "mini"))
     assert kept.keys() == again.keys()
     assert [name for name in kept if kept[name] != again[name]] == []
+
+
+SETS = {"mini19": "ytvis19", "mini21": "ytvis21"}
+SIDES = {"Ours": "ours", "Mask2Former": "mask2former"}
+TOLD = {  # how lines of the page begin, of which metrics and how many middle frames their numbers are
+    "higher AP": [("AP", None)],
+    "higher IDF1": [("IDF1", None)],
+    "higher MOTA": [("MOTA", None)],
+    "fewer identity switches": [("IDs", None)],
+    "IDP rises": [("IDP", None), ("IDR", None)],
+    "what it has more of IDF1": [("IDF1", 2), ("IDF1", 12), ("IDF1", None)],
+}
+
+
+def test_the_words_about_the_first_seeds_have_the_numbers_of_their_records():
+    """Those of the README's table and, of differences, of the study's page: no difference of rounded means is one."""
+    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/mini-study.md"))
+    (number,) = re.findall(r"(?m)^\| (\w+) of five seeds", readme)
+    assert re.search(rf"(?mi)^{number} of five seeds of Table 3's ResNet-50 rows\.", page)
+    records = {(each.name, each.data.part.frames): each.metrics for each in map(read_record, PATHS)}
+    seeds = range(["none", "one", "two", "three", "four", "five"].index(number))
+
+    def values(side, dataset, metric, frames=None):
+        return [records[f"{SIDES[side]}-r50-{SETS[dataset]}-s{seed}", frames][metric] for seed in seeds]
+
+    columns, told = ("AP", "AP50", "IDF1", "MOTA", "IDs"), {}
+    for side, dataset, text in re.findall(r"(?m)^\| (Mask2Former|Ours) \| (mini\d\d) \| (.*) \|$", readme):
+        of = [values(side, dataset, name) for name in columns]
+        told[side, dataset] = text, " | ".join(map(measured_text, columns, map(fmean, of), map(stdev, of)))
+    assert len(told) == 4
+    for begins, wanted in TOLD.items():
+        (cells,) = re.findall(rf"(?m)^\| {begins}[^|]*\| ([^|]*) \| ([^|]*) \|", page)
+        for dataset, cell in zip(SETS, cells):
+            of = [[fmean(values(side, dataset, *each)) for side in SIDES] for each in wanted]
+            found = [difference_text(name, ours - other) for (name, _), (ours, other) in zip(wanted, of)]
+            told[begins, dataset] = cell, ", ".join(found)
+    assert {what: pair for what, pair in told.items() if pair[0] != pair[1]} == {}
 
 
 def report(at):

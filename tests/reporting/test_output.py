@@ -129,6 +129,15 @@ def test_written_report_lists_the_records_and_outputs_behind_it(reports, tmp_pat
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
 
 
+def test_a_file_that_a_report_has_no_more_does_not_stay_beside_it(make_report, tmp_path):
+    write_report(make_report("table3", {M2F: {0: 0.1, 1: 0.7}}), tmp_path)
+    written = write_report(make_report("table1", {M2F: {0: 0.1, 1: 0.7}}), tmp_path)
+    assert tmp_path / "table1-compact.tex" in written
+    again = write_report(make_report("table1", {M2F: {0: 0.1}}), tmp_path)
+    assert set(tmp_path.glob("table1*")) == {*again} - {tmp_path / "manifest.json"} < {*written}
+    assert (tmp_path / "table3-compact.tex").exists()
+
+
 def test_report_is_the_same_bytes_again_whatever_the_order_of_records(make_report, tmp_path):
     forth = make_report("table1", {M2F: {0: 0.1, 1: 0.7}})
     back = make_report("table1", {M2F: {1: 0.7, 0: 0.1}})

@@ -8,7 +8,7 @@ from ifrvis.datasets.coco import still_of
 from ifrvis.datasets.exchange.collected import Clip, Shape
 from ifrvis.datasets.frames import by_number
 from ifrvis.datasets.rle import checked_rle, expect
-from ifrvis.datasets.ytvis import category_of, checked_id, id_order, made_of
+from ifrvis.datasets.ytvis import category_of, checked_crowd, checked_id, id_order, made_of
 from ifrvis.errors import UserError
 from ifrvis.files import read_json
 
@@ -53,9 +53,10 @@ def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list
         more = entry["attributes"] if isinstance(entry.get("attributes"), dict) else {}
         said = (entry.get("track_id"), entry.get("instance_id"), more.get("track_id"))
         identities = {str(each) for each in said if each is not None}
-        expect(len(identities) < 2, where, "one identity", identities)
+        sound = len(identities) < 2 and {*map(type, said)} <= {int, str, type(None)}
+        expect(sound, where, "one identity, a whole number or a text", said)
         mask = checked_rle(shape, clip.height, clip.width, f"{where}.segmentation", skip_lines=True)
-        clip.shapes.append(Shape(frame, label, next(iter(identities), None), mask, bool(entry.get("iscrowd"))))
+        clip.shapes.append(Shape(frame, label, next(iter(identities), None), mask, checked_crowd(entry, where)))
 
     list(made_of(content, "annotations", source, add))
     return frames, clips, list(names.values())
@@ -67,7 +68,11 @@ def _videos(images: list[Entry], source: Path) -> dict[str, list[Entry]]:
     if 0 < len(with_id) < len(images):
         raise UserError(f"Give every image of {source} a video_id: {len(images) - len(with_id)} have none.")
     videos: dict[str, list[Entry]] = {}
-    for entry in images:
+    for index, entry in enumerate(images):
+        own = entry.get("video_id")
+        expect(
+            type(own) in (int, str, type(None)), f"{source}: images[{index}].video_id", "a whole number or a text", own
+        )
         folder = str(Path(entry["file_name"]).parent)
         videos.setdefault(str(entry["video_id"]) if with_id else folder, []).append(entry)
     for video, entries in videos.items():

@@ -10,13 +10,15 @@ from pydantic import Field, model_validator
 
 from ifrvis.datasets.catalog import WHOLE, Part, load_config
 from ifrvis.errors import UserError, nearest
+from ifrvis.evaluation.scores import COLUMNS
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.packed import packed_names, packed_yaml
 from ifrvis.schema import Distinct, Model, Name, is_number, read_model
 
 Protocol = Literal["heldout", "server"]
-Published = tuple[float | None, float | None]  # mean and std in percent as printed; a dash is None
+# Mean and std in percent as printed; a dash is None.
+Published = tuple[float | None, Annotated[float, Field(ge=0)] | None]
 Head = Literal["group", "label", "data"]
 HEADS: dict[Head, str] = {"group": "Method", "label": "Backbone", "data": "Data"}
 UNJUDGED = ("FPS",)  # columns that depend on the machine and on what else it did
@@ -148,7 +150,7 @@ class Table(Model):
     profile: Name | None = None  # the only one that it is for; None for every profile
     protocol: Protocol = "heldout"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
-    metrics: Annotated[tuple[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], ...], Field(min_length=1), Distinct]
+    metrics: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -160,6 +162,10 @@ class Table(Model):
     @model_validator(mode="after")
     def _check_rows(self) -> Self:
         ids = [row.id for row in self.rows]
+        if unknown := [each for each in self.metrics if each not in COLUMNS]:
+            raise ValueError(f"Choose 'metrics' among {', '.join(COLUMNS)}: there is no {unknown[0]!r}.")
+        if unknown := sorted(self.paper.tolerance.keys() - set(self.metrics)):
+            raise ValueError(f"Add {unknown[0]!r} to 'metrics', or drop it from 'tolerance'.")
         if twice := next((each for each in ids if ids.count(each) > 1), None):
             raise ValueError(f"Remove or rename one of the two rows {twice!r}.")
         if self.axis and self.axis.gap and not {*self.axis.gap} <= {row.group for row in self.rows}:

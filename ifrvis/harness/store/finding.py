@@ -10,7 +10,8 @@ Outcome = Literal["recomputed", "from videos", "digest only", "wrong", "not kept
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 MEANING: dict[Outcome, str] = {
     "recomputed": "made again from what lies behind it, and the same",
-    "from videos": "a record that is the sum of what lies beside it; predictions or ground truth are not here",
+    "from videos": "a record that is the sum of what lies beside it, not at other thresholds (errors at half); "
+    "predictions or ground truth are not here",
     "digest only": "as it was written, by its digest; it is of a kind that nothing makes again here, which is fine",
     "wrong": "contradicted by something",
     "not kept": "spoken of and not here, which is fine where it was not meant to be kept",

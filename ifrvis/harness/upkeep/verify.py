@@ -116,9 +116,13 @@ def _verify_sums(record: Record, path: Path, why: str) -> Finding:
 
 
 def _videos(record: Record, path: Path) -> Videos | None:
-    """What a record's videos add; None where that is not kept, or another file is in its place, which is said of it."""
-    beside, digest = videos_beside(path), record.files.get("videos")
-    return read_videos(beside) if beside.is_file() and sha256_file(beside) == digest else None
+    """What a record's videos add, listed or not; None where that is not kept, or another file is in its place, which is
+    said of it.
+    """
+    if not (beside := videos_beside(path)).is_file():
+        return None
+    digest = sha256_file(beside)
+    return read_videos(beside) if record.files.get("videos", digest) == digest else None
 
 
 def _same(one: Any, other: Any) -> bool:

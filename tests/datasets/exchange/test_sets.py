@@ -566,6 +566,19 @@ REFUSED = {  # what is wrong -> format, source, options, what is said
         FRAMES,
         "two have one name",
     ),
+    "a crowd in words": ("coco", lambda w: w.coco(iscrowd="0"), FRAMES, ".iscrowd: expected 0 or 1, got '0'"),
+    "an identity with a fraction": (
+        "coco",
+        lambda w: w.coco(track_id=1.0),
+        FRAMES,
+        "expected one identity, a whole number",
+    ),
+    "a list for a video": (
+        "coco",
+        lambda w: w.coco(video_id=[1]),
+        FRAMES,
+        "images[0].video_id: expected a whole number",
+    ),
     "a number of frames twice": ("coco", lambda w: w.coco(frame_id=1), FRAMES, "have one frame_id"),
     "another size in coco": (
         "coco",

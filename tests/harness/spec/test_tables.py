@@ -68,7 +68,8 @@ def load(tmp_path):
         ([RUN], {"seeds": [0, 0]}, "Remove one of the two 0"),
         ([RUN], {"seeds": []}, "'seeds'"),
         ([RUN], {"seeds": [-1]}, "item 0 in 'seeds'"),
-        ([RUN], {"metrics": ["A P"]}, "item 0 in 'metrics'"),
+        ([RUN], {"metrics": ["AP", "IDf1"]}, "errors_at_half, Parameters, FPS: there is no 'IDf1'"),
+        ([RUN | {"published": {"AP": [1.0, -0.5]}}], {}, "greater than or equal to 0, and is -0.5"),
         ([RUN], {"metrics": ["AP", "AP"]}, "Remove one of the two 'AP'"),
         ([RUN], {"axis": {"key": "model.x", "label": "x", "reading": ""}}, "Set 'model.x' of row 'ours-r50-mine'"),
         (
@@ -76,6 +77,7 @@ def load(tmp_path):
             {"axis": {"key": "frames", "label": "x", "reading": "", "gap": ["Ours", "Mine"]}},
             "Let 'gap' name two",
         ),
+        ([RUN], {"paper": {"tolerance": {"AP50": 1.0}}}, "Add 'AP50' to 'metrics', or drop it from 'tolerance'"),
         ([RUN], {"paper": {"tolerance": {"AP": -1}}}, "'AP' in 'tolerance' in 'paper'"),
     ],
 )
