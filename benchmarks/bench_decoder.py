@@ -211,7 +211,7 @@ def training_step(side: str, case: str) -> Step:
     from ifrvis.training.build import settle_torch
 
     *_, num_clips, num_frames, size = CASES[case]
-    given = {"thin": case == "train-thin", "num_frames": num_frames}
+    given: dict[str, Any] = {"thin": case == "train-thin", "num_frames": num_frames}
     if side != "host":
         settle_torch(1, "fp32")
     model = build(side, **given).train()
