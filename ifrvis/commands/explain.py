@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import ROOTS, RUN, add_command, console_for_tables, profile_of, row_request, run_meant
+from ifrvis.commands.meaning import row_request, run_meant
+from ifrvis.commands.selection import ROOTS, RUN, add_command, profile_of
+from ifrvis.commands.terminal import console_for_tables
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
