@@ -19,8 +19,8 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
     """
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.spec.tables import known_names, rows_named
+    from ifrvis.harness.store.names import runs_named
     from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import runs_named
     from ifrvis.reporting.match import reports_in
 
     store, rows, where = Store(arguments.results), rows_named(name), ""
@@ -107,7 +107,7 @@ def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Reque
 def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
     """The one run that a name means; see `runs_meant`. UserError if no run or more than one does."""
     from ifrvis.harness.spec.tables import known_names
-    from ifrvis.harness.store.records import beginning_so
+    from ifrvis.harness.store.names import beginning_so
 
     found = runs_meant(arguments, name)
     if len(found) > 1:
