@@ -178,12 +178,13 @@ def build(side: str, **size: Any) -> Any:
     return build_model(recipe(side, **size).model, seed=0)
 
 
-def inference_step(side: str, num_frames: int = 36, size: tuple[int, int] = (384, 640)) -> Step:
+def inference_step(side: str) -> Step:
     """Predict a video from pixel decoder features that lie ready; masks at the size of the frames."""
     import numpy as np
     import torch
     from models.conftest import pack
 
+    num_frames, size = 36, (384, 640)
     head = build(side).track_head.eval()
     lengths = [size[0] // stride * (size[1] // stride) for stride in (32, 16, 8)]
     memory = torch.randn(num_frames, sum(lengths), 256).transpose(1, 2)  # the layout that the pixel decoder leaves
@@ -211,7 +212,7 @@ def training_step(side: str, case: str) -> Step:
     from ifrvis.training.build import settle_torch
 
     *_, num_clips, num_frames, size = CASES[case]
-    given = {"thin": case == "train-thin", "num_frames": num_frames}
+    given: dict[str, Any] = {"thin": case == "train-thin", "num_frames": num_frames}
     if side != "host":
         settle_torch(1, "fp32")
     model = build(side, **given).train()

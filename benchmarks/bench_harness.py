@@ -108,11 +108,11 @@ def finish_runs(table: Path, folder: Path) -> None:
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import publish_record
 
-    roots = {"data_root": folder / "data", "store": Store(folder / "results")}
-    request = Request((load_table(str(table)),), load_profile("smoke"), **roots)
+    store = Store(folder / "results")
+    request = Request((load_table(str(table)),), load_profile("smoke"), data_root=folder / "data", store=store)
     with mock.patch("os.fsync"):
         for training in make_plan(request).trainings:
-            run = training.run(request.store)
+            run = training.run(store)
             run.write_spec(training.spec)
             attempt = claim(run, asked())
             assert attempt is not None
@@ -120,14 +120,14 @@ def finish_runs(table: Path, folder: Path) -> None:
             (evaluation,) = training.evaluations
             assert training.sig is not None
             assert evaluation.sig is not None
-            publish_record(request.store, record_of(training, evaluation, scores=scores_of(training.seed)))
+            publish_record(store, record_of(training, evaluation, scores=scores_of(training.seed)))
 
 
 def scores_of(seed: int) -> "Scores":
     """As many numbers as a real record has."""
     from ifrvis.evaluation.scores import RANGES, RECORDED, Scores, Tracked
 
-    metrics = {name: seed if name == "IDs" else 0.5 + seed / 100 for name in RANGES}
+    metrics: dict[str, int | float | None] = {name: seed if name == "IDs" else 0.5 + seed / 100 for name in RANGES}
     tracked = Tracked(threshold=0.5, metrics=metrics)
     return Scores(metrics=metrics, per_category={"1": metrics}, tracking=dict.fromkeys(RECORDED, tracked))
 

@@ -20,9 +20,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench_decoder import ROOT, build, peak_memory_mib, write
+
+if TYPE_CHECKING:
+    from ifrvis.inference.sources import FrameSource
 
 SIZE, PADDED = (360, 640), (384, 640)
 FLOOR_BYTES = 4 * 256 * 2 * PADDED[0] * PADDED[1] * (1 / 64 + 1 / 256 + 1 / 1024)  # a frame at the sizes of attention
@@ -83,7 +86,7 @@ def memory(scale: float) -> list[Measured]:
     lines = {"ours": [in_process("decoder-ours", scaled(each, scale)) for each in (*OUR_FRAMES, LONG)]}
     lines["bounded"] = [in_process("decoder-bounded", long)]
     lines["host"] = [in_process("decoder-host", scaled(each, scale)) for each in HOST_FRAMES]
-    slope, base = np.polyfit(*zip(*((each["frames"], each["memory_mib"]) for each in lines["host"])), 1)
+    slope, base = np.polyfit(*points(lines["host"]), 1)
     needs = {"memory_mib": float(base + slope * long)}
     what = f"{long} frames; the host's extrapolated from {', '.join(str(each['frames']) for each in lines['host'])}; "
     kept = claim("long", what + "as is", "memory_mib", 0.15, lines["ours"][-1], needs)
@@ -117,8 +120,12 @@ def slopes(lines: dict[str, list[Measured]]) -> dict[str, float]:
     """MiB a frame of each line of more than one point."""
     import numpy as np
 
-    points = {name: [(each["frames"], each["memory_mib"]) for each in line] for name, line in lines.items()}
-    return {name: round(float(np.polyfit(*zip(*line), 1)[0]), 2) for name, line in points.items() if len(line) > 1}
+    many = {name: points(line) for name, line in lines.items() if len(line) > 1}
+    return {name: round(float(np.polyfit(*line, 1)[0]), 2) for name, line in many.items()}
+
+
+def points(line: list[Measured]) -> tuple[list[float], list[float]]:
+    return [each["frames"] for each in line], [each["memory_mib"] for each in line]
 
 
 def scaled(frames: int, scale: float) -> int:
@@ -152,19 +159,20 @@ def measure(case: str, frames: int) -> Measured:
         return {f"{m} {k}": v for m in ("ours", "mask2former") for k, v in clip_seconds(m, frames).items()}
     from made_features import Features
 
-    step = prepared(*case.rsplit("-", 1), frames)
+    what, side = case.rsplit("-", 1)
+    step = prepared(what, side, frames)
     seconds = seconds_of(step) - Features.seconds
     return {"seconds": seconds, "memory_mib": peak_memory_mib()}
 
 
-def prepared(what: str, side: str, frames: int) -> Callable[[], None]:
+def prepared(what: str, side: str, frames: int) -> Callable[[], Any]:
     """One video from frames to run-length codes; for `decoder`, backbone and pixel decoder cost nothing."""
     model = build("ours" if side == "bounded" else side, num_frames=frames).eval()
     if what == "decoder":
         from made_features import Features, Numbers
 
         model.backbone, model.track_head.pixel_decoder = Numbers(frames), Features(PADDED)
-    video = Video(frames)
+    video = noise(frames)
     if side == "host":
         return lambda: predict_as_the_host(model, video)
     from ifrvis.inference.modes import predict_video
@@ -178,7 +186,7 @@ def budget_gib(frames: int) -> float:
     return round(1 + 0.0135 * frames, 1)
 
 
-def predict_as_the_host(model: Any, video: "Video") -> None:
+def predict_as_the_host(model: Any, video: "FrameSource") -> None:
     """All frames at once; masks to run-length codes as its metric does."""
     import numpy as np
     import torch
@@ -222,20 +230,17 @@ def seconds_of(step: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-class Video:
-    """Frames of noise, the same in every process."""
+def noise(length: int) -> "FrameSource":
+    """A video of noise, the same in every process."""
+    import numpy as np
 
-    video_id, height, width, frame_rate = 1, *SIZE, 10.0
+    from ifrvis.inference.sources import FrameSource
 
-    def __init__(self, length: int) -> None:
-        self.length = length
-
-    def __iter__(self) -> Iterator[Any]:
-        import numpy as np
-
-        rng = np.random.default_rng(0)
-        coarse = rng.integers(0, 256, (self.length, 9, 16, 3), np.uint8)
+    def frames() -> Iterator[Any]:
+        coarse = np.random.default_rng(0).integers(0, 256, (length, 9, 16, 3), np.uint8)
         return (frame.repeat(40, 0).repeat(40, 1) for frame in coarse)
+
+    return FrameSource(1, *SIZE, length, frames)
 
 
 # What is written

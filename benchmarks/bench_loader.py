@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 TARGET_RATIO = 1.5
 SIDES, MAX_SIDE = [360, 480], 1333  # the official recipe
-SYNTHETIC = {"height": 720, "width": 1280, "frames": (8, 8), "diameter": (150.0, 250.0)}
+SYNTHETIC: dict[str, Any] = {"height": 720, "width": 1280, "frames": (8, 8), "diameter": (150.0, 250.0)}
 
 
 def main() -> None:

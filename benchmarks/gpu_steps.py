@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -87,10 +88,10 @@ def operator(folder: Path, dry: bool) -> Found:
         given = _attended(batch, [(4, 6), (8, 12), (16, 24)])
         results = {}
         for form, runs in forms.items():
-            deformable.operator_runs = runs
             # Without gradients, a CPU has another form than with them; a GPU has one for both.
             grads = ON_GPU or form == "operator"
-            results[form] = _timed_attention(attention, given, grads)
+            with mock.patch.object(deformable, "operator_runs", runs):
+                results[form] = _timed_attention(attention, given, grads)
         first, second = (results[form][0] for form in forms)
         errors = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(first, second)]
         names = ["forward", "query", *(name for name, _ in attention.named_parameters())]
@@ -121,10 +122,9 @@ def _timed_attention(attention: Any, given: dict[str, Any], grads: bool) -> tupl
 
 def agreement(folder: Path, dry: bool) -> Found:
     """Losses and gradients on the CPU and here, in float32, of the same weights and points."""
-    from ifrvis.models import targets
     from ifrvis.training.build import settle_torch
 
-    targets.Generator = lambda device: torch.Generator()  # points are drawn on the CPU for both
+    _draw_points_on_cpu()
     settle_torch(_threads(dry), "fp32")
     for method in ("mask2former", "ours"):
         results = []
@@ -152,9 +152,9 @@ def amp(folder: Path, dry: bool) -> Found:
         scales.append(scaler.get_scale() if scaler else None)
         return done
 
-    loop._step = watched
     precision = "amp" if ON_GPU else "fp32"
-    _train(folder, dry, iterations=2 if dry else 30, on_progress=told.append, precision=precision)
+    with mock.patch.object(loop, "_step", watched):
+        _train(folder, dry, iterations=2 if dry else 30, on_progress=told.append, precision=precision)
     skipped = sum(not np.isfinite(each.grad_norm) for each in told)
     yield {"scale": scales[-1], "skipped": skipped, "losses": [round(each.loss, 3) for each in told]}
     yield {"seconds an iteration": told[-1].seconds_per_iteration, "finite": bool(np.isfinite(told[-1].loss))}
@@ -179,7 +179,14 @@ def mini(folder: Path, dry: bool) -> Found:
 def resume(folder: Path, dry: bool) -> Found:
     """Killed in the middle and resumed: it ends at the last iteration, near where one that was not killed does."""
     losses = {}
-    command = [sys.executable, ROOT / "benchmarks" / "check_gpu.py", folder, "--step", "half", *["--dry"] * dry]
+    command: list[Any] = [
+        sys.executable,
+        ROOT / "benchmarks" / "check_gpu.py",
+        folder,
+        "--step",
+        "half",
+        *["--dry"] * dry,
+    ]
     yield {"killed by": -subprocess.run(command).returncode}  # no fork: CUDA would not outlive it
     for name in ("killed", "whole"):
         told: list[Any] = []
@@ -198,7 +205,7 @@ def half(folder: Path, dry: bool) -> Found:
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 
-    settings = {"checkpoint_interval_s": 0, "name": "killed", "should_stop": kills_itself}
+    settings: dict[str, Any] = {"checkpoint_interval_s": 0, "name": "killed", "should_stop": kills_itself}
     yield {"not killed": _train(folder, dry, iterations=_iterations(dry), **settings)[0].iteration}
 
 
@@ -209,12 +216,12 @@ def _iterations(dry: bool) -> int:
 def ddp(folder: Path, dry: bool) -> Found:
     """DistributedDataParallel over NCCL with one process gives the same gradients; a group can be aborted."""
     from torch import distributed
+    from torch.distributed.distributed_c10d import _abort_process_group
 
-    from ifrvis.models import targets
-    from ifrvis.training.processes import Processes, _abort_process_group
+    from ifrvis.training.processes import Processes
 
-    targets.Generator = lambda device: torch.Generator()
-    store = distributed.FileStore(str(folder / "meeting"), 1)
+    _draw_points_on_cpu()
+    store = distributed.FileStore(str(folder / "meeting"), 1)  # type: ignore[attr-defined]  # torch re-exports it
     distributed.init_process_group("nccl" if ON_GPU else "gloo", store=store, rank=0, world_size=1)
     model, batch, norms = _model("ours", "r50", dry=True).to(DEVICE).train(), _batch(1, (64, 96)), []
     for forward in (model, Processes(0, 2, DEVICE).summing_gradients(model)):
@@ -287,9 +294,8 @@ def _measured_step(side: str, backbone: str, clips: int, dry: bool, profile: boo
 
 def inference(folder: Path, dry: bool) -> Found:
     """Frames a second, run-length codes included, and peak memory, in every mode."""
-    from inference.conftest import ArrayVideo
-
     from ifrvis.inference.modes import predict_video
+    from ifrvis.inference.sources import FrameSource
 
     model, size = _model("ours", "r50", dry).to(DEVICE).eval(), (48, 64) if dry else (360, 640)
     whole = {"mode": "whole", "side": size[0], "max_side": 1333, "resize": "pillow", "topk": 10, "tta": None}
@@ -297,9 +303,14 @@ def inference(folder: Path, dry: bool) -> Found:
     modes = {"whole": whole, "clips": {**whole, **joined, "mode": "clips"}}
     modes["tta"] = {**whole, "tta": [size[0]], "flip": True}
     random = np.random.default_rng(0)
-    predict_video(model, ArrayVideo(random.integers(0, 256, (5, *size, 3), np.uint8)), whole, range(1, 41))  # warms up
+
+    def noise(length: int) -> FrameSource:
+        frames = random.integers(0, 256, (length, *size, 3), np.uint8)
+        return FrameSource(7, *size, length, lambda: iter(frames))
+
+    predict_video(model, noise(5), whole, range(1, 41))  # warms up
     for frames in (6,) if dry else (20, 100, 200):
-        video = ArrayVideo(random.integers(0, 256, (frames, *size, 3), np.uint8))
+        video = noise(frames)
         for name, mode in modes.items():
             if ON_GPU:
                 torch.cuda.reset_peak_memory_stats()
@@ -309,6 +320,16 @@ def inference(folder: Path, dry: bool) -> Found:
 
 
 # What the steps share
+
+
+def _draw_points_on_cpu() -> None:
+    """The points of losses, so that they are the same on every device."""
+    from ifrvis.models import targets
+
+    def on_cpu(device: Any) -> torch.Generator:
+        return torch.Generator()
+
+    mock.patch.object(targets, "Generator", on_cpu).start()
 
 
 def _threads(dry: bool) -> int:
@@ -353,7 +374,7 @@ def _batch(clips: int, size: tuple[int, int]) -> tuple[list[Any], list[Any]]:
     return [torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=draws) for _ in samples], samples
 
 
-def _losses(model: Any, batch: tuple[list[Any], list[Any]], forward: Any = None) -> dict[str, torch.Tensor]:
+def _losses(model: Any, batch: tuple[list[Any], list[Any]], forward: Any = None) -> dict[str, Any]:
     from ifrvis.models.drop_path import draw_drop_path_for
 
     images, samples = batch

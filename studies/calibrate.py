@@ -55,7 +55,7 @@ def main() -> None:
         resume_from=[folder],
         init_weights=given.init,
         checkpoint_interval_s=120,
-        on_progress=lambda p: p.iteration % 100 == 0 and print(p.iteration, round(p.loss, 2), flush=True),
+        on_progress=lambda p: None if p.iteration % 100 else print(p.iteration, round(p.loss, 2), flush=True),
     )
     of_training = time.process_time() - processor
     scores = {}

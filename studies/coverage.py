@@ -62,7 +62,9 @@ def main() -> None:
     if len(given.first) != len(given.second):
         parser.error("give as many weights of the one row as of the other")
     dataset = made_set(given.dataset, given.data_root, seed=given.seed, videos=given.videos)
-    dataset.make("heldout", lambda done, total: done % 100 or print(f"made {done} of {total} videos", flush=True))
+    dataset.make(
+        "heldout", lambda done, total: None if done % 100 else print(f"made {done} of {total} videos", flush=True)
+    )
     profile, overrides = load_profile(given.profile), dict(map(parse_override, given.set))
     methods, starts = [], []
     for name, paths in zip(given.rows, (given.first, given.second), strict=True):
@@ -145,7 +147,7 @@ def simulated(methods: list[list[list[Detections]]], number: int, *, subset: int
         seeds = rng.integers(len(methods[0]), size=len(methods[0])).tolist()
     weights = draws("", tuple(range(subset)), resamples=resamples, seed=number)
     once = {seed: [ap_of([runs[seed][video] for video in videos], weights) for runs in methods] for seed in set(seeds)}
-    first, second = np.moveaxis([once[seed] for seed in seeds], 1, 0)  # (seeds, R) each
+    first, second = np.moveaxis(np.array([once[seed] for seed in seeds]), 1, 0)  # (seeds, R) each
     what = first, second, second - first
     return {
         "seeds": seeds,
@@ -162,7 +164,7 @@ def shares(lines: list[Line], truth: list[list[float]]) -> dict[str, Any]:
     Of the runs that were drawn, as a report has it; then of all runs: the intervals over videos, those over seeds, and
     both together (half widths as roots of sums of squares).
     """
-    of_runs = np.array([*truth, np.subtract(*truth[::-1])])  # (3, runs)
+    of_runs = np.array([*truth, np.subtract(truth[1], truth[0])])  # (3, runs)
     drawn = np.array([of_runs[:, line["seeds"]].mean(axis=1) for line in lines])
     every = np.broadcast_to(of_runs.mean(axis=1), drawn.shape)
     middle, videos = np.array([line["estimates"] for line in lines]), np.array([line["over_videos"] for line in lines])

@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.playback import Scene
 from ifrvis.harness.store.records import publish_record
 from ifrvis.training.checkpoints import save
-from tests.made_records import asked, record_of
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
 METRICS = ("ap", "tracking", "identity")
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -125,8 +126,8 @@ class World:
         (self.given / "scores.txt").write_text(
             "mAP_S: 0.41\nAP50_L: 40.5 %\nmAP: -1\nAR@10 = .5\nAPs: 0.1\nframes: 3\n"
         )
-        theirs = {"id": "theirs", "method": "external", "backbone": "r50", "dataset": f"{self.given}/files.yaml"}
-        theirs = {**table, "name": "theirs", "rows": [theirs], "claims": []}
+        row = {"id": "theirs", "method": "external", "backbone": "r50", "dataset": f"{self.given}/files.yaml"}
+        theirs = {**table, "name": "theirs", "rows": [row], "claims": []}
         (self.given / "theirs.yaml").write_text(yaml.safe_dump(theirs))
         for name in ("profiles/smoke", "datasets/smoke19"):
             (self.given / f"{Path(name).name}.yaml").write_text((ROOT / "experiments" / f"{name}.yaml").read_text())
@@ -134,7 +135,7 @@ class World:
     def _write_annotations(self) -> None:
         mask = rle.encode(np.arange(48).reshape(6, 8) % 5 == 1)
         masks = [mask, None, {"size": [6, 8], "counts": [40, 8]}]
-        videos = [
+        videos: list[dict[str, Any]] = [
             {"id": number, "width": 8, "height": 6, "length": 3, "file_names": [f"{name}/{t}.jpg" for t in range(3)]}
             for number, name in ((1, "a"), ("b", "b"))
         ]
@@ -167,6 +168,8 @@ class World:
         self.packed.write_bytes(gzip.compress(content.encode(), mtime=0))
 
     def _write_results(self) -> None:
+        from made_records import asked, record_of
+
         store = Store(self.root / "results")
         plan = make_plan(Request((load_table(self.table[0]),), load_profile("smoke"), data_root=self.data, store=store))
         finished, living, *_ = (each for each in plan.trainings if not each.is_pretraining)

@@ -232,9 +232,9 @@ def _content(table: Table, run: Path) -> dict[str, Any]:
     }
 
 
-def endings(tables: list[Table]) -> Counter:
+def endings(runs: Iterator[Path]) -> Counter[str]:
     """How many attempts ended how."""
-    attempts = [path for table in tables for run in table.runs() for path in run.glob("attempts/[0-9]*")]
+    attempts = [path for run in runs for path in run.glob("attempts/[0-9]*")]
     files = [path / "exit.json" for path in attempts]
     return Counter(read_json(path)["reason"] if path.exists() else "no exit.json" for path in files)
 
@@ -263,7 +263,7 @@ def study(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "tables": len(tables),
         "launches": sum(table.launches for table in tables),
         "runs": len(expected) * len(tables),
-        "attempts": dict(endings(tables)),
+        "attempts": dict(endings(run for table in tables for run in table.runs())),
         "all_equal": not differing,
         "differing": differing,
         "minutes": round((time.monotonic() - started) / 60, 1),

@@ -46,7 +46,7 @@ def main() -> None:
         folder=folder,
         resume_from=[folder],
         checkpoint_interval_s=60,
-        on_progress=lambda p: p.iteration % 100 == 0 and print(p.iteration, round(p.loss, 2), flush=True),
+        on_progress=lambda p: None if p.iteration % 100 else print(p.iteration, round(p.loss, 2), flush=True),
     )
     predictions = list(predict_split(trained.model, annotations, given.frames, composed.inference))
     scores = average_precision(annotations, results_of(predictions))

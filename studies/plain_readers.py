@@ -20,7 +20,7 @@ def is_number(value: Any, low: float, high: float) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    return isinstance(value, str) and value and "\0" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
+    return isinstance(value, str) and value != "" and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
 
 
 def are_entries(values: Any) -> bool:
@@ -120,7 +120,7 @@ def sound_mask(mask: Any, height: int, width: int) -> bool:
         return False
     runs = mask.get("counts")
     runs = decompressed(runs) if isinstance(runs, str) else runs
-    whole = isinstance(runs, list) and runs and all(type(run) is int and run >= 0 for run in runs)
+    whole = isinstance(runs, list) and runs != [] and all(type(run) is int and run >= 0 for run in runs)
     return whole and sum(runs) == height * width
 
 

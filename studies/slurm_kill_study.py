@@ -17,10 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from kill_study import HANGS_S, ROOT, _killed, endings
-
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.files import read_json
+from studies.kill_study import HANGS_S, ROOT, _killed, endings
 
 STEPS, STEP_S, PAUSE_S = 60, 0.1, 3.0
 CLUSTER = {"name": "kills", "time_min": 60, "memory_gb": 0.5, "cpus": 1, "signal_delay_s": 5, "poll_s": 1}
@@ -46,7 +45,8 @@ class Table:
         options |= {"results": folder / "results", "reports": folder / "reports", "cluster": folder / "cluster.yaml"}
         self.command = [sys.executable, "-m", "fake_ifrvis", "run", "table1", "--wait"]
         self.command += [str(each) for name, value in options.items() for each in (f"--{name}", value)]
-        self.folder, self.launches, self.launcher, self.started = folder, 0, None, 0.0
+        self.folder, self.launches, self.started = folder, 0, 0.0
+        self.launcher: subprocess.Popen[bytes] = None
 
     def keep_going(self, most: int) -> bool:
         """Start the launcher unless it runs; tells whether the table is still incomplete."""
@@ -144,7 +144,7 @@ def study(given: argparse.Namespace, folder: Path) -> dict:
         "tables": len(tables),
         "launches": sum(table.launches for table in tables),
         "runs": sum(len(table.runs()) for table in tables),
-        "attempts": dict(endings(tables)),
+        "attempts": dict(endings(run for table in tables for run in table.runs())),
         "every_run_ended_once": not wrong,
         "wrong": wrong,
         "minutes": round((time.monotonic() - started) / 60, 1),

@@ -1,4 +1,7 @@
-"""Studies take hours and are run seldom: what they plant in the code lies there still, and they count rightly."""
+"""Studies are run seldom: they begin, what they plant in the code lies there still, and they count rightly."""
+
+import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -7,6 +10,22 @@ from ifrvis.evaluation.ap import ap_of
 from ifrvis.evaluation.videos import Detections
 from studies.coverage import shares, simulated
 from studies.faults import FAULTS, MODELS, ROOT, planted
+
+SCRIPTS = [
+    path
+    for folder in ("benchmarks", "experiments", "studies")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if "__main__" in path.read_text()
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_says_what_it_takes(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    monkeypatch.setattr(sys, "path", [str(script.parent), *sys.path])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out.startswith("usage: ")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -6,17 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import (
-    ROOTS,
-    RUN,
-    add_command,
-    add_options,
-    console_for_tables,
-    file_of,
-    records_meant,
-    refuse,
-    show,
-)
+from ifrvis.commands.meaning import records_meant
+from ifrvis.commands.selection import ROOTS, RUN, add_command, add_options, file_of, refuse
+from ifrvis.commands.terminal import console_for_tables, show
 from ifrvis.errors import UserError, printable
 from ifrvis.files import read_json, sha256_file, write_atomically
 

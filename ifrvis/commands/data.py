@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ifrvis.commands.exchange import add_exchange
-from ifrvis.commands.selection import ROOTS, add_command, answer, file_of, progress, say, show
+from ifrvis.commands.selection import ROOTS, add_command, file_of
+from ifrvis.commands.terminal import answer, progress, say, show
 from ifrvis.errors import UserError, nearest
 from ifrvis.files import publish_once, read_bytes, read_json, write_atomically
 

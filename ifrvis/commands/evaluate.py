@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import add_command, add_options, progress, show
+from ifrvis.commands.selection import add_command, add_options
+from ifrvis.commands.terminal import progress, show
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:

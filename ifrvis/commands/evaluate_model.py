@@ -7,7 +7,8 @@ from typing import Any
 
 from ifrvis.commands.evaluate import show_scores
 from ifrvis.commands.predict import Recipe, device_of, trained_model
-from ifrvis.commands.selection import ROOTS, add_command, profile_of, progress, show, whole
+from ifrvis.commands.selection import ROOTS, add_command, profile_of, whole
+from ifrvis.commands.terminal import progress, show
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 

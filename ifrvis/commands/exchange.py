@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ifrvis.commands.selection import ROOTS, add_command, number, refuse, show, whole
+from ifrvis.commands.selection import ROOTS, add_command, number, refuse, whole
+from ifrvis.commands.terminal import show
 
 
 def add_exchange(group: Any) -> None:

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import check_own, held_out_lines
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
-from ifrvis.commands.selection import (
-    add_command,
-    answer,
-    console_for_tables,
-    number,
-    request_of,
-    say,
-    selection_arguments,
-    show,
-    whole,
-)
+from ifrvis.commands.selection import add_command, number, request_of, selection_arguments, whole
+from ifrvis.commands.terminal import answer, console_for_tables, say, show
 from ifrvis.errors import UserError, printable
 
 if TYPE_CHECKING:

@@ -5,17 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import (
-    ROOTS,
-    RUN,
-    add_command,
-    console_for_tables,
-    profile_of,
-    records_meant,
-    refuse,
-    row_request,
-    run_meant,
-)
+from ifrvis.commands.meaning import records_meant, row_request, run_meant
+from ifrvis.commands.selection import ROOTS, RUN, add_command, profile_of, refuse
+from ifrvis.commands.terminal import console_for_tables
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:

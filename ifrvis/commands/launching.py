@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import make_split
-from ifrvis.commands.selection import say, whole
+from ifrvis.commands.selection import whole
+from ifrvis.commands.terminal import say
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, number, progress, refuse, run_meant, show
+from ifrvis.commands.meaning import lacking, run_meant
+from ifrvis.commands.selection import ROOTS, RUN, add_command, number, refuse
+from ifrvis.commands.terminal import progress, show
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
 from ifrvis.files import write_atomically, written
 

@@ -7,16 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
-from ifrvis.commands.selection import (
-    CHANGES,
-    ROOTS,
-    RUN,
-    add_command,
-    console_for_tables,
-    records_meant,
-    request_of,
-    say,
-)
+from ifrvis.commands.meaning import records_meant
+from ifrvis.commands.selection import CHANGES, ROOTS, RUN, add_command, request_of
+from ifrvis.commands.terminal import console_for_tables, say
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:

@@ -4,23 +4,19 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from ifrvis.commands.meaning import lacking, row_request, run_meant, runs_meant
 from ifrvis.commands.selection import (
     CHANGES,
     ROOTS,
     RUN,
     add_command,
-    answer,
-    lacking,
     number,
     refuse,
     request_of,
-    row_request,
-    run_meant,
-    runs_meant,
     selection_arguments,
-    show,
     whole,
 )
+from ifrvis.commands.terminal import answer, show
 from ifrvis.errors import UserError, nearest
 
 if TYPE_CHECKING:

@@ -1,24 +1,18 @@
-"""What the commands about tables have in common: which tables, rows, seeds and profile, and where things lie."""
+"""Options that several commands have, and what they ask for: tables, rows, seeds, a profile, and where things lie."""
 
 import argparse
 import contextlib
-import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ifrvis.errors import REPEAT_S, UserError, printable
+from ifrvis.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.profiles import Profile
-    from ifrvis.harness.store.paths import Run, Store
-    from ifrvis.harness.store.records import Record
 
 T = TypeVar("T")
 # Options that go together: what changes rows, which run of a row is meant, and where things lie.
@@ -183,160 +177,6 @@ def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple
     if arguments.profile or len(kept) == 1:
         return load_profile(arguments.profile or kept[0]), "as asked"
     return choose_profile(arguments.data_root, on_cluster=getattr(arguments, "cluster", None) is not None)
-
-
-def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
-    """The runs of a row (`row`, `table/row`) that have begun, or of which a record is kept; else those that a run's
-    name, beginning or folder means. UserError if there is none; of a row, under the profile; with --seed, of this seed.
-    """
-    from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.spec.tables import known_names, load_table, rows_named
-    from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import runs_named, some_of
-    from ifrvis.packed import packed_names
-    from ifrvis.reporting.match import reports_in
-
-    store, rows, where = Store(arguments.results), rows_named(name), ""
-    if name in packed_names("experiments", "tables"):
-        raise UserError(f"Name a row of {name}, {some_of(row.id for row in load_table(name).rows)}: it is a table.")
-    if not rows:
-        runs = runs_named(store, name, beside=known_names())
-    else:
-        request = row_request(arguments, name, rows[0][1].id)
-        trainings = [each for each in make_plan(request, whole=False).trainings if not each.is_pretraining]
-        begun = [run for run in (each.run(store) for each in trainings if each.sig is not None) if run.spec.is_file()]
-        records = [record for report in reports_in(store, request) for record in report.records]
-        runs = list(dict.fromkeys([*begun, *(store.run(each.name, each.train_sig) for each in records)]))
-        where = f" under profile {request.profile.name}"
-    found = [run for run in runs if arguments.seed is None or run.name.endswith(f"-s{arguments.seed}")]
-    if not found:
-        seed = f" with seed {arguments.seed}" * (arguments.seed is not None)
-        raise UserError(f"Run {name} first, or correct --results: {store.root} has no run of it{seed}{where}.")
-    return found
-
-
-def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dict[int, Record]]":
-    """By seed the records of a row, of a run, or the one whose file this is, and where they lie; UserError if there is
-    none, or if it is not clear which are meant.
-    """
-    from ifrvis.harness.spec.signatures import SCORING_VERSION
-    from ifrvis.harness.spec.tables import known_names, rows_named
-    from ifrvis.harness.store.paths import Store
-    from ifrvis.harness.store.records import beginning_so, read_record, records_of
-    from ifrvis.reporting.match import reports_in
-
-    store, path = Store(arguments.results), Path(name)
-    if path.is_file() or path.suffix == ".json":
-        record = read_record(path)
-        if arguments.seed not in (None, record.seed):
-            raise UserError(f"Leave out --seed, or give {record.seed}: that is the seed of {name}.")
-        return Store(path.resolve().parents[2]), {record.seed: record}
-    if rows := rows_named(name):
-        request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
-        records = [record for report in reports_in(store, request) for record in report.records]
-        none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
-    else:
-        runs, cure = runs_meant(arguments, name), f"Give one of its records{beginning_so(name, known_names())}"
-        records = [each for run in runs for each in records_of(run) if each.scoring == SCORING_VERSION]
-        none = f"Let {name} end first: there is no record of it in {store.root}."
-    found: dict[int, Record] = {}
-    for record in records:
-        if arguments.seed in (None, record.seed) and found.setdefault(record.seed, record) != record:
-            raise UserError(f"{cure}: {name} has {found[record.seed].file_name} and {record.file_name}.")
-    if not found:
-        raise UserError(none)
-    return store, found
-
-
-def lacking(arguments: argparse.Namespace, name: str, run: "Run", what: str) -> UserError:
-    """What is to be said of a run that lacks what a training leaves, and was named so: train it, or train it again."""
-    from ifrvis.harness.spec.tables import rows_named
-    from ifrvis.harness.store.records import records_of
-
-    records = sorted(records_of(run), key=lambda each: each.origin != "trained")
-    if not records:
-        return UserError(f"Train {run.folder.name} first: it has no {what}.")
-    record, path = records[0], records[0].path(run.store)
-    if record.spec is None:
-        return UserError(f"Name a run that was trained: {path} scores predictions from elsewhere, without {what}.")
-    profile = f" --profile {arguments.profile}" * bool(arguments.profile)
-    again = f"{name} --seed {record.seed}{profile}" if rows_named(name) else path
-    made, on = record.provenance, record.provenance.hardware.processor or "an unknown processor"
-    commit = f", by commit {made.code.commit[:12]}" if made.code.commit else ""
-    return UserError(
-        f"Train it again with `ifrvis reproduce {again}`: kept of {run.folder.name} is its record, {path}, not its "
-        f"{what}. It was trained on {', '.join([on, *record.measured.gpus])} in {record.hours:.2f} hours{commit}; a "
-        "record has no date."
-    )
-
-
-def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Request":
-    """The request of the row that `row`, of all tables, or `table/row` names, with the command's changes of rows;
-    UserError as `request_of`.
-    """
-    profile = profile_of(arguments, of_kept=True)[0]
-    plain: dict[str, Any] = {"set": [], "dataset": None, "init": None, "no_shipped_weights": False}
-    given = plain | (vars(arguments) if hasattr(arguments, "init") else {})  # --dataset may mean another thing
-    given |= {"tables": [name.rpartition("/")[0] or "all"], "rows": row_id, "seeds": None}
-    return request_of(argparse.Namespace(**vars(arguments) | given | {"profile": arguments.profile or profile.name}))[0]
-
-
-def run_meant(arguments: argparse.Namespace, name: str) -> "Run":
-    """The one run that a name means; see `runs_meant`. UserError if no run or more than one does."""
-    from ifrvis.harness.spec.tables import known_names
-    from ifrvis.harness.store.records import beginning_so, some_of
-
-    found = runs_meant(arguments, name)
-    if len(found) > 1:
-        known, rows = some_of(run.folder.name for run in found), beginning_so(name, known_names())
-        raise UserError(f"Name one run, or add --seed{rows}: of those in {arguments.results}, {name!r} means {known}.")
-    return found[0]
-
-
-@contextlib.contextmanager
-def progress(text: str, console: "Console | None" = None) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal (default: standard error) while the block lasts, elsewhere a line every `REPEAT_S`; what it
-    gives is to be called with what is done, and the total.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    said_s, shown = time.monotonic(), console or Console(stderr=True)
-
-    def update(done: int, total: int) -> None:
-        nonlocal said_s
-        bar.update(task, completed=done, total=total)
-        if not shown.is_terminal and time.monotonic() - said_s >= REPEAT_S:
-            said_s = time.monotonic()
-            say(shown, f"{text}: {100 * done // max(total, 1)} %")
-
-    with Progress(console=shown, transient=True, disable=not shown.is_terminal) as bar:
-        task = bar.add_task(text, total=None)
-        yield update
-
-
-def show(text: str, *, flush: bool = False) -> None:
-    """Print text that may hold what files say: what would move the cursor or turn the text becomes a question mark."""
-    print(printable(text), flush=flush)
-
-
-def answer(arguments: argparse.Namespace, content: Any, lines: Iterable[str]) -> None:
-    """Print what was found: JSON of it alone with `--json`, else lines."""
-    show(json.dumps(content, indent=1) if arguments.json else "\n".join(lines))
-
-
-def console_for_tables(*, stderr: bool = False) -> "Console":
-    """Where tables are printed: a log has no width, so that no column of theirs is squeezed there."""
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() or "COLUMNS" in os.environ else 200)
-
-
-def say(console: "Console", *lines: str) -> None:
-    """The same on a console, line by line."""
-    for line in lines:
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def add_command(

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ifrvis.commands.selection import ROOTS, RUN, add_command, lacking, profile_of, refuse, run_meant, show
+from ifrvis.commands.meaning import lacking, run_meant
+from ifrvis.commands.selection import ROOTS, RUN, add_command, profile_of, refuse
+from ifrvis.commands.terminal import show
 from ifrvis.errors import UserError
 from ifrvis.files import sha256_file
 

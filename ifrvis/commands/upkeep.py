@@ -7,22 +7,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ifrvis.commands.meaning import runs_meant
 from ifrvis.commands.selection import (
     ROOTS,
     RUN,
     add_command,
-    answer,
-    console_for_tables,
     number,
-    progress,
     refuse,
     request_of,
-    runs_meant,
-    say,
     selection_again,
     selection_arguments,
-    show,
 )
+from ifrvis.commands.terminal import answer, console_for_tables, progress, say, show
 from ifrvis.errors import UserError, nearest
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.selection import add_command, answer, whole
+from ifrvis.commands.selection import add_command, whole
+from ifrvis.commands.terminal import answer
 from ifrvis.errors import UserError
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ Half = Literal["short", "long", "sizes"]
 HALVES, ASKED = ("short", "long"), "?"
 
 
-def write_submission(path: Path, predictions: Iterable[Prediction], *, comment: str = "") -> None:
+def write_submission(path: Path, predictions: Iterable[Prediction], *, comment: str) -> None:
     """Write the zip; equal predictions give equal bytes. The comment is for `comment_of`: servers ignore it."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:

@@ -43,7 +43,7 @@ Answer = tuple[bool | None, str, str]  # whether it is as one would wish (None: 
 
 
 def make_crate(
-    folder: Path, source: Store, given: Sequence[str], *, predictions: bool, named: Sequence[str] = ()
+    folder: Path, source: Store, given: Sequence[str], *, predictions: bool, named: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """Fill an empty folder with what is kept of profiles (`given`: names or YAML files), with `predictions` what their
     runs predicted, too; `describe` makes a crate of it. What is of a data set that others cannot have (none that is

@@ -10,7 +10,7 @@ from made_records import asked
 
 from ifrvis.harness.store.attempts import claim, latest
 from ifrvis.harness.store.lives import Place
-from ifrvis.harness.store.records import runs_named
+from ifrvis.harness.store.names import runs_named
 from ifrvis.harness.upkeep import doctor
 from ifrvis.harness.upkeep.prune import prunable, prunable_of, remove
 

@@ -93,11 +93,6 @@ def rename_category(copy):
     copy.content["categories"][1]["name"] = "unicorn"
 
 
-def swap_categories(copy):
-    first, second = copy.content["categories"][:2]
-    first["id"], second["id"] = second["id"], first["id"]
-
-
 def drop_category(copy):
     gone = copy.content["categories"].pop()["id"]
     copy.content["annotations"] = [each for each in copy.content["annotations"] if each["category_id"] != gone]

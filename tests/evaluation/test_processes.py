@@ -1,4 +1,7 @@
-"""`ifrvis evaluate` reads video by video: the same numbers, in the same memory, by any number of processes."""
+"""`ifrvis evaluate` reads video by video: the same numbers, in the same memory, by any number of processes.
+
+Also tests: ifrvis.commands.terminal.
+"""
 
 import json
 import tracemalloc
@@ -7,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from ifrvis.cli import main
-from ifrvis.commands.selection import progress
+from ifrvis.commands.terminal import progress
 from ifrvis.datasets.rle import encode
 
 
@@ -73,7 +76,7 @@ def test_memory_does_not_grow_with_the_number_of_videos(made, capsys, monkeypatc
 
 def test_where_no_terminal_is_progress_is_a_line_every_thirty_seconds(monkeypatch, capsys):
     now = iter([0.0, 10.0, 31.0, 31.0, 40.0, 62.0, 62.0])
-    monkeypatch.setattr("ifrvis.commands.selection.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("ifrvis.commands.terminal.time.monotonic", lambda: next(now))
     with progress("scoring videos", Console(stderr=True, force_terminal=False)) as update:
         for done in (1, 2, 3, 4):
             update(done, 4)

@@ -10,7 +10,7 @@ from ifrvis.errors import UserError
 from ifrvis.inference.sources import open_source
 
 
-def write_frames(folder, frames, name="{}.png"):
+def write_frames(folder, frames, name):
     folder.mkdir(exist_ok=True)
     for t, frame in enumerate(frames):
         cv2.imwrite(str(folder / name.format(t)), frame)
@@ -45,9 +45,9 @@ def test_a_video_file_gives_its_frames_and_rate(tmp_path, suffix, codec):
         assert [abs(float(frame.mean()) - 30 * t) < 6 for t, frame in enumerate(source)] == [True] * 7
 
 
-def written_video(path, codec="MJPG", length=20):
+def written_video(path, codec="MJPG"):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 12.5, (64, 48))
-    for t in range(length):
+    for t in range(20):
         writer.write(np.full((48, 64, 3), 10 * t, np.uint8))
     writer.release()
     data = path.read_bytes()

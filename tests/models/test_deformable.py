@@ -11,23 +11,23 @@ from ifrvis.models import deformable
 from ifrvis.models.deformable import DeformableAttention, adopt, operator_runs, sample_levels, sample_maps
 
 
-def _case(num_frames, sizes, num_queries, dtype=torch.float32):
+def _case(num_frames, sizes, num_queries):
     grid = (num_frames, num_queries, 4, len(sizes), 3)
-    values = torch.randn(num_frames, sum(map(math.prod, sizes)), 4, 8, dtype=dtype)
-    locations = torch.rand(*grid, 2, dtype=dtype) * 2.0 - 0.5  # half of them beyond the borders
-    return values, sizes, locations, torch.rand(grid, dtype=dtype)
+    values = torch.randn(num_frames, sum(map(math.prod, sizes)), 4, 8, dtype=torch.float64)
+    locations = torch.rand(*grid, 2, dtype=torch.float64) * 2.0 - 0.5  # half of them beyond the borders
+    return values, sizes, locations, torch.rand(grid, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("sizes", [[(3, 5), (6, 10), (12, 20)], [(1, 1)], [(7, 2), (1, 9)]])
 @pytest.mark.parametrize("num_frames", [1, 3])
 @pytest.mark.parametrize("form", [sample_levels, sample_maps])
 def test_sampling_equals_the_hosts_form(form, sizes, num_frames):
-    case = _case(num_frames, sizes, 11, torch.float64)
+    case = _case(num_frames, sizes, 11)
     torch.testing.assert_close(form(*case), multi_scale_deformable_attn_pytorch(*case), rtol=0, atol=1e-12)
 
 
 def test_points_on_and_far_beyond_the_borders_equal_the_hosts():
-    values, sizes, locations, weights = _case(1, [(3, 5), (6, 10)], 4, torch.float64)
+    values, sizes, locations, weights = _case(1, [(3, 5), (6, 10)], 4)
     edges = torch.tensor([-1e4, -0.1, 0.0, 0.1, 0.5, 0.9, 1.0, 1.1, 1e4], dtype=torch.float64)
     for x in edges:
         for y in edges:

@@ -161,7 +161,7 @@ def _write_set(
     title: str,
     *,
     content: str = "",
-    own: Path | None = None,
+    own: Path | None,
 ) -> tuple[Path, list[str]]:
     """Write, when all is checked, the YAML of a set, and the `content` of its annotations where they lie in it.
 

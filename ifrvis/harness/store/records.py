@@ -7,9 +7,7 @@ or of what lies beside it (`evaluation.videos`), is `ifrvis verify`'s matter.
 """
 
 import json
-import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
@@ -17,7 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic_core import from_json
 
 from ifrvis.datasets.catalog import WHOLE, Part, Role
-from ifrvis.errors import UserError, nearest
+from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Scores
 from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes, write_atomically
 from ifrvis.harness.spec import signatures
@@ -25,7 +23,7 @@ from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
 from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.lives import Life
-from ifrvis.harness.store.paths import SPEC, Run, RunName, Spec, Store, record_name, run_at, videos_beside
+from ifrvis.harness.store.paths import Run, RunName, Spec, Store, record_name, videos_beside
 from ifrvis.harness.store.provenance import Provenance
 from ifrvis.schema import Model, Name, validated
 
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 RECORD_SCHEMA: Literal[3] = 3
-MOST_NAMES = 6  # in a message
 FileKind = Literal["predictions", "weights", "submission", "scores", "videos"]
 Iteration = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,11})$")]
 Seconds = Annotated[float, Field(ge=0, lt=1e12)]
@@ -329,42 +326,3 @@ def records_of(run: Run) -> list[Record]:
     folders = [run.store.records(profile) for profile in run.store.profiles()]
     found = [each for folder in folders for each in Records(folder, run.folder.name).all_readable()]
     return [each for each in found if each.train_sig == run.train_sig]
-
-
-def some_of(names: Iterable[str]) -> str:
-    """Names as a message says them: the shortest first, and of many how many more there are."""
-    found = sorted(set(names), key=lambda name: (len(name), name))
-    return ", ".join(found[:MOST_NAMES]) + f" and {len(found) - MOST_NAMES} more" * (len(found) > MOST_NAMES)
-
-
-def beginning_so(name: str, rows: Iterable[str]) -> str:
-    """What a message adds about a name that some rows begin with."""
-    found = [each for each in rows if each.startswith(name) and each != name]
-    return f"; rows that begin so are {some_of(found)}" if found else ""
-
-
-def runs_named(store: Store, name: str, *, beside: Iterable[str] = ()) -> list[Run]:
-    """The run whose folder this is, or the runs of this name, which differ in what is not in a name; else those whose
-    names begin with it. Of a run that was trained elsewhere a record is enough. UserError if there is none; `beside`
-    are names that might have been meant too.
-    """
-    if os.path.isfile(Path(name) / SPEC):  # noqa: PTH113  never raises
-        return [run_at(Path(name).resolve())]
-    kept = [path for profile in store.profiles() for path in store.records(profile).glob("*.json")]
-    records = {path.stem.rpartition("-")[0]: path for path in kept}
-    folders = {folder.name: folder for folder in store.run_folders()}
-    found = sorted(each for each in records | folders if each.startswith(name))
-    exact = [each for each in found if re.fullmatch("-[0-9a-f]{12}", each.removeprefix(name))]
-    if not found:
-        beside = [*beside]
-        near = nearest(name, [*(each.rpartition("-")[0] for each in records | folders), *beside])
-        none = f"no run and no record in {store.root} begins so, nor is it a row, `row` or `table/row`"
-        raise UserError(f"Correct the name {name!r}: {none}{beginning_so(name, beside) or near}.")
-    runs = []
-    for each in exact or found:
-        if each in folders and ((folders[each] / SPEC).is_file() or each not in records):
-            runs.append(run_at(folders[each]))
-        else:
-            record = read_record(records[each])
-            runs.append(store.run(record.name, record.train_sig))
-    return runs

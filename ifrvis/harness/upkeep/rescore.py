@@ -14,7 +14,7 @@ from ifrvis.harness.store.records import Record, Records, ScoredAgain, publish_r
 Outcome = Literal["scored", "was there", "not kept"]
 
 
-def rescore(plan: Plan, *, jobs: int = 1) -> Iterator[tuple[str, Outcome]]:
+def rescore(plan: Plan, *, jobs: int) -> Iterator[tuple[str, Outcome]]:
     """Publish the records of a plan that lack nothing but scores: names of trainings, and what became of their
     evaluations.
 

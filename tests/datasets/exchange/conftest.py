@@ -97,16 +97,16 @@ class World:
                 (out / f"{video}.txt").write_text("\n".join(lines))
         return out
 
-    def cvat(self, shape="mask"):
+    def cvat(self):
         out = self.root / "cvat"
         out.mkdir(exist_ok=True)
         for video in ("b-2", "a"):
-            tracks = "".join(self._cvat_track(each, shape) for each in self.of(video))
+            tracks = "".join(self._cvat_track(each) for each in self.of(video))
             meta = f"<meta><task><name>{video}</name><size>{LENGTH}</size><start_frame>0</start_frame></task></meta>"
             (out / f"{video}.xml").write_text(f"<annotations><version>1.1</version>{meta}{tracks}</annotations>")
         return out
 
-    def _cvat_track(self, each, shape):
+    def _cvat_track(self, each):
         lines, before = [], None
         for t, mask in enumerate(each.masks):
             if mask is None and before is None:

@@ -20,7 +20,8 @@ from ifrvis.harness.store import attempts
 from ifrvis.harness.store.attempts import attempts_of, claim, latest
 from ifrvis.harness.store.lives import Progress
 from ifrvis.harness.store.logs import log_lines
-from ifrvis.harness.store.records import read_record, runs_named
+from ifrvis.harness.store.names import runs_named
+from ifrvis.harness.store.records import read_record
 
 
 def runs_of(request):

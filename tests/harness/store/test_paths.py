@@ -1,4 +1,7 @@
-"""Names of what is kept: made of signatures in one place, and understood there alone."""
+"""Names of what is kept: made of signatures in one place, and understood there alone.
+
+Also tests: ifrvis.harness.store.names.
+"""
 
 import re
 from pathlib import Path
@@ -8,8 +11,8 @@ from made_records import made_run
 
 import ifrvis
 from ifrvis.errors import UserError
+from ifrvis.harness.store.names import runs_named
 from ifrvis.harness.store.paths import Store, run_at, run_holding
-from ifrvis.harness.store.records import runs_named
 
 FOLDERS = "records|runs|attempts|snapshots|jobs|scenes|bootstrap|checkpoints|predictions"
 

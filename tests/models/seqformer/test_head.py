@@ -170,7 +170,7 @@ def test_dropping_nothing_is_the_fused_attention(draws):
     torch.testing.assert_close(attn(queries, positions), attn.eval()(queries, positions))
 
 
-def with_dropout(build, seed=0):
+def with_dropout(build):
     model = build("seqformer", dropout=0.3)
     replace_drop_path(model)
     return model.train()

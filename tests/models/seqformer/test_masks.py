@@ -9,10 +9,10 @@ from ifrvis.models.seqformer.masks import DynamicMasks, MaskBranch, dynamic_mask
 SHAPE, SIZE = (4, 5), (29, 37)
 
 
-def random_masks(draws, num_frames, channels, num_instances=3):
+def random_masks(draws, num_frames, channels):
     """Embeddings (T, N, 2 + parameters), features with geometry (T, 4 + E, h, w)."""
-    parameters = torch.randn(num_instances, num_parameters(channels), generator=draws, dtype=torch.float64)
-    references = torch.rand(num_frames, num_instances, 2, generator=draws, dtype=torch.float64)
+    parameters = torch.randn(3, num_parameters(channels), generator=draws, dtype=torch.float64)
+    references = torch.rand(num_frames, 3, 2, generator=draws, dtype=torch.float64)
     features = torch.randn(num_frames, channels, *SHAPE, generator=draws, dtype=torch.float64)
     where = geometry(SIZE, SHAPE, like=features).expand(num_frames, -1, -1, -1)
     embeds = torch.cat([references, parameters.expand(num_frames, -1, -1)], -1)
