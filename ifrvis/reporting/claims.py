@@ -2,8 +2,8 @@
 
 A claim is one or more statements on pairs of rows. A statement on a pair is supported, or contradicted, where the
 difference lies on the claimed, or the other, side and its p, corrected after Holm over all tests of the table, is below
-5 %. Rows on one data set are paired by seed. It takes the declared number of seeds; smoke runs and runs off the
-specification decide nothing.
+5 %; tests of rows that were not run count, so that no verdict turns when they are. Rows on one data set are paired by
+seed. It takes the declared number of seeds; smoke runs and runs off the specification decide nothing.
 """
 
 import operator
@@ -81,7 +81,7 @@ def judge(report: "Report") -> list[JudgedClaim]:
     keys = {claim: each for claim, each in keys.items() if any("/" not in row for pair, _ in each for row in pair)}
     found = {key: _difference(key, report) for each in keys.values() for key in each}
     ps = {key: each.p for key, each in found.items() if each is not None and each.p is not None}
-    corrected = dict(zip(ps, holm(ps.values())))
+    corrected = dict(zip(ps, holm(ps.values(), tests=len(found))))
     judged = []
     for claim, wanted in keys.items():
         pairs = tuple(_judged(key, report, found[key], corrected.get(key), _paper(key, published)) for key in wanted)

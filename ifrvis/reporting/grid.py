@@ -73,7 +73,7 @@ def claim_notes(report: Report) -> list[str]:
     notes = [
         "Differences are first row minus second row, over the seeds of both; intervals at 95 % for each by itself: over"
         " seeds for other seeds on these videos, over videos for these runs on other videos. P-values are corrected"
-        " after Holm over all tests of the table. A claim is decided with all declared seeds only.",
+        " after Holm over all tests of the table, run or not. A claim is decided with all declared seeds only.",
         f"An exact sign test of {n} pairs cannot end below p = {0.5 ** (n - 1):.4g}: a p below that rests on"
         " differences being normal." * (n > 1),
         f"Of these records no interval over videos is kept for {lacking} of {len(means)} differences of means:"

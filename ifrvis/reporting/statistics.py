@@ -121,12 +121,13 @@ def std_difference(first: Values, second: Values) -> Difference:
     return Difference(value, "Pitman-Morgan", p)
 
 
-def holm(ps: Iterable[float]) -> list[float]:
-    """Holm's correction: p-values of one family, adjusted, in their order."""
+def holm(ps: Iterable[float], *, tests: int | None = None) -> list[float]:
+    """Holm's correction: p-values of one family, adjusted, in their order; of so many `tests` if some have none yet."""
     given = list(ps)
+    tests = tests or len(given)
     adjusted, highest = [0.0] * len(given), 0.0
     for rank, index in enumerate(sorted(range(len(given)), key=given.__getitem__)):
-        highest = max(highest, min(1.0, (len(given) - rank) * given[index]))
+        highest = max(highest, min(1.0, (tests - rank) * given[index]))
         adjusted[index] = highest
     return adjusted
 

@@ -82,6 +82,19 @@ def test_missing_records_say_so(claim_of):
     assert claim_of({0: 0.4}, {0: 0.3}, [statement("AP", "std", "lower")], seeds=[0]).pairs[0].why == "one seed"
 
 
+def test_tests_of_rows_that_were_not_run_count_in_the_correction(make_report):
+    """Else a verdict could turn when they are: two pairs, of which one has numbers."""
+    other = ("ours-r101-ytvis19", "mask2former-r101-ytvis19")
+    claim = Claim(text="It is so.", place="Sec. 4", says=(HIGHER,), pairs=((OURS, M2F), other))
+    rows = {OURS: values(0.40, 2), M2F: values(0.35)}
+    alone, family = (
+        make_report("table1", each, seeds=range(5), claims=(claim,)).claims[0]
+        for each in (rows, {**rows, **dict.fromkeys(other, {})})
+    )
+    assert [each.verdict for each in family.pairs] == ["supported", "not run"]
+    assert family.pairs[0].p == pytest.approx(2 * alone.pairs[0].p)
+
+
 def test_a_claim_on_two_statements_takes_both(claim_of):
     both = [HIGHER, statement("AP50", "mean", "lower")]
     judged = claim_of(values(0.40, 2), values(0.35), both)
