@@ -215,7 +215,7 @@ def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
         yield f"{row}: the stills of {report.profile.stills[stills]} stand for {stills}."
     lost = [str(seed) for seed in report.seeds if seed not in each.found]
     if each.found and lost:
-        yield f"{row}: no record of seed {', '.join(lost)}."
+        yield f"{row}: no record of seed{'s' * (len(lost) > 1)} {', '.join(lost)}."
     for seed, records in each.found.items():
         if len(records) > 1:
             yield f"{row}: seed {seed} has {' and '.join(record.file_name for record in records)}; one may stay."

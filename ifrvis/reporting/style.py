@@ -62,7 +62,7 @@ def measured_text(metric: str, mean: float | None, std: float | None) -> str:
     if std is None or metric == "Parameters":
         return _rounded(mean * scale(metric), 0 if metric in COUNTS else digits)
     std *= scale(metric)
-    std_digits = digits + (std < 0.5 * 0.1**digits)  # 0.0 would claim that nothing varies
+    std_digits = digits + (0 < std < 0.5 * 0.1**digits)  # 0.0 says that nothing varies
     return f"{_rounded(mean * scale(metric), digits)} ± {std:.{std_digits}f}"
 
 

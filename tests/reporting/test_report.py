@@ -63,7 +63,7 @@ def test_costs_are_columns_without_an_arrow_and_frames_a_second_are_set_against_
     report = replace(report, rows=(RowRecords(row, found),))
     assert cell(report, "FPS").mean == 12.5
     assert "| Parameters (M) heldout | Frames/s paper" in markdown(report)
-    assert "| 44.0 | 43.91 | 9.0 | 12.5 ± 0.00 |" in markdown(report)
+    assert "| 44.0 | 43.91 | 9.0 | 12.5 ± 0.0 |" in markdown(report)
     assert r"44.0 & 43.91 & 9.0 & 12.5 $\pm$ 0.00" in latex(report)
     assert ",Parameters,43912345.0," in seeds_csv(report)
     assert compare(report.table, row, "FPS", cell(report, "FPS")) is None
@@ -143,7 +143,7 @@ def test_json_has_one_unit_a_metric_claims_and_the_papers_values_too(make_report
         ("AP", 0.4644, 0.0081, "46.4 ± 0.8"),
         ("AP", 0.4644, None, "46.4"),
         ("AP", 0.556, 0.0004, "55.6 ± 0.04"),
-        ("AP", 0.5, 0.0, "50.0 ± 0.00"),
+        ("AP", 0.5, 0.0, "50.0 ± 0.0"),
         ("MOTA", -0.0161, None, "-1.6"),
         ("MOTA", -0.0001, None, "0.0"),
         ("IDs", 110, None, "110"),
