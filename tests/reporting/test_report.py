@@ -64,7 +64,7 @@ def test_costs_are_columns_without_an_arrow_and_frames_a_second_are_set_against_
     assert cell(report, "FPS").mean == 12.5
     assert "| Parameters (M) heldout | Frames/s paper" in markdown(report)
     assert "| 44.0 | 43.91 | 9.0 | 12.5 ± 0.0 |" in markdown(report)
-    assert r"44.0 & 43.91 & 9.0 & 12.5 $\pm$ 0.00" in latex(report)
+    assert r"44.0 & 43.91 & 9.0 & 12.5 $\pm$ 0.0" in latex(report)
     assert ",Parameters,43912345.0," in seeds_csv(report)
     assert compare(report.table, row, "FPS", cell(report, "FPS")) is None
     assert compare(report.table, row, "Parameters", cell(report, "Parameters")).difference == -87_655
