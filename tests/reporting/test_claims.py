@@ -89,7 +89,7 @@ def test_tests_of_rows_that_were_not_run_count_in_the_correction(make_report):
     rows = {OURS: values(0.40, 2), M2F: values(0.35)}
     alone, family = (
         make_report("table1", each, seeds=range(5), claims=(claim,)).claims[0]
-        for each in (rows, {**rows, **dict.fromkeys(other, {})})
+        for each in (rows, {**rows, **{each: {} for each in other}})
     )
     assert [each.verdict for each in family.pairs] == ["supported", "not run"]
     assert family.pairs[0].p == pytest.approx(2 * alone.pairs[0].p)
