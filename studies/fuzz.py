@@ -66,7 +66,11 @@ from studies.mutations import change, mutated
 TIME_LIMIT_S = 60
 OUTCOMES = ("refused", "unchanged", "changed", "traceback", "wrong")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-PLACE = re.compile(r"ifrvis: (Correct \S+\.(json|gz)(: [\w\[]\S*)?: expected |Predict again: )")
+# What a person reads first of a file that is wrong, or of other videos than the ground truth.
+PLACE = re.compile(
+    r"ifrvis: (Let --\w+ be of what is predicted, or )?"
+    r"([Cc]orrect \S+\.(json|gz)(: [\w\[]\S*)?: expected |[Pp]redict again: )"
+)
 
 Act = Callable[[World, random.Random, Path, bytes], str]  # run a command on a changed file: the outcome
 
