@@ -123,7 +123,7 @@ def compare(a: Side, b: Side, *, dataset: str = "", annotations: Annotations | N
     content: Content = {key: {"name": side.name, "seeds": of} for key, side, of in zip("ab", sides, seeds)}
     content |= {"same_videos": same, "seeds_pair": paired, "videos_drawn": drawn if ends else 0, "equal_recall": recall}
     content["metrics"] = [_metric(name, values, seeds[0] if paired else None, ends) for name, values in shown.items()]
-    content["habits"] = _habits(behind, ends) if detailed else []
+    content["habits"] = _habits(behind, seeds[0] if paired else None, ends) if detailed else []
     content["categories"] = _categories(sides, annotations)
     content["videos"] = _videos(behind, annotations) if detailed else []
     return content | {"differs": _differing(sides), "said": [*_words(content)]}
@@ -145,22 +145,27 @@ def _metric(name: str, values: list[list[Any]], seeds: list[Any] | None, over_vi
     if None in values[0] + values[1]:
         return found
     found |= {"difference": fmean(values[0]) - fmean(values[1]), "over_videos": over_videos.get(name)}
-    if len(values[0]) == len(values[1]):
-        one, other = (dict(zip(seeds or range(len(of)), of)) for of in values)
-        over_seeds = mean_difference(one, other, paired=seeds is not None)
-        found |= {"over_seeds": over_seeds.interval, "p": over_seeds.p, "test": over_seeds.test}
-    return found
+    return found | _over_seeds(values, seeds)
 
 
-def _habits(behind: list[list[Videos]], over_videos: Mapping[str, Any]) -> list[Content]:
-    once = np.ones((1, len(behind[0][0].video_ids)), np.int64)
+def _over_seeds(values: list[list[Any]], seeds: list[Any] | None) -> Content:
+    if len(values[0]) != len(values[1]):
+        return {}
+    one, other = (dict(zip(seeds or range(len(of)), of)) for of in values)
+    found = mean_difference(one, other, paired=seeds is not None)
+    return {"over_seeds": found.interval, "p": found.p, "test": found.test}
+
+
+def _habits(behind: list[list[Videos]], seeds: list[Any] | None, over_videos: Mapping[str, Any]) -> list[Content]:
+    once, found = np.ones((1, len(behind[0][0].video_ids)), np.int64), []
     sides = [[habits_of(run, once) for run in side] for side in behind]
-    means = {name: [_known(np.mean([run[name][0] for run in side])) for side in sides] for name in HABITS}
-    return [
-        {"habit": name, "a": a, "b": b, "over_videos": over_videos.get(name)}
-        for name, (a, b) in means.items()
-        if a is not None and b is not None
-    ]
+    for name in HABITS:
+        values = [[float(run[name][0]) for run in side] for side in sides]
+        if not np.isnan(values[0] + values[1]).any():
+            a, b = map(fmean, values)
+            each = {"habit": name, "a": a, "b": b, "over_videos": over_videos.get(name)}
+            found.append(each | _over_seeds(values, seeds))
+    return found
 
 
 def _categories(sides: Sequence[Side], annotations: Annotations | None) -> list[Content]:
@@ -220,18 +225,19 @@ def _words(content: Content) -> Iterator[str]:
         if name not in metrics:
             continue
         each, (a, b) = metrics[name], _means(metrics[name])
-        over = f" (95 % over videos: {interval_text(name, each['over_videos'])})" if each["over_videos"] else ""
-        higher = f", {'A' if each['difference'] > 0 else 'B'} is higher"
-        said = {True: higher, False: ", no difference beyond the draw of videos", None: ""}[_beyond(each)]
-        yield f"{name}: A {a}, B {b}{said}{over}"
+        over = "; ".join(f"95 % over {of}: {interval_text(name, ends)}" for of, ends in _ends(each).items())
+        within = " and ".join(of for of, ends in _ends(each).items() if _holds_zero(ends))
+        higher = f", {'A' if each['difference'] > 0 else 'B'} is higher" * bool(over)
+        said = f", no difference beyond the draw of {within}" if within else higher
+        yield f"{name}: A {a}, B {b}{said}{f' ({over})' * bool(over)}"
     for each in content["habits"]:
         (less, other), (more, who) = sorted([(each["a"], "A"), (each["b"], "B")])
-        # Without an interval a difference is said that is a tenth of the larger.
-        if more - less > 0.1 * more if (beyond := _beyond(each)) is None else beyond:
+        # Without an interval over videos a difference is said that is a tenth of the larger.
+        if not any(map(_holds_zero, _ends(each).values())) and (each["over_videos"] or more - less > 0.1 * more):
             does, unit = HABITS[each["habit"]]
-            ends = sorted((1 if who == "A" else -1) * 100 * end for end in each["over_videos"] or ())
-            drawn = f"; more by {ends[0]:.2f} to {ends[1]:.2f} (95 % over videos)" if ends else ""
-            yield f"{who} {does}: {100 * more:.2f} {unit}, {other} {100 * less:.2f}{drawn}"
+            signed = {of: sorted((1 if who == "A" else -1) * 100 * x for x in ends) for of, ends in _ends(each).items()}
+            drawn = ", ".join(f"{low:.2f} to {high:.2f} (95 % over {of})" for of, (low, high) in signed.items())
+            yield f"{who} {does}: {100 * more:.2f} {unit}, {other} {100 * less:.2f}{f'; more by {drawn}' * bool(drawn)}"
     if "errors_at_equal_recall" in metrics:
         a, b = _means(metrics["errors_at_equal_recall"])
         share = f"{100 * content['equal_recall']:.1f} %"
@@ -239,16 +245,21 @@ def _words(content: Content) -> Iterator[str]:
     if content["same_videos"] and not content["videos_drawn"]:
         why = f"there are fewer than {bootstrap.LEAST_VIDEOS}" if content["videos"] else "what each adds is not kept"
         yield f"No interval over videos: {why}; what is said above is of these videos alone."
+    if content["seeds_pair"] and len(content["a"]["seeds"]) == 1:
+        yield "One seed of each: how other seeds would move this is not known."
 
 
 def _means(each: Content) -> list[str]:
     return [measured_text(each["metric"], fmean(each[side]), None) for side in "ab"]
 
 
-def _beyond(each: Content, over: str = "over_videos") -> bool | None:
-    """Whether an interval over videos, or over seeds, leaves out zero; None without one."""
-    ends = each.get(over)
-    return None if ends is None else not ends[0] <= 0 <= ends[1]
+def _ends(each: Content) -> dict[str, Sequence[float]]:
+    """The intervals of a difference, over videos and over seeds, as far as there are any."""
+    return {of: ends for of in ("videos", "seeds") if (ends := each.get(f"over_{of}"))}
+
+
+def _holds_zero(ends: Sequence[float]) -> bool:
+    return ends[0] <= 0 <= ends[1]
 
 
 def tables_of(content: Content, *, every: bool = True) -> list[Lines]:
@@ -273,7 +284,7 @@ def tables_of(content: Content, *, every: bool = True) -> list[Lines]:
     metrics = [
         _metric_line(each)
         for each in content["metrics"]
-        if every or each["metric"] in PAPERS or _beyond(each) or _beyond(each, "over_seeds")
+        if every or each["metric"] in PAPERS or not all(map(_holds_zero, _ends(each).values()))
     ]
     left = len(content["metrics"]) - len(metrics)
     title = "Metrics" + f": the paper's, and others that differ (--all: {left} more)" * bool(left)
