@@ -186,7 +186,8 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
         found.append(Given(path, "submission", digest, seed, {"mode": EXTERNAL}, videos))
     for each in found:
         path, record = publish_external(Store(arguments.results), row, profile, split, each)
-        numbers = ", ".join(f"{name} {100 * (record.metrics[name] or 0):.2f}" for name in ("AP", "IDF1"))
+        shown = {name: record.metrics[name] for name in ("AP", "IDF1")}
+        numbers = ", ".join(f"{name} {'undefined' if x is None else f'{100 * x:.2f}'}" for name, x in shown.items())
         show(f"seed {each.seed}: {each.file}: {numbers} (of tracking protocol {SHOWN}); wrote {path}")
     return 0
 

@@ -114,14 +114,14 @@ def read_server_scores(
     Args:
         path: A JSON object, or text with lines such as `AP50: 0.61`. Names are read as people write them: mAP is AP,
             AP_0.50 is AP50. -1 is undefined. What is no metric of ours is passed over (`passed_over`).
-        percent: Whether the values are percent.
+        percent: Whether the values are percent, as those with a % always are.
         half: What `_S` and `_L` are: the lines of short or long videos, which alone are taken, or sizes of objects.
 
     Returns:
         Fractions by metric, and the text of the file.
     """
     text = read_text(path, "the file of scores", MAX_SCORES_BYTES)
-    lines = list(_named_values(text))
+    lines = list(_named_values(text, percent))
     asked = [name for name, value in lines if value is not None and _metric_of(name, half) == ASKED]
     if asked:
         raise UserError(
@@ -134,10 +134,9 @@ def read_server_scores(
         if metric is None or value is None:
             continue
         expect(metric not in scores, f"{path}: {name}", f"{metric} once", value)
-        number = value / 100 if percent and value != -1 else value
         cure = "a fraction from 0 to 1, or -1" + ("" if percent else "; give --percent if these are percent")
-        expect(number == -1 or 0 <= number <= 1, f"{path}: {name}", cure, value)
-        scores[metric] = None if number == -1 else number
+        expect(value == -1 or 0 <= value <= 1, f"{path}: {name}", cure, value)
+        scores[metric] = None if value == -1 else value
     expect("AP" in scores, str(path), "a line or a key with AP" + f" of {half} videos" * (half in HALVES), text)
     return scores, text
 
@@ -162,17 +161,18 @@ def _metric_of(name: str, half: Half | None) -> str | None:
     return metric + letter if metric + letter in RANGES and half not in HALVES else None
 
 
-def _named_values(text: str) -> Iterator[tuple[str, float | None]]:
-    """What a server's output says, by its names; lines that give no number to a name have None."""
+def _named_values(text: str, percent: bool = False) -> Iterator[tuple[str, float | None]]:
+    """What a server's output says, by its names, in fractions, or -1; lines that give no number to a name have None."""
     try:
         content: Any = json.loads(text)
-        pairs = list(content.items()) if isinstance(content, dict) else []
+        pairs = [(*each, "") for each in content.items()] if isinstance(content, dict) else []
     except (ValueError, RecursionError):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        found = [re.fullmatch(r"([\w.@ -]+?)[ \t]*[:=][ \t]*([-+.\deE]+)[ \t]*%?", line) for line in lines]
-        pairs = [(match[1], match[2]) if match else (line, "") for match, line in zip(found, lines)]
-    for name, value in pairs:
+        found = [re.fullmatch(r"([\w.@ -]+?)[ \t]*[:=][ \t]*([-+.\deE]+)[ \t]*(%?)", line) for line in lines]
+        pairs = [(match[1], match[2], match[3]) if match else (line, "", "") for match, line in zip(found, lines)]
+    for name, value, sign in pairs:
         try:
-            yield name, float(value)
+            number = float(value)
+            yield name, number / 100 if (percent or sign) and number != -1 else number
         except (TypeError, ValueError, OverflowError):
             yield name, None

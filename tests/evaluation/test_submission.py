@@ -111,6 +111,8 @@ def test_what_is_no_zip_or_was_damaged_or_locked_is_refused(tmp_path, monkeypatc
     [
         ("mAP: 0.5\nAP_0.50 = 0.75\nAR@10 : 1e-1\ntime: 33\n", False, {"AP": 0.5, "AP50": 0.75, "AR10": 0.1}),
         ('{"AP": 50.0, "APs": -1, "AR1": 25, "user": "x"}', True, {"AP": 0.5, "APs": None, "AR1": 0.25}),
+        ("AP: 0.5 %\nAR1 = 0.25\nAP75: -1", False, {"AP": 0.005, "AR1": 0.25, "AP75": None}),
+        ("AP: 0.5%\nAR1 = 25", True, {"AP": 0.005, "AR1": 0.25}),
         (
             "AP: 0\nAPl: -1\nAP_M: 0.5\nAP_small: 0\nAR@100 = 1",
             False,
