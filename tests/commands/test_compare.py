@@ -1,7 +1,4 @@
-"""`compare`: rows, runs, records and results files side by side, in words and in numbers.
-
-Also tests: ifrvis.analysis.comparison.
-"""
+"""`compare`: rows, runs, records and results files side by side, in words and in numbers."""
 
 import json
 import re
