@@ -95,3 +95,14 @@ def test_what_does_not_fit_the_ground_truth_is_refused(world, evaluate, change, 
     change(world, folder := world.mots(text=True))
     status, said = evaluate("ap", folder, *options)
     assert (status, says in said) == (2, True), said
+
+
+@pytest.mark.parametrize(("kind", "name"), [("videos", "a"), ("categories", "cat")])
+def test_names_that_two_have_in_the_ground_truth_are_refused(world, evaluate, kind, name):
+    truth = world.root / "gt" / "truth.json"
+    content = json.loads(truth.read_text())
+    for each in content[kind]:
+        each["name"] = name
+    truth.write_text(json.dumps(content))
+    status, said = evaluate("ap", world.mots(text=True), *KINDS)
+    assert (status, f"Rename {kind} of the ground truth" in said, f"{name!r}" in said) == (2, True, True), said
