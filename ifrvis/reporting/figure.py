@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ifrvis.reporting.cells import Cell, make_cell
 from ifrvis.reporting.report import Report
-from ifrvis.reporting.style import COLUMN_IN, FONT_PT, LINE_COLOURS, SEED_COLOUR, headline, scale
+from ifrvis.reporting.style import COLUMN_IN, COUNTS, ERRORS, FONT_PT, LINE_COLOURS, SEED_COLOUR, headline, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,10 @@ def make_figure(report: Report) -> "Figure":
         axes.set_axis_off()
     title = f"{report.profile.name}{', off-spec' * bool(report.off_spec)}\n{report.table.protocol}, percent"
     title += "\n" + " − ".join(axis.gap) if axis.gap else ""
-    places[len(metrics)].legend(*places[0].get_legend_handles_labels(), loc="center", frameon=False, title=title)
+    handles, is_last = places[0].get_legend_handles_labels(), len(places) - len(metrics) == 1
+    where = "center" if is_last else "center left"  # it reaches into the places behind, and makes none wider
+    legend = places[len(metrics)].legend(*handles, loc=where, frameon=False, title=title)
+    legend.set_in_layout(is_last)
     return figure
 
 
@@ -90,14 +93,18 @@ def draw(report: Report, metric: str, axes: "Axes", label: str) -> None:
         cells = [line[x][0] for x in sorted(line)]
         means = [math.nan if cell.mean is None else cell.mean * unit for cell in cells]
         stds = [(cell.std or 0.0) * unit for cell in cells] if len(report.seeds) > 1 else None
-        bars = axes.errorbar(where, means, stds, color=LINE_COLOURS[index % len(LINE_COLOURS)], fmt="o-")
+        colour = LINE_COLOURS[index % len(LINE_COLOURS)]
+        bars = axes.errorbar(where, means, stds, color=colour, fmt="o-")
         bars.set_label(f"{name} {'mean ± std' if stds else 'one seed'}".strip())
         seeds = [(place, value * unit) for place, of in zip(where, sorted(line)) for value in line[of][1]]
         x, y = zip(*seeds) if seeds else ((), ())
-        axes.scatter(x, y, s=5, color=SEED_COLOUR, linewidths=0, label="" if index else "a seed", zorder=3)
+        own = {"color": colour, "alpha": 0.6} if len(lines) > 1 else {"color": SEED_COLOUR}
+        axes.scatter(x, y, s=5, linewidths=0, zorder=3, **own)
+    axes.scatter([], [], s=5, color=SEED_COLOUR, linewidths=0, label="a seed")
     if report.table.axis and report.table.axis.gap:
         axes.axhline(0, color=SEED_COLOUR, linewidth=0.4, zorder=0)
-    axes.set_title(headline(metric), fontsize="medium", pad=3)
+    in_unit = " (count)" * (metric in COUNTS) + " (per 100)" * (metric in ERRORS)
+    axes.set_title(headline(metric) + in_unit, fontsize="medium", pad=3)
     axes.set_xlabel(label, labelpad=1)
     axes.set_xlim(-0.5, max(len(at), 1) - 0.5)  # the first and the last stand beside the frame, not on it
     axes.set_xticks([*at.values()], ["all" if math.isinf(x) else f"{x:g}" for x in at])

@@ -36,7 +36,7 @@ def test_artists_are_every_seed_and_the_numbers_of_complete_rows_alone(report):
         ends = [segment[:, 1] for segment in whiskers.get_segments() if len(segment)]
         drawn = [(mean - 0.1, mean + 0.1) for mean in means if not np.isnan(mean)]
         assert [tuple(end) for end in ends if not np.isnan(end).any()] == [pytest.approx(each) for each in drawn]
-        (cloud,) = [each for each in axes.collections if each is not whiskers]
+        cloud, _ = [each for each in axes.collections if each is not whiskers]
         assert cloud.get_offsets().tolist() == [pytest.approx(list(each)) for each in seeds]
 
 
@@ -100,6 +100,9 @@ def test_a_gap_is_drawn_seed_by_seed_on_a_line_of_each_data_set(make_report):
     lines = [bars.lines[0].get_ydata() for bars in figure.axes[1].containers]
     assert lines == [pytest.approx([1, 2]), pytest.approx([1, np.nan], nan_ok=True)]
     assert [len(each.get_offsets()) for each in figure.axes[1].collections if len(each.get_offsets()) > 2] == [6, 5]
+    clouds = [[each for each in axes.collections if len(each.get_offsets()) > 2] for axes in figure.axes[:4]]
+    assert all(not np.array_equal(*(each.get_facecolor() for each in pair)) for pair in clouds)
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["AP↑", "IDF1↑", "IDs↓ (count)", "errors↓ (per 100)"]
     legend = figure.axes[4].get_legend()
     assert legend.get_title().get_text() == "mini\nheldout, percent\nOurs − Mask2Former"
     assert [text.get_text() for text in legend.get_texts()] == ["a seed", "YTVIS19 mean ± std", "YTVIS21 mean ± std"]
