@@ -9,7 +9,16 @@ from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.tables import Row
 from ifrvis.reporting.report import Report, RowRecords
-from ifrvis.reporting.style import COUNTS, ERRORS, UNDEFINED, difference_text, headline, measured_text, published_text
+from ifrvis.reporting.style import (
+    COUNTS,
+    ERRORS,
+    RATES,
+    UNDEFINED,
+    difference_text,
+    headline,
+    measured_text,
+    published_text,
+)
 
 DIFFERENCE = "difference"
 
@@ -105,7 +114,9 @@ def _head(report: Report) -> list[str]:
     declared, seeds = len(report.table.seeds), len(report.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
     counts = [metric for metric in report.table.metrics if metric in COUNTS]
-    errors = [metric.replace("_", " ") for metric in report.table.metrics if metric in ERRORS]
+    errors, rates = (
+        [metric.replace("_", " ") for metric in report.table.metrics if metric in of] for of in (ERRORS, RATES)
+    )
     measured_on = sorted({record.dataset for record in report.records})
     return [
         *filter(None, [report.nothing_learned]),
@@ -116,7 +127,8 @@ def _head(report: Report) -> list[str]:
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
         "percent"
         + f", {', '.join(counts)} a count" * bool(counts)
-        + f", {', '.join(errors)} per hundred object-frames tracked" * bool(errors),
+        + f", {', '.join(errors)} per hundred object-frames tracked" * bool(errors)
+        + f", {', '.join(rates)} as named" * bool(rates),
         *report.profile.head,
     ]
 

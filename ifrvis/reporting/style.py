@@ -12,10 +12,12 @@ COUNTS = frozenset({"IDs"})
 ERRORS = frozenset(
     {*KINDS, "errors", "errors_at_half", "errors_at_equal_recall"}
 )  # per object-frame tracked: shown per hundred
-LESS_IS_BETTER = COUNTS | ERRORS | {"never_found"}
-COSTS = {"Parameters": "Parameters (M)", "FPS": "Frames/s"}  # columns of what is no metric: no arrow
-SCALES = {**dict.fromkeys(COUNTS, 1), "FPS": 1, "Parameters": 1e-6}
-DIGITS = {**dict.fromkeys(ERRORS, 2), "Parameters": 2}  # elsewhere one
+RATES = {"ids_per_recalled_box": 4, "tracks_per_video": 2, "false_positives_per_frame": 2}  # as named; their digits
+LESS_IS_BETTER = COUNTS | ERRORS | {"never_found", "ids_per_recalled_box", "false_positives_per_frame"}
+# Columns in which neither more nor less is better: no arrow.
+NO_ARROW = {"Parameters": "Parameters (M)", "FPS": "Frames/s", "tracks_per_video": "tracks per video"}
+SCALES = {**dict.fromkeys((*COUNTS, *RATES, "FPS"), 1), "Parameters": 1e-6}  # elsewhere 100: percent
+DIGITS = {**dict.fromkeys(ERRORS, 2), **RATES, "Parameters": 2}  # elsewhere one
 
 # Identities, told apart by people who see no red or no green; they carry their number, too.
 IDENTITY_COLOURS = (
@@ -51,7 +53,7 @@ def stored(metric: str, printed: float | None) -> float | None:
 
 def headline(metric: str) -> str:
     """The metric with an arrow to where better is."""
-    return COSTS.get(metric) or metric.replace("_", " ") + ("↓" if metric in LESS_IS_BETTER else "↑")
+    return NO_ARROW.get(metric) or metric.replace("_", " ") + ("↓" if metric in LESS_IS_BETTER else "↑")
 
 
 def measured_text(metric: str, mean: float | None, std: float | None) -> str:

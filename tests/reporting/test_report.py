@@ -152,10 +152,22 @@ def test_json_has_one_unit_a_metric_claims_and_the_papers_values_too(make_report
         ("change", 0.01234, 0.00004, "1.23 ± 0.004"),
         ("never_found", 0.012, None, "1.2"),
         ("Parameters", 443_541, 0.0, "0.44"),
+        ("tracks_per_video", 3.456, 0.1, "3.46 ± 0.10"),
+        ("false_positives_per_frame", 0.4644, None, "0.46"),
+        ("ids_per_recalled_box", 0.0034, 0.0002, "0.0034 ± 0.0002"),
     ],
 )
-def test_measured_numbers_are_percent_and_counts_counts(metric, mean, std, text):
+def test_measured_numbers_are_percent_counts_counts_and_rates_what_they_are_called(metric, mean, std, text):
     assert measured_text(metric, mean, std) == text
+
+
+def test_rates_are_no_percent_and_point_to_where_better_is(make_report):
+    rates = ("tracks_per_video", "false_positives_per_frame", "ids_per_recalled_box")
+    report = make_report("table3", {ROW: {0: dict.fromkeys(rates, 0.5)}}, seeds=(0,), metrics=rates, claims=())
+    text = markdown(report)
+    assert "percent, tracks per video, false positives per frame, ids per recalled box as named" in text
+    assert all(each in text for each in ("tracks per video ", "false positives per frame↓ ", "ids per recalled box↓ "))
+    assert "50.0" not in text
 
 
 @pytest.mark.parametrize(
