@@ -78,6 +78,8 @@ def test_the_words_about_five_seeds_have_the_numbers_of_their_records():
     assert "| five seeds, thin ResNet-50 |" in readme
     assert "Five seeds of Table 3's ResNet-50 rows." in page
     records = {(each.name, each.data.part.frames): each.metrics for each in map(read_record, PATHS)}
+    trainings = len({name for name, _ in records})
+    assert [re.findall(r"(\d+) of the 105\s+trainings", text) for text in (readme, page)] == [[str(trainings)]] * 2
 
     def values(side, dataset, metric, frames=None):
         return [records[f"{SIDES[side]}-r50-{SETS[dataset]}-s{seed}", frames][metric] for seed in range(5)]
