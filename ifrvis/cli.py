@@ -41,6 +41,7 @@ GROUPS = {  # of the help
     "evaluate": "evaluate evaluate-model submission ingest",
     "upkeep": "doctor verify prune rescore publish",
 }
+OF_PATHS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EACCES, errno.EROFS}
 TRAIN = {"torch", "mmcv", "mmengine", "mmdet", "cv2", "submitit"}  # what the extra `train` brings, as it is imported
 NEED_TRAIN = ("run", "reproduce", "cancel", "weights", "predict", "evaluate-model")  # these do nothing without it
 TRAIN_HELP = """* needs `pip install 'ifrvis[train]'`, as do `data make-mini`, `data check --decode`, `compare --html`
@@ -88,10 +89,14 @@ def main(arguments: list[str] | None = None) -> int:
         _drop_output()
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _drop_output()
+            cure = f"Free some disk space: the output could not be written ({error.strerror})"
+        elif error.errno in OF_PATHS and error.filename is not None:
+            cure = f"Correct the path, or what it may do: {str(error.filename)!r} ({error.strerror})"
+        else:
             raise
-        _drop_output()
-        print(f"ifrvis: Free some disk space: the output could not be written ({error.strerror}).", file=sys.stderr)
+        print(f"ifrvis: {cure}.", file=sys.stderr)
         return 2
 
 
