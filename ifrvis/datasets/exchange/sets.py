@@ -125,7 +125,7 @@ def own_set(annotations: Path, frames: Path | None, data_root: Path) -> tuple[Pa
         if (known.annotation, known.frames) == (str(annotations.resolve()), str(frames)):
             return path, []
     content = read_json(annotations, "the annotation file")
-    if isinstance(content, dict) and "images" in content and "videos" not in content:
+    if isinstance(content, dict) and content.get("images"):  # COCO's, which may list videos, too
         return import_set("coco", annotations, out, frames=frames, given=[], rule=HeldOut(), link=False, own=True)
     found = checked_annotations(content, annotations)
     return _write_set(out, frames, found, HeldOut(), f"from {annotations.name}", own=annotations)

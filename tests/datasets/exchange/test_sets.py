@@ -225,6 +225,9 @@ def own(world):
     """`own(*options)`: a plan of two rows on the world's videos as YouTube-VIS JSON, `mine.json`; status and text."""
     main(["data", "import", "coco", str(world.coco()), "--out", str(world.root / "set"), "--frames", str(world.frames)])
     (world.root / "set" / "instances.json").rename(world.root / "mine.json")
+    videos = [{"id": 7, "name": "b-2"}, {"id": 3, "name": "a"}]  # as MMTracking, TAO and `data export` list them
+    listed = {"videos": videos} | json.loads((world.root / "coco.json").read_text())
+    (world.root / "listed.json").write_text(json.dumps(listed))
 
     def plan(*options, file="mine.json"):
         rows = "mask2former-r50-ytvis19,ours-r50-ytvis19"
@@ -234,7 +237,7 @@ def own(world):
     return plan
 
 
-@pytest.mark.parametrize("file", ["mine.json", "coco.json"])
+@pytest.mark.parametrize("file", ["mine.json", "coco.json", "listed.json"])
 def test_a_file_of_ones_own_is_all_that_rows_need(world, own, capsys, found_in, file):
     capsys.readouterr()
     for _ in range(2):
@@ -580,6 +583,15 @@ REFUSED = {  # what is wrong -> format, source, options, what is said
         "images[0].video_id: expected a whole number",
     ),
     "a number of frames twice": ("coco", lambda w: w.coco(frame_id=1), FRAMES, "have one frame_id"),
+    "numbers of frames as text": (
+        "coco",
+        lambda w: w.coco(frame_id="1"),
+        FRAMES,
+        "coco.json: frame_ids of video 3: expected whole numbers, got ['1'",
+    ),
+    "no track by its number": ("coco", lambda w: w.coco(track_id=-1), FRAMES, "Give each object an identity"),
+    "no track by its text": ("coco", lambda w: w.coco(track_id=""), FRAMES, "Give each object an identity"),
+    "lines alone": ("coco", lambda w: w.coco(segmentation=[[1, 1, 9, 9]]), FRAMES, "masks of at least one object"),
     "another size in coco": (
         "coco",
         lambda w: w.coco(width=39, segmentation=[[1, 1, 9, 1, 9, 9]]),
