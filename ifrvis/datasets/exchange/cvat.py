@@ -46,6 +46,8 @@ def _parsed(path: Path) -> Element:
         raise UserError(f"Replace {path}: it is not valid XML ({error}).") from error
     if content.tag != "annotations" or content.find("image") is not None:
         raise UserError(f"Export 'CVAT for video 1.1' instead of {path}: it is of another format, without tracks.")
+    if content.find("meta/project") is not None:
+        raise UserError(f"Export each task of the project alone: tracks in {path} are of the frames of several.")
     return content
 
 

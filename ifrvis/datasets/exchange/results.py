@@ -4,14 +4,15 @@ What is given is a folder with a folder of PNGs a video (DAVIS) or a text file a
 These formats have no scores: all are 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ifrvis.datasets.exchange.collected import Categories, Clip
 from ifrvis.datasets.exchange.davis import read_video
 from ifrvis.datasets.exchange.mots import read_sequence
-from ifrvis.datasets.ytvis import FiledAnnotations
+from ifrvis.datasets.frames import folders_in
+from ifrvis.datasets.ytvis import FiledAnnotations, Id
 from ifrvis.errors import UserError, nearest
 
 
@@ -21,12 +22,12 @@ def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | Non
 
     Categories are `given` as `ifrvis data import --category` takes them; None where none is asked for.
     """
-    names = {category.name: category.id for category in annotations.categories}
+    names = _by_name(((each.name, each.id) for each in annotations.categories), "categories")
     any_name = given is None or (not given and len(names) == 1)
     categories = Categories(list(names)[:1] if any_name else given or [])
     texts = [path] if path.is_file() else sorted(path.glob("*.txt"))
-    places = texts or sorted(each for each in path.iterdir() if each.is_dir())
-    videos = {annotations.read_video(video_id).name: video_id for video_id in annotations.videos}
+    places = texts or folders_in(path)
+    videos = _by_name(((annotations.read_video(each).name, each) for each in annotations.videos), "videos")
     if not places:
         raise UserError(f"Give a JSON file, or a folder of PNGs (DAVIS) or a text (MOTS) a video: {path} has none.")
     for place in places:
@@ -46,3 +47,12 @@ def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | Non
             masks = {shape.frame: shape.mask for shape in shapes}
             tube = [masks.get(frame) for frame in range(video.length)]
             yield {"video_id": video.id, "category_id": names[category], "score": 1.0, "segmentations": tube}
+
+
+def _by_name(named: Iterable[tuple[str, Id]], what: str) -> dict[str, Id]:
+    """What is known by its name; UserError if two have one, and results could be of either."""
+    found: dict[str, Id] = {}
+    for name, own in named:
+        if found.setdefault(name, own) != own:
+            raise UserError(f"Rename {what} of the ground truth, or give results as JSON: two are called {name!r}.")
+    return found

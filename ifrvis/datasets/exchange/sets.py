@@ -18,6 +18,7 @@ from ifrvis.datasets.exchange.collected import MIN_OVERLAP, Categories, Clip
 from ifrvis.datasets.exchange.cvat import read_cvat
 from ifrvis.datasets.exchange.davis import read_davis
 from ifrvis.datasets.exchange.mots import read_mots
+from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.rle import area
 from ifrvis.datasets.splits import HeldOut, heldout_videos, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
@@ -85,7 +86,7 @@ def import_set(
         raise UserError(f"Give masks of at least one object: {source} has none.")
     notes = categories.notes() + sorted(note for clip in clips for note in clip.notes)
     used = {clip.frames[0].parent for clip in clips}
-    others = {path for each in used - {root} for path in each.parent.iterdir() if path.is_dir()} - used
+    others = {path for each in used - {root} for path in folders_in(each.parent)} - used
     if others:
         notes.append(f"{len(others)} folders beside the frames have no masks and are left out, as {min(others).name}")
     ask = ", or add `--link overlap`"

@@ -30,6 +30,13 @@ MADE = {  # name -> its format, what writes it, options that are needed, the one
         None,
     ),
     "mots": ("mots", lambda w: w.mots(), (*FRAMES, *NAMED), None),
+    "mots as text of a tracker": (
+        "mots",
+        lambda w: replaced(w.mots(text=True) / "a.txt", (" 1001 1 ", " 5 1 ")),
+        (*FRAMES, *NAMED),
+        None,
+    ),
+    "davis of a notebook": ("davis", lambda w: of_a_notebook(w), ("--category", "thing"), "thing"),
     "mots as text": ("mots", lambda w: w.mots(text=True), (*FRAMES, *NAMED), None),
     "cvat": ("cvat", lambda w: w.cvat(), FRAMES, None),
     "coco": ("coco", lambda w: w.coco(), FRAMES, None),
@@ -431,6 +438,18 @@ def both(world):
     return world.root / "davis"
 
 
+def of_a_notebook(world):
+    for folder in (source := world.davis() / "Annotations", source / "a"):
+        (folder / ".ipynb_checkpoints" / "x").mkdir(parents=True)
+    return world.root / "davis"
+
+
+def without_masks(world):
+    for path in (world.davis() / "Annotations" / "a").iterdir():
+        path.unlink()
+    return world.root / "davis"
+
+
 def two_resolutions(world):
     source = world.davis("480p")
     (source / "JPEGImages" / "1080p").symlink_to(world.frames)
@@ -543,6 +562,18 @@ REFUSED = {  # what is wrong -> format, source, options, what is said
         lambda w: replaced(w.cvat() / "a.xml", ("<track", "<image/><track")),
         FRAMES,
         "Export 'CVAT for video 1.1'",
+    ),
+    "of a project": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml", ("<task>", "<project>"), ("</task>", "</project>")),
+        FRAMES,
+        "Export each task of the project alone",
+    ),
+    "no masks of a video": (
+        "davis",
+        lambda w: without_masks(w),
+        ("--annotated-only", "--category", "x"),
+        "Add masks of video a, or",
     ),
     "entities": (
         "cvat",
