@@ -192,7 +192,7 @@ def _explained(error: OSError, path: Path) -> UserError:
 def read_text(path: Path, what: str, most: int = MAX_JSON_BYTES) -> str:
     """The UTF-8 text of a regular file of at most `most` bytes; `what` names it in errors."""
     try:
-        return read_bytes(path, what, most).decode()
+        return read_bytes(path, what, most).decode("utf-8-sig")  # Windows' editors mark text so
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Replace {path}: {what} cannot be read as UTF-8 text ({error}).") from error
 

@@ -132,7 +132,8 @@ class _Scanner:
     """The text of a file, of which no more is held than the value that is being read, and what was read with it."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.offset = 0  # of what comes next, in bytes
+        self.offset = 3 * (stream.read(3) == codecs.BOM_UTF8)  # of what comes next, in bytes
+        stream.seek(self.offset)
         self._stream, self._decode = stream, codecs.getincrementaldecoder("utf-8")().decode
         self._text, self._at = "", 0  # what is held, and what of it comes next
         self._chars = self._lines = self._line_start = 0  # before `_text`: characters, line ends, the last line's start
@@ -209,8 +210,6 @@ class _Scanner:
 
 def _split(scanner: _Scanner, lists: Container[str], take: Take) -> Any:
     opening = scanner.peek()
-    if opening == "\ufeff":
-        raise scanner.error("Unexpected UTF-8 BOM (decode using utf-8-sig)")
     if opening == "[" and "" in lists:
         return _taken(scanner, "", take)
     if opening != "{":
