@@ -4,6 +4,7 @@ A source knows size and length before the work starts and gives its frames in or
 not a data set's is decoded once at the beginning, so that a broken frame is found before anything is computed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -94,7 +95,14 @@ def _refuse_masks(path: Path, images: list[Path]) -> None:
 
 
 def _opened(path: Path, *options: int) -> cv2.VideoCapture:
-    return cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG, options)  # a full path is never taken for an address
+    return cv2.VideoCapture(name_of(path.resolve()), cv2.CAP_FFMPEG, options)  # a full path is never an address
+
+
+def name_of(path: Path) -> str:
+    """A path as OpenCV takes it, which ends the program over any other; UserError if it is no UTF-8 text."""
+    if re.search("[\ud800-\udfff]", str(path)):
+        raise UserError(f"Rename {path}, or a folder above it: its name is not UTF-8 text.")
+    return str(path)
 
 
 def _video(path: Path) -> FrameSource:

@@ -5,8 +5,11 @@ import re
 import cv2
 import numpy as np
 import pytest
+from inference.conftest import ArrayVideo
 
 from ifrvis.errors import UserError
+from ifrvis.evaluation.predictions import VideoPredictions
+from ifrvis.inference.overlay import write_overlay
 from ifrvis.inference.sources import open_source
 
 
@@ -126,3 +129,12 @@ def test_what_is_no_video_is_refused(tmp_path, content, message):
             (path / name).write_bytes(data)
     with pytest.raises(UserError, match=message):
         open_source(path)
+
+
+def test_a_name_that_is_no_text_is_refused_before_opencv_ends_the_program(tmp_path):
+    (path := tmp_path / "v\udcff.mp4").write_bytes(b"no video")
+    with pytest.raises(UserError, match=r"^Rename .*v\?.mp4"):
+        open_source(path)
+    video, found = ArrayVideo(np.zeros((1, 60, 80, 3), np.uint8)), VideoPredictions(7, 60, 80, 1, {}, (), ())
+    with pytest.raises(UserError, match=r"^Rename .*v\?.mp4"):
+        write_overlay(path, video, found, {}, min_score=0.3)

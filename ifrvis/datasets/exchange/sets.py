@@ -22,7 +22,7 @@ from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.rle import area
 from ifrvis.datasets.splits import HeldOut, heldout_videos, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
-from ifrvis.errors import UserError
+from ifrvis.errors import UNPRINTABLE, UserError
 from ifrvis.files import open_file, publish_once, read_json, read_text, write_atomically
 from ifrvis.packed import SET_YAML, packed_names
 from ifrvis.schema import read_model
@@ -170,6 +170,8 @@ def _write_set(
     content: it is the file itself. What its YAML says else stays.
     """
     name, path, annotation = _called(out), out / SET_YAML, str(annotations.path.resolve())
+    if odd := next((each for each in (annotation, str(frames.resolve())) if UNPRINTABLE.search(each)), None):
+        raise UserError(f"Rename what {odd!r} has of letters that cannot be printed: no YAML can name it.")
     if not name or name in packed_names("experiments", "datasets"):
         raise UserError(f"Choose another --out than {out}: the set is called as the folder, and {name!r} is taken.")
     _check_frames(annotations, frames, own)

@@ -644,6 +644,14 @@ def test_what_is_wrong_or_not_said_is_one_message_and_no_set(world, bring, name)
         assert not (world.root / "set" / "dataset.yaml").exists()
 
 
+@pytest.mark.parametrize("letter", ["\udcff", "\x1b"])
+def test_a_folder_that_no_yaml_can_name_is_refused_before_anything_is_written(world, bring, letter):
+    world.frames.rename(world.root / f"frames{letter}")
+    status, said = bring("coco", world.coco(), "--frames", str(world.root / f"frames{letter}"))
+    assert (status, said.startswith("ifrvis: Rename what ")) == (2, True), said
+    assert not (world.root / "set").exists()
+
+
 def test_another_set_is_not_replaced_and_a_name_that_is_taken_is_refused(world, bring):
     bring("coco", world.coco(), *FRAMES)
     world.objects.pop()
