@@ -194,7 +194,14 @@ def read_text(path: Path, what: str, most: int = MAX_JSON_BYTES) -> str:
     try:
         return read_bytes(path, what, most).decode("utf-8-sig")  # Windows' editors mark text so
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Replace {path}: {what} cannot be read as UTF-8 text ({error}).") from error
+        raise no_text(path, what, error) from error
+
+
+def no_text(path: Path | str, what: str, error: Exception) -> UserError:
+    """What to do about a file that is no UTF-8 text."""
+    is_packed = isinstance(error, UnicodeDecodeError) and error.object[:2] in (b"PK", b"\x1f\x8b")
+    cure = "Unpack" if is_packed else "Replace"
+    return UserError(f"{cure} {path}: {what} cannot be read as UTF-8 text ({error}).")
 
 
 def read_json(path: Path, what: str = "the file") -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.errors import UserError
-from ifrvis.files import MAX_JSON_BYTES, open_file, parse_json, unique_keys
+from ifrvis.files import MAX_JSON_BYTES, no_text, open_file, parse_json, unique_keys
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BEHIND = tuple(" \t\n\r,:]}")  # a value
@@ -117,7 +117,7 @@ def split_json(
         except UserError:
             raise
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"Replace {name}: {what} cannot be read as UTF-8 text ({error}).") from error
+            raise no_text(name, what, error) from error
         except (ValueError, RecursionError) as error:
             raise UserError(f"Replace {name}: {what} is not valid JSON ({error}).") from error
         return content, PartsFile(path, name, what, state)

@@ -142,7 +142,7 @@ def test_hostile_files_of_torch_are_refused_with_what_to_do(tmp_path, capsys, mo
         with pytest.raises(UserError, match=r"^(Download|Choose) ") as caught:
             read_foreign(path)
         assert "weights_only" not in str(caught.value)  # no advice to run it
-    with pytest.raises(UserError, match="^Download the .bin or .pth that lies beside .*w.safetensors"):
+    with pytest.raises(UserError, match=r"^Download the \.bin or \.pth that lies beside .*w\.safetensors"):
         read_foreign(path.rename(tmp_path / "w.safetensors"))
     path.write_bytes(content)
     monkeypatch.setattr("ifrvis.training.foreign.MAX_WEIGHTS_BYTES", 100)
