@@ -11,14 +11,13 @@ from typing import Any
 from ifrvis.datasets.exchange.collected import Categories, Clip
 from ifrvis.datasets.exchange.davis import read_video
 from ifrvis.datasets.exchange.mots import read_sequence
-from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.ytvis import FiledAnnotations, Id
 from ifrvis.errors import UserError, nearest
 
 
 def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | None) -> Iterator[dict[str, Any]]:
     """The tracks of a folder of PNGs or texts, or of one text, as the entries of a results file; UserError if it is
-    neither, or names a video, a frame or a category that the annotations have not.
+    neither, or names a video, a frame or a category that the annotations have not, or have twice.
 
     Categories are `given` as `ifrvis data import --category` takes them; None where none is asked for.
     """
@@ -26,7 +25,7 @@ def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | Non
     any_name = given is None or (not given and len(names) == 1)
     categories = Categories(list(names)[:1] if any_name else given or [])
     texts = [path] if path.is_file() else sorted(path.glob("*.txt"))
-    places = texts or folders_in(path)
+    places = texts or sorted(each for each in path.iterdir() if each.is_dir())
     videos = _by_name(((annotations.read_video(each).name, each) for each in annotations.videos), "videos")
     if not places:
         raise UserError(f"Give a JSON file, or a folder of PNGs (DAVIS) or a text (MOTS) a video: {path} has none.")
@@ -50,9 +49,9 @@ def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | Non
 
 
 def _by_name(named: Iterable[tuple[str, Id]], what: str) -> dict[str, Id]:
-    """What is known by its name; UserError if two have one, and results could be of either."""
     found: dict[str, Id] = {}
-    for name, own in named:
-        if found.setdefault(name, own) != own:
-            raise UserError(f"Rename {what} of the ground truth, or give results as JSON: two are called {name!r}.")
+    for name, each in named:
+        if found.setdefault(name, each) != each:
+            text = f"two are called {name!r}, and folders and texts are known by names alone"
+            raise UserError(f"Rename {what} of the ground truth, or give a results file: {text}.")
     return found

@@ -29,13 +29,6 @@ def davis(world):
     return world.root / "davis" / "Annotations"
 
 
-def called_alike(world, kind):
-    content = json.loads((world.root / "gt" / "truth.json").read_text())
-    for each in content[kind]:
-        each["name"] = "a"
-    (world.root / "gt" / "truth.json").write_text(json.dumps(content))
-
-
 MADE = {  # format -> what writes it, its options of `evaluate ap`
     "a list": (lambda w: w.root / "pred.json", ()),
     "davis": (davis, BY_OBJECT),
@@ -91,12 +84,6 @@ def test_counts_units_protocol_and_categories_by_name_are_said(world, evaluate):
     ("change", "options", "says"),
     [
         (lambda w, folder: folder.joinpath("a.txt").rename(folder / "c.txt"), KINDS, "has no video 'c'"),
-        (
-            lambda w, folder: called_alike(w, "videos"),
-            KINDS,
-            "videos of the ground truth, or give results as JSON: two",
-        ),
-        (lambda w, folder: called_alike(w, "categories"), KINDS, "categories of the ground truth, or give results"),
         (lambda w, folder: None, ("--category", "1=cap", *KINDS[2:]), "it has no 'cap' (did you mean 'cat'?)"),
         (lambda w, folder: None, (), "Name the category of 1 with --category"),
         (lambda w, folder: [each.unlink() for each in folder.iterdir()], (), "has none"),
@@ -108,3 +95,14 @@ def test_what_does_not_fit_the_ground_truth_is_refused(world, evaluate, change, 
     change(world, folder := world.mots(text=True))
     status, said = evaluate("ap", folder, *options)
     assert (status, says in said) == (2, True), said
+
+
+@pytest.mark.parametrize(("kind", "name"), [("videos", "a"), ("categories", "cat")])
+def test_names_that_two_have_in_the_ground_truth_are_refused(world, evaluate, kind, name):
+    truth = world.root / "gt" / "truth.json"
+    content = json.loads(truth.read_text())
+    for each in content[kind]:
+        each["name"] = name
+    truth.write_text(json.dumps(content))
+    status, said = evaluate("ap", world.mots(text=True), *KINDS)
+    assert (status, f"Rename {kind} of the ground truth" in said, f"{name!r}" in said) == (2, True, True), said
