@@ -101,12 +101,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refuse_empty(given: Sequence[str]) -> None:
-    """Refuse (UserError) an empty value, as of a variable that a shell has not: what is named so would be left out."""
+    """Refuse (UserError) an empty value, as of a variable that a shell has not: what is named so would be left out; and
+    a ~ that a shell has left as it is: it would be a folder's name.
+    """
     for before, each in pairwise(["", *given]):
-        if not each or re.fullmatch("--[a-z-]+=", each):
-            name = (each or before).rstrip("=")
-            about = name if name.startswith("-") else "the command"
-            raise UserError(f"Correct {about}: give a value, or leave it out; it is empty.")
+        if found := re.fullmatch("(--[a-z-]+)=(~(/.*)?)?|(~(/.*)?)?", each, re.DOTALL):
+            about = found[1] or (before if before.startswith("-") else "the command")
+            is_home = "the shell has left ~ as it is: write $HOME, or a blank for the ="
+            raise UserError(
+                f"Correct {about}: {is_home if '~' in each else 'give a value, or leave it out; it is empty'}."
+            )
 
 
 def _drop_output() -> None:

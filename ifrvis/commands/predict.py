@@ -220,7 +220,8 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
 
     path, (dataset, colon, name) = Path(arguments.video), arguments.video.rpartition(":")
     if path.exists() or not colon:
-        return open_source(path), path.resolve().stem
+        whole = path.resolve()
+        return open_source(path), whole.name if path.is_dir() else whole.stem  # of a folder a dot ends no name
     known = load_dataset(dataset, arguments.data_root)
     on_disk: tuple[Role, ...] = ("full", "heldout", "dev", "pretrain")
     roles = on_disk if known.config.server is None else ("full", "server")
