@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
             _drop_output()
             cure = f"Free some disk space: the output could not be written ({error.strerror})"
         elif error.errno in OF_PATHS and error.filename is not None:
-            cure = f"Correct the path, or what it may do: {str(error.filename)!r} ({error.strerror})"
+            cure = f"Correct the path or its permissions: {str(error.filename)!r} ({error.strerror})"
         else:
             raise
         print(f"ifrvis: {cure}.", file=sys.stderr)

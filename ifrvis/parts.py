@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.errors import UserError
-from ifrvis.files import MAX_JSON_BYTES, no_text, open_file, parse_json, unique_keys
+from ifrvis.files import MAX_JSON_BYTES, open_file, parse_json, unique_keys, unreadable
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BEHIND = tuple(" \t\n\r,:]}")  # a value
@@ -116,10 +116,8 @@ def split_json(
                 raise scanner.error("Extra data")
         except UserError:
             raise
-        except (OSError, UnicodeDecodeError) as error:
-            raise no_text(name, what, error) from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"Replace {name}: {what} is not valid JSON ({error}).") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise unreadable(name, what, error) from error
         return content, PartsFile(path, name, what, state)
 
 

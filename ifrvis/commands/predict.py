@@ -73,10 +73,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     model = trained_model(recipe, len(names))
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Choose another --out: {out} cannot be made ({error.strerror}).") from error
+    out.mkdir(parents=True, exist_ok=True)
     for name in ("results.json", "overlay.mp4"):
         written(out / name)  # what is no file is refused before hours of work
     show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)

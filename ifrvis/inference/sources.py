@@ -56,15 +56,12 @@ def open_source(path: Path) -> FrameSource:
     """The images of a folder, ordered by name and in names by number, or the frames of a video file; UserError if there
     is no such thing, a frame cannot be read, there is none, or they differ in size.
     """
-    try:
-        if path.is_dir():
-            _refuse_masks(path, images := pictures_in(path))
-            return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
-        if path.is_file():
-            with path.open("rb"):
-                return _video(path)
-    except OSError as error:
-        raise UserError(f"Make {path} readable: {error.strerror}.") from error
+    if path.is_dir():
+        _refuse_masks(path, images := pictures_in(path))
+        return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
+    if path.is_file():
+        with path.open("rb"):  # who may not read it is told so
+            return _video(path)
     raise UserError(f"Check the path of the video: there is no file or folder {path}.")
 
 

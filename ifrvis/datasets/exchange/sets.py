@@ -65,17 +65,14 @@ def import_set(
     if (void is not None or annotated_only) and kind != "davis":
         raise UserError(f"Leave --void and --annotated-only out: {kind} says what they say.")
     categories, names = Categories(given), list[str]()
-    try:
-        if kind == "davis":
-            root, clips = read_davis(source, frames, categories, void=void, annotated_only=annotated_only)
-        elif kind == "mots":
-            root, clips = read_mots(source, frames, categories)
-        elif kind == "cvat":
-            root, clips = read_cvat(source, frames)
-        else:
-            root, clips, names = read_coco(source, frames)
-    except OSError as error:
-        raise UserError(f"Make {error.filename} readable: {error.strerror}.") from error
+    if kind == "davis":
+        root, clips = read_davis(source, frames, categories, void=void, annotated_only=annotated_only)
+    elif kind == "mots":
+        root, clips = read_mots(source, frames, categories)
+    elif kind == "cvat":
+        root, clips = read_cvat(source, frames)
+    else:
+        root, clips, names = read_coco(source, frames)
     for clip in clips:
         seen = [shape for shape in clip.shapes if area(shape.mask)]
         if empty := len(clip.shapes) - len(seen):

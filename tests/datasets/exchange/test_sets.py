@@ -567,7 +567,7 @@ REFUSED = {  # what is wrong -> format, source, options, what is said
         "cvat",
         lambda w: replaced(w.cvat() / "a.xml", ("<task>", "<project>"), ("</task>", "</project>")),
         FRAMES,
-        "Export each task of the project alone",
+        "it is of all tasks of a project",
     ),
     "no masks of a video": (
         "davis",
