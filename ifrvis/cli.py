@@ -41,6 +41,7 @@ GROUPS = {  # of the help
     "evaluate": "evaluate evaluate-model submission ingest",
     "upkeep": "doctor verify prune rescore publish",
 }
+OF_PATHS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EACCES, errno.EROFS}
 TRAIN = {"torch", "mmcv", "mmengine", "mmdet", "cv2", "submitit"}  # what the extra `train` brings, as it is imported
 NEED_TRAIN = ("run", "reproduce", "cancel", "weights", "predict", "evaluate-model")  # these do nothing without it
 TRAIN_HELP = """* needs `pip install 'ifrvis[train]'`, as do `data make-mini`, `data check --decode`, `compare --html`
@@ -88,20 +89,28 @@ def main(arguments: list[str] | None = None) -> int:
         _drop_output()
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _drop_output()
+            cure = f"Free some disk space: the output could not be written ({error.strerror})"
+        elif error.errno in OF_PATHS and error.filename is not None:
+            cure = f"Correct the path or its permissions: {str(error.filename)!r} ({error.strerror})"
+        else:
             raise
-        _drop_output()
-        print(f"ifrvis: Free some disk space: the output could not be written ({error.strerror}).", file=sys.stderr)
+        print(f"ifrvis: {cure}.", file=sys.stderr)
         return 2
 
 
 def _refuse_empty(given: Sequence[str]) -> None:
-    """Refuse (UserError) an empty value, as of a variable that a shell has not: what is named so would be left out."""
+    """Refuse (UserError) an empty value, as of a variable that a shell has not: what is named so would be left out; and
+    a ~ that a shell has left as it is: it would be a folder's name.
+    """
     for before, each in pairwise(["", *given]):
-        if not each or re.fullmatch("--[a-z-]+=", each):
-            name = (each or before).rstrip("=")
-            about = name if name.startswith("-") else "the command"
-            raise UserError(f"Correct {about}: give a value, or leave it out; it is empty.")
+        if found := re.fullmatch("(--[a-z-]+)=(~(/.*)?)?|(~(/.*)?)?", each, re.DOTALL):
+            about = found[1] or (before if before.startswith("-") else "the command")
+            is_home = "the shell has left ~ as it is: write $HOME, or a blank for the ="
+            raise UserError(
+                f"Correct {about}: {is_home if '~' in each else 'give a value, or leave it out; it is empty'}."
+            )
 
 
 def _drop_output() -> None:

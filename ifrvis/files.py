@@ -192,9 +192,18 @@ def _explained(error: OSError, path: Path) -> UserError:
 def read_text(path: Path, what: str, most: int = MAX_JSON_BYTES) -> str:
     """The UTF-8 text of a regular file of at most `most` bytes; `what` names it in errors."""
     try:
-        return read_bytes(path, what, most).decode()
+        return read_bytes(path, what, most).decode("utf-8-sig")  # Windows' editors mark text so
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Replace {path}: {what} cannot be read as UTF-8 text ({error}).") from error
+        raise unreadable(path, what, error) from error
+
+
+def unreadable(path: Path | str, what: str, error: Exception) -> UserError:
+    """What to do about a file that is no UTF-8 text, or no JSON."""
+    if not isinstance(error, OSError | UnicodeDecodeError):
+        return UserError(f"Replace {path}: {what} is not valid JSON ({error}).")
+    is_packed = isinstance(error, UnicodeDecodeError) and error.object[:2] in (b"PK", b"\x1f\x8b")
+    cure = "Unpack" if is_packed else "Replace"
+    return UserError(f"{cure} {path}: {what} cannot be read as UTF-8 text ({error}).")
 
 
 def read_json(path: Path, what: str = "the file") -> Any:
@@ -267,7 +276,7 @@ def parse_json(text: str | bytes, path: Path | str, what: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a ValueError too
-        raise UserError(f"Replace {path}: {what} is not valid JSON ({error}).") from error
+        raise unreadable(path, what, error) from error
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.errors import UserError
-from ifrvis.files import MAX_JSON_BYTES, open_file, parse_json, unique_keys
+from ifrvis.files import MAX_JSON_BYTES, open_file, parse_json, unique_keys, unreadable
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BEHIND = tuple(" \t\n\r,:]}")  # a value
@@ -116,10 +116,8 @@ def split_json(
                 raise scanner.error("Extra data")
         except UserError:
             raise
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"Replace {name}: {what} cannot be read as UTF-8 text ({error}).") from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"Replace {name}: {what} is not valid JSON ({error}).") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise unreadable(name, what, error) from error
         return content, PartsFile(path, name, what, state)
 
 
@@ -132,7 +130,8 @@ class _Scanner:
     """The text of a file, of which no more is held than the value that is being read, and what was read with it."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self.offset = 0  # of what comes next, in bytes
+        self.offset = 3 * (stream.read(3) == codecs.BOM_UTF8)  # of what comes next, in bytes
+        stream.seek(self.offset)
         self._stream, self._decode = stream, codecs.getincrementaldecoder("utf-8")().decode
         self._text, self._at = "", 0  # what is held, and what of it comes next
         self._chars = self._lines = self._line_start = 0  # before `_text`: characters, line ends, the last line's start
@@ -209,8 +208,6 @@ class _Scanner:
 
 def _split(scanner: _Scanner, lists: Container[str], take: Take) -> Any:
     opening = scanner.peek()
-    if opening == "\ufeff":
-        raise scanner.error("Unexpected UTF-8 BOM (decode using utf-8-sig)")
     if opening == "[" and "" in lists:
         return _taken(scanner, "", take)
     if opening != "{":

@@ -166,6 +166,15 @@ def test_an_empty_value_as_of_a_variable_that_is_not_set_is_never_left_out_in_si
     assert capsys.readouterr().err == f"ifrvis: Correct {about}: give a value, or leave it out; it is empty.\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [(["report", "all", "--results=~/r"], "--results"), (["predict", "~/x", "y"], "the command")],
+)
+def test_a_home_that_the_shell_has_not_put_in_is_no_folder_of_that_name(arguments, about, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith(f"ifrvis: Correct {about}: the shell has left ~ as it is")
+
+
 TAKES_ZERO = ("--workers", "--wait", "--draw-above", "--memory-gib")
 
 

@@ -87,6 +87,7 @@ def test_paths_that_no_system_takes_are_only_missing(capsys, roots, copied):
     assert "'ytvis19' is another one" in refusal(capsys, *plan, *given)
     dataset.write_text(dataset.read_text().replace("name: ytvis19", "name: mine"))
     assert "does not exist" in refusal(capsys, *plan, *given)
+    assert "(File name too long)" in refusal(capsys, "evaluate", "ap", "--gt", long, "--pred", long)
 
 
 @pytest.mark.parametrize("hostile", ["\x1b]0;owned\x07", "\u202egnp.exe", "\u200f", "\x9b31m"])

@@ -53,8 +53,10 @@ def split(request, tmp_path, monkeypatch):
 )
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("is_ascii", [True, False])
-def test_parts_are_those_of_the_whole(split, content, indent, is_ascii):
-    assert split(f" \r\n{json.dumps(content, indent=indent, ensure_ascii=is_ascii)}\t") == content
+def test_parts_are_those_of_the_whole(split, content, indent, is_ascii, tmp_path):
+    for mark in ("", "\ufeff"):
+        assert split(f"{mark} \r\n{json.dumps(content, indent=indent, ensure_ascii=is_ascii)}\t") == content
+        assert read_json(tmp_path / "a.json") == content
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_parts_are_those_of_the_whole(split, content, indent, is_ascii):
         *('{"videos": [1, {]}', '{"a": tru}', '["a', '["\\u12"]', '["\\x"]', '["a\nb"]', "[-]", "[01]", "nul", "[1]]"),
         *('[{"a": 1}, {"b": [1, 2}]', '{\n "videos": [\n  {"ü": 1},\n  {"b" 2}\n ]\n}', f"[{'9' * 5000}]"),
         *('{"a": 1, "a": 2}', '{"videos": [], "videos": []}', '{"b": {"a": 1, "a": 2}}'),
-        *(b"[1, \xff]", b'["\xc3', b'{"a": "\xe2\x82"}', b"\xef\xbb\xbf[1]"),
+        *(b"[1, \xff]", b'["\xc3', b'{"a": "\xe2\x82"}', b"\xef\xbb"),
         *("[" * 100_000, '{"videos": ' + "[" * 100_000, '{"a": ' * 100_000),
     ],
     ids=lambda text: repr(text)[:24],

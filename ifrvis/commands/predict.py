@@ -73,10 +73,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     model = trained_model(recipe, len(names))
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Choose another --out: {out} cannot be made ({error.strerror}).") from error
+    out.mkdir(parents=True, exist_ok=True)
     for name in ("results.json", "overlay.mp4"):
         written(out / name)  # what is no file is refused before hours of work
     show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)
@@ -220,7 +217,8 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
 
     path, (dataset, colon, name) = Path(arguments.video), arguments.video.rpartition(":")
     if path.exists() or not colon:
-        return open_source(path), path.resolve().stem
+        whole = path.resolve()
+        return open_source(path), whole.name if path.is_dir() else whole.stem  # of a folder a dot ends no name
     known = load_dataset(dataset, arguments.data_root)
     on_disk: tuple[Role, ...] = ("full", "heldout", "dev", "pretrain")
     roles = on_disk if known.config.server is None else ("full", "server")

@@ -87,8 +87,8 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
         },
         "--frames": {"type": Path, "help": "what its file names are relative to (default: JPEGImages beside it)"},
         "--init": {"type": Path, "help": "other initial weights for every row"},
-        "--data-root": {"type": Path, "default": Path(root("IFRVIS_DATA", "data")), "help": "default: ./data"},
-        "--results": {"type": Path, "default": Path(root("IFRVIS_RESULTS", "results")), "help": "default: ./results"},
+        "--data-root": {"type": Path, "default": Path(root("IFRVIS_DATA") or "data"), "help": "default: ./data"},
+        "--results": {"type": Path, "default": Path(root("IFRVIS_RESULTS") or "results"), "help": "default: ./results"},
         "--reports": {"type": Path, "default": Path("reports"), "help": "default: ./reports"},
     }
     for name in names:

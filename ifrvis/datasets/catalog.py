@@ -192,7 +192,7 @@ class Dataset:
             raise UserError(f"Add 'server', its annotation and frames, to dataset {self.name!r}: there is none yet.")
         assert place.annotation is not None
         assert place.frames is not None
-        root = Path(os.environ.get(self.config.root_variable or "", self.data_root))
+        root = Path(os.environ.get(self.config.root_variable or "") or self.data_root)
         places = [(root / each, root / frames) for each, frames in ((place.annotation, place.frames), *place.elsewhere)]
         return next((each for each in places if os.path.exists(each[0])), places[0])  # noqa: PTH110  never raises
 

@@ -63,6 +63,11 @@ def same_number(names: Sequence[str]) -> tuple[str, str] | None:
     return next(((one, other) for one, other in pairwise(ordered) if place(one) == place(other)), None)
 
 
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted; not hidden ones, as notebooks leave them."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of their numbers; UserError if two say one."""
     found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]

@@ -188,6 +188,8 @@ def _from_polygons(polygons: list[Any], height: int, width: int, where: str, ski
         for index, polygon in enumerate(polygons)
         if not (skip_lines and isinstance(polygon, list) and len(polygon) < 6)
     ]
+    if not points:
+        return encode(np.zeros((height, width), bool))
     merged = coco_mask.merge(coco_mask.frPyObjects(points, height, width))
     return Rle(size=[height, width], counts=merged["counts"].decode())
 

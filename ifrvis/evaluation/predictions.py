@@ -120,7 +120,7 @@ def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredict
 
 def _expect_schema(content: Any, path: Path) -> None:
     good = isinstance(content, dict) and type(content.get("schema")) is int and content["schema"] == SCHEMA
-    expect(good, str(path), f"predictions of schema {SCHEMA}", content)
+    expect(good, str(path), f"predictions of schema {SCHEMA} (of a results file, its .json unpacked)", content)
     expect(isinstance(content.get("videos"), list), f"{path}: videos", "a list", content.get("videos"))
 
 

@@ -164,15 +164,15 @@ def _metric_of(name: str, half: Half | None) -> str | None:
 def _named_values(text: str, percent: bool = False) -> Iterator[tuple[str, float | None]]:
     """What a server's output says, by its names, in fractions, or -1; lines that give no number to a name have None."""
     try:
-        content: Any = json.loads(text)
-        pairs = [(*each, "") for each in content.items()] if isinstance(content, dict) else []
+        content: Any = json.loads(text, object_pairs_hook=tuple)  # of a key that comes twice, both
+        pairs = [(*each, "") for each in content] if isinstance(content, tuple) else []
     except (ValueError, RecursionError):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         found = [re.fullmatch(r"([\w.@ -]+?)[ \t]*[:=][ \t]*([-+.\deE]+)[ \t]*(%?)", line) for line in lines]
         pairs = [(match[1], match[2], match[3]) if match else (line, "", "") for match, line in zip(found, lines)]
     for name, value, sign in pairs:
         try:
-            number = float(value)
+            number = float(str(value))  # not true, which is 1
             yield name, number / 100 if (percent or sign) and number != -1 else number
-        except (TypeError, ValueError, OverflowError):
+        except ValueError:
             yield name, None

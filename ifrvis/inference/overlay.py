@@ -16,7 +16,7 @@ from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import VideoPredictions
-from ifrvis.inference.sources import FrameSource, times_of
+from ifrvis.inference.sources import FrameSource, name_of, times_of
 
 Frame = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # BGR
@@ -43,7 +43,7 @@ def write_overlay(
     # MPEG-4 has 16 bits for ticks: the nearest rate that it can count.
     rate = max(0.01, round(source.frame_rate, 2 if source.frame_rate < 600 else None))
     for codec in CODECS:
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, size)
+        writer = cv2.VideoWriter(name_of(path), cv2.VideoWriter.fourcc(*codec), rate, size)
         if writer.isOpened():
             break
     else:

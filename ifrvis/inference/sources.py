@@ -4,6 +4,7 @@ A source knows size and length before the work starts and gives its frames in or
 not a data set's is decoded once at the beginning, so that a broken frame is found before anything is computed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -55,15 +56,12 @@ def open_source(path: Path) -> FrameSource:
     """The images of a folder, ordered by name and in names by number, or the frames of a video file; UserError if there
     is no such thing, a frame cannot be read, there is none, or they differ in size.
     """
-    try:
-        if path.is_dir():
-            _refuse_masks(path, images := pictures_in(path))
-            return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
-        if path.is_file():
-            with path.open("rb"):
-                return _video(path)
-    except OSError as error:
-        raise UserError(f"Make {path} readable: {error.strerror}.") from error
+    if path.is_dir():
+        _refuse_masks(path, images := pictures_in(path))
+        return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
+    if path.is_file():
+        with path.open("rb"):  # who may not read it is told so
+            return _video(path)
     raise UserError(f"Check the path of the video: there is no file or folder {path}.")
 
 
@@ -94,7 +92,14 @@ def _refuse_masks(path: Path, images: list[Path]) -> None:
 
 
 def _opened(path: Path, *options: int) -> cv2.VideoCapture:
-    return cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG, options)  # a full path is never taken for an address
+    return cv2.VideoCapture(name_of(path.resolve()), cv2.CAP_FFMPEG, options)  # a full path is never an address
+
+
+def name_of(path: Path) -> str:
+    """A path as OpenCV takes it, which ends the program over any other; UserError if it is no UTF-8 text."""
+    if re.search("[\ud800-\udfff]", str(path)):
+        raise UserError(f"Rename {path}, or a folder above it: its name is not UTF-8 text.")
+    return str(path)
 
 
 def _video(path: Path) -> FrameSource:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_text, sha256_bytes
+from ifrvis.files import read_bytes, sha256_bytes
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table, run_on
 from ifrvis.harness.spec.weights import Given
@@ -28,7 +28,7 @@ def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
         return
     try:
         manifest = read_model(Manifest, path, "the manifest of the reports")
-        sound = read_text(path, "the manifest") == manifest.text()
+        sound = read_bytes(path, "the manifest") == manifest.text().encode()
     except UserError:
         sound = False
     if not sound:

@@ -8,6 +8,7 @@ does not count. The last two of a folder stay. While a run trains they are writt
 import contextlib
 import math
 import os
+import re
 import time
 import warnings
 import zipfile
@@ -197,6 +198,8 @@ def unpickling(stream: BinaryIO) -> Iterator[None]:
             yield
     except Exception as error:
         reason = "out of the memory that its size allows" if isinstance(error, MemoryError) else str(error)
+        # Around this torch says how to run what the file holds.
+        reason = said[1] if (said := re.search(r"WeightsUnpickler error: (.*?)( Please |\n|$)", reason)) else reason
         raise ValueError((reason or type(error).__name__).splitlines()[0]) from error
 
 

@@ -26,6 +26,8 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     """The named tensors of a checkpoint, in the file's order; what is not a tensor is left out. UserError if the file
     is missing, too large, cut short, or names anything but arrays and plain data.
     """
+    if path.suffix == ".safetensors":
+        raise UserError(f"Download the .bin or .pth that lies beside {path}, or make one of it: this kind is not read.")
     with open_file(path, "the checkpoint", MAX_WEIGHTS_BYTES) as stream:
         try:
             with unpickling(stream), torch.serialization.safe_globals([argparse.Namespace]):  # options of DETR's heirs

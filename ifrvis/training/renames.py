@@ -139,6 +139,8 @@ def to_host_names(given: Mapping[str, Tensor]) -> Renamed:
     tensors, changed = {}, set()
     for old, tensor in given.items():
         new = _renamed(old, rules, shift)
+        if new in tensors:
+            raise UserError(f"Leave one of two weights in the checkpoint: {old} and another are both {new}.")
         slices = ".downsample." in new and rules in (_SWIN, _SWIN_OF_TORCHVISION)
         tensors[new] = _unfolded(tensor) if slices else tensor
         before = originals.get(old, old)

@@ -2,11 +2,13 @@
 
 import argparse
 import re
+from pathlib import Path
 
 import pytest
 
 from ifrvis.cli import main
 from ifrvis.commands.selection import request_of, selection_again, selection_arguments
+from ifrvis.datasets.catalog import load_dataset
 
 MINE = "name: mine\ntitle: mine\ncategories: 1\nannotation: gt.json\nframes: frames\nschedule: ytvis19\n"
 ROW = "mask2former-r50-ytvis19"
@@ -34,6 +36,17 @@ def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkey
     assert other.store.root == tmp_path / "r"
     assert (other.init and other.init.path) == (tmp_path / "weights.pth" if first.init else None)
     assert other.dataset == (str(tmp_path / "mine.yaml") if first.dataset else None)
+
+
+def test_a_variable_that_is_empty_is_none(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(MINE + "root_variable: IFRVIS_MINE\n")
+    for name in ("DATA", "RESULTS", "MINE"):
+        monkeypatch.setenv(f"IFRVIS_{name}", "")
+    selection_arguments(parser := argparse.ArgumentParser())
+    given = parser.parse_args(["table1"])
+    assert (given.data_root, given.results) == (Path("data"), Path("results"))
+    dataset = load_dataset(str(tmp_path / "mine.yaml"), tmp_path / "data")
+    assert dataset.files("full") == (tmp_path / "data" / "gt.json", tmp_path / "data" / "frames")
 
 
 def test_a_report_on_ones_own_videos_has_tracking_and_no_value_of_the_paper_and_is_verified(tmp_path, monkeypatch):

@@ -149,6 +149,11 @@ BROKEN = {
     "video gone": (drop_video, "videos", "Download .*it has 2 videos, published are 3"),
     "frame gone": (lambda copy: copy.frame.unlink(), "frame missing", "Restore .*does not exist"),
     "frame of another size": (lambda copy: reencode(copy.frame, (60, 64)), "frame size", "Replace .*60 x 64"),
+    "frame of a name too long": (
+        lambda copy: copy.video["file_names"].__setitem__(0, f"{'x' * 300}/0.jpg"),
+        "frame",
+        "Replace .*File name too long",
+    ),
     "frame without bytes": (lambda copy: copy.frame.write_bytes(b""), "frame", "Copy .* again"),
 }
 

@@ -14,6 +14,7 @@ from ifrvis.evaluation.predictions import (
     queries_of,
     read_predictions,
     read_results,
+    read_tracks,
     results_of,
     write_predictions,
 )
@@ -156,6 +157,21 @@ def test_what_is_no_results_file_is_refused(tmp_path, text):
     for read in (lambda path: read_results(path, ANNOTATIONS), read_by_video):
         with pytest.raises(UserError, match=r"^(Correct|Replace) .*results\.json"):
             read(tmp_path / "results.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("r.zip", b"PK\3\4\xff", "^Unpack .*r.zip: "),
+        ("r.json.gz", gzip.compress(b"[]"), "a results file, its .json unp"),
+    ],
+    ids=["a server's zip", "a packed list"],
+)
+def test_a_packed_results_file_is_told_to_be_unpacked(tmp_path, name, data, says):
+    (tmp_path / name).write_bytes(data)
+    for read in (lambda path: read_tracks(path, ANNOTATIONS, "entries"), read_by_video):
+        with pytest.raises(UserError, match=says):
+            read(tmp_path / name)
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -157,6 +157,8 @@ def test_which_half_a_line_is_about_is_asked_and_the_rest_is_listed(tmp_path, te
         ("AP: nan", "a line or a key with AP"),
         ('{"AP": NaN}', "a fraction from 0 to 1"),
         ("AP: 0.5\nmAP: 0.6", "AP once"),
+        ('{"AP": 0.5, "AP": 0.6}', "AP once"),
+        ('{"AP": true}', "a line or a key with AP"),
         ("AP: -0.5", "a fraction from 0 to 1"),
         ("[1]", "a line or a key with AP"),
         ("AP: 0.5" + " " * 70_000, "^Give a smaller file .* at most 65536 are read"),

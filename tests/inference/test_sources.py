@@ -1,12 +1,17 @@
 """Frames from folders, video files and data sets, and what is refused."""
 
 import re
+from argparse import Namespace
 
 import cv2
 import numpy as np
 import pytest
+from inference.conftest import ArrayVideo
 
+from ifrvis.commands.predict import _source
 from ifrvis.errors import UserError
+from ifrvis.evaluation.predictions import VideoPredictions
+from ifrvis.inference.overlay import write_overlay
 from ifrvis.inference.sources import open_source
 
 
@@ -126,3 +131,17 @@ def test_what_is_no_video_is_refused(tmp_path, content, message):
             (path / name).write_bytes(data)
     with pytest.raises(UserError, match=message):
         open_source(path)
+
+
+def test_a_name_that_is_no_text_is_refused_before_opencv_ends_the_program(tmp_path):
+    (path := tmp_path / "v\udcff.mp4").write_bytes(b"no video")
+    with pytest.raises(UserError, match=r"^Rename .*v\?.mp4"):
+        open_source(path)
+    video, found = ArrayVideo(np.zeros((1, 60, 80, 3), np.uint8)), VideoPredictions(7, 60, 80, 1, {}, (), ())
+    with pytest.raises(UserError, match=r"^Rename .*v\?.mp4"):
+        write_overlay(path, video, found, {}, min_score=0.3)
+
+
+def test_what_is_predicted_of_a_folder_is_called_as_all_of_its_name(tmp_path):
+    write_frames(tmp_path / "2026.11.30", np.zeros((1, 20, 30, 3), np.uint8), "{}.png")
+    assert _source(Namespace(video=str(tmp_path / "2026.11.30")))[1] == "2026.11.30"

@@ -298,6 +298,12 @@ def test_a_trained_video_model_is_kept_as_a_whole_with_its_class_head(source, tm
         convert(tmp_path / "half.pth", tmp_path / "x.pth", **given)
 
 
+def test_two_weights_that_would_be_one_are_refused():
+    given = dict.fromkeys(("conv1.weight", "layer1.0.conv1.weight", "backbone.conv1.weight"), torch.zeros(1))
+    with pytest.raises(UserError, match=r"^Leave one .*: backbone\.conv1\.weight and another are both backbone\.conv1"):
+        to_host_names(given)
+
+
 @pytest.mark.parametrize("backbone", ["r50", "r101", "swin-t", "swin-s", "swin-b", "swin-l"])
 def test_every_key_of_the_official_repositorys_models_has_a_place(tmp_path, backbone):
     shapes = shapes_of(backbone)

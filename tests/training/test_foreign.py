@@ -139,8 +139,12 @@ def test_hostile_files_of_torch_are_refused_with_what_to_do(tmp_path, capsys, mo
     torch.save({"a": torch.eye(2).to_sparse()}, path)
     for content in [*contents, path.read_bytes()]:
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"^(Download|Choose) "):
+        with pytest.raises(UserError, match=r"^(Download|Choose) ") as caught:
             read_foreign(path)
+        assert "weights_only" not in str(caught.value)  # no advice to run it
+    with pytest.raises(UserError, match=r"^Download the \.bin or \.pth that lies beside .*w\.safetensors"):
+        read_foreign(path.rename(tmp_path / "w.safetensors"))
+    path.write_bytes(content)
     monkeypatch.setattr("ifrvis.training.foreign.MAX_WEIGHTS_BYTES", 100)
     with pytest.raises(UserError, match=r"^Give a smaller file .* at most 100"):
         read_foreign(path)

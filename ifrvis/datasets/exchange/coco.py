@@ -13,6 +13,7 @@ from ifrvis.errors import UserError
 from ifrvis.files import read_json
 
 Entry = dict[str, Any]
+_NO_TRACK = (None, -1, "")  # as programs write it where images have tracks and this object has none
 
 
 def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list[str]]:
@@ -52,7 +53,7 @@ def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list
         expect(shape, f"{where}.segmentation", "a mask (a box says nothing of an object's pixels)", shape)
         more = entry["attributes"] if isinstance(entry.get("attributes"), dict) else {}
         said = (entry.get("track_id"), entry.get("instance_id"), more.get("track_id"))
-        identities = {str(each) for each in said if each is not None}
+        identities = {str(each) for each in said if each not in _NO_TRACK}
         sound = len(identities) < 2 and {*map(type, said)} <= {int, str, type(None)}
         expect(sound, where, "one identity, a whole number or a text", said)
         mask = checked_rle(shape, clip.height, clip.width, f"{where}.segmentation", skip_lines=True)
@@ -81,9 +82,10 @@ def _videos(images: list[Entry], source: Path) -> dict[str, list[Entry]]:
             text = f"those of {video} have several beginnings, as {' and '.join(sorted(patterns)[:2])}"
             raise UserError(f"Give the images of {source} a video_id, or one folder a video: {text}.")
         kinds = ("frame_id", "frame_index")
-        key = next((each for each in kinds if all(type(entry.get(each)) is int for entry in entries)), None)
+        key = next((each for each in kinds if any(entry.get(each) is not None for entry in entries)), None)
+        numbers = [entry.get(key) for entry in entries] if key else []
+        expect({int}.issuperset(map(type, numbers)), f"{source}: {key}s of video {video}", "whole numbers", numbers)
         entries.sort(key=lambda each: each[key] if key else by_number(each["file_name"]))
-        numbers = [each[key] for each in entries] if key else []
         if len(set(numbers)) < len(numbers):
             raise UserError(f"Correct {source}: two images of video {video} have one {key}.")
     if "." in videos:

@@ -44,8 +44,10 @@ def _parsed(path: Path) -> Element:
         content: Element = parser.close()
     except (ParseError, ValueError) as error:
         raise UserError(f"Replace {path}: it is not valid XML ({error}).") from error
-    if content.tag != "annotations" or content.find("image") is not None:
-        raise UserError(f"Export 'CVAT for video 1.1' instead of {path}: it is of another format, without tracks.")
+    others = [each for each in ("image", "meta/project") if content.find(each) is not None]
+    if content.tag != "annotations" or others:
+        why = "of all tasks of a project" if "meta/project" in others else "of another format, without tracks"
+        raise UserError(f"Export 'CVAT for video 1.1' of one task or job instead of {path}: it is {why}.")
     return content
 
 

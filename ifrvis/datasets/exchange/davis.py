@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ifrvis.datasets.exchange.collected import Categories, Clip, Shape, clip_of, numbers_of
-from ifrvis.datasets.frames import pictures_in
+from ifrvis.datasets.frames import folders_in, pictures_in
 from ifrvis.datasets.rle import Rle, encode
 from ifrvis.errors import UserError
 
@@ -25,10 +25,10 @@ def read_davis(
         raise UserError(f"Say with --frames where the frames are, one folder a video: there is no folder {images}.")
     images = _without_resolution(images, "--frames")
     masks = masks / images.name if (masks / images.name).is_dir() else masks
-    videos = sorted(path for path in masks.iterdir() if path.is_dir() and (images / path.name).is_dir())
+    videos = [path for path in folders_in(masks) if (images / path.name).is_dir()]
     if not videos:  # frames are elsewhere, or called otherwise than the resolution of the masks
         masks = _without_resolution(masks, "SOURCE")
-        videos = sorted(path for path in masks.iterdir() if path.is_dir())
+        videos = folders_in(masks)
     if not videos:
         raise UserError(f"Give a folder with Annotations/VIDEO/*.png: {source} has none.")
     clips = []
@@ -43,7 +43,7 @@ def read_video(
     clip: Clip, folder: Path, categories: Categories, *, void: int | None, annotated_only: bool = False
 ) -> None:
     """Add to a video what its folder of masks, or of folders of an object each, has."""
-    objects = sorted(path for path in folder.iterdir() if path.is_dir())
+    objects = folders_in(folder)
     if objects and pictures_in(folder):
         raise UserError(f"Leave masks or folders of objects in {folder}, not both: which of them count is not said.")
     layers = {path.name: pictures_in(path) for path in objects} or {"": pictures_in(folder)}
@@ -54,10 +54,10 @@ def read_video(
 
 def _without_resolution(folder: Path, option: str) -> Path:
     """The folder itself, or the one folder in it, if videos lie there."""
-    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    inner = folders_in(folder)
     if any(pictures_in(path) for path in inner) or not inner:
         return folder
-    below = [path for path in inner if any(each.is_dir() for each in path.iterdir())]
+    below = [path for path in inner if folders_in(path)]
     if len(below) > 1:
         names = ", ".join(path.name for path in below)
         raise UserError(f"Choose one resolution, as {option} {below[0]}: {folder} has {names}.")
@@ -79,6 +79,8 @@ def _keep_annotated(clip: Clip, layers: dict[str, list[Path]], annotated_only: b
         raise UserError(
             f"Add masks, empty ones where no object is, or import with --annotated-only, without such frames: {text}."
         )
+    if not stems:
+        raise UserError(f"Add masks of video {clip.name}, or take its folder away from the others: it has none.")
     clip.frames = [frame for frame in clip.frames if frame.stem in stems]
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from ifrvis.datasets.pictures import MAX_BYTES
 from ifrvis.datasets.rle import area, box, decode
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import UserError
-from ifrvis.files import publish_once, write_atomically
+from ifrvis.files import publish_once, read_bytes, write_atomically
 
 _PALETTE = [value * step % 256 for value in range(256) for step in (41, 113, 197)]  # colours that differ
 
@@ -30,7 +30,8 @@ def export_davis(annotations: Annotations, frames: Path, out: Path) -> list[str]
         tracks, name = annotations.tracks_of(video.id), _folder_name(video)
         stems = [f"{t:05d}" for t in range(video.length)]
         for stem, file_name in zip(stems, video.file_names):
-            _copy(frames / file_name, out / "JPEGImages" / name / (stem + Path(file_name).suffix))
+            target = out / "JPEGImages" / name / (stem + Path(file_name).suffix)
+            write_atomically(target, read_bytes(frames / file_name, "the frame", MAX_BYTES))
         if _share_pixels(tracks, video.length) or len(tracks) > 254:  # 255 is no object in DAVIS
             layered.append(video.name)
             for number, track in enumerate(tracks, start=1):
@@ -55,14 +56,6 @@ def _write(folder: Path, stems: list[str], video: Video, tracks: dict[int, Track
         image.putpalette(_PALETTE)
         image.save(stream, "PNG")
         write_atomically(folder / f"{stem}.png", stream.getvalue())
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise UserError(f"Restore {source}, or choose another --out than {target}: {error.strerror}.") from error
 
 
 def _folder_name(video: Video) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ifrvis.datasets.exchange import collected
 from ifrvis.datasets.exchange.collected import Categories, Clip, Shape, whole_number
-from ifrvis.datasets.frames import pictures_in
+from ifrvis.datasets.frames import folders_in, pictures_in
 from ifrvis.datasets.rle import Rle, checked_rle, encode
 from ifrvis.errors import UserError
 from ifrvis.files import read_text
@@ -24,7 +24,7 @@ def read_mots(source: Path, frames: Path | None, categories: Categories) -> tupl
         raise UserError(f"Give one of both, as {found['instances']}: {source} has masks as PNG and as text.")
     source = next(iter(found.values()), source)
     texts = [source] if source.is_file() else sorted(source.glob("*.txt"))
-    given = texts or sorted(path for path in source.iterdir() if path.is_dir())
+    given = texts or folders_in(source)
     if not given:
         raise UserError(f"Give a folder with a folder of PNGs or a text file for each sequence: {source} has none.")
     if frames is None:
@@ -79,8 +79,9 @@ def _read_text(clip: Clip, path: Path, places: dict[int, int], categories: Categ
 
 
 def _add(clip: Clip, frame: int, value: int, kind: int, mask: Rle, where: str, categories: Categories) -> None:
-    if value // 1000 != kind or kind < 1:
-        raise UserError(f"Correct {where}: expected 1000 x class + instance, got {value} of class {kind}.")
+    if value // 1000 not in (0, kind) or kind < 1:  # trackers count their objects, whatever the class
+        text = f"expected 1000 x class + instance, got {value} of class {kind}"
+        raise UserError(f"Correct {where}: {text}; in a text a number below 1000 says no class.")
     if kind == IGNORED:
         clip.notes.add(f"regions of {clip.name} that nobody annotated (class {IGNORED}) count as background")
     else:

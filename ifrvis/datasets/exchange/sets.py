@@ -18,10 +18,11 @@ from ifrvis.datasets.exchange.collected import MIN_OVERLAP, Categories, Clip
 from ifrvis.datasets.exchange.cvat import read_cvat
 from ifrvis.datasets.exchange.davis import read_davis
 from ifrvis.datasets.exchange.mots import read_mots
+from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.rle import area
 from ifrvis.datasets.splits import HeldOut, heldout_videos, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
-from ifrvis.errors import UserError
+from ifrvis.errors import UNPRINTABLE, UserError
 from ifrvis.files import open_file, publish_once, read_json, read_text, write_atomically
 from ifrvis.packed import SET_YAML, packed_names
 from ifrvis.schema import read_model
@@ -64,17 +65,14 @@ def import_set(
     if (void is not None or annotated_only) and kind != "davis":
         raise UserError(f"Leave --void and --annotated-only out: {kind} says what they say.")
     categories, names = Categories(given), list[str]()
-    try:
-        if kind == "davis":
-            root, clips = read_davis(source, frames, categories, void=void, annotated_only=annotated_only)
-        elif kind == "mots":
-            root, clips = read_mots(source, frames, categories)
-        elif kind == "cvat":
-            root, clips = read_cvat(source, frames)
-        else:
-            root, clips, names = read_coco(source, frames)
-    except OSError as error:
-        raise UserError(f"Make {error.filename} readable: {error.strerror}.") from error
+    if kind == "davis":
+        root, clips = read_davis(source, frames, categories, void=void, annotated_only=annotated_only)
+    elif kind == "mots":
+        root, clips = read_mots(source, frames, categories)
+    elif kind == "cvat":
+        root, clips = read_cvat(source, frames)
+    else:
+        root, clips, names = read_coco(source, frames)
     for clip in clips:
         seen = [shape for shape in clip.shapes if area(shape.mask)]
         if empty := len(clip.shapes) - len(seen):
@@ -85,7 +83,7 @@ def import_set(
         raise UserError(f"Give masks of at least one object: {source} has none.")
     notes = categories.notes() + sorted(note for clip in clips for note in clip.notes)
     used = {clip.frames[0].parent for clip in clips}
-    others = {path for each in used - {root} for path in each.parent.iterdir() if path.is_dir()} - used
+    others = {path for each in used - {root} for path in folders_in(each.parent)} - used
     if others:
         notes.append(f"{len(others)} folders beside the frames have no masks and are left out, as {min(others).name}")
     ask = ", or add `--link overlap`"
@@ -125,7 +123,7 @@ def own_set(annotations: Path, frames: Path | None, data_root: Path) -> tuple[Pa
         if (known.annotation, known.frames) == (str(annotations.resolve()), str(frames)):
             return path, []
     content = read_json(annotations, "the annotation file")
-    if isinstance(content, dict) and "images" in content and "videos" not in content:
+    if isinstance(content, dict) and content.get("images"):  # COCO's, which may list videos, too
         return import_set("coco", annotations, out, frames=frames, given=[], rule=HeldOut(), link=False, own=True)
     found = checked_annotations(content, annotations)
     return _write_set(out, frames, found, HeldOut(), f"from {annotations.name}", own=annotations)
@@ -169,6 +167,8 @@ def _write_set(
     content: it is the file itself. What its YAML says else stays.
     """
     name, path, annotation = _called(out), out / SET_YAML, str(annotations.path.resolve())
+    if odd := next((each for each in (annotation, str(frames.resolve())) if UNPRINTABLE.search(each)), None):
+        raise UserError(f"Rename what {odd!r} has of letters that cannot be printed: no YAML can name it.")
     if not name or name in packed_names("experiments", "datasets"):
         raise UserError(f"Choose another --out than {out}: the set is called as the folder, and {name!r} is taken.")
     _check_frames(annotations, frames, own)

@@ -17,7 +17,7 @@ from ifrvis.errors import DataMissingError, UserError
 from ifrvis.evaluation.scores import Scores
 from ifrvis.evaluation.scoring import numbers_of, score_file
 from ifrvis.evaluation.videos import Videos, read_videos
-from ifrvis.files import canonical_json, read_bytes, read_json, read_text, sha256_file
+from ifrvis.files import canonical_json, read_bytes, read_json, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
@@ -50,7 +50,7 @@ def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: 
 
 def _what_is_wrong(record: Record, path: Path, run: Run) -> str:
     """What contradicts a record without its predictions; empty where nothing does."""
-    if read_text(path, "a record") != record_text(record):
+    if read_bytes(path, "a record") != record_text(record).encode():
         return "it is not as it was written"
     if record.name != run.name:
         return f"its run is {run.name}"

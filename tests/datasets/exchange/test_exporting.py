@@ -59,9 +59,12 @@ def test_a_lost_frame_is_said_and_no_name_leads_out_of_the_folder(world, made):
     path.write_text(json.dumps(content))
     assert made("davis", world.root / "out")[0] == 0
     assert sorted(each.name for each in (world.root / "out" / "Annotations").iterdir()) == ["_..-..-up", "b-2"]
-    (world.frames / "a" / "00001.jpg").unlink()
+    (frame := world.frames / "a" / "00001.jpg").unlink()
     status, said = made("davis", world.root / "other")
     assert (status, "00001.jpg" in said and said.startswith("ifrvis: Restore")) == (2, True)
+    frame.symlink_to("/dev/zero")  # would fill the disk
+    status, said = made("davis", world.root / "another")
+    assert (status, f"{frame} is a device" in said) == (2, True)
 
 
 def test_predictions_go_out_above_a_score_and_videos_by_name(world, made, found_in):

@@ -30,6 +30,13 @@ MADE = {  # name -> its format, what writes it, options that are needed, the one
         None,
     ),
     "mots": ("mots", lambda w: w.mots(), (*FRAMES, *NAMED), None),
+    "mots as text of a tracker": (
+        "mots",
+        lambda w: replaced(w.mots(text=True) / "a.txt", (" 1001 1 ", " 5 1 ")),
+        (*FRAMES, *NAMED),
+        None,
+    ),
+    "davis of a notebook": ("davis", lambda w: of_a_notebook(w), ("--category", "thing"), "thing"),
     "mots as text": ("mots", lambda w: w.mots(text=True), (*FRAMES, *NAMED), None),
     "cvat": ("cvat", lambda w: w.cvat(), FRAMES, None),
     "coco": ("coco", lambda w: w.coco(), FRAMES, None),
@@ -225,6 +232,9 @@ def own(world):
     """`own(*options)`: a plan of two rows on the world's videos as YouTube-VIS JSON, `mine.json`; status and text."""
     main(["data", "import", "coco", str(world.coco()), "--out", str(world.root / "set"), "--frames", str(world.frames)])
     (world.root / "set" / "instances.json").rename(world.root / "mine.json")
+    videos = [{"id": 7, "name": "b-2"}, {"id": 3, "name": "a"}]  # as MMTracking, TAO and `data export` list them
+    listed = {"videos": videos} | json.loads((world.root / "coco.json").read_text())
+    (world.root / "listed.json").write_text(json.dumps(listed))
 
     def plan(*options, file="mine.json"):
         rows = "mask2former-r50-ytvis19,ours-r50-ytvis19"
@@ -234,7 +244,7 @@ def own(world):
     return plan
 
 
-@pytest.mark.parametrize("file", ["mine.json", "coco.json"])
+@pytest.mark.parametrize("file", ["mine.json", "coco.json", "listed.json"])
 def test_a_file_of_ones_own_is_all_that_rows_need(world, own, capsys, found_in, file):
     capsys.readouterr()
     for _ in range(2):
@@ -428,6 +438,18 @@ def both(world):
     return world.root / "davis"
 
 
+def of_a_notebook(world):
+    for folder in (source := world.davis() / "Annotations", source / "a"):
+        (folder / ".ipynb_checkpoints" / "x").mkdir(parents=True)
+    return world.root / "davis"
+
+
+def without_masks(world):
+    for path in (world.davis() / "Annotations" / "a").iterdir():
+        path.unlink()
+    return world.root / "davis"
+
+
 def two_resolutions(world):
     source = world.davis("480p")
     (source / "JPEGImages" / "1080p").symlink_to(world.frames)
@@ -541,6 +563,18 @@ REFUSED = {  # what is wrong -> format, source, options, what is said
         FRAMES,
         "Export 'CVAT for video 1.1'",
     ),
+    "of a project": (
+        "cvat",
+        lambda w: replaced(w.cvat() / "a.xml", ("<task>", "<project>"), ("</task>", "</project>")),
+        FRAMES,
+        "it is of all tasks of a project",
+    ),
+    "no masks of a video": (
+        "davis",
+        lambda w: without_masks(w),
+        ("--annotated-only", "--category", "x"),
+        "Add masks of video a, or",
+    ),
     "entities": (
         "cvat",
         lambda w: replaced(w.cvat() / "a.xml", ("<annotations>", "<!DOCTYPE x><annotations>")),
@@ -580,6 +614,15 @@ REFUSED = {  # what is wrong -> format, source, options, what is said
         "images[0].video_id: expected a whole number",
     ),
     "a number of frames twice": ("coco", lambda w: w.coco(frame_id=1), FRAMES, "have one frame_id"),
+    "numbers of frames as text": (
+        "coco",
+        lambda w: w.coco(frame_id="1"),
+        FRAMES,
+        "coco.json: frame_ids of video 3: expected whole numbers, got ['1'",
+    ),
+    "no track by its number": ("coco", lambda w: w.coco(track_id=-1), FRAMES, "Give each object an identity"),
+    "no track by its text": ("coco", lambda w: w.coco(track_id=""), FRAMES, "Give each object an identity"),
+    "lines alone": ("coco", lambda w: w.coco(segmentation=[[1, 1, 9, 9]]), FRAMES, "masks of at least one object"),
     "another size in coco": (
         "coco",
         lambda w: w.coco(width=39, segmentation=[[1, 1, 9, 1, 9, 9]]),
@@ -599,6 +642,14 @@ def test_what_is_wrong_or_not_said_is_one_message_and_no_set(world, bring, name)
     if status == 2:
         assert said.startswith("ifrvis: ")
         assert not (world.root / "set" / "dataset.yaml").exists()
+
+
+@pytest.mark.parametrize("letter", ["\udcff", "\x1b"])
+def test_a_folder_that_no_yaml_can_name_is_refused_before_anything_is_written(world, bring, letter):
+    world.frames.rename(world.root / f"frames{letter}")
+    status, said = bring("coco", world.coco(), "--frames", str(world.root / f"frames{letter}"))
+    assert (status, said.startswith("ifrvis: Rename what ")) == (2, True), said
+    assert not (world.root / "set").exists()
 
 
 def test_another_set_is_not_replaced_and_a_name_that_is_taken_is_refused(world, bring):
