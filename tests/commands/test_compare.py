@@ -151,7 +151,7 @@ def test_what_a_seed_lacks_is_a_dash_on_its_side_and_a_mean_on_the_other():
         ((OURS, "ours-swin-l-ytvis19"), "Run ours-swin-l-ytvis19 first"),
         ((OURS, "mask2fromer-r50-ytvis19"), "did you mean 'mask2former-r50-ytvis19'?"),
         ((f"{OURS}-s0", M2F, "--seed", "1"), f"Run {OURS}-s0 first, or correct --results"),
-        ((OURS, M2F, "--seed", "4"), f"Run {OURS} first"),
+        ((OURS, M2F, "--seed", "4"), f"Run {OURS} first: there is no record of it with seed 4, but with 0, 1 under"),
         ((OURS, "RECORD", "--seed", "0"), "Leave out --seed, or give 1: that is the seed of"),
         (("swaps.json", "TRUTH", "--gt", "TRUTH", "--seed", "0"), "Leave out --seed: results files"),
     ],
