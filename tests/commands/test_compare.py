@@ -88,6 +88,8 @@ def test_rows_are_compared_over_the_seeds_and_over_the_videos_that_both_have(com
     status, found = compare(*ROWS, "--json")
     metrics = {each["metric"]: each for each in found["metrics"]}
     assert (status, found["a"]["seeds"], found["seeds_pair"], found["same_videos"]) == (0, [0, 1], True, True)
+    assert {found["units"][name] for name in metrics if "errors" in name} == {"per object-frame tracked"}
+    assert found["units"].keys() == {*metrics, "num_errors"} > {*found["videos"][0]} - {"id", "video"}
     idf1 = metrics["IDF1"]
     assert idf1["a"] == [1.0, 1.0]
     assert idf1["difference"] == pytest.approx(1 - sum(idf1["b"]) / 2)
@@ -102,6 +104,11 @@ def test_rows_are_compared_over_the_seeds_and_over_the_videos_that_both_have(com
     status, said = compare(*ROWS, "--seed", 1)
     assert (status, f"A: {OURS}, seed 1\n" in said) == (0, True)
     assert "B changes identities more often" in " ".join(said.split())
+    both = " ".join(compare(*ROWS)[1].split())
+    assert (f"A: {OURS}, seeds 0, 1 B: " in both, "percent; IDs a count, identity errors per hundred" in both) == (
+        True,
+        True,
+    )
 
 
 def test_the_papers_metrics_and_those_that_differ_are_printed_and_all_if_asked(compare):
