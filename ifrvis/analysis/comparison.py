@@ -23,7 +23,7 @@ from ifrvis.evaluation.ap import ap_of
 from ifrvis.evaluation.bootstrap import difference_intervals, habits_of
 from ifrvis.evaluation.predictions import read_tracks
 from ifrvis.evaluation.protocols import TrackingProtocol
-from ifrvis.evaluation.scores import RANGES, SHOWN, Scores
+from ifrvis.evaluation.scores import RANGES, SHOWN, Scores, units_of
 from ifrvis.evaluation.scoring import score_file
 from ifrvis.evaluation.tracking import weighed_metrics
 from ifrvis.evaluation.videos import Videos
@@ -38,6 +38,7 @@ from ifrvis.reporting.statistics import mean_difference
 from ifrvis.reporting.style import UNDEFINED, difference_text, headline, interval_text, measured_text, p_text
 
 MOST = 10  # videos that are listed
+OF_VIDEO = ("AP", "IDF1", "num_errors")  # what is said of each
 PAPERS = ("AP", "AP50", "AP75", "AR1", "AR10", "IDF1", "MOTA", "IDP", "IDR", "IDs")  # columns of its tables
 UNSHOWN = {"ids_per_recalled_box", "tracks_per_video", "false_positives_per_frame"}  # habits say it, or nothing judges
 # What a side does more than the other, in words, and in what unit a share, times hundred, is said.
@@ -55,6 +56,7 @@ MADE = {
     "weights": {"init", "started_from", "not_loaded", "initial_weights"},
     "environment": {"provenance", "determinism", "measured"},
 }
+UNITS = "percent; IDs a count, identity errors per hundred object-frames tracked, those of a video their number"
 HARMLESS = {"measured": {"waiting_for_data", "peak_gpu_memory_bytes"}}
 Content = dict[str, Any]
 
@@ -122,6 +124,8 @@ def compare(a: Side, b: Side, *, dataset: str = "", annotations: Annotations | N
         shown["errors_at_equal_recall"] = [[each.scores.errors_at(recall) for each in side.of] for side in sides]
     content: Content = {key: {"name": side.name, "seeds": of} for key, side, of in zip("ab", sides, seeds)}
     content |= {"same_videos": same, "seeds_pair": paired, "videos_drawn": drawn if ends else 0, "equal_recall": recall}
+    errors_at = {"errors_at_equal_recall": "per object-frame tracked", "num_errors": "count"}
+    content["units"] = units_of(shown) | errors_at
     content["metrics"] = [_metric(name, values, seeds[0] if paired else None, ends) for name, values in shown.items()]
     content["habits"] = _habits(behind, seeds[0] if paired else None, ends) if detailed else []
     content["categories"] = _categories(sides, annotations)
@@ -187,7 +191,7 @@ def _videos(behind: list[list[Videos]], annotations: Annotations | None) -> list
     differences = np.nan_to_num(np.abs(sides[0] - sides[1])[:2]).max(axis=0)
     found = []
     for v in np.argsort(-differences, kind="stable"):
-        values = {key: [_known(side[at, v]) for side in sides] for at, key in enumerate(("AP", "IDF1", "errors"))}
+        values = {key: [_known(side[at, v]) for side in sides] for at, key in enumerate(OF_VIDEO)}
         found.append({"id": ids[v], "video": names[ids[v]].name if ids[v] in names else str(ids[v]), **values})
     return found
 
@@ -271,9 +275,9 @@ def tables_of(content: Content, *, every: bool = True) -> list[Lines]:
         (each["category"], *(_value("AP", each[side]) for side in "ab"), difference_text("AP", each["difference"]))
         for each in content["categories"]
     ]
-    of_video = "AP", "IDF1", "errors"
+    of_video = [f"{name.replace('num_', 'number of ')} {side}" for name in OF_VIDEO for side in "AB"]
     videos = [
-        (each["video"], *(_value(name, value) for name in of_video for value in each[name]))
+        (each["video"], *(_value(name, value) for name in OF_VIDEO for value in each[name]))
         for each in content["videos"][:MOST]
     ]
     differs = [
@@ -291,9 +295,7 @@ def tables_of(content: Content, *, every: bool = True) -> list[Lines]:
     return [
         Lines(title, ("Metric", "A", "B", "A minus B", seeds, "p", "95 % over videos"), metrics),
         Lines("AP by category", ("Category", "A", "B", "A minus B"), categories),
-        Lines(
-            "The videos that differ most", ("Video", *(f"{name} {side}" for name in of_video for side in "AB")), videos
-        ),
+        Lines("The videos that differ most", ("Video", *of_video), videos),
         Lines("What differs in the making", ("Of", "What", "A", "B"), differs, num_left=4),
     ]
 
@@ -312,7 +314,7 @@ def _metric_line(each: Content) -> tuple[str, ...]:
 
 
 def _value(metric: str, value: float | None) -> str:
-    return f"{value:g}" if metric == "errors" and value is not None else measured_text(metric, value, None)
+    return f"{value:g}" if metric == "num_errors" and value is not None else measured_text(metric, value, None)
 
 
 def plain_value(value: Any) -> str:

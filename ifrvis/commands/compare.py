@@ -69,7 +69,7 @@ class _Truth(NamedTuple):
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from ifrvis.analysis.comparison import Side, compare, tables_of
+    from ifrvis.analysis.comparison import UNITS, Side, compare, tables_of
     from ifrvis.evaluation.protocols import load_protocol
     from ifrvis.evaluation.scores import SHOWN
     from ifrvis.reporting.formats import tables_markdown, tables_terminal
@@ -88,7 +88,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     protocol = _protocol(arguments, used)
     sides = [Side(each.name, _evaluated(each, truth, arguments.gt, protocol)) for each in used]
     shown = protocol or load_protocol(SHOWN)
-    said.append(f"tracking and identity by protocol {shown.name}: {shown.title}")
+    said += [f"tracking and identity by protocol {shown.name}: {shown.title}", UNITS]
     content = compare(*sides, dataset=truth.dataset, annotations=truth.annotations)
     content["protocol"] = shown.name
     said += content["said"]
@@ -131,7 +131,8 @@ def _at_the_same_seeds(given: list[_Given]) -> tuple[list[_Given], list[str]]:
     for key, before, after in zip("AB", given, used):
         seeds, left = ", ".join(map(str, after.records)), ", ".join(map(str, before.records.keys() - after.records))
         lost = f" ({left} left out: the other side has no such seed)" * bool(left)
-        said.append(f"{key}: {after.name}" + f", seed {seeds}" * bool(seeds) + lost)
+        of = f", seed{'s' * (len(after.records) > 1)} {seeds}" * bool(seeds)
+        said.append(f"{key}: {after.name}{of}{lost}")
     return used, said
 
 

@@ -126,7 +126,8 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
     for video, error in errors if arguments.all else errors[:LISTED]:
         text = error.in_words([*map(str, error.gt_ids)], [*map(str, error.predictions)])
         name = annotations.read_video(video.video_id).name
-        show(f"video {name}, frames {_ranges(error.frames)}: {error.kind}, {text}")
+        frames = f"frame{'s' * (len(error.frames) > 1)} {_ranges(error.frames)}"
+        show(f"video {name}, {frames}: {error.kind}, {text}")
     if len(errors) > LISTED and not arguments.all:
         show(f"... and {len(errors) - LISTED} more; --all lists them")
     return 0

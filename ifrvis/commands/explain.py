@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ifrvis.commands.meaning import records_meant, row_request, run_meant
+from ifrvis.commands.meaning import for_seed, records_meant, row_request, run_meant
 from ifrvis.commands.selection import ROOTS, RUN, add_command, profile_of, refuse
 from ifrvis.commands.terminal import console_for_tables
 from ifrvis.errors import DataMissingError, UserError
@@ -75,12 +75,13 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
     from ifrvis.harness.store.records import records_of
     from ifrvis.reporting.match import reports_in
 
-    name, path, store = arguments.run, Path(arguments.run), Store(arguments.results)
+    name, path, store, seed = arguments.run, Path(arguments.run), Store(arguments.results), ""
     if rows := rows_named(name):
         arguments.row = arguments.row or name
         reports = reports_in(store, row_request(arguments, name, rows[0][1].id))
-        found = [each for report in reports for each in report.records if arguments.seed in (None, each.seed)]
-        records = sorted(found, key=lambda record: record.seed)[:1]
+        found = sorted((each for report in reports for each in report.records), key=lambda record: record.seed)
+        records = [each for each in found if arguments.seed in (None, each.seed)][:1]
+        seed = for_seed(arguments, (each.seed for each in found))
     elif path.is_file():
         store, of_seed = records_meant(arguments, name)
         records = [*of_seed.values()]
@@ -89,7 +90,7 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
         records, store = records_of(run), run.store
     if not (records or (rows and (arguments.checkpoint or arguments.pred))):
         cure = "Run it to its end, or name a row and, with --checkpoint or --pred, a file to look at"
-        raise UserError(f"{cure}: there is no record of {name} in {arguments.results}.")
+        raise UserError(f"{cure}: there is no record of {name}{seed} in {arguments.results}.")
     return store.run(records[0].name, records[0].train_sig) if records else None, records
 
 

@@ -1,6 +1,8 @@
 """What a name on the command line means: a row, a run of it, a record."""
 
 import argparse
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +40,7 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
         where = f" under profile {request.profile.name}"
     found = [run for run in runs if arguments.seed is None or run.name.endswith(f"-s{arguments.seed}")]
     if not found:
-        seed = f" with seed {arguments.seed}" * (arguments.seed is not None)
+        seed = for_seed(arguments, (int(each) for run in runs for each in re.findall(r"-s(\d+)$", run.name)))
         raise UserError(f"Run {name} first, or correct --results: {store.root} has no run of it{seed}{where}.")
     return found
 
@@ -63,18 +65,25 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
     if rows := rows_named(name):
         request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
         records = [record for report in reports_in(store, request) for record in report.records]
-        none = f"Run {name} first: there is no record of it under profile {request.profile.name} in {store.root}."
+        where, first = f" under profile {request.profile.name} in {store.root}", f"Run {name} first"
     else:
         runs, cure = runs_meant(arguments, name), f"Give one of its records{beginning_so(name, known_names())}"
         records = [each for run in runs for each in records_of(run) if each.scoring == SCORING_VERSION]
-        none = f"Let {name} end first: there is no record of it in {store.root}."
+        where, first = f" in {store.root}", f"Let {name} end first"
     found: dict[int, Record] = {}
     for record in records:
         if arguments.seed in (None, record.seed) and found.setdefault(record.seed, record) != record:
             raise UserError(f"{cure}: {name} has {found[record.seed].file_name} and {record.file_name}.")
     if not found:
-        raise UserError(none)
+        seed = for_seed(arguments, (record.seed for record in records))
+        raise UserError(f"{first}: there is no record of it{seed}{where}.")
     return store, found
+
+
+def for_seed(arguments: argparse.Namespace, known: Iterable[int]) -> str:
+    """What a message adds about --seed, if it is given, where of other seeds there is something."""
+    there = ", ".join(map(str, sorted({*known})))
+    return f" with seed {arguments.seed}{f', but with {there}' * bool(there)}" * (arguments.seed is not None)
 
 
 def lacking(arguments: argparse.Namespace, name: str, run: "Run", what: str) -> UserError:

@@ -178,12 +178,13 @@ def _asked(reports: list[Report], records: list[Record]) -> Iterator[Answer]:
     """What was asked for, and how much of it is here."""
     rows = [(report, each) for report in reports for each in report.rows if not each.row.quoted]
     there = [(report, each) for report, each in rows if not each.missing]
-    done, so = Counter(report.table.name for report, _ in there), Counter(report.table.name for report, _ in rows)
+    whole = [(report, each) for report, each in there if len(each.counted) == len(report.seeds)]
+    done, so = Counter(report.table.name for report, _ in whole), Counter(report.table.name for report, _ in rows)
     of_tables = ", ".join(f"{name} {done[name]} of {number}" for name, number in so.items())
-    yield len(rows) == len(there), "Every row of every table has a number:", of_tables
+    yield len(rows) == len(whole), "Every row of every table has a number:", of_tables
     seeds = [(len(each.counted), len(report.seeds)) for report, each in there]
-    whole = len(rows) == len(there) and all(found == declared for found, declared in seeds)
-    yield whole, "Every row has every declared seed; rows by seeds:", _each(f"{a} of {b} seeds" for a, b in seeds)
+    there_of = _each(f"{found} of {declared} seeds" for found, declared in seeds)
+    yield len(rows) == len(whole), "Every row has every declared seed; rows by seeds:", there_of
     intervals = len({kept.digest for report in reports for kept in report.over_videos.values()})
     spread = f"mean and std over seeds, ddof 1; intervals over test videos of {intervals} differences"
     yield bool(seeds) and min(seeds)[0] > 1, "Every number has a spread:", spread

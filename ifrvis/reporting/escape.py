@@ -4,6 +4,9 @@ import re
 
 from ifrvis.errors import printable
 
+GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon"
+GREEK += " phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
+NO_LETTER = "«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"  # of pdfLaTeX's first encoding, among those below U+0180
 LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -18,11 +21,13 @@ LATEX = {
     "±": r"$\pm$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
-    "·": r"$\cdot$",
-    "λ": r"$\lambda$",
+    **{"·": r"$\cdot$", "→": r"$\to$", "≤": r"$\le$", "≥": r"$\ge$"},
     "−": "$-$",
     "–": "--",
     "—": "---",
+    **{letter: f"$\\{name}$" for letter, name in zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ", GREEK.split())},
+    **dict.fromkeys(NO_LETTER, "?"),
+    **dict(zip("‘’“”…", ("`", "'", "``", "''", r"\dots{}"))),
 }
 
 

@@ -78,7 +78,9 @@ def markdown(report: Report) -> str:
 
 def _claim_text(judged: JudgedClaim) -> str:
     claim = judged.claim
-    return f"{claim.text} ({claim.place}; {judged.decided})" + f" {claim.note}" * bool(claim.note)
+    return f"{claim.text} ({'; '.join(filter(None, [claim.place, judged.decided]))})" + f" {claim.note}" * bool(
+        claim.note
+    )
 
 
 def _markdown_table(heads: Sequence[str], lines: Iterable[Iterable[str]], num_left: int) -> list[str]:

@@ -95,7 +95,8 @@ def outputs_of(report: Report) -> dict[str, str]:
     stem, compact = report.stem, compact_latex(report)
     return {
         f"{stem}.md": markdown(report),
-        f"{stem}.tex": latex(report),
+        # Compiled as it is, `figure4.tex` would put its table in the place of the figure, `figure4.pdf`.
+        f"{stem}{'-table' * bool(report.table.axis)}.tex": latex(report),
         **({f"{stem}-compact.tex": compact} if compact else {}),
         f"{stem}.csv": seeds_csv(report),
         f"{stem}.json": table_json(report),

@@ -88,6 +88,8 @@ def test_rows_are_compared_over_the_seeds_and_over_the_videos_that_both_have(com
     status, found = compare(*ROWS, "--json")
     metrics = {each["metric"]: each for each in found["metrics"]}
     assert (status, found["a"]["seeds"], found["seeds_pair"], found["same_videos"]) == (0, [0, 1], True, True)
+    assert {found["units"][name] for name in metrics if "errors" in name} == {"per object-frame tracked"}
+    assert found["units"].keys() == {*metrics, "num_errors"} > {*found["videos"][0]} - {"id", "video"}
     idf1 = metrics["IDF1"]
     assert idf1["a"] == [1.0, 1.0]
     assert idf1["difference"] == pytest.approx(1 - sum(idf1["b"]) / 2)
@@ -102,6 +104,11 @@ def test_rows_are_compared_over_the_seeds_and_over_the_videos_that_both_have(com
     status, said = compare(*ROWS, "--seed", 1)
     assert (status, f"A: {OURS}, seed 1\n" in said) == (0, True)
     assert "B changes identities more often" in " ".join(said.split())
+    both = " ".join(compare(*ROWS)[1].split())
+    assert (f"A: {OURS}, seeds 0, 1 B: " in both, "percent; IDs a count, identity errors per hundred" in both) == (
+        True,
+        True,
+    )
 
 
 def test_the_papers_metrics_and_those_that_differ_are_printed_and_all_if_asked(compare):
@@ -151,7 +158,7 @@ def test_what_a_seed_lacks_is_a_dash_on_its_side_and_a_mean_on_the_other():
         ((OURS, "ours-swin-l-ytvis19"), "Run ours-swin-l-ytvis19 first"),
         ((OURS, "mask2fromer-r50-ytvis19"), "did you mean 'mask2former-r50-ytvis19'?"),
         ((f"{OURS}-s0", M2F, "--seed", "1"), f"Run {OURS}-s0 first, or correct --results"),
-        ((OURS, M2F, "--seed", "4"), f"Run {OURS} first"),
+        ((OURS, M2F, "--seed", "4"), f"Run {OURS} first: there is no record of it with seed 4, but with 0, 1 under"),
         ((OURS, "RECORD", "--seed", "0"), "Leave out --seed, or give 1: that is the seed of"),
         (("swaps.json", "TRUTH", "--gt", "TRUTH", "--seed", "0"), "Leave out --seed: results files"),
     ],

@@ -45,7 +45,7 @@ def test_a_stranger_makes_every_table_again_of_the_folder_alone(kept, options, t
     again = {f"reports/{name}": content for name, content in files_of(there / "reports").items()}
     assert again == {name: content for name, content in written.items() if name.startswith("reports/")}
     checklist = (there / "CHECKLIST.md").read_text()
-    for said in ("table1 1 of 17", "2 of 5 seeds (", "seed 0 (1); seed 1 (1)", "0.02 hours", "made the record (2)"):
+    for said in ("table1 0 of 17", "2 of 5 seeds (", "seed 0 (1); seed 1 (1)", "0.02 hours", "made the record (2)"):
         assert said in checklist
     assert "- [x] What was predicted is here: of 2 of 2 records" in checklist
 

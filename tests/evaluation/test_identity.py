@@ -209,7 +209,7 @@ def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, 
     }
     assert main([*command, "--jobs", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == f"video {annotations.videos[0].name}, frames 2: change, object g0: track 0 becomes 1"
+    assert lines[-1] == f"video {annotations.videos[0].name}, frame 2: change, object g0: track 0 becomes 1"
     assert lines[-2].rsplit(maxsplit=1) == ["errors per 100 tracked", "20"]
     assert lines[1].startswith("protocol matched, ")
     assert lines[1].endswith(": 2 of 2 tracks count")

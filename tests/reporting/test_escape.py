@@ -24,6 +24,7 @@ def test_latex_special_characters_are_escaped():
     assert latex_text("<a> 1 ± 2 λ↑ – [x]* 日") == (
         r"\textless{}a\textgreater{} 1 $\pm$ 2 $\lambda$$\uparrow$ -- {[}x{]}{*} ?"
     )
+    assert latex_text("“α ≥ Δ” é ą ð") == r"``$\alpha$ $\ge$ $\Delta$'' é ? ?"
 
 
 def test_latex_of_hostile_text_has_no_foreign_command(hostile):

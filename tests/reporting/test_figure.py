@@ -1,12 +1,14 @@
 """Figure 4, through its artists: what is drawn is what the table says."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ifrvis.reporting.figure import figure_files, make_figure
 from ifrvis.reporting.formats import figure_latex
+from ifrvis.reporting.output import outputs_of
 from ifrvis.reporting.report import RowRecords
 
 LAMBDAS = ("0", "0.1", "0.3", "0.5", "1.0")
@@ -69,6 +71,12 @@ def test_files_are_the_same_bytes_again(report):
     files = figure_files(report)
     assert list(files) == ["figure4.pdf", "figure4.png", "figure4.svg"]
     assert figure_files(report) == files
+
+
+def test_no_table_that_is_compiled_takes_the_place_of_the_figure(report):
+    compiled = {Path(name).with_suffix(".pdf").name for name in outputs_of(report) if name.endswith(".tex")}
+    assert len(compiled) > 1
+    assert not compiled & figure_files(report).keys()
 
 
 def test_caption_has_the_papers_reading(report):

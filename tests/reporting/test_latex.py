@@ -10,7 +10,7 @@ from ifrvis.reporting.figure import figure_files
 from ifrvis.reporting.formats import claims_latex, compact_latex, figure_latex, latex
 
 pytestmark = pytest.mark.slow
-HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd} <script>| 日 “x” [2] *"
+HOSTILE = "50% & $x_1$ #~^{}\\input{/etc/passwd} <script>| 日 “x” [2] * αΛΨ…≤ «ąðĦ»"
 M2F, OURS = "mask2former-r50-ytvis19", "ours-r50-ytvis19"
 VALUES = {seed: 0.4 + 0.01 * seed for seed in range(5)}
 

@@ -142,9 +142,10 @@ class _Builder:
                 hours *= work_of(spec) / work_of(train_spec(plain, data=None, init=None, seed=0))
             training = Training(name, called, backbone, dataset, split, spec, train_signature(spec), hours)
             training.shipped = None if request.no_shipped_weights else shipped_weights(train_signature(spec))
-            dev = self._split(dataset, "dev")
-            sig = eval_signature(train_signature(spec), composed.inference, dev.fingerprint or "")
-            training.evaluations.append(Evaluation(training, composed.inference, dev, "heldout", sig))
+            if not training.shipped:  # nobody predicts with weights that are here
+                dev = self._split(dataset, "dev")
+                sig = eval_signature(train_signature(spec), composed.inference, dev.fingerprint or "")
+                training.evaluations.append(Evaluation(training, composed.inference, dev, "heldout", sig))
             self._pretrainings[method, backbone] = training
         return self._pretrainings[method, backbone]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ifrvis.datasets.catalog import WHOLE
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
-from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Training
+from ifrvis.harness.plan.plan import Plan, PlannedRow, Training
 from ifrvis.harness.spec.weights import left_to_chance
 from ifrvis.harness.store.learning import COMPARES_NOTHING, learned
 from ifrvis.harness.store.records import Record
@@ -100,24 +100,25 @@ def cost_lines(plan: Plan) -> list[str]:
     cost = cost_of(plan)
     pretrainings = sum(training.is_pretraining for training in plan.trainings)
     lines = [
-        f"pretrainings {pretrainings}: {_counted(each for each in plan.trainings if each.is_pretraining)}",
+        f"pretrainings {pretrainings}: {_counted(each.state for each in plan.trainings if each.is_pretraining)}",
         f"trainings {len(plan.trainings) - pretrainings}: "
-        + _counted(each for each in plan.trainings if not each.is_pretraining),
-        f"evaluations {len(plan.evaluations)}: {_counted(plan.evaluations)}",
+        + _counted(each.state for each in plan.trainings if not each.is_pretraining),
+        f"evaluations {len(plan.evaluations)}: {_counted(each.state for each in plan.evaluations)}",
     ]
     if plan.to_run:
         room = f"disk: about {size_text(cost.bytes)} needed, {size_text(cost.free_bytes)} free"
         lines.append(room + (": NOT ENOUGH" if cost.bytes > cost.free_bytes else ""))
         hours = "unknown" if cost.hours is None else f"about {cost.hours:.3g}"
-        source = f"{cost.measured} trainings as measured on siblings" if cost.measured else ""
+        source = f"{_number(cost.measured, 'training')} as measured on siblings" if cost.measured else ""
         guess = f"{cost.estimated} by the profile's estimate" if cost.estimated else ""
         known = ", ".join(each for each in (source, guess) if each)
         lines.append(f"{plan.request.profile.est_unit}: {hours} ({known})")
     return lines
 
 
-def _counted(items: Iterable[Training | Evaluation]) -> str:
-    return ", ".join(f"{number} {state}" for state, number in Counter(each.state for each in items).items()) or "none"
+def _counted(states: Iterable[PlanState]) -> str:
+    counts = Counter(states)
+    return ", ".join(f"{counts[state]} {state}" for state in reversed(WORST_FIRST) if counts[state]) or "none"
 
 
 def status_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -173,8 +174,7 @@ def status_lines(plan: Plan, *, seeds_too: bool = False) -> list[str]:
         left = f"{duration_text(row['eta_s'])} left" if row.get("eta_s") and row["state"] == "running" else ""
         words = [f"{row['table']:8} {row['row']:34} {which:7} {state:15}", step, left, row.get("message") or ""]
         lines.append(" ".join(" ".join(word for word in words if word).splitlines()).rstrip())
-    counts = Counter(row["state"] for row in rows)
-    return [*lines, ", ".join(f"{number} {state}" for state, number in counts.items())]
+    return [*lines, _counted(row["state"] for row in rows)]
 
 
 def waiting_lines(plan: Plan) -> list[str]:

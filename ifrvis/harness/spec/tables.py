@@ -104,14 +104,14 @@ class Statement(Model):
 
 
 class Claim(Model):
-    """What the paper claims: every statement, of every pair of rows.
+    """What the paper, or anybody, claims: every statement, of every pair of rows.
 
     Of four rows it is said of what the first has more than the second, beside what the third has more than the fourth.
     A row of another table is called `table/row`.
     """
 
     text: str
-    place: str
+    place: str = ""  # where the paper says so
     says: tuple[Statement, ...] = Field(min_length=1)
     pairs: tuple[tuple[str, str] | tuple[str, str, str, str], ...] = Field(min_length=1)
     note: str = ""
@@ -297,7 +297,7 @@ def _all_tables(profile: Profile | None) -> list[Table]:
 
 def load_tables(names: Iterable[str], profile: Profile | None = None) -> list[Table]:
     """The tables named; `all` stands for the packed ones that are for a profile (None: for every one). UserError if one
-    is not there, or is for another profile.
+    is not there, is for another profile, or is called like another one.
     """
     found: dict[str, Table] = {}
     called = profile.name if profile else None
@@ -308,4 +308,10 @@ def load_tables(names: Iterable[str], profile: Profile | None = None) -> list[Ta
             found.setdefault(name, table)
         else:
             raise UserError(f"Give --profile {table.profile}: table {name} is for it alone, and this is {called}.")
+    for path, table in found.items():
+        others = (*_packed_tables(), *found.values()) if path != table.name else ()
+        if any(each.name == table.name and each != table for each in others):
+            raise UserError(
+                f"Change 'name' in {path}: another table is called {table.name!r}, whose reports it would replace."
+            )
     return list(found.values())

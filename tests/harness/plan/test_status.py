@@ -11,7 +11,7 @@ from made_records import asked, made_record
 from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.planner import make_plan
-from ifrvis.harness.plan.status import plan_lines, status_lines, verdicts
+from ifrvis.harness.plan.status import cost_lines, plan_lines, status_lines, verdicts
 from ifrvis.harness.spec.profiles import Learning
 from ifrvis.harness.store.alive import this_process
 from ifrvis.harness.store.attempts import claim
@@ -50,6 +50,18 @@ def test_a_row_that_waits_for_a_pretraining_says_how_that_died(make_request):
     attempt.end("killed", kind="killed", message="SLURM says NODE_FAIL")
     died = "pending         pretraining-r50-smoke19: attempt 1 was killed: SLURM says NODE_FAIL"
     assert status_lines(make_plan(request))[0].endswith(died)
+
+
+def test_counts_are_of_what_there_is_to_do_in_one_order(make_request):
+    """Of weights that are shipped nothing is evaluated; what is complete comes first, whatever comes first in rows."""
+    plan = make_plan(make_request("table3", profile="mini", pretraining=True, rows=("ours-r50-ytvis19",), num_seeds=3))
+    plan.trainings[-1].state = plan.evaluations[-1].state = "complete"
+    plan.trainings[1].measured_hours = 1.0
+    counts, hours = cost_lines(plan)[:3], cost_lines(plan)[-1]
+    each = "3: 1 complete, 2 pending"
+    assert counts == ["pretrainings 1: 1 complete", f"trainings {each}", f"evaluations {each}"]
+    assert "(1 training as measured on siblings, 1 by" in hours
+    assert status_lines(plan)[-1] == "1 complete, 2 pending"
 
 
 def test_a_row_says_what_one_of_its_seeds_has_to_say(make_request):

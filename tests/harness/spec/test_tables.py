@@ -123,10 +123,24 @@ def test_both_methods_are_trained_on_the_crowded_set_as_on_the_others(make_reque
 
 
 def test_a_claim_is_on_rows_that_are_run(load):
-    claim = {"text": "Ours is better.", "place": "", "pairs": [["ours-r50-mine", "theirs-r50-ovis"]]}
+    claim = {"text": "Ours is better.", "pairs": [["ours-r50-mine", "theirs-r50-ovis"]]}
     claim["says"] = [{"metric": "AP", "of": "mean", "side": "higher"}]
     with pytest.raises(UserError, match=r"^Make the claim 'Ours is better"):
         load([RUN, QUOTED], claims=[claim])
+
+
+def test_a_table_that_is_called_like_another_takes_no_place_of_its_reports(load, tmp_path):
+    load([RUN], name="table1")
+    own, same = str(tmp_path / "mine.yaml"), str(packed("experiments", "tables", "table1.yaml"))
+    with pytest.raises(
+        UserError, match=r"^Change 'name' in .*mine.yaml: another table is called 'table1', whose reports"
+    ):
+        load_tables([own])
+    assert [each.name for each in load_tables([same])] == ["table1"]
+    load([RUN], name="other")
+    (tmp_path / "first.yaml").write_text((tmp_path / "mine.yaml").read_text().replace("Mine", "First"))
+    with pytest.raises(UserError, match=r"^Change 'name' in .*first.yaml: another table is called 'other'"):
+        load_tables([str(tmp_path / "first.yaml"), own])
 
 
 def test_no_claim_is_on_frames_a_second(load):
@@ -179,4 +193,6 @@ def test_the_table_and_the_data_set_of_the_docs_work_as_they_stand(tmp_path, mon
     said = capsys.readouterr().out
     assert "\nmy-table\n  mask2former-r50-mine                 0/2  not run\n" in said
     assert main(["report", "my-table.yaml", "--profile", "mini"]) == 0
-    assert "| ours | r50-mine |" in (tmp_path / "reports" / "mini" / "my-table.md").read_text()
+    page = (tmp_path / "reports" / "mini" / "my-table.md").read_text()
+    assert "| ours | r50-mine |" in page
+    assert "**not run**: Ours tracks better. (0 of 1 tests decided)" in page
