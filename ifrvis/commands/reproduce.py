@@ -82,7 +82,9 @@ def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan
     """
     from ifrvis.harness.plan.planner import make_plan
 
-    asked = {"tables": ["all"], "rows": None, "seeds": None, "results": arguments.into, "no_shipped_weights": False}
+    named = (run.rpartition("/")[0] for run in arguments.runs)  # tables of one's own
+    tables = dict.fromkeys(["all", *(each for each in named if each.endswith((".yaml", ".yml")))])
+    asked = {"tables": [*tables], "rows": None, "seeds": None, "results": arguments.into, "no_shipped_weights": False}
     given = vars(arguments) | asked | {"profile": arguments.profile or kept[0].profile}
     plan = make_plan(request_of(argparse.Namespace(**given))[0])
     evaluations = [_evaluation_of(record, plan) for record in kept]

@@ -10,6 +10,7 @@ from pathlib import Path
 import fake_worker
 import kept_runs
 import pytest
+import yaml
 from made_records import made_record, made_train, record_of
 
 import ifrvis.worker
@@ -22,6 +23,7 @@ from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.paths import Store
 from ifrvis.harness.store.records import publish_record
+from ifrvis.packed import packed
 
 ROW = "mask2former-r50-ytvis19"
 
@@ -47,10 +49,10 @@ def call(smoke_data, tmp_path, monkeypatch, capsys):
 def keep(smoke_data, tmp_path):
     """Records as the worker makes them, of so many seeds; the path of that of seed 0."""
 
-    def keep(seeds):
+    def keep(seeds, table="table3"):
         load_dataset("smoke19", smoke_data).make("heldout")
         profile, store = load_profile(kept_runs.without_pretraining(tmp_path)), Store(tmp_path / "kept")
-        request = Request((load_table("table3"),), profile, (ROW,), seeds, data_root=smoke_data, store=store)
+        request = Request((load_table(table),), profile, (ROW,), seeds, data_root=smoke_data, store=store)
         for training in make_plan(request).trainings:
             metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + training.seed / 100)
             publish_record(store, record_of(training, training.evaluations[0], metrics))
@@ -98,6 +100,16 @@ def test_a_record_from_anywhere_is_made_again_beside_those_it_lies_with(call, ke
     found = of_runs["mask2former-r50-ytvis19-s0"]
     assert (status, found["differing"], found["other_seeds"]) == (0, [], [1, 2, 3])
     assert {each["metric"] for each in found["metrics"]} >= {"AP", "AR10"}
+
+
+def test_a_row_of_ones_own_table_is_made_again(call, keep, tmp_path):
+    table = yaml.safe_load(packed("experiments", "tables", "table3.yaml").read_text())
+    (row,) = [{**each, "set": {"train.iterations": 5}} for each in table["rows"] if each["id"] == ROW]
+    own = tmp_path / "mine.yaml"
+    own.write_text(yaml.safe_dump({**table, "name": "mine", "rows": [row], "claims": []}))
+    keep(1, str(own))
+    status, text = call(f"{own}/{ROW}", "--seed", 0)
+    assert (status, "The same bits" in text) == (0, True), text
 
 
 @pytest.mark.parametrize(

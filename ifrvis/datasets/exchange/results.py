@@ -11,6 +11,7 @@ from typing import Any
 from ifrvis.datasets.exchange.collected import Categories, Clip
 from ifrvis.datasets.exchange.davis import read_video
 from ifrvis.datasets.exchange.mots import read_sequence
+from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.ytvis import FiledAnnotations, Id
 from ifrvis.errors import UserError, nearest
 
@@ -25,7 +26,7 @@ def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | Non
     any_name = given is None or (not given and len(names) == 1)
     categories = Categories(list(names)[:1] if any_name else given or [])
     texts = [path] if path.is_file() else sorted(path.glob("*.txt"))
-    places = texts or sorted(each for each in path.iterdir() if each.is_dir())
+    places = texts or folders_in(path)
     videos = _by_name(((annotations.read_video(each).name, each) for each in annotations.videos), "videos")
     if not places:
         raise UserError(f"Give a JSON file, or a folder of PNGs (DAVIS) or a text (MOTS) a video: {path} has none.")
