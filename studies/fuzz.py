@@ -45,6 +45,7 @@ import torch
 import yaml
 from rich.console import Console
 
+import ifrvis.models  # noqa: F401  the host warns while it is imported, which in a case would be a fault
 from ifrvis.datasets import rle
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.errors import UserError
@@ -177,7 +178,7 @@ def _json_of(path: Path) -> Any:
             raise ValueError("a key twice")
         return dict(pairs)
 
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     return json.loads(text, object_pairs_hook=once)
 
 
@@ -189,7 +190,7 @@ def on_record(world: World, rng: random.Random, path: Path, data: bytes) -> str:
         same = record_text(read_record(path)).encode() == world.good[path]
     except UserError:
         named = command != ["plan"] or path.name in out
-        empty = command != ["report"] or ",AP,0.3," not in (world.reports / "table1.csv").read_text()
+        empty = command != ["report"] or ",AP,0.3," not in (world.reports / "mine.csv").read_text()
         return "refused" if status == 0 and named and empty else "wrong"
     return "unchanged" if same else "wrong"
 
@@ -297,11 +298,11 @@ def on_manifest(world: World, rng: random.Random, path: Path, data: bytes) -> st
     if world.run("report", *world.table, *world.roots)[0]:
         return "refused"
     reports = json.loads(path.read_bytes())["reports"]
-    kept = {name: entry for name, entry in json.loads(data)["reports"].items() if name != "table1"}
+    kept = {name: entry for name, entry in json.loads(data)["reports"].items() if name != "mine"}
     path.write_bytes(world.good[path])
     world.run("report", *world.table, *world.roots)  # anew: states of runs change with time
-    good = json.loads(path.read_bytes())["reports"]["table1"]
-    return "wrong" if reports != kept | {"table1": good} else "changed" if kept else "unchanged"
+    good = json.loads(path.read_bytes())["reports"]["mine"]
+    return "wrong" if reports != kept | {"mine": good} else "changed" if kept else "unchanged"
 
 
 def on_scene(world: World, rng: random.Random, path: Path, data: bytes) -> str:

@@ -111,7 +111,13 @@ class World:
         table = yaml.safe_load((ROOT / "experiments/tables/table1.yaml").read_text())
         row = table["rows"][2] | {"set": {"train.iterations": 3, "train.optimizer.lr": 0.001}}
         claim = table["claims"][0] | {"pairs": [[row["id"], table["rows"][0]["id"]]]}
-        table |= {"seeds": [0, 1], "notes": ["A note."], "rows": [table["rows"][0], row], "claims": [claim]}
+        table |= {
+            "name": "mine",
+            "seeds": [0, 1],
+            "notes": ["A note."],
+            "rows": [table["rows"][0], row],
+            "claims": [claim],
+        }
         files = {"name": "files", "title": "Files", "categories": 2, "annotation": "gt.json", "frames": "frames"}
         files |= {"heldout": {"videos": ["b"]}, "root_variable": "IFRVIS_FUZZ_ROOT", "source": "Ask."}
         files |= {"schedule": "ytvis19"}

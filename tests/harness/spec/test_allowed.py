@@ -50,7 +50,7 @@ def hostile_table(tmp_path, command):
     table = yaml.safe_load(packed("experiments", "tables", "table1.yaml").read_text())
     row = next(row for row in table["rows"] if row["method"] == "ours")
     (tmp_path / "t.yaml").write_text(
-        json.dumps(table | {"rows": [row | {"set": {"model.backbone": command}}], "claims": []})
+        json.dumps(table | {"name": "mine", "rows": [row | {"set": {"model.backbone": command}}], "claims": []})
     )
     return [tmp_path / "t.yaml", "--profile", "smoke"]
 
