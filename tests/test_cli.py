@@ -289,6 +289,11 @@ def _rescore(roots, record, written, capsys):
     new.unlink()
     assert main(["rescore", "table1", *SMOKE, "--seeds", "1", *roots]) == 2
     assert "is not what its record was made from" in capsys.readouterr().err
+    predictions.unlink()
+    assert main(["rescore", "table1", *SMOKE, "--seeds", "2", *roots]) == 0
+    said = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+    run = record.name.partition("-s0-")[0]
+    assert (said[f"{run}-s0"], said[f"{run}-s1"]) == ("not kept", "never scored")
 
 
 def test_broken_data_fail_the_run_with_one_message_and_exit_1(roots, tmp_path, capsys):

@@ -84,6 +84,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     if len({Path(each.name).name for each in given}) == 2:
         given = [each._replace(name=Path(each.name).name) for each in given]
     used, said = _at_the_same_seeds(given)
+    behind = [[record.digest for record in each.records.values()] for each in used]
+    if behind[0] and behind[0] == behind[1]:
+        raise UserError(f"Give two different things to compare: {arguments.a} and {arguments.b} are the same records.")
     truth = _truth(arguments, used[0])
     protocol = _protocol(arguments, used)
     sides = [Side(each.name, _evaluated(each, truth, arguments.gt, protocol)) for each in used]

@@ -153,6 +153,7 @@ def test_what_a_seed_lacks_is_a_dash_on_its_side_and_a_mean_on_the_other():
     ("given", "message"),
     [
         ((OURS, OURS), "Give two different things"),
+        ((OURS, f"table3/{OURS}"), f"to compare: {OURS} and table3/{OURS} are the same records."),
         ((OURS, "swaps.json"), "Give --gt, the ground truth, to compare results files"),
         ((OURS, "absent.json"), "Check the path: there is no file absent.json"),
         ((OURS, "ours-swin-l-ytvis19"), "Run ours-swin-l-ytvis19 first"),

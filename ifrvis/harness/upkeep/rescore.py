@@ -11,7 +11,7 @@ from ifrvis.harness.spec import signatures
 from ifrvis.harness.store.provenance import provenance
 from ifrvis.harness.store.records import Record, Records, ScoredAgain, publish_record
 
-Outcome = Literal["scored", "was there", "not kept"]
+Outcome = Literal["scored", "was there", "never scored", "not kept"]  # the last: what was predicted is gone
 
 
 def rescore(plan: Plan, *, jobs: int) -> Iterator[tuple[str, Outcome]]:
@@ -31,7 +31,7 @@ def _rescore(evaluation: Evaluation, plan: Plan, jobs: int) -> Outcome:
         return "was there"
     older = _older_record(evaluation, plan.records)
     if older is None or training.sig is None or split.fingerprint is None or evaluation.sig is None:
-        return "not kept"
+        return "never scored"
     path = training.run(store).predictions(evaluation.inference, split.fingerprint)
     if not path.is_file():
         return "not kept"
