@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not given:
             parser.print_help()
             return 0
-        _refuse_empty(given)
+        _refuse_left_by_shell(given)
         parsed = parser.parse_args(arguments)
         if another := _another_checkout():
             print(f"ifrvis: {printable(another)}", file=sys.stderr)
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _refuse_empty(given: Sequence[str]) -> None:
+def _refuse_left_by_shell(given: Sequence[str]) -> None:
     """Refuse (UserError) an empty value, as of a variable that a shell has not: what is named so would be left out; and
     a ~ that a shell has left as it is: it would be a folder's name.
     """

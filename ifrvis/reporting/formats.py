@@ -77,10 +77,8 @@ def markdown(report: Report) -> str:
 
 
 def _claim_text(judged: JudgedClaim) -> str:
-    claim = judged.claim
-    return f"{claim.text} ({'; '.join(filter(None, [claim.place, judged.decided]))})" + f" {claim.note}" * bool(
-        claim.note
-    )
+    claim, about = judged.claim, "; ".join(filter(None, [judged.claim.place, judged.decided]))
+    return f"{claim.text} ({about})" + f" {claim.note}" * bool(claim.note)
 
 
 def _markdown_table(heads: Sequence[str], lines: Iterable[Iterable[str]], num_left: int) -> list[str]:
