@@ -1,6 +1,7 @@
 """What the study rests on is as it was frozen; a change that is meant is written anew by `python tests/frozen/make.py`.
 
-On the processor that wrote it all is equal. Elsewhere losses are so to 1e-4, and scores to 1e-9.
+On the processor that wrote it all is equal. Elsewhere scores are so to 1e-9, and losses to rounding, which training amplifies: what
+was 1e-7 of the third loss was found to be 7e-4 of the ninth on another processor.
 """
 
 import json
@@ -35,11 +36,18 @@ def test_what_is_drawn_decoded_and_named_is_the_same_everywhere(found, what):
     assert sorted(where for where in now.keys() | then.keys() if now.get(where) != then.get(where)) == []
 
 
-@pytest.mark.parametrize(("what", "within"), [("losses", {"rel": 1e-4}), ("scores", {"rel": 1e-9, "abs": 1e-12})])
-def test_losses_and_scores_differ_by_rounding_at_most(found, what, within):
-    now, then = flat(found[what]), flat(FROZEN[what])
-    assert now == {where: value if value is None else pytest.approx(value, **within) for where, value in then.items()}
-    assert found["processor"] != FROZEN["processor"] or now == then
+def test_scores_are_the_same_to_the_ninth_digit(found):
+    near = {k: v if v is None else pytest.approx(v, rel=1e-9, abs=1e-12) for k, v in flat(FROZEN["scores"]).items()}
+    assert flat(found["scores"]) == near
+    assert found["processor"] != FROZEN["processor"] or found["scores"] == FROZEN["scores"]
+
+
+def test_losses_differ_by_rounding_that_training_amplifies(found):
+    for method, then in FROZEN["losses"].items():
+        now = found["losses"][method]
+        assert now[:3] == pytest.approx(then[:3], rel=1e-5)
+        assert now[3:] == pytest.approx(then[3:], rel=1e-2)
+    assert found["processor"] != FROZEN["processor"] or found["losses"] == FROZEN["losses"]
 
 
 def test_predictions_are_the_same_on_the_processor_of_the_study(found):
