@@ -96,7 +96,7 @@ def make_crate(
     texts |= {COPIED: json.dumps({each.name: each.version for each in packages()[1:]})}
     for name, content in (files | texts).items():
         write_atomically(folder / name, content if isinstance(content, str) else read_bytes(content))
-    return took, [f"{number} {what}" for what, number in left.items()]
+    return took, [f"{what} ({number})" for what, number in left.items()]
 
 
 def describe(folder: Path) -> None:
@@ -181,10 +181,10 @@ def _asked(reports: list[Report], records: list[Record]) -> Iterator[Answer]:
     whole = [(report, each) for report, each in there if len(each.counted) == len(report.seeds)]
     done, so = Counter(report.table.name for report, _ in whole), Counter(report.table.name for report, _ in rows)
     of_tables = ", ".join(f"{name} {done[name]} of {number}" for name, number in so.items())
-    yield len(rows) == len(whole), "Every row of every table has a number:", of_tables
+    yield len(rows) == len(whole), "Every row of every table has every declared seed:", of_tables
     seeds = [(len(each.counted), len(report.seeds)) for report, each in there]
     there_of = _each(f"{found} of {declared} seeds" for found, declared in seeds)
-    yield len(rows) == len(whole), "Every row has every declared seed; rows by seeds:", there_of
+    yield None, "Rows by how many seeds they have:", there_of
     intervals = len({kept.digest for report in reports for kept in report.over_videos.values()})
     spread = f"mean and std over seeds, ddof 1; intervals over test videos of {intervals} differences"
     yield bool(seeds) and min(seeds)[0] > 1, "Every number has a spread:", spread
