@@ -24,6 +24,7 @@ from ifrvis.parts import PartsFile, Place, Places, Read, split_json
 Id = int | str
 T = TypeVar("T")
 
+COCO = " (this is COCO's: `ifrvis data import coco` first)"
 _UNUSABLE = re.compile(r"[\0\ud800-\udfff]")  # no file name can hold them
 _OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)")
 
@@ -220,7 +221,7 @@ def open_annotations(path: Path, on_read: Read) -> FiledAnnotations:
             return entry["id"]  # type: ignore[no-any-return]  # checked just above
         for name in ("video_id", "category_id"):  # which ones are defined is known at the end
             known = type(entry.get(name)) in (int, str)
-            expect(known, f"{where}.{name}", "an id that the annotation file defines", entry.get(name))
+            expect(known, f"{where}.{name}", _a_known_id(entry), entry.get(name))
         tracks[entry["category_id"]] += 1
         return entry["video_id"]  # type: ignore[no-any-return]
 
@@ -242,7 +243,7 @@ def _categories_of(
     for key in ("videos", "categories"):
         given = content.get(key)
         is_there = isinstance(given, list) and (videos if key == "videos" and videos is not None else given)
-        expect(is_there, f"{path}: {key}", "a list that is not empty", given)
+        expect(is_there, f"{path}: {key}", "a list that is not empty" + COCO * ("images" in content), given)
     return tuple(made_of(content, "categories", path, category_of, problems))
 
 
@@ -351,8 +352,12 @@ def checked_id(entry: dict[str, Any], key: str, known: Collection[Id], where: st
     """The id under `key`, which must be one of `known`; UserError if not."""
     value = entry.get(key)
     good = type(value) in (int, str) and value in known  # the type first: 1.0 and true would be found as 1
-    expect(good, f"{where}.{key}", "an id that the annotation file defines", value)
+    expect(good, f"{where}.{key}", _a_known_id(entry), value)
     return value  # type: ignore[return-value]  # checked just above
+
+
+def _a_known_id(entry: dict[str, Any]) -> str:
+    return "an id that the annotation file defines" + COCO * ("image_id" in entry and "video_id" not in entry)
 
 
 def checked_crowd(entry: dict[str, Any], where: str) -> bool:

@@ -159,6 +159,14 @@ def test_the_error_names_file_index_field_and_value(tmp_path):
     assert str(caught.value) == expected
 
 
+def test_coco_is_named_and_what_makes_a_set_of_it(tmp_path):
+    content = {**CONTENT, "images": [{"id": 1}], "annotations": [{"id": 1, "image_id": 1, "category_id": 7}]}
+    for path in (written(tmp_path, content), written(tmp_path, {k: v for k, v in content.items() if k != "videos"})):
+        for read in (read_annotations, read_by_video):
+            with pytest.raises(UserError, match="COCO's: `ifrvis data import coco`"):
+                read(path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"videos": ', "[" * 100_000, "\xff"])
 def test_a_file_that_is_no_such_object_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text, encoding="latin-1")
