@@ -87,8 +87,11 @@ def _export(arguments: argparse.Namespace) -> int:
         annotations = replace(annotations, tracks=tuple(tracks))
     out = arguments.out
     if arguments.format == "davis":
-        layered = export_davis(annotations, split.frames, out)
-        more = f"; masks of {', '.join(layered)} share pixels: a folder an object" if layered else ""
+        objects = tuple(track for track in annotations.tracks if not track.is_crowd)
+        more = f"; crowds left out: {crowds}" if (crowds := len(annotations.tracks) - len(objects)) else ""
+        annotations = replace(annotations, tracks=objects)
+        if layered := export_davis(annotations, split.frames, out):
+            more += f"; masks of {', '.join(layered)} share pixels: a folder an object"
     else:
         more, out = "", out if out.suffix == ".json" else out / "instances.json"
         export_coco(annotations, scores, out)

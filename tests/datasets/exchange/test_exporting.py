@@ -52,6 +52,15 @@ def test_coco_comes_back_mask_for_mask_and_has_what_makes_tracks_of_it_in_cvat(w
     assert found_in(again / "instances.json") == expected(world)
 
 
+def test_a_crowd_is_no_object_of_davis(world, made):
+    path, out = world.root / "set" / "instances.json", world.root / "out"
+    content = json.loads(path.read_text())
+    content["annotations"][1]["iscrowd"] = 1
+    path.write_text(json.dumps(content))
+    assert made("davis", out) == (0, f"{out}: 2 videos, 2 tracks; crowds left out: 1\n")
+    assert [len(list((out / "Annotations").glob(each))) for each in ("a/*.png", "b-2/*.png")] == [4, 4]
+
+
 def test_a_lost_frame_is_said_and_no_name_leads_out_of_the_folder(world, made):
     path = world.root / "set" / "instances.json"
     content = json.loads(path.read_text())
