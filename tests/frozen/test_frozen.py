@@ -1,7 +1,7 @@
 """What the study rests on is as it was frozen; a change that is meant is written anew by `python tests/frozen/make.py`.
 
-On the processor that wrote it all is equal. Elsewhere scores are so to 1e-9, and losses to rounding, which training amplifies: what
-was 1e-7 of the third loss was found to be 7e-4 of the ninth on another processor.
+On the processor that wrote it all is equal. Elsewhere scores are so to 1e-9, and losses to rounding, which training
+amplifies: what was 1e-7 of the third loss was found to be 7e-4 of the ninth on another processor.
 """
 
 import json
