@@ -237,6 +237,9 @@ def _gaps(report: Report, each: RowRecords) -> Iterator[str]:
     codes = {str(record.provenance.code) for record in each.counted}
     if len(codes) > 1:
         yield f"{row}: mixed, its records come from {len(codes)} states of the code."
+    devices = sorted({record.cost.device for record in each.counted if record.cost.device})
+    if len(devices) > 1:
+        yield f"{row}: mixed, its records were made on {' and '.join(devices)}, which round otherwise."
     undefined = [metric for metric in report.table.metrics if report.cells[row, metric].missing == UNDEFINED]
     if undefined:
         yield f"{row}: {', '.join(undefined)} undefined in at least one seed."

@@ -91,15 +91,21 @@ def test_undefined_metric_of_any_seed_is_a_dash_with_a_note(make_report):
     assert "AP undefined in at least one seed" in markdown(report)
 
 
-def test_records_of_several_states_of_the_code_are_called_mixed(make_report):
+def test_records_of_several_states_of_the_code_or_devices_are_called_mixed(make_report):
     report = make_report("table1", {ROW: {0: 0.2, 1: 0.3}})
-    assert "mixed" not in markdown(report)
     (each,) = report.rows
-    made_by = each.found[1][0].provenance
-    changed = made_by.model_copy(update={"code": made_by.code.model_copy(update={"commit": "d" * 40})})
-    found = {**each.found, 1: [each.found[1][0].model_copy(update={"provenance": changed})]}
-    mixed = replace(report, rows=(RowRecords(each.row, found),))
-    assert f"{ROW}: mixed, its records come from 2 states of the code" in markdown(mixed)
+    records = [found.model_copy(update={"cost": Cost(device="B")}) for (found,) in each.found.values()]
+
+    def said(**changed):
+        found = {0: [records[0]], 1: [records[1].model_copy(update=changed)]}
+        return markdown(replace(report, rows=(RowRecords(each.row, found),)))
+
+    assert "mixed" not in said()
+    code = records[1].provenance.code.model_copy(update={"commit": "d" * 40})
+    changed = said(provenance=records[1].provenance.model_copy(update={"code": code}))
+    assert f"{ROW}: mixed, its records come from 2 states of the code" in changed
+    assert f"{ROW}: mixed, its records were made on A and B" in said(cost=Cost(device="A"))
+    assert "mixed" not in said(cost=Cost())
 
 
 def test_identity_errors_stand_beside_metrics_per_hundred_object_frames_tracked(make_report):
