@@ -2,12 +2,13 @@
 
     python studies/coverage.py --first mask2former-s5.pth --second ours-s5.pth
     python studies/coverage.py --first m2f-s5.pth m2f-s6.pth ... --second ours-s5.pth ours-s6.pth ...
+    python studies/coverage.py --first RECORD.videos.json.gz ... --second RECORD.videos.json.gz ...
 
 Many videos like those of `mini19`, drawn with another seed, are predicted once by each file of weights: the truth is AP
 on all of them. Then, again and again, as many videos as a test set has are drawn from them, with replacement, so that
 the truth is that of the population they come from, and the intervals that a report would show are compared with it: of
 one method's AP, and of the paired difference. With several runs of a method as many are drawn from them, too, the same
-of both.
+of both. What lies beside records stands for weights: then the population are the videos of these records.
 
 It goes on where it stopped: predictions are kept 25 videos at a time, simulations ten at a time. `--predict-only` ends
 before the latter. The result is `coverage.json` of --out: of the first method, the second and their difference, what
@@ -28,7 +29,7 @@ from ifrvis.datasets.catalog import Dataset, load_dataset
 from ifrvis.evaluation.ap import ap_of, detections
 from ifrvis.evaluation.bootstrap import RESAMPLES, draws, interval_of
 from ifrvis.evaluation.predictions import results_of
-from ifrvis.evaluation.videos import Detections
+from ifrvis.evaluation.videos import Detections, read_videos
 from ifrvis.files import canonical_json, read_json, read_packed_json, sha256_bytes, sha256_file, write_atomically
 from ifrvis.harness.spec.compose import Composed, compose_row, parse_override
 from ifrvis.harness.spec.profiles import load_profile
@@ -43,7 +44,11 @@ Line = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--first", type=Path, nargs="+", required=True, help="weights of a run of the first row, or of more"
+        "--first",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="weights of runs of the first row, or what lies beside records",
     )
     parser.add_argument("--second", type=Path, nargs="+", required=True, help="as many of the second row, seed by seed")
     parser.add_argument("--rows", nargs=2, default=["table3/mask2former-r50-ytvis19", "table3/ours-r50-ytvis19"])
@@ -62,20 +67,21 @@ def main() -> None:
     if len(given.first) != len(given.second):
         parser.error("give as many weights of the one row as of the other")
     dataset = made_set(given.dataset, given.data_root, seed=given.seed, videos=given.videos)
-    dataset.make(
-        "heldout", lambda done, total: None if done % 100 else print(f"made {done} of {total} videos", flush=True)
-    )
+    if not all(map(is_kept, given.first + given.second)):
+        dataset.make(
+            "heldout", lambda done, total: None if done % 100 else print(f"made {done} of {total} videos", flush=True)
+        )
     profile, overrides = load_profile(given.profile), dict(map(parse_override, given.set))
     methods, starts = [], []
     for name, paths in zip(given.rows, (given.first, given.second), strict=True):
         how = compose_row(find_row(name)[1], profile, overrides, num_classes=dataset.config.categories)
-        methods.append([predicted(path, how, dataset, given.out) for path in paths])
+        methods.append([of_file(path, how, dataset, given.out) for path in paths])
         starts.append([sha256_file(path) for path in paths])
     if given.predict_only:
         return
     truth = truth_of(methods)
     sizes = {"subset": given.subset, "resamples": given.resamples}
-    what = {"weights": starts, "seed": given.seed, "videos": given.videos, **sizes}
+    what = {"weights": starts, "seed": given.seed, "videos": len(methods[0][0]), **sizes}
     path = given.out / f"simulated-{sha256_bytes(canonical_json(what))[:12]}.json"
     done = read_json(path) if path.exists() else []
     for number in range(len(done), given.simulations):
@@ -93,6 +99,15 @@ def made_set(name: str, data_root: Path, *, seed: int, videos: int) -> Dataset:
     numbers = {**dict.fromkeys(config.synthetic.videos, 0), "test": videos}
     synthetic = config.synthetic.model_copy(update={"seed": seed, "videos": numbers})
     return Dataset(config.model_copy(update={"name": f"{name}-many", "synthetic": synthetic}), data_root, name)
+
+
+def is_kept(path: Path) -> bool:
+    return path.name.endswith(".videos.json.gz")
+
+
+def of_file(path: Path, how: Composed, dataset: Dataset, folder: Path) -> list[Detections]:
+    """What each video adds to AP: kept beside a record, or predicted by weights."""
+    return list(read_videos(path).detections) if is_kept(path) else predicted(path, how, dataset, folder)
 
 
 def predicted(weights: Path, how: Composed, dataset: Dataset, folder: Path) -> list[Detections]:
