@@ -177,7 +177,7 @@ def _notes(report: Report) -> list[str]:
     rows = [f"{each.row.id}: {each.row.note}" for each in report.rows if each.row.note]
     request, ids = report.request, [each.row.id for each in report.rows]
     real = request.with_real_weights(report.table, ids, request.data)
-    starts = [f"No row has learned: {real} starts from real weights, on a GPU."] if report.nothing_learned else []
+    starts = [f"No row has learned: {real} starts from real weights, on a GPU."] * bool(report.nothing_learned and real)
     return [*starts, *warnings(report), *report.table.notes, *rows, *gaps]
 
 

@@ -288,6 +288,14 @@ def test_no_other_numbers_are_set_against_the_papers(make_report, name, options)
     assert all(compared(report, metric=metric) is None for metric in report.table.metrics)
 
 
+def test_a_table_for_one_profile_alone_names_no_command_where_nothing_has_learned(make_report):
+    made = make_report("ovis", {"ours-r50-mini-ovis": {0: 0.1}})
+    records = [record.model_copy(update={"curve": {"0": 0.0, "9": 0.5}}) for record in made.records]
+    rows = tuple(replace(each, found={0: records} if each.found else {}) for each in made.rows)
+    text = markdown(replace(made, rows=rows))
+    assert ("not learned, compares nothing" in text, "No row has learned" in text) == (True, False)
+
+
 @pytest.mark.parametrize(("ours", "other", "says"), [(0.1, 0.1, True), (0.5, 0.1, False), (0.1, 0.5, False)])
 def test_two_rows_of_which_none_has_learned_get_no_verdict(make_report, ours, other, says):
     """Gains of both are the same: what each reaches decides."""

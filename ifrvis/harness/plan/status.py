@@ -191,7 +191,7 @@ def verdicts(plan: Plan) -> tuple[list[str], bool]:
     """A line a complete row, with what it has learned; and whether every row has learned that the profile judges.
 
     A profile without bounds judges nothing (`store.learning`); no row on a part of its split is judged. Where none has
-    learned, a last line says so, and how to begin with real weights.
+    learned, a last line says so, and how to begin with real weights where the table can.
     """
     bounds, lines, passed = plan.request.profile.learning, list[str](), list[bool]()
     for planned in plan.rows:
@@ -210,5 +210,5 @@ def verdicts(plan: Plan) -> tuple[list[str], bool]:
         for table in plan.request.tables:
             names = [planned.row.id for planned in plan.rows if planned.table is table]
             command = plan.request.with_real_weights(table, names, plan.request.dataset)
-            lines.append(f"{COMPARES_NOTHING}; with real weights, on a GPU: {command}")
+            lines.append(COMPARES_NOTHING + f"; with real weights, on a GPU: {command}" * bool(command))
     return list(dict.fromkeys(lines)), all(passed)

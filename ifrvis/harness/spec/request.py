@@ -59,7 +59,11 @@ class TableRequest:
         return " ".join(options + [f"--set {key}={value}" for key, value in self.overrides.items()])
 
     def with_real_weights(self, table: Table, rows: Iterable[str], dataset: str | None) -> str:
-        """The command that trains rows of a table, on what `--dataset` says, from real weights at full size."""
+        """The command that trains rows of a table, on what `--dataset` says, from real weights at full size; empty if
+        the table is for another profile alone.
+        """
+        if table.profile:
+            return ""
         options = [f"--rows {','.join(rows)}", *[f"--dataset {dataset}"] * bool(dataset)]
         return f"`ifrvis run {table.name} {' '.join(options)} --profile paper`"
 

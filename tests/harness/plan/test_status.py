@@ -13,6 +13,7 @@ from ifrvis.errors import UserError
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.plan.status import cost_lines, plan_lines, status_lines, verdicts
 from ifrvis.harness.spec.profiles import Learning
+from ifrvis.harness.spec.tables import load_table
 from ifrvis.harness.store.alive import this_process
 from ifrvis.harness.store.attempts import claim
 
@@ -138,6 +139,12 @@ def test_a_row_has_learned_if_it_reaches_enough_and_gains_of_what_its_start_left
     assert (": learned (" in line) is learned
     watched = f"{100 * start:.1f} with the initial weights, {100 * last:.1f} after training"
     assert f"AP {100 * final:.1f}; on 15 watched videos {watched}" in line
+
+
+def test_a_table_for_one_profile_alone_is_not_sent_to_real_weights(make_request):
+    request = make_request(num_seeds=1)
+    assert request.with_real_weights(load_table("table1"), ["a", "b"], None).endswith("--rows a,b --profile paper`")
+    assert [request.with_real_weights(load_table(name), ["a"], None) for name in ("ovis", "real")] == ["", ""]
 
 
 def test_without_bounds_nothing_is_judged(judged):
