@@ -168,12 +168,15 @@ def _take_own_set(arguments: argparse.Namespace) -> None:
 
 
 def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Profile", str]:
-    """The profile that is asked for, else by turn; `of_kept`: where one alone has records, that one; and why it is."""
+    """The profile that is asked for, else by turn; `of_kept`: where one alone of those that have turns, or of all, has
+    records, that one; and why it is.
+    """
     from ifrvis.harness.jobs.launch import choose_profile
-    from ifrvis.harness.spec.profiles import load_profile
+    from ifrvis.harness.spec.profiles import default_profiles, load_profile
     from ifrvis.harness.store.paths import Store
 
     kept = Store(arguments.results).profiles() if of_kept else []
+    kept = [each.name for each in default_profiles() if each.name in kept] or kept
     if arguments.profile or len(kept) == 1:
         return load_profile(arguments.profile or kept[0]), "as asked"
     return choose_profile(arguments.data_root, on_cluster=getattr(arguments, "cluster", None) is not None)

@@ -5,10 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
+from made_records import made_record
 
 from ifrvis.cli import main
-from ifrvis.commands.selection import request_of, selection_again, selection_arguments
+from ifrvis.commands.selection import profile_of, request_of, selection_again, selection_arguments
 from ifrvis.datasets.catalog import load_dataset
+from ifrvis.harness.spec.profiles import load_profile
+from ifrvis.harness.store.paths import Store
+from ifrvis.harness.store.records import publish_record
 
 MINE = "name: mine\ntitle: mine\ncategories: 1\nannotation: gt.json\nframes: frames\nschedule: ytvis19\n"
 ROW = "mask2former-r50-ytvis19"
@@ -36,6 +40,28 @@ def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkey
     assert other.store.root == tmp_path / "r"
     assert (other.init and other.init.path) == (tmp_path / "weights.pth" if first.init else None)
     assert other.dataset == (str(tmp_path / "mine.yaml") if first.dataset else None)
+
+
+@pytest.mark.parametrize(
+    ("kept", "chosen"),
+    [
+        (["mini"], "mini"),
+        (["mini", "real", "smoke"], "mini"),  # which has a turn
+        (["real"], "real"),
+        (["real", "smoke"], "paper"),
+        (["mini", "paper"], "paper"),
+        ([], "paper"),
+    ],
+)
+def test_what_is_read_is_of_the_profile_that_is_kept(kept, chosen, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ifrvis.harness.jobs.launch.choose_profile", lambda *_, **__: (load_profile("paper"), "by turn")
+    )
+    for name in kept:
+        publish_record(Store(tmp_path / "results"), made_record(profile=name))
+    given = argparse.Namespace(profile=None, results=tmp_path / "results", data_root=tmp_path)
+    assert profile_of(given, of_kept=True)[0].name == chosen
+    assert profile_of(given)[0].name == "paper"
 
 
 def test_a_variable_that_is_empty_is_none(tmp_path, monkeypatch):
