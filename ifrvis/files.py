@@ -97,6 +97,11 @@ def read_end(path: Path, what: str, offset: int = 0) -> tuple[str, int]:
         return data.decode(errors="replace"), stream.tell()
 
 
+def seen_in(folder: Path) -> Iterator[Path]:
+    """What is in a folder but hidden: macOS leaves a `._x.json` beside each `x.json` that it copies to other disks."""
+    return (path for path in folder.iterdir() if path.name[0] != ".")
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a regular file's content as 64 hex digits; errors are those of `open_file`."""
     with open_file(path) as stream:

@@ -19,7 +19,7 @@ def packed(*parts: str) -> Path:
 
 def packed_names(*parts: str) -> list[str]:
     """The names, without ending, of the YAML files in one packed folder."""
-    return sorted(path.stem for path in packed(*parts).glob("*.yaml"))
+    return sorted(path.stem for path in packed(*parts).glob("[!.]*.yaml"))
 
 
 def packed_yaml(kind: str, name: str, *, within: str = "experiments", beside: Iterable[str] = ()) -> Path:

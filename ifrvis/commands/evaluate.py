@@ -199,7 +199,7 @@ def _file_in(path: Path) -> Path:
     if not path.is_dir():
         return path
     inner = path / "data" if (path / "data").is_dir() else path
-    found = sorted(inner.glob("*.json"))
+    found = sorted(inner.glob("[!.]*.json"))
     if len(found) > 1:
         raise UserError(f"Give one file: {inner} has {', '.join(each.name for each in found[:3])}.")
     return found[0] if found else inner

@@ -85,7 +85,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _at_work(text: str, found: "Iterable[Finding]", store: "Store", profiles: list[str]) -> "Iterator[Finding]":
     """What is found of records, with a bar over these."""
-    paths = {path for profile in profiles for path in store.records(profile).glob("*.json")}
+    paths = {path for profile in profiles for path in store.records(profile).glob("[!.]*.json")}
     seen = set[Path]()
     with progress(text) as on_record:
         for each in found:

@@ -57,7 +57,7 @@ def make_crate(
     for path, profile in [(packed_yaml("profiles", each), load_profile(each)) for each in given]:
         own = Path("experiments", "profiles", f"{profile.name}.yaml")
         files[own], readme = path, f"{readme}    python -m ifrvis report all --profile {own}\n"
-        known = [read_record(each) for each in sorted(source.records(profile.name).glob("*.json"))]
+        known = [read_record(each) for each in sorted(source.records(profile.name).glob("[!.]*.json"))]
         request = TableRequest(tuple(load_tables(["all"], profile)), profile)
         withheld = _withheld(known, source, request, named)
         left.update(withheld.values())

@@ -229,6 +229,26 @@ def test_reports_whose_manifest_is_lost_are_named(kept, capsys):
     assert line.startswith(f"{manifest} (without it nothing says")
 
 
+def test_tables_and_pages_that_no_manifest_knows_are_named(kept, capsys):
+    folder = kept.reports / "smoke"
+    for name in ("table1.md", "table1.csv"):  # as of another store's reports that were copied into these
+        (folder / name.replace("1", "2")).write_bytes((folder / name).read_bytes())
+    (folder / "index.html").write_text("AP 99.9")
+    (folder / "notes.md").write_text("mine")
+    assert kept.run("verify") == 1
+    lines = named(capsys.readouterr().out, "wrong")
+    assert [line.split("/")[-1].split(" ")[0] for line in lines] == ["index.html", "table2.md"]
+
+
+def test_hidden_files_beside_others_are_neither_records_nor_runs(kept, capsys):
+    assert kept.run("verify", "--json") == 0
+    sound = capsys.readouterr().out
+    for path in list(kept.reports.parent.rglob("*")):  # as macOS leaves them
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7Mac OS X\xff")
+    assert kept.run("verify", "--json") == 0
+    assert capsys.readouterr().out == sound
+
+
 def test_a_figure_is_verified_by_its_data_and_a_page_by_what_it_shows(kept, capsys):
     report = ["report", "--profile", str(kept.reports.parent / "smoke.yaml"), "--rows", f"{ROW},{LAMBDA}"]
     assert kept.run(*report, "all", "--seeds", "2") == 0

@@ -19,7 +19,7 @@ _NO_TRACK = (None, -1, "")  # as programs write it where images have tracks and 
 def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list[str]]:
     """The folder of frames, the videos, and all categories by id; see `ifrvis data import`."""
     if source.is_dir():
-        found = sorted({*source.glob("*.json"), *source.glob("annotations/*.json")})
+        found = sorted({*source.glob("[!.]*.json"), *source.glob("annotations/[!.]*.json")})
         if len(found) != 1:
             raise UserError(f"Give COCO's JSON file: {source} has {len(found)} of them.")
         source = found[0]

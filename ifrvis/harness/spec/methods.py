@@ -39,7 +39,7 @@ class Package(NamedTuple):
 
     def names_of(self, kind: str) -> set[str]:
         """Its configs of a kind."""
-        return {path.stem for path in (self.configs / kind).glob("*.py")}
+        return {path.stem for path in (self.configs / kind).glob("[!.]*.py")}
 
     def digest(self) -> str:
         """SHA-256 of its files, names and contents."""

@@ -114,7 +114,7 @@ def read_scenes(folder: Path) -> list[Scene]:
     """The scenes of a profile, in the order of their names; UserError if a file is no scene, or is not where it was
     written.
     """
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    paths = sorted(folder.glob("[!.]*.json")) if folder.is_dir() else []
     scenes = [read_model(Scene, path, "what the viewer plays") for path in paths]
     for path, scene in zip(paths, scenes):
         if path.name != scene.file_name:

@@ -293,7 +293,7 @@ class Records:
     """The records of one profile, or those whose names begin so, listed once, and each read at most once."""
 
     def __init__(self, folder: Path, beginning: str = "") -> None:
-        paths = (path for path in folder.glob("*.json") if path.name.startswith(beginning))
+        paths = (path for path in folder.glob("[!.]*.json") if path.name.startswith(beginning))
         self._paths = dict.fromkeys(sorted(paths, key=str))
         self._folder, self._read = folder, dict[Path, Record | str]()
 

@@ -165,11 +165,31 @@ def test_videos_without_masks_are_left_out_and_told(world, bring):
     )
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_hidden_files_beside_others_are_passed_over(world, bring, copied_by_macos, name):
+    kind, write, options, _ = MADE[name]
+    source = write(world)
+    copied_by_macos()
+    status, said = bring(kind, source, *options)
+    assert (status, "._" in said) == (0, False), said
+
+
+def test_an_id_that_coco_does_not_define_is_not_answered_by_the_command_that_was_given(world, bring):
+    for field in ("image_id", "category_id"):
+        said = bring("coco", world.coco(**{field: 99}), *FRAMES)[1]
+        assert f"annotations[0].{field}: expected an id that the annotation file defines, got 99." in said
+
+
+def test_a_category_without_a_name_is_refused_as_it_was_given(world, bring):
+    status, said = bring("davis", world.davis(), "--category", "*=")
+    assert (status, said.startswith("ifrvis: Give --category a name")) == (2, True), said
+
+
 def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring):
     source = world.davis()
     (source / "Annotations" / "a" / "00002.png").unlink()
     status, said = bring("davis", source, "--category", "cat")
-    assert (status, "--annotated-only, without such frames: 1 of 4 frames of video a" in said) == (2, True)
+    assert (status, "import davis --annotated-only`: 1 of 4 frames of video a" in said) == (2, True)
     assert bring("davis", source, "--category", "cat", "--annotated-only")[0] == 0
     content = json.loads((world.root / "set" / "instances.json").read_text())
     assert [video["length"] for video in content["videos"]] == [3, 4]
