@@ -150,7 +150,9 @@ def _publish(arguments: argparse.Namespace) -> int:
         of_records = verify_records(made, folder / "data", profiles=profiles)
         found = [*_at_work("verifying what was copied", of_records, made, profiles), *verify_runs(made)]
         if wrong := next((each for each in found if each.outcome == "wrong"), None):
-            raise UserError(f"Restore {store.root / wrong.path.relative_to(made.root)}, or remove it: {wrong.why}.")
+            copied = wrong.path.is_relative_to(made.root)  # and none of the weights that come with the program
+            path = store.root / wrong.path.relative_to(made.root) if copied else wrong.path
+            raise UserError(f"Restore {path}, or remove it: {wrong.why}.")
         describe(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
