@@ -128,7 +128,8 @@ def check_own(dataset: Any) -> tuple[list[str], bool]:
     lines = [line for each in checked for line in _check_lines(each)]
     rule = dataset.config.heldout
     if isinstance(rule, HeldOut) and not (rule.draw or rule.videos):
-        return [*lines, "no video can be held out of one (or of one group), so rows on it cannot be scored"], False
+        one = "of one (or of one group, as videos of one name are)"
+        return [*lines, f"no video can be held out {one}, so rows on it cannot be scored"], False
     if checked[0].is_sound:
         lines += held_out_lines(dataset)
     return lines, checked[0].is_sound

@@ -201,7 +201,7 @@ def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring)
         (("--heldout", "1"), "held out"),
         (("--heldout", "2"), "Choose another --heldout than 2: of 2 videos it holds out 2"),
         (("--heldout", "1", "--group", "?*"), "Choose another --heldout than 1: of 2 videos it holds out 0"),
-        (("--group", "?*"), "no video can be held out of one (or of one group)"),
+        (("--group", "?*"), "no video can be held out of one (or of one group,"),
         (("--group", "c*"), "Correct --group c*: no video is called so"),
     ],
 )
@@ -404,6 +404,13 @@ def only_one_video(world):
     return "one.json", ["Give at least 2 videos: rows are trained on some and scored on others", "one.json has 1."]
 
 
+def of_one_name(world):
+    content = json.loads((world.root / "mine.json").read_text())
+    content["videos"] = [video | {"name": "clip"} for video in content["videos"]]
+    (world.root / "one.json").write_text(json.dumps(content))
+    return "one.json", ["one.json has 2, which stay together: they have one name"]
+
+
 def without_identities(world):
     world.coco(track_id=None)
     command = f"`ifrvis data import coco {world.root}/coco.json --frames {world.frames} --link overlap --out DIR`"
@@ -419,7 +426,7 @@ def without_a_name(world):
     return "视频.json", ["Rename "]
 
 
-@pytest.mark.parametrize("change", [only_one_video, without_identities, a_folder, without_a_name])
+@pytest.mark.parametrize("change", [only_one_video, of_one_name, without_identities, a_folder, without_a_name])
 def test_what_no_set_can_be_made_of_is_one_message_and_no_set(world, own, capsys, change):
     file, says = change(world)
     capsys.readouterr()
