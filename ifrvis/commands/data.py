@@ -199,8 +199,10 @@ def _stats_lines(stats: Any) -> list[str]:
 
     def middle(values: list[float | None]) -> str:
         known = [value for value in values if value is not None] * 2  # of one, too, there are deciles
-        tenths = quantiles(known, n=10) if known else [0.0]
-        return f"median {median(known or [0]):.3f}, {tenths[0]:.3f} to {tenths[-1]:.3f} without a tenth at either end"
+        if not known:
+            return "none"
+        tenths = quantiles(known, n=10)
+        return f"median {median(known):.3f}, {tenths[0]:.3f} to {tenths[-1]:.3f} without a tenth at either end"
 
     frames, masks, overlaps = sum(stats.lengths), sum(stats.spans), [each or 0 for each in stats.overlaps]
     lasting = [length for length, tracks in zip(stats.lengths, stats.instances) for _ in range(tracks)]
