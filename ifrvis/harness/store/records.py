@@ -308,6 +308,11 @@ class Records:
         """All records that can be read: unchanged, under their own names, and in agreement with themselves."""
         return [each for each in map(self._load, self._paths) if isinstance(each, Record)]
 
+    @property
+    def broken(self) -> list[str]:
+        """Why those that were read and cannot be used do not count."""
+        return [each for each in self._read.values() if isinstance(each, str)]
+
     def _load(self, path: Path) -> Record | str:
         if path not in self._read:
             self._read[path] = _or_why_not(read_record, path)
