@@ -66,7 +66,7 @@ def same_number(names: Sequence[str]) -> tuple[str, str] | None:
 
 def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder, sorted; not hidden ones."""
-    return sorted(path for path in seen_in(folder) if path.is_dir())
+    return [path for path in seen_in(folder) if path.is_dir()]
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -3,8 +3,10 @@
 Also tests: ifrvis.harness.store.finding, ifrvis.harness.upkeep.verify, ifrvis.reporting.audit.
 """
 
+import errno
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,6 +251,21 @@ def test_hidden_files_beside_others_are_neither_records_nor_runs(kept, capsys):
         path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7Mac OS X\xff")
     assert kept.run("verify", "--json") == 0
     assert capsys.readouterr().out == sound
+
+
+def test_records_that_cannot_be_listed_are_not_taken_for_none(kept, capsys, monkeypatch):
+    folder, iterdir = kept.request.store.records("smoke"), Path.iterdir
+
+    def refuse(path):
+        if path == folder:  # as of a colleague
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    table = ["table1", "--profile", str(kept.reports.parent / "smoke.yaml")]
+    for command in (["verify"], ["report", *table], ["status", *table]):
+        assert kept.run(*command) == 2
+        assert f"Correct the path or its permissions: '{folder}'" in capsys.readouterr().err
 
 
 def test_a_figure_is_verified_by_its_data_and_a_page_by_what_it_shows(kept, capsys):

@@ -111,7 +111,7 @@ class Categories:
 
 def clip_of(name: str, folder: Path) -> Clip:
     """A video of the pictures of a folder; UserError if there are none."""
-    frames = pictures_in(folder) if folder.is_dir() else []
+    frames = pictures_in(folder)
     if not frames:
         raise UserError(f"Say with --frames where the frames of video {name} are: there are none in {folder}.")
     first = open_picture(frames[0])

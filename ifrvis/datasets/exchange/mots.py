@@ -10,7 +10,7 @@ from ifrvis.datasets.exchange.collected import Categories, Clip, Shape, whole_nu
 from ifrvis.datasets.frames import folders_in, pictures_in
 from ifrvis.datasets.rle import Rle, checked_rle, encode
 from ifrvis.errors import UserError
-from ifrvis.files import read_text
+from ifrvis.files import read_text, seen_in
 
 IGNORED = 10  # the class of regions that are not annotated
 WHY = "MOTS has numbers of classes alone; KITTI's are 1 for cars and 2 for pedestrians"
@@ -23,7 +23,7 @@ def read_mots(source: Path, frames: Path | None, categories: Categories) -> tupl
     if len(found) > 1:
         raise UserError(f"Give one of both, as {found['instances']}: {source} has masks as PNG and as text.")
     source = next(iter(found.values()), source)
-    texts = [source] if source.is_file() else sorted(source.glob("[!.]*.txt"))
+    texts = [source] if source.is_file() else seen_in(source, ".txt")
     given = texts or folders_in(source)
     if not given:
         raise UserError(f"Give a folder with a folder of PNGs or a text file for each sequence: {source} has none.")
