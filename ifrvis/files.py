@@ -97,6 +97,15 @@ def read_end(path: Path, what: str, offset: int = 0) -> tuple[str, int]:
         return data.decode(errors="replace"), stream.tell()
 
 
+def seen_in(folder: Path, ending: str = "") -> list[Path]:
+    """What of a folder ends so, in order; nothing without one, and nothing hidden: macOS leaves a `._x.json` beside
+    each `x.json` that it copies. OSError if the folder cannot be listed, of which `glob` finds nothing.
+    """
+    there = folder.iterdir() if folder.is_dir() else ()
+    found = (path for path in there if path.name[0] != "." and path.name.endswith(ending))
+    return sorted(found, key=str)  # paths take long to compare
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a regular file's content as 64 hex digits; errors are those of `open_file`."""
     with open_file(path) as stream:

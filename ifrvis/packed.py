@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ifrvis.errors import UserError, nearest
+from ifrvis.files import seen_in
 
 SET_YAML = "dataset.yaml"  # what `ifrvis data import` writes into the folder of a set
 
@@ -19,7 +20,7 @@ def packed(*parts: str) -> Path:
 
 def packed_names(*parts: str) -> list[str]:
     """The names, without ending, of the YAML files in one packed folder."""
-    return sorted(path.stem for path in packed(*parts).glob("*.yaml"))
+    return sorted(path.stem for path in seen_in(packed(*parts), ".yaml"))
 
 
 def packed_yaml(kind: str, name: str, *, within: str = "experiments", beside: Iterable[str] = ()) -> Path:

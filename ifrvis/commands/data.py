@@ -128,7 +128,8 @@ def check_own(dataset: Any) -> tuple[list[str], bool]:
     lines = [line for each in checked for line in _check_lines(each)]
     rule = dataset.config.heldout
     if isinstance(rule, HeldOut) and not (rule.draw or rule.videos):
-        return [*lines, "no video can be held out of one (or of one group), so rows on it cannot be scored"], False
+        one = "of one (or of one group, as videos of one name are)"
+        return [*lines, f"no video can be held out {one}, so rows on it cannot be scored"], False
     if checked[0].is_sound:
         lines += held_out_lines(dataset)
     return lines, checked[0].is_sound
@@ -198,8 +199,10 @@ def _stats_lines(stats: Any) -> list[str]:
 
     def middle(values: list[float | None]) -> str:
         known = [value for value in values if value is not None] * 2  # of one, too, there are deciles
-        tenths = quantiles(known, n=10) if known else [0.0]
-        return f"median {median(known or [0]):.3f}, {tenths[0]:.3f} to {tenths[-1]:.3f} without a tenth at either end"
+        if not known:
+            return "none"
+        tenths = quantiles(known, n=10)
+        return f"median {median(known):.3f}, {tenths[0]:.3f} to {tenths[-1]:.3f} without a tenth at either end"
 
     frames, masks, overlaps = sum(stats.lengths), sum(stats.spans), [each or 0 for each in stats.overlaps]
     lasting = [length for length, tracks in zip(stats.lengths, stats.instances) for _ in range(tracks)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ifrvis.commands.selection import add_command, add_options
 from ifrvis.commands.terminal import progress, show
 from ifrvis.errors import UserError
+from ifrvis.files import seen_in
 
 if TYPE_CHECKING:
     from ifrvis.datasets.ytvis import FiledAnnotations, Id
@@ -199,7 +200,7 @@ def _file_in(path: Path) -> Path:
     if not path.is_dir():
         return path
     inner = path / "data" if (path / "data").is_dir() else path
-    found = sorted(inner.glob("*.json"))
+    found = seen_in(inner, ".json")
     if len(found) > 1:
         raise UserError(f"Give one file: {inner} has {', '.join(each.name for each in found[:3])}.")
     return found[0] if found else inner

@@ -137,12 +137,15 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     """Write the reports of tables, from records alone, and show them; of `all`, the page too."""
     from ifrvis.harness.spec.tables import is_own
     from ifrvis.harness.store.playback import read_scenes
+    from ifrvis.harness.store.records import Records
     from ifrvis.reporting.formats import terminal
-    from ifrvis.reporting.match import reports_in
+    from ifrvis.reporting.match import make_reports
     from ifrvis.reporting.output import write_page, write_report
+    from ifrvis.reporting.over_videos import read_kept
 
     store, profile = request.store, request.profile.name
-    reports, folder = reports_in(store, request), arguments.reports / profile
+    records, folder = Records(store.records(profile)), arguments.reports / profile
+    reports = make_reports(request, records.all_readable(), read_kept(store.bootstrap(profile)))
     store.check_there()  # mistakes in what is asked come first
     written: list[Path] = []
     for report in reports:
@@ -152,6 +155,9 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
     if "all" in arguments.tables or is_own(request.dataset):
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
+    if broken := records.broken:
+        text = f"{len(broken)} records make no number, and `ifrvis verify` names all of them: {broken[0]}"
+        say(console_for_tables(stderr=True), text)
     page = next((path for path in paths if path.endswith(".html")), "")
     look = page or f"{paths[0]}; `ifrvis report all` makes the page, of every table"
     answer(arguments, paths, [f"wrote {len(paths)} files to {folder}; look at {look}"])

@@ -20,6 +20,7 @@ from ifrvis.commands.selection import (
 )
 from ifrvis.commands.terminal import answer, console_for_tables, progress, say, show
 from ifrvis.errors import UserError, nearest
+from ifrvis.files import seen_in
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Plan
@@ -85,7 +86,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _at_work(text: str, found: "Iterable[Finding]", store: "Store", profiles: list[str]) -> "Iterator[Finding]":
     """What is found of records, with a bar over these."""
-    paths = {path for profile in profiles for path in store.records(profile).glob("*.json")}
+    paths = {path for profile in profiles for path in seen_in(store.records(profile), ".json")}
     seen = set[Path]()
     with progress(text) as on_record:
         for each in found:
@@ -150,7 +151,9 @@ def _publish(arguments: argparse.Namespace) -> int:
         of_records = verify_records(made, folder / "data", profiles=profiles)
         found = [*_at_work("verifying what was copied", of_records, made, profiles), *verify_runs(made)]
         if wrong := next((each for each in found if each.outcome == "wrong"), None):
-            raise UserError(f"Restore {store.root / wrong.path.relative_to(made.root)}, or remove it: {wrong.why}.")
+            copied = wrong.path.is_relative_to(made.root)  # and none of the weights that come with the program
+            path = store.root / wrong.path.relative_to(made.root) if copied else wrong.path
+            raise UserError(f"Restore {path}, or remove it: {wrong.why}.")
         describe(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,7 +17,7 @@ from ifrvis.datasets.pictures import SUFFIXES, open_picture
 from ifrvis.datasets.rle import area
 from ifrvis.datasets.ytvis import Annotations, Video, checked_annotations, id_order
 from ifrvis.errors import DataMissingError, UserError
-from ifrvis.files import read_json
+from ifrvis.files import read_json, seen_in
 
 Progress = Callable[[int, int], None]
 
@@ -209,12 +209,12 @@ def _check_for_more(checked: Checked, folder: Path, content: dict[str, Any]) -> 
     lists = [video.get("file_names") for video in content["videos"] if isinstance(video, dict)]  # wrong or not
     listed = {str(name).replace("\\", "/") for names in lists if isinstance(names, list) for name in names}
     tops = {name.split("/")[0] for name in listed}
-    more = sorted({path.name for path in folder.iterdir()} - tops)
+    more = sorted({path.name for path in seen_in(folder)} - tops)
     if more:
         text = f"Nothing has to be done: {folder} has {len(more)} videos that {checked.annotation.name} does not list"
         checked.say("more on disk", f"{text}, as {more[0]}.", "note")
     for inner in sorted({str(PurePosixPath(name).parent) for name in listed} - {"."}):
         if os.path.isdir(folder / inner):  # noqa: PTH112  never raises
-            there = (f"{inner}/{path.name}" for path in (folder / inner).iterdir() if path.suffix.lower() in SUFFIXES)
+            there = (f"{inner}/{path.name}" for path in seen_in(folder / inner) if path.suffix.lower() in SUFFIXES)
             if unlisted := sorted(set(there) - listed):
                 checked.see("more pictures", *unlisted)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ifrvis.datasets.pictures import SUFFIXES, Picture, open_picture
 from ifrvis.datasets.ytvis import Video
 from ifrvis.errors import DataMissingError, UserError
+from ifrvis.files import seen_in
 
 
 def read_frame(frames_root: Path, video: Video, frame: int) -> NDArray[np.uint8]:
@@ -64,13 +65,13 @@ def same_number(names: Sequence[str]) -> tuple[str, str] | None:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted; not hidden ones, as notebooks leave them."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    """The folders in a folder, sorted; not hidden ones."""
+    return [path for path in seen_in(folder) if path.is_dir()]
 
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of their numbers; UserError if two say one."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    found = [path for path in seen_in(folder) if path.suffix.lower() in SUFFIXES]
     if same := same_number([path.name for path in found]):
         raise UserError(f"Give a folder with the frames of one video alone: {folder} has {same[0]} beside {same[1]}.")
     return sorted(found, key=lambda path: by_number(path.name))

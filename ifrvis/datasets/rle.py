@@ -21,6 +21,8 @@ from pycocotools import mask as coco_mask
 
 from ifrvis.errors import UserError
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2  # a message shows what kind of thing a file has, not a page of it
 MAX_SIDE = 16384  # pixels; keeps H x W far below pycocotools' 32-bit counts
 _MAX_DIGITS = 6  # characters of one number; 6 x 5 bits hold any run of MAX_SIDE squared, and any difference
 _MAX_PERIMETER = 1000  # of a polygon, in units of H + W: rasterising takes memory in proportion to it
@@ -52,7 +54,7 @@ class Tube(tuple[Rle | None, ...]):
 def expect(condition: Any, where: str, expected: str, got: Any) -> None:
     """Refuse a value of a file (UserError) unless `condition`; `where` is the file, index and field."""
     if not condition:
-        raise UserError(f"Correct {where}: expected {expected}, got {reprlib.repr(got)}.")
+        raise UserError(f"Correct {where}: expected {expected}, got {_SHORT.repr(got)}.")
 
 
 def checked_rle(segmentation: Any, height: int, width: int, where: str, *, skip_lines: bool = False) -> Rle:

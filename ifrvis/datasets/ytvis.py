@@ -221,7 +221,7 @@ def open_annotations(path: Path, on_read: Read) -> FiledAnnotations:
             return entry["id"]  # type: ignore[no-any-return]  # checked just above
         for name in ("video_id", "category_id"):  # which ones are defined is known at the end
             known = type(entry.get(name)) in (int, str)
-            expect(known, f"{where}.{name}", _a_known_id(entry), entry.get(name))
+            expect(known, f"{where}.{name}", _a_known_id(entry, name), entry.get(name))
         tracks[entry["category_id"]] += 1
         return entry["video_id"]  # type: ignore[no-any-return]
 
@@ -352,12 +352,13 @@ def checked_id(entry: dict[str, Any], key: str, known: Collection[Id], where: st
     """The id under `key`, which must be one of `known`; UserError if not."""
     value = entry.get(key)
     good = type(value) in (int, str) and value in known  # the type first: 1.0 and true would be found as 1
-    expect(good, f"{where}.{key}", _a_known_id(entry), value)
+    expect(good, f"{where}.{key}", _a_known_id(entry, key), value)
     return value  # type: ignore[return-value]  # checked just above
 
 
-def _a_known_id(entry: dict[str, Any]) -> str:
-    return "an id that the annotation file defines" + COCO * ("image_id" in entry and "video_id" not in entry)
+def _a_known_id(entry: dict[str, Any], key: str) -> str:
+    is_coco = key == "video_id" and key not in entry and "image_id" in entry
+    return "an id that the annotation file defines" + COCO * is_coco
 
 
 def checked_crowd(entry: dict[str, Any], where: str) -> bool:

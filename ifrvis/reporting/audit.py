@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_bytes, sha256_bytes
+from ifrvis.files import read_bytes, seen_in, sha256_bytes
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table, run_on
 from ifrvis.harness.spec.weights import Given
@@ -23,7 +23,7 @@ def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
     """Check the reports of one profile's folder, whose `manifest.json` names them."""
     path, profile = folder / MANIFEST, folder.name
     if not path.is_file():
-        if any(folder.glob("*.md")):
+        if seen_in(folder, ".md"):
             yield Finding("wrong", path, "without it nothing says what the reports there were made of")
         return
     try:
@@ -35,6 +35,10 @@ def verify_reports(folder: Path, store: Store) -> Iterator[Finding]:
         yield Finding("wrong", path, "it is not as `ifrvis report` wrote it")
         return
     yield Finding("digest only", path)
+    named = {*manifest.pages, *(name for entry in manifest.reports.values() for name in entry.outputs)}
+    tables = (each for each in seen_in(folder, ".md") if each.with_suffix(".csv").is_file())
+    for other in sorted(each for each in (*tables, *folder.glob("index*.html")) if each.name not in named):
+        yield Finding("wrong", other, f"{MANIFEST} does not say what it was made of")
     for _, entry in sorted(manifest.reports.items()):
         yield from _verify_report(entry, folder, store)
     for name, page in sorted(manifest.pages.items()):

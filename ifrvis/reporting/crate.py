@@ -14,7 +14,7 @@ from typing import Any
 import ifrvis
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError, nearest
-from ifrvis.files import read_bytes, sha256_file, write_atomically
+from ifrvis.files import read_bytes, seen_in, sha256_file, write_atomically
 from ifrvis.harness.spec.methods import COPIED, code_in, packages
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.request import TableRequest
@@ -57,7 +57,7 @@ def make_crate(
     for path, profile in [(packed_yaml("profiles", each), load_profile(each)) for each in given]:
         own = Path("experiments", "profiles", f"{profile.name}.yaml")
         files[own], readme = path, f"{readme}    python -m ifrvis report all --profile {own}\n"
-        known = [read_record(each) for each in sorted(source.records(profile.name).glob("*.json"))]
+        known = [read_record(each) for each in seen_in(source.records(profile.name), ".json")]
         request = TableRequest(tuple(load_tables(["all"], profile)), profile)
         withheld = _withheld(known, source, request, named)
         left.update(withheld.values())

@@ -12,6 +12,7 @@ from made_records import made_record, made_train
 from rocrate.rocrate import ROCrate
 from without_train import said_without_train
 
+from ifrvis.errors import UserError
 from ifrvis.files import sha256_file, write_atomically
 from ifrvis.harness.store.playback import Scene
 from ifrvis.harness.store.records import publish_record, read_record
@@ -50,7 +51,13 @@ def test_a_stranger_makes_every_table_again_of_the_folder_alone(kept, options, t
     assert "- [x] What was predicted is here: of 2 of 2 records" in checklist
 
 
-def test_a_folder_that_holds_something_and_results_that_are_wrong_or_none_are_refused(kept, options, tmp_path, capsys):
+def pretend_changed(_):
+    raise UserError("it was changed")
+
+
+def test_a_folder_that_holds_something_and_results_that_are_wrong_or_none_are_refused(
+    kept, options, tmp_path, capsys, monkeypatch
+):
     folder, store = tmp_path / "crate", kept.request.store
     folder.mkdir()
     (folder / "mine").touch()
@@ -61,6 +68,12 @@ def test_a_folder_that_holds_something_and_results_that_are_wrong_or_none_are_re
     (folder / "mine").unlink()
     assert kept.run("publish", str(folder), "--profile", "mini") == 2
     assert "Run rows of profile mini first" in capsys.readouterr().err
+    with monkeypatch.context() as changed:  # a clone of which large files are only named
+        changed.setattr("ifrvis.harness.upkeep.verify.shipped_weights", pretend_changed)
+        assert kept.run("publish", str(folder), *options) == 2
+        assert "ifrvis: Restore " in (said := capsys.readouterr().err)
+        assert "experiments/weights/" in said
+    assert not folder.exists()
     beside = next(store.records("smoke").glob("*.videos.json.gz"))
     beside.write_bytes(b"other")
     assert kept.run("publish", str(folder), *options) == 2

@@ -3,8 +3,10 @@
 Also tests: ifrvis.harness.store.finding, ifrvis.harness.upkeep.verify, ifrvis.reporting.audit.
 """
 
+import errno
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,6 +216,8 @@ def test_a_deleted_or_changed_record_demotes_its_cells_and_fails_verify(kept, ca
         assert any(line.startswith("wrong") and "table1.md" in line and "record" in line for line in lines)
         written = one(kept, KINDS["Markdown"]).read_text()
         assert kept.run(*report) == 0
+        told = "1 records make no number, and `ifrvis verify` names all of them: Re" in capsys.readouterr().err
+        assert told == (broken is not None)
         assert "| 1/2 |" in one(kept, KINDS["Markdown"]).read_text()
         path.write_text(sound)
         assert kept.run(*report) == 0
@@ -227,6 +231,41 @@ def test_reports_whose_manifest_is_lost_are_named(kept, capsys):
     assert kept.run("verify") == 1
     (line,) = named(capsys.readouterr().out, "wrong")
     assert line.startswith(f"{manifest} (without it nothing says")
+
+
+def test_tables_and_pages_that_no_manifest_knows_are_named(kept, capsys):
+    folder = kept.reports / "smoke"
+    for name in ("table1.md", "table1.csv"):  # as of another store's reports that were copied into these
+        (folder / name.replace("1", "2")).write_bytes((folder / name).read_bytes())
+    (folder / "index.html").write_text("AP 99.9")
+    (folder / "notes.md").write_text("mine")
+    assert kept.run("verify") == 1
+    lines = named(capsys.readouterr().out, "wrong")
+    assert [line.split("/")[-1].split(" ")[0] for line in lines] == ["index.html", "table2.md"]
+
+
+def test_hidden_files_beside_others_are_neither_records_nor_runs(kept, capsys):
+    assert kept.run("verify", "--json") == 0
+    sound = capsys.readouterr().out
+    for path in list(kept.reports.parent.rglob("*")):  # as macOS leaves them
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7Mac OS X\xff")
+    assert kept.run("verify", "--json") == 0
+    assert capsys.readouterr().out == sound
+
+
+def test_records_that_cannot_be_listed_are_not_taken_for_none(kept, capsys, monkeypatch):
+    folder, iterdir = kept.request.store.records("smoke"), Path.iterdir
+
+    def refuse(path):
+        if path == folder:  # as of a colleague
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    table = ["table1", "--profile", str(kept.reports.parent / "smoke.yaml")]
+    for command in (["verify"], ["report", *table], ["status", *table]):
+        assert kept.run(*command) == 2
+        assert f"Correct the path or its permissions: '{folder}'" in capsys.readouterr().err
 
 
 def test_a_figure_is_verified_by_its_data_and_a_page_by_what_it_shows(kept, capsys):

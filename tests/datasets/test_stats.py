@@ -94,6 +94,21 @@ def test_some_videos_can_be_counted_alone(tmp_path, capsys):
     assert "Give one set with --contact-sheet" in capsys.readouterr().err
 
 
+def test_what_no_video_shows_has_no_number(tmp_path, capsys):
+    one = {"id": 1, "width": 4, "height": 3, "file_names": ["a/0.jpg"]}  # without a second frame nothing moves
+    track = {"id": 1, "video_id": 1, "category_id": 1, "segmentations": [{"size": [3, 4], "counts": [2, 3, 7]}]}
+    content = {"videos": [one], "categories": [{"id": 1, "name": "x"}], "annotations": [track]}
+    (tmp_path / "gt.json").write_text(json.dumps(content))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/0.jpg").touch()
+    config = "{name: my, title: x, categories: 1, schedule: ytvis19, annotation: gt.json, frames: .}"
+    (tmp_path / "my.yaml").write_text(config)
+    assert main(["data", "stats", str(tmp_path / "my.yaml"), "--data-root", str(tmp_path), "--split", "full"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "motion      none, diameters a frame" in lines
+    assert any(line.startswith("area        median 0.250") for line in lines)
+
+
 @pytest.mark.parametrize("name", ["x.foo", "x", "png", "x.pgf"])
 @pytest.mark.parametrize("command", [["stats", "smoke19", "--plot"], ["make-mini", "smoke19", "--contact-sheet"]])
 def test_a_picture_of_no_known_kind_is_refused_before_any_work(command, name, tmp_path, capsys):

@@ -10,7 +10,7 @@ from ifrvis.datasets.frames import by_number
 from ifrvis.datasets.rle import checked_rle, expect
 from ifrvis.datasets.ytvis import category_of, checked_crowd, checked_id, id_order, made_of
 from ifrvis.errors import UserError
-from ifrvis.files import read_json
+from ifrvis.files import read_json, seen_in
 
 Entry = dict[str, Any]
 _NO_TRACK = (None, -1, "")  # as programs write it where images have tracks and this object has none
@@ -19,7 +19,7 @@ _NO_TRACK = (None, -1, "")  # as programs write it where images have tracks and 
 def read_coco(source: Path, frames: Path | None) -> tuple[Path, list[Clip], list[str]]:
     """The folder of frames, the videos, and all categories by id; see `ifrvis data import`."""
     if source.is_dir():
-        found = sorted({*source.glob("*.json"), *source.glob("annotations/*.json")})
+        found = seen_in(source, ".json") + seen_in(source / "annotations", ".json")
         if len(found) != 1:
             raise UserError(f"Give COCO's JSON file: {source} has {len(found)} of them.")
         source = found[0]

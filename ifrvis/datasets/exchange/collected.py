@@ -89,6 +89,8 @@ class Categories:
 
     def __init__(self, given: list[str]) -> None:
         parts = [text.rpartition("=") for text in given]
+        if not all(name for *_, name in parts):
+            raise UserError("Give --category a name, or GLOB=NAME: there is none behind the last =.")
         self.rules, self.used = [(glob or "*", name) for glob, _, name in parts], set[str]()
 
     def name(self, what: str, why: str) -> str:
@@ -109,7 +111,7 @@ class Categories:
 
 def clip_of(name: str, folder: Path) -> Clip:
     """A video of the pictures of a folder; UserError if there are none."""
-    frames = pictures_in(folder) if folder.is_dir() else []
+    frames = pictures_in(folder)
     if not frames:
         raise UserError(f"Say with --frames where the frames of video {name} are: there are none in {folder}.")
     first = open_picture(frames[0])
@@ -128,7 +130,7 @@ def numbers_of(path: Path, clip: Clip) -> NDArray[np.int64]:
     numbers = open_picture(path).numbers()
     if numbers.shape != (clip.height, clip.width):
         came = f"it is {numbers.shape[1]} x {numbers.shape[0]} pixels, frames are {clip.width} x {clip.height}"
-        raise UserError(f"Give masks of the frames' size, or other frames with --frames: {path} is not: {came}.")
+        raise UserError(f"Give masks of the frames' size, or the frames that they are of: {path} is not: {came}.")
     return numbers
 
 

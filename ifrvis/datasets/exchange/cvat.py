@@ -18,7 +18,7 @@ from ifrvis.files import read_text
 
 def read_cvat(source: Path, frames: Path | None) -> tuple[Path, list[Clip]]:
     """The folder of frames and a video of each file; see `ifrvis data import`."""
-    paths = [source] if source.is_file() else sorted({*source.glob("*.xml"), *source.glob("*/annotations.xml")})
+    paths = [source] if source.is_file() else sorted({*source.glob("[!.]*.xml"), *source.glob("[!.]*/annotations.xml")})
     if not paths:
         raise UserError(f"Give the XML file of 'CVAT for video 1.1', or a folder of such files: {source} has none.")
     root, clips = frames or (source if source.is_dir() else source.parent), []

@@ -70,15 +70,14 @@ def _keep_annotated(clip: Clip, layers: dict[str, list[Path]], annotated_only: b
     for name, paths in layers.items():
         there = {path.stem for path in paths}
         if lost := sorted(there - {frame.stem for frame in clip.frames}):
-            raise UserError(f"Add frame {lost[0]} of video {clip.name}: there is a mask of it in {paths[0].parent}.")
+            raise UserError(f"Rename mask {lost[0]} in {paths[0].parent}: {clip.name} has no such frame.")
         if lost := sorted(stems - there):
             raise UserError(f"Add mask {lost[0]} of object {name} of {clip.name}, empty or not: others have one.")
     bare = [frame for frame in clip.frames if frame.stem not in stems]
     if bare and not annotated_only:
         text = f"{len(bare)} of {len(clip.frames)} frames of video {clip.name} have none, as {bare[0].name}"
-        raise UserError(
-            f"Add masks, empty ones where no object is, or import with --annotated-only, without such frames: {text}."
-        )
+        cure = "or leave such frames out by `ifrvis data import davis --annotated-only`"
+        raise UserError(f"Add masks, empty ones where no object is, {cure}: {text}.")
     if not stems:
         raise UserError(f"Add masks of video {clip.name}, or take its folder away from the others: it has none.")
     clip.frames = [frame for frame in clip.frames if frame.stem in stems]

@@ -10,7 +10,7 @@ from ifrvis.datasets.exchange.collected import Categories, Clip, Shape, whole_nu
 from ifrvis.datasets.frames import folders_in, pictures_in
 from ifrvis.datasets.rle import Rle, checked_rle, encode
 from ifrvis.errors import UserError
-from ifrvis.files import read_text
+from ifrvis.files import read_text, seen_in
 
 IGNORED = 10  # the class of regions that are not annotated
 WHY = "MOTS has numbers of classes alone; KITTI's are 1 for cars and 2 for pedestrians"
@@ -23,7 +23,7 @@ def read_mots(source: Path, frames: Path | None, categories: Categories) -> tupl
     if len(found) > 1:
         raise UserError(f"Give one of both, as {found['instances']}: {source} has masks as PNG and as text.")
     source = next(iter(found.values()), source)
-    texts = [source] if source.is_file() else sorted(source.glob("*.txt"))
+    texts = [source] if source.is_file() else seen_in(source, ".txt")
     given = texts or folders_in(source)
     if not given:
         raise UserError(f"Give a folder with a folder of PNGs or a text file for each sequence: {source} has none.")
@@ -72,7 +72,7 @@ def _read_text(clip: Clip, path: Path, places: dict[int, int], categories: Categ
             raise UserError(f"Correct {where}: expected {', '.join(FIELDS)}, got {len(parts)} fields.")
         frame, identity, kind, height, width = (whole_number(part, where) for part in parts[:5])
         if frame not in places:
-            raise UserError(f"Correct {where}, or --frames: sequence {clip.name} has no frame of number {frame}.")
+            raise UserError(f"Correct {where}: sequence {clip.name} has no frame of number {frame}.")
         code = {"size": [height, width], "counts": parts[5]}
         mask = checked_rle(code, clip.height, clip.width, where)
         _add(clip, places[frame], identity, kind, mask, where, categories)

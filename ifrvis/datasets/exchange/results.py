@@ -14,6 +14,7 @@ from ifrvis.datasets.exchange.mots import read_sequence
 from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.ytvis import FiledAnnotations, Id
 from ifrvis.errors import UserError, nearest
+from ifrvis.files import seen_in
 
 
 def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | None) -> Iterator[dict[str, Any]]:
@@ -25,7 +26,7 @@ def read_masks(path: Path, annotations: FiledAnnotations, given: list[str] | Non
     names = _by_name(((each.name, each.id) for each in annotations.categories), "categories")
     any_name = given is None or (not given and len(names) == 1)
     categories = Categories(list(names)[:1] if any_name else given or [])
-    texts = [path] if path.is_file() else sorted(path.glob("*.txt"))
+    texts = [path] if path.is_file() else seen_in(path, ".txt")
     places = texts or folders_in(path)
     videos = _by_name(((annotations.read_video(each).name, each) for each in annotations.videos), "videos")
     if not places:

@@ -176,8 +176,8 @@ def _write_set(
         return path, _taken_again(path, annotations, str(frames.resolve()), content, own)
     held_out, notes = _checked_rule(annotations, rule, path if own else None)
     if own is not None and not held_out.draw:
-        groups = f", which stay together: {' '.join(held_out.groups)}" * bool(held_out.groups)
-        what = f"{own} has {len(annotations.videos)}{groups}"
+        why = " ".join(held_out.groups) or "they have one name, or frames that are called alike in one folder"
+        what = f"{own} has {len(annotations.videos)}" + f", which stay together: {why}" * (len(annotations.videos) > 1)
         raise UserError(f"Give at least 2 videos: rows are trained on some and scored on others, and {what}.")
     config = {
         "name": name,

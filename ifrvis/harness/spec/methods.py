@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import ifrvis
 from ifrvis.errors import UserError
-from ifrvis.files import read_bytes, read_json
+from ifrvis.files import read_bytes, read_json, seen_in
 
 GROUP = "ifrvis.methods"
 COPIED = "methods.json"  # beside a copy of the code: package -> version
@@ -39,7 +39,7 @@ class Package(NamedTuple):
 
     def names_of(self, kind: str) -> set[str]:
         """Its configs of a kind."""
-        return {path.stem for path in (self.configs / kind).glob("*.py")}
+        return {path.stem for path in seen_in(self.configs / kind, ".py")}
 
     def digest(self) -> str:
         """SHA-256 of its files, names and contents."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_json, read_yaml, sha256_file
+from ifrvis.files import read_json, read_yaml, seen_in, sha256_file
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.packed import packed
 from ifrvis.schema import NAME, check_name
@@ -33,7 +33,7 @@ def given_weights(path: Path, data_root: Path) -> Given:
     if not os.path.lexists(path):  # what is no regular file is said when it is read
         return Given(path, path.name, None)
     digest = sha256_file(path)
-    said = map(_said_in, [path.with_suffix(".json"), *sorted((data_root / "weights").glob("*.json"))])
+    said = map(_said_in, [path.with_suffix(".json"), *seen_in(data_root / "weights", ".json")])
     names = [each["name"] for each in said if each.get("sha256") == digest and _can_be_named(each.get("name"))]
     if not names and not path.suffix:
         raise UserError(f"Rename {path} to end in .pth: nothing says what these weights are.")
@@ -91,7 +91,7 @@ def shipped_weights(train_sig: str) -> Path | None:
     """The shipped weights of one pretraining; None if they are not shipped. UserError if the file is not the one that
     its description names.
     """
-    for description in sorted(packed("experiments", "weights").glob("*.json")):
+    for description in seen_in(packed("experiments", "weights"), ".json"):
         said = read_json(description, "the description of shipped weights")
         if isinstance(said, dict) and said.get("train_sig") == train_sig:
             weights = description.with_suffix(".pth")

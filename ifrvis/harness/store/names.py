@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ifrvis.errors import UserError, nearest
+from ifrvis.files import seen_in
 from ifrvis.harness.store.paths import SPEC, Run, Store, run_at
 from ifrvis.harness.store.records import read_record
 
@@ -31,7 +32,7 @@ def runs_named(store: Store, name: str, *, beside: Iterable[str] = ()) -> list[R
     """
     if os.path.isfile(Path(name) / SPEC):  # noqa: PTH113  never raises
         return [run_at(Path(name).resolve())]
-    kept = [path for profile in store.profiles() for path in store.records(profile).glob("*.json")]
+    kept = [path for profile in store.profiles() for path in seen_in(store.records(profile), ".json")]
     records = {path.stem.rpartition("-")[0]: path for path in kept}
     folders = {folder.name: folder for folder in store.run_folders()}
     found = sorted(each for each in records | folders if each.startswith(name))

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, publish_once, sha256_bytes
+from ifrvis.files import canonical_json, publish_once, seen_in, sha256_bytes
 from ifrvis.harness.spec.signatures import Sha256, TrainSpec, train_signature
 from ifrvis.schema import Model, read_model
 
@@ -102,8 +102,8 @@ class Store:
 
     def widowed_videos(self, profile: str) -> list[Path]:
         """Files of what videos add whose records are gone, or not yet there."""
-        found = {videos_beside(path) for path in self.records(profile).glob("*.json")}
-        return sorted(set(self.records(profile).glob("*.videos.json.gz")) - found)
+        found = {videos_beside(path) for path in seen_in(self.records(profile), ".json")}
+        return sorted(set(seen_in(self.records(profile), ".videos.json.gz")) - found)
 
     def check_there(self) -> None:
         """UserError if there is no such folder: what is asked of it would be answered by nothing."""
@@ -113,8 +113,7 @@ class Store:
 
     def profiles(self) -> list[str]:
         """The profiles of which there are records."""
-        folder = self.records("")
-        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        return [path.name for path in seen_in(self.records("")) if path.is_dir()]
 
     def run(self, name: str, train_sig: str) -> "Run":
         """The run with this identity; its folder need not exist."""
@@ -122,8 +121,7 @@ class Store:
 
     def run_folders(self) -> list[Path]:
         """The folders of all runs, from one listing."""
-        folder = self.root / "runs"
-        return sorted(folder.iterdir(), key=str) if folder.is_dir() else []  # paths take long to compare
+        return seen_in(self.root / "runs")
 
     def runs(self) -> list["Run"]:
         """All runs whose `spec.json` can be used."""

@@ -16,7 +16,7 @@ from ifrvis.datasets.catalog import WHOLE
 from ifrvis.datasets.rle import checked_tube
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Kind
-from ifrvis.files import canonical_json, sha256_bytes
+from ifrvis.files import canonical_json, seen_in, sha256_bytes
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.spec.tables import Row
@@ -114,7 +114,7 @@ def read_scenes(folder: Path) -> list[Scene]:
     """The scenes of a profile, in the order of their names; UserError if a file is no scene, or is not where it was
     written.
     """
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    paths = seen_in(folder, ".json")
     scenes = [read_model(Scene, path, "what the viewer plays") for path in paths]
     for path, scene in zip(paths, scenes):
         if path.name != scene.file_name:

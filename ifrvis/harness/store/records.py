@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from ifrvis.datasets.catalog import WHOLE, Part, Role
 from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Count, Fraction, Scores
-from ifrvis.files import canonical_json, publish_once, read_json, read_text, sha256_bytes, write_atomically
+from ifrvis.files import canonical_json, publish_once, read_json, read_text, seen_in, sha256_bytes, write_atomically
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.signatures import Sha256, eval_signature
@@ -293,8 +293,7 @@ class Records:
     """The records of one profile, or those whose names begin so, listed once, and each read at most once."""
 
     def __init__(self, folder: Path, beginning: str = "") -> None:
-        paths = (path for path in folder.glob("*.json") if path.name.startswith(beginning))
-        self._paths = dict.fromkeys(sorted(paths, key=str))
+        self._paths = {path: None for path in seen_in(folder, ".json") if path.name.startswith(beginning)}
         self._folder, self._read = folder, dict[Path, Record | str]()
 
     def find(self, name: str, train_sig: str, eval_sig: str, *, whole: bool = True) -> Record | Seal | str:
@@ -307,6 +306,11 @@ class Records:
     def all_readable(self) -> list[Record]:
         """All records that can be read: unchanged, under their own names, and in agreement with themselves."""
         return [each for each in map(self._load, self._paths) if isinstance(each, Record)]
+
+    @property
+    def broken(self) -> list[str]:
+        """Why those that were read and cannot be used do not count."""
+        return [each for each in self._read.values() if isinstance(each, str)]
 
     def _load(self, path: Path) -> Record | str:
         if path not in self._read:

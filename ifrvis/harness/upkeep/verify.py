@@ -17,7 +17,7 @@ from ifrvis.errors import DataMissingError, UserError
 from ifrvis.evaluation.scores import Scores
 from ifrvis.evaluation.scoring import numbers_of, score_file
 from ifrvis.evaluation.videos import Videos, read_videos
-from ifrvis.files import canonical_json, read_bytes, read_json, sha256_file
+from ifrvis.files import canonical_json, read_bytes, read_json, seen_in, sha256_file
 from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
@@ -34,7 +34,7 @@ def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: 
     """
     runs = {run.train_sig: run for run in store.runs()}
     for profile in profiles:
-        for path in sorted(store.records(profile).glob("*.json")):
+        for path in seen_in(store.records(profile), ".json"):
             try:
                 record = read_record(path)
             except UserError as error:
@@ -171,10 +171,10 @@ def verify_runs(store: Store, *, profile: str | None = None) -> Iterator[Finding
             continue
         sound = read_bytes(spec) == run.read_spec().text()
         yield Finding("digest only", spec) if sound else Finding("wrong", spec, "it is not as it was written")
-        for checkpoint in sorted(path for each in checkpoint_folders(run) for path in each.glob("*.pth")):
+        for checkpoint in sorted(path for each in checkpoint_folders(run) for path in seen_in(each, ".pth")):
             with contextlib.suppress(FileNotFoundError, DataMissingError):  # a run that lives replaces them
                 yield from _verify_checkpoint(checkpoint)
-    for description in sorted(packed("experiments", "weights").glob("*.json")):
+    for description in seen_in(packed("experiments", "weights"), ".json"):
         try:
             shipped_weights(read_json(description)["train_sig"])
         except UserError as error:

@@ -160,6 +160,17 @@ def world(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def copied_by_macos(world):
+    """Leaves beside each file of the world what macOS leaves when it copies to a disk of another system."""
+
+    def leave():
+        for path in [each for each in world.root.rglob("*") if each.is_file()]:
+            path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7Mac OS X\xff")
+
+    return leave
+
+
+@pytest.fixture
 def found_in():
     """What a set's JSON holds: video, category, and the masks of each track."""
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from ifrvis.cli import main
 from ifrvis.reporting.style import UNDEFINED
@@ -95,6 +96,49 @@ def test_what_does_not_fit_the_ground_truth_is_refused(world, evaluate, change, 
     change(world, folder := world.mots(text=True))
     status, said = evaluate("ap", folder, *options)
     assert (status, says in said) == (2, True), said
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_hidden_files_beside_others_are_passed_over(world, evaluate, copied_by_macos, name):
+    write, options = MADE[name]
+    pred = write(world)
+    copied_by_macos()
+    status, said = evaluate("ap", pred, *options)
+    assert status == 0, said
+
+
+def gone(folder):
+    folder.joinpath("a/00001.png").unlink()
+
+
+def renamed(folder):
+    folder.joinpath("a/00001.png").rename(folder / "a/000001.png")
+
+
+def smaller(folder):
+    Image.new("L", (3, 2)).save(folder / "a/00001.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (gone, "Add masks, empty ones where no object is"),
+        (renamed, "Rename mask 000001 in"),
+        (smaller, "Give masks of the frames' size, or the frames that they are of"),
+    ],
+)
+def test_masks_that_do_not_fit_are_answered_without_options_that_only_an_import_has(world, evaluate, change, says):
+    change(folder := davis(world))
+    status, said = evaluate("ap", folder, *BY_OBJECT)
+    assert (status, says in said, "--frames" in said) == (2, True, False), said
+
+
+def test_what_is_no_results_file_is_shown_in_a_few_words(world, evaluate):
+    whole = {"schema": 1, "videos": [{"masks": [[1] * 9] * 9, "names": {str(n): [n] for n in range(9)}}] * 9}
+    (world.root / "run.json").write_text(json.dumps(whole))
+    status, said = evaluate("ap", world.root / "run.json")
+    assert (status, "expected a list of predicted tracks, got {" in said) == (2, True)
+    assert len(said) < 300 + len(str(world.root)), said
 
 
 @pytest.mark.parametrize(("kind", "name"), [("videos", "a"), ("categories", "cat")])

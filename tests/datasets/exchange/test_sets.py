@@ -165,11 +165,31 @@ def test_videos_without_masks_are_left_out_and_told(world, bring):
     )
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_hidden_files_beside_others_are_passed_over(world, bring, copied_by_macos, name):
+    kind, write, options, _ = MADE[name]
+    source = write(world)
+    copied_by_macos()
+    status, said = bring(kind, source, *options)
+    assert (status, "._" in said) == (0, False), said
+
+
+def test_an_id_that_coco_does_not_define_is_not_answered_by_the_command_that_was_given(world, bring):
+    for field in ("image_id", "category_id"):
+        said = bring("coco", world.coco(**{field: 99}), *FRAMES)[1]
+        assert f"annotations[0].{field}: expected an id that the annotation file defines, got 99." in said
+
+
+def test_a_category_without_a_name_is_refused_as_it_was_given(world, bring):
+    status, said = bring("davis", world.davis(), "--category", "*=")
+    assert (status, said.startswith("ifrvis: Give --category a name")) == (2, True), said
+
+
 def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring):
     source = world.davis()
     (source / "Annotations" / "a" / "00002.png").unlink()
     status, said = bring("davis", source, "--category", "cat")
-    assert (status, "--annotated-only, without such frames: 1 of 4 frames of video a" in said) == (2, True)
+    assert (status, "import davis --annotated-only`: 1 of 4 frames of video a" in said) == (2, True)
     assert bring("davis", source, "--category", "cat", "--annotated-only")[0] == 0
     content = json.loads((world.root / "set" / "instances.json").read_text())
     assert [video["length"] for video in content["videos"]] == [3, 4]
@@ -181,7 +201,7 @@ def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring)
         (("--heldout", "1"), "held out"),
         (("--heldout", "2"), "Choose another --heldout than 2: of 2 videos it holds out 2"),
         (("--heldout", "1", "--group", "?*"), "Choose another --heldout than 1: of 2 videos it holds out 0"),
-        (("--group", "?*"), "no video can be held out of one (or of one group)"),
+        (("--group", "?*"), "no video can be held out of one (or of one group,"),
         (("--group", "c*"), "Correct --group c*: no video is called so"),
     ],
 )
@@ -384,6 +404,13 @@ def only_one_video(world):
     return "one.json", ["Give at least 2 videos: rows are trained on some and scored on others", "one.json has 1."]
 
 
+def of_one_name(world):
+    content = json.loads((world.root / "mine.json").read_text())
+    content["videos"] = [video | {"name": "clip"} for video in content["videos"]]
+    (world.root / "one.json").write_text(json.dumps(content))
+    return "one.json", ["one.json has 2, which stay together: they have one name"]
+
+
 def without_identities(world):
     world.coco(track_id=None)
     command = f"`ifrvis data import coco {world.root}/coco.json --frames {world.frames} --link overlap --out DIR`"
@@ -399,7 +426,7 @@ def without_a_name(world):
     return "视频.json", ["Rename "]
 
 
-@pytest.mark.parametrize("change", [only_one_video, without_identities, a_folder, without_a_name])
+@pytest.mark.parametrize("change", [only_one_video, of_one_name, without_identities, a_folder, without_a_name])
 def test_what_no_set_can_be_made_of_is_one_message_and_no_set(world, own, capsys, change):
     file, says = change(world)
     capsys.readouterr()
