@@ -156,7 +156,7 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
         written += write_page(reports, read_scenes(store.scenes(profile)), folder)
     paths = [str(path) for path in dict.fromkeys(written)]
     if broken := records.broken:
-        text = f"{len(broken)} records make no number, and `ifrvis verify` names all of them: {broken[0]}"
+        text = f"records that make no number, all of which `ifrvis verify` names: {len(broken)}, as this: {broken[0]}"
         say(console_for_tables(stderr=True), text)
     page = next((path for path in paths if path.endswith(".html")), "")
     look = page or f"{paths[0]}; `ifrvis report all` makes the page, of every table"

@@ -216,7 +216,7 @@ def test_a_deleted_or_changed_record_demotes_its_cells_and_fails_verify(kept, ca
         assert any(line.startswith("wrong") and "table1.md" in line and "record" in line for line in lines)
         written = one(kept, KINDS["Markdown"]).read_text()
         assert kept.run(*report) == 0
-        told = "1 records make no number, and `ifrvis verify` names all of them: Re" in capsys.readouterr().err
+        told = "all of which `ifrvis verify` names: 1, as this: Re" in capsys.readouterr().err
         assert told == (broken is not None)
         assert "| 1/2 |" in one(kept, KINDS["Markdown"]).read_text()
         path.write_text(sound)
