@@ -65,7 +65,7 @@ def test_what_a_site_prints_beside_its_answer_is_no_job(answers):
     line = "ifrvis-1|0|7_0|RUNNING|0|None|"
     answers(squeue=f"Welcome to the cluster\n\n{line}\n")
     assert jobs_of({("ifrvis-1", 0)}) == {("ifrvis-1", 0): Job("7_0", "RUNNING", "None", "0:0")}
-    said = "a note\nof|accounting\nJobID|JobName|State|ExitCode\n7_0|ifrvis-1|FAILED|1:0\n7_1|ifrvis-1||\n7_2|ifrvis-1|FA"
+    said = "a|note\nJobID|JobName|State|ExitCode\n7_0|ifrvis-1|FAILED|1:0\n7_1|ifrvis-1||\n7_2|ifrvis-1|FA"
     answers(squeue="", sacct=said)
     assert jobs_of({("ifrvis-1", 0), ("ifrvis-1", 1)}) == {("ifrvis-1", 0): Job("7_0", "FAILED", "", "1:0")}
 

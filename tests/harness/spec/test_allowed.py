@@ -95,7 +95,7 @@ def test_a_run_from_elsewhere_runs_nothing(hostile, run_from_elsewhere, tmp_path
     run_attempt(str(run_from_elsewhere.folder))
     ending = attempts_of(run_from_elsewhere.run)[-1].ending()
     assert (ending.reason, ending.kind) == ("failed", "input")
-    assert "Remove 'command' from model.backbone" in ending.message
+    assert "or remove 'command' from model.backbone" in ending.message
     assert not hostile[1]()
 
 
