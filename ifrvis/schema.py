@@ -94,6 +94,8 @@ def _told(cls: type[Model], value: Any, where: str, errors: list[Any]) -> str:
             return f"Correct {where}: it holds what is no text, or is nested beyond reason."
         case "int_type" | "float_type" if isinstance(chosen["input"], str) and len(wanted) == 1:
             return f"Write {place} as a plain number, such as 0.0001: {came} is text."
+        case "string_type" if isinstance(chosen["input"], (int, float)) and len(wanted) == 1:
+            return f"Write {place} in quotes: {came} is no text."
     return f"Correct {place}: it should {' or '.join(wanted)}, and is {came}."
 
 

@@ -67,13 +67,14 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
         records = [record for report in reports_in(store, request) for record in report.records]
         where, first = f" under profile {request.profile.name} in {store.root}", f"Run {name} first"
     else:
-        runs, cure = runs_meant(arguments, name), f"Give one of its records{beginning_so(name, known_names())}"
+        cure = f"Name its row, or give one of its records{beginning_so(name, known_names())}"
+        runs = runs_meant(arguments, name)
         records = [each for run in runs for each in records_of(run) if each.scoring == SCORING_VERSION]
         where, first = f" in {store.root}", f"Let {name} end first"
     found: dict[int, Record] = {}
     for record in records:
         if arguments.seed in (None, record.seed) and found.setdefault(record.seed, record) != record:
-            raise UserError(f"{cure}: {name} has {found[record.seed].file_name} and {record.file_name}.")
+            raise UserError(f"{cure}: {name} has {found[record.seed].path(store)} and {record.path(store)}.")
     if not found:
         seed = for_seed(arguments, (record.seed for record in records))
         raise UserError(f"{first}: there is no record of it{seed}{where}.")

@@ -116,7 +116,7 @@ def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
     )
     commit = record.provenance.code.commit or "that it was made with"
     raise UserError(
-        "Give the --set, --dataset and --init of its run, if it had any, or check out the commit "
-        f"{commit}: what {record.file_name} was made as differs from every row of profile {plan.request.profile.name} "
-        f"in {', '.join(nearest) or 'how it is evaluated'}."
+        "Name its row, if its table is your own (TABLE.yaml/ROW), give the --set, --dataset and --init of its run, if "
+        f"it had any, or check out the commit {commit}: what {record.file_name} was made as differs from every row of "
+        f"profile {plan.request.profile.name} in {', '.join(nearest) or 'how it is evaluated'}."
     )

@@ -1,8 +1,12 @@
 """A name on the command line is a row, a run or a record, of which each command takes what it needs."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
+from made_records import record_of
+
+from ifrvis.harness.store.records import publish_record
 
 ROW = "mask2former-r50-ytvis19"
 
@@ -52,6 +56,17 @@ def test_a_row_without_a_seed_may_be_several_runs(row):
     ):
         status, found = row(*arguments)
         assert (status, message in found) == (2, True)
+
+
+def test_a_run_that_was_evaluated_in_two_ways_is_told_how_to_name_one_of_its_records(kept, capsys):
+    store, plan = kept.request.store, kept.plan()
+    training = next(each for each in plan.trainings if each.seed == 0)
+    clips = replace(training.evaluations[0], inference={**training.evaluations[0].inference, "topk": 5})
+    publish_record(store, other := record_of(training, clips, {"AP": 0.5}))
+    assert kept.run("compare", f"{ROW}-s0", f"{ROW}-s1") == 2
+    said = capsys.readouterr().err
+    assert f"Name its row, or give one of its records: {ROW}-s0 has {store.root}" in said
+    assert str(other.path(store)) in said
 
 
 AGAIN = "`ifrvis reproduce {again}`: kept of {run} is its record"

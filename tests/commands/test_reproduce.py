@@ -91,6 +91,11 @@ def test_a_launch_says_first_what_is_kept_and_how_to_make_it_again(call, keep, s
         f"kept records of 2 trainings (processor: one) are not trained again; `ifrvis reproduce table3/{ROW} --seed 0`"
     )
     assert said in capsys.readouterr().out.splitlines()[1]
+    mine, row = tmp_path / "mine.yaml", f"{{id: {ROW}, method: mask2former, backbone: r50, dataset: ytvis19}}"
+    mine.write_text(f"name: my-own\nseeds: [0, 1]\nmetrics: [AP]\nrows: [{row}]\n")
+    assert main([*map(str, ("run", mine, *options))]) == 0
+    said = "are not trained again; `ifrvis reproduce` trains one again, beside it"
+    assert said in capsys.readouterr().out.splitlines()[1], "my-own/ROW would name no row"
 
 
 def test_a_record_from_anywhere_is_made_again_beside_those_it_lies_with(call, keep, tmp_path):

@@ -76,17 +76,19 @@ def jobs_of(keys: Collection[Key]) -> dict[Key, Job] | None:
     if listed is None:
         return None
     found: dict[Key, Job] = {}
-    for line in listed.splitlines():
-        name, index, number, state, status, reason, _ = line.split("|", 6)
+    lines = [line.split("|", 6) for line in listed.splitlines() if line.strip()]
+    for name, index, number, state, status, reason, _ in (each for each in lines if len(each) == 7):
         code = f"{int(status) >> 8}:{int(status) & 127}" if status.isdigit() else ""
         found[name, int(index) if index.isdigit() else 0] = Job(number, state, reason, code)
     if all(key in found for key in keys):
         return found
     past = answer("sacct", "-X", "--parsable2", "-S", "now-30days", named, "-o", "JobID,JobName%60,State,ExitCode")
-    for number, told in SlurmInfoWatcher(delay_s=0).read_info(past or "").items():
+    rows = re.findall(r"^\S[^|\n]*(?:\|\S[^|\n]*){3}$", past or "", re.MULTILINE)
+    for number, told in SlurmInfoWatcher(delay_s=0).read_info("\n".join(rows)).items():
         key = told["JobName"], int(number.partition("_")[2] or 0)
         found.setdefault(key, Job(number, told["State"].split()[0], exit_code=told["ExitCode"]))
-    return found
+    # Beside an error that it prints as if it were an answer, a job that it does not list may be there.
+    return found if all(len(each) == 7 for each in lines) or all(key in found for key in keys) else None
 
 
 class RefusedError(UserError):

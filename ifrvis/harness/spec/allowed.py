@@ -40,7 +40,11 @@ def check_types(config: Config, where: str) -> None:
 def check_training(spec: Config, where: str) -> None:
     """`check_types` of the specification of a training, as `spec.json` holds it."""
     other = ("model", "data", "seed")
-    check_types({"model": spec["model"], "train": {key: spec[key] for key in spec if key not in other}}, where)
+    try:
+        check_types({"model": spec["model"], "train": {key: spec[key] for key in spec if key not in other}}, where)
+    except UserError as error:  # what nobody has changed was made with a package that is not here
+        said = str(error)
+        raise UserError(f"Install the package of methods that made it, or {said[0].lower()}{said[1:]}") from error
 
 
 def brought_by(model: Config) -> list[Package]:

@@ -33,7 +33,8 @@ def recipe(method: str, backbone: str, schedule: str) -> Config:
     """
     for kind, name in zip(KINDS, (method, backbone, schedule)):
         if name not in (known := names_of(kind)):
-            raise UserError(f"Choose one of the {kind} {', '.join(known)}: there is no {name!r}{nearest(name, known)}.")
+            cure = f"Choose one of the {kind} {', '.join(known)}, or install the package that brings it"
+            raise UserError(f"{cure}: there is no {name!r}{nearest(name, known)}.")
     merged: Config = {}
     for kind, name in zip(KINDS, (method, backbone, schedule)):
         _merge(merged, packaged_config(kind, name))

@@ -61,6 +61,24 @@ def test_no_answer_is_not_an_empty_one(answers):
     assert not settings()
 
 
+def test_what_a_site_prints_beside_its_answer_is_no_job(answers):
+    line = "ifrvis-1|0|7_0|RUNNING|0|None|"
+    answers(squeue=f"Welcome to the cluster\n\n{line}\n")
+    assert jobs_of({("ifrvis-1", 0)}) == {("ifrvis-1", 0): Job("7_0", "RUNNING", "None", "0:0")}
+    said = "a|note\nJobID|JobName|State|ExitCode\n7_0|ifrvis-1|FAILED|1:0\n7_1|ifrvis-1||\n7_2|ifrvis-1|FA"
+    answers(squeue="", sacct=said)
+    assert jobs_of({("ifrvis-1", 0), ("ifrvis-1", 1)}) == {("ifrvis-1", 0): Job("7_0", "FAILED", "", "1:0")}
+
+
+def test_an_error_that_is_printed_like_an_answer_says_of_no_job_that_it_is_gone(answers):
+    said = "slurm_load_jobs error: Unable to contact slurm controller\n"
+    answers(squeue=said)
+    assert jobs_of({("ifrvis-1", 0)}) is None
+    answers(squeue=said, sacct="JobID|JobName|State|ExitCode\n7_0|ifrvis-1|FAILED|1:0\n")
+    assert jobs_of({("ifrvis-1", 0)}) == {("ifrvis-1", 0): Job("7_0", "FAILED", "", "1:0")}
+    assert jobs_of({("ifrvis-1", 0), ("ifrvis-1", 1)}) is None
+
+
 def test_commands_get_nothing_of_the_job_that_they_are_called_from(monkeypatch):
     for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "SUBMITIT_EXECUTOR"):
         monkeypatch.setenv(name, "x")

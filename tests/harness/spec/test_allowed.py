@@ -91,11 +91,11 @@ def test_a_run_from_elsewhere_runs_nothing(hostile, run_from_elsewhere, tmp_path
     (tmp_path / "frames").mkdir()
     for model in ("ours", weights):
         error = refused("predict", model, tmp_path / "frames", f"--results={tmp_path}/results", capsys=capsys)
-        assert "Remove 'command' from model.backbone of " in error
+        assert "or remove 'command' from model.backbone of " in error
     run_attempt(str(run_from_elsewhere.folder))
     ending = attempts_of(run_from_elsewhere.run)[-1].ending()
     assert (ending.reason, ending.kind) == ("failed", "input")
-    assert "Remove 'command' from model.backbone" in ending.message
+    assert "or remove 'command' from model.backbone" in ending.message
     assert not hostile[1]()
 
 
@@ -143,7 +143,7 @@ def test_a_sound_specification_passes_and_each_recipe_is_one():
     spec = thin()[1].model_dump()
     check_training(spec, "here")
     spec["sampler"] = {"type": "os.system"}
-    with pytest.raises(UserError, match=r"^Remove 'type' from train\.sampler of here"):
+    with pytest.raises(UserError, match=r"^Install the package .*, or remove 'type' from train\.sampler of here"):
         check_training(spec, "here")
 
 
