@@ -357,7 +357,7 @@ def checked_id(entry: dict[str, Any], key: str, known: Collection[Id], where: st
 
 
 def _a_known_id(entry: dict[str, Any], key: str) -> str:
-    is_coco = key == "video_id" and key not in entry and "image_id" in entry
+    is_coco = key == "video_id" and not entry.keys() & {key, "score"} and "image_id" in entry  # results have scores
     return "an id that the annotation file defines" + COCO * is_coco
 
 

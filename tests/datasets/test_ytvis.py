@@ -4,7 +4,7 @@ import json
 import pytest
 
 from ifrvis.datasets.rle import area, run_lengths
-from ifrvis.datasets.ytvis import Annotations, Category, open_annotations, read_annotations
+from ifrvis.datasets.ytvis import Annotations, Category, checked_id, open_annotations, read_annotations
 from ifrvis.errors import UserError
 
 CONTENT = {
@@ -165,6 +165,8 @@ def test_coco_is_named_and_what_makes_a_set_of_it(tmp_path):
         for read in (read_annotations, read_by_video):
             with pytest.raises(UserError, match="COCO's: `ifrvis data import coco`"):
                 read(path)
+    with pytest.raises(UserError, match=r"annotation file defines, got None\."):  # an import would lose scores
+        checked_id({"image_id": 1, "score": 0.5}, "video_id", (), "results.json: [0]")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"videos": ', "[" * 100_000, "\xff"])
