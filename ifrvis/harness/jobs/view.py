@@ -9,7 +9,6 @@ from functools import partial
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -23,7 +22,6 @@ from ifrvis.harness.store.states import DONE
 
 LOGGED = 4  # running items in it
 LOG_LINES = 20
-BAR = 12  # characters
 SHOWN, URGENCY = 20, ("running", "failed", "waiting", "stopped", "complete")  # of more rows, those that fit a screen
 CURES = {
     "startup": "Look at 'setup' and the paths of the cluster file: its job ended before the program began.",
@@ -65,9 +63,10 @@ def _log_line(items: list[Item]) -> str:
 
 def _table(items: list[Item], on_interrupt: str) -> Group:
     """A line a row, whose seeds are counted; the cells are of the most urgent."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("row", "done", "state", "", "step", "loss", "AP so far", "time left"):
-        table.add_column(name, no_wrap=name != "row", justify="left" if name in ("row", "state") else "right")
+    table = Table(box=None, padding=(0, 1, 0, 0))  # so that names of rows have room on 80 columns
+    for name in ("row", "done", "state", "step", "loss", "AP\nso far", "time\nleft"):
+        left = name in ("row", "state")
+        table.add_column(name, no_wrap=name != "row", overflow="fold", justify="left" if left else "right")
     rows: dict[str, list[Item]] = {}
     for item in items:
         rows.setdefault(re.sub("-s[0-9]+$", "", item.training.name), []).append(item)
@@ -77,9 +76,7 @@ def _table(items: list[Item], on_interrupt: str) -> Group:
         state = _state(first[name])
         done = f"{sum(item.state == 'complete' for item in rows[name])}/{len(rows[name])}"
         style = {"complete": "green", "failed": "red", "running": "bold"}.get(state, "dim")
-        said = _progress(first[name])
-        bar = ProgressBar(said.iterations, said.iteration or 0, width=BAR) if said and said.iterations else ""
-        table.add_row(name, done, state, bar, *_cells(first[name]), style=style)
+        table.add_row(name, done, state, *_cells(first[name]), style=style)
     done = f"{sum(item.state == 'complete' for item in items)} of {len(items)} runs complete"
     hint = "; ".join(filter(None, [done, _time_left(items), f"{on_interrupt}, the same command goes on"]))
     return Group(table, Text(hint, style="dim italic"))

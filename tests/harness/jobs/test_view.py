@@ -43,8 +43,8 @@ def items(make_request):
     return found
 
 
-def shown(items, polls=1, **options):
-    console = Console(file=io.StringIO(), width=200, **options)
+def shown(items, polls=1, *, width=200, **options):
+    console = Console(file=io.StringIO(), width=width, **options)
     with live_view(console, on_interrupt="Ctrl-C stops") as show:
         for _ in range(polls):
             show(items)
@@ -76,9 +76,11 @@ def test_what_is_trained_has_its_prediction_left_and_then_nothing_worth_a_number
     assert shown(alone).splitlines()[0] == f"1 running; mask2former-r50-ytvis19-s0 {phase} 10/150{left}"
 
 
-def test_a_terminal_gets_a_line_a_row(items):
-    said = shown(items, force_terminal=True, color_system=None)
+@pytest.mark.parametrize("width", [200, 80])
+def test_a_terminal_gets_a_line_a_row(items, width):
+    said = shown(items, width=width, force_terminal=True, color_system=None)
     (row,) = (line for line in said.splitlines() if "mask2former-r50-ytvis19" in line)
-    assert re.search("1/3 +running +━{6} +training 700/1400 +1.50 +5 min", row)
+    assert re.search("1/3 +running +training 700/1400 +1.50 +5 min", row)
     assert said.count("ours-r50-ytvis19") == 1
+    said = " ".join(said.split())
     assert "1 of 7 runs complete; about 60 s of pretraining, then about 62 min left; Ctrl-C stops" in said
