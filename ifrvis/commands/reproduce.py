@@ -88,8 +88,16 @@ def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan
     given = vars(arguments) | asked | {"profile": arguments.profile or kept[0].profile}
     plan = make_plan(request_of(argparse.Namespace(**given))[0])
     evaluations = [_evaluation_of(record, plan) for record in kept]
-    of_paper_first = sorted(plan.rows, key=lambda row: not row.table.place)
-    rows = [(next(row for row in of_paper_first if each in row.evaluations.values()), each) for each in evaluations]
+    ids = {run.rpartition("/")[2] for run in arguments.runs}
+    as_named_first = sorted(
+        plan.rows,
+        key=lambda row: (
+            f"{row.table.name}/{row.row.id}" not in arguments.runs,
+            row.row.id not in ids,
+            not row.table.place,
+        ),
+    )
+    rows = [(next(row for row in as_named_first if each in row.evaluations.values()), each) for each in evaluations]
     for each in evaluations:
         each.training.evaluations = [other for other in evaluations if other.training is each.training]
     needed = [each.training for each in evaluations]

@@ -82,6 +82,12 @@ def test_a_run_made_again_is_set_beside_its_record(call, keep, tmp_path, seeds, 
     assert ("1 to run" in again, said in again) == (False, True), "what was made again is there"
 
 
+def test_a_row_is_made_again_as_it_was_named(call, keep):
+    keep(1)
+    text = call(f"table3/{ROW}", "--seed", 0)[1]
+    assert ("table3: " in text, "table1: " in text) == (True, False)
+
+
 def test_a_launch_says_first_what_is_kept_and_how_to_make_it_again(call, keep, smoke_data, tmp_path, capsys):
     keep(2)
     roots = ("--data-root", smoke_data, "--results", tmp_path / "kept", "--reports", tmp_path / "reports")
