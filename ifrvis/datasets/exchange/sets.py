@@ -81,11 +81,6 @@ def import_set(
     names = names or sorted({shape.category for clip in clips for shape in clip.shapes})
     if not any(clip.shapes for clip in clips):
         raise UserError(f"Give masks of at least one object: {source} has none.")
-    notes = categories.notes() + sorted(note for clip in clips for note in clip.notes)
-    used = {clip.frames[0].parent for clip in clips}
-    others = {path for each in used - {root} for path in folders_in(each.parent)} - used
-    if others:
-        notes.append(f"{len(others)} folders beside the frames have no masks and are left out, as {min(others).name}")
     ask = ", or add `--link overlap`"
     if own:
         command = ["ifrvis", "data", "import", kind, str(source), "--frames", str(frames), "--link", "overlap"]
@@ -94,6 +89,11 @@ def import_set(
         f", which makes one track of masks of one category in neighbouring frames whose IoU is at least {MIN_OVERLAP}"
     )
     content = _content(kind, root, clips, names, link=link, ask=ask)
+    notes = categories.notes() + sorted(note for clip in clips for note in clip.notes)
+    used = {clip.frames[0].parent for clip in clips}
+    others = {path for each in used - {root} for path in folders_in(each.parent)} - used
+    if others:
+        notes.append(f"{len(others)} folders beside the frames have no masks and are left out, as {min(others).name}")
     annotations = checked_annotations(content, out / "instances.json")
     text = json.dumps(official(content, annotations, {}))
     title, given_by = f"imported from {kind}", source if own else None
@@ -145,8 +145,11 @@ def _content(kind: str, frames: Path, clips: list[Clip], names: list[str], *, li
             masks: list[Any] = [None] * len(files)
             for shape in shapes:
                 masks[shape.frame] = shape.mask
+            if 0 < (crowds := sum(shape.is_crowd for shape in shapes)) < len(shapes):
+                said = f"{crowds} of {len(shapes)} masks of {identity} in {clip.name} say iscrowd"
+                clip.notes.add(f"{said}, which a track is as a whole or not: it is taken for none")
             track = {"id": len(content["annotations"]) + 1, "video_id": number, "category_id": ids[shapes[0].category]}
-            more = {"source_id": identity, "iscrowd": int(all(shape.is_crowd for shape in shapes))}
+            more = {"source_id": identity, "iscrowd": int(crowds == len(shapes))}
             content["annotations"].append({**track, **more, "segmentations": masks})
     return content
 

@@ -80,6 +80,20 @@ def test_categories_of_coco_are_all_there_in_the_order_of_ids(world, bring):
     assert {"source_id", "areas", "bboxes", "length", "iscrowd"} <= content["annotations"][0].keys()
 
 
+def test_a_track_of_coco_is_a_crowd_where_all_its_masks_say_so_and_a_mixture_is_told(world, bring):
+    source, path = world.coco(), world.root / "set" / "instances.json"
+    content = json.loads(source.read_text())
+    track = [each for each in content["annotations"] if each["track_id"] == content["annotations"][0]["track_id"]]
+    for entries, crowds, told in ((track[:1], 0, True), (track, 1, False)):
+        for entry in entries:
+            entry["iscrowd"] = 1
+        source.write_text(json.dumps(content))
+        said = bring("coco", source, *FRAMES)[1]
+        assert (f"1 of {len(track)} masks of {track[0]['track_id']} in a say iscrowd" in said) is told
+        assert sum(each["iscrowd"] for each in json.loads(path.read_text())["annotations"]) == crowds
+        shutil.rmtree(world.root / "set")
+
+
 def test_polygons_of_cvat_are_those_of_coco(world, bring, found_in):
     for video in ("b-2", "a"):
         points = "1.5,2.0;20.25,2.0;11.0,19.5"
