@@ -159,7 +159,8 @@ def _write_reports(request: "Request", arguments: argparse.Namespace) -> None:
         text = f"records that make no number, all of which `ifrvis verify` names: {len(broken)}, as this: {broken[0]}"
         say(console_for_tables(stderr=True), text)
     page = next((path for path in paths if path.endswith(".html")), "")
-    look = page or f"{paths[0]}; `ifrvis report all` makes the page, of every table"
+    every = " ".join(["all", *(each for each in arguments.tables if each.endswith((".yaml", ".yml")))])
+    look = page or f"{paths[0]}; `ifrvis report {every}` makes the page, of every table"
     answer(arguments, paths, [f"wrote {len(paths)} files to {folder}; look at {look}"])
 
 

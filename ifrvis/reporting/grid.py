@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.spec.compose import compose_row
-from ifrvis.harness.spec.tables import Row
+from ifrvis.harness.spec.tables import Row, command_name
 from ifrvis.reporting.report import Report, RowRecords
 from ifrvis.reporting.style import (
     COUNTS,
@@ -86,7 +86,7 @@ def claim_notes(report: Report) -> list[str]:
         f"An exact sign test of {n} pairs cannot end below p = {0.5 ** (n - 1):.4g}: a p below that rests on"
         " differences being normal." * (n > 1),
         f"Of these records no interval over videos is kept for {lacking} of {len(means)} differences of means:"
-        f" `ifrvis bootstrap {report.table.name}` makes it." * bool(lacking),
+        f" `ifrvis bootstrap {command_name(report.table)}` makes it." * bool(lacking),
     ]
     return [*filter(None, notes)]
 

@@ -100,7 +100,7 @@ def test_a_launch_says_first_what_is_kept_and_how_to_make_it_again(call, keep, s
     mine, row = tmp_path / "mine.yaml", f"{{id: {ROW}, method: mask2former, backbone: r50, dataset: ytvis19}}"
     mine.write_text(f"name: my-own\nseeds: [0, 1]\nmetrics: [AP]\nrows: [{row}]\n")
     assert main([*map(str, ("run", mine, *options))]) == 0
-    said = "are not trained again; `ifrvis reproduce` trains one again, beside it"
+    said = f"are not trained again; `ifrvis reproduce TABLE.yaml/{ROW} --seed 0` trains one again, beside it"
     assert said in capsys.readouterr().out.splitlines()[1], "my-own/ROW would name no row"
 
 

@@ -7,11 +7,11 @@ from typing import Any
 from ifrvis.datasets.catalog import WHOLE
 from ifrvis.harness.plan.cost import cost_of, duration_text, size_text
 from ifrvis.harness.plan.plan import Plan, PlannedRow, Training
+from ifrvis.harness.spec.tables import command_name
 from ifrvis.harness.spec.weights import left_to_chance
 from ifrvis.harness.store.learning import COMPARES_NOTHING, learned
 from ifrvis.harness.store.records import Record
 from ifrvis.harness.store.states import WORST_FIRST, PlanState
-from ifrvis.packed import packed_names
 
 MEANING: dict[PlanState, str] = {
     "not run": "nothing of it has begun; `ifrvis run` begins it",
@@ -47,8 +47,8 @@ def kept_lines(plan: Plan) -> list[str]:
         return []
     row, seed, _ = next(iter(kept.values()))
     where = ", ".join(sorted({record.provenance.hardware.processor or "unknown" for *_, record in kept.values()}))
-    plain = row.table.name in packed_names("experiments", "tables") and not plan.request.changes
-    again = f"`ifrvis reproduce{f' {row.table.name}/{row.row.id} --seed {seed}' * plain}` trains one again, beside it"
+    named = f" {command_name(row.table)}/{row.row.id} --seed {seed}" * (not plan.request.changes)
+    again = f"`ifrvis reproduce{named}` trains one again, beside it"
     return [f"kept records of {_number(len(kept), 'training')} (processor: {where}) are not trained again; {again}"]
 
 

@@ -11,7 +11,7 @@ from ifrvis.harness.spec.compose import Composed, compose_row
 from ifrvis.harness.spec.profiles import PRETRAINING, Profile
 from ifrvis.harness.spec.recipes import trained_on
 from ifrvis.harness.spec.signatures import run_name
-from ifrvis.harness.spec.tables import Row, Table, check_rows
+from ifrvis.harness.spec.tables import Row, Table, check_rows, command_name
 from ifrvis.harness.spec.weights import Given
 from ifrvis.packed import SET_YAML
 
@@ -65,7 +65,7 @@ class TableRequest:
         if table.profile:
             return ""
         options = [f"--rows {','.join(rows)}", *[f"--dataset {dataset}"] * bool(dataset)]
-        return f"`ifrvis run {table.name} {' '.join(options)} --profile paper`"
+        return f"`ifrvis run {command_name(table)} {' '.join(options)} --profile paper`"
 
     @property
     def on(self) -> str:

@@ -269,6 +269,11 @@ def rows_elsewhere(table: Table) -> dict[str, tuple[Table, Row]]:
     return found
 
 
+def command_name(table: Table) -> str:
+    """What commands call a table: its name, or its file, of which a table does not know where it lies."""
+    return table.name if table.name in packed_names("experiments", "tables") else "TABLE.yaml"
+
+
 def is_own(dataset: str | None) -> bool:
     """Whether a data set, as `--dataset` names it, is none of those that are packed."""
     return dataset is not None and load_config(dataset)[0].name not in packed_names("experiments", "datasets")

@@ -15,7 +15,7 @@ from ifrvis.cli import main
 from ifrvis.errors import UserError
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.harness.spec.tables import load_table, load_tables
+from ifrvis.harness.spec.tables import command_name, load_table, load_tables
 from ifrvis.packed import packed
 
 QUOTED = {
@@ -193,6 +193,8 @@ def test_the_table_and_the_data_set_of_the_docs_work_as_they_stand(tmp_path, mon
     said = capsys.readouterr().out
     assert "\nmy-table\n  mask2former-r50-mine                 0/2  not run\n" in said
     assert main(["report", "my-table.yaml", "--profile", "mini"]) == 0
+    assert "; `ifrvis report all my-table.yaml` makes the page" in capsys.readouterr().out
+    assert (command_name(load_table("my-table.yaml")), command_name(load_table("table1"))) == ("TABLE.yaml", "table1")
     page = (tmp_path / "reports" / "mini" / "my-table.md").read_text()
     assert "| ours | r50-mine |" in page
     assert "**not run**: Ours tracks better. (0 of 1 tests decided)" in page
