@@ -24,7 +24,8 @@ Frames = Iterator[NDArray[np.uint8]]  # each (height, width, 3), BGR
 FRAME_RATE = 10.0  # of what has none of its own
 _NO_TIME = -(1 << 63)
 # Containers that say how many frames they have, and the share by which that may be wrong: some say seconds alone.
-_COUNTED = {".avi": 0.0, ".mp4": 0.0, ".m4v": 0.0, ".mov": 0.0, ".3gp": 0.0, ".mkv": 0.02, ".webm": 0.02, ".flv": 0.02}
+_COUNTED = dict.fromkeys((".gif", ".avi", ".mp4", ".m4v", ".mov", ".3gp"), 0.0)
+_COUNTED |= dict.fromkeys((".mkv", ".webm", ".flv"), 0.02)
 
 
 @dataclass(frozen=True)

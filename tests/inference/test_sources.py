@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from inference.conftest import ArrayVideo
+from PIL import Image
 
 from ifrvis.commands.predict import _source
 from ifrvis.errors import UserError
@@ -85,6 +86,17 @@ def test_frames_that_a_video_announces_and_lacks_are_told_and_move_no_other(tmp_
         assert shown(source) == list(expected)
     assert source.length == len(expected)
     assert (says in source.warning) if says else source.warning == ""
+
+
+@pytest.mark.parametrize(
+    ("delay", "length", "says"), [({}, 1, "its container says 10 frames, 1 can be read."), ({"duration": 40}, 10, "")]
+)
+def test_frames_of_a_gif_without_delays_that_ffmpeg_leaves_out_are_told(tmp_path, rng, delay, length, says):
+    first, *others = map(Image.fromarray, rng.integers(0, 256, (10, 64, 96, 3), np.uint8))
+    first.save(tmp_path / "v.gif", save_all=True, append_images=others, **delay)
+    source = open_source(tmp_path / "v.gif")
+    assert source.length == length
+    assert source.warning.endswith(says) if says else source.warning == ""
 
 
 @pytest.mark.parametrize(("name", "codec"), [("v.mp4", "mp4v"), ("v.webm", "VP80"), ("v.ts", "mp4v")])
