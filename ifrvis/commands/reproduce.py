@@ -13,7 +13,7 @@ from ifrvis.commands.terminal import console_for_tables, say
 from ifrvis.errors import DataMissingError, UserError
 
 if TYPE_CHECKING:
-    from ifrvis.harness.plan.plan import Evaluation, Plan
+    from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow
     from ifrvis.harness.store.records import Record
 
 
@@ -89,14 +89,12 @@ def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan
     plan = make_plan(request_of(argparse.Namespace(**given))[0])
     evaluations = [_evaluation_of(record, plan) for record in kept]
     ids = {run.rpartition("/")[2] for run in arguments.runs}
-    as_named_first = sorted(
-        plan.rows,
-        key=lambda row: (
-            f"{row.table.name}/{row.row.id}" not in arguments.runs,
-            row.row.id not in ids,
-            not row.table.place,
-        ),
-    )
+
+    def later(row: "PlannedRow") -> tuple[bool, bool, bool]:
+        name, table = row.row.id, row.table
+        return f"{table.name}/{name}" not in arguments.runs, name not in ids, not table.place
+
+    as_named_first = sorted(plan.rows, key=later)
     rows = [(next(row for row in as_named_first if each in row.evaluations.values()), each) for each in evaluations]
     for each in evaluations:
         each.training.evaluations = [other for other in evaluations if other.training is each.training]
