@@ -64,6 +64,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.verify import verify_records, verify_runs
     from ifrvis.reporting.audit import verify_reports
+    from ifrvis.reporting.crate import verify_described
     from ifrvis.reporting.over_videos import verify_kept
 
     store = Store(arguments.results)
@@ -71,7 +72,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     profiles = _profiles(arguments, store)
     of_records = verify_records(store, arguments.data_root, profiles=profiles, jobs=arguments.jobs)
     found = [*_at_work("verifying records", of_records, store, profiles)]
-    found += verify_runs(store, profile=arguments.profile)
+    found += [*verify_runs(store, profile=arguments.profile), *verify_described(store.root.parent)]
     for profile in profiles:
         found += [*verify_kept(store, profile), *verify_reports(arguments.reports / profile, store)]
     counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in OUTCOMES}

@@ -10,15 +10,17 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import ifrvis
 from ifrvis.datasets.catalog import load_config
 from ifrvis.errors import UserError, nearest
-from ifrvis.files import read_bytes, seen_in, sha256_file, write_atomically
+from ifrvis.files import read_bytes, read_json, seen_in, sha256_file, write_atomically
 from ifrvis.harness.spec.methods import COPIED, code_in, packages
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_tables
+from ifrvis.harness.store.finding import Finding, held_against
 from ifrvis.harness.store.paths import Store, videos_beside
 from ifrvis.harness.store.playback import read_scenes
 from ifrvis.harness.store.records import Record, read_record
@@ -39,6 +41,7 @@ folder and offline, check all of it and write every table again, to the same byt
 
     python -m ifrvis verify
 """
+DESCRIBED = "ro-crate-metadata.json"
 Answer = tuple[bool | None, str, str]  # whether it is as one would wish (None: it is only told), the question, what is
 
 
@@ -100,7 +103,7 @@ def make_crate(
 
 
 def describe(folder: Path) -> None:
-    """Write `ro-crate-metadata.json`: the hash of every file, and the program that made the reports of the records."""
+    """Write `DESCRIBED`: the hash of every file, and the program that made the reports of the records."""
     from rocrate.model import ContextEntity, SoftwareApplication
     from rocrate.rocrate import ROCrate
 
@@ -117,6 +120,24 @@ def describe(folder: Path) -> None:
         if each.type == "File":
             each["sha256"] = sha256_file(Path(each.source))
     crate.metadata.write(folder)
+
+
+def verify_described(folder: Path) -> Iterator[Finding]:
+    """Hold what is neither a result nor a report (these may be added to) against the hashes of a published folder's
+    description, if it is one.
+    """
+    path = folder / DESCRIBED
+    if not path.is_file():
+        return
+    try:
+        digests = {unquote(each["@id"]): each["sha256"] for each in read_json(path)["@graph"] if "sha256" in each}
+    except (UserError, LookupError, TypeError):
+        yield Finding("wrong", path, "it is not as `ifrvis publish` wrote it")
+        return
+    for name, digest in sorted(digests.items()):
+        if not name.startswith(("results/", "reports/")):
+            found = held_against(folder / name, digest, other="it is not as it was published")
+            yield Finding("wrong", found.path, "it was published") if found.outcome == "not kept" else found
 
 
 def _program() -> dict[str | Path, str | Path]:

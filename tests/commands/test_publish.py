@@ -41,6 +41,20 @@ def test_a_stranger_makes_every_table_again_of_the_folder_alone(kept, options, t
     (verified,) = said_without_train(commands[:1], there, program=there).values()
     assert verified[0] == 0, verified
     assert " 0 wrong" in verified[1]
+    changed = [there / name for name in ("CHECKLIST.md", "experiments/tables/table1.yaml")]
+    for path in changed:
+        path.write_bytes(path.read_bytes() + b"\n")
+    (there / "environment.json").unlink()
+    (verified,) = said_without_train(commands[:1], there, program=there).values()
+    assert verified[0] == 1, verified
+    for name, why in {
+        "CHECKLIST.md": "it is not as it was published",
+        "environment.json": "it was published",
+        "experiments/tables/table1.yaml": "it is not as it was published",
+    }.items():
+        assert re.search(rf"^wrong +{name} \({why}\)$", verified[1], re.M), verified
+    for name in ("environment.json", *(str(path.relative_to(there)) for path in changed)):
+        (there / name).write_bytes(written[name])
     shutil.rmtree(there / "reports")
     assert [said[0] for said in said_without_train(commands[1:], there, program=there).values()] == [0]
     again = {f"reports/{name}": content for name, content in files_of(there / "reports").items()}
