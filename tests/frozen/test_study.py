@@ -77,7 +77,8 @@ def test_the_words_about_five_seeds_have_the_numbers_of_their_records():
     readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/mini-study.md"))
     assert "| five seeds, thin ResNet-50 |" in readme
     assert "Five seeds of Table 3's ResNet-50 rows." in page
-    records = {(each.name, each.data.part.frames): each.metrics for each in map(read_record, PATHS)}
+    known = [each for each in map(read_record, PATHS) if each.inference.get("recurrence", True)]
+    records = {(each.name, each.data.part.frames): each.metrics for each in known}
     trainings = len({name for name, _ in records})
     assert [re.findall(r"(\d+) of the 105\s+trainings", text) for text in (readme, page)] == [[str(trainings)]] * 2
 
