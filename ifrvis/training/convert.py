@@ -94,8 +94,9 @@ def convert(
     backbone, its head is not whole, nothing says what it was trained on, or `out` exists.
     """
     description = out.with_suffix(".json")
-    if out.suffix != ".pth" or out.exists() or description.exists():
-        raise UserError(f"Give a new file whose name ends in .pth for the converted weights: got {out}.")
+    there = next((f", and {each} is there" for each in (out, description) if each.exists()), "")
+    if out.suffix != ".pth" or there:
+        raise UserError(f"Give a new file whose name ends in .pth for the converted weights: got {out}{there}.")
     renamed = to_host_names(read_foreign(source))
     tensors = {name: each for name, each in renamed.tensors.items() if not name.endswith(COMPUTED)}
     backbone = backbone or _backbone_of(tensors, source)

@@ -145,6 +145,21 @@ def test_the_classes_say_what_the_weights_are(source, tmp_path, classes, name):
     assert converted(source(classes=classes), tmp_path / "w.pth").name == f"mask2former_swin-t_{name}"
 
 
+def test_an_image_models_names_of_any_age_are_a_start_without_conversion(source):
+    for rename in (str, of_mmdetection_2):
+        not_loaded = load_initial_weights(build_model(video_model(), seed=1), source(rename=rename))
+        assert not_loaded.missing == ["track_head.cls_embed.bias", "track_head.cls_embed.weight"]
+
+
+@pytest.mark.parametrize("rename", [lambda name: of_original(name), "module.{}".format])
+def test_what_has_few_of_a_models_names_is_no_start(source, rename):
+    path = source(rename=rename)
+    with pytest.raises(
+        UserError, match=r"^Choose other initial weights .*, or turn them with `ifrvis weights convert`"
+    ):
+        load_initial_weights(build_model(video_model(), seed=1), path)
+
+
 PIXELS, LAYERS = r"^pixel_decoder\.", r"^transformer_decoder\.layers\.(\d+)\."
 CROSS, SELF, FFN = (f"predictor.transformer_{each}_layers" for each in ("cross_attention", "self_attention", "ffn"))
 ORIGINAL = [  # what the host calls the parts of a head, and what the official repository does
@@ -369,8 +384,10 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(source, tmp_path):
     with pytest.raises(UserError, match=r"^Give a new file whose name ends in \.pth"):
         converted(path, tmp_path / "w.pkl")
     converted(path, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"^Give a new file"):
-        converted(path, tmp_path / "w.pth")
+    for out in ("w.pth", "w.json"):
+        with pytest.raises(UserError, match=rf"^Give a new file .*, and .*{out} is there\.$"):
+            converted(path, tmp_path / "w.pth")
+        (tmp_path / out).unlink()
 
 
 def test_the_command_finds_the_backbone_and_prints_the_report(tmp_path, capsys):
