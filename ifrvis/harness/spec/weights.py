@@ -75,7 +75,8 @@ def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
     if (said.get("name"), said.get("sha256")) == (name, digest):
         return path, digest, ""
     shown = said.get("name") if said.get("sha256") == digest else "nothing that is known"
-    text = f"Convert the initial weights, or give them as --init: {path} holds {shown}, the recipe names {name}."
+    cure = f"Move {path} (and its .json) away and convert the initial weights, or give it as --init"
+    text = f"{cure}: it holds {shown}, not {name}."
     return path, None, text + _how(name, path)
 
 

@@ -51,8 +51,8 @@ def test_other_weights_are_refused_with_how_to_get_the_right_ones(weights, tmp_p
     path = weights(said)
     found, digest, text = named_weights(NAME, tmp_path)
     assert (found, digest) == (path, None)
-    assert text.startswith("Convert the initial weights, or give them as --init: ")
-    assert f"holds {shown}, the recipe names {NAME}. Download https://" in text
+    assert text.startswith(f"Move {path} (and its .json) away and convert ")  # which replaces nothing
+    assert f"it holds {shown}, not {NAME}. Download https://" in text
     assert text.endswith(f"run `ifrvis weights convert model_final_3c8ec9.pkl {path}`.")
 
 
