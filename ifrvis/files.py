@@ -65,8 +65,8 @@ def open_file(path: Path, what: str = "the file", most: int | None = None) -> io
     if stream.peek(len(_POINTER)).startswith(_POINTER):
         stream.close()
         raise UserError(
-            f"Run `git lfs pull` in the folder of {path}, or download {what} by itself: this file is a pointer of Git "
-            "LFS that stands for it."
+            f"Run `git lfs pull` in the folder of {path}, or download that file by itself: what is there is a pointer "
+            f"of Git LFS, which stands for {what}."
         )
     return stream
 

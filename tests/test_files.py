@@ -62,7 +62,7 @@ def test_what_git_lfs_left_in_the_place_of_a_file_is_named(reader, tmp_path):
     if reader == "hash":  # of what is compared alone, as of records that others have cloned
         assert len(sha256_file(path)) == 64
     else:
-        with pytest.raises(UserError, match=r"^Run `git lfs pull` in the folder of .*it, or download .* by itself: "):
+        with pytest.raises(UserError, match=r"^Run `git lfs pull` in the folder of .*it, or download that file"):
             READERS[reader](path)
 
 

@@ -101,6 +101,9 @@ def convert(
     tensors = {name: each for name, each in renamed.tensors.items() if not name.endswith(COMPUTED)}
     backbone = backbone or _backbone_of(tensors, source)
     target = shapes(backbone)
+    if trained and renamed.source == "SeqFormer":  # outputs are category ids: of 42 the first and the last are of none
+        heads = {name: each for name, each in tensors.items() if name.startswith(NEVER_LOADED)}
+        tensors |= {name: each[1:-1] for name, each in heads.items() if len(each) == 42}
     _check_backbone(source, tensors, backbone, target)
     name, count = what_it_is(source, renamed._replace(tensors=tensors), backbone, target)
     if trained:

@@ -464,8 +464,7 @@ def of_seqformer(name):
 
 
 def test_seqformers_weights_fill_all_but_the_class_head(tmp_path):
-    torch.manual_seed(0)
-    trained = MODELS.build(ConfigDict(seqformer_model(num_classes=91)))
+    trained = build_model(seqformer_model(num_classes=91), seed=0)
     state = {of_seqformer(name): each for name, each in trained.state_dict().items() if "num_batches" not in name}
     boxes = {f"detr.transformer.decoder.{name[5:]}": each for name, each in state.items() if "bbox_embed" in name}
     unused = {"detr.transformer.encoder.layers.0.self_attn.output_proj_box.weight": torch.ones(16, 16)}
@@ -482,6 +481,18 @@ def test_seqformers_weights_fill_all_but_the_class_head(tmp_path):
     for name, value in model.state_dict().items():
         if not name.startswith("track_head.cls_embed.") and "num_batches" not in name:
             assert torch.equal(value, expected[name]), name
+
+
+def test_a_trained_seqformer_gives_its_classes_to_the_rows_that_its_category_ids_name(tmp_path):
+    trained = build_model(seqformer_model(num_classes=42), seed=0).state_dict()
+    torch.save({"model": {of_seqformer(name): each for name, each in trained.items()}}, tmp_path / "s.pth")
+    shapes = lambda _: model_shapes(seqformer_model(num_classes=40))  # noqa: E731
+    report = convert(tmp_path / "s.pth", tmp_path / "w.pth", shapes=shapes, trained=True)
+    assert report.name == "trained_seqformer_r50_40-classes"
+    model = build_model(seqformer_model(num_classes=40), seed=1)
+    load_trained(model, tmp_path / "w.pth")
+    for name in ("track_head.cls_embed.1.weight", "track_head.cls_embed.0.bias"):
+        assert torch.equal(model.get_parameter(name), trained[name][1:41])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_json, read_yaml, seen_in, sha256_file
+from ifrvis.files import open_file, read_json, read_yaml, seen_in, sha256_file
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.packed import packed
 from ifrvis.schema import NAME, check_name
@@ -32,6 +32,7 @@ def given_weights(path: Path, data_root: Path) -> Given:
     """
     if not os.path.lexists(path):  # what is no regular file is said when it is read
         return Given(path, path.name, None)
+    open_file(path, "the initial weights").close()  # a pointer has a digest, too
     digest = sha256_file(path)
     said = map(_said_in, [path.with_suffix(".json"), *seen_in(data_root / "weights", ".json")])
     names = [each["name"] for each in said if each.get("sha256") == digest and _can_be_named(each.get("name"))]
@@ -97,6 +98,8 @@ def shipped_weights(train_sig: str) -> Path | None:
         if isinstance(said, dict) and said.get("train_sig") == train_sig:
             weights = description.with_suffix(".pth")
             if not weights.is_file() or sha256_file(weights) != said.get("sha256"):
-                raise UserError(f"Restore {weights}, or add --no-shipped-weights to make it again: it was changed.")
+                raise UserError(
+                    f"Restore {weights}, or add --no-shipped-weights to make it again: it is gone or changed."
+                )
             return weights
     return None

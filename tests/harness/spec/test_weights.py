@@ -134,3 +134,9 @@ def test_an_empty_data_root_is_told_all_to_download_each_once_before_anything_st
     assert main(["run", *arguments]) == 2
     assert not (tmp_path / "results").exists()
     assert not root.exists()
+
+
+def test_a_pointer_of_git_lfs_is_no_start(tmp_path):
+    (tmp_path / "w.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(UserError, match=r"^Run `git lfs pull` .*which stands for the initial weights\.$"):
+        given_weights(tmp_path / "w.pth", tmp_path)
