@@ -40,6 +40,7 @@ MAX_MEMORY_RATIO, FREE_MEMORY_BYTES = 128, 1 << 30
 MAX_COPIES = 8  # of a file of weights, while it is read; what it holds has half of it
 _OBJECT_BYTES = {b"{": 240, b"[": 72, b",": 40}  # that a value takes, by what comes before it
 _STATM = Path("/proc/self/statm")  # what this process takes, in pages, where the system says so
+_POINTER = b"version https://git-lfs.github.com/spec/"  # what Git LFS leaves in the place of a file
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFLNK: "a link to itself", stat.S_IFSOCK: "a socket"}
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -57,8 +58,20 @@ def sha256_bytes(data: bytes) -> str:
 
 def open_file(path: Path, what: str = "the file", most: int | None = None) -> io.BufferedReader:
     """Open a regular file of at most `most` bytes to read; `what` names it in errors. DataMissingError if there is
-    none; UserError if it is something else (a device, a FIFO, a folder), larger, or cannot be read.
+    none; UserError if it is something else (a device, a FIFO, a folder), larger, a pointer of Git LFS, or cannot be
+    read.
     """
+    stream = _opened(path, what, most)
+    if stream.peek(len(_POINTER)).startswith(_POINTER):
+        stream.close()
+        raise UserError(
+            f"Run `git lfs pull` in the folder of {path}, or download that file by itself: what is there is a pointer "
+            f"of Git LFS, which stands for {what}."
+        )
+    return stream
+
+
+def _opened(path: Path, what: str = "the file", most: int | None = None) -> io.BufferedReader:
     try:  # without waiting for somebody who writes to a FIFO
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
@@ -107,8 +120,8 @@ def seen_in(folder: Path, ending: str = "") -> list[Path]:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a regular file's content as 64 hex digits; errors are those of `open_file`."""
-    with open_file(path) as stream:
+    """SHA-256 of a regular file's content, be it a pointer, as 64 hex digits; errors are those of `open_file`."""
+    with _opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

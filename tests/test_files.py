@@ -55,6 +55,17 @@ def test_only_regular_files_are_read(reader, kind, tmp_path):
         READERS[reader](made(tmp_path / "odd", kind))
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_what_git_lfs_left_in_the_place_of_a_file_is_named(reader, tmp_path):
+    path = tmp_path / "it"
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n")
+    if reader == "hash":  # of what is compared alone, as of records that others have cloned
+        assert len(sha256_file(path)) == 64
+    else:
+        with pytest.raises(UserError, match=r"^Run `git lfs pull` in the folder of .*it, or download that file"):
+            READERS[reader](path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("write", [write_atomically, publish_once])
 def test_what_is_no_regular_file_is_never_replaced(write, kind, tmp_path):

@@ -111,8 +111,8 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
         if (holder := run_holding(path)) is None:
             refuse(arguments, f"{path} is of no run; --set says another inference", "--row")
             return _recipe_of_file(arguments, path, overrides)
-    refuse(arguments, "a run says what it was trained as", "--method", "--backbone")
     run = holder or run_meant(arguments, arguments.model)
+    refuse(arguments, "a run says what it was trained as", "--method", "--backbone")
     return _recipe_of_run(run, path if holder else None, overrides, arguments)
 
 

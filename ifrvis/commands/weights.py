@@ -19,13 +19,13 @@ def add_commands(commands: Any) -> None:
     )
     text = "turn a COCO Mask2Former, or an ImageNet Swin or ResNet, into weights that rows start from"
     parser = add_command(group, "convert", _convert, text, "--json")
-    parser.add_argument("source", type=Path, help="checkpoint: .pkl, .pth or .bin")
+    parser.add_argument("source", type=Path, help="checkpoint, as .pkl, .pth or .bin")
     parser.add_argument("out", type=Path, help="file to write, such as data/weights/mask2former_r50_coco_instance.pth")
     text = "r50, r101, swin-t, swin-s, swin-b or swin-l (default: what the checkpoint is of)"
     parser.add_argument("--backbone", help=text)
     parser.add_argument("--method", default="mask2former", help="whose parameters to report on (default: mask2former)")
     parser.add_argument("--queries", type=whole(), metavar="N", help="keep the first N queries: other weights")
-    text = "all of a trained Mask2Former-VIS, to predict and score with it (`evaluate-model`), not to start from it"
+    text = "all of a trained Mask2Former-VIS or SeqFormer, to predict and score with it, not to start from it"
     parser.add_argument("--trained", action="store_true", help=text)
 
 

@@ -19,6 +19,7 @@ from ifrvis.datasets.pictures import open_picture
 from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.errors import UserError
+from ifrvis.files import open_file
 
 Frames = Iterator[NDArray[np.uint8]]  # each (height, width, 3), BGR
 FRAME_RATE = 10.0  # of what has none of its own
@@ -61,8 +62,8 @@ def open_source(path: Path) -> FrameSource:
         _refuse_masks(path, images := pictures_in(path))
         return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
     if path.is_file():
-        with path.open("rb"):  # who may not read it is told so
-            return _video(path)
+        open_file(path, "the video").close()  # who may not read it is told so
+        return _video(path)
     raise UserError(f"Check the path of the video: there is no file or folder {path}.")
 
 

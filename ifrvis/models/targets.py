@@ -130,7 +130,7 @@ def _assigned(costs: Tensor, video: str) -> Tensor:
     for layer, of_layer in enumerate(costs):
         if not torch.isfinite(of_layer).all():
             raise NotFiniteLossError(
-                f"Lower train.optimizer.lr, set train.precision=fp32, or look at the frames of {video}: "
+                f"Lower train.optimizer.lr, set train.precision=fp32 if it is amp, or look at the frames of {video}: "
                 f"the matching cost of prediction {layer} is not finite there."
             )
         rows, columns = linear_sum_assignment(of_layer.numpy())

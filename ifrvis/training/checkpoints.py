@@ -197,9 +197,13 @@ def unpickling(stream: BinaryIO) -> Iterator[None]:
         with bounded_memory(stream):
             yield
     except Exception as error:
-        reason = "out of the memory that its size allows" if isinstance(error, MemoryError) else str(error)
+        named = {MemoryError: "out of the memory that its size allows", KeyError: "it is of another kind"}
+        reason = named.get(type(error), str(error))
         # Around this torch says how to run what the file holds.
         reason = said[1] if (said := re.search(r"WeightsUnpickler error: (.*?)( Please |\n|$)", reason)) else reason
+        stream.seek(0)
+        if re.fullmatch(rb"[\s -~]*", head := stream.read(40)):  # a page that a server sent in the place of the file
+            reason = f"it is text, {head.decode()!r}" if head else "it is empty"
         raise ValueError((reason or type(error).__name__).splitlines()[0]) from error
 
 

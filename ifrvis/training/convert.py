@@ -94,12 +94,16 @@ def convert(
     backbone, its head is not whole, nothing says what it was trained on, or `out` exists.
     """
     description = out.with_suffix(".json")
-    if out.suffix != ".pth" or out.exists() or description.exists():
-        raise UserError(f"Give a new file whose name ends in .pth for the converted weights: got {out}.")
+    there = next((f", and {each} is there" for each in (out, description) if each.exists()), "")
+    if out.suffix != ".pth" or there:
+        raise UserError(f"Give a new file whose name ends in .pth for the converted weights: got {out}{there}.")
     renamed = to_host_names(read_foreign(source))
     tensors = {name: each for name, each in renamed.tensors.items() if not name.endswith(COMPUTED)}
     backbone = backbone or _backbone_of(tensors, source)
     target = shapes(backbone)
+    if trained and renamed.source == "SeqFormer":  # outputs are category ids: of 42 the first and the last are of none
+        heads = {name: each for name, each in tensors.items() if name.startswith(NEVER_LOADED)}
+        tensors |= {name: each[1:-1] for name, each in heads.items() if len(each) == 42}
     _check_backbone(source, tensors, backbone, target)
     name, count = what_it_is(source, renamed._replace(tensors=tensors), backbone, target)
     if trained:

@@ -1,12 +1,14 @@
 """Weights that other programs wrote, read without running anything of theirs.
 
-`.pkl` of numpy arrays (Detectron2's model zoo) by an unpickler that knows what arrays are made of and nothing else;
-`.pth` and `.bin` by torch's restricted reader. Sizes, and the memory that reading takes, are bounded beforehand.
+Pickles of numpy arrays (Detectron2's model zoo) by an unpickler that knows what arrays are made of and nothing else;
+files of torch by its restricted reader. Which of them a file is, its first bytes say: downloads have any name. Sizes,
+and the memory that reading takes, are bounded beforehand.
 """
 
 import argparse
 import collections
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from ifrvis.files import MAX_WEIGHTS_BYTES, open_file
 from ifrvis.training.checkpoints import is_plain, load_plain, unpickling
 
 MAX_ENTRIES = 20_000
+_OF_TORCH = rb"PK\x03\x04|.{,16}\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # a zip, or before torch 1.6 its number
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:
@@ -30,9 +33,9 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
         raise UserError(f"Download the .bin or .pth that lies beside {path}, or make one of it: this kind is not read.")
     with open_file(path, "the checkpoint", MAX_WEIGHTS_BYTES) as stream:
         try:
-            with unpickling(stream), torch.serialization.safe_globals([argparse.Namespace]):  # options of DETR's heirs
-                is_pickle = path.suffix == ".pkl"
-                content = _Unpickler(stream, encoding="latin1").load() if is_pickle else load_plain(path)
+            with unpickling(stream), torch.serialization.safe_globals([*_BESIDE, argparse.Namespace]):
+                of_torch = re.match(_OF_TORCH, stream.peek(64), re.DOTALL)
+                content = load_plain(path) if of_torch else _Unpickler(stream, encoding="latin1").load()
         except ValueError as error:
             raise UserError(
                 f"Download {path} again, or let the program that wrote it export its weights alone (MMDetection: "
@@ -44,18 +47,19 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or len(content) > MAX_ENTRIES:
         raise UserError(f"Choose a checkpoint: {path} is no mapping of at most {MAX_ENTRIES} names to arrays.")
     found = {str(name): value.value if isinstance(value, _Array) else value for name, value in content.items()}
-    tensors = {name: _tensor(value, path) for name, value in found.items() if isinstance(value, Tensor | np.ndarray)}
+    tensors = {name: _tensor(each) for name, each in found.items() if isinstance(each, Tensor | np.ndarray)}
     if not tensors:
-        raise UserError(f"Choose a checkpoint: {path} has no tensor under a name.")
+        keys = ", ".join(list(found)[:5]) or "nothing"
+        where = "with named tensors, in itself, state_dict or model"
+        raise UserError(f"Choose a checkpoint {where}: {path} has {keys:.99}.")
+    if bad := next((name for name, each in tensors.items() if not is_plain(each)), None):
+        raise UserError(f"Choose another checkpoint than {path}: {bad} is not a dense tensor of finite real numbers.")
     return tensors
 
 
-def _tensor(value: Tensor | NDArray[Any], path: Path) -> Tensor:
+def _tensor(value: Tensor | NDArray[Any]) -> Tensor:
     if isinstance(value, np.ndarray):
         value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
-    if not is_plain(value):
-        text = "not all of its tensors are dense and of finite numbers"
-        raise UserError(f"Choose another checkpoint than {path}: {text}.")
     return value.detach()
 
 
@@ -101,6 +105,10 @@ for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[f"{_core}.multiarray", "_reconstruct"] = _Array
     _ALLOWED[f"{_core}.multiarray", "scalar"] = _Array  # of no value: it is no weight
     _ALLOWED[f"{_core}.numeric", "_frombuffer"] = _from_buffer
+# What stands beside the weights in checkpoints of DETR's heirs (options) and of MMEngine (the history of its losses).
+_BESIDE = [(each, ".".join(name)) for name, each in _ALLOWED.items() if name != ("_codecs", "encode")]
+_BESIDE += [(argparse.Namespace, "mmengine.logging.history_buffer.HistoryBuffer")]
+_BESIDE += [(lambda *_: None, f"{module}.getattr") for module in ("builtins", "__builtin__")]  # its methods: not needed
 
 
 # The one in Python: the one in C lets a few bytes ask for gigabytes of memo.

@@ -170,11 +170,16 @@ def _backbone_rules(inside: set[str], given: Mapping[str, Tensor]) -> tuple[str,
     )
 
 
+def of_image_model(name: str) -> str:
+    """The name in a video model of a weight of an image model's head, of MMDetection 2 or 3; any other as it is."""
+    return _apply(name, _HEAD_OF_MMDETECTION_2) if name.startswith("panoptic_head.") else name
+
+
 def _renamed(name: str, rules: Rules, shift: int) -> str:
-    if name.startswith("track_head."):  # SeqFormer's, renamed before
+    if (name := of_image_model(name)).startswith("track_head."):  # or SeqFormer's, renamed before
         return name
-    if name.startswith(("panoptic_head.", "sem_seg_head.")):
-        return _apply(name, _HEAD_OF_MMDETECTION_2 if name.startswith("panoptic_head.") else _HEAD_OF_ORIGINAL)
+    if name.startswith("sem_seg_head."):
+        return _apply(name, _HEAD_OF_ORIGINAL)
     name = name.removeprefix("backbone.")
     name = re.sub(r"^layers\.(\d)\.downsample", lambda found: f"layers.{int(found[1]) + shift}.downsample", name)
     return f"backbone.{_apply(name, rules)}"

@@ -17,8 +17,8 @@ from torch import nn
 from ifrvis.errors import UserError
 from ifrvis.files import MAX_WEIGHTS_BYTES
 from ifrvis.training.checkpoints import is_plain, load_plain
+from ifrvis.training.renames import of_image_model
 
-HOST_PREFIX = ("panoptic_head.", "track_head.")  # of image checkpoints, and what the video model calls it
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
 OF_DETECTORS = ("neck.", "rpn_head.", "roi_head.", "roi_heads.", "bbox_head.", "proposal_generator.")
 CONVERTED = re.compile("imagenet_|(mask2former|seqformer)_.*_coco")  # as `ifrvis weights convert` names images' weights
@@ -56,21 +56,28 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     """
     held, _ = read_weights(path)
     _check_start(held, path)
-    given = {key.replace(*HOST_PREFIX): value for key, value in held.items()}
+    given = {of_image_model(key): value for key, value in held.items()}
     own = model.state_dict()
     known = {key: value for key, value in given.items() if key in own and not key.startswith(NEVER_LOADED)}
     fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
-    if not fitting:
-        raise UserError(f"Choose other initial weights than {path}: nothing in it has a name and shape of this model.")
-    for key, value in fitting.items():
-        if not is_plain(value):
-            raise UserError(f"Replace {path}: {key} is not a dense tensor of finite real numbers.")
+    _check_plain(fitting, path)
+    backbone = {key for key in own if key.startswith("backbone.")}
+    if not fitting or 2 * len(fitting.keys() & backbone) < len(backbone):  # a few norms fit many a model
+        raise UserError(
+            f"Choose other initial weights than {path}, or turn them with `ifrvis weights convert`: of the "
+            f"{len(own)} weights of this model it has {len(fitting)} under their names and in their shapes."
+        )
     model.load_state_dict(fitting, strict=False)
     return NotLoaded(
         missing=sorted(name for name in own.keys() - known.keys() if not name.endswith(COMPUTED)),
         unexpected=sorted(given.keys() - known.keys()),
         mismatched=sorted(known.keys() - fitting.keys()),
     )
+
+
+def _check_plain(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    if bad := next((name for name, value in tensors.items() if not is_plain(value)), None):
+        raise UserError(f"Replace {path}: {bad} is not a dense tensor of finite real numbers.")
 
 
 def _check_start(given: Mapping[str, Any], path: Path) -> None:
@@ -131,4 +138,5 @@ def load_trained(model: nn.Module, path: Path) -> None:
     if other:
         shapes = f"{tuple(given[other[0]].shape)}, the model has {tuple(own[other[0]].shape)}"
         raise UserError(f"Give weights of this size, or name their --profile: {path} has {other[0]} of {shapes}.")
+    _check_plain(given, path)
     model.load_state_dict(given, strict=False)

@@ -152,6 +152,7 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
     ("arguments", "message"),
     [
         (("absent", "frames"), "Correct the name"),
+        (("absent.pth", *BARE[1:]), "Correct the name 'absent.pth'"),
         (("weights.pth", "frames"), "Say with --method, --backbone and --dataset what weights.pth was trained as"),
         (
             (*BARE, "--dataset", "real_vis"),

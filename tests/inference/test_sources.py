@@ -130,6 +130,7 @@ def grey():
         ),
         (b"", "Give a video file that FFmpeg can read, or a folder of frames"),
         (b"no video " * 100, "Give a video file that FFmpeg can read, or a folder of frames"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Run `git lfs pull` .* which stands for the video"),
         (b"RIFF\x00\x10\x00\x00AVI LIST", "Give a video"),
     ],
 )

@@ -145,6 +145,21 @@ def test_the_classes_say_what_the_weights_are(source, tmp_path, classes, name):
     assert converted(source(classes=classes), tmp_path / "w.pth").name == f"mask2former_swin-t_{name}"
 
 
+def test_an_image_models_names_of_any_age_are_a_start_without_conversion(source):
+    for rename in (str, of_mmdetection_2):
+        not_loaded = load_initial_weights(build_model(video_model(), seed=1), source(rename=rename))
+        assert not_loaded.missing == ["track_head.cls_embed.bias", "track_head.cls_embed.weight"]
+
+
+@pytest.mark.parametrize("rename", [lambda name: of_original(name), "module.{}".format])
+def test_what_has_few_of_a_models_names_is_no_start(source, rename):
+    path = source(rename=rename)
+    with pytest.raises(
+        UserError, match=r"^Choose other initial weights .*, or turn them with `ifrvis weights convert`"
+    ):
+        load_initial_weights(build_model(video_model(), seed=1), path)
+
+
 PIXELS, LAYERS = r"^pixel_decoder\.", r"^transformer_decoder\.layers\.(\d+)\."
 CROSS, SELF, FFN = (f"predictor.transformer_{each}_layers" for each in ("cross_attention", "self_attention", "ffn"))
 ORIGINAL = [  # what the host calls the parts of a head, and what the official repository does
@@ -369,8 +384,10 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(source, tmp_path):
     with pytest.raises(UserError, match=r"^Give a new file whose name ends in \.pth"):
         converted(path, tmp_path / "w.pkl")
     converted(path, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"^Give a new file"):
-        converted(path, tmp_path / "w.pth")
+    for out in ("w.pth", "w.json"):
+        with pytest.raises(UserError, match=rf"^Give a new file .*, and .*{out} is there\.$"):
+            converted(path, tmp_path / "w.pth")
+        (tmp_path / out).unlink()
 
 
 def test_the_command_finds_the_backbone_and_prints_the_report(tmp_path, capsys):
@@ -447,8 +464,7 @@ def of_seqformer(name):
 
 
 def test_seqformers_weights_fill_all_but_the_class_head(tmp_path):
-    torch.manual_seed(0)
-    trained = MODELS.build(ConfigDict(seqformer_model(num_classes=91)))
+    trained = build_model(seqformer_model(num_classes=91), seed=0)
     state = {of_seqformer(name): each for name, each in trained.state_dict().items() if "num_batches" not in name}
     boxes = {f"detr.transformer.decoder.{name[5:]}": each for name, each in state.items() if "bbox_embed" in name}
     unused = {"detr.transformer.encoder.layers.0.self_attn.output_proj_box.weight": torch.ones(16, 16)}
@@ -465,6 +481,18 @@ def test_seqformers_weights_fill_all_but_the_class_head(tmp_path):
     for name, value in model.state_dict().items():
         if not name.startswith("track_head.cls_embed.") and "num_batches" not in name:
             assert torch.equal(value, expected[name]), name
+
+
+def test_a_trained_seqformer_gives_its_classes_to_the_rows_that_its_category_ids_name(tmp_path):
+    trained = build_model(seqformer_model(num_classes=42), seed=0).state_dict()
+    torch.save({"model": {of_seqformer(name): each for name, each in trained.items()}}, tmp_path / "s.pth")
+    shapes = lambda _: model_shapes(seqformer_model(num_classes=40))  # noqa: E731
+    report = convert(tmp_path / "s.pth", tmp_path / "w.pth", shapes=shapes, trained=True)
+    assert report.name == "trained_seqformer_r50_40-classes"
+    model = build_model(seqformer_model(num_classes=40), seed=1)
+    load_trained(model, tmp_path / "w.pth")
+    for name in ("track_head.cls_embed.1.weight", "track_head.cls_embed.0.bias"):
+        assert torch.equal(model.get_parameter(name), trained[name][1:41])
 
 
 @pytest.mark.parametrize(

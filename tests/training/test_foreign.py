@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.training.foreign import read_foreign
@@ -40,6 +41,37 @@ def test_checkpoints_of_mmdetection_and_of_old_torch_are_read(tmp_path, zipped):
     content = {"meta": {"epoch": 3, "classes": ("a", "b"), "config": "x = 1"}, "state_dict": STATE}
     torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     assert_is_state(read_foreign(tmp_path / "w.pth"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint_of_a_training_of_mmengine_is_read(tmp_path, zipped):
+    hub = {"log_scalars": {"train/loss": HistoryBuffer([0.5, 0.25], [1, 1])}, "runtime_info": {"iter": np.int64(3)}}
+    content = {"message_hub": hub, "state_dict": STATE, "param_schedulers": [{"milestones": collections.Counter([8])}]}
+    torch.save(content, tmp_path / "epoch_12.pth", _use_new_zipfile_serialization=zipped)
+    assert_is_state(read_foreign(tmp_path / "epoch_12.pth"))
+
+
+def test_what_a_file_is_its_content_says_and_not_its_name(tmp_path):
+    (tmp_path / "model_final.pkl.1").write_bytes(pickle.dumps({name: each.numpy() for name, each in STATE.items()}))
+    for zipped in (True, False):
+        torch.save(STATE, tmp_path / f"{zipped}.pkl", _use_new_zipfile_serialization=zipped)
+    for path in tmp_path.iterdir():
+        assert_is_state(read_foreign(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html>Quota exceeded", r"it is text, '<!DOCTYPE html><html>"),
+        (b"", "it is empty"),
+        (b"\x1f\x8b\x08\x00", "it is of another kind"),
+    ],
+)
+@pytest.mark.parametrize("name", ["w.pth", "w.pkl"])
+def test_what_a_server_sent_in_the_place_of_weights_is_named(tmp_path, content, said, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"^Download .*{said}"):
+        read_foreign(tmp_path / name)
 
 
 class Evil:

@@ -1,6 +1,7 @@
 """Trained weights of another data set, size or method are told apart."""
 
 import pytest
+import torch
 
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import compose
@@ -20,3 +21,10 @@ def test_weights_for_other_classes_are_named_as_such(tmp_path, method, outputs):
     said = r"^Give weights for the classes of this data set.* has {} outputs, the model has {}\.$".format(*outputs)
     with pytest.raises(UserError, match=said):
         load_trained(thin(method, 3), path)
+
+
+@pytest.mark.parametrize("bad", [torch.full((4,), torch.nan), torch.zeros(4).to_sparse(), torch.zeros(4) * 1j])
+def test_trained_weights_that_are_no_finite_real_numbers_are_refused(tmp_path, bad):
+    torch.save({**thin("seqformer", 4).state_dict(), "track_head.cls_embed.0.bias": bad}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"^Replace .*: track_head\.cls_embed\.0\.bias is not a dense tensor of finite"):
+        load_trained(thin("seqformer", 4), tmp_path / "w.pth")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ifrvis.errors import UserError
-from ifrvis.files import read_json, read_yaml, seen_in, sha256_file
+from ifrvis.files import open_file, read_json, read_yaml, seen_in, sha256_file
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.packed import packed
 from ifrvis.schema import NAME, check_name
@@ -32,6 +32,7 @@ def given_weights(path: Path, data_root: Path) -> Given:
     """
     if not os.path.lexists(path):  # what is no regular file is said when it is read
         return Given(path, path.name, None)
+    open_file(path, "the initial weights").close()  # a pointer has a digest, too
     digest = sha256_file(path)
     said = map(_said_in, [path.with_suffix(".json"), *seen_in(data_root / "weights", ".json")])
     names = [each["name"] for each in said if each.get("sha256") == digest and _can_be_named(each.get("name"))]
@@ -75,7 +76,8 @@ def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
     if (said.get("name"), said.get("sha256")) == (name, digest):
         return path, digest, ""
     shown = said.get("name") if said.get("sha256") == digest else "nothing that is known"
-    text = f"Convert the initial weights, or give them as --init: {path} holds {shown}, the recipe names {name}."
+    cure = f"Move {path} (and its .json) away and convert the initial weights, or give it as --init"
+    text = f"{cure}: it holds {shown}, not {name}."
     return path, None, text + _how(name, path)
 
 
@@ -96,6 +98,8 @@ def shipped_weights(train_sig: str) -> Path | None:
         if isinstance(said, dict) and said.get("train_sig") == train_sig:
             weights = description.with_suffix(".pth")
             if not weights.is_file() or sha256_file(weights) != said.get("sha256"):
-                raise UserError(f"Restore {weights}, or add --no-shipped-weights to make it again: it was changed.")
+                raise UserError(
+                    f"Restore {weights}, or add --no-shipped-weights to make it again: it is gone or changed."
+                )
             return weights
     return None

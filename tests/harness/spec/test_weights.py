@@ -51,8 +51,8 @@ def test_other_weights_are_refused_with_how_to_get_the_right_ones(weights, tmp_p
     path = weights(said)
     found, digest, text = named_weights(NAME, tmp_path)
     assert (found, digest) == (path, None)
-    assert text.startswith("Convert the initial weights, or give them as --init: ")
-    assert f"holds {shown}, the recipe names {NAME}. Download https://" in text
+    assert text.startswith(f"Move {path} (and its .json) away and convert ")  # which replaces nothing
+    assert f"it holds {shown}, not {NAME}. Download https://" in text
     assert text.endswith(f"run `ifrvis weights convert model_final_3c8ec9.pkl {path}`.")
 
 
@@ -134,3 +134,9 @@ def test_an_empty_data_root_is_told_all_to_download_each_once_before_anything_st
     assert main(["run", *arguments]) == 2
     assert not (tmp_path / "results").exists()
     assert not root.exists()
+
+
+def test_a_pointer_of_git_lfs_is_no_start(tmp_path):
+    (tmp_path / "w.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(UserError, match=r"^Run `git lfs pull` .*which stands for the initial weights\.$"):
+        given_weights(tmp_path / "w.pth", tmp_path)
