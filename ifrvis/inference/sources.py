@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.frames import pictures_in, read_frame
-from ifrvis.datasets.pictures import open_picture
+from ifrvis.datasets.pictures import SUFFIXES, open_picture
 from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.errors import UserError
@@ -57,7 +57,10 @@ def open_source(path: Path) -> FrameSource:
     is no such thing, a frame cannot be read, there is none, or they differ in size.
     """
     if path.is_dir():
-        _refuse_masks(path, images := pictures_in(path))
+        if not (images := pictures_in(path)):
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise UserError(f"Give the folder that has the frames itself ({kinds}), or a video file: {path} has none.")
+        _refuse_masks(path, images)
         return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
     if path.is_file():
         with path.open("rb"):  # who may not read it is told so

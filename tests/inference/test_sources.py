@@ -136,8 +136,8 @@ def grey():
     ("content", "message"),
     [
         (None, "Check the path of the video: there is no file or folder"),
-        ({}, "Give a video with at least one frame"),
-        ({"a.txt": b"x"}, "Give a video with at least one frame"),
+        ({}, "Give the folder that has the frames itself .*.jpeg, .jpg, .*, or a video file: .* has none"),
+        ({"a.gif": b"x"}, "Give the folder that has the frames itself"),
         ({"0.png": png(), "1.png": png()[:40]}, r"Copy .*1.png again"),
         ({"0.png": png(), "1.png": b""}, r"Copy .*1.png again"),
         ({"0.png": png(), "1.png": png(31)}, r"Give frames of one size: frame 2 of .* is 31 x 20 pixels, those before"),
