@@ -226,9 +226,7 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
     try:
         known = load_dataset(dataset, arguments.data_root)
     except UserError as error:
-        raise UserError(
-            f"Give a file or a folder that is here: {arguments.video} is none; or a set's: {error}"
-        ) from error
+        raise UserError(f"Give a file or folder here: {arguments.video} is none; or a set's: {error}") from error
     on_disk: tuple[Role, ...] = ("full", "heldout", "dev", "pretrain")
     roles = on_disk if known.config.server is None else ("full", "server")
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]

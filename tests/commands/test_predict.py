@@ -171,10 +171,7 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
         ((*BARE, "--dataset", "smoke19", "--row", "table4/ours-swin-l-clip2-ytvis19"), "Leave out --row"),
         ((*BARE, "--dataset", "smoke19", "--seed", "0"), "Leave out --seed"),
         (("ours-r50", "absent"), "Check the path of the video"),
-        (
-            ("ours-r50", "http://a.b/c.mp4"),
-            "Give a file or folder that is here: http://a.b/c.mp4 is none; or a set's: ",
-        ),
+        (("ours-r50", "http://a.b/c.mp4"), "Give a file or folder here: http://a.b/c.mp4 is none; or a set's: "),
         (("ours-r50", "smoke19:absent"), "Correct the name of the video"),
         (("ours-r50", "smoke19:00001"), "Say which video is meant, smoke19:full/id=2 or smoke19:heldout/id=2: of each"),
         (("ours-r50", "smoke19:heldout/id=00001"), "Correct the name of the video"),
