@@ -183,15 +183,14 @@ def _write_temporary(path: Path, data: bytes | str) -> Path:
 def temporary_beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """A new file in the folder of `path`: whole and on disk when the block ends, gone if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream, Path(name)
+        with temporary.open("xb") as stream:  # of the mode that the user's umask leaves
+            yield stream, temporary
             stream.flush()
-            os.fsync(handle)
-        Path(name).chmod(0o644)
+            os.fsync(stream.fileno())
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

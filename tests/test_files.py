@@ -114,6 +114,16 @@ def test_write_replaces_and_leaves_no_temporary_file(tmp_path):
     assert [each.name for each in path.parent.iterdir()] == ["file.txt"]
 
 
+def test_a_file_has_the_mode_that_the_users_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a", "x")
+        publish_once(tmp_path / "b", "x")
+    finally:
+        os.umask(before)
+    assert [oct(path.stat().st_mode)[-3:] for path in sorted(tmp_path.iterdir())] == ["640", "640"]
+
+
 def test_first_publisher_wins(tmp_path):
     path = tmp_path / "record.json"
     assert publish_once(path, "first")

@@ -1,6 +1,7 @@
 """`ifrvis data import` and `ifrvis data export`: sets from other formats, and in them."""
 
 import argparse
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def _import(arguments: argparse.Namespace) -> int:
     lines, sound = check_own(load_dataset(str(path), arguments.data_root))
     show("\n".join([*(f"note: {note}" for note in notes), *lines]))
     if sound:
-        show(f"`ifrvis run TABLE --dataset {path}` trains on the others")
+        show(f"`ifrvis run TABLE --dataset {shlex.quote(str(path))}` trains on the others")
     return 0 if sound else 1
 
 

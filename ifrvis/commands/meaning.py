@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def lacking(arguments: argparse.Namespace, name: str, run: "Run", what: str) -> 
     if record.spec is None:
         return UserError(f"Name a run that was trained: {path} scores predictions from elsewhere, without {what}.")
     profile = f" --profile {arguments.profile}" * bool(arguments.profile)
-    again = f"{name} --seed {record.seed}{profile}" if rows_named(name) else path
+    again = f"{name} --seed {record.seed}{profile}" if rows_named(name) else shlex.quote(str(path))
     made, on = record.provenance, record.provenance.hardware.processor or "an unknown processor"
     commit = f", by commit {made.code.commit[:12]}" if made.code.commit else ""
     return UserError(

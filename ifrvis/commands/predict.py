@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,8 +75,11 @@ def _predict(arguments: argparse.Namespace) -> int:
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
     out.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=out).close()  # what cannot be written is refused before hours of work
     for name in ("results.json", "overlay.mp4"):
-        written(out / name)  # what is no file is refused before hours of work
+        written(out / name)
+    if (out / "overlay.mp4").exists():  # it is written last
+        raise UserError(f"Choose another --out, or remove {out}: a video was predicted there already.")
     show(f"{title}: {source.length} frames of {source.width} x {source.height}, {recipe.weights}, {device}", flush=True)
     if source.warning:
         print(f"ifrvis: {printable(source.warning)}", file=sys.stderr)
@@ -219,7 +223,10 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
     if path.exists() or not colon:
         whole = path.resolve()
         return open_source(path), whole.name if path.is_dir() else whole.stem  # of a folder a dot ends no name
-    known = load_dataset(dataset, arguments.data_root)
+    try:
+        known = load_dataset(dataset, arguments.data_root)
+    except UserError as error:
+        raise UserError(f"Give a file or folder here: {arguments.video} is none; or a set's: {error}") from error
     on_disk: tuple[Role, ...] = ("full", "heldout", "dev", "pretrain")
     roles = on_disk if known.config.server is None else ("full", "server")
     splits = [split for split in map(known.split, roles) if split.fingerprint and not split.makeable]

@@ -26,6 +26,8 @@ from ifrvis.files import (
     open_file,
     parse_json,
     read_text,
+    sha256_bytes,
+    sha256_file,
     unpacked,
     write_atomically,
 )
@@ -48,6 +50,8 @@ def write_submission(path: Path, predictions: Iterable[Prediction], *, comment: 
         info.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(info, canonical_json([prediction.to_json() for prediction in predictions]))
         archive.comment = comment.encode()
+    if path.is_file() and sha256_file(path) != sha256_bytes(packed.getvalue()):
+        raise UserError(f"Choose another --out, or remove {path}: it has other predictions.")
     write_atomically(path, packed.getvalue())
 
 

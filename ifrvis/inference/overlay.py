@@ -16,6 +16,7 @@ from ifrvis.datasets.rle import decode
 from ifrvis.datasets.ytvis import Id
 from ifrvis.errors import UserError
 from ifrvis.evaluation.predictions import VideoPredictions
+from ifrvis.files import written
 from ifrvis.inference.sources import FrameSource, name_of, times_of
 
 Frame = NDArray[np.uint8]
@@ -42,11 +43,14 @@ def write_overlay(
     size = (source.width + odd[1], source.height + odd[0])
     # MPEG-4 has 16 bits for ticks: the nearest rate that it can count.
     rate = max(0.01, round(source.frame_rate, 2 if source.frame_rate < 600 else None))
+    path = written(path)
+    part = path.with_name(f".{path.name}.part.mp4")
     for codec in CODECS:
-        writer = cv2.VideoWriter(name_of(path), cv2.VideoWriter.fourcc(*codec), rate, size)
+        writer = cv2.VideoWriter(name_of(part), cv2.VideoWriter.fourcc(*codec), rate, size)
         if writer.isOpened():
             break
     else:
+        part.unlink(missing_ok=True)
         raise UserError(f"Choose another --out: no video can be written to {path}.")
     try:
         for t, frame in enumerate(source):
@@ -54,10 +58,13 @@ def write_overlay(
             drawn = [(n, decode(mask), label) for (n, _), mask, label in zip(shown, masks, labels) if mask is not None]
             whole = cv2.copyMakeBorder(draw_instances(frame, drawn), 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)
             writer.write(whole)
+        writer.release()
+        if len(times_of(part)) != source.length:  # the writer says nothing of a full disk
+            raise UserError(f"Look for room on the disk, or choose another --out: {path} could not be written whole.")
+        part.replace(path)
     finally:
         writer.release()
-    if len(times_of(path)) != source.length:  # the writer says nothing of a full disk
-        raise UserError(f"Look for room on the disk, or choose another --out: {path} could not be written whole.")
+        part.unlink(missing_ok=True)
     return len(shown), CODECS[codec]
 
 

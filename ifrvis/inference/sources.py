@@ -6,7 +6,7 @@ not a data set's is decoded once at the beginning, so that a broken frame is fou
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifrvis.datasets.frames import pictures_in, read_frame
-from ifrvis.datasets.pictures import open_picture
+from ifrvis.datasets.pictures import SUFFIXES, open_picture
 from ifrvis.datasets.rle import MAX_SIDE
 from ifrvis.datasets.ytvis import Id, Video
 from ifrvis.errors import UserError
@@ -23,7 +23,6 @@ from ifrvis.files import open_file
 
 Frames = Iterator[NDArray[np.uint8]]  # each (height, width, 3), BGR
 FRAME_RATE = 10.0  # of what has none of its own
-_NO_TIME = -(1 << 63)
 # Containers that say how many frames they have, and the share by which that may be wrong: some say seconds alone.
 _COUNTED = dict.fromkeys((".gif", ".avi", ".mp4", ".m4v", ".mov", ".3gp"), 0.0)
 _COUNTED |= dict.fromkeys((".mkv", ".webm", ".flv"), 0.02)
@@ -59,7 +58,10 @@ def open_source(path: Path) -> FrameSource:
     is no such thing, a frame cannot be read, there is none, or they differ in size.
     """
     if path.is_dir():
-        _refuse_masks(path, images := pictures_in(path))
+        if not (images := pictures_in(path)):
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise UserError(f"Give the folder that has the frames itself ({kinds}), or a video file: {path} has none.")
+        _refuse_masks(path, images)
         return _measured(path, lambda: (open_picture(each).frame() for each in images), FRAME_RATE)
     if path.is_file():
         open_file(path, "the video").close()  # who may not read it is told so
@@ -109,12 +111,15 @@ def _video(path: Path) -> FrameSource:
     rate, said = (capture.get(each) for each in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
     if not capture.isOpened():
         raise UserError(f"Give a video file that FFmpeg can read, or a folder of frames: {path} is no such file.")
-    times, read = times_of(path), Counter[str]()
-    slack = _COUNTED.get(path.suffix.lower())
-    if slack is None or said <= len(times) * (1 + slack) + slack:
+    times, read, slack = times_of(path), Counter[str](), _COUNTED.get(path.suffix.lower())
+    last = rate * max(times, default=0) / 1000 if slack else 0  # where frames last as they like, their number says less
+    if slack is None or said <= max(len(times), last + 1) * (1 + slack) + slack:
         said = len(times)
-    frame_rate = float(rate) if 0 < rate < 1000 else FRAME_RATE
-    source = _measured(path, lambda: _read_video(path, times, read), frame_rate)
+    frame_rate, places = float(rate) if 0 < rate < 1000 else FRAME_RATE, dict[float, int]()
+    source = _measured(path, lambda: _read_video(path, len(times), places, read), frame_rate)
+    if read["there"] < len(times):  # only then: a decoder's times may be later than those of what it decodes
+        places |= {time: t for t, time in reversed([*enumerate(times)])}
+        source = _measured(path, source.frames, frame_rate)
     if read["there"] >= said:
         return source
     held = f"; {read['held']} broken ones show the frame before, so that later ones keep their numbers"
@@ -122,30 +127,28 @@ def _video(path: Path) -> FrameSource:
     return replace(source, warning=f"Copy or convert {path} again if all of it is meant: {text}.")
 
 
-def times_of(path: Path) -> list[int]:
-    """When each frame of a video file is shown, in ticks and in order, by what is not decoded.
-
-    Frames before time 0 are cut away by an edit. A file without times has frames at 0, 1, ... of its order.
+def times_of(path: Path) -> list[float]:
+    """When each frame of a video file is shown, in milliseconds and in order, by what is not decoded; those before time
+    0 are cut away by an edit. All are 0 where the file does not say it.
     """
     packets, times = _opened(path, cv2.CAP_PROP_FORMAT, -1), []
     while packets.grab():
-        times.append(int(packets.get(cv2.CAP_PROP_PTS)))
-    shown = sorted(time for time in times if time >= 0)
-    return shown if len(set(shown)) == len(shown) and times.count(_NO_TIME) == 0 else list(range(len(times)))
+        times.append(packets.get(cv2.CAP_PROP_POS_MSEC))
+    return sorted(time for time in times if time >= 0)
 
 
-def _read_video(path: Path, times: list[int], read: Counter[str]) -> Frames:
-    """The frames, which are shown at `times`; one that is broken shows the one before, so that those after it keep
-    their places. `read` takes how many were there, and how many of the others were held.
+def _read_video(path: Path, length: int, places: Mapping[float, int], read: Counter[str]) -> Frames:
+    """The frames, of which `places` says by their times which they are; one that is broken shows the one before, so
+    that those after it keep their places. `read` takes how many were there, and how many of the others were held.
     """
     read.clear()
-    capture, places, before, t = _opened(path), {time: t for t, time in enumerate(times)}, None, 0
-    for _ in range(2 * len(times) + 2):  # a broken frame ends nothing: a later one may be whole
+    capture, before, t = _opened(path), None, 0
+    for _ in range(2 * length + 2):  # a broken frame ends nothing: a later one may be whole
         there, frame = capture.read()
         if not there:
             continue
         frame = np.asarray(frame, np.uint8)
-        place = max(t, places.get(int(capture.get(cv2.CAP_PROP_PTS)), t))
+        place = max(t, places.get(capture.get(cv2.CAP_PROP_POS_MSEC), t))
         read.update(there=1, held=place - t)
         yield from [frame if before is None else before] * (place - t)
         yield frame

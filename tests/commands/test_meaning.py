@@ -31,7 +31,7 @@ def row(kept, tmp_path, capsys):
         ("cancel", [], "nothing of it runs"),
         ("prune", [], f"{ROW}-s1-"),
         ("submission", ["--out", "{tmp}/results.zip"], "results.zip: "),
-        ("predict", ["{tmp}/frames"], "Give a video with at least one frame"),
+        ("predict", ["{tmp}/frames"], "Give the folder that has the frames itself"),
     ],
 )
 def test_a_row_and_a_seed_stand_for_a_run(command, more, said, row, tmp_path):

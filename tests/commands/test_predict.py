@@ -110,6 +110,9 @@ def test_a_video_that_ends_early_is_told_or_refused_and_results_outlive_an_overl
     assert (status, said in text) == (2, True)
     assert f"The results are there, in {out}/results.json." in text
     assert json.loads((out / "results.json").read_text())
+    (out / "overlay.mp4").write_bytes(b"of another model")
+    status, text = predict("ours-r50", str(tmp_path / "v.avi"), "--out", str(out))
+    assert (status, f"remove {out}: a video was predicted there already" in text) == (2, True)
 
 
 def test_a_checkpoint_of_a_run_is_that_run_and_a_data_sets_video_has_its_id(predict, place, tmp_path):
@@ -169,6 +172,7 @@ def test_videos_are_predicted_whole_or_as_a_row_does_whatever_was_asked_last(pre
         ((*BARE, "--dataset", "smoke19", "--row", "table4/ours-swin-l-clip2-ytvis19"), "Leave out --row"),
         ((*BARE, "--dataset", "smoke19", "--seed", "0"), "Leave out --seed"),
         (("ours-r50", "absent"), "Check the path of the video"),
+        (("ours-r50", "http://a.b/c.mp4"), "Give a file or folder here: http://a.b/c.mp4 is none; or a set's: "),
         (("ours-r50", "smoke19:absent"), "Correct the name of the video"),
         (("ours-r50", "smoke19:00001"), "Say which video is meant, smoke19:full/id=2 or smoke19:heldout/id=2: of each"),
         (("ours-r50", "smoke19:heldout/id=00001"), "Correct the name of the video"),

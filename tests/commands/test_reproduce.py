@@ -49,10 +49,10 @@ def call(smoke_data, tmp_path, monkeypatch, capsys):
 def keep(smoke_data, tmp_path):
     """Records as the worker makes them, of so many seeds; the path of that of seed 0."""
 
-    def keep(seeds, table="table3"):
+    def keep(seeds, table="table3", **changes):
         load_dataset("smoke19", smoke_data).make("heldout")
         profile, store = load_profile(kept_runs.without_pretraining(tmp_path)), Store(tmp_path / "kept")
-        request = Request((load_table(table),), profile, (ROW,), seeds, data_root=smoke_data, store=store)
+        request = Request((load_table(table),), profile, (ROW,), seeds, data_root=smoke_data, store=store, **changes)
         for training in make_plan(request).trainings:
             metrics = dict.fromkeys(("AP", "AP50", "AP75", "AR1", "AR10"), 0.5 + training.seed / 100)
             publish_record(store, record_of(training, training.evaluations[0], metrics))
@@ -102,6 +102,9 @@ def test_a_launch_says_first_what_is_kept_and_how_to_make_it_again(call, keep, s
     assert main([*map(str, ("run", mine, *options))]) == 0
     said = f"are not trained again; `ifrvis reproduce TABLE.yaml/{ROW} --seed 0` trains one again, beside it"
     assert said in capsys.readouterr().out.splitlines()[1], "my-own/ROW would name no row"
+    keep(1, overrides={"train.iterations": 5})
+    assert main([*map(str, ("run", "table3", *options, "--seeds", 1, "--set", "train.iterations=5"))]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith("are not trained again"), "of what is changed none says how"
 
 
 def test_a_record_from_anywhere_is_made_again_beside_those_it_lies_with(call, keep, tmp_path):

@@ -47,6 +47,9 @@ def test_a_zip_comes_back_as_it_was_and_equal_predictions_give_equal_bytes(tmp_p
     before = path.read_bytes()
     write_submission(path, TRACKS, comment="whole-12")
     assert path.read_bytes() == before
+    with pytest.raises(UserError, match=r"remove .*results.zip: it has other predictions"):
+        write_submission(path, TRACKS[:0], comment="whole-13")
+    assert path.read_bytes() == before
 
 
 ENTRY = TRACKS[0].to_json()

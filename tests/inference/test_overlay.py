@@ -98,6 +98,24 @@ def test_a_name_is_drawn_by_a_font_that_has_it_or_the_categorys_number_is(tmp_pa
     assert like or not np.array_equal(drawn, draw(np.full((60, 160, 3), 100, np.uint8), [(0, mask, "\u00e4" * 9)]))
 
 
+def test_what_is_interrupted_leaves_what_was_there(tmp_path):
+    class Interrupted(ArrayVideo):
+        def __iter__(self):
+            yield self.frames[0]
+            raise KeyboardInterrupt
+
+    (tmp_path / "o.mp4").write_bytes(b"another")
+    with pytest.raises(KeyboardInterrupt):
+        write_overlay(
+            tmp_path / "o.mp4",
+            Interrupted(np.zeros((3, 60, 80, 3), np.uint8)),
+            VideoPredictions(7, 60, 80, 3, {}, (), ()),
+            {},
+            min_score=0.3,
+        )
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"o.mp4": b"another"}
+
+
 def test_a_place_that_takes_no_video_is_an_error(tmp_path):
     video, found = ArrayVideo(np.zeros((1, 60, 80, 3), np.uint8)), VideoPredictions(7, 60, 80, 1, {}, (), ())
     with pytest.raises(UserError, match="Choose another --out"):

@@ -1,6 +1,7 @@
 """Frames from folders, video files and data sets, and what is refused."""
 
 import re
+import struct
 from argparse import Namespace
 
 import cv2
@@ -99,6 +100,23 @@ def test_frames_of_a_gif_without_delays_that_ffmpeg_leaves_out_are_told(tmp_path
     assert source.warning.endswith(says) if says else source.warning == ""
 
 
+def test_frames_that_last_as_they_like_are_each_there_once(tmp_path, rng):
+    """Phones and screen recorders film so: ticks of the mean rate, which OpenCV counts in, are too few for them."""
+    first, *others = map(Image.fromarray, images := rng.integers(0, 256, (12, 64, 96, 3), np.uint8))
+    first.save(tmp_path / "v.gif", save_all=True, append_images=others, duration=[30] * 5 + [2000] + [30] * 6)
+    source = open_source(tmp_path / "v.gif")
+    assert (source.length, source.warning) == (12, "")
+    assert all(abs(frame[..., ::-1].astype(int) - image).mean() < 30 for frame, image in zip(source, images))
+
+    data, _ = written_video(tmp_path / "v.mkv")  # its second cluster comes three seconds later
+    cluster, duration = b"\xe7\x82" + struct.pack(">H", 1440), b"\x44\x89\x88" + struct.pack(">d", 1600.0)
+    assert (data.count(cluster), data.count(duration)) == (1, 1)
+    data = data.replace(cluster, cluster[:2] + struct.pack(">H", 4440))
+    (tmp_path / "v.mkv").write_bytes(data.replace(duration, duration[:3] + struct.pack(">d", 4600.0)))
+    source = open_source(tmp_path / "v.mkv")
+    assert (shown(source), source.warning) == ([*range(20)], "")
+
+
 @pytest.mark.parametrize(("name", "codec"), [("v.mp4", "mp4v"), ("v.webm", "VP80"), ("v.ts", "mp4v")])
 def test_a_whole_video_has_no_warning_whatever_its_container_says_of_frames(tmp_path, name, codec):
     written_video(tmp_path / name, codec)
@@ -118,8 +136,8 @@ def grey():
     ("content", "message"),
     [
         (None, "Check the path of the video: there is no file or folder"),
-        ({}, "Give a video with at least one frame"),
-        ({"a.txt": b"x"}, "Give a video with at least one frame"),
+        ({}, "Give the folder that has the frames itself .*.jpeg, .jpg, .*, or a video file: .* has none"),
+        ({"a.gif": b"x"}, "Give the folder that has the frames itself"),
         ({"0.png": png(), "1.png": png()[:40]}, r"Copy .*1.png again"),
         ({"0.png": png(), "1.png": b""}, r"Copy .*1.png again"),
         ({"0.png": png(), "1.png": png(31)}, r"Give frames of one size: frame 2 of .* is 31 x 20 pixels, those before"),

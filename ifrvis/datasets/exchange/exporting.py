@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,23 @@ _PALETTE = [value * step % 256 for value in range(256) for step in (41, 113, 197
 
 def export_davis(annotations: Annotations, frames: Path, out: Path) -> list[str]:
     """Write `JPEGImages/VIDEO/` and `Annotations/VIDEO/`: palettes, or, of the videos it names, a folder an object."""
-    layered, names = [], [_folder_name(video) for video in annotations.videos]
+    names = [_folder_name(video) for video in annotations.videos]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"Choose videos with --videos: several are called {twice}, and would share a folder.")
-    for folder in (out / "Annotations", out / "JPEGImages"):
+    folders = "Annotations", "JPEGImages"
+    for folder in (out / each for each in folders):
         if folder.exists():  # it could be where the frames are
             raise UserError(f"Choose another --out, or remove {folder}: it is there already.")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part.", dir=out) as part:  # what is cut short would look whole
+        layered = _export_davis(annotations, frames, Path(part))
+        for each in folders:
+            Path(part, each).rename(out / each)
+    return layered
+
+
+def _export_davis(annotations: Annotations, frames: Path, out: Path) -> list[str]:
+    layered = []
     for video in annotations.videos:
         tracks, name = annotations.tracks_of(video.id), _folder_name(video)
         stems = [f"{t:05d}" for t in range(video.length)]

@@ -68,6 +68,8 @@ def _read_pictures(clip: Clip, folder: Path, places: dict[int, int], categories:
 def _read_text(clip: Clip, path: Path, places: dict[int, int], categories: Categories) -> None:
     for number, line in enumerate(read_text(path, "the text of a sequence").splitlines(), start=1):
         where, parts = f"{path}, line {number}", line.split()
+        if not parts:  # a blank line says nothing
+            continue
         if len(parts) != len(FIELDS):
             raise UserError(f"Correct {where}: expected {', '.join(FIELDS)}, got {len(parts)} fields.")
         frame, identity, kind, height, width = (whole_number(part, where) for part in parts[:5])

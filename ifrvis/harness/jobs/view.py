@@ -28,7 +28,7 @@ CURES = {
     "killed": "It was killed, by the system or a person: start the same command again and it goes on.",
     "preempted": "Others took its place: start the same command again and it goes on.",
     "timeout": "Its time was over: start the same command again and it goes on.",
-    "memory": "Choose fewer --jobs, then `ifrvis retry {run}` and the same command again.",
+    "memory": "Choose fewer --jobs, or --micro-batch 1, then `ifrvis retry {run}` and the same command again.",
     "nan": "Lower train.optimizer.lr, or look at the data that the message names; `ifrvis retry {run}` tries it again.",
     "input": "Put right what the message names, then `ifrvis retry {run}` and the same command again.",
     "error": "This is a mistake in the program, the log has the traceback; `ifrvis retry {run}` tries it again.",

@@ -81,7 +81,7 @@ def _failure(error: Exception) -> tuple[EndState, str, str]:
     log.error("%s", "".join(traceback.format_exception(error)))
     kind = "memory" if any(each in str(error) for each in OUT_OF_MEMORY) else "error"
     kind = KINDS.get(type(error).__name__, kind)
-    cure = "Start with fewer --jobs: out of memory. " if kind == "memory" else ""
+    cure = "Start with fewer --jobs, or --micro-batch 1: out of memory. " if kind == "memory" else ""
     return "failed", kind, f"{cure}{type(error).__name__}: {error}"
 
 

@@ -47,9 +47,9 @@ def kept_lines(plan: Plan) -> list[str]:
         return []
     row, seed, _ = next(iter(kept.values()))
     where = ", ".join(sorted({record.provenance.hardware.processor or "unknown" for *_, record in kept.values()}))
-    named = f" {command_name(row.table)}/{row.row.id} --seed {seed}" * (not plan.request.changes)
-    again = f"`ifrvis reproduce{named}` trains one again, beside it"
-    return [f"kept records of {_number(len(kept), 'training')} (processor: {where}) are not trained again; {again}"]
+    again = f"; `ifrvis reproduce {command_name(row.table)}/{row.row.id} --seed {seed}` trains one again, beside it"
+    again *= not plan.request.changes  # which that command would have to have, too
+    return [f"kept records of {_number(len(kept), 'training')} (processor: {where}) are not trained again{again}"]
 
 
 def _number(count: int, of: str) -> str:

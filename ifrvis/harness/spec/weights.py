@@ -6,6 +6,7 @@ experiments/weights/<name>.pth, .json  half-precision tensors as a pretraining p
 """
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,7 +87,8 @@ def _how(name: str, path: Path) -> str:
     if name not in sources:
         return ""
     address, _, file = sources[name].partition(" as ")
-    return f" Download {sources[name]} and run `ifrvis weights convert {file or address.rpartition('/')[2]} {path}`."
+    command = shlex.join(["ifrvis", "weights", "convert", file or address.rpartition("/")[2], str(path)])
+    return f" Download {sources[name]} and run `{command}`."
 
 
 def shipped_weights(train_sig: str) -> Path | None:

@@ -1,6 +1,7 @@
 """A set and predictions go out as DAVIS' PNGs and COCO, and come back mask for mask."""
 
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -74,6 +75,14 @@ def test_a_lost_frame_is_said_and_no_name_leads_out_of_the_folder(world, made):
     frame.symlink_to("/dev/zero")  # would fill the disk
     status, said = made("davis", world.root / "another")
     assert (status, f"{frame} is a device" in said) == (2, True)
+
+
+def test_what_is_interrupted_leaves_nothing_that_looks_whole(world, made, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("ifrvis.datasets.exchange.exporting._write", mock.Mock(side_effect=KeyboardInterrupt))
+        assert made("davis", world.root / "out")[0] == 130
+    assert not list((world.root / "out").iterdir())
+    assert made("davis", world.root / "out")[0] == 0
 
 
 def test_predictions_go_out_above_a_score_and_videos_by_name(world, made, found_in):

@@ -32,7 +32,7 @@ MADE = {  # name -> its format, what writes it, options that are needed, the one
     "mots": ("mots", lambda w: w.mots(), (*FRAMES, *NAMED), None),
     "mots as text of a tracker": (
         "mots",
-        lambda w: replaced(w.mots(text=True) / "a.txt", (" 1001 1 ", " 5 1 ")),
+        lambda w: replaced(w.mots(text=True) / "a.txt", (" 1001 1 ", " 5 1 "), ("\n", "\n \n")),
         (*FRAMES, *NAMED),
         None,
     ),

@@ -25,7 +25,7 @@ def test_a_failure_ends_with_its_log_and_the_cure(make_request):
     assert lines[1] == "  | line 30"
     assert lines[20] == "  | line 49"
     again = "`ifrvis retry mask2former-r50-ytvis19-s0` and the same command again"
-    assert lines[-1].strip() == f"Choose fewer --jobs, then {again}."
+    assert lines[-1].strip() == f"Choose fewer --jobs, or --micro-batch 1, then {again}."
 
 
 @pytest.fixture

@@ -39,7 +39,8 @@ def test_a_failed_run_is_started_by_no_launch_before_retry(make_request, fake, l
     succeeded, queue = launch(request)
     assert not succeeded
     assert states(request) == ["failed", "complete"]
-    assert queue.items[0].message == "Start with fewer --jobs: out of memory. MemoryError: made to fail"
+    said = "Start with fewer --jobs, or --micro-batch 1: out of memory. MemoryError: made to fail"
+    assert queue.items[0].message == said
     assert "made to fail" in queue.items[0].attempt.log.read_text()
     assert launch(request)[0]  # nothing is left to do
     assert len((tmp_path / "starts").read_text().splitlines()) == 2
