@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"ifrvis: {cure}: this needs {error.name}, which is not here.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("ifrvis: interrupted; the same command goes on from here", file=sys.stderr)
+        print("ifrvis: interrupted; the same command starts again, and keeps what was finished", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `| head` has seen enough
         _drop_output()
