@@ -34,7 +34,7 @@ OPTIONAL: dict[str, type] = {
     "inference.topk": int,
 }
 QUERIES = "model.track_head.num_queries"
-ANY_LENGTH = ("train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
+ANY_LENGTH = ("inference.tta", "train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
 
 
 class MixedIn(Model):

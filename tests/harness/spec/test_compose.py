@@ -90,6 +90,8 @@ def test_a_recipe_that_does_not_exist_is_refused(named, meant):
 def test_sizes_of_tta_become_the_profiles():
     composed = with_row(inference={"tta": [360, 480]})
     assert composed.inference["tta"] == [64, 96]
+    fewer = with_row({"inference.tta": [48]}, inference={"tta": [360, 480]})
+    assert fewer.inference["tta"] == [48]
 
 
 def test_options_that_a_mode_does_not_read_are_no_part_of_it():
