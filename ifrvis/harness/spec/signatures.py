@@ -4,9 +4,9 @@ A signature is the SHA-256 of canonical JSON. Paths, workers, jobs, cluster and 
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.compose import Composed
@@ -25,12 +25,19 @@ class TrainSpec(Model):
     sampler: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
-    iterations: int
-    global_batch: int
+    iterations: Annotated[int, Field(ge=1)]
+    global_batch: Annotated[int, Field(ge=1)]
     precision: str
     threads: int
     init: Sha256 | None  # SHA-256 of the initial weights or the `train_sig` of a pretraining; None for a random start
     seed: int  # the run's seed
+
+    @model_validator(mode="after")
+    def _sees_frames(self) -> Self:
+        sides, frames = self.pipeline.get("sides", []), self.sampler.get("num_frames", 1)
+        if not (isinstance(sides, list) and all(type(each) is int and each > 0 for each in (frames, *sides))):
+            raise ValueError("Give 'sides' and 'num_frames' of a training as whole numbers above 0.")
+        return self
 
 
 def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: int) -> TrainSpec:

@@ -25,7 +25,7 @@ from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.lives import Life
 from ifrvis.harness.store.paths import Run, RunName, Spec, Store, record_name, videos_beside
 from ifrvis.harness.store.provenance import Provenance
-from ifrvis.schema import Model, Name, validated
+from ifrvis.schema import NAME, Model, Name, validated
 
 if TYPE_CHECKING:
     from ifrvis.evaluation.videos import Videos  # numpy, which a plan does without
@@ -183,6 +183,7 @@ class Record(Scores):
         ends = f"-s{self.seed}" if not self.method.startswith(PRETRAINING) else ""
         return [
             ("a newer version scored it", self.scoring <= signatures.SCORING_VERSION),
+            ("its inference has no mode that can be a name", bool(NAME.fullmatch(str(self.inference.get("mode"))))),
             ("its origin and its spec do not fit", (self.origin == "external") == (spec is None)),
             ("its origin and its protocol do not fit", self.origin != ("trained" if by_server else "server")),
             ("a server's scores are of protocol and role `server`", by_server == (self.server is not None)),
