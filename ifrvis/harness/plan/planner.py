@@ -117,10 +117,15 @@ class _Builder:
 
     def _start(self, row: Row, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
         """What a training starts from: a pretraining or a file, its identity, and what to do if it is not there."""
-        if named == PRETRAINING and self.request.init is None:
+        if given := self.request.init:
+            absent = f"Check the path that --init gives: {given.path} does not exist."
+            return None, given.path, given.sha256, [absent] * (given.sha256 is None)
+        if named == PRETRAINING:
             after = self._pretraining(row)
             return after, None, after.sig, after.missing
-        path, digest, missing = self._initial_weights(named)
+        if named is None:
+            return None, None, None, []
+        path, digest, missing = self._named_weights(named)
         return None, path, digest, [missing] * bool(missing)
 
     def _pretraining(self, row: Row) -> Training:
@@ -148,13 +153,6 @@ class _Builder:
                 training.evaluations.append(Evaluation(training, composed.inference, dev, "heldout", sig))
             self._pretrainings[method, backbone] = training
         return self._pretrainings[method, backbone]
-
-    def _initial_weights(self, named: str | None) -> tuple[Path | None, str | None, str]:
-        """Path and SHA-256 of the weights that a training starts from, and what to do if they are not there."""
-        if given := self.request.init:
-            missing = f"Check the path that --init gives: {given.path} does not exist." if given.sha256 is None else ""
-            return given.path, given.sha256, missing
-        return (None, None, "") if named is None else self._named_weights(named)
 
     def _evaluation(self, training: Training, table: Table, specified: Specified) -> Evaluation:
         row, inference = specified.row, specified.composed.inference

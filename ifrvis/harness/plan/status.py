@@ -77,7 +77,8 @@ def _plan_line(planned: PlannedRow, on: str) -> str:
     done = sum(each.state == "complete" for each in planned.evaluations.values())
     counts, state = f"{done}/{len(planned.evaluations)}", _of_rest(planned.state, done, len(planned.evaluations))
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
-    problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
+    waiting = [each.training for each in planned.evaluations.values() if each.training.waits_for]
+    problems |= {f"{each.name} waits for `ifrvis retry`, {' '.join(each.waits_for.split())}" for each in waiting}
     line = f"  {planned.row.id:34} {counts:>5}  {state}" + f", off-spec{on}" * planned.off_spec
     return "\n".join([line, *(f"    {each}" for each in sorted(problems))])
 
@@ -91,10 +92,6 @@ def meanings(plan: Plan) -> list[str]:
     """What the states mean that two words might seem to say, where they occur."""
     there = {each.state for each in plan.evaluations}
     return [f"{state}: {text}" for state, text in MEANING.items() if state in there]
-
-
-def _waiting(training: Training) -> str:
-    return f"{training.name} waits for `ifrvis retry`, {' '.join(training.waits_for.split())}"
 
 
 def cost_lines(plan: Plan) -> list[str]:

@@ -208,11 +208,6 @@ def digest_of(content: dict[str, Any]) -> str:
     return sha256_bytes(canonical_json({key: value for key, value in content.items() if key != "digest"}))
 
 
-def sealed(record: Record) -> Record:
-    """A record with its digest."""
-    return record.model_copy(update={"digest": digest_of(record.model_dump(by_alias=True))})
-
-
 def record_text(record: Record) -> str:
     """A record as it is written."""
     return json.dumps(record.model_dump(by_alias=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
@@ -228,7 +223,8 @@ def publish_record(store: Store, record: Record, videos: "Videos | None" = None)
         packed = videos.packed()
         record = record.model_copy(update={"files": {**record.files, "videos": sha256_bytes(packed)}})
         write_atomically(videos_beside(path), packed)
-    return publish_once(path, record_text(sealed(record)))
+    digest = digest_of(record.model_dump(by_alias=True))
+    return publish_once(path, record_text(record.model_copy(update={"digest": digest})))
 
 
 class Seal(NamedTuple):
