@@ -13,6 +13,7 @@ from ifrvis.harness.spec.compose import Composed
 from ifrvis.schema import Model
 
 SCORING_VERSION = 4  # raised when the same predictions would be scored differently
+NAME_LENGTH = 199  # at most of a run's: with it, the temporary names of a record's files have the 255 that systems take
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -72,13 +73,14 @@ def eval_signature(train_sig: str, inference: dict[str, Any], split: str, *, sco
 def run_name(method: str, backbone: str, dataset: str, changes: dict[str, Any], seed: int) -> str:
     """A readable name that depends on content alone, so that rows that share a training agree on it.
 
-    Of stills, which a signature knows by their fingerprint alone, it tells the share and the file, too.
+    Of stills, which a signature knows by their fingerprint alone, it tells the share and the file, too. Of many changes
+    it tells what has room.
     """
-    parts = [method, backbone]
+    begins, ends = f"{method}-{backbone}", f"-{dataset}-s{seed}"
     for key, value in sorted(changes.items()):
         text = key.rsplit(".", 1)[-1] + _name_text(value)
-        parts.append("".join(c if c.isalnum() or c == "." else "_" for c in text))
-    return "-".join([*parts, dataset, f"s{seed}"])
+        begins += "-" + "".join(c if c.isalnum() or c == "." else "_" for c in text)
+    return begins[: NAME_LENGTH - len(ends)] + ends
 
 
 def external_name(backbone: str, row_id: str, seed: int) -> str:
