@@ -35,7 +35,7 @@ class TrainSpec(Model):
 
     @model_validator(mode="after")
     def _sees_frames(self) -> Self:
-        sides, frames = self.pipeline.get("sides", []), self.sampler.get("num_frames", 1)
+        sides, frames = self.pipeline.get("sides") or [], self.sampler.get("num_frames", 1)
         if not (isinstance(sides, list) and all(type(each) is int and each > 0 for each in (frames, *sides))):
             raise ValueError("Give 'sides' and 'num_frames' of a training as whole numbers above 0.")
         return self
