@@ -118,7 +118,6 @@ def sources(row: Row, profile: Profile, overrides: Config) -> dict[str, str]:
 
 
 def _of_profile(profile: Profile, method: str, backbone: str) -> list[Config]:
-    """What a profile sets, in order."""
     own = profile.alone.get(method, profile.set)
     return [own, profile.methods.get(method, {}), profile.backbones.get(backbone, {})]
 

@@ -54,8 +54,7 @@ def recipe_layers(method: str, backbone: str, schedule: str) -> list[tuple[str, 
 def trained_on(dataset: str) -> tuple[str, str]:
     """A data set's name, and the schedule of the recipes that are trained on it; UserError if its YAML names none."""
     config, path = load_config(dataset)
-    if config.schedule not in names_of("schedules"):
-        known = names_of("schedules")
+    if config.schedule not in (known := names_of("schedules")):
         near = nearest(config.schedule or "", known)
         text = f"Set 'schedule' in {path} to one of {', '.join(known)}: rows train on it, and it is {config.schedule!r}"
         raise UserError(f"{text}{near}.")
