@@ -7,6 +7,7 @@ and weights put in, has the record's signature. Where a fingerprint is known wit
 has to be this one. For what rows it was run says nothing: `--set` may turn one row into another.
 """
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from ifrvis.datasets.catalog import WHOLE, Part, Role, load_dataset
 from ifrvis.datasets.coco import MadeStills, load_stills
+from ifrvis.errors import UserError
 from ifrvis.harness.spec.compose import Composed, MixedIn, compose_pretraining
 from ifrvis.harness.spec.profiles import PRETRAINING
 from ifrvis.harness.spec.request import Specified, TableRequest
@@ -61,7 +63,10 @@ class _Matcher:
         own = tuple(self.found(self._request, table, row) for row in rows)
         # Options that change none of its rows change nothing of a report.
         request = self._request if any(each.off_spec for each in own) else self._plain
-        others = {name: self.found(request, *found) for name, found in rows_elsewhere(table).items()}
+        others: dict[str, RowRecords] = {}
+        for name, found in rows_elsewhere(table).items():
+            with contextlib.suppress(UserError):  # nobody has asked for it: it need not have what `--set` changes
+                others[name] = self.found(request, *found)
         return Report(self._request, table, own, others, self._kept)
 
     def found(self, request: TableRequest, table: Table, row: Row) -> RowRecords:

@@ -147,6 +147,11 @@ def test_doctor_finds_what_the_host_lacks(kept, monkeypatch, said, name):
     assert "make setup" in check.cure
 
 
+def test_doctor_says_that_importing_torch_took_too_long(monkeypatch):
+    monkeypatch.setattr(doctor, "PROBE_LIMIT_S", 0.01)
+    assert doctor.probe_host() == {"error": "the process that tried to import it was not done after 0.01 s"}
+
+
 def test_doctor_runs_attention_and_its_gradients_on_the_device_there_is():
     said = doctor.probe_host()
     assert "error" not in said

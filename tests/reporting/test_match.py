@@ -134,6 +134,11 @@ def test_a_record_of_another_protocol_is_no_number_and_is_told(planned):
     assert (report.rows[0].found, report.rows[0].missing) == ({}, "other protocol")
 
 
+def test_rows_of_other_tables_that_a_claim_names_need_not_have_what_is_set(planned):
+    plan = planned("table1", rows=(ROW,), num_seeds=1, overrides={"model.backbone.stem_channels": 16})
+    assert [*found(plan.request, records_of(plan).values())] == [("table1", ROW, 0)]
+
+
 @pytest.mark.parametrize("change", [{"overrides": {"train.iterations": 3}}, {"dataset": "mini19"}])
 def test_runs_off_the_specification_belong_to_reports_that_are_so_alike(planned, change):
     plain, plan = (planned("table1", rows=(ROW,), num_seeds=1, **each) for each in ({}, change))

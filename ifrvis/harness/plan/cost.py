@@ -27,7 +27,7 @@ CHECKPOINTS = 2  # that stay of a run
 BYTES_A_PARAMETER = 12  # of a checkpoint: the weight and two moments of AdamW
 BYTES_A_MASK, MASKS = 60, 20  # of predictions: both lists together, a frame
 VIDEOS, FRAMES = 400, 30  # of a real held-out split
-Key = tuple[str, str, int, int]
+Key = tuple[str, str, int, int]  # what siblings have in common
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,6 @@ def duration_text(seconds: float | None) -> str:
 
 
 def _key(method: str, backbone: str, spec: TrainSpec) -> Key:
-    """What siblings have in common."""
     return method, backbone, spec.iterations, spec.global_batch
 
 

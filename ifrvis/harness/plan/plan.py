@@ -144,11 +144,6 @@ class Plan:
         return [training for training in wanted if not training.is_pretraining or id(training) in needed]
 
     @property
-    def failed(self) -> list[Training]:
-        """Trainings that no launch starts before `retry`."""
-        return [training for training in self.trainings if training.state == "failed"]
-
-    @property
     def data_missing(self) -> list[str]:
         """What has to be put somewhere before everything can run, each once."""
         return list(dict.fromkeys(each for training in self.trainings for each in training.missing))

@@ -3,7 +3,7 @@
 from functools import cache
 from pathlib import Path
 
-from ifrvis.datasets.catalog import WHOLE, Dataset, Part, Role, Split, load_dataset
+from ifrvis.datasets.catalog import WHOLE, Dataset, Role, Split, load_dataset
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.harness.plan.plan import Evaluation, Plan, PlannedRow, Request, Training
 from ifrvis.harness.spec.compose import MixedIn, compose, compose_pretraining
@@ -44,10 +44,11 @@ class _Builder:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.trainings: dict[tuple[str, str], Training] = {}  # by what they are, and how they are called
-        self._splits: dict[tuple[str, Role, Part], Split] = {}  # by source of the dataset
         self._mixed: dict[tuple[str, str, MixedIn], str] = {}  # fingerprints of videos with stills
         self._pretrainings: dict[tuple[str, str], Training] = {}  # by method and backbone
         self._dataset = cache(lambda name: load_dataset(name, request.data_root))
+        # By source of the dataset: two files may give theirs one name.
+        self._split = cache(lambda source, role, part=WHOLE: self._dataset(source).split(role, part))
         self._plain_work = cache(self._work_of_plain)
         self._named_weights = cache(lambda name: named_weights(name, request.data_root))
 
@@ -73,15 +74,9 @@ class _Builder:
             planned.evaluations[seed] = self._evaluation(training, table, specified)
         return planned
 
-    def _split(self, dataset: Dataset, role: Role, part: Part = WHOLE) -> Split:
-        key = (dataset.source, role, part)  # two files may give their datasets one name
-        if key not in self._splits:
-            self._splits[key] = dataset.split(role, part)
-        return self._splits[key]
-
     def _training(self, specified: Specified, seed: int, role: Role) -> Training:
         row, composed, dataset = specified.row, specified.composed, specified.dataset
-        split = self._split(dataset, role)
+        split = self._split(dataset.source, role)
         after, init_path, init, missing = self._start(row, composed.train["init"])
         stills = MixedIn.of(composed.train["stills"])
         data, missing_data = self._data(split, dataset, stills)
@@ -117,10 +112,15 @@ class _Builder:
 
     def _start(self, row: Row, named: str | None) -> tuple[Training | None, Path | None, str | None, list[str]]:
         """What a training starts from: a pretraining or a file, its identity, and what to do if it is not there."""
-        if named == PRETRAINING and self.request.init is None:
+        if given := self.request.init:
+            absent = f"Check the path that --init gives: {given.path} does not exist."
+            return None, given.path, given.sha256, [absent] * (given.sha256 is None)
+        if named == PRETRAINING:
             after = self._pretraining(row)
             return after, None, after.sig, after.missing
-        path, digest, missing = self._initial_weights(named)
+        if named is None:
+            return None, None, None, []
+        path, digest, missing = self._named_weights(named)
         return None, path, digest, [missing] * bool(missing)
 
     def _pretraining(self, row: Row) -> Training:
@@ -133,7 +133,7 @@ class _Builder:
             dataset = self._dataset(declared.dataset)
             num_classes = dataset.config.categories
             composed = compose_pretraining(declared, method, backbone, request.profile, num_classes=num_classes)
-            split = self._split(dataset, "pretrain")
+            split = self._split(dataset.source, "pretrain")
             spec = train_spec(composed, data=split.fingerprint, init=None, seed=0)
             name = f"{called}-{backbone}-{dataset.name}"
             hours = declared.est_hours.get(backbone)
@@ -143,23 +143,16 @@ class _Builder:
             training = Training(name, called, backbone, dataset, split, spec, train_signature(spec), hours)
             training.shipped = None if request.no_shipped_weights else shipped_weights(train_signature(spec))
             if not training.shipped:  # nobody predicts with weights that are here
-                dev = self._split(dataset, "dev")
+                dev = self._split(dataset.source, "dev")
                 sig = eval_signature(train_signature(spec), composed.inference, dev.fingerprint or "")
                 training.evaluations.append(Evaluation(training, composed.inference, dev, "heldout", sig))
             self._pretrainings[method, backbone] = training
         return self._pretrainings[method, backbone]
 
-    def _initial_weights(self, named: str | None) -> tuple[Path | None, str | None, str]:
-        """Path and SHA-256 of the weights that a training starts from, and what to do if they are not there."""
-        if given := self.request.init:
-            missing = f"Check the path that --init gives: {given.path} does not exist." if given.sha256 is None else ""
-            return given.path, given.sha256, missing
-        return (None, None, "") if named is None else self._named_weights(named)
-
     def _evaluation(self, training: Training, table: Table, specified: Specified) -> Evaluation:
         row, inference = specified.row, specified.composed.inference
         server = table.protocol == "server"
-        split = self._split(training.dataset, "server" if server else "heldout", row.part)
+        split = self._split(training.dataset.source, "server" if server else "heldout", row.part)
         known = training.sig is not None and split.fingerprint is not None
         scored_on = "server" if server else split.fingerprint or ""  # `ingest` publishes scores under this identity
         sig = eval_signature(training.sig or "", inference, scored_on) if known else None

@@ -57,27 +57,23 @@ def _number(count: int, of: str) -> str:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """A line a row: how many seeds are there, its state, and what it waits for."""
+    """A line a row: how many seeds are there, its state, and what it waits for; then what starts leave to chance."""
     lines = []
     for table in plan.request.tables:
         if rows := [_plan_line(planned, plan.request.on) for planned in plan.rows if planned.table is table]:
             lines += [f"{table.name}: {' '.join(table.title.split())}".removesuffix(": "), *rows]
-    lines += _start_lines(plan)
-    return lines + [training.problem for training in plan.trainings if training.problem]
-
-
-def _start_lines(plan: Plan) -> list[str]:
-    """What the description of each file of initial weights says that it leaves to chance."""
     files = {each.init_path: each.init_name for each in plan.trainings if each.init_path is not None}
     said = {f"{name} ({path})": left_to_chance(path) for path, name in files.items()}
-    return [f"starts from {name}; at random: {left}" for name, left in said.items() if left]
+    lines += [f"starts from {name}; at random: {left}" for name, left in said.items() if left]
+    return lines + [training.problem for training in plan.trainings if training.problem]
 
 
 def _plan_line(planned: PlannedRow, on: str) -> str:
     done = sum(each.state == "complete" for each in planned.evaluations.values())
     counts, state = f"{done}/{len(planned.evaluations)}", _of_rest(planned.state, done, len(planned.evaluations))
     problems = {each.problem for each in planned.evaluations.values() if each.problem}
-    problems |= {_waiting(each.training) for each in planned.evaluations.values() if each.training.waits_for}
+    waiting = [each.training for each in planned.evaluations.values() if each.training.waits_for]
+    problems |= {f"{each.name} waits for `ifrvis retry`, {' '.join(each.waits_for.split())}" for each in waiting}
     line = f"  {planned.row.id:34} {counts:>5}  {state}" + f", off-spec{on}" * planned.off_spec
     return "\n".join([line, *(f"    {each}" for each in sorted(problems))])
 
@@ -91,10 +87,6 @@ def meanings(plan: Plan) -> list[str]:
     """What the states mean that two words might seem to say, where they occur."""
     there = {each.state for each in plan.evaluations}
     return [f"{state}: {text}" for state, text in MEANING.items() if state in there]
-
-
-def _waiting(training: Training) -> str:
-    return f"{training.name} waits for `ifrvis retry`, {' '.join(training.waits_for.split())}"
 
 
 def cost_lines(plan: Plan) -> list[str]:
@@ -182,7 +174,7 @@ def status_lines(plan: Plan, *, seeds_too: bool = False) -> list[str]:
 def waiting_lines(plan: Plan) -> list[str]:
     """A line for each run that failed before this launch and is not started again."""
     lines = []
-    for training in plan.failed:
+    for training in (each for each in plan.trainings if each.state == "failed"):
         after = training.after
         name = after.name if after is not None and after.state == "failed" else training.name
         lines.append(f"{training.name} failed before, {training.waits_for}; `ifrvis retry {name}` lets it start again")

@@ -66,7 +66,6 @@ def register_types(model: Config) -> None:
 
 @functools.cache
 def _types_of(package: Package) -> set[str]:
-    """All types that a package's recipes name."""
     found = [packaged_config(kind, name) for kind in KINDS for name in package.names_of(kind)]
     return {node["type"] for config in found for _, node in mappings(config, "") if "type" in node}
 

@@ -34,7 +34,7 @@ OPTIONAL: dict[str, type] = {
     "inference.topk": int,
 }
 QUERIES = "model.track_head.num_queries"
-ANY_LENGTH = ("train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
+ANY_LENGTH = ("inference.tta", "train.pipeline.sides", "train.pipeline.crop.sides", "train.schedule.milestones")
 
 
 class MixedIn(Model):
@@ -88,8 +88,11 @@ def compose(
     for stills in (before["train"]["stills"], config["train"]["stills"]):
         if MixedIn.of(stills, f"'train.stills' in {where}"):
             stills["dataset"] = profile.stills.get(stills["dataset"], stills["dataset"])
+    own, head = before["model"]["track_head"], config["model"]["track_head"]
+    if head["num_classes"] not in (own["num_classes"], num_classes):
+        raise UserError(f"Remove 'model.track_head.num_classes' from {where}: its data set has {num_classes}.")
+    own["num_classes"] = head["num_classes"] = num_classes
     changes = _changes(before, config, {key for layer in given.values() for key in layer})
-    config["model"]["track_head"]["num_classes"] = num_classes
     check_options(config, where)
     return Composed(config["model"], config["train"], _what_matters(config["inference"]), changes)
 
@@ -115,7 +118,6 @@ def sources(row: Row, profile: Profile, overrides: Config) -> dict[str, str]:
 
 
 def _of_profile(profile: Profile, method: str, backbone: str) -> list[Config]:
-    """What a profile sets, in order."""
     own = profile.alone.get(method, profile.set)
     return [own, profile.methods.get(method, {}), profile.backbones.get(backbone, {})]
 

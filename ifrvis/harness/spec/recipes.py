@@ -36,11 +36,9 @@ def recipe(method: str, backbone: str, schedule: str) -> Config:
             cure = f"Choose one of the {kind} {', '.join(known)}, or install the package that brings it"
             raise UserError(f"{cure}: there is no {name!r}{nearest(name, known)}.")
     merged: Config = {}
-    for kind, name in zip(KINDS, (method, backbone, schedule)):
-        _merge(merged, packaged_config(kind, name))
-    changes = merged.pop("changes", {})  # of a method to some backbones' and schedules' configs
-    for kind, name in (("backbones", backbone), ("schedules", schedule)):
-        _merge(merged, changes.get(kind, {}).get(name, {}))
+    for _, values in recipe_layers(method, backbone, schedule):
+        _merge(merged, values)
+    merged.pop("changes", None)
     return merged
 
 
@@ -48,7 +46,7 @@ def recipe_layers(method: str, backbone: str, schedule: str) -> list[tuple[str, 
     """What a recipe is merged of, in order, by the files that say it."""
     named = [*zip(KINDS, (method, backbone, schedule))]
     files = [(f"{kind}/{path.name}", own) for kind, name in named for path, own in _files(_path_of(kind, name))]
-    changes = packaged_config("methods", method).get("changes", {})
+    changes = packaged_config("methods", method).get("changes", {})  # to some backbones' and schedules' configs
     return files + [(f"methods/{method}.py for {name}", changes.get(kind, {}).get(name, {})) for kind, name in named]
 
 
@@ -56,8 +54,7 @@ def recipe_layers(method: str, backbone: str, schedule: str) -> list[tuple[str, 
 def trained_on(dataset: str) -> tuple[str, str]:
     """A data set's name, and the schedule of the recipes that are trained on it; UserError if its YAML names none."""
     config, path = load_config(dataset)
-    if config.schedule not in names_of("schedules"):
-        known = names_of("schedules")
+    if config.schedule not in (known := names_of("schedules")):
         near = nearest(config.schedule or "", known)
         text = f"Set 'schedule' in {path} to one of {', '.join(known)}: rows train on it, and it is {config.schedule!r}"
         raise UserError(f"{text}{near}.")
@@ -91,9 +88,8 @@ def _files(path: Path) -> list[tuple[Path, Config]]:
 
 def _base(base: str, path: Path) -> Path:
     """The file that `_base_` names: beside the config or, as in `ifrvis::methods/ours.py`, among those of a package."""
-    package, scoped, inner = base.rpartition("::")
-    folders = {each.name: each.configs for each in packages()} if scoped else {package: path.parent}
-    found = folders.get(package, path.parent) / inner
+    package, _, inner = base.rpartition("::")
+    found = {each.name: each.configs for each in packages()}.get(package, path.parent) / inner
     if not found.is_file():
         raise UserError(f"Correct '_base_' of {path}: {base!r} is no config here.")
     return found

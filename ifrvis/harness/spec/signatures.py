@@ -4,15 +4,16 @@ A signature is the SHA-256 of canonical JSON. Paths, workers, jobs, cluster and 
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.harness.spec.compose import Composed
 from ifrvis.schema import Model
 
 SCORING_VERSION = 4  # raised when the same predictions would be scored differently
+NAME_LENGTH = 199  # at most of a run's: with it, the temporary names of a record's files have the 255 that systems take
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -25,12 +26,19 @@ class TrainSpec(Model):
     sampler: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
-    iterations: int
-    global_batch: int
+    iterations: Annotated[int, Field(ge=1)]
+    global_batch: Annotated[int, Field(ge=1)]
     precision: str
     threads: int
     init: Sha256 | None  # SHA-256 of the initial weights or the `train_sig` of a pretraining; None for a random start
     seed: int  # the run's seed
+
+    @model_validator(mode="after")
+    def _sees_frames(self) -> Self:
+        sides, frames = self.pipeline.get("sides") or [], self.sampler.get("num_frames", 1)
+        if not (isinstance(sides, list) and all(type(each) is int and each > 0 for each in (frames, *sides))):
+            raise ValueError("Give 'sides' and 'num_frames' of a training as whole numbers above 0.")
+        return self
 
 
 def train_spec(composed: Composed, *, data: str | None, init: str | None, seed: int) -> TrainSpec:
@@ -65,13 +73,14 @@ def eval_signature(train_sig: str, inference: dict[str, Any], split: str, *, sco
 def run_name(method: str, backbone: str, dataset: str, changes: dict[str, Any], seed: int) -> str:
     """A readable name that depends on content alone, so that rows that share a training agree on it.
 
-    Of stills, which a signature knows by their fingerprint alone, it tells the share and the file, too.
+    Of stills, which a signature knows by their fingerprint alone, it tells the share and the file, too. Of many changes
+    it tells what has room.
     """
-    parts = [method, backbone]
+    begins, ends = f"{method}-{backbone}", f"-{dataset}-s{seed}"
     for key, value in sorted(changes.items()):
         text = key.rsplit(".", 1)[-1] + _name_text(value)
-        parts.append("".join(c if c.isalnum() or c == "." else "_" for c in text))
-    return "-".join([*parts, dataset, f"s{seed}"])
+        begins += "-" + "".join(c if c.isalnum() or c == "." else "_" for c in text)
+    return begins[: NAME_LENGTH - len(ends)] + ends
 
 
 def external_name(backbone: str, row_id: str, seed: int) -> str:

@@ -63,10 +63,6 @@ class Attempt:
         """All output of the worker."""
         return self.folder / "log.txt"
 
-    @property
-    def _heartbeat(self) -> Path:
-        return self.folder / "heartbeat"
-
     def state(self) -> AttemptState:
         """The state as the files tell it."""
         if ending := self.ended():
@@ -126,19 +122,19 @@ class Attempt:
 
     def has_begun(self) -> bool:
         """Whether its worker has shown a sign of life."""
-        return self._heartbeat.exists()
+        return (self.folder / "heartbeat").exists()
 
     def is_silent(self) -> bool:
         """Whether its worker has shown no sign of life for long, or none yet."""
-        return not self.has_begun() or age_s(self._heartbeat) > HEARTBEAT_LIMIT_S
+        return not self.has_begun() or age_s(self.folder / "heartbeat") > HEARTBEAT_LIMIT_S
 
     def progress(self) -> Progress | None:
         """The last heartbeat; None before the first, and where it cannot be used."""
-        return _said(Progress, self._heartbeat)
+        return _said(Progress, self.folder / "heartbeat")
 
     def beat(self, progress: Progress) -> None:
         """Say that the worker lives, and how far it is."""
-        write_atomically(self._heartbeat, _text(progress))
+        write_atomically(self.folder / "heartbeat", _text(progress))
 
     def begin(self, environment: Environment) -> None:
         """Say which process lives this attempt: this one, and on what machine."""

@@ -30,7 +30,7 @@ def learned(records: Sequence[Record], bounds: Learning | None) -> Learned | Non
         return None
     curves = [sorted(record.curve.items(), key=lambda point: int(point[0])) for record in records]
     before, after = (_mean(curve[place][1] for curve in curves) for place in (0, -1))
-    final = _mean(record.metrics["AP"] for record in records)
+    final = _mean(record.metrics.get("AP") for record in records)
     if bounds.gain is None or bounds.reach is None:
         return Learned(before, after, final, None, passes=True)
     share = bounds.gain * (1 - before)

@@ -25,7 +25,7 @@ from ifrvis.harness.spec.tables import Protocol
 from ifrvis.harness.store.lives import Life
 from ifrvis.harness.store.paths import Run, RunName, Spec, Store, record_name, videos_beside
 from ifrvis.harness.store.provenance import Provenance
-from ifrvis.schema import Model, Name, validated
+from ifrvis.schema import NAME, Model, Name, validated
 
 if TYPE_CHECKING:
     from ifrvis.evaluation.videos import Videos  # numpy, which a plan does without
@@ -183,6 +183,7 @@ class Record(Scores):
         ends = f"-s{self.seed}" if not self.method.startswith(PRETRAINING) else ""
         return [
             ("a newer version scored it", self.scoring <= signatures.SCORING_VERSION),
+            ("its inference has no mode that can be a name", bool(NAME.fullmatch(str(self.inference.get("mode"))))),
             ("its origin and its spec do not fit", (self.origin == "external") == (spec is None)),
             ("its origin and its protocol do not fit", self.origin != ("trained" if by_server else "server")),
             ("a server's scores are of protocol and role `server`", by_server == (self.server is not None)),
@@ -207,11 +208,6 @@ def digest_of(content: dict[str, Any]) -> str:
     return sha256_bytes(canonical_json({key: value for key, value in content.items() if key != "digest"}))
 
 
-def sealed(record: Record) -> Record:
-    """A record with its digest."""
-    return record.model_copy(update={"digest": digest_of(record.model_dump(by_alias=True))})
-
-
 def record_text(record: Record) -> str:
     """A record as it is written."""
     return json.dumps(record.model_dump(by_alias=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
@@ -227,7 +223,8 @@ def publish_record(store: Store, record: Record, videos: "Videos | None" = None)
         packed = videos.packed()
         record = record.model_copy(update={"files": {**record.files, "videos": sha256_bytes(packed)}})
         write_atomically(videos_beside(path), packed)
-    return publish_once(path, record_text(sealed(record)))
+    digest = digest_of(record.model_dump(by_alias=True))
+    return publish_once(path, record_text(record.model_copy(update={"digest": digest})))
 
 
 class Seal(NamedTuple):

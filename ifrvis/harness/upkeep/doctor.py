@@ -66,7 +66,9 @@ def probe_host() -> dict[str, Any]:
     try:
         done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_LIMIT_S)
         said = json.loads(done.stdout.splitlines()[-1])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+    except subprocess.TimeoutExpired:
+        return {"error": f"the process that tried to import it was not done after {PROBE_LIMIT_S} s"}
+    except (OSError, ValueError, IndexError):
         return {"error": "the process that tried to import it ended"}
     return dict(said)
 

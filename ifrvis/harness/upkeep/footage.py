@@ -29,7 +29,7 @@ from ifrvis.harness.store.playback import Pane, PlayedError, PlayedTrack, Played
 from ifrvis.harness.store.records import Record
 
 VIDEOS = 3  # of each dataset
-HEIGHT = 256  # pixels of a frame, at most
+HEIGHT, WIDTH = 256, 4096  # pixels of a frame, at most
 QUALITY = 70  # of JPEG
 Masks = Sequence[Rle | None]
 
@@ -125,7 +125,7 @@ def side_of(row: str, title: str, predictions: Path, scores: Scores, annotations
 
 def play(annotations: Annotations, folder: Path | None, video: Video, sides: list[Side]) -> PlayedVideo:
     """A video with its ground truth and the sides, on grey without a folder of frames; UserError if a frame is lost."""
-    step = -(-video.height // HEIGHT)
+    step = max(-(-video.height // HEIGHT), -(-video.width // WIDTH))
     width, height = -(-video.width // step), -(-video.height // step)
     gts = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
     categories = {category.id: category.name for category in annotations.categories}

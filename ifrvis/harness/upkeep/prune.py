@@ -25,11 +25,9 @@ from ifrvis.packed import packed_names
 
 def known_plans(data_root: Path, store: Store) -> list[Plan]:
     """The plans of all packed tables, under every packed profile."""
-    profiles = [load_profile(name) for name in packed_names("experiments", "profiles")]
-    return [
-        make_plan(Request(tuple(load_tables(["all"], each)), each, data_root=data_root, store=store))
-        for each in profiles
-    ]
+    profiles = map(load_profile, packed_names("experiments", "profiles"))
+    asked = (Request(tuple(load_tables(["all"], each)), each, data_root=data_root, store=store) for each in profiles)
+    return [make_plan(each) for each in asked]
 
 
 def prunable(store: Store, plans: Iterable[Plan]) -> list[Path]:

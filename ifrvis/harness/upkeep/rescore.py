@@ -46,11 +46,7 @@ def _rescore(evaluation: Evaluation, plan: Plan, jobs: int) -> Outcome:
 
 def _older_record(evaluation: Evaluation, records: Records) -> Record | None:
     """The record of the same predictions with the highest other scoring version."""
-    found = [
-        record
-        for record in records.all_readable()
-        if record.train_sig == evaluation.training.sig
-        and record.inference == evaluation.inference
-        and record.data.evaluation == evaluation.split.fingerprint
-    ]
+    wanted = evaluation.training.sig, evaluation.inference, evaluation.split.fingerprint
+    read = records.all_readable()
+    found = [each for each in read if (each.train_sig, each.inference, each.data.evaluation) == wanted]
     return max(found, key=lambda record: record.scoring, default=None)

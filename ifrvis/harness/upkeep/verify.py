@@ -146,7 +146,6 @@ def _split(record: Record, data_root: Path) -> Split | None:
 
 
 def _verify_files(record: Record, path: Path, run: Run) -> Iterator[Finding]:
-    """Check the files that a record names."""
     places = {"weights": run.weights, "predictions": run.predictions(record.inference, record.data.evaluation)}
     places["videos"] = videos_beside(path)
     for name, digest in record.files.items():

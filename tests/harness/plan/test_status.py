@@ -112,7 +112,7 @@ def judged(make_request):
         )
         (evaluation,) = plan.evaluations
         evaluation.state = "complete"
-        evaluation.record = made_record({"AP": final}, curve={"10": last, "0": start})
+        evaluation.record = made_record({} if final is None else {"AP": final}, curve={"10": last, "0": start})
         return verdicts(plan)
 
     return make
@@ -148,9 +148,11 @@ def test_a_table_for_one_profile_alone_is_not_sent_to_real_weights(make_request)
 
 
 def test_without_bounds_nothing_is_judged(judged):
-    (line,), all_learned = judged(Learning(videos=15), 0.5, 0.0, 0.0)
-    assert all_learned
-    assert "learned" not in line
+    for nothing in (0.0, None):  # or a record without AP
+        (line,), all_learned = judged(Learning(videos=15), 0.5, 0.0, nothing)
+        assert all_learned
+        assert "AP 0.0" in line
+        assert "learned" not in line
 
 
 def test_run_begins_with_what_plan_says(monkeypatch, capsys, roots):

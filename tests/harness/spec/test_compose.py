@@ -50,6 +50,7 @@ def test_a_profile_keeps_its_own_schedule_where_the_recipe_trains_on_stills_and_
 
 
 def test_a_value_that_is_the_recipes_own_is_no_change():
+    assert with_set({"model.track_head.num_classes": 4}) == with_set({})
     assert with_row(profile="mini", set={"model.track_head.num_queries": 20}).changes == {}
 
 
@@ -67,6 +68,7 @@ def test_a_rows_sizes_become_the_profiles():
         ({"train.optimizer.lr": "1e-4"}, "plain number"),
         ({"train.pipeline": 5}, "of type dict"),
         ({"train.iterations": True}, "of type int"),
+        ({"model.track_head.num_classes": 7}, "^Remove .* from profile 'smoke', --set: its data set has 4"),
     ],
 )
 def test_wrong_overrides_are_refused(overrides, message):
@@ -90,6 +92,8 @@ def test_a_recipe_that_does_not_exist_is_refused(named, meant):
 def test_sizes_of_tta_become_the_profiles():
     composed = with_row(inference={"tta": [360, 480]})
     assert composed.inference["tta"] == [64, 96]
+    fewer = with_row({"inference.tta": [48]}, inference={"tta": [360, 480]})
+    assert fewer.inference["tta"] == [48]
 
 
 def test_options_that_a_mode_does_not_read_are_no_part_of_it():

@@ -2,9 +2,11 @@
 
 import pytest
 
+from ifrvis.files import temporary_beside
 from ifrvis.harness.spec.compose import Composed, compose
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.signatures import TrainSpec, eval_signature, run_name, train_signature, train_spec
+from ifrvis.harness.store.paths import record_name, videos_beside
 
 SMOKE = compose("mask2former", "r50", "ytvis19", load_profile("smoke"), num_classes=4)
 COMPOSED = Composed(SMOKE.model, SMOKE.train | {"workers_of_a_machine": 4}, SMOKE.inference, {})
@@ -26,6 +28,16 @@ def test_order_and_machine_settings_do_not():
     assert train_signature(TrainSpec(**dict(reversed(SPEC.model_dump().items())))) == train_signature(SPEC)
     other = Composed(COMPOSED.model, COMPOSED.train | {"workers_of_a_machine": 9}, COMPOSED.inference, {})
     assert train_signature(train_spec(other, data="d" * 64, init="e" * 64, seed=0)) == train_signature(SPEC)
+
+
+def test_a_name_tells_of_many_changes_what_has_room(tmp_path):
+    changes = {f"train.optimizer.key_number_{number}": number for number in range(10, 30)}
+    name = run_name("mask2former", "r50", changes=changes, dataset="ytvis19", seed=3)
+    assert name.startswith("mask2former-r50-key_number_1010-key_number_1111-")
+    assert name.endswith("-ytvis19-s3")
+    record = tmp_path / record_name(name, "a" * 64, "b" * 64)
+    with temporary_beside(videos_beside(record)) as (_, path):
+        assert len(path.name) == 255
 
 
 def test_training_inference_and_split_each_change_the_evaluation():

@@ -102,9 +102,14 @@ def test_what_is_no_record_is_refused(tmp_path, content):
         ({"seed": 1}, "seed is not that of its spec"),
         ({"spec.train.seed": 1}, "does not match its signature"),
         ({"spec.train.iterations": 5}, "does not match its signature"),
+        ({"spec.train.iterations": 0}, "greater than or equal to 1"),  # hours of others are measured by these
+        ({"spec.train.pipeline": {"sides": "96"}}, "whole numbers above 0"),
+        ({"spec.train.sampler": {"num_frames": 0}}, "whole numbers above 0"),
         ({"train_sig": "a" * 64}, "train_sig is not that of its spec"),
         ({"eval_sig": "b" * 64}, "eval_sig is not that of"),
         ({"inference": {"mode": "clips"}}, "eval_sig is not that of"),
+        ({"inference": {}}, "no mode that can be a name"),  # by which its predictions are looked for
+        ({"inference": {"mode": "../x"}}, "no mode that can be a name"),
         ({"data.evaluation": "c" * 64}, "eval_sig is not that of"),
         ({"data.train": "c" * 64}, "data.train is not that of its spec"),
         ({"method": "ours"}, "name is not that of its method and backbone"),

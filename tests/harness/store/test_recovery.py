@@ -49,7 +49,8 @@ def test_a_failed_run_is_started_by_no_launch_before_retry(make_request, fake, l
     assert "mask2former-r50-ytvis19-s0 failed before, memory: " in line
     assert "`ifrvis retry mask2former-r50-ytvis19-s0`" in line
     fake()
-    assert ask_for_retry(plan.failed[0].run(request.store))
+    (failed,) = (each for each in plan.trainings if each.state == "failed")
+    assert ask_for_retry(failed.run(request.store))
     assert states(request) == ["pending", "complete"]
     assert launch(request)[0]
     assert states(request) == ["complete"] * 2

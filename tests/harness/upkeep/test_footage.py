@@ -88,6 +88,9 @@ def test_frames_and_masks_are_made_small_together(scene, monkeypatch):
     big = scene().videos[0]
     monkeypatch.setattr(footage, "HEIGHT", 32)
     small = scene().videos[0]
+    monkeypatch.setattr(footage, "HEIGHT", 64)
+    monkeypatch.setattr(footage, "WIDTH", 48)
+    assert scene().videos[0] == small
     assert (big.height, big.width, small.height, small.width) == (64, 96, 32, 48)
     image = cv2.imdecode(np.frombuffer(base64.b64decode(small.frames[0]), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (32, 48, 3)
