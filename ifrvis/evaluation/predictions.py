@@ -16,15 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ifrvis.datasets.rle import Rle, expect
-from ifrvis.datasets.ytvis import (
-    Annotations,
-    FiledAnnotations,
-    Id,
-    checked_id,
-    checked_masks,
-    checked_number,
-    id_order,
-)
+from ifrvis.datasets.ytvis import Annotations, FiledAnnotations, Id, checked_id, checked_masks, checked_number, id_order
 from ifrvis.errors import MismatchError, UserError
 from ifrvis.files import canonical_json, read_json, read_packed_json, unpack, write_atomically
 from ifrvis.parts import PartsFile, Place, Places, Read, split_json
@@ -108,14 +100,12 @@ def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredict
     """Read and check the predictions for exactly the videos of `annotations`; UserError if missing or wrong."""
     content = read_packed_json(path, "the predictions file")
     _expect_schema(content, path)
+    entries = {f"{path}: videos[{index}]": entry for index, entry in enumerate(content["videos"])}
     seen: set[Id] = set()
-    for index, entry in enumerate(content["videos"]):
-        seen.add(_check_video_id(entry, annotations.video_by_id, seen, f"{path}: videos[{index}]"))
+    for where, entry in entries.items():
+        seen.add(_check_video_id(entry, annotations.video_by_id, seen, where))
     _expect_all(annotations.video_by_id.keys() - seen, path)
-    return tuple(
-        _video_predictions_of(entry, annotations, f"{path}: videos[{index}]")
-        for index, entry in enumerate(content["videos"])
-    )
+    return tuple(_video_predictions_of(entry, annotations, where) for where, entry in entries.items())
 
 
 def _expect_schema(content: Any, path: Path) -> None:

@@ -47,11 +47,9 @@ def import_set(
     """Write a set to the folder `out`, as `ifrvis data import --help` says; its frames stay where they are. UserError
     if the source is wrong or ambiguous, something has to be said that it does not say, the rule holds out nothing or
     everything, or another set is there; nothing is written then. `own` as of `own_set`, whose command has no options.
+    What comes back is the path of its YAML, and what the user should know of it.
 
     Videos that are called as parts of one are held out together, unless the rule names groups.
-
-    Returns:
-        The path of its YAML, and what the user should know of it.
     """
     if not source.exists():
         raise UserError(f"Check the path of the masks: there is no file or folder {source}.")
@@ -155,14 +153,7 @@ def _content(kind: str, frames: Path, clips: list[Clip], names: list[str], *, li
 
 
 def _write_set(
-    out: Path,
-    frames: Path,
-    annotations: Annotations,
-    rule: HeldOut,
-    title: str,
-    *,
-    content: str = "",
-    own: Path | None,
+    out: Path, frames: Path, annotations: Annotations, rule: HeldOut, title: str, *, content: str = "", own: Path | None
 ) -> tuple[Path, list[str]]:
     """Write, when all is checked, the YAML of a set, and the `content` of its annotations where they lie in it.
 
