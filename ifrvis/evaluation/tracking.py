@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets.rle import expect
+from ifrvis.datasets.strata import shared
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.evaluation.hota import ALPHAS, hota, matched_pairs, weighed_hota
 from ifrvis.evaluation.predictions import ByVideo, Predicted, Prediction, by_video
@@ -130,13 +131,10 @@ def _followed(
 def boxes_of(video: Video, gts: Sequence[Track], preds: Sequence[Prediction]) -> Boxes:
     """The boxes of one video, and how they overlap."""
     of_gts, of_preds = (boxes(video, [track.masks for track in tracks]) for tracks in (gts, preds))
-    first, second = of_gts[:, :, None], of_preds[:, None]
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
-    shared = np.maximum(high - low, 0).prod(axis=3)
-    areas = [each[..., 2:].prod(axis=2) for each in (of_gts, of_preds)]
-    unions = areas[0][:, :, None] + areas[1][:, None] - shared
-    return Boxes(areas[0] > 0, areas[1] > 0, shared / np.maximum(unions, 1))
+    gt_areas, pred_areas = (each[..., 2:].prod(axis=2) for each in (of_gts, of_preds))
+    both = shared(of_gts[:, :, None], of_preds[:, None])
+    unions = gt_areas[:, :, None] + pred_areas[:, None] - both
+    return Boxes(gt_areas > 0, pred_areas > 0, both / np.maximum(unions, 1))
 
 
 def _counted(task: Task, *, select: _Select, levels: Sequence[float | None]) -> tuple[int, int, list[_Numbers]]:
