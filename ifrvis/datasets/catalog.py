@@ -6,6 +6,7 @@ file, the videos of the split, the names and sizes of their frames; for a synthe
 parameters and seed, known before the set is made.
 """
 
+import fnmatch
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 from ifrvis.datasets.fingerprints import frames_fingerprint
 from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters, split_fingerprint
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.errors import DataMissingError, UserError, nearest
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.packed import SET_YAML, packed, packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model
@@ -119,13 +120,16 @@ class Split:
             raise UserError(f"Set 'categories' of dataset {self.dataset!r} to {found}: {self.annotation} has so many.")
         if self.heldout is None:
             return self.part.of(annotations)
+        names = [video.name for video in annotations.videos]
+        if lost := next((glob for glob in self.heldout.videos if not fnmatch.filter(names, glob)), None):
+            text = f"no video is called {lost!r}{nearest(lost, names)}"
+            raise UserError(f"Correct 'heldout' of dataset {self.dataset!r}: {text}.")
         kept = heldout_videos(annotations.videos, self.heldout)
         wanted = kept if self.role == "heldout" else {video.id for video in annotations.videos} - kept
         if not wanted:
-            what = f"it leaves no video to {self.role!r} of {len(annotations.videos)}, and rows are trained on some"
-            raise UserError(
-                f"Change 'heldout' of dataset {self.dataset!r}, or add videos: {what} and scored on others."
-            )
+            why = f"of {len(annotations.videos)}, and rows are trained on some and scored on others"
+            text = f"it leaves no video to {self.role!r} {why}"
+            raise UserError(f"Change 'heldout' of dataset {self.dataset!r}, or add videos: {text}.")
         return self.part.of(annotations.subset(wanted))
 
 

@@ -35,13 +35,14 @@ def test_a_dataset_file_that_contradicts_itself_is_refused(tmp_path, name, old, 
     ("changes", "message"),
     [
         ({"categories": 2}, "Set 'categories' of dataset 'mine' to 1"),
-        ({"rule": "{videos: [nobody]}"}, "leaves no video to 'heldout'"),
+        ({"rule": "{draw: 0}"}, "leaves no video to 'heldout'"),
+        ({"rule": "{videos: [a, b1]}", "names": ["a", "b_1"]}, r"no video is called 'b1' \(did you mean 'b_1'\?\)\."),
         ({"rule": "{videos: ['*']}"}, "leaves no video to 'train'"),
     ],
 )
 def test_a_dataset_whose_files_say_otherwise_is_refused(tmp_path, monkeypatch, dataset_of, changes, message):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    dataset = load_dataset(dataset_of(["a", "b"], **changes), tmp_path)
+    dataset = load_dataset(dataset_of(**{"names": ["a", "b"]} | changes), tmp_path)
     with pytest.raises(UserError, match=message):
         [dataset.split(role) for role in ("train", "heldout")]
 
