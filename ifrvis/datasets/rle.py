@@ -88,10 +88,8 @@ def checked_tube(segmentations: Sequence[Any], height: int, width: int, where: s
     compressed = all(isinstance(e, dict) and e.get("size") == size and isinstance(e.get("counts"), str) for e in given)
     runs = _clean_runs([each["counts"] for each in given], height * width) if compressed else None
     if runs is None:
-        return Tube(
-            None if each is None else checked_rle(each, height, width, f"{where}[{frame}]")
-            for frame, each in enumerate(segmentations)
-        )
+        numbered = enumerate(segmentations)
+        return Tube(e if e is None else checked_rle(e, height, width, f"{where}[{frame}]") for frame, e in numbered)
     tube = Tube(e if e is None else Rle(size=[height, width], counts=e["counts"]) for e in segmentations)
     if keep_runs:
         tube.runs = runs

@@ -330,10 +330,8 @@ def checked_results(
 ) -> tuple[Prediction, ...]:
     """The same for the content of a results file; `where` names it in errors."""
     expect(isinstance(entries, list), where, "a list of predicted tracks", entries)
-    return tuple(
-        _prediction_of(entry, annotations, where, index, any_length=official_quirks)
-        for index, entry in enumerate(entries)
-    )
+    make = partial(_prediction_of, annotations=annotations, path=where, any_length=official_quirks)
+    return tuple(make(entry, index=index) for index, entry in enumerate(entries))
 
 
 def _prediction_of(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:

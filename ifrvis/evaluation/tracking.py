@@ -37,6 +37,7 @@ LEAST_IOU = 0.5  # boxes that overlap less are no match (paper, Sec. 4.4)
 _SUMMED = ("frames", "gt_boxes", "pred_boxes", "tracks", "detections", "switches", "id_matches")
 Metrics = dict[str, Any]
 _Numbers = NDArray[Any]  # of one video: the tracks that count, what is `_SUMMED`, then the numbers of each pair
+_ByLevel = dict[float | None, list[_Numbers]]  # of each video, by threshold
 _Select = Callable[[Sequence[Prediction]], list[Prediction]]
 
 
@@ -108,11 +109,7 @@ def _reaching(
 
 
 def _followed(
-    protocol: TrackingProtocol,
-    videos: list[Id],
-    totals: list[int],
-    candidates: ByVideo,
-    numbers: dict[float | None, list[_Numbers]],
+    protocol: TrackingProtocol, videos: list[Id], totals: list[int], candidates: ByVideo, numbers: _ByLevel
 ) -> Followed:
     threshold, of_video = _thresholds(protocol, videos, numbers)
     at = [_metrics(numbers[level]) for level in protocol.thresholds]
@@ -216,9 +213,7 @@ def _assigned(found: Boxes, t: int, pairs: list[tuple[int, int]]) -> list[tuple[
     return list(zip(gts.tolist(), preds.tolist()))
 
 
-def _thresholds(
-    protocol: TrackingProtocol, videos: list[Id], numbers: dict[float | None, list[_Numbers]]
-) -> tuple[Any, list[float | None]]:
+def _thresholds(protocol: TrackingProtocol, videos: list[Id], numbers: _ByLevel) -> tuple[Any, list[float | None]]:
     """The threshold as a record says it, and the threshold of each video."""
     if protocol.threshold != "matched":
         return protocol.threshold, [protocol.threshold] * len(videos)
@@ -255,10 +250,8 @@ def weighed_metrics(counts: Sequence[Counts], weights: NDArray[np.int64]) -> dic
 
 
 def _boxes_metrics(numbers: list[_Numbers]) -> Metrics:
-    sums = [0] * len(_SUMMED)
-    for each in numbers:
-        sums = [total + number for total, number in zip(sums, each[1 : 1 + len(_SUMMED)].tolist())]
-    return _ratios(len(numbers), *sums)
+    rows = np.array([each[1 : 1 + len(_SUMMED)] for each in numbers], np.int64).reshape(-1, len(_SUMMED))
+    return _ratios(len(numbers), *rows.sum(axis=0).tolist())
 
 
 def _ratios(

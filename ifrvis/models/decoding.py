@@ -45,9 +45,6 @@ class FrameFeatures:
         memories = [torch.cat(level) for level in zip(*(part.memories for part in parts))]
         return FrameFeatures(torch.cat([part.mask_features for part in parts]), memories)
 
-    def __getitem__(self, frames: slice | Tensor) -> "FrameFeatures":
-        return FrameFeatures(self.mask_features[frames], [level[frames] for level in self.memories])
-
 
 class LayerOutput(NamedTuple):
     """Predictions after one decoder layer, masks still as embeddings: ten layers of full masks would not fit."""

@@ -99,9 +99,8 @@ class Categories:
             if fnmatch.fnmatch(what, glob):
                 self.used.add(glob)
                 return name
-        raise UserError(
-            f"Name the category of {what} with --category {what}=NAME, or of all with --category NAME: {why}."
-        )
+        how = f"with --category {what}=NAME, or of all with --category NAME"
+        raise UserError(f"Name the category of {what} {how}: {why}.")
 
     def notes(self) -> list[str]:
         """Names that were given to nothing."""

@@ -83,9 +83,8 @@ def import_set(
     if own:
         command = ["ifrvis", "data", "import", kind, str(source), "--frames", str(frames), "--link", "overlap"]
         ask = f", as track_id, or use `{shlex.join(command)} --out DIR`, then `--dataset DIR`"
-    ask += (
-        f", which makes one track of masks of one category in neighbouring frames whose IoU is at least {MIN_OVERLAP}"
-    )
+    ask += ", which makes one track of masks of one category in neighbouring frames whose IoU is at least "
+    ask += str(MIN_OVERLAP)
     content = _content(kind, root, clips, names, link=link, ask=ask)
     notes = categories.notes() + sorted(note for clip in clips for note in clip.notes)
     used = {clip.frames[0].parent for clip in clips}
@@ -112,9 +111,8 @@ def own_set(annotations: Path, frames: Path | None, data_root: Path) -> tuple[Pa
         raise UserError(f"Say with --frames what file names in {annotations} are relative to: {frames} is no folder.")
     name = _called(annotations.with_suffix("") if annotations.stem not in COMMON else annotations.resolve().parent)
     if not name:
-        raise UserError(
-            f"Rename {annotations}: a set is called as its file, by letters a to z, digits, '.', '_' and '-'."
-        )
+        letters = "letters a to z, digits, '.', '_' and '-'"
+        raise UserError(f"Rename {annotations}: a set is called as its file, by {letters}.")
     out = own_folder(f"own-{name}" if name in packed_names("experiments", "datasets") else name, data_root)
     if (path := out / SET_YAML).is_file() and annotations.stat().st_mtime_ns <= path.stat().st_mtime_ns:
         known = read_model(Config, path, "the set that was made of such a file")
@@ -203,9 +201,8 @@ def _taken_again(path: Path, annotations: Annotations, frames: str, content: str
     """Take frames and content of a file for the set that was made of it before; what to know of it."""
     known = read_model(Config, path, "the set that was made of such a file")
     if known.annotation != str(annotations.path.resolve()):
-        raise UserError(
-            f"Remove {path.parent}, or rename {own}: that set was made of other annotations, {known.annotation}."
-        )
+        what = f"that set was made of other annotations, {known.annotation}"
+        raise UserError(f"Remove {path.parent}, or rename {own}: {what}.")
     if content:
         _check_same({annotations.path: content}, own)
     if (found := len(annotations.categories)) != known.categories:
@@ -239,9 +236,8 @@ def _checked_rule(annotations: Annotations, rule: HeldOut, path: Path | None) ->
     if rule.draw:
         drawn = len(heldout_videos(videos, rule))
         if not 0 < drawn < num_videos:
-            text = (
-                f"of {num_videos} videos it holds out {drawn}, since groups stay whole {' '.join(rule.groups)}".strip()
-            )
+            why = " ".join(("since groups stay whole", *rule.groups))
+            text = f"of {num_videos} videos it holds out {drawn}, {why}"
             raise UserError(f"Choose another --heldout than {rule.draw}: {text}.")
         return rule, notes
     rules = [rule.model_copy(update={"draw": draw}) for draw in draws]
