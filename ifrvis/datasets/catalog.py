@@ -6,8 +6,8 @@ file, the videos of the split, the names and sizes of their frames; for a synthe
 parameters and seed, known before the set is made.
 """
 
-import fnmatch
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from ifrvis.datasets.fingerprints import frames_fingerprint
-from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
+from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos, is_called
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters, split_fingerprint
 from ifrvis.errors import DataMissingError, UserError, nearest
 from ifrvis.files import canonical_json, sha256_bytes
@@ -78,9 +78,11 @@ class Part(Model):
 
     def of(self, annotations: "Annotations") -> "Annotations":
         """This part of a split's annotations; UserError if a video is not there."""
-        names = {video.name for video in annotations.videos}
+        names = sorted({video.name for video in annotations.videos})
         if unknown := [name for name in self.videos if name not in names]:
-            raise UserError(f"Choose 'videos' among {', '.join(sorted(names))}: the split has no {unknown[0]!r}.")
+            some = ", ".join(names[:10]) + f" and {len(names) - 10} more" * (len(names) > 10)
+            came = f"the split has no {unknown[0]!r}{nearest(unknown[0], names)}"
+            raise UserError(f"Choose 'videos' among {some}: {came}.")
         if self.videos:
             annotations = annotations.subset({each.id for each in annotations.videos if each.name in self.videos})
         return annotations if self.frames is None else annotations.middle(self.frames)
@@ -121,9 +123,10 @@ class Split:
         if self.heldout is None:
             return self.part.of(annotations)
         names = [video.name for video in annotations.videos]
-        if lost := next((glob for glob in self.heldout.videos if not fnmatch.filter(names, glob)), None):
-            text = f"no video is called {lost!r}{nearest(lost, names)}"
-            raise UserError(f"Correct 'heldout' of dataset {self.dataset!r}: {text}.")
+        for glob in self.heldout.videos:
+            if not any(is_called(name, glob) for name in names):
+                text = f"no video is called {glob!r}{nearest(glob, names)}"
+                raise UserError(f"Correct 'heldout' of dataset {self.dataset!r}: {text}.")
         kept = heldout_videos(annotations.videos, self.heldout)
         wanted = kept if self.role == "heldout" else {video.id for video in annotations.videos} - kept
         if not wanted:
@@ -152,7 +155,7 @@ class Dataset:
         split = Split(self.name, role, annotation, frames, fingerprint=None, part=part)
         if self.config.synthetic is not None:
             fingerprint = split_fingerprint(self.config.synthetic, SYNTHETIC_SPLITS[role])
-            missing = f"Run `ifrvis data make-mini {self.name}`: {annotation} has not been made yet."
+            missing = f"Run `ifrvis data make-mini {shlex.quote(self.source)}`: {annotation} has not been made yet."
             makeable = not annotation.is_file()
             return replace(split, fingerprint=part.fingerprint(fingerprint), missing=missing, makeable=makeable)
         rule = None if role in ("full", "server") else heldout_rule(self.config.heldout)

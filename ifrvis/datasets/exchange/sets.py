@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 from collections import Counter
-from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ifrvis.datasets.exchange.davis import read_davis
 from ifrvis.datasets.exchange.mots import read_mots
 from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.rle import area
-from ifrvis.datasets.splits import HeldOut, heldout_videos, official
+from ifrvis.datasets.splits import HeldOut, heldout_videos, is_called, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
 from ifrvis.errors import UNPRINTABLE, UserError
 from ifrvis.files import open_file, publish_once, read_json, read_text, write_atomically
@@ -226,7 +225,7 @@ def _checked_rule(annotations: Annotations, rule: HeldOut, path: Path | None) ->
     """
     videos, num_videos = annotations.videos, len(annotations.videos)
     for glob in rule.groups:
-        if not any(fnmatch(video.name, glob) for video in videos):
+        if not any(is_called(video.name, glob) for video in videos):
             raise UserError(f"Correct --group {glob}: no video is called so, as {videos[0].name} is.")
     notes, draws = list[str](), range(max(1, round(num_videos / 5)), num_videos)
     if not rule.groups and (groups := _parts_of_one([video.name for video in videos])):
