@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before anything imports torch, which reads it then; commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# On a busy machine an example takes as long as it takes.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 ROOTS = {"data-root": "data", "results": "results", "reports": "reports"}
 

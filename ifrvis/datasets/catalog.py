@@ -7,6 +7,7 @@ parameters and seed, known before the set is made.
 """
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from ifrvis.datasets.fingerprints import frames_fingerprint
-from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos
+from ifrvis.datasets.splits import HeldOut, heldout_rule, heldout_videos, is_called
 from ifrvis.datasets.synthetic.parameters import SyntheticParameters, split_fingerprint
-from ifrvis.errors import DataMissingError, UserError
+from ifrvis.errors import DataMissingError, UserError, nearest
 from ifrvis.files import canonical_json, sha256_bytes
 from ifrvis.packed import SET_YAML, packed, packed_names, packed_yaml
 from ifrvis.schema import Model, Name, read_model
@@ -77,9 +78,11 @@ class Part(Model):
 
     def of(self, annotations: "Annotations") -> "Annotations":
         """This part of a split's annotations; UserError if a video is not there."""
-        names = {video.name for video in annotations.videos}
+        names = sorted({video.name for video in annotations.videos})
         if unknown := [name for name in self.videos if name not in names]:
-            raise UserError(f"Choose 'videos' among {', '.join(sorted(names))}: the split has no {unknown[0]!r}.")
+            some = ", ".join(names[:10]) + f" and {len(names) - 10} more" * (len(names) > 10)
+            came = f"the split has no {unknown[0]!r}{nearest(unknown[0], names)}"
+            raise UserError(f"Choose 'videos' among {some}: {came}.")
         if self.videos:
             annotations = annotations.subset({each.id for each in annotations.videos if each.name in self.videos})
         return annotations if self.frames is None else annotations.middle(self.frames)
@@ -119,13 +122,17 @@ class Split:
             raise UserError(f"Set 'categories' of dataset {self.dataset!r} to {found}: {self.annotation} has so many.")
         if self.heldout is None:
             return self.part.of(annotations)
+        names = [video.name for video in annotations.videos]
+        for glob in self.heldout.videos:
+            if not any(is_called(name, glob) for name in names):
+                text = f"no video is called {glob!r}{nearest(glob, names)}"
+                raise UserError(f"Correct 'heldout' of dataset {self.dataset!r}: {text}.")
         kept = heldout_videos(annotations.videos, self.heldout)
         wanted = kept if self.role == "heldout" else {video.id for video in annotations.videos} - kept
         if not wanted:
-            what = f"it leaves no video to {self.role!r} of {len(annotations.videos)}, and rows are trained on some"
-            raise UserError(
-                f"Change 'heldout' of dataset {self.dataset!r}, or add videos: {what} and scored on others."
-            )
+            why = f"of {len(annotations.videos)}, and rows are trained on some and scored on others"
+            text = f"it leaves no video to {self.role!r} {why}"
+            raise UserError(f"Change 'heldout' of dataset {self.dataset!r}, or add videos: {text}.")
         return self.part.of(annotations.subset(wanted))
 
 
@@ -148,7 +155,7 @@ class Dataset:
         split = Split(self.name, role, annotation, frames, fingerprint=None, part=part)
         if self.config.synthetic is not None:
             fingerprint = split_fingerprint(self.config.synthetic, SYNTHETIC_SPLITS[role])
-            missing = f"Run `ifrvis data make-mini {self.name}`: {annotation} has not been made yet."
+            missing = f"Run `ifrvis data make-mini {shlex.quote(self.source)}`: {annotation} has not been made yet."
             makeable = not annotation.is_file()
             return replace(split, fingerprint=part.fingerprint(fingerprint), missing=missing, makeable=makeable)
         rule = None if role in ("full", "server") else heldout_rule(self.config.heldout)

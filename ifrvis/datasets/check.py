@@ -168,14 +168,10 @@ def _check_tracks(checked: Checked, annotations: Annotations) -> None:
         elif 0 in areas:
             text = f"Write null instead of a mask without pixels: {where}, frame {areas.index(0)}."
             checked.say("mask without pixels", text)
-        wrong = [
-            t
-            for t, (own, said) in enumerate(zip(areas, track.areas))
-            if said is not None and abs(said - (own or 0)) >= 1
-        ]
-        if wrong:
-            text = f"Correct areas: {where}, frame {wrong[0]}, says {track.areas[wrong[0]]:g}, its mask "
-            checked.say("areas", text + f"has {areas[wrong[0]] or 0}.")
+        for t, (own, said) in enumerate(zip(areas, track.areas)):
+            if said is not None and abs(said - (own or 0)) >= 1:
+                checked.say("areas", f"Correct areas: {where}, frame {t}, says {said:g}, its mask has {own or 0}.")
+                break
 
 
 def _check_frames(checked: Checked, folder: Path, video: Video, decode: bool) -> None:

@@ -18,13 +18,8 @@ def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], "Annot
     """Content of an annotation file, ids of its videos, names and sizes of their frames; DataMissingError if a frame
     does not exist.
 
-    The file is read again when it, or `key`, has changed; every frame is looked at every time.
-
-    Args:
-        annotation: The file.
-        folder: What the names of frames are relative to.
-        read: The videos that are meant.
-        key: On what else those depend; JSON.
+    The videos are what `read` gives, which is called again when the file, or a JSON `key` on which they depend, too,
+    has changed; every frame is looked at every time.
     """
     state = annotation.stat()
     known = _remembered([str(annotation.resolve()), state.st_mtime_ns, state.st_size, key], lambda: _listing(read()))

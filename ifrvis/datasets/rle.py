@@ -79,24 +79,17 @@ def checked_rle(segmentation: Any, height: int, width: int, where: str, *, skip_
 
 
 def checked_tube(segmentations: Sequence[Any], height: int, width: int, where: str, *, keep_runs: bool = False) -> Tube:
-    """`checked_rle` of each segmentation that is not None; in one pass where all are compressed and clean. UserError as
-    `checked_rle`.
+    """`checked_rle` of each segmentation, one or None a frame, in one pass where all are compressed and clean; errors
+    add the frame to `where`.
 
-    Args:
-        segmentations: One or None a frame.
-        height: As in `checked_rle`.
-        width: As in `checked_rle`.
-        where: File, index and field, for errors, which add the frame.
-        keep_runs: Whether the track keeps its runs: they are soon needed, and worth four bytes each.
+    With `keep_runs` the track keeps its runs: they are soon needed, and worth four bytes each.
     """
     given, size = [each for each in segmentations if each is not None], [height, width]
     compressed = all(isinstance(e, dict) and e.get("size") == size and isinstance(e.get("counts"), str) for e in given)
     runs = _clean_runs([each["counts"] for each in given], height * width) if compressed else None
     if runs is None:
-        return Tube(
-            None if each is None else checked_rle(each, height, width, f"{where}[{frame}]")
-            for frame, each in enumerate(segmentations)
-        )
+        numbered = enumerate(segmentations)
+        return Tube(e if e is None else checked_rle(e, height, width, f"{where}[{frame}]") for frame, e in numbered)
     tube = Tube(e if e is None else Rle(size=[height, width], counts=e["counts"]) for e in segmentations)
     if keep_runs:
         tube.runs = runs

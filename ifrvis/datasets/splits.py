@@ -28,6 +28,11 @@ class HeldOut(Model):
     groups: tuple[str, ...] = ()
 
 
+def is_called(name: str, glob: str) -> bool:
+    """Whether a name is the one that is given, brackets and all, or matches it as a glob."""
+    return name == glob or fnmatch.fnmatch(name, glob)
+
+
 def heldout_rule(given: str | HeldOut | None) -> HeldOut | None:
     """The rule itself, or the one that has this name in `experiments/splits/`; UserError if none has."""
     if not isinstance(given, str):
@@ -39,7 +44,7 @@ def heldout_videos(videos: Iterable["Video"], rule: HeldOut) -> set["Id"]:
     """Ids of the videos that a rule keeps for scoring; the order of the file does not matter."""
     groups = _groups(videos, rule)
     if rule.videos:
-        named = lambda video: any(fnmatch.fnmatch(video.name, glob) for glob in rule.videos)  # noqa: E731
+        named = lambda video: any(is_called(video.name, glob) for glob in rule.videos)  # noqa: E731
         return {video.id for group in groups.values() if any(map(named, group)) for video in group}
     drawn: set[Id] = set()
     for name in in_seeded_order(groups, rule.seed):
@@ -59,7 +64,7 @@ def _groups(videos: Iterable["Video"], rule: HeldOut) -> dict[str, list["Video"]
 
     named = {}
     for video in videos:
-        name = next((glob for glob in rule.groups if fnmatch.fnmatch(video.name, glob)), video.name)
+        name = next((glob for glob in rule.groups if is_called(video.name, glob)), video.name)
         folder, _, frame = video.file_names[0].rpartition("/")
         place = f"{folder}/{re.sub('[0-9]+(?!.*[0-9])', '', frame.rpartition('.')[0])}"
         parents[root(f"from {place}")] = root(f"name {name}")

@@ -59,7 +59,7 @@ def _motion(boxes: NDArray[np.int64], area: float) -> float | None:
 
 
 def _overlap(boxes: NDArray[np.int64]) -> float | None:
-    frames = [(np.triu(shared(each), 1).sum(), _covered(each)) for each in boxes.swapaxes(0, 1)]
+    frames = [(np.triu(shared(each[:, None], each), 1).sum(), _covered(each)) for each in boxes.swapaxes(0, 1)]
     shares = [pixels / covered for pixels, covered in frames if covered]
     return float(np.mean(shares)) if shares else None
 

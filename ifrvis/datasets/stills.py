@@ -138,11 +138,6 @@ def load_still(stills: Stills, draw: StillDraw, padded: tuple[int, int]) -> Clip
     cannot be used.
 
     Where instances overlap, the last one has the pixels in changed frames, as in the official code.
-
-    Args:
-        stills: What was drawn from.
-        draw: The pseudo-video.
-        padded: (H, W), in pixels.
     """
     height, width = draw.size
     source = read_frame(stills.root, draw.video, 0)

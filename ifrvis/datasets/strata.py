@@ -60,19 +60,17 @@ def strata_of_video(
 
 def crossings(labels: Sequence[Any], boxes: NDArray[np.int64]) -> int:
     """Pairs of objects of one class whose boxes share MIN_OVERLAP of the smaller in some frame."""
-    met = np.zeros((len(labels), len(labels)), bool)
-    for each in boxes.swapaxes(0, 1):
-        sizes, pixels = each[:, 2:].prod(1), shared(each)
-        met |= (pixels > 0) & (pixels >= MIN_OVERLAP * np.minimum.outer(sizes, sizes))
+    sizes, pixels = boxes[..., 2:].prod(-1), shared(boxes[:, None], boxes)
+    met = ((pixels > 0) & (pixels >= MIN_OVERLAP * np.minimum(sizes[:, None], sizes))).any(-1)
     alike = np.equal.outer(np.array(labels, object), np.array(labels, object))
     return int(np.triu(met & alike.astype(bool), 1).sum())
 
 
-def shared(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(N, N) pixels that two of (N, 4) boxes share."""
-    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    sides = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
-    pixels: NDArray[np.int64] = np.maximum(0, sides).prod(-1)
+def shared(boxes: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pixels that boxes x, y, width, height share with others: two (..., 4) that broadcast to (...)."""
+    low, other_low = boxes[..., :2], others[..., :2]
+    high = np.minimum(low + boxes[..., 2:], other_low + others[..., 2:])
+    pixels: NDArray[np.int64] = np.maximum(high - np.maximum(low, other_low), 0).prod(-1)
     return pixels
 
 

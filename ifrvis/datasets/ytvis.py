@@ -121,10 +121,8 @@ class Annotations:
         """
         cuts = {video.id: slice(at := max(0, (video.length - frames) // 2), at + frames) for video in self.videos}
         videos = (replace(video, file_names=video.file_names[cuts[video.id]]) for video in self.videos)
-        tracks = (
-            replace(track, masks=track.masks[cuts[track.video_id]], areas=track.areas[cuts[track.video_id]])
-            for track in self.tracks
-        )
+        placed = ((track, cuts[track.video_id]) for track in self.tracks)
+        tracks = (replace(track, masks=track.masks[cut], areas=track.areas[cut]) for track, cut in placed)
         seen = (track for track in tracks if any(mask is not None and area(mask) for mask in track.masks))
         return replace(self, videos=tuple(videos), tracks=tuple(seen))
 

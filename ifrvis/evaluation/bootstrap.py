@@ -35,7 +35,7 @@ LEAST_VIDEOS = 20  # with fewer, the same few videos make up every resample
 Values = dict[str, NDArray[np.float64]]  # (R,) by metric; NaN where undefined
 
 
-def draws(dataset: str, video_ids: Sequence[Id], *, resamples: int, seed: int) -> NDArray[np.int64]:
+def draws(dataset: str, video_ids: Sequence[Id], *, resamples: int = RESAMPLES, seed: int = SEED) -> NDArray[np.int64]:
     """How often each video counts, (R, V): once in the first line; then half of them twice, one of an odd number once.
 
     The draws depend on the arguments alone: other runs on these videos meet the same, those on another set others.
@@ -51,7 +51,7 @@ def values_of(videos: Videos, dataset: str) -> Values:
     """AP and shown tracking metrics of a set's videos as they are and of each resample; UserError if too few."""
     if (number := len(videos.video_ids)) < LEAST_VIDEOS:
         raise UserError(f"Take {LEAST_VIDEOS} videos or more to draw from: these are {number}.")
-    weights = draws(dataset, videos.video_ids, resamples=RESAMPLES, seed=SEED)
+    weights = draws(dataset, videos.video_ids)
     counts = [each[SHOWN] for each in videos.tracking]
     return {"AP": ap_of(videos.detections, weights), **weighed_metrics(counts, weights)}
 
@@ -102,5 +102,5 @@ def difference_intervals(
     """
     if len({each.video_ids for each in (*first, *second)}) > 1:
         raise UserError("Compare runs on the same videos: a difference is paired over them.")
-    weights = draws(dataset, first[0].video_ids, resamples=RESAMPLES, seed=SEED)
+    weights = draws(dataset, first[0].video_ids)
     return intervals_of([[values_of(run, dataset) | habits_of(run, weights) for run in row] for row in (first, second)])

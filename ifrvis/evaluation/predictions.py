@@ -16,15 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ifrvis.datasets.rle import Rle, expect
-from ifrvis.datasets.ytvis import (
-    Annotations,
-    FiledAnnotations,
-    Id,
-    checked_id,
-    checked_masks,
-    checked_number,
-    id_order,
-)
+from ifrvis.datasets.ytvis import Annotations, FiledAnnotations, Id, checked_id, checked_masks, checked_number, id_order
 from ifrvis.errors import MismatchError, UserError
 from ifrvis.files import canonical_json, read_json, read_packed_json, unpack, write_atomically
 from ifrvis.parts import PartsFile, Place, Places, Read, split_json
@@ -108,14 +100,12 @@ def read_predictions(path: Path, annotations: Annotations) -> tuple[VideoPredict
     """Read and check the predictions for exactly the videos of `annotations`; UserError if missing or wrong."""
     content = read_packed_json(path, "the predictions file")
     _expect_schema(content, path)
+    entries = {f"{path}: videos[{index}]": entry for index, entry in enumerate(content["videos"])}
     seen: set[Id] = set()
-    for index, entry in enumerate(content["videos"]):
-        seen.add(_check_video_id(entry, annotations.video_by_id, seen, f"{path}: videos[{index}]"))
+    for where, entry in entries.items():
+        seen.add(_check_video_id(entry, annotations.video_by_id, seen, where))
     _expect_all(annotations.video_by_id.keys() - seen, path)
-    return tuple(
-        _video_predictions_of(entry, annotations, f"{path}: videos[{index}]")
-        for index, entry in enumerate(content["videos"])
-    )
+    return tuple(_video_predictions_of(entry, annotations, where) for where, entry in entries.items())
 
 
 def _expect_schema(content: Any, path: Path) -> None:
@@ -340,10 +330,8 @@ def checked_results(
 ) -> tuple[Prediction, ...]:
     """The same for the content of a results file; `where` names it in errors."""
     expect(isinstance(entries, list), where, "a list of predicted tracks", entries)
-    return tuple(
-        _prediction_of(entry, annotations, where, index, any_length=official_quirks)
-        for index, entry in enumerate(entries)
-    )
+    make = partial(_prediction_of, annotations=annotations, path=where, any_length=official_quirks)
+    return tuple(make(entry, index=index) for index, entry in enumerate(entries))
 
 
 def _prediction_of(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:

@@ -3,7 +3,7 @@
 The paper does not say how its Table 3 chooses them, and the choice moves every number of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -40,9 +40,8 @@ class TrackingProtocol(Model):
         """All thresholds at which something is computed; None keeps every track."""
         return self.thresholds if self.threshold == "matched" else (self.threshold, *self.thresholds)
 
-    def select(self, predictions: Iterable[Prediction]) -> list[Prediction]:
+    def select(self, tracks: Sequence[Prediction]) -> list[Prediction]:
         """The tracks of one video before any threshold, in their order."""
-        tracks = list(predictions)
         best = sorted(range(len(tracks)), key=lambda index: -tracks[index].score)[: self.most]
         return [tracks[index] for index in sorted(best)]
 

@@ -35,9 +35,7 @@ from ifrvis.files import (
 NAME = "results.json"
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: equal predictions give equal bytes
 # The kind, a threshold or a number of predictions, and what it is about, if that stands apart.
-_METRIC = re.compile(
-    r"m?(ap|ar)(?:[ _@]*0?\.?(50|75|100|10|1))?([ _@.-]*)(s|m|l|short|small|medium|long|large)?", re.IGNORECASE
-)
+_METRIC = re.compile(r"(?i)m?(ap|ar)(?:[ _@]*0?\.?(50|75|100|10|1))?([ _@.-]*)(s|m|l|short|small|medium|long|large)?")
 Half = Literal["short", "long", "sizes"]
 HALVES, ASKED = ("short", "long"), "?"
 
@@ -71,36 +69,29 @@ def read_submission(path: Path, annotations: Annotations) -> tuple[Prediction, .
 
 def comment_of(path: Path) -> str:
     """The comment that the zip was written with; UserError if it is no zip that a server takes."""
-    with _opened(path) as archive:
-        _member(archive, path)
+    with _opened(path) as (archive, _):
         return archive.comment.decode(errors="replace")
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
+    """The zip and its one file; nothing is ever unpacked to a path that a zip names."""
     with open_file(path, "the zip", MAX_JSON_BYTES) as stream:
         try:
             archive = zipfile.ZipFile(stream)
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
             raise UserError(f"Replace {path}: it is not a zip ({error}).") from error
-        yield archive
-
-
-def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
-    """The one file of the zip; nothing is ever unpacked to a path that a zip names."""
-    members = archive.infolist()
-    if [member.filename for member in members] != [NAME]:
-        names = ", ".join(repr(member.filename) for member in members[:5]) or "nothing"
-        raise UserError(f"Pack {NAME} alone, at the top level, into {path}: it holds {names}.")
-    member = members[0]
-    if member.flag_bits & 1:
-        raise UserError(f"Pack {path} without a password: no server can read it.")
-    return member
+        members = archive.infolist()
+        if [member.filename for member in members] != [NAME]:
+            names = ", ".join(repr(member.filename) for member in members[:5]) or "nothing"
+            raise UserError(f"Pack {NAME} alone, at the top level, into {path}: it holds {names}.")
+        if members[0].flag_bits & 1:
+            raise UserError(f"Pack {path} without a password: no server can read it.")
+        yield archive, members[0]
 
 
 def _entries(path: Path) -> Any:
-    with _opened(path) as archive:
-        member = _member(archive, path)
+    with _opened(path) as (archive, member):
         try:
             with archive.open(member) as stream:
                 data = b"".join(unpacked(stream.read, member.compress_size, path, f"{NAME} in it"))
@@ -112,17 +103,13 @@ def _entries(path: Path) -> Any:
 def read_server_scores(
     path: Path, *, percent: bool = False, half: Half | None = None
 ) -> tuple[dict[str, int | float | None], str]:
-    """The scores in a server's output, and the output itself; UserError if there is no AP, a metric comes twice, a
-    value is no fraction, or `half` is not given and there are lines that may be about a half of the videos.
+    """The fractions in a server's output by metric, and the output itself; UserError if there is no AP, a metric comes
+    twice, a value is no fraction, or `half` is not given and there are lines that may be about a half of the videos.
 
-    Args:
-        path: A JSON object, or text with lines such as `AP50: 0.61`. Names are read as people write them: mAP is AP,
-            AP_0.50 is AP50. -1 is undefined. What is no metric of ours is passed over (`passed_over`).
-        percent: Whether the values are percent, as those with a % always are.
-        half: What `_S` and `_L` are: the lines of short or long videos, which alone are taken, or sizes of objects.
-
-    Returns:
-        Fractions by metric, and the text of the file.
+    It is a JSON object, or text with lines such as `AP50: 0.61`. Names are read as people write them: mAP is AP,
+    AP_0.50 is AP50. -1 is undefined. What is no metric of ours is passed over (`passed_over`). Values with a % are
+    percent, under `percent` all. `half` says what `_S` and `_L` are: the lines of short or long videos, which alone are
+    taken, or sizes of objects.
     """
     text = read_text(path, "the file of scores", MAX_SCORES_BYTES)
     lines = list(_named_values(text, percent))
@@ -157,9 +144,8 @@ def _metric_of(name: str, half: Half | None) -> str | None:
         return None
     kind, number, apart, suffix = (each or "" for each in match.groups())
     metric, letter = kind.upper() + number, suffix.lower()[:1]
-    is_size = (
-        letter == "m" or suffix.lower() in ("small", "large") or (not apart and suffix in ("s", "l"))
-    )  # COCO's APs
+    # As COCO's APs.
+    is_size = letter == "m" or suffix.lower() in ("small", "large") or (not apart and suffix in ("s", "l"))
     if letter and not is_size and not (half == "sizes" and len(suffix) == 1):
         return ASKED if half is None else metric if half in HALVES and half[0] == letter else None
     return metric + letter if metric + letter in RANGES and half not in HALVES else None

@@ -40,10 +40,8 @@ def results_symptoms(path: Path, annotations: Annotations | None, *, topk: int |
     """What is wrong in a results file, or in the predictions file of a run (`.gz`), the gravest first; UserError if it
     is neither.
 
-    Args:
-        path: The file.
-        annotations: The ground truth that it should be about; without it, ids and sizes are not looked at.
-        topk: How many tracks a video should have; None for any number.
+    Without `annotations`, the ground truth, ids and sizes are not looked at; a video should have `topk` tracks, or any
+    number.
     """
     entries, found = _entries(path), list[Symptom]()
     if not entries:

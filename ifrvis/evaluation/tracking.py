@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from ifrvis.datasets.rle import expect
+from ifrvis.datasets.strata import shared
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.evaluation.hota import ALPHAS, hota, matched_pairs, weighed_hota
 from ifrvis.evaluation.predictions import ByVideo, Predicted, Prediction, by_video
@@ -36,6 +37,7 @@ LEAST_IOU = 0.5  # boxes that overlap less are no match (paper, Sec. 4.4)
 _SUMMED = ("frames", "gt_boxes", "pred_boxes", "tracks", "detections", "switches", "id_matches")
 Metrics = dict[str, Any]
 _Numbers = NDArray[Any]  # of one video: the tracks that count, what is `_SUMMED`, then the numbers of each pair
+_ByLevel = dict[float | None, list[_Numbers]]  # of each video, by threshold
 _Select = Callable[[Sequence[Prediction]], list[Prediction]]
 
 
@@ -107,11 +109,7 @@ def _reaching(
 
 
 def _followed(
-    protocol: TrackingProtocol,
-    videos: list[Id],
-    totals: list[int],
-    candidates: ByVideo,
-    numbers: dict[float | None, list[_Numbers]],
+    protocol: TrackingProtocol, videos: list[Id], totals: list[int], candidates: ByVideo, numbers: _ByLevel
 ) -> Followed:
     threshold, of_video = _thresholds(protocol, videos, numbers)
     at = [_metrics(numbers[level]) for level in protocol.thresholds]
@@ -130,13 +128,10 @@ def _followed(
 def boxes_of(video: Video, gts: Sequence[Track], preds: Sequence[Prediction]) -> Boxes:
     """The boxes of one video, and how they overlap."""
     of_gts, of_preds = (boxes(video, [track.masks for track in tracks]) for tracks in (gts, preds))
-    first, second = of_gts[:, :, None], of_preds[:, None]
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
-    shared = np.maximum(high - low, 0).prod(axis=3)
-    areas = [each[..., 2:].prod(axis=2) for each in (of_gts, of_preds)]
-    unions = areas[0][:, :, None] + areas[1][:, None] - shared
-    return Boxes(areas[0] > 0, areas[1] > 0, shared / np.maximum(unions, 1))
+    gt_areas, pred_areas = (each[..., 2:].prod(axis=2) for each in (of_gts, of_preds))
+    both = shared(of_gts[:, :, None], of_preds[:, None])
+    unions = gt_areas[:, :, None] + pred_areas[:, None] - both
+    return Boxes(gt_areas > 0, pred_areas > 0, both / np.maximum(unions, 1))
 
 
 def _counted(task: Task, *, select: _Select, levels: Sequence[float | None]) -> tuple[int, int, list[_Numbers]]:
@@ -218,9 +213,7 @@ def _assigned(found: Boxes, t: int, pairs: list[tuple[int, int]]) -> list[tuple[
     return list(zip(gts.tolist(), preds.tolist()))
 
 
-def _thresholds(
-    protocol: TrackingProtocol, videos: list[Id], numbers: dict[float | None, list[_Numbers]]
-) -> tuple[Any, list[float | None]]:
+def _thresholds(protocol: TrackingProtocol, videos: list[Id], numbers: _ByLevel) -> tuple[Any, list[float | None]]:
     """The threshold as a record says it, and the threshold of each video."""
     if protocol.threshold != "matched":
         return protocol.threshold, [protocol.threshold] * len(videos)
@@ -257,10 +250,8 @@ def weighed_metrics(counts: Sequence[Counts], weights: NDArray[np.int64]) -> dic
 
 
 def _boxes_metrics(numbers: list[_Numbers]) -> Metrics:
-    sums = [0] * len(_SUMMED)
-    for each in numbers:
-        sums = [total + number for total, number in zip(sums, each[1 : 1 + len(_SUMMED)].tolist())]
-    return _ratios(len(numbers), *sums)
+    rows = np.array([each[1 : 1 + len(_SUMMED)] for each in numbers], np.int64).reshape(-1, len(_SUMMED))
+    return _ratios(len(numbers), *rows.sum(axis=0).tolist())
 
 
 def _ratios(

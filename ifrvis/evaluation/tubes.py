@@ -111,10 +111,8 @@ def overlaps(
     # Pairs may count as disjoint, too, whose areas and boxes keep them from this IoU across all frames.
     least_iou: float = 0.0,
 ) -> Overlaps:
-    """Measure two groups of tracks of one video against each other.
-
-    Returns:
-        T is the length of the video, or of the longest track where that is longer.
+    """Measure two groups of tracks of one video against each other; T is its length, or that of the longest track where
+    that is longer.
     """
     num_frames = max([video.length, *map(len, preds), *map(len, gts)])
     shared = np.zeros((num_frames, len(preds), len(gts)), np.int64)

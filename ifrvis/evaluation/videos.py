@@ -34,10 +34,8 @@ from ifrvis.evaluation.scores import Count, Identity
 from ifrvis.files import canonical_json, read_packed_json
 from ifrvis.schema import Model, validated
 
-_Bits = Annotated[int, Field(ge=0, lt=1 << 10)]  # one for each IoU threshold
-_Flags = tuple[
-    tuple[_Bits, ...], tuple[_Bits, ...], tuple[_Bits, ...], tuple[_Bits, ...]
-]  # one for each range of sizes
+_Bits = tuple[Annotated[int, Field(ge=0, lt=1 << 10)], ...]  # of each prediction, one for each IoU threshold
+_Flags = tuple[_Bits, _Bits, _Bits, _Bits]  # one for each range of sizes
 _Numbers = Annotated[tuple[Count, ...], Field(min_length=19, max_length=19)]
 
 

@@ -132,9 +132,8 @@ Tracks = WholeTracks | ClipTracker
 def clip_starts(num_frames: int, clip_frames: int, stride: int) -> list[int]:
     """First frames of clips; where they do not end with the video, one more is shifted back to do so."""
     assert 1 <= clip_frames <= num_frames
-    starts = list(range(0, num_frames - clip_frames + 1, stride))
     last = num_frames - clip_frames
-    return starts if starts[-1] == last else [*starts, last]
+    return [*range(0, last, stride), last]
 
 
 def track_clips(

@@ -25,7 +25,7 @@ from ifrvis.datasets import rle
 from ifrvis.datasets.rle import Rle
 from ifrvis.datasets.ytvis import Annotations, Id
 from ifrvis.errors import UserError
-from ifrvis.evaluation.predictions import Scored, VideoPredictions
+from ifrvis.evaluation.predictions import MOST_QUERIES, Scored, VideoPredictions
 from ifrvis.inference.background import in_background
 from ifrvis.inference.clips import WholeTracks, track_clips
 from ifrvis.inference.encoding import View, check_memory, encode, views_of
@@ -34,7 +34,6 @@ from ifrvis.inference.tta import MatchedTracks, average_probs, match, pivot_of, 
 from ifrvis.models.decoding import MaskDecoder, full_precision
 
 Advance = Callable[[int], None]  # by so many frames
-TRACKED = 10  # instances that tracking protocols choose from, where a result has any number
 
 
 def predict_split(
@@ -87,7 +86,7 @@ def predict_video(
         tracks = [each.tracks for each in decoded]
         class_probs = (tracks[0].class_probs if len(views) == 1 else average_probs(tracks)).cpu().numpy()
         topk, least = inference["topk"], inference.get("min_class_score")
-        pairs, singles = best_pairs(class_probs, topk, least), best_queries(class_probs, topk or TRACKED)
+        pairs, singles = best_pairs(class_probs, topk, least), best_queries(class_probs, topk or MOST_QUERIES)
         masks = _masks(decoded, sorted({query for query, _ in [*pairs, *singles]}), source, advance)
     by_class, by_query = (
         tuple(Scored(query, category_ids[label], float(class_probs[query, label])) for query, label in kept)

@@ -72,9 +72,8 @@ def pivot_of(tracks: Tracks, level: Level, view: View) -> Pivot:
     cells = centres * STRIDE / torch.tensor(view.size[::-1])
     if view.flip:
         cells[:, 0] = 1.0 - cells[:, 0]
-    masks = [
-        (_mask_logits(tracks, level, t)[:, :rows, :columns] > 0).flatten(1) for t in range(len(level.mask_features))
-    ]
+    logits = (_mask_logits(tracks, level, t) for t in range(len(level.mask_features)))
+    masks = [(each[:, :rows, :columns] > 0).flatten(1) for each in logits]
     return Pivot(tracks.class_probs.argmax(1), masks, cells.to(level.mask_features))
 
 

@@ -45,9 +45,6 @@ class FrameFeatures:
         memories = [torch.cat(level) for level in zip(*(part.memories for part in parts))]
         return FrameFeatures(torch.cat([part.mask_features for part in parts]), memories)
 
-    def __getitem__(self, frames: slice | Tensor) -> "FrameFeatures":
-        return FrameFeatures(self.mask_features[frames], [level[frames] for level in self.memories])
-
 
 class LayerOutput(NamedTuple):
     """Predictions after one decoder layer, masks still as embeddings: ten layers of full masks would not fit."""
@@ -71,13 +68,10 @@ class MaskDecoder:
     def output(
         self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
     ) -> Tensor:
-        """Mask logits at the output size, (N, *output_size) float, in two steps as in the official inference.
+        """(N, h, w) mask logits of a padded frame at the output size, (N, *output_size) float, in two steps as in the
+        official inference; a mask is where they are above zero.
 
-        Args:
-            logits: (N, h, w) float, of a padded frame.
-            padded_size: Height and width of the network's input.
-            image_size: Height and width of the frame in it, top left.
-            output_size: Height and width of the result; a mask is where it is above zero.
+        Sizes are height and width of the network's input, of the frame in it, top left, and of the result.
         """
         logits = F.interpolate(logits[:, None], tuple(padded_size), mode="bilinear", align_corners=False)
         logits = logits[..., : image_size[0], : image_size[1]]

@@ -7,6 +7,7 @@ Shape letters:
     B  clips    F  frames or other rows of all clips, B times as many as a clip has, clip after clip
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -62,15 +63,14 @@ class ClipDropout(nn.Dropout):
 
 def replace_drop_path(model: nn.Module) -> None:
     """Put `ClipDropPath` and `ClipDropout` in the place of the host's; no parameter of the model changes its name."""
-    children: list[tuple[nn.Module, str, Any]] = [
-        (parent, *child) for parent in model.modules() for child in parent.named_children()
-    ]
-    drop_paths = [(parent, name, child) for parent, name, child in children if type(child) is DropPath]
-    for number, (parent, name, drop_path) in enumerate(drop_paths):
-        setattr(parent, name, ClipDropPath(drop_path.drop_prob, number))
-    dropouts = [(parent, name, child) for parent, name, child in children if type(child) is nn.Dropout and child.p]
-    for number, (parent, name, dropout) in enumerate(dropouts):
-        setattr(parent, name, ClipDropout(dropout.p, number))
+    num_paths, num_dropouts = itertools.count(), itertools.count()
+    for parent in list(model.modules()):
+        children: list[tuple[str, Any]] = list(parent.named_children())
+        for name, child in children:
+            if type(child) is DropPath:
+                setattr(parent, name, ClipDropPath(child.drop_prob, next(num_paths)))
+            elif type(child) is nn.Dropout and child.p:
+                setattr(parent, name, ClipDropout(child.p, next(num_dropouts)))
 
 
 def draw_drop_path_for(model: nn.Module, keys: Iterable[DrawKey]) -> None:

@@ -45,9 +45,8 @@ class IFRHead(Mask2FormerVISHead):
         super().__init__(*args, **kwargs)
         # A code that all keys of a frame share would shift all their scores alike: the softmax removes it.
         if kwargs["key_positions"] != "2d":
-            raise ValueError(
-                f"key_positions must be '2d', got {kwargs['key_positions']!r}; set it in model.track_head."
-            )
+            came = kwargs["key_positions"]
+            raise ValueError(f"key_positions must be '2d', got {came!r}; set it in model.track_head.")
         width = self.query_feat.embedding_dim
         own_keys = one_of("temporal_keys", temporal_keys) == "own"
         layer = {**kwargs["decoder"], "recurrence": recurrence, "residual": cross_residual, "own_keys": own_keys}

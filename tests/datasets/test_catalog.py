@@ -10,7 +10,7 @@ import pytest
 
 from ifrvis.datasets import ytvis
 from ifrvis.datasets.catalog import WHOLE, Part, load_dataset
-from ifrvis.datasets.ytvis import read_annotations
+from ifrvis.datasets.ytvis import Annotations, Video, read_annotations
 from ifrvis.errors import UserError
 from ifrvis.packed import packed
 
@@ -35,15 +35,32 @@ def test_a_dataset_file_that_contradicts_itself_is_refused(tmp_path, name, old, 
     ("changes", "message"),
     [
         ({"categories": 2}, "Set 'categories' of dataset 'mine' to 1"),
-        ({"rule": "{videos: [nobody]}"}, "leaves no video to 'heldout'"),
+        ({"rule": "{draw: 0}"}, "leaves no video to 'heldout'"),
+        ({"rule": "{videos: [a, b1]}", "names": ["a", "b_1"]}, r"no video is called 'b1' \(did you mean 'b_1'\?\)\."),
         ({"rule": "{videos: ['*']}"}, "leaves no video to 'train'"),
     ],
 )
 def test_a_dataset_whose_files_say_otherwise_is_refused(tmp_path, monkeypatch, dataset_of, changes, message):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    dataset = load_dataset(dataset_of(["a", "b"], **changes), tmp_path)
+    dataset = load_dataset(dataset_of(**{"names": ["a", "b"]} | changes), tmp_path)
     with pytest.raises(UserError, match=message):
         [dataset.split(role) for role in ("train", "heldout")]
+
+
+def test_of_many_videos_an_error_names_some_and_the_nearest():
+    videos = tuple(Video(k, 4, 4, (f"{k}.jpg",), f"video{k:03}") for k in range(400))
+    message = r"among video000, .*, video009 and 390 more: the split has no 'vido399' \(did you mean 'video399'\?\)\.$"
+    with pytest.raises(UserError, match=message):
+        Part(videos=("vido399",)).of(Annotations(Path("gt.json"), (), videos, ()))
+
+
+def test_the_command_that_makes_a_set_names_it_as_it_is_found(tmp_path):
+    path = tmp_path / "my set.yaml"
+    text = packed("experiments", "datasets", "smoke19.yaml").read_text()
+    path.write_text(text.replace("name: smoke19", "name: tiny", 1))
+    for name, said in (("smoke19", "smoke19"), (str(path), f"'{path}'")):
+        missing = load_dataset(name, tmp_path).split("train").missing
+        assert missing.startswith(f"Run `ifrvis data make-mini {said}`: ")
 
 
 def test_frames_that_change_in_place_change_the_fingerprint_and_one_that_is_gone_is_missing(

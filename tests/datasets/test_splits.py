@@ -36,6 +36,12 @@ def test_a_draw_never_changes():
     assert drawn([f"v{k}" for k in range(20)], HeldOut(draw=4, seed=2019)) == {"v9", "v16", "v17", "v19"}
 
 
+def test_a_video_is_held_out_by_its_own_name_which_may_have_brackets():
+    names = ["cats [x1]", "cats [y2]", "dogs [x1]"]
+    assert drawn(names, HeldOut(videos=("cats [x1]",))) == {"cats [x1]"}
+    assert drawn(names, HeldOut(videos=("cats*",))) == {"cats [x1]", "cats [y2]"}
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_group_stays_together(seed):
     names = [f"v{k}" for k in range(9)] + ["beach_a", "beach_b", "beach_c"]

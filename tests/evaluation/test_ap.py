@@ -122,7 +122,7 @@ def annotated(tracks, crowds=()):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(gt_tracks, pred_tracks, st.sets(st.integers(0, 4)), st.booleans(), st.data())
 def test_every_number_is_that_of_the_slow_reference(tracks, predicted, crowds, quirks, data):
     predicted = predicted + data.draw(st.lists(st.sampled_from(tracks)))  # some that overlap
@@ -134,7 +134,7 @@ def test_every_number_is_that_of_the_slow_reference(tracks, predicted, crowds, q
     assert_close(found, expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     gt_tracks,
     pred_tracks,

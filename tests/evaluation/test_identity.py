@@ -124,7 +124,7 @@ bars = st.tuples(st.integers(0, 12), st.integers(1, 8)).map(lambda bar: f"{bar[0
 lines = st.lists(st.tuples(bars, bars, bars, bars).map(" ".join), min_size=1, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lines, lines, st.randoms(use_true_random=False))
 def test_errors_are_disjoint_and_the_order_of_predictions_is_nothing(gts, preds, random):
     annotations, predictions = scene(gts, preds)

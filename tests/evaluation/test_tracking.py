@@ -57,7 +57,7 @@ def counted_by_motmetrics(task):
     return {name: int(counts[key]) for name, key in COUNTED.items()}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.booleans())
 def test_every_count_is_that_of_motmetrics_also_where_choices_are_equally_good(seed, alike):
     annotations, predictions = random_videos(np.random.default_rng(seed), 2, length=12, step=1 if alike else 3)

@@ -36,7 +36,7 @@ def pixels(video, track):
 
 
 @pytest.mark.parametrize("size_of_a_pass", [1, 200, 1 << 21])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scene=scenes())
 def test_areas_boxes_and_overlaps_are_those_of_the_pixels(scene, size_of_a_pass):
     video, preds, gts = scene
@@ -54,7 +54,7 @@ def test_areas_boxes_and_overlaps_are_those_of_the_pixels(scene, size_of_a_pass)
             assert found_boxes[t, d].tolist() == tight
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes(), st.sampled_from([0.1, 0.5, 1.0]))
 def test_pairs_that_do_not_matter_count_as_disjoint_and_the_others_are_right(scene, least_iou):
     video, preds, gts = scene

@@ -32,7 +32,7 @@ def test_clips_cover_the_video_and_the_last_is_shifted_back(num_frames, clip_fra
     assert clip_starts(num_frames, clip_frames, stride) == starts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10_000),
     *(st.integers(1, 5), st.integers(1, 5), st.integers(0, 12)),

@@ -71,11 +71,11 @@ def test_positions_of_keys_without_time_are_an_option(build):
     """Then a clip is a set of frames: their order changes nothing but the order of the masks."""
     draws = torch.Generator().manual_seed(0)
     maps = [torch.randn(3, 16, s, 2 * s, generator=draws) for s in (8, 1, 2, 4)]
-    frames = FrameFeatures(maps[0], maps[1:])
-    order = torch.tensor([2, 0, 1])
+    orders = torch.tensor([0, 1, 2]), torch.tensor([2, 0, 1])
+    clips = [FrameFeatures(maps[0][order], [level[order] for level in maps[1:]]) for order in orders]
     for option, same in (("2d", True), ("3d", False)):
         head = build("mask2former", key_positions=option).track_head
-        one, other = (head.decode_layers(each, 1)[-1].cls_logits for each in (frames, frames[order]))
+        one, other = (head.decode_layers(each, 1)[-1].cls_logits for each in clips)
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-5) == same
 
 

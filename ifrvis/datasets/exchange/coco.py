@@ -70,12 +70,9 @@ def _videos(images: list[Entry], source: Path) -> dict[str, list[Entry]]:
         raise UserError(f"Give every image of {source} a video_id: {len(images) - len(with_id)} have none.")
     videos: dict[str, list[Entry]] = {}
     for index, entry in enumerate(images):
-        own = entry.get("video_id")
-        expect(
-            type(own) in (int, str, type(None)), f"{source}: images[{index}].video_id", "a whole number or a text", own
-        )
-        folder = str(Path(entry["file_name"]).parent)
-        videos.setdefault(str(entry["video_id"]) if with_id else folder, []).append(entry)
+        own, where = entry.get("video_id"), f"{source}: images[{index}].video_id"
+        expect(type(own) in (int, str, type(None)), where, "a whole number or a text", own)
+        videos.setdefault(str(own if with_id else Path(entry["file_name"]).parent), []).append(entry)
     for video, entries in videos.items():
         patterns = {re.sub("[0-9]+", "", Path(each["file_name"]).name) for each in entries}
         if not with_id and len(patterns) > 1:

@@ -1,7 +1,7 @@
 """What every importer gives: videos with objects in their frames, and how these become tracks."""
 
-import fnmatch
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from ifrvis.datasets.frames import pictures_in
 from ifrvis.datasets.pictures import open_picture
 from ifrvis.datasets.rle import Rle
+from ifrvis.datasets.splits import is_called
 from ifrvis.errors import UserError
 
 MIN_OVERLAP = 0.5  # IoU of two masks of one object in neighbouring frames
@@ -96,12 +97,11 @@ class Categories:
     def name(self, what: str, why: str) -> str:
         """The name of `what`; UserError, which says why it is asked for, without one."""
         for glob, name in self.rules:
-            if fnmatch.fnmatch(what, glob):
+            if is_called(what, glob):
                 self.used.add(glob)
                 return name
-        raise UserError(
-            f"Name the category of {what} with --category {what}=NAME, or of all with --category NAME: {why}."
-        )
+        how = f"with --category {shlex.quote(f'{what}=NAME')}, or of all with --category NAME"
+        raise UserError(f"Name the category of {what} {how}: {why}.")
 
     def notes(self) -> list[str]:
         """Names that were given to nothing."""

@@ -88,18 +88,12 @@ def export_coco(annotations: Annotations, scores: dict[Id, float], path: Path) -
             for t, mask in enumerate(track.masks):
                 if mask is None:
                     continue
-                entry: dict[str, Any] = {
-                    "id": len(entries) + 1,
-                    "image_id": first + t,
-                    "category_id": track.category_id,
-                }
+                entry: Any = {"id": len(entries) + 1, "image_id": first + t, "category_id": track.category_id}
                 entry |= {"segmentation": mask, "area": area(mask), "bbox": box(mask), "iscrowd": int(track.is_crowd)}
                 entry |= {"track_id": track.id, "attributes": {"track_id": track.id, "keyframe": True}}
                 entries.append(entry | ({"score": scores[track.id]} if track.id in scores else {}))
-    content: dict[str, Any] = {
-        "info": {},
-        "videos": [{"id": video.id, "name": video.name} for video in annotations.videos],
-    }
-    content["categories"] = [{"id": each.id, "name": each.name} for each in annotations.categories]
-    if not publish_once(path, json.dumps({**content, "images": images, "annotations": entries})):
+    videos = [{"id": video.id, "name": video.name} for video in annotations.videos]
+    categories = [{"id": category.id, "name": category.name} for category in annotations.categories]
+    content = {"info": {}, "videos": videos, "categories": categories, "images": images, "annotations": entries}
+    if not publish_once(path, json.dumps(content)):
         raise UserError(f"Choose another --out, or remove {path}: it is there already.")

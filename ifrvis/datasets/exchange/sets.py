@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 from collections import Counter
-from fnmatch import fnmatch
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ifrvis.datasets.exchange.davis import read_davis
 from ifrvis.datasets.exchange.mots import read_mots
 from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.rle import area
-from ifrvis.datasets.splits import HeldOut, heldout_videos, official
+from ifrvis.datasets.splits import HeldOut, heldout_videos, is_called, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
 from ifrvis.errors import UNPRINTABLE, UserError
 from ifrvis.files import open_file, publish_once, read_json, read_text, write_atomically
@@ -47,11 +46,9 @@ def import_set(
     """Write a set to the folder `out`, as `ifrvis data import --help` says; its frames stay where they are. UserError
     if the source is wrong or ambiguous, something has to be said that it does not say, the rule holds out nothing or
     everything, or another set is there; nothing is written then. `own` as of `own_set`, whose command has no options.
+    What comes back is the path of its YAML, and what the user should know of it.
 
     Videos that are called as parts of one are held out together, unless the rule names groups.
-
-    Returns:
-        The path of its YAML, and what the user should know of it.
     """
     if not source.exists():
         raise UserError(f"Check the path of the masks: there is no file or folder {source}.")
@@ -85,9 +82,8 @@ def import_set(
     if own:
         command = ["ifrvis", "data", "import", kind, str(source), "--frames", str(frames), "--link", "overlap"]
         ask = f", as track_id, or use `{shlex.join(command)} --out DIR`, then `--dataset DIR`"
-    ask += (
-        f", which makes one track of masks of one category in neighbouring frames whose IoU is at least {MIN_OVERLAP}"
-    )
+    ask += ", which makes one track of masks of one category in neighbouring frames whose IoU is at least "
+    ask += str(MIN_OVERLAP)
     content = _content(kind, root, clips, names, link=link, ask=ask)
     notes = categories.notes() + sorted(note for clip in clips for note in clip.notes)
     used = {clip.frames[0].parent for clip in clips}
@@ -114,9 +110,8 @@ def own_set(annotations: Path, frames: Path | None, data_root: Path) -> tuple[Pa
         raise UserError(f"Say with --frames what file names in {annotations} are relative to: {frames} is no folder.")
     name = _called(annotations.with_suffix("") if annotations.stem not in COMMON else annotations.resolve().parent)
     if not name:
-        raise UserError(
-            f"Rename {annotations}: a set is called as its file, by letters a to z, digits, '.', '_' and '-'."
-        )
+        letters = "letters a to z, digits, '.', '_' and '-'"
+        raise UserError(f"Rename {annotations}: a set is called as its file, by {letters}.")
     out = own_folder(f"own-{name}" if name in packed_names("experiments", "datasets") else name, data_root)
     if (path := out / SET_YAML).is_file() and annotations.stat().st_mtime_ns <= path.stat().st_mtime_ns:
         known = read_model(Config, path, "the set that was made of such a file")
@@ -155,14 +150,7 @@ def _content(kind: str, frames: Path, clips: list[Clip], names: list[str], *, li
 
 
 def _write_set(
-    out: Path,
-    frames: Path,
-    annotations: Annotations,
-    rule: HeldOut,
-    title: str,
-    *,
-    content: str = "",
-    own: Path | None,
+    out: Path, frames: Path, annotations: Annotations, rule: HeldOut, title: str, *, content: str = "", own: Path | None
 ) -> tuple[Path, list[str]]:
     """Write, when all is checked, the YAML of a set, and the `content` of its annotations where they lie in it.
 
@@ -212,9 +200,8 @@ def _taken_again(path: Path, annotations: Annotations, frames: str, content: str
     """Take frames and content of a file for the set that was made of it before; what to know of it."""
     known = read_model(Config, path, "the set that was made of such a file")
     if known.annotation != str(annotations.path.resolve()):
-        raise UserError(
-            f"Remove {path.parent}, or rename {own}: that set was made of other annotations, {known.annotation}."
-        )
+        what = f"that set was made of other annotations, {known.annotation}"
+        raise UserError(f"Remove {path.parent}, or rename {own}: {what}.")
     if content:
         _check_same({annotations.path: content}, own)
     if (found := len(annotations.categories)) != known.categories:
@@ -238,7 +225,7 @@ def _checked_rule(annotations: Annotations, rule: HeldOut, path: Path | None) ->
     """
     videos, num_videos = annotations.videos, len(annotations.videos)
     for glob in rule.groups:
-        if not any(fnmatch(video.name, glob) for video in videos):
+        if not any(is_called(video.name, glob) for video in videos):
             raise UserError(f"Correct --group {glob}: no video is called so, as {videos[0].name} is.")
     notes, draws = list[str](), range(max(1, round(num_videos / 5)), num_videos)
     if not rule.groups and (groups := _parts_of_one([video.name for video in videos])):
@@ -248,9 +235,8 @@ def _checked_rule(annotations: Annotations, rule: HeldOut, path: Path | None) ->
     if rule.draw:
         drawn = len(heldout_videos(videos, rule))
         if not 0 < drawn < num_videos:
-            text = (
-                f"of {num_videos} videos it holds out {drawn}, since groups stay whole {' '.join(rule.groups)}".strip()
-            )
+            why = " ".join(("since groups stay whole", *rule.groups))
+            text = f"of {num_videos} videos it holds out {drawn}, {why}"
             raise UserError(f"Choose another --heldout than {rule.draw}: {text}.")
         return rule, notes
     rules = [rule.model_copy(update={"draw": draw}) for draw in draws]

@@ -20,14 +20,10 @@ _COLOURS = ((60, 255, 60), (60, 60, 255), (255, 160, 40), (40, 230, 255), (255, 
 
 
 def contact_sheet(splits: Sequence[tuple[Path, Path]], out: Path, *, videos: int = 4, frames: int = 6) -> None:
-    """Draw the first videos of some splits, at frames spread over their length, with what they are beside; UserError if
-    the annotations or a frame cannot be read, or the picture cannot be written.
+    """Draw the first videos of some splits, a row each, at frames spread over their length, with what they are beside,
+    to a PNG or JPEG file; UserError if the annotations or a frame cannot be read, or the picture cannot be written.
 
-    Args:
-        splits: Annotation file and folder of frames of each.
-        out: A PNG or JPEG file.
-        videos: Rows of a split.
-        frames: Columns.
+    A split is its annotation file and folder of frames.
     """
     rows = [row for annotation, root in splits for row in _rows(read_annotations(annotation), root, videos, frames)]
     height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))

@@ -24,20 +24,11 @@ _JPEG_QUALITY = 90
 def make_split(
     parameters: SyntheticParameters, split: str, folder: Path, *, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Write `<folder>/<split>.json` and `<folder>/<split>/JPEGImages/`, unless they are there; UserError if the split
-    has no videos, the folder holds one of other parameters, or it cannot be written.
+    """Write `<folder>/<split>.json`, whose path is returned, and `<folder>/<split>/JPEGImages/`, unless they are there;
+    UserError if the split has no videos, the folder holds one of other parameters, or it cannot be written.
 
     The frames appear by one rename and the annotations after them, so what is there is whole, whether this was
-    killed before or runs twice at once.
-
-    Args:
-        parameters: What the set is made from.
-        split: One of SPLITS.
-        folder: Where the splits of this set lie.
-        progress: Called with the number of videos made so far and their total.
-
-    Returns:
-        The path of the annotation file.
+    killed before or runs twice at once. `progress` is called with the number of videos made so far and their total.
     """
     if not parameters.videos[split]:
         raise UserError(f"Choose another set, or raise {split!r} of its 'videos': it has none there.")

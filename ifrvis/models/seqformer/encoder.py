@@ -52,9 +52,8 @@ class Layout:
 
 def _valid_cells(shape: Shape, size: Sequence[int], padded: Sequence[int]) -> Shape:
     """Rows and columns whose first pixel is no padding, as nearest resizing of a padding mask finds them."""
-    rows, columns = (
-        sum(i * whole // cells < side for i in range(cells)) for cells, side, whole in zip(shape, size, padded)
-    )
+    axes = zip(shape, size, padded)
+    rows, columns = (sum(i * whole // cells < side for i in range(cells)) for cells, side, whole in axes)
     return rows, columns
 
 

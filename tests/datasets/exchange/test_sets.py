@@ -15,7 +15,9 @@ from datasets.exchange.conftest import LENGTH, Object, plane, square
 from ifrvis.cli import main
 from ifrvis.commands.data import check_own
 from ifrvis.datasets.catalog import load_dataset
+from ifrvis.datasets.exchange.collected import Categories
 from ifrvis.datasets.exchange.sets import _parts_of_one
+from ifrvis.errors import UserError
 
 FRAMES = ("--frames", "{frames}")
 NAMED = ("--category", "1=cat", "--category", "2=dog")
@@ -192,6 +194,13 @@ def test_an_id_that_coco_does_not_define_is_not_answered_by_the_command_that_was
     for field in ("image_id", "category_id"):
         said = bring("coco", world.coco(**{field: 99}), *FRAMES)[1]
         assert f"annotations[0].{field}: expected an id that the annotation file defines, got 99." in said
+
+
+def test_the_category_of_an_object_is_named_as_the_error_says_brackets_in_its_name_too():
+    what = "cats [x1]/1"
+    with pytest.raises(UserError, match=r"with --category 'cats \[x1\]/1=NAME', or of all"):
+        Categories([]).name(what, "numbers alone")
+    assert Categories([f"{what}=cat", "animal"]).name(what, "numbers alone") == "cat"
 
 
 def test_a_category_without_a_name_is_refused_as_it_was_given(world, bring):

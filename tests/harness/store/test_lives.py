@@ -170,7 +170,7 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestLives.settings = settings(max_examples=40, stateful_step_count=25)
 
 
 def test_a_worker_between_its_fence_and_its_record_changes_no_record(tmp_path):
