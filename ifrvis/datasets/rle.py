@@ -79,10 +79,15 @@ def checked_rle(segmentation: Any, height: int, width: int, where: str, *, skip_
 
 
 def checked_tube(segmentations: Sequence[Any], height: int, width: int, where: str, *, keep_runs: bool = False) -> Tube:
-    """`checked_rle` of each segmentation, one or None a frame, in one pass where all are compressed and clean; errors
-    add the frame to `where`.
+    """`checked_rle` of each segmentation that is not None; in one pass where all are compressed and clean. UserError as
+    `checked_rle`.
 
-    With `keep_runs` the track keeps its runs: they are soon needed, and worth four bytes each.
+    Args:
+        segmentations: One or None a frame.
+        height: As in `checked_rle`.
+        width: As in `checked_rle`.
+        where: File, index and field, for errors, which add the frame.
+        keep_runs: Whether the track keeps its runs: they are soon needed, and worth four bytes each.
     """
     given, size = [each for each in segmentations if each is not None], [height, width]
     compressed = all(isinstance(e, dict) and e.get("size") == size and isinstance(e.get("counts"), str) for e in given)

@@ -127,8 +127,15 @@ def statistics(videos: Iterable[Detections], categories: Sequence[str]) -> dict[
 
 
 def ap_of(videos: Sequence[Detections], weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """AP of videos that count as often as their weights say, (R, V) int, 0 or more: (R,) in [0, 1], NaN where no video
-    that counts has ground truth. Copies of a video follow each other, prediction by prediction.
+    """AP of videos that count as often as their weights say.
+
+    Args:
+        videos: What each adds.
+        weights: (R, V) int, 0 or more: R multisets of the videos. Copies of a video follow each other, prediction by
+            prediction.
+
+    Returns:
+        (R,) in [0, 1]; NaN where no video that counts has ground truth.
     """
     names = {name for video in videos for name in (*video.objects, *video.categories)}
     flat = _flat(videos, sorted(names))

@@ -32,7 +32,10 @@ _AT_ONCE = 1000  # videos
 def matched_pairs(gts: NDArray[np.bool_], preds: NDArray[np.bool_], ious: NDArray[np.float64]) -> NDArray[np.int64]:
     """The objects and tracks of one video that are matched, (N, 2 + A) with the numbers of a pair of `Counts` a row.
 
-    Of objects (T, G) and tracks (T, P) whether they have a box, of both (T, G, P) the IoU in [0, 1], 0 without a box.
+    Args:
+        gts: (T, G) whether the object has a box.
+        preds: (T, P) whether the track has one.
+        ious: (T, G, P) of boxes, in [0, 1]; 0 where either is absent.
     """
     lengths = np.add.outer(gts.sum(axis=0), preds.sum(axis=0))
     rivals = ious.sum(axis=1, keepdims=True) + ious.sum(axis=2, keepdims=True) - ious

@@ -222,7 +222,10 @@ class _Finder:
     def _look_at(self, t: int, on: list[int], swallowers: list[int]) -> None:
         """Give each visible object its state in frame `t`, and note the errors.
 
-        Of predictions (P) the object that each is `on`, of objects (G) the one that covers more than half of it, or -1.
+        Args:
+            t: The frame.
+            on: (P) the object that each prediction is on, or -1.
+            swallowers: (G) the prediction that covers more than half of each object, or -1.
         """
         there: dict[int, list[int]] = defaultdict(list)
         for p, g in enumerate(on):

@@ -103,13 +103,17 @@ def _entries(path: Path) -> Any:
 def read_server_scores(
     path: Path, *, percent: bool = False, half: Half | None = None
 ) -> tuple[dict[str, int | float | None], str]:
-    """The fractions in a server's output by metric, and the output itself; UserError if there is no AP, a metric comes
-    twice, a value is no fraction, or `half` is not given and there are lines that may be about a half of the videos.
+    """The scores in a server's output, and the output itself; UserError if there is no AP, a metric comes twice, a
+    value is no fraction, or `half` is not given and there are lines that may be about a half of the videos.
 
-    It is a JSON object, or text with lines such as `AP50: 0.61`. Names are read as people write them: mAP is AP,
-    AP_0.50 is AP50. -1 is undefined. What is no metric of ours is passed over (`passed_over`). Values with a % are
-    percent, under `percent` all. `half` says what `_S` and `_L` are: the lines of short or long videos, which alone are
-    taken, or sizes of objects.
+    Args:
+        path: A JSON object, or text with lines such as `AP50: 0.61`. Names are read as people write them: mAP is AP,
+            AP_0.50 is AP50. -1 is undefined. What is no metric of ours is passed over (`passed_over`).
+        percent: Whether the values are percent, as those with a % always are.
+        half: What `_S` and `_L` are: the lines of short or long videos, which alone are taken, or sizes of objects.
+
+    Returns:
+        Fractions by metric, and the text of the file.
     """
     text = read_text(path, "the file of scores", MAX_SCORES_BYTES)
     lines = list(_named_values(text, percent))

@@ -68,10 +68,13 @@ class MaskDecoder:
     def output(
         self, logits: Tensor, padded_size: Sequence[int], image_size: Sequence[int], output_size: Sequence[int]
     ) -> Tensor:
-        """(N, h, w) mask logits of a padded frame at the output size, (N, *output_size) float, in two steps as in the
-        official inference; a mask is where they are above zero.
+        """Mask logits at the output size, (N, *output_size) float, in two steps as in the official inference.
 
-        Sizes are height and width of the network's input, of the frame in it, top left, and of the result.
+        Args:
+            logits: (N, h, w) float, of a padded frame.
+            padded_size: Height and width of the network's input.
+            image_size: Height and width of the frame in it, top left.
+            output_size: Height and width of the result; a mask is where it is above zero.
         """
         logits = F.interpolate(logits[:, None], tuple(padded_size), mode="bilinear", align_corners=False)
         logits = logits[..., : image_size[0], : image_size[1]]

@@ -114,13 +114,18 @@ def sample_maps(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weigh
     return sum(seen[1:], seen[0]).unflatten(0, (len(values), -1)).permute(0, 3, 1, 2).flatten(2)
 
 
-def sample_levels(
-    values: Tensor,  # (B, S, A, D) float, level after level
-    spatial_shapes: Shapes,  # height and width of L levels; S cells in all
-    locations: Tensor,  # (B, Q, A, L, P, 2) float, (x, y) in [0, 1]; a level is zero beyond its borders
-    weights: Tensor,  # (B, Q, A, L, P) float
-) -> Tensor:
-    """Weighted bilinear samples of all levels, as one sum over weighted cells for each query and head: (B, Q, A D)."""
+def sample_levels(values: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted bilinear samples of all levels, as one sum over weighted cells for each query and head.
+
+    Args:
+        values: (B, S, A, D) float, level after level.
+        spatial_shapes: Height and width of L levels; S cells in all.
+        locations: (B, Q, A, L, P, 2) float, (x, y) in [0, 1]; a level is zero beyond its borders.
+        weights: (B, Q, A, L, P) float.
+
+    Returns:
+        (B, Q, A D) float.
+    """
     num_heads, num_queries, num_points = values.shape[2], *locations.shape[1:5:3]
     sizes = [(int(height), int(width)) for height, width in spatial_shapes]
     padded = _with_borders(values, sizes)

@@ -161,18 +161,28 @@ def mask_cost(mask_logits: Tensor, gt_masks: Tensor, points: tuple[Tensor, ...])
 
 
 def mask_losses(
-    embeds: Tensor,  # (B, layers, T, N, C) float, of the query of each frame
-    queries: Sequence[Tensor],  # (layers, M) long for each clip, the query of each instance, -1 for none
-    features: Tensor,  # (B, T, C, H, W) float
-    gt_masks: Sequence[Tensor],  # (M, T, H', W') float for each clip
-    points: Sequence[ClipPoints],  # of each clip; layers of more than one of G have cross-frame masks, too
+    embeds: Tensor,
+    queries: Sequence[Tensor],
+    features: Tensor,
+    gt_masks: Sequence[Tensor],
+    points: Sequence[ClipPoints],
     *,
-    cross_weight: float,  # of the mask of frame t2 by the query of frame t1, t1 != t2; a frame's own has 1
+    cross_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """Mask and dice loss of every layer, summed over clips, frames and instances (Eq. 6 and 7): two (layers,) float;
-    without instances zeros that still carry a gradient.
+    """Mask and dice loss of every layer, summed over clips, frames and instances (Eq. 6 and 7).
 
     All layers of all clips go together: many small operations would take longer than the arithmetic.
+
+    Args:
+        embeds: (B, layers, T, N, C) float, of the query of each frame.
+        queries: (layers, M) long for each clip, the query of each instance, -1 for none.
+        features: (B, T, C, H, W) float.
+        gt_masks: (M, T, H', W') float for each clip.
+        points: Of each clip; layers of more than one of G have cross-frame masks, too.
+        cross_weight: Of the mask of frame t2 by the query of frame t1, t1 != t2; a frame's own has 1.
+
+    Returns:
+        Two (layers,) float; without instances zeros that still carry a gradient.
     """
     sizes, num_frames = points[0].sizes, features.shape[1]
     own, rest = (torch.arange(count, device=features.device) for count in (num_frames, num_frames - 1))

@@ -55,10 +55,16 @@ class FrameSampler(VideoSampler):
 
 
 def draw_frames(rng: np.random.Generator, key: int, length: int, *, num_frames: int, near: int) -> tuple[int, ...]:
-    """T frames of a clip, ascending: the key frame, one before and one behind it, at most `near` frames away, and the
-    rest from elsewhere.
+    """Frames of a clip, ascending: the key frame, one before and one behind it, and the rest from elsewhere.
 
     Near the ends of the video the key frame comes again; the latest frame may come twice, too.
+
+    Args:
+        rng: Source of the draws.
+        key: The key frame.
+        length: Of the video, in frames.
+        num_frames: T.
+        near: How far the one before and the one behind may be, in frames.
     """
     back, on = rng.integers(1, near + 1, 2) if near else (0, 0)
     frames = [key, max(0, key - int(back)), min(length - 1, key + int(on))][:num_frames]
