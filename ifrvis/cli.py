@@ -171,13 +171,10 @@ class _Commands:
         return parser
 
     def grouped(self) -> str:
-        """The commands under what they are for; what no group names comes last."""
-        named = {title: names.split() for title, names in GROUPS.items()}
-        rest = [name for name in self.texts if not any(name in names for names in named.values())]
+        """The commands under what they are for."""
         lines = []
-        for title, names in {**named, "more": rest}.items():
-            shown = [name for name in names if name in self.texts]
-            lines += [f"{title}:", *(f"    {name:15} {self.texts[name]}" for name in shown), ""] if shown else []
+        for title, names in GROUPS.items():
+            lines += [f"{title}:", *(f"    {name:15} {self.texts[name]}" for name in names.split()), ""]
         return "\n".join([*lines, TRAIN_HELP])
 
 
@@ -191,7 +188,3 @@ def _parser() -> argparse.ArgumentParser:
         each.add_commands(commands)
     parser.epilog = commands.grouped()
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,9 +18,8 @@ FEW_VIDEOS = 20  # held out: the numbers of fewer say little
 
 def add_commands(commands: Any) -> None:
     """Add the commands about data."""
-    group = commands.add_parser("data", help="make, split, check and look at data").add_subparsers(
-        required=True, metavar="ACTION"
-    )
+    parser = commands.add_parser("data", help="make, split, check and look at data")
+    group = parser.add_subparsers(required=True, metavar="ACTION")
     parser = add_command(group, "make-mini", _make_mini, "make a synthetic set", *ROOTS)
     text = "mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
     parser.add_argument("sets", nargs="+", metavar="SET", help=text)
@@ -41,9 +40,8 @@ def add_commands(commands: Any) -> None:
     text = "count videos, instances, sizes, motion, overlaps, strata and categories"
     parser = add_command(group, "stats", _stats, text, "--json", *ROOTS)
     parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
-    parser.add_argument(
-        "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
-    )
+    text = "train (default), heldout, full, or a mini set's pretrain, dev"
+    parser.add_argument("--split", default="train", help=text)
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
     text = "draw them, as .png, .pdf or .svg"
     parser.add_argument("--plot", type=file_of(".png", ".pdf", ".svg"), metavar="FILE", help=text)

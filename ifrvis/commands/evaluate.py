@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import add_command, add_options
 from ifrvis.commands.terminal import progress, show
@@ -62,13 +62,13 @@ def _evaluate_ap(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.ap import average_precision
 
     quirks = arguments.official_quirks
-    with _opened(arguments, "entries", arguments.category, official_quirks=quirks) as (annotations, tracks, counted):
+    with _opened(arguments, "entries", arguments.category, official_quirks=quirks) as (annotations, tracks, said, _):
         scores = average_precision(annotations, tracks, official_quirks=quirks, jobs=arguments.jobs)
     if arguments.json:
         _print_json(scores)
         return 0
     how = "as the official evaluator does, oddities included" if quirks else "of YouTube-VIS' evaluator"
-    show(f"{counted.said}\nprotocol: {how}, every entry up to 100 a video and category; percent")
+    show(f"{said}\nprotocol: {how}, every entry up to 100 a video and category; percent")
     show_scores(scores)
     names = {str(category.id): category.name for category in annotations.categories}
     numbers = {str(category_id): number for category_id, number in annotations.tracks.items()}
@@ -110,14 +110,9 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
         if arguments.json:
             curve = curve_of(count_errors(annotations, found.candidates, levels, jobs=jobs), levels)
     if arguments.json:
+        units = {"threshold": "score", "counts": "count", "shares": units_of(counts.shares), "curve": "count"}
         content = {"protocol": protocol.name, "threshold": found.threshold, "counts": counts.model_dump()}
-        content |= {"shares": counts.shares, "curve": {"threshold": levels, **curve}}
-        content["units"] = {
-            "threshold": "score",
-            "counts": "count",
-            "shares": units_of(counts.shares),
-            "curve": "count",
-        }
+        content |= {"shares": counts.shares, "curve": {"threshold": levels, **curve}, "units": units}
         print(json.dumps(content | {"videos": [video.to_json() for video in videos]}, indent=1))
         return 0
     show(f"{said}\ncounts, but for errors per 100 tracked; frames from 0, tracks by their numbers in the file, from 0")
@@ -141,19 +136,12 @@ def _ranges(frames: Sequence[int]) -> str:
     return ", ".join(f"{start}-{end}" if end > start else f"{start}" for start, end in zip(starts, ends))
 
 
-class _Counted(NamedTuple):
-    """What ground truth and predictions hold."""
-
-    said: str
-    num_tracks: int  # predicted
-
-
 @contextlib.contextmanager
 def _opened(
     arguments: argparse.Namespace, tracks: "Tracks", given: list[str] | None, **options: bool
-) -> Iterator[tuple["FiledAnnotations", "ByVideo", _Counted]]:
-    """Ground truth and predictions while the block lasts, with a bar over the videos; `given` are names of categories,
-    None where these do not matter.
+) -> Iterator[tuple["FiledAnnotations", "ByVideo", str, int]]:
+    """Ground truth and predictions while the block lasts, with a bar over the videos; in words what they hold, and the
+    number of tracks that are predicted. `given` are names of categories, None where these do not matter.
     """
     from ifrvis.datasets.ytvis import open_annotations
     from ifrvis.evaluation.predictions import open_tracks
@@ -179,8 +167,7 @@ def _opened(
                 on_video((begun - 1) % len(annotations.videos) + 1, len(annotations.videos))
                 return predictions.tracks(video_id)
 
-            counted = _Counted(f"ground truth: {truth}; {said}", predictions.num_tracks)
-            yield annotations, of_video, counted
+            yield annotations, of_video, f"ground truth: {truth}; {said}", predictions.num_tracks
 
 
 def _listed(path: Path, annotations: "FiledAnnotations", given: list[str] | None, target: Path) -> Path:
@@ -210,25 +197,22 @@ def _file_in(path: Path) -> Path:
 def _followed(
     arguments: argparse.Namespace,
 ) -> Iterator[tuple["FiledAnnotations", "Followed", "TrackingProtocol", str]]:
-    """What the protocol makes of the predictions, itself, and in words what there is, and how many tracks it takes and
-    leaves out; while the block lasts.
-    """
+    """While the block lasts: what the protocol makes of the predictions, itself, and in words what it takes."""
     from ifrvis.evaluation.protocols import load_protocol
     from ifrvis.evaluation.tracking import follow
 
     protocol = load_protocol(arguments.protocol or "all")
-    with _opened(arguments, protocol.tracks, None) as (annotations, tracks, given):
+    with _opened(arguments, protocol.tracks, None) as (annotations, tracks, held, num_tracks):
         found = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name]
         of_one_class, candidates, kept = found.num_tracks
         dropped = {
-            "with the masks of another class of the same query": given.num_tracks - of_one_class,
+            "with the masks of another class of the same query": num_tracks - of_one_class,
             f"beyond the {protocol.most or of_one_class} best of a video": of_one_class - candidates,
             f"with a score below {found.threshold}": candidates - kept,
         }
-        dropped = {why: count for why, count in dropped.items() if count}
-        why = ", ".join(f"{count} {why}" for why, count in dropped.items())
-        said = f"protocol {protocol.name}, {protocol.title}: {kept} of {given.num_tracks} tracks count"
-        yield annotations, found, protocol, f"{given.said}\n{said}" + f"; dropped: {why}" * bool(dropped)
+        why = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
+        said = f"protocol {protocol.name}, {protocol.title}: {kept} of {num_tracks} tracks count"
+        yield annotations, found, protocol, f"{held}\n{said}" + f"; dropped: {why}" * bool(why)
 
 
 def _print_json(scores: Mapping[str, Any]) -> None:

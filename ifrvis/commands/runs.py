@@ -75,7 +75,7 @@ def _show(arguments: argparse.Namespace) -> int:
         said = {"run": run.folder.name, "train_sig": run.train_sig}
         recipe = leaves(spec.train.model_dump()) if spec else {}
     elif (row := rows[0][1]).is_run:
-        request = row_request(arguments, arguments.row, row.id)
+        request = row_request(arguments, arguments.row)
         specified = request.specify(row, lambda name: load_dataset(name, request.data_root))
         by = sources(row, request.profile, request.overrides)
         by["model.track_head.num_classes"] = f"data set {specified.dataset.name}"

@@ -81,10 +81,7 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "--device": {"help": "cpu, cuda or cuda:1 (default: the first GPU if there is one)"},
         "--set": {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "change the recipe"},
         "--dataset": {"help": "another for every row: a name, a YAML file, or a folder that `ifrvis data import` made"},
-        "--annotations": {
-            "type": Path,
-            "help": "videos of your own: YouTube-VIS JSON, or COCO's with track_id",
-        },
+        "--annotations": {"type": Path, "help": "videos of your own: YouTube-VIS JSON, or COCO's with track_id"},
         "--frames": {"type": Path, "help": "what its file names are relative to (default: JPEGImages beside it)"},
         "--init": {"type": Path, "help": "other initial weights for every row"},
         "--data-root": {"type": Path, "default": Path(root("IFRVIS_DATA") or "data"), "help": "default: ./data"},
@@ -113,9 +110,7 @@ def _anywhere(value: Any) -> str:
 
 
 def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Request", str]:
-    """What is asked for, and why in this profile; see `profile_of`. UserError if a table, a profile or an option is
-    wrong.
-    """
+    """What is asked for, and why in this profile (`profile_of`); UserError if a table or an option is wrong."""
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile

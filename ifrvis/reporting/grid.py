@@ -113,10 +113,8 @@ def _off_spec(report: Report) -> str:
 def _head(report: Report) -> list[str]:
     declared, seeds = len(report.table.seeds), len(report.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
-    counts = [metric for metric in report.table.metrics if metric in COUNTS]
-    errors, rates = (
-        [metric.replace("_", " ") for metric in report.table.metrics if metric in of] for of in (ERRORS, RATES)
-    )
+    names = {metric: metric.replace("_", " ") for metric in report.table.metrics}
+    counts, errors, rates = (", ".join(names[key] for key in names if key in of) for of in (COUNTS, ERRORS, RATES))
     measured_on = sorted({record.dataset for record in report.records})
     return [
         *filter(None, [report.nothing_learned]),
@@ -126,9 +124,9 @@ def _head(report: Report) -> list[str]:
         f"{share} ({', '.join(map(str, report.seeds))})",
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
         "percent"
-        + f", {', '.join(counts)} a count" * bool(counts)
-        + f", {', '.join(errors)} per hundred object-frames tracked" * bool(errors)
-        + f", {', '.join(rates)} as named" * bool(rates),
+        + f", {counts} a count" * bool(counts)
+        + f", {errors} per hundred object-frames tracked" * bool(errors)
+        + f", {rates} as named" * bool(rates),
         *report.profile.head,
     ]
 

@@ -11,9 +11,8 @@ from ifrvis.files import canonical_json, read_bytes, sha256_bytes, write_atomica
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.store.playback import Scene
-from ifrvis.reporting.as_json import table_json
 from ifrvis.reporting.figure import figure_files
-from ifrvis.reporting.formats import claims_latex, compact_latex, figure_latex, latex, markdown, seeds_csv
+from ifrvis.reporting.formats import claims_latex, compact_latex, figure_latex, latex, markdown, seeds_csv, table_json
 from ifrvis.reporting.report import Report
 from ifrvis.schema import Model, Name, read_model
 

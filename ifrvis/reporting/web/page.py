@@ -15,9 +15,8 @@ import jinja2
 
 from ifrvis.harness.store.playback import Scene, rows_to_play
 from ifrvis.harness.store.records import Record
-from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import Verdict
-from ifrvis.reporting.formats import Lines, unfinished
+from ifrvis.reporting.formats import Lines, table_data, unfinished
 from ifrvis.reporting.grid import claim_notes, make_grid, warnings
 from ifrvis.reporting.report import Report
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES, UNDEFINED
