@@ -1,7 +1,4 @@
-"""The command `ifrvis`.
-
-Exit status: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted.
-"""
+"""The command `ifrvis`. Exit status: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted."""
 
 import argparse
 import contextlib
@@ -108,9 +105,8 @@ def _refuse_left_by_shell(given: Sequence[str]) -> None:
         if found := re.fullmatch("(--[a-z-]+)=(~(/.*)?)?|(~(/.*)?)?", each, re.DOTALL):
             about = found[1] or (before if before.startswith("-") else "the command")
             is_home = "the shell has left ~ as it is: write $HOME, or a blank for the ="
-            raise UserError(
-                f"Correct {about}: {is_home if '~' in each else 'give a value, or leave it out; it is empty'}."
-            )
+            cure = is_home if "~" in each else "give a value, or leave it out; it is empty"
+            raise UserError(f"Correct {about}: {cure}.")
 
 
 def _drop_output() -> None:

@@ -33,9 +33,7 @@ def _but_seed(record: Record) -> Content:
 
 
 def reproduction(kept: Record, again: Record, others: Sequence[Record]) -> Content:
-    """Everything that is said of a run made again, as JSON has it; `others`, of other seeds, say where one more is
-    expected.
-    """
+    """Everything said of a run made again, as JSON has it; `others`, of other seeds, say where one more is expected."""
     parts = {
         "initial weights": (kept.started_from, again.started_from),
         "trained weights": (kept.final_weights, again.final_weights),

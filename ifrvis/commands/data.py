@@ -90,17 +90,11 @@ def _split(arguments: argparse.Namespace) -> int:
         for part in (dataset.split("train"), split):
             chosen = part.read()
             info = {"dataset": dataset.name, "split": part.role, "fingerprint": part.fingerprint}
-            path = arguments.out / f"{part.role}.json"
-            _publish(path, json.dumps(official(whole, chosen, info)))
+            path, data = arguments.out / f"{part.role}.json", json.dumps(official(whole, chosen, info)).encode()
+            if not publish_once(path, data) and read_bytes(path) != data:
+                raise UserError(f"Remove {path} if data or rule were changed on purpose: it holds another content.")
             show(f"{path}: {len(chosen.videos)} videos, {len(chosen.tracks)} tracks; frames are in {part.frames}")
     return 0
-
-
-def _publish(path: Path, text: str) -> None:
-    """Write a file once; another one that stands there already stays."""
-    data = text.encode()
-    if not publish_once(path, data) and read_bytes(path) != data:
-        raise UserError(f"Remove {path} if data or rule were changed on purpose: it holds another content.")
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -138,10 +132,9 @@ def held_out_lines(dataset: Any) -> list[str]:
     held_out = dataset.split("heldout").read()
     names, num_objects = [video.name for video in held_out.videos], len(held_out.tracks)
     line = f"held out, with {num_objects} objects in {len(names)} videos: {', '.join(names[:10])}"
-    few = (
-        f"warning: numbers of fewer than {FEW_VIDEOS} held-out videos say little; docs/data.md says how to choose them"
-    )
-    return [line + f" and {len(names) - 10} more" * (len(names) > 10), *[few] * (len(names) < FEW_VIDEOS)]
+    little = f"numbers of fewer than {FEW_VIDEOS} held-out videos say little; docs/data.md says how to choose them"
+    more = f" and {len(names) - 10} more" * (len(names) > 10)
+    return [line + more, *[f"warning: {little}"] * (len(names) < FEW_VIDEOS)]
 
 
 def _check_lines(checked: Any) -> list[str]:

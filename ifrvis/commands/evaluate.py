@@ -49,10 +49,8 @@ def add_commands(commands: Any) -> None:
 def _add_arguments(parser: argparse.ArgumentParser, by_protocol: bool = False) -> None:
     text = "ground truth, YouTube-VIS JSON, or a folder with that file alone"
     parser.add_argument("--gt", type=Path, required=True, help=text)
-    text = (
-        "results.json or predictions.json.gz; a folder of PNGs (DAVIS) or a text (KITTI MOTS) a video; or a tracker's"
-    )
-    parser.add_argument("--pred", type=Path, required=True, help=f"{text} folder of TrackEval")
+    text = "results.json or predictions.json.gz; a folder of PNGs (DAVIS) or a text (KITTI MOTS) a video; or a"
+    parser.add_argument("--pred", type=Path, required=True, help=f"{text} tracker's folder of TrackEval")
     add_options(parser, "--jobs", "--json")
     if by_protocol:
         add_options(parser, "--protocol")

@@ -46,9 +46,7 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
 
 
 def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dict[int, Record]]":
-    """By seed the records of a row, of a run, or the one whose file this is, and where they lie; UserError if there is
-    none, or if it is not clear which are meant.
-    """
+    """By seed the records of a row, a run or a file, and where they lie; UserError if it is not clear which."""
     from ifrvis.harness.spec.signatures import SCORING_VERSION
     from ifrvis.harness.spec.tables import known_names, rows_named
     from ifrvis.harness.store.names import beginning_so

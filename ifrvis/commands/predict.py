@@ -153,9 +153,8 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
 
     method, backbone, dataset = arguments.method, arguments.backbone, arguments.dataset
     if not (method and backbone and dataset):
-        raise UserError(
-            f"Say with --method, --backbone and --dataset what {path} was trained as: it is in no run's folder."
-        )
+        what = f"what {path} was trained as: it is in no run's folder"
+        raise UserError(f"Say with --method, --backbone and --dataset {what}.")
     num_classes = load_dataset(dataset, arguments.data_root).config.categories
     profile = load_profile(arguments.profile) if arguments.profile else default_profiles()[0]
     schedule = names_of("schedules")[0]  # any: the model is the same

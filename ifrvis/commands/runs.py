@@ -133,17 +133,14 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
-    """The runs that are meant, by tables, by rows or by their own names, each once; UserError if a name is none of a
-    table, of a row, or of a run that has begun.
-    """
+    """The runs that are meant, by tables, rows or their own names, each once; UserError if a name means none."""
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.store.paths import Store
 
     tables, found = _tables_of(arguments), []
     if tables and arguments.seed is not None:
-        raise UserError(
-            f"Name a row with --seed, or leave it out: {tables[0]} is a table, of which --seeds are the first."
-        )
+        why = f"{tables[0]} is a table, of which --seeds are the first"
+        raise UserError(f"Name a row with --seed, or leave it out: {why}.")
     if names := [each for each in arguments.tables if each not in tables]:
         refuse(arguments, f"{names[0]} is no table; --seed says which run of a row is meant", "--rows", "--seeds")
     for name in names:

@@ -163,9 +163,7 @@ def _take_own_set(arguments: argparse.Namespace) -> None:
 
 
 def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Profile", str]:
-    """The profile that is asked for, else by turn; `of_kept`: where one alone of those that have turns, or of all, has
-    records, that one; and why it is.
-    """
+    """The profile asked for, with `of_kept` the only one that has records, else by turn; and why it is."""
     from ifrvis.harness.jobs.launch import choose_profile
     from ifrvis.harness.spec.profiles import default_profiles, load_profile
     from ifrvis.harness.store.paths import Store

@@ -137,9 +137,7 @@ def _requirements() -> str:
 
 
 def _withheld(records: list[Record], source: Store, request: TableRequest, named: Sequence[str]) -> dict[str, str]:
-    """Which records are not for others unless their data set is named, by digest, and what they are; UserError if a
-    data set named has no record.
-    """
+    """Which records are not for others, by digest, and what they are; UserError if a data set named has no record."""
     packed_sets = {name: load_config(name)[0] for name in packed_names("experiments", "datasets")}
     others_have = {name for name, config in packed_sets.items() if config.synthetic or config.source}
     known = sorted({each.dataset for each in records})
