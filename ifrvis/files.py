@@ -93,8 +93,7 @@ def read_end(path: Path, what: str, offset: int = 0) -> tuple[str, int]:
     with open_file(path, what) as stream:
         end = stream.seek(0, io.SEEK_END)
         stream.seek(max(offset, end - MAX_LOG_BYTES))
-        data = stream.read(MAX_LOG_BYTES)
-        return data.decode(errors="replace"), stream.tell()
+        return stream.read(MAX_LOG_BYTES).decode(errors="replace"), stream.tell()
 
 
 def seen_in(folder: Path, ending: str = "") -> list[Path]:

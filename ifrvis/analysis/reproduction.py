@@ -95,7 +95,6 @@ def table_of(content: Content) -> Lines:
         difference = UNDEFINED if None in (before, after) else difference_text(name, after - before)
         ends = [measured_text(name, end, None) for end in each["expected"] or ()]
         expected = " to ".join(ends) or UNDEFINED
-        outside = " (outside)" * (each["inside"] is False)
-        lines.append((headline(name), *values, difference, expected + outside))
+        lines.append((headline(name), *values, difference, expected + " (outside)" * (each["inside"] is False)))
     heads = ("Metric", "kept", "again", "again minus kept", f"{100 * LEVEL:g} % of one more seed")
     return Lines("Made again", heads, lines)

@@ -32,8 +32,7 @@ NAMES = {"ids_per_recalled_box": "IDs per recalled box"}
 def add_commands(commands: Any) -> None:
     """Add the commands that score."""
     group = commands.add_parser("evaluate", help="score predictions").add_subparsers(required=True, metavar="METRIC")
-    text = "AP and AR as the official YouTube-VIS evaluator computes them"
-    parser = add_command(group, "ap", _evaluate_ap, text)
+    parser = add_command(group, "ap", _evaluate_ap, "AP and AR as the official YouTube-VIS evaluator computes them")
     _add_arguments(parser)
     parser.add_argument("--official-quirks", action="store_true", help="do what the official code does on odd input")
     text = "names of what a folder only counts: of all, or GLOB=NAME for video/object (DAVIS) or class (MOTS)"

@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the commands about tables."""
-    text = "train and evaluate what is missing of some tables, then report"
-    parser = add_command(commands, "run", _run, text)
+    parser = add_command(commands, "run", _run, "train and evaluate what is missing of some tables, then report")
     selection_arguments(parser)
     text = "runs at once on this machine (default: what its cores or GPUs carry)"
     parser.add_argument("--jobs", type=whole(1, 1000), help=text)
     launch_arguments(parser)
 
-    text = "show what exists, what would run and what is missing"
-    parser = add_command(commands, "plan", _plan, text)
+    parser = add_command(commands, "plan", _plan, "show what exists, what would run and what is missing")
     selection_arguments(parser)
     parser.add_argument("--power", action="store_true", help="say how many seeds the claims of each table need, too")
     text = "how much differences of single seeds vary, as printed (default: as the records say)"

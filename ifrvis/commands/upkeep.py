@@ -97,8 +97,7 @@ def _at_work(text: str, found: "Iterable[Finding]", store: "Store", profiles: li
 
 def _profiles(arguments: argparse.Namespace, store: "Store") -> list[str]:
     """The profiles that have records or reports; of them the one asked for."""
-    reports = [path.parent.name for path in arguments.reports.glob("*/manifest.json")]
-    known = sorted({*store.profiles(), *reports})
+    known = sorted({*store.profiles(), *(path.parent.name for path in arguments.reports.glob("*/manifest.json"))})
     if arguments.profile is None:
         return known
     if arguments.profile not in known:

@@ -181,8 +181,7 @@ def _asked(reports: list[Report], records: list[Record]) -> Iterator[Answer]:
     of_tables = ", ".join(f"{name} {done[name]} of {number}" for name, number in so.items())
     yield len(rows) == len(whole), "Every row of every table has every declared seed:", of_tables
     seeds = [(len(each.counted), len(report.seeds)) for report, each in there]
-    there_of = _each(f"{found} of {declared} seeds" for found, declared in seeds)
-    yield None, "Rows by how many seeds they have:", there_of
+    yield None, "Rows by how many seeds they have:", _each(f"{found} of {declared} seeds" for found, declared in seeds)
     intervals = len({kept.digest for report in reports for kept in report.over_videos.values()})
     spread = f"mean and std over seeds, ddof 1; intervals over test videos of {intervals} differences"
     yield bool(seeds) and min(seeds)[0] > 1, "Every number has a spread:", spread
