@@ -50,11 +50,9 @@ def reproduction(kept: Record, again: Record, others: Sequence[Record]) -> Conte
     of_kept, of_again = ({**dict(each.provenance.hardware), **each.provenance.versions} for each in (kept, again))
     content: Content = {"differing": differing, "metrics": metrics, "other_seeds": [each.seed for each in others]}
     content["outside"] = [each["metric"] for each in judged if each["inside"] is False]
-    content["elsewhere"] = {
-        key: [of_kept[key], of_again.get(key)] for key in of_kept if of_kept[key] != of_again.get(key)
-    }
+    elsewhere = {key: [of_kept[key], of_again.get(key)] for key in of_kept if of_kept[key] != of_again.get(key)}
     undecided = any(each["inside"] is None and each["kept"] != each["again"] for each in judged)
-    content["reproduced"] = not content["outside"] and not (undecided and not content["elsewhere"])
+    content |= {"elsewhere": elsewhere, "reproduced": not content["outside"] and not (undecided and not elsewhere)}
     return content | {"said": [*_words(content)]}
 
 

@@ -74,9 +74,8 @@ def make_crate(
                 num_videos += len(scene.videos)
             else:
                 left[f"scenes of {scene.dataset}, whose records are not here"] += 1
-        if kept := [
-            each for each in read_kept(source.bootstrap(profile.name)) if there.issuperset(chain(*each.records))
-        ]:
+        intervals = read_kept(source.bootstrap(profile.name))
+        if kept := [each for each in intervals if there.issuperset(chain(*each.records))]:
             keep(store, profile.name, kept, records)
         frames = f"frames of {num_videos} videos" if num_videos else "no frames of videos"
         took.append(f"profile {profile.name}: records of {_each(each.dataset for each in records)}; {frames}")
@@ -85,9 +84,8 @@ def make_crate(
             write_report(report, folder / "reports" / profile.name)
         write_page(reports, read_scenes(store.scenes(profile.name)), folder / "reports" / profile.name)
         lines = [*_asked(reports, records), *_answered(records, store)]
-        checklist += "\n".join(
-            [f"\n## Profile {profile.name}: {markdown_text(profile.title)}\n", *map(_line, lines), ""]
-        )
+        heading = f"\n## Profile {profile.name}: {markdown_text(profile.title)}\n"
+        checklist += "\n".join([heading, *map(_line, lines), ""])
         for record in records:
             environments.setdefault(record.provenance.model_dump_json(), []).append(record.file_name)
     environment = [{**json.loads(provenance), "records": names} for provenance, names in environments.items()]

@@ -109,9 +109,8 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
     from ifrvis.reporting.web.page import make_page, played
 
     manifest, shown = _read(folder), played(reports, scenes)
-    figures = {
-        path.name: read_bytes(path, "a figure") for report in reports for path in folder.glob(f"{report.stem}.png")
-    }
+    drawn = (path for report in reports for path in folder.glob(f"{report.stem}.png"))
+    figures = {path.name: read_bytes(path, "a figure") for path in drawn}
     name = "index-off-spec.html" if any(report.off_spec for report in reports) else "index.html"
     page = make_page(reports, figures, shown)
     digests = {scene.file_name: sha256_bytes(scene.text()) for scene in shown}

@@ -9,9 +9,8 @@ from ifrvis.evaluation.scores import KINDS
 
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
 COUNTS = frozenset({"IDs"})
-ERRORS = frozenset(
-    {*KINDS, "errors", "errors_at_half", "errors_at_equal_recall"}
-)  # per object-frame tracked: shown per hundred
+# Per object-frame tracked: shown per hundred.
+ERRORS = frozenset({*KINDS, "errors", "errors_at_half", "errors_at_equal_recall"})
 RATES = {"ids_per_recalled_box": 4, "tracks_per_video": 2, "false_positives_per_frame": 2}  # as named; their digits
 LESS_IS_BETTER = COUNTS | ERRORS | {"never_found", "ids_per_recalled_box", "false_positives_per_frame"}
 # Columns in which neither more nor less is better: no arrow.
