@@ -9,6 +9,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,12 +157,10 @@ def _opened(
         truth = f"{len(annotations.videos)} videos, {annotations.tracks.total()} tracks"
         said = f"predictions: {predictions.num_videos} videos, {predictions.num_tracks} tracks"
         with progress("scoring videos") as on_video:
-            begun = 0
+            places = cycle(range(1, len(annotations.videos) + 1))  # the videos may be gone through more than once
 
             def of_video(video_id: "Id") -> Any:
-                nonlocal begun
-                begun += 1  # goes round once for each time that the videos are gone through
-                on_video((begun - 1) % len(annotations.videos) + 1, len(annotations.videos))
+                on_video(next(places), len(annotations.videos))
                 return predictions.tracks(video_id)
 
             yield annotations, of_video, f"ground truth: {truth}; {said}", predictions.num_tracks

@@ -5,17 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.meaning import lacking, row_request, run_meant, runs_meant
-from ifrvis.commands.selection import (
-    CHANGES,
-    ROOTS,
-    RUN,
-    add_command,
-    number,
-    refuse,
-    request_of,
-    selection_arguments,
-    whole,
-)
+from ifrvis.commands.selection import CHANGES, ROOTS, RUN, add_command, add_selection, number, refuse, request_of, whole
 from ifrvis.commands.terminal import answer, show
 from ifrvis.errors import UserError, nearest
 
@@ -36,14 +26,14 @@ def add_commands(commands: Any) -> None:
 
     text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
     parser = add_command(commands, "cancel", _cancel, text, "--seed")
-    selection_arguments(parser, what="TABLE|ROW|RUN")
+    add_selection(parser, what="TABLE|ROW|RUN")
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
     parser.add_argument("--wait", type=number(0, 86400), default=120.0, metavar="S", help=text)
 
     text = "let runs that failed start again with the next `ifrvis run`"
     parser = add_command(commands, "retry", _retry, text, "--seed")
-    selection_arguments(parser, what="TABLE|ROW|RUN")
+    add_selection(parser, what="TABLE|ROW|RUN")
     parser.add_argument("--kind", help="only what failed like this: error, input, memory or nan")
 
 

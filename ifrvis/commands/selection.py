@@ -46,7 +46,7 @@ def _checked(read: Callable[[str], T], holds: Callable[[T], bool], wanted: str) 
     return check
 
 
-def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
+def add_selection(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
     """Add the options that say which runs are meant."""
     runs = "; or the name of a run, its beginning or its folder" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
@@ -92,7 +92,7 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, **known[name])
 
 
-def selection_again(arguments: argparse.Namespace) -> list[str]:
+def typed_again(arguments: argparse.Namespace) -> list[str]:
     """The same selection as it could be typed in any folder, for another process."""
     given = [*map(_anywhere, arguments.tables)]
     for name in ("profile", "rows", "seeds", "dataset", "init", "data_root", "results"):

@@ -55,6 +55,15 @@ def headline(metric: str) -> str:
     return NO_ARROW.get(metric) or metric.replace("_", " ") + ("↓" if metric in LESS_IS_BETTER else "↑")
 
 
+def units_text(metrics: Sequence[str]) -> str:
+    """The units in which some metrics are shown."""
+    text = "percent"
+    for unit, of in {"a count": COUNTS, "per hundred object-frames tracked": ERRORS, "as named": RATES}.items():
+        named = [metric.replace("_", " ") for metric in metrics if metric in of]
+        text += f", {', '.join(named)} {unit}" * bool(named)
+    return text
+
+
 def measured_text(metric: str, mean: float | None, std: float | None) -> str:
     """A measured mean with its standard deviation, but of one seed (`std` None), and of what a seed does not move."""
     if mean is None:
