@@ -67,26 +67,21 @@ class Manifest(Model):
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write a table in every form, its figure if it has one, and its entry in `manifest.json`; UserError if the folder
-    cannot be written or the manifest there is not one.
+    """Write a table in every form, its figure if it has one, and its entry in `manifest.json`; returns their paths.
 
     The files are a pure function of the report; what the manifest says of other reports stays. A file that the report
-    had before and has no more goes: it would stand beside the others with numbers of other records.
-
-    Returns:
-        The paths written, the manifest's last.
+    had before and has no more goes: it would stand beside the others with numbers of other records. UserError if the
+    folder cannot be written or the manifest there is not one.
     """
     manifest, path = _read(folder), folder / MANIFEST
     outputs, figures = outputs_of(report), figure_files(report) if report.table.axis else {}
-    entry, old = _entry(report, outputs, figures), manifest.reports.get(report.stem)
-    for name, text in outputs.items():
-        write_atomically(folder / name, text)
-    for name, data in figures.items():
-        write_atomically(folder / name, data)
-    for name in {*old.outputs, *old.figures} - {*outputs, *figures} if old else ():
+    entry, old, files = _entry(report, outputs, figures), manifest.reports.get(report.stem), outputs | figures
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    for name in {*old.outputs, *old.figures} - files.keys() if old else ():
         (folder / name).unlink(missing_ok=True)
     write_atomically(path, Manifest(reports={**manifest.reports, report.stem: entry}, pages=manifest.pages).text())
-    return [*(folder / name for name in [*outputs, *figures]), path]
+    return [*(folder / name for name in files), path]
 
 
 def outputs_of(report: Report) -> dict[str, str]:
