@@ -277,9 +277,8 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
     digest, store = sha256_file(arguments.checkpoint), Store(arguments.results)
     check_free(store, profile, external_name(row.backbone, shown.id, arguments.seed), digest)
     annotations, device = split.read(), _device_of(arguments.device)
-    recipe = _Recipe(
-        arguments.checkpoint, composed.model, composed.inference, split.dataset, 0, composed.train["precision"]
-    )
+    precision = composed.train["precision"]
+    recipe = _Recipe(arguments.checkpoint, composed.model, composed.inference, split.dataset, 0, precision)
     model, videos, began = _trained_model(recipe, len(annotations.categories)).to(device), [], time.monotonic()
     with progress("predicting") as on_videos:
         for video in predict_split(model, annotations, split.frames, composed.inference, seed=arguments.seed):

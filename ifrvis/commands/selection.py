@@ -51,9 +51,8 @@ def add_selection(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs
     runs = "; or the name of a run, its beginning or its folder" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
     parser.add_argument("--rows", help="row ids, with commas between them")
-    declared = _checked(
-        int, lambda value: 1 <= value < 1e6, "a number from 1 to that of the seeds that the table declares"
-    )
+    wanted = "a number from 1 to that of the seeds that the table declares"
+    declared = _checked(int, lambda value: 1 <= value < 1e6, wanted)
     parser.add_argument("--seeds", type=declared, metavar="N", help="the first N declared seeds (default: all)")
     parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
     add_options(parser, "--profile", *CHANGES, "--json", *ROOTS)
