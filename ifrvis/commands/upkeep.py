@@ -126,11 +126,9 @@ def _publish(arguments: argparse.Namespace) -> int:
     folder, store = arguments.folder, Store(arguments.results)
     store.check_there()
     try:
-        why = "something is in it" if any(folder.iterdir()) else ""
-    except FileNotFoundError:
-        why = ""
+        why = "something is in it" * any(folder.iterdir())
     except OSError as error:
-        why = str(error.strerror)
+        why = "" if isinstance(error, FileNotFoundError) else str(error.strerror)
     if why:
         raise UserError(f"Choose a new folder, or an empty one: {folder} is neither ({why}).")
     given = arguments.profile or [_profile_to_publish(arguments, store)]
