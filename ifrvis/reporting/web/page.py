@@ -58,14 +58,14 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
         verdicts={each: verdicts[each] for each in get_args(Verdict) if verdicts[each]},
         claim_notes=[*dict.fromkeys(notes)],
         off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
-        **{"report": reports[0], "undefined": UNDEFINED},
+        **{"report": reports[0], "title": reports[0].profile.name, "undefined": UNDEFINED},
         **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
     )
 
 
 def make_compare_page(said: Sequence[str], tables: Sequence[Lines], scene: Scene) -> str:
     """The page of two sides: sentences, what plays, tables."""
-    return _page("compare.html", {"tables": {}, "records": {}}, [scene], said=said, tables=tables)
+    return _page("compare.html", {"tables": {}, "records": {}}, [scene], title="A and B", said=said, tables=tables)
 
 
 def _page(template: str, data: dict[str, Any], scenes: Sequence[Scene], **values: Any) -> str:
