@@ -1,7 +1,4 @@
-"""The command `ifrvis`.
-
-Exit status: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted.
-"""
+"""The command `ifrvis`. Exit status: 0 done, 1 a run failed, 2 the user's mistake, 130 interrupted."""
 
 import argparse
 import contextlib
@@ -21,7 +18,6 @@ from ifrvis.commands import (
     compare,
     data,
     evaluate,
-    evaluate_model,
     experiment,
     explain,
     predict,
@@ -108,9 +104,8 @@ def _refuse_left_by_shell(given: Sequence[str]) -> None:
         if found := re.fullmatch("(--[a-z-]+)=(~(/.*)?)?|(~(/.*)?)?", each, re.DOTALL):
             about = found[1] or (before if before.startswith("-") else "the command")
             is_home = "the shell has left ~ as it is: write $HOME, or a blank for the ="
-            raise UserError(
-                f"Correct {about}: {is_home if '~' in each else 'give a value, or leave it out; it is empty'}."
-            )
+            cure = is_home if "~" in each else "give a value, or leave it out; it is empty"
+            raise UserError(f"Correct {about}: {cure}.")
 
 
 def _drop_output() -> None:
@@ -171,13 +166,10 @@ class _Commands:
         return parser
 
     def grouped(self) -> str:
-        """The commands under what they are for; what no group names comes last."""
-        named = {title: names.split() for title, names in GROUPS.items()}
-        rest = [name for name in self.texts if not any(name in names for names in named.values())]
+        """The commands under what they are for."""
         lines = []
-        for title, names in {**named, "more": rest}.items():
-            shown = [name for name in names if name in self.texts]
-            lines += [f"{title}:", *(f"    {name:15} {self.texts[name]}" for name in shown), ""] if shown else []
+        for title, names in GROUPS.items():
+            lines += [f"{title}:", *(f"    {name:15} {self.texts[name]}" for name in names.split()), ""]
         return "\n".join([*lines, TRAIN_HELP])
 
 
@@ -186,12 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.", formatter_class=shape)
     parser.add_argument("--version", action="version", version=f"ifrvis {ifrvis.__version__}")
     commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser))
-    others = (runs, compare, explain, upkeep, evaluate, data, weights, submission, predict, evaluate_model)
+    others = (runs, compare, explain, upkeep, evaluate, data, weights, submission, predict)
     for each in (experiment, reproduce, *others):
         each.add_commands(commands)
     parser.epilog = commands.grouped()
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -106,8 +106,7 @@ def read_end(path: Path, what: str, offset: int = 0) -> tuple[str, int]:
     with open_file(path, what) as stream:
         end = stream.seek(0, io.SEEK_END)
         stream.seek(max(offset, end - MAX_LOG_BYTES))
-        data = stream.read(MAX_LOG_BYTES)
-        return data.decode(errors="replace"), stream.tell()
+        return stream.read(MAX_LOG_BYTES).decode(errors="replace"), stream.tell()
 
 
 def seen_in(folder: Path, ending: str = "") -> list[Path]:
@@ -161,10 +160,9 @@ def publish_once(path: Path, data: bytes | str) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        where = f"cannot link {path} ({error.strerror}), so that the first writer wins"
-        raise UserError(
-            f"Choose a folder on a file system with hard links instead of {path.parent}: {where}."
-        ) from error
+        cure = f"Choose a folder on a file system with hard links instead of {path.parent}"
+        why = f"cannot link {path} ({error.strerror}), so that the first writer wins"
+        raise UserError(f"{cure}: {why}.") from error
     finally:
         temporary.unlink()
     return True
@@ -264,14 +262,11 @@ def unpacked(read: Callable[[int], bytes], size: int, path: Path, what: str) -> 
         length += len(data)
         taken += sum(data.count(each) * of for each, of in _OBJECT_BYTES.items())
         if length > most:
-            raise UserError(
-                f"Replace {path}: {what} unpacks from {size} to more than {most} bytes, the most that is read."
-            )
+            why = f"unpacks from {size} to more than {most} bytes, the most that is read"
+            raise UserError(f"Replace {path}: {what} {why}.")
         if taken > most_taken:
-            raise UserError(
-                f"Replace {path}: {what} of {size} bytes holds what takes {taken} bytes of memory, at most "
-                f"{most_taken} are given to it."
-            )
+            why = f"holds what takes {taken} bytes of memory, at most {most_taken} are given to it"
+            raise UserError(f"Replace {path}: {what} of {size} bytes {why}.")
         yield data
 
 

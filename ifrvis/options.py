@@ -63,9 +63,7 @@ INTERVAL_OF = {key: interval for interval, keys in INTERVALS.items() for key in 
 
 
 def check_options(config: dict[str, Any], where: str) -> None:
-    """Refuse the first value of a composed recipe, named in `where`, that cannot be, or not with others, by a
-    UserError.
-    """
+    """Refuse (UserError) the first value of a composed recipe, named in `where`, that cannot be, or not with others."""
     for key, value in leaves(config).items():
         if key in WORDS and value not in WORDS[key]:
             raise UserError(f"Set {key} in {where} to one of {', '.join(map(str, WORDS[key]))}: it is {value!r}.")
@@ -105,10 +103,8 @@ def _lengths(inference: dict[str, Any], train: dict[str, Any] | None = None, **_
     yield smallest <= largest, f"{advice}: they are {smallest} and {largest}"
     yield milestones == sorted(set(milestones)), f"Let train.schedule.milestones rise: they are {milestones}"
     sizes = inference["tta"] or []
-    yield (
-        all(type(each) is int and each <= MAX_SIDE for each in sizes),
-        f"Set inference.tta to whole pixels, such as [360, 480]: got {sizes}",
-    )
+    whole = all(type(each) is int and each <= MAX_SIDE for each in sizes)
+    yield whole, f"Set inference.tta to whole pixels, such as [360, 480]: got {sizes}"
     clip, stride = inference["clip_frames"], inference["stride"]
     advice = "Set inference.clip_frames to the length of a clip and inference.stride from 1 to that"
     yield inference["mode"] == "whole" or stride <= (clip or 0), f"{advice}: got {clip} and {stride}"
@@ -133,12 +129,8 @@ def _widths(model: dict[str, Any] | None = None, **_: Any) -> Iterator[tuple[boo
     if backbone.get("type") == "SwinTransformer":
         widths = [backbone["embed_dims"] * 2**level for level in range(4)]
         for channels, heads in zip(widths, backbone["num_heads"]):
-            yield (
-                channels % heads == 0,
-                f"Let model.backbone.num_heads divide its channels: {channels} has {heads} heads",
-            )
+            advice = f"Let model.backbone.num_heads divide its channels: {channels} has {heads} heads"
+            yield channels % heads == 0, advice
     given = head.get("in_channels")
-    yield (
-        not widths or given == widths,
-        f"Set model.track_head.in_channels to {widths}, those of the backbone: got {given}",
-    )
+    advice = f"Set model.track_head.in_channels to {widths}, those of the backbone: got {given}"
+    yield not widths or given == widths, advice

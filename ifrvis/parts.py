@@ -222,8 +222,7 @@ def _split(scanner: _Scanner, lists: Container[str], take: Take) -> Any:
         scanner.take(":", "Expecting ':' delimiter")
         if key in found:
             raise ValueError(f"an object has the key {key!r} twice")
-        is_list = key in lists and scanner.peek() == "["
-        found[key] = _taken(scanner, key, take) if is_list else scanner.value()
+        found[key] = _taken(scanner, key, take) if key in lists and scanner.peek() == "[" else scanner.value()
         separator = scanner.take(",}", "Expecting ',' delimiter")
     return found
 

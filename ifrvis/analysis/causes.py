@@ -191,9 +191,7 @@ def _effect(topic: str, keys: Sequence[str], yours: Description, row: Descriptio
 
 
 def harmless(record: Record, row: Description, seeds: Sequence[int], processor: str) -> list[str]:
-    """What differs from the first run of a row, with one of its `seeds` on this `processor`, and does not matter more
-    than another seed would, in words.
-    """
+    """In words, what differs from a row's first run on this `processor`, and matters no more than another seed."""
     yours, ran_on = of_record(record, row), record.provenance.hardware.processor
     found = [f"seed {record.seed}"] * (record.seed != seeds[0])
     if yours["dataset"] != row["dataset"] and same_content(yours, row):

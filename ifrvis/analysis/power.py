@@ -62,10 +62,7 @@ def need_line(need: dict[str, Any]) -> str:
     if need["std"] is None:
         return f"{line} {seen}; say with --std how much single differences vary"
     source = "as given; " * need["given"] + seen
-    takes = (
-        f", {name} {value:+.1f} takes {pairs or f'more than {MOST}'}" for name, (value, pairs) in need["takes"].items()
-    )
-    shown = (
-        f"{need['declared']} seeds show {need['shown']:.2f}" if need["shown"] is not None else "one seed shows nothing"
-    )
-    return f"{line} std {need['std']:.2f} ({source}): {shown}{''.join(takes)}"
+    shown = "one seed shows nothing" if need["shown"] is None else f"{need['declared']} seeds show {need['shown']:.2f}"
+    for name, (value, pairs) in need["takes"].items():
+        shown += f", {name} {value:+.1f} takes {pairs or f'more than {MOST}'}"
+    return f"{line} std {need['std']:.2f} ({source}): {shown}"

@@ -33,9 +33,7 @@ def _but_seed(record: Record) -> Content:
 
 
 def reproduction(kept: Record, again: Record, others: Sequence[Record]) -> Content:
-    """Everything that is said of a run made again, as JSON has it; `others`, of other seeds, say where one more is
-    expected.
-    """
+    """Everything said of a run made again, as JSON has it; `others`, of other seeds, say where one more is expected."""
     parts = {
         "initial weights": (kept.started_from, again.started_from),
         "trained weights": (kept.final_weights, again.final_weights),
@@ -52,11 +50,9 @@ def reproduction(kept: Record, again: Record, others: Sequence[Record]) -> Conte
     of_kept, of_again = ({**dict(each.provenance.hardware), **each.provenance.versions} for each in (kept, again))
     content: Content = {"differing": differing, "metrics": metrics, "other_seeds": [each.seed for each in others]}
     content["outside"] = [each["metric"] for each in judged if each["inside"] is False]
-    content["elsewhere"] = {
-        key: [of_kept[key], of_again.get(key)] for key in of_kept if of_kept[key] != of_again.get(key)
-    }
+    elsewhere = {key: [of_kept[key], of_again.get(key)] for key in of_kept if of_kept[key] != of_again.get(key)}
     undecided = any(each["inside"] is None and each["kept"] != each["again"] for each in judged)
-    content["reproduced"] = not content["outside"] and not (undecided and not content["elsewhere"])
+    content |= {"elsewhere": elsewhere, "reproduced": not content["outside"] and not (undecided and not elsewhere)}
     return content | {"said": [*_words(content)]}
 
 
@@ -97,7 +93,6 @@ def table_of(content: Content) -> Lines:
         difference = UNDEFINED if None in (before, after) else difference_text(name, after - before)
         ends = [measured_text(name, end, None) for end in each["expected"] or ()]
         expected = " to ".join(ends) or UNDEFINED
-        outside = " (outside)" * (each["inside"] is False)
-        lines.append((headline(name), *values, difference, expected + outside))
+        lines.append((headline(name), *values, difference, expected + " (outside)" * (each["inside"] is False)))
     heads = ("Metric", "kept", "again", "again minus kept", f"{100 * LEVEL:g} % of one more seed")
     return Lines("Made again", heads, lines)

@@ -48,9 +48,7 @@ class _Given(NamedTuple):
     file: Path | None = None
 
     def predictions(self) -> "list[tuple[int | None, Path]]":
-        """The files of what was predicted, and their seeds; UserError if one that is behind a record is lost or was
-        changed.
-        """
+        """The files of what was predicted, and their seeds; UserError if one is lost, or not what a record is of."""
         found: list[tuple[int | None, Path]] = [(None, self.file)] if self.file else []
         for each in self.records.values():
             path = each.predictions(self.store)
@@ -84,8 +82,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if len({Path(each.name).name for each in given}) == 2:
         given = [each._replace(name=Path(each.name).name) for each in given]
     used, said = _at_the_same_seeds(given)
-    behind = [[record.digest for record in each.records.values()] for each in used]
-    if behind[0] and behind[0] == behind[1]:
+    if used[0].records and used[0].records == used[1].records:
         raise UserError(f"Give two different things to compare: {arguments.a} and {arguments.b} are the same records.")
     truth = _truth(arguments, used[0])
     protocol = _protocol(arguments, used)

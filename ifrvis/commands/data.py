@@ -1,14 +1,14 @@
-"""`ifrvis data ...`: make data, split them, check them, and look at them."""
+"""`ifrvis data ...`: make data, split them, check them, look at them, import and export them."""
 
 import argparse
 import io
 import json
-from dataclasses import asdict
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from ifrvis.commands.exchange import add_exchange
-from ifrvis.commands.selection import ROOTS, add_command, file_of
+from ifrvis.commands.selection import ROOTS, add_command, file_of, number, refuse, whole
 from ifrvis.commands.terminal import answer, progress, say, show
 from ifrvis.errors import UserError, nearest
 from ifrvis.files import publish_once, read_bytes, read_json, write_atomically
@@ -18,9 +18,8 @@ FEW_VIDEOS = 20  # held out: the numbers of fewer say little
 
 def add_commands(commands: Any) -> None:
     """Add the commands about data."""
-    group = commands.add_parser("data", help="make, split, check and look at data").add_subparsers(
-        required=True, metavar="ACTION"
-    )
+    parser = commands.add_parser("data", help="make, split, check and look at data")
+    group = parser.add_subparsers(required=True, metavar="ACTION")
     parser = add_command(group, "make-mini", _make_mini, "make a synthetic set", *ROOTS)
     text = "mini19, mini21, mini-ovis, smoke19, ..., or a YAML file"
     parser.add_argument("sets", nargs="+", metavar="SET", help=text)
@@ -41,14 +40,37 @@ def add_commands(commands: Any) -> None:
     text = "count videos, instances, sizes, motion, overlaps, strata and categories"
     parser = add_command(group, "stats", _stats, text, "--json", *ROOTS)
     parser.add_argument("dataset", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
-    parser.add_argument(
-        "--split", default="train", help="train (default), heldout, full, or a mini set's pretrain, dev"
-    )
+    text = "train (default), heldout, full, or a mini set's pretrain, dev"
+    parser.add_argument("--split", default="train", help=text)
     parser.add_argument("--videos", nargs="+", metavar="NAME", help="count these videos of it alone")
     text = "draw them, as .png, .pdf or .svg"
     parser.add_argument("--plot", type=file_of(".png", ".pdf", ".svg"), metavar="FILE", help=text)
 
-    add_exchange(group)
+    parser = add_command(group, "import", _import, "make a set of masks in another format, ready to train on", *ROOTS)
+    text = "davis, cvat (for video), coco (with track_id or --link) or mots (KITTI's PNGs or text)"
+    parser.add_argument("format", choices=("davis", "cvat", "coco", "mots"), metavar="FORMAT", help=text)
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the folder or file of masks")
+    parser.add_argument("--out", type=Path, required=True, metavar="SET", help="folder of the set, whose name it takes")
+    parser.add_argument("--frames", type=Path, metavar="DIR", help="where the frames are, where SOURCE does not say it")
+    text = "name what the format only counts: for all, or GLOB=NAME for video/object (davis) or class (mots)"
+    parser.add_argument("--category", action="append", default=[], metavar="NAME", help=text)
+    text = "link masks without identity that overlap in neighbouring frames"
+    parser.add_argument("--link", choices=("overlap",), help=text)
+    parser.add_argument("--heldout", type=whole(), default=0, metavar="N", help="videos to hold out (default: a fifth)")
+    text = "videos whose names match are held out together, as parts of one; may be repeated"
+    parser.add_argument("--group", action="append", default=[], metavar="GLOB", help=text)
+    parser.add_argument("--void", type=whole(0, 255), metavar="VALUE", help="davis: the value of pixels of no object")
+    parser.add_argument("--annotated-only", action="store_true", help="davis: leave out frames without masks")
+
+    parser = add_command(group, "export", _export, "write a set, or predictions, in another format", *ROOTS)
+    parser.add_argument("format", choices=("davis", "coco"), metavar="FORMAT", help="davis or coco (with track_id)")
+    parser.add_argument("dataset", metavar="SET", help="ytvis19, ytvis21, mini19, ..., or a YAML file")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder, or for coco a .json file")
+    parser.add_argument("--split", default="full", help="full (default), train, heldout, ...")
+    parser.add_argument("--videos", nargs="+", metavar="NAME", help="these videos of it alone")
+    text = "write these predictions instead of the set's tracks: a results file, or a run's predictions.json.gz"
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--min-score", type=number(0, 1), help="of predictions (default: 0, all)")
 
 
 def _make_mini(arguments: argparse.Namespace) -> int:
@@ -92,17 +114,11 @@ def _split(arguments: argparse.Namespace) -> int:
         for part in (dataset.split("train"), split):
             chosen = part.read()
             info = {"dataset": dataset.name, "split": part.role, "fingerprint": part.fingerprint}
-            path = arguments.out / f"{part.role}.json"
-            _publish(path, json.dumps(official(whole, chosen, info)))
+            path, data = arguments.out / f"{part.role}.json", json.dumps(official(whole, chosen, info)).encode()
+            if not publish_once(path, data) and read_bytes(path) != data:
+                raise UserError(f"Remove {path} if data or rule were changed on purpose: it holds another content.")
             show(f"{path}: {len(chosen.videos)} videos, {len(chosen.tracks)} tracks; frames are in {part.frames}")
     return 0
-
-
-def _publish(path: Path, text: str) -> None:
-    """Write a file once; another one that stands there already stays."""
-    data = text.encode()
-    if not publish_once(path, data) and read_bytes(path) != data:
-        raise UserError(f"Remove {path} if data or rule were changed on purpose: it holds another content.")
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -140,10 +156,9 @@ def held_out_lines(dataset: Any) -> list[str]:
     held_out = dataset.split("heldout").read()
     names, num_objects = [video.name for video in held_out.videos], len(held_out.tracks)
     line = f"held out, with {num_objects} objects in {len(names)} videos: {', '.join(names[:10])}"
-    few = (
-        f"warning: numbers of fewer than {FEW_VIDEOS} held-out videos say little; docs/data.md says how to choose them"
-    )
-    return [line + f" and {len(names) - 10} more" * (len(names) > 10), *[few] * (len(names) < FEW_VIDEOS)]
+    little = f"numbers of fewer than {FEW_VIDEOS} held-out videos say little; docs/data.md says how to choose them"
+    more = f" and {len(names) - 10} more" * (len(names) > 10)
+    return [line + more, *[f"warning: {little}"] * (len(names) < FEW_VIDEOS)]
 
 
 def _check_lines(checked: Any) -> list[str]:
@@ -156,7 +171,7 @@ def _check_lines(checked: Any) -> list[str]:
     return lines + [f"  {finding.level}, {finding.kind}: {finding.text}" for finding in checked.findings]
 
 
-def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
+def _chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The split that is asked for, and the annotations of the videos chosen of it."""
     from ifrvis.datasets.catalog import Role, load_dataset
 
@@ -168,8 +183,7 @@ def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
     split = dataset.split(arguments.split)
     annotations = split.read()
     if arguments.videos:
-        names = {video.name for video in annotations.videos}
-        if unknown := sorted(set(arguments.videos) - names):
+        if unknown := sorted(set(arguments.videos) - {video.name for video in annotations.videos}):
             raise UserError(f"Correct --videos: {annotations.path} has no video {unknown[0]!r}.")
         annotations = annotations.subset([each.id for each in annotations.videos if each.name in arguments.videos])
     return split, annotations
@@ -178,7 +192,7 @@ def chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
 def _stats(arguments: argparse.Namespace) -> int:
     from ifrvis.datasets.stats import draw_stats, stats_of
 
-    stats = stats_of(chosen(arguments)[1])
+    stats = stats_of(_chosen(arguments)[1])
     answer(arguments, asdict(stats), _stats_lines(stats))
     if arguments.plot:
         from matplotlib.figure import Figure
@@ -224,3 +238,61 @@ def make_split(dataset: Any, role: Any, console: Any) -> None:
     with progress(f"making {dataset.name} {role}", console) as update:
         dataset.make(role, update)
     say(console, f"made {dataset.split(role).annotation}")
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    """Exit 0: the set can be trained and scored on; 1: it cannot."""
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.datasets.exchange.sets import import_set
+    from ifrvis.datasets.splits import HeldOut
+
+    rule = HeldOut(draw=arguments.heldout, groups=tuple(arguments.group))
+    path, notes = import_set(
+        arguments.format,
+        arguments.source,
+        arguments.out,
+        frames=arguments.frames,
+        given=arguments.category,
+        rule=rule,
+        link=arguments.link is not None,
+        void=arguments.void,
+        annotated_only=arguments.annotated_only,
+    )
+    lines, sound = check_own(load_dataset(str(path), arguments.data_root))
+    show("\n".join([*(f"note: {note}" for note in notes), *lines]))
+    if sound:
+        show(f"`ifrvis run TABLE --dataset {shlex.quote(str(path))}` trains on the others")
+    return 0 if sound else 1
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from ifrvis.datasets.exchange.exporting import export_coco, export_davis
+    from ifrvis.datasets.ytvis import Track
+
+    if not arguments.predictions:
+        refuse(arguments, "without --predictions no track has a score", "--min-score")
+    split, annotations = _chosen(arguments)
+    scores: dict[Any, float] = {}
+    if arguments.predictions:
+        from ifrvis.evaluation.predictions import read_tracks
+
+        wanted, found = annotations.video_by_id, read_tracks(arguments.predictions, split.read(), "queries")
+        kept = [each for each in found if each.score >= (arguments.min_score or 0) and each.video_id in wanted]
+        scores = {id_: each.score for id_, each in enumerate(kept, start=1)}
+        tracks = (
+            Track(id_, each.video_id, each.category_id, each.masks, (None,) * len(each.masks))
+            for id_, each in enumerate(kept, start=1)
+        )
+        annotations = replace(annotations, tracks=tuple(tracks))
+    out = arguments.out
+    if arguments.format == "davis":
+        objects = tuple(track for track in annotations.tracks if not track.is_crowd)
+        more = f"; crowds left out: {crowds}" if (crowds := len(annotations.tracks) - len(objects)) else ""
+        annotations = replace(annotations, tracks=objects)
+        if layered := export_davis(annotations, split.frames, out):
+            more += f"; masks of {', '.join(layered)} share pixels: a folder an object"
+    else:
+        more, out = "", out if out.suffix == ".json" else out / "instances.json"
+        export_coco(annotations, scores, out)
+    show(f"{out}: {len(annotations.videos)} videos, {len(annotations.tracks)} tracks{more}")
+    return 0

@@ -9,8 +9,9 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.selection import add_command, add_options
 from ifrvis.commands.terminal import progress, show
@@ -32,8 +33,7 @@ NAMES = {"ids_per_recalled_box": "IDs per recalled box"}
 def add_commands(commands: Any) -> None:
     """Add the commands that score."""
     group = commands.add_parser("evaluate", help="score predictions").add_subparsers(required=True, metavar="METRIC")
-    text = "AP and AR as the official YouTube-VIS evaluator computes them"
-    parser = add_command(group, "ap", _evaluate_ap, text)
+    parser = add_command(group, "ap", _evaluate_ap, "AP and AR as the official YouTube-VIS evaluator computes them")
     _add_arguments(parser)
     parser.add_argument("--official-quirks", action="store_true", help="do what the official code does on odd input")
     text = "names of what a folder only counts: of all, or GLOB=NAME for video/object (DAVIS) or class (MOTS)"
@@ -49,10 +49,8 @@ def add_commands(commands: Any) -> None:
 def _add_arguments(parser: argparse.ArgumentParser, by_protocol: bool = False) -> None:
     text = "ground truth, YouTube-VIS JSON, or a folder with that file alone"
     parser.add_argument("--gt", type=Path, required=True, help=text)
-    text = (
-        "results.json or predictions.json.gz; a folder of PNGs (DAVIS) or a text (KITTI MOTS) a video; or a tracker's"
-    )
-    parser.add_argument("--pred", type=Path, required=True, help=f"{text} folder of TrackEval")
+    text = "results.json or predictions.json.gz; a folder of PNGs (DAVIS) or a text (KITTI MOTS) a video; or a"
+    parser.add_argument("--pred", type=Path, required=True, help=f"{text} tracker's folder of TrackEval")
     add_options(parser, "--jobs", "--json")
     if by_protocol:
         add_options(parser, "--protocol")
@@ -62,13 +60,13 @@ def _evaluate_ap(arguments: argparse.Namespace) -> int:
     from ifrvis.evaluation.ap import average_precision
 
     quirks = arguments.official_quirks
-    with _opened(arguments, "entries", arguments.category, official_quirks=quirks) as (annotations, tracks, counted):
+    with _opened(arguments, "entries", arguments.category, official_quirks=quirks) as (annotations, tracks, said, _):
         scores = average_precision(annotations, tracks, official_quirks=quirks, jobs=arguments.jobs)
     if arguments.json:
         _print_json(scores)
         return 0
     how = "as the official evaluator does, oddities included" if quirks else "of YouTube-VIS' evaluator"
-    show(f"{counted.said}\nprotocol: {how}, every entry up to 100 a video and category; percent")
+    show(f"{said}\nprotocol: {how}, every entry up to 100 a video and category; percent")
     show_scores(scores)
     names = {str(category.id): category.name for category in annotations.categories}
     numbers = {str(category_id): number for category_id, number in annotations.tracks.items()}
@@ -110,14 +108,9 @@ def _evaluate_identity(arguments: argparse.Namespace) -> int:
         if arguments.json:
             curve = curve_of(count_errors(annotations, found.candidates, levels, jobs=jobs), levels)
     if arguments.json:
+        units = {"threshold": "score", "counts": "count", "shares": units_of(counts.shares), "curve": "count"}
         content = {"protocol": protocol.name, "threshold": found.threshold, "counts": counts.model_dump()}
-        content |= {"shares": counts.shares, "curve": {"threshold": levels, **curve}}
-        content["units"] = {
-            "threshold": "score",
-            "counts": "count",
-            "shares": units_of(counts.shares),
-            "curve": "count",
-        }
+        content |= {"shares": counts.shares, "curve": {"threshold": levels, **curve}, "units": units}
         print(json.dumps(content | {"videos": [video.to_json() for video in videos]}, indent=1))
         return 0
     show(f"{said}\ncounts, but for errors per 100 tracked; frames from 0, tracks by their numbers in the file, from 0")
@@ -141,19 +134,12 @@ def _ranges(frames: Sequence[int]) -> str:
     return ", ".join(f"{start}-{end}" if end > start else f"{start}" for start, end in zip(starts, ends))
 
 
-class _Counted(NamedTuple):
-    """What ground truth and predictions hold."""
-
-    said: str
-    num_tracks: int  # predicted
-
-
 @contextlib.contextmanager
 def _opened(
     arguments: argparse.Namespace, tracks: "Tracks", given: list[str] | None, **options: bool
-) -> Iterator[tuple["FiledAnnotations", "ByVideo", _Counted]]:
-    """Ground truth and predictions while the block lasts, with a bar over the videos; `given` are names of categories,
-    None where these do not matter.
+) -> Iterator[tuple["FiledAnnotations", "ByVideo", str, int]]:
+    """Ground truth and predictions while the block lasts, with a bar over the videos; in words what they hold, and the
+    number of tracks that are predicted. `given` are names of categories, None where these do not matter.
     """
     from ifrvis.datasets.ytvis import open_annotations
     from ifrvis.evaluation.predictions import open_tracks
@@ -171,16 +157,13 @@ def _opened(
         truth = f"{len(annotations.videos)} videos, {annotations.tracks.total()} tracks"
         said = f"predictions: {predictions.num_videos} videos, {predictions.num_tracks} tracks"
         with progress("scoring videos") as on_video:
-            begun = 0
+            places = cycle(range(1, len(annotations.videos) + 1))  # the videos may be gone through more than once
 
             def of_video(video_id: "Id") -> Any:
-                nonlocal begun
-                begun += 1  # goes round once for each time that the videos are gone through
-                on_video((begun - 1) % len(annotations.videos) + 1, len(annotations.videos))
+                on_video(next(places), len(annotations.videos))
                 return predictions.tracks(video_id)
 
-            counted = _Counted(f"ground truth: {truth}; {said}", predictions.num_tracks)
-            yield annotations, of_video, counted
+            yield annotations, of_video, f"ground truth: {truth}; {said}", predictions.num_tracks
 
 
 def _listed(path: Path, annotations: "FiledAnnotations", given: list[str] | None, target: Path) -> Path:
@@ -210,25 +193,22 @@ def _file_in(path: Path) -> Path:
 def _followed(
     arguments: argparse.Namespace,
 ) -> Iterator[tuple["FiledAnnotations", "Followed", "TrackingProtocol", str]]:
-    """What the protocol makes of the predictions, itself, and in words what there is, and how many tracks it takes and
-    leaves out; while the block lasts.
-    """
+    """While the block lasts: what the protocol makes of the predictions, itself, and in words what it takes."""
     from ifrvis.evaluation.protocols import load_protocol
     from ifrvis.evaluation.tracking import follow
 
     protocol = load_protocol(arguments.protocol or "all")
-    with _opened(arguments, protocol.tracks, None) as (annotations, tracks, given):
+    with _opened(arguments, protocol.tracks, None) as (annotations, tracks, held, num_tracks):
         found = follow(annotations, tracks, [protocol], jobs=arguments.jobs)[protocol.name]
         of_one_class, candidates, kept = found.num_tracks
         dropped = {
-            "with the masks of another class of the same query": given.num_tracks - of_one_class,
+            "with the masks of another class of the same query": num_tracks - of_one_class,
             f"beyond the {protocol.most or of_one_class} best of a video": of_one_class - candidates,
             f"with a score below {found.threshold}": candidates - kept,
         }
-        dropped = {why: count for why, count in dropped.items() if count}
-        why = ", ".join(f"{count} {why}" for why, count in dropped.items())
-        said = f"protocol {protocol.name}, {protocol.title}: {kept} of {given.num_tracks} tracks count"
-        yield annotations, found, protocol, f"{given.said}\n{said}" + f"; dropped: {why}" * bool(dropped)
+        why = ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
+        said = f"protocol {protocol.name}, {protocol.title}: {kept} of {num_tracks} tracks count"
+        yield annotations, found, protocol, f"{held}\n{said}" + f"; dropped: {why}" * bool(why)
 
 
 def _print_json(scores: Mapping[str, Any]) -> None:

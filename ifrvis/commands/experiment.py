@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.data import check_own, held_out_lines
 from ifrvis.commands.launching import check_launch, launch, launch_arguments
-from ifrvis.commands.selection import add_command, number, request_of, selection_arguments, whole
+from ifrvis.commands.selection import add_command, add_selection, number, request_of, whole
 from ifrvis.commands.terminal import answer, console_for_tables, say, show
 from ifrvis.errors import UserError, printable
 
@@ -19,32 +19,30 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the commands about tables."""
-    text = "train and evaluate what is missing of some tables, then report"
-    parser = add_command(commands, "run", _run, text)
-    selection_arguments(parser)
+    parser = add_command(commands, "run", _run, "train and evaluate what is missing of some tables, then report")
+    add_selection(parser)
     text = "runs at once on this machine (default: what its cores or GPUs carry)"
     parser.add_argument("--jobs", type=whole(1, 1000), help=text)
     launch_arguments(parser)
 
-    text = "show what exists, what would run and what is missing"
-    parser = add_command(commands, "plan", _plan, text)
-    selection_arguments(parser)
+    parser = add_command(commands, "plan", _plan, "show what exists, what would run and what is missing")
+    add_selection(parser)
     parser.add_argument("--power", action="store_true", help="say how many seeds the claims of each table need, too")
     text = "how much differences of single seeds vary, as printed (default: as the records say)"
     parser.add_argument("--std", type=number(1e-9, 1e9), help=text)
     parser = add_command(commands, "status", _status, "show the state of every row")
-    selection_arguments(parser)
+    add_selection(parser)
     parser.add_argument("--seeds-too", action="store_true", help="a line a seed, not one a row")
     text = "show it again every S seconds (default: 2) until nothing runs or is pending"
     parser.add_argument("--watch", type=number(0.01, 86400), nargs="?", const=2.0, metavar="S", help=text)
 
     text = "write tables and figures from records; of `all`, a page too"
-    selection_arguments(add_command(commands, "report", _report, text))
+    add_selection(add_command(commands, "report", _report, text))
     text = "make the intervals over videos that reports show of what claims compare, or of any two rows"
-    selection_arguments(add_command(commands, "bootstrap", _bootstrap, text))
+    add_selection(add_command(commands, "bootstrap", _bootstrap, text))
     text = "score kept predictions again, for metrics that came after their records"
     parser = add_command(commands, "rescore", _rescore, text, "--jobs")
-    selection_arguments(parser)
+    add_selection(parser)
 
 
 def _plan(arguments: argparse.Namespace) -> int:

@@ -50,9 +50,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     if own := {**planned.row.set, **planned.row.inference}:
         said.append(f"The row sets, on top of the official recipe: {', '.join(f'{key} {own[key]}' for key in own)}.")
     if not ranked:
-        said.append(
-            "Nothing that decides a number differs from the row's: what is left is chance, of seed and machine."
-        )
+        said += ["Nothing that decides a number differs from the row's: what is left is chance, of seed and machine."]
     content = {"run": arguments.run, "row": name, "profile": profile.name, "said": said}
     content["causes"] = [{"rank": rank, **dict(zip(FIELDS, each))} for rank, each in enumerate(ranked, start=1)]
     known = harmless(record, row, planned.table.seeds, hardware().processor) if record else []
@@ -67,9 +65,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
-    """The run that RUN means, and its records; neither for a row that has no run, but files to look at. UserError if it
-    means nothing.
-    """
+    """The run that RUN means, and its records; of a row without a run, whose files are given to look at, neither."""
     from ifrvis.harness.spec.tables import rows_named
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.store.records import records_of
@@ -78,7 +74,7 @@ def _meant(arguments: argparse.Namespace) -> "tuple[Run | None, list[Record]]":
     name, path, store, seed = arguments.run, Path(arguments.run), Store(arguments.results), ""
     if rows := rows_named(name):
         arguments.row = arguments.row or name
-        reports = reports_in(store, row_request(arguments, name, rows[0][1].id))
+        reports = reports_in(store, row_request(arguments, name))
         found = sorted((each for report in reports for each in report.records), key=lambda record: record.seed)
         records = [each for each in found if arguments.seed in (None, each.seed)][:1]
         seed = for_seed(arguments, (each.seed for each in found))
@@ -103,24 +99,23 @@ def _nearest(records: "list[Record]", arguments: argparse.Namespace) -> "tuple[R
     from ifrvis.harness.spec.tables import load_tables
 
     arguments.profile = arguments.profile or (records[0].profile if records else profile_of(arguments)[0].name)
-    ids = [arguments.row.rpartition("/")[2]] if arguments.row else []
-    if not arguments.row:
+    wanted = arguments.row
+    if not wanted:
         tables, alike = load_tables(["all"], load_profile(arguments.profile)), {(r.method, r.backbone) for r in records}
         rows = [row for table in tables for row in table.rows if row.is_run and (row.method, row.backbone) in alike]
-        ids = [*dict.fromkeys(row.id for row in rows)]
-    if not ids:
+        wanted = ",".join(dict.fromkeys(row.id for row in rows))
+    if not wanted:
         raise UserError(f"Say with --row what {arguments.run} should be: no row has its method and backbone.")
-    pairs, plan = [], make_plan(row_request(arguments, arguments.row or "", ",".join(ids)))
+    pairs, plan = [], make_plan(row_request(arguments, wanted))
     for planned in plan.rows:
         row, named = _of_plan(next(iter(planned.evaluations.values()))), planned.row
         own = len(named.set) + len(named.inference) + (named.part != WHOLE)
         for record in (*records, *[None] * (not records)):
             differs = len(differences(of_record(record, row), row, {})) if record else 0
             # What was changed on purpose, and not the set, may be as another row has it, and was not meant so.
-            on_purpose = (
-                record is not None and record.off_spec and (record.dataset == row["dataset"] or not named.published)
-            )
-            pairs.append(((on_purpose and not differs and own > 0, differs, own, not named.published), record, planned))
+            changed = record and record.off_spec and (record.dataset == row["dataset"] or not named.published)
+            meant_otherwise = bool(changed) and not differs and own > 0
+            pairs.append(((meant_otherwise, differs, own, not named.published), record, planned))
     _, record, nearest = min(pairs, key=lambda pair: pair[0])
     return record, nearest, plan.request.profile
 
@@ -143,7 +138,7 @@ def _of_paper(planned: "PlannedRow", arguments: argparse.Namespace) -> "Descript
     at_full_size = argparse.Namespace(**vars(arguments) | {"profile": "paper"})
     table = (arguments.row or "").rpartition("/")[0] or planned.table.name
     try:
-        plan = make_plan(row_request(at_full_size, f"{table}/{planned.row.id}", planned.row.id))
+        plan = make_plan(row_request(at_full_size, f"{table}/{planned.row.id}"))
     except UserError:
         return {}
     return _of_plan(next(iter(plan.rows[0].evaluations.values())))

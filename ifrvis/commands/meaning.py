@@ -33,7 +33,7 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
     if not rows:
         runs = runs_named(store, name, beside=known_names())
     else:
-        request = row_request(arguments, name, rows[0][1].id)
+        request = row_request(arguments, name)
         trainings = [each for each in make_plan(request, whole=False).trainings if not each.is_pretraining]
         begun = [run for run in (each.run(store) for each in trainings if each.sig is not None) if run.spec.is_file()]
         records = [record for report in reports_in(store, request) for record in report.records]
@@ -47,9 +47,7 @@ def runs_meant(arguments: argparse.Namespace, name: str) -> list["Run"]:
 
 
 def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dict[int, Record]]":
-    """By seed the records of a row, of a run, or the one whose file this is, and where they lie; UserError if there is
-    none, or if it is not clear which are meant.
-    """
+    """By seed the records of a row, a run or a file, and where they lie; UserError if it is not clear which."""
     from ifrvis.harness.spec.signatures import SCORING_VERSION
     from ifrvis.harness.spec.tables import known_names, rows_named
     from ifrvis.harness.store.names import beginning_so
@@ -63,8 +61,8 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
         if arguments.seed not in (None, record.seed):
             raise UserError(f"Leave out --seed, or give {record.seed}: that is the seed of {name}.")
         return Store(path.resolve().parents[2]), {record.seed: record}
-    if rows := rows_named(name):
-        request, cure = row_request(arguments, name, rows[0][1].id), "Write table/row"
+    if rows_named(name):
+        request, cure = row_request(arguments, name), "Write table/row"
         records = [record for report in reports_in(store, request) for record in report.records]
         where, first = f" under profile {request.profile.name} in {store.root}", f"Run {name} first"
     else:
@@ -110,14 +108,12 @@ def lacking(arguments: argparse.Namespace, name: str, run: "Run", what: str) -> 
     )
 
 
-def row_request(arguments: argparse.Namespace, name: str, row_id: str) -> "Request":
-    """The request of the row that `row`, of all tables, or `table/row` names, with the command's changes of rows;
-    UserError as `request_of`.
-    """
-    profile = profile_of(arguments, of_kept=True)[0]
+def row_request(arguments: argparse.Namespace, name: str) -> "Request":
+    """The request of `row`, of all tables, or `table/row`, as the command changes rows; UserError as `request_of`."""
+    profile, (table, _, row) = profile_of(arguments, of_kept=True)[0], name.rpartition("/")
     plain: dict[str, Any] = {"set": [], "dataset": None, "init": None, "no_shipped_weights": False}
     given = plain | (vars(arguments) if hasattr(arguments, "init") else {})  # --dataset may mean another thing
-    given |= {"tables": [name.rpartition("/")[0] or "all"], "rows": row_id, "seeds": None}
+    given |= {"tables": [table or "all"], "rows": row, "seeds": None}
     return request_of(argparse.Namespace(**vars(arguments) | given | {"profile": arguments.profile or profile.name}))[0]
 
 

@@ -1,19 +1,23 @@
-"""`ifrvis predict` finds the instances of any video, as results JSON and as a video to look at."""
+"""`ifrvis predict` and `ifrvis evaluate-model`: the instances of any video, as results JSON and as a video to look at;
+those of a row's held-out videos by a checkpoint from elsewhere, scored.
+"""
 
 import argparse
 import json
 import os
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ifrvis.commands.evaluate import show_scores
 from ifrvis.commands.meaning import lacking, run_meant
-from ifrvis.commands.selection import ROOTS, RUN, add_command, number, refuse
+from ifrvis.commands.selection import ROOTS, RUN, add_command, number, profile_of, refuse, whole
 from ifrvis.commands.terminal import progress, show
 from ifrvis.errors import DataMissingError, UserError, nearest, printable
-from ifrvis.files import write_atomically, written
+from ifrvis.files import sha256_file, write_atomically, written
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add `predict`."""
+    """Add both."""
     text = "find the instances of any video and draw them over it"
     parser = add_command(commands, "predict", _predict, text, *RUN, "--device", *ROOTS)
     text = "a row, a run's name, its beginning or folder; or a .pth file"
@@ -45,8 +49,18 @@ def add_commands(commands: Any) -> None:
     text = "refuse a video file of which fewer frames can be read than it says"
     parser.add_argument("--strict", action="store_true", help=text)
 
+    text = "predict and score a row's held-out videos with a checkpoint from elsewhere, as a record of its own"
+    parser = add_command(commands, "evaluate-model", _evaluate_model, text, "--profile", "--device", *ROOTS)
+    text = "weights that `ifrvis weights convert --trained` wrote, or a checkpoint of a run"
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=text)
+    text = "whose model, data set and inference these are"
+    parser.add_argument("--row", required=True, metavar="TABLE/ROW", help=text)
+    text = "id of the row of method `external` that shows the record (default: the id of --row)"
+    parser.add_argument("--as", dest="shown_as", metavar="ID", help=text)
+    parser.add_argument("--seed", type=whole(0), default=0, help="whose record it is (default: 0)")
 
-class Recipe(NamedTuple):
+
+class _Recipe(NamedTuple):
     """What has to be known of a checkpoint to predict with it."""
 
     weights: Path
@@ -66,12 +80,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     from ifrvis.inference.modes import predict_video
     from ifrvis.inference.overlay import write_overlay
 
-    recipe, device = _recipe(arguments), device_of(arguments.device)
+    recipe, device = _recipe(arguments), _device_of(arguments.device)
     names = _names(recipe.dataset, arguments.data_root)
     source, title = _source(arguments)
     if source.warning and arguments.strict:
         raise UserError(source.warning)
-    model = trained_model(recipe, len(names))
+    model = _trained_model(recipe, len(names))
     check_memory(model.to(device), source, recipe.inference, arguments.memory_gib)
     out = arguments.out or Path(f"predicted-{title}")
     out.mkdir(parents=True, exist_ok=True)
@@ -104,7 +118,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _recipe(arguments: argparse.Namespace) -> Recipe:
+def _recipe(arguments: argparse.Namespace) -> _Recipe:
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.store.paths import run_holding
 
@@ -120,7 +134,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     return _recipe_of_run(run, path if holder else None, overrides, arguments)
 
 
-def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arguments: argparse.Namespace) -> Recipe:
+def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arguments: argparse.Namespace) -> _Recipe:
     """What a run was trained as, and how a row predicts with it; without one, whole videos without augmentation."""
     from ifrvis.harness.spec.allowed import check_training
     from ifrvis.harness.spec.compose import choose_inference, row_inference
@@ -145,10 +159,10 @@ def _recipe_of_run(run: "Run", path: Path | None, overrides: dict[str, Any], arg
         plain = {key: value for key, value in asked.inference.items() if key != "recurrence"}
         own = choose_inference(plain, {"inference.mode": "whole", "inference.tta": None})
     inference, dataset = choose_inference(own, overrides), arguments.dataset or job.dataset
-    return Recipe(path, train.model, inference, dataset, train.seed, train.precision)
+    return _Recipe(path, train.model, inference, dataset, train.seed, train.precision)
 
 
-def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> Recipe:
+def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[str, Any]) -> _Recipe:
     """What the options say that a file was trained as."""
     from ifrvis.datasets.catalog import load_dataset
     from ifrvis.harness.spec.compose import compose
@@ -157,17 +171,16 @@ def _recipe_of_file(arguments: argparse.Namespace, path: Path, overrides: dict[s
 
     method, backbone, dataset = arguments.method, arguments.backbone, arguments.dataset
     if not (method and backbone and dataset):
-        raise UserError(
-            f"Say with --method, --backbone and --dataset what {path} was trained as: it is in no run's folder."
-        )
+        what = f"what {path} was trained as: it is in no run's folder"
+        raise UserError(f"Say with --method, --backbone and --dataset {what}.")
     num_classes = load_dataset(dataset, arguments.data_root).config.categories
     profile = load_profile(arguments.profile) if arguments.profile else default_profiles()[0]
     schedule = names_of("schedules")[0]  # any: the model is the same
     composed = compose(method, backbone, schedule, profile, {"--set": overrides}, num_classes=num_classes)
-    return Recipe(path, composed.model, composed.inference, dataset, 0, composed.train["precision"])
+    return _Recipe(path, composed.model, composed.inference, dataset, 0, composed.train["precision"])
 
 
-def trained_model(recipe: Recipe, num_classes: int) -> Any:
+def _trained_model(recipe: _Recipe, num_classes: int) -> Any:
     """The model of a recipe with its weights; UserError if they, or their classes, are others."""
     import torch
 
@@ -189,7 +202,7 @@ def trained_model(recipe: Recipe, num_classes: int) -> Any:
     return model
 
 
-def device_of(name: str | None) -> "torch.device":
+def _device_of(name: str | None) -> "torch.device":
     """The device of this name, the best there is for None; UserError if there is none such."""
     import torch
 
@@ -247,3 +260,40 @@ def _source(arguments: argparse.Namespace) -> "tuple[FrameSource, str]":
         return dataset_source(video, split.frames), name.replace("/", "-")
     near = nearest(name, names)
     raise UserError(f"Correct the name of the video: none of {dataset} has the name or the id {name!r}{near}.")
+
+
+def _evaluate_model(arguments: argparse.Namespace) -> int:
+    from ifrvis.datasets.catalog import load_dataset
+    from ifrvis.harness.spec.request import TableRequest
+    from ifrvis.harness.spec.signatures import external_name
+    from ifrvis.harness.spec.tables import find_row
+    from ifrvis.harness.store.external import Given, check_free, held_out, publish_external
+    from ifrvis.harness.store.paths import Store
+    from ifrvis.harness.store.records import Cost
+    from ifrvis.inference.modes import predict_split
+    from ifrvis.schema import check_name
+
+    table, row = find_row(arguments.row)
+    if not row.is_run:
+        raise UserError(f"Choose a row that is trained: {row.id} says of no model how it predicts.")
+    profile = profile_of(arguments)[0]
+    specified = TableRequest((table,), profile).specify(row, lambda name: load_dataset(name, arguments.data_root))
+    split, composed = held_out(row, profile, arguments.data_root), specified.composed
+    shown = row.model_copy(update={"id": arguments.shown_as or row.id})
+    check_name(shown.id, "the row that --as names")
+    digest, store = sha256_file(arguments.checkpoint), Store(arguments.results)
+    check_free(store, profile, external_name(row.backbone, shown.id, arguments.seed), digest)
+    annotations, device = split.read(), _device_of(arguments.device)
+    precision = composed.train["precision"]
+    recipe = _Recipe(arguments.checkpoint, composed.model, composed.inference, split.dataset, 0, precision)
+    model, videos, began = _trained_model(recipe, len(annotations.categories)).to(device), [], time.monotonic()
+    with progress("predicting") as on_videos:
+        for video in predict_split(model, annotations, split.frames, composed.inference, seed=arguments.seed):
+            videos.append(video)
+            on_videos(len(videos), len(annotations.videos))
+    cost = Cost(prediction_seconds=round(time.monotonic() - began, 3), frames=sum(video.length for video in videos))
+    given = Given(arguments.checkpoint, "weights", digest, arguments.seed, composed.inference, videos, cost)
+    path, record = publish_external(store, shown, profile, split, given)
+    show_scores({name: record.shown.get(name) for name in table.metrics})
+    show(f"wrote {path}")
+    return 0

@@ -64,9 +64,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 
 
 def _kept(run: str, arguments: argparse.Namespace) -> "tuple[Record, Path]":
-    """The record that is meant, and the folder of the records beside it; UserError if it is not clear which, or if it
-    is of no training.
-    """
+    """The record that is meant, and the folder of those beside it; UserError if it is not one, or of no training."""
     path, (store, found) = Path(run), records_meant(arguments, run)
     if len(found) > 1:
         raise UserError(f"Add --seed: {run} has records of the seeds {', '.join(map(str, found))}.")
@@ -77,9 +75,7 @@ def _kept(run: str, arguments: argparse.Namespace) -> "tuple[Record, Path]":
 
 
 def _plan_of(kept: "list[Record]", arguments: argparse.Namespace) -> "tuple[Plan, list[Evaluation]]":
-    """The plan of the records' runs alone, in a store of its own, and their evaluations; UserError if no row makes one
-    of them.
-    """
+    """The plan of the records' runs alone, in a store of its own, and their evaluations."""
     from ifrvis.harness.plan.planner import make_plan
 
     named = (run.rpartition("/")[0] for run in arguments.runs)  # tables of one's own
@@ -116,10 +112,9 @@ def _evaluation_of(record: "Record", plan: "Plan") -> "Evaluation":
         raise DataMissingError("\n".join(plan.data_missing))
     assert record.spec is not None
     made = leaves(record.spec.train.model_dump())
-    of_kind = [each for each in plan.trainings if (each.method, each.backbone) == (record.method, record.backbone)]
-    nearest = min(
-        (differing(leaves(each.spec.model_dump()), made) for each in of_kind), key=len, default=["its method"]
-    )
+    of_kind = (each for each in plan.trainings if (each.method, each.backbone) == (record.method, record.backbone))
+    differ = (differing(leaves(each.spec.model_dump()), made) for each in of_kind)
+    nearest = min(differ, key=len, default=["its method"])
     commit = record.provenance.code.commit or "that it was made with"
     raise UserError(
         "Name its row, if its table is your own (TABLE.yaml/ROW), give the --set, --dataset and --init of its run, if "

@@ -5,17 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.meaning import lacking, row_request, run_meant, runs_meant
-from ifrvis.commands.selection import (
-    CHANGES,
-    ROOTS,
-    RUN,
-    add_command,
-    number,
-    refuse,
-    request_of,
-    selection_arguments,
-    whole,
-)
+from ifrvis.commands.selection import CHANGES, ROOTS, RUN, add_command, add_selection, number, refuse, request_of, whole
 from ifrvis.commands.terminal import answer, show
 from ifrvis.errors import UserError, nearest
 
@@ -36,14 +26,14 @@ def add_commands(commands: Any) -> None:
 
     text = "stop runs at their next safe point; the next `ifrvis run` goes on from there"
     parser = add_command(commands, "cancel", _cancel, text, "--seed")
-    selection_arguments(parser, what="TABLE|ROW|RUN")
+    add_selection(parser, what="TABLE|ROW|RUN")
     parser.add_argument("--now", action="store_true", help="kill: what came after the last checkpoint is lost")
     text = "at most so many seconds (default: 120)"
     parser.add_argument("--wait", type=number(0, 86400), default=120.0, metavar="S", help=text)
 
     text = "let runs that failed start again with the next `ifrvis run`"
     parser = add_command(commands, "retry", _retry, text, "--seed")
-    selection_arguments(parser, what="TABLE|ROW|RUN")
+    add_selection(parser, what="TABLE|ROW|RUN")
     parser.add_argument("--kind", help="only what failed like this: error, input, memory or nan")
 
 
@@ -75,7 +65,7 @@ def _show(arguments: argparse.Namespace) -> int:
         said = {"run": run.folder.name, "train_sig": run.train_sig}
         recipe = leaves(spec.train.model_dump()) if spec else {}
     elif (row := rows[0][1]).is_run:
-        request = row_request(arguments, arguments.row, row.id)
+        request = row_request(arguments, arguments.row)
         specified = request.specify(row, lambda name: load_dataset(name, request.data_root))
         by = sources(row, request.profile, request.overrides)
         by["model.track_head.num_classes"] = f"data set {specified.dataset.name}"
@@ -133,17 +123,14 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
-    """The runs that are meant, by tables, by rows or by their own names, each once; UserError if a name is none of a
-    table, of a row, or of a run that has begun.
-    """
+    """The runs that are meant, by tables, rows or their own names, each once; UserError if a name means none."""
     from ifrvis.harness.plan.planner import make_plan
     from ifrvis.harness.store.paths import Store
 
     tables, found = _tables_of(arguments), []
     if tables and arguments.seed is not None:
-        raise UserError(
-            f"Name a row with --seed, or leave it out: {tables[0]} is a table, of which --seeds are the first."
-        )
+        why = f"{tables[0]} is a table, of which --seeds are the first"
+        raise UserError(f"Name a row with --seed, or leave it out: {why}.")
     if names := [each for each in arguments.tables if each not in tables]:
         refuse(arguments, f"{names[0]} is no table; --seed says which run of a row is meant", "--rows", "--seeds")
     for name in names:

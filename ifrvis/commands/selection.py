@@ -46,14 +46,13 @@ def _checked(read: Callable[[str], T], holds: Callable[[T], bool], wanted: str) 
     return check
 
 
-def selection_arguments(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
+def add_selection(parser: argparse.ArgumentParser, *, what: str = "TABLE", nargs: str = "+") -> None:
     """Add the options that say which runs are meant."""
     runs = "; or the name of a run, its beginning or its folder" * ("RUN" in what)
     parser.add_argument("tables", nargs=nargs, metavar=what, help=f"table1, figure4, ..., `all`, or a YAML file{runs}")
     parser.add_argument("--rows", help="row ids, with commas between them")
-    declared = _checked(
-        int, lambda value: 1 <= value < 1e6, "a number from 1 to that of the seeds that the table declares"
-    )
+    wanted = "a number from 1 to that of the seeds that the table declares"
+    declared = _checked(int, lambda value: 1 <= value < 1e6, wanted)
     parser.add_argument("--seeds", type=declared, metavar="N", help="the first N declared seeds (default: all)")
     parser.add_argument("--no-shipped-weights", action="store_true", help="make pretrained weights that are shipped")
     add_options(parser, "--profile", *CHANGES, "--json", *ROOTS)
@@ -81,10 +80,7 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
         "--device": {"help": "cpu, cuda or cuda:1 (default: the first GPU if there is one)"},
         "--set": {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "change the recipe"},
         "--dataset": {"help": "another for every row: a name, a YAML file, or a folder that `ifrvis data import` made"},
-        "--annotations": {
-            "type": Path,
-            "help": "videos of your own: YouTube-VIS JSON, or COCO's with track_id",
-        },
+        "--annotations": {"type": Path, "help": "videos of your own: YouTube-VIS JSON, or COCO's with track_id"},
         "--frames": {"type": Path, "help": "what its file names are relative to (default: JPEGImages beside it)"},
         "--init": {"type": Path, "help": "other initial weights for every row"},
         "--data-root": {"type": Path, "default": Path(root("IFRVIS_DATA") or "data"), "help": "default: ./data"},
@@ -95,7 +91,7 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, **known[name])
 
 
-def selection_again(arguments: argparse.Namespace) -> list[str]:
+def typed_again(arguments: argparse.Namespace) -> list[str]:
     """The same selection as it could be typed in any folder, for another process."""
     given = [*map(_anywhere, arguments.tables)]
     for name in ("profile", "rows", "seeds", "dataset", "init", "data_root", "results"):
@@ -113,9 +109,7 @@ def _anywhere(value: Any) -> str:
 
 
 def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Request", str]:
-    """What is asked for, and why in this profile; see `profile_of`. UserError if a table, a profile or an option is
-    wrong.
-    """
+    """What is asked for, and why in this profile (`profile_of`); UserError if a table or an option is wrong."""
     from ifrvis.harness.plan.plan import Request
     from ifrvis.harness.spec.compose import parse_override
     from ifrvis.harness.spec.profiles import load_profile
@@ -168,9 +162,7 @@ def _take_own_set(arguments: argparse.Namespace) -> None:
 
 
 def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Profile", str]:
-    """The profile that is asked for, else by turn; `of_kept`: where one alone of those that have turns, or of all, has
-    records, that one; and why it is.
-    """
+    """The profile asked for, with `of_kept` the only one that has records, else by turn; and why it is."""
     from ifrvis.harness.jobs.launch import choose_profile
     from ifrvis.harness.spec.profiles import default_profiles, load_profile
     from ifrvis.harness.store.paths import Store

@@ -133,9 +133,8 @@ def _annotations(arguments: argparse.Namespace, packed: _Packed | None) -> "Anno
         raise UserError("Give --annotation, the JSON of the split that the file is about.")
     split = load_dataset(packed.job.dataset, arguments.data_root).split(packed.asked.role, packed.asked.part)
     if split.fingerprint != packed.asked.split:
-        raise UserError(
-            f"Give --annotation: the {split.role} split of {split.dataset} is no longer what was predicted."
-        )
+        what = f"the {split.role} split of {split.dataset}"
+        raise UserError(f"Give --annotation: {what} is no longer what was predicted.")
     return split.read()
 
 
@@ -165,9 +164,8 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     if not row.is_external:
         raise UserError(f"Choose a row that says `method: external`: what {row.id} shows is trained here.")
     if len(files) > len(table.seeds):
-        raise UserError(
-            f"Give at most {len(table.seeds)} files: {table.name} declares seeds {', '.join(map(str, table.seeds))}."
-        )
+        seeds = ", ".join(map(str, table.seeds))
+        raise UserError(f"Give at most {len(table.seeds)} files: {table.name} declares seeds {seeds}.")
     profile = profile_of(arguments)[0]
     split = held_out(row, profile, arguments.data_root)
     annotations, found, known = split.read(), [], dict[str, Path]()
@@ -207,10 +205,9 @@ def _read_of(path: Path, split: "Split", annotations: "Annotations") -> "tuple[V
         found = (each.video_id for each in read_videos_of(path, whole) if each.by_class)
         if (other := next((each for each in found if each not in wanted), None)) is None:
             raise
+        cure = f"Score the {len(wanted)} held-out videos alone, which `ifrvis data split {split.dataset}` lists"
         what = f"video {other!r} ({whole.video_by_id[other].name}) in {path} is not held out"
-        raise UserError(
-            f"Score the {len(wanted)} held-out videos alone, which `ifrvis data split {split.dataset}` lists: {what}."
-        ) from None
+        raise UserError(f"{cure}: {what}.") from None
 
 
 def _ingest_scores(arguments: argparse.Namespace) -> int:

@@ -8,16 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.commands.meaning import runs_meant
-from ifrvis.commands.selection import (
-    ROOTS,
-    RUN,
-    add_command,
-    number,
-    refuse,
-    request_of,
-    selection_again,
-    selection_arguments,
-)
+from ifrvis.commands.selection import ROOTS, RUN, add_command, add_selection, number, refuse, request_of, typed_again
 from ifrvis.commands.terminal import answer, console_for_tables, progress, say, show
 from ifrvis.errors import UserError, nearest
 from ifrvis.files import seen_in
@@ -53,7 +44,7 @@ def add_commands(commands: Any) -> None:
 
     text = "say whether this machine can run what is planned, and what to do where not"
     parser = add_command(commands, "doctor", _doctor, text)
-    selection_arguments(parser, nargs="*")
+    add_selection(parser, nargs="*")
     parser.add_argument("--cluster", metavar="FILE", help="look at this cluster instead, also with one tiny job there")
     text = "for that job, at most (default: 300)"
     parser.add_argument("--wait", type=number(0, 86400), default=300.0, metavar="S", help=text)
@@ -98,8 +89,7 @@ def _at_work(text: str, found: "Iterable[Finding]", store: "Store", profiles: li
 
 def _profiles(arguments: argparse.Namespace, store: "Store") -> list[str]:
     """The profiles that have records or reports; of them the one asked for."""
-    reports = [path.parent.name for path in arguments.reports.glob("*/manifest.json")]
-    known = sorted({*store.profiles(), *reports})
+    known = sorted({*store.profiles(), *(path.parent.name for path in arguments.reports.glob("*/manifest.json"))})
     if arguments.profile is None:
         return known
     if arguments.profile not in known:
@@ -137,11 +127,9 @@ def _publish(arguments: argparse.Namespace) -> int:
     folder, store = arguments.folder, Store(arguments.results)
     store.check_there()
     try:
-        why = "something is in it" if any(folder.iterdir()) else ""
-    except FileNotFoundError:
-        why = ""
+        why = "something is in it" * any(folder.iterdir())
     except OSError as error:
-        why = str(error.strerror)
+        why = "" if isinstance(error, FileNotFoundError) else str(error.strerror)
     if why:
         raise UserError(f"Choose a new folder, or an empty one: {folder} is neither ({why}).")
     given = arguments.profile or [_profile_to_publish(arguments, store)]
@@ -214,4 +202,4 @@ def _examine_cluster(plan: "Plan", arguments: argparse.Namespace) -> Iterator["C
     if cluster.setup and not arguments.json:
         show("\n".join(["each job first runs:", *(f"  {line}" for line in cluster.setup)]))
     arguments.profile = arguments.profile or plan.request.profile.name
-    return examine_cluster(cluster, plan, selection_again(arguments), patience_s=arguments.wait)
+    return examine_cluster(cluster, plan, typed_again(arguments), patience_s=arguments.wait)

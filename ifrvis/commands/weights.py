@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the commands about starting weights."""
-    group = commands.add_parser("weights", help="prepare the weights that training starts from").add_subparsers(
-        required=True, metavar="ACTION"
-    )
+    parser = commands.add_parser("weights", help="prepare the weights that training starts from")
+    group = parser.add_subparsers(required=True, metavar="ACTION")
     text = "turn a COCO Mask2Former, or an ImageNet Swin or ResNet, into weights that rows start from"
     parser = add_command(group, "convert", _convert, text, "--json")
     parser.add_argument("source", type=Path, help="checkpoint, as .pkl, .pth or .bin")

@@ -77,9 +77,8 @@ def make_crate(
                 num_videos += len(scene.videos)
             else:
                 left[f"scenes of {scene.dataset}, whose records are not here"] += 1
-        if kept := [
-            each for each in read_kept(source.bootstrap(profile.name)) if there.issuperset(chain(*each.records))
-        ]:
+        intervals = read_kept(source.bootstrap(profile.name))
+        if kept := [each for each in intervals if there.issuperset(chain(*each.records))]:
             keep(store, profile.name, kept, records)
         frames = f"frames of {num_videos} videos" if num_videos else "no frames of videos"
         took.append(f"profile {profile.name}: records of {_each(each.dataset for each in records)}; {frames}")
@@ -88,9 +87,8 @@ def make_crate(
             write_report(report, folder / "reports" / profile.name)
         write_page(reports, read_scenes(store.scenes(profile.name)), folder / "reports" / profile.name)
         lines = [*_asked(reports, records), *_answered(records, store)]
-        checklist += "\n".join(
-            [f"\n## Profile {profile.name}: {markdown_text(profile.title)}\n", *map(_line, lines), ""]
-        )
+        heading = f"\n## Profile {profile.name}: {markdown_text(profile.title)}\n"
+        checklist += "\n".join([heading, *map(_line, lines), ""])
         for record in records:
             environments.setdefault(record.provenance.model_dump_json(), []).append(record.file_name)
     environment = [{**json.loads(provenance), "records": names} for provenance, names in environments.items()]
@@ -158,9 +156,7 @@ def _requirements() -> str:
 
 
 def _withheld(records: list[Record], source: Store, request: TableRequest, named: Sequence[str]) -> dict[str, str]:
-    """Which records are not for others unless their data set is named, by digest, and what they are; UserError if a
-    data set named has no record.
-    """
+    """Which records are not for others, by digest, and what they are; UserError if a data set named has no record."""
     packed_sets = {name: load_config(name)[0] for name in packed_names("experiments", "datasets")}
     others_have = {name for name, config in packed_sets.items() if config.synthetic or config.source}
     known = sorted({each.dataset for each in records})
@@ -204,8 +200,7 @@ def _asked(reports: list[Report], records: list[Record]) -> Iterator[Answer]:
     of_tables = ", ".join(f"{name} {done[name]} of {number}" for name, number in so.items())
     yield len(rows) == len(whole), "Every row of every table has every declared seed:", of_tables
     seeds = [(len(each.counted), len(report.seeds)) for report, each in there]
-    there_of = _each(f"{found} of {declared} seeds" for found, declared in seeds)
-    yield None, "Rows by how many seeds they have:", there_of
+    yield None, "Rows by how many seeds they have:", _each(f"{found} of {declared} seeds" for found, declared in seeds)
     intervals = len({kept.digest for report in reports for kept in report.over_videos.values()})
     spread = f"mean and std over seeds, ddof 1; intervals over test videos of {intervals} differences"
     yield bool(seeds) and min(seeds)[0] > 1, "Every number has a spread:", spread

@@ -1,23 +1,26 @@
-"""One table, and the claims on it, as Markdown, LaTeX, CSV and in the terminal."""
+"""One table, and the claims on it, as Markdown, LaTeX, CSV, JSON (which the page reads, too) and in the terminal."""
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ifrvis.evaluation.scores import units_of
 from ifrvis.reporting.cells import make_cell
 from ifrvis.reporting.claims import HEADS, JudgedClaim, pair_texts
 from ifrvis.reporting.escape import csv_text, latex_text, markdown_text, plain_text
 from ifrvis.reporting.grid import Grid, Line, claim_notes, make_grid, warnings
-from ifrvis.reporting.report import COLUMNS, Report
-from ifrvis.reporting.style import measured_text
+from ifrvis.reporting.report import COLUMNS, Report, RowRecords
+from ifrvis.reporting.style import measured_text, stored
 
 PAGE_ROWS = 30  # of a float
 LINE_BREAK = r"\\"
@@ -216,6 +219,44 @@ def seeds_csv(report: Report) -> str:
         values = (line[place] for place in shown)
         writer.writerow(csv_text(value) if isinstance(value, str) else value for value in values)
     return stream.getvalue()
+
+
+def table_json(report: Report) -> str:
+    """The table as JSON: every cell with its seeds, intervals and records, and the claims."""
+    return json.dumps(table_data(report), indent=1, allow_nan=False) + "\n"
+
+
+def table_data(report: Report) -> dict[str, Any]:
+    """A table with all that stands behind it; values as stored, the paper's in the same units."""
+    table = report.table
+    return {
+        **{"table": table.name, "title": table.title, "place": table.place, "profile": report.profile.name},
+        **{"off_spec": report.off_spec, "protocol": table.protocol, "declared_seeds": table.seeds},
+        **{"seeds": report.seeds, "metrics": table.metrics, "rows": [_row(report, each) for each in report.rows]},
+        "units": units_of(table.metrics),
+        "claims": [each.to_json() for each in report.claims],
+    }
+
+
+def _row(report: Report, each: RowRecords) -> dict[str, Any]:
+    shown = ("id", "group", "label", "data", "method", "backbone", "dataset", "note")
+    return {
+        **{key: getattr(each.row, key) for key in shown},
+        "off_spec": each.off_spec,
+        "records": {record.seed: record.file_name for record in each.counted},
+        "cells": {metric: _cell(report, each, metric) for metric in report.table.metrics},
+    }
+
+
+def _cell(report: Report, each: RowRecords, metric: str) -> dict[str, Any]:
+    published = each.row.published.get(metric, (None, None))
+    compared = report.compared(each.row, metric)
+    return {
+        **asdict(report.cells[each.row.id, metric]),
+        "seeds": report.values[each.row.id, metric],
+        **({"paper": [stored(metric, value) for value in published]} if report.shows_paper else {}),
+        **({"against_paper": asdict(compared)} if compared else {}),
+    }
 
 
 def terminal(report: Report) -> Group:

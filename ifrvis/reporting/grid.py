@@ -9,16 +9,7 @@ from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.spec.compose import compose_row
 from ifrvis.harness.spec.tables import Row, command_name
 from ifrvis.reporting.report import Report, RowRecords
-from ifrvis.reporting.style import (
-    COUNTS,
-    ERRORS,
-    RATES,
-    UNDEFINED,
-    difference_text,
-    headline,
-    measured_text,
-    published_text,
-)
+from ifrvis.reporting.style import UNDEFINED, difference_text, headline, measured_text, published_text, units_text
 
 DIFFERENCE = "difference"
 
@@ -113,10 +104,6 @@ def _off_spec(report: Report) -> str:
 def _head(report: Report) -> list[str]:
     declared, seeds = len(report.table.seeds), len(report.seeds)
     share = f"{declared} seeds" if seeds == declared else f"{seeds} of {declared} seeds"
-    counts = [metric for metric in report.table.metrics if metric in COUNTS]
-    errors, rates = (
-        [metric.replace("_", " ") for metric in report.table.metrics if metric in of] for of in (ERRORS, RATES)
-    )
     measured_on = sorted({record.dataset for record in report.records})
     return [
         *filter(None, [report.nothing_learned]),
@@ -125,10 +112,7 @@ def _head(report: Report) -> list[str]:
         f"protocol {report.table.protocol}",
         f"{share} ({', '.join(map(str, report.seeds))})",
         "mean ± std over seeds, ddof 1" if seeds > 1 else "one seed, no std",
-        "percent"
-        + f", {', '.join(counts)} a count" * bool(counts)
-        + f", {', '.join(errors)} per hundred object-frames tracked" * bool(errors)
-        + f", {', '.join(rates)} as named" * bool(rates),
+        units_text(report.table.metrics),
         *report.profile.head,
     ]
 

@@ -98,20 +98,18 @@ class _Matcher:
         return found
 
     def _fits(self, record: Record, specified: Specified, seed: int) -> bool:
-        composed, dataset, (trained_on, scored_on) = specified.composed, specified.dataset, ROLES[record.protocol]
+        composed, dataset, row = specified.composed, specified.dataset, specified.row
+        trained_on, scored_on = ROLES[record.protocol]
         if record.spec is None or (record.dataset, record.init) != (dataset.name, specified.init):
             return False
         how = record.role, record.data.part, record.scoring, record.inference
-        if how != (scored_on, specified.row.part, SCORING_VERSION, composed.inference):
+        if how != (scored_on, row.part, SCORING_VERSION, composed.inference):
             return False
         train, init = record.spec.train.data, record.spec.train.init
         known = (  # without data
             (train, self._trained_on(composed, dataset.source, trained_on)),
-            (record.data.evaluation, self._fingerprint(dataset.source, scored_on, specified.row.part)),
-            (
-                init,
-                self._pretrained(specified.row.method, specified.row.backbone) if record.init == PRETRAINING else None,
-            ),
+            (record.data.evaluation, self._fingerprint(dataset.source, scored_on, row.part)),
+            (init, self._pretrained(row.method, row.backbone) if record.init == PRETRAINING else None),
         )
         if any(made not in (None, of_record) for of_record, made in known):
             return False

@@ -11,9 +11,8 @@ from ifrvis.files import canonical_json, read_bytes, sha256_bytes, write_atomica
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.store.playback import Scene
-from ifrvis.reporting.as_json import table_json
 from ifrvis.reporting.figure import figure_files
-from ifrvis.reporting.formats import claims_latex, compact_latex, figure_latex, latex, markdown, seeds_csv
+from ifrvis.reporting.formats import claims_latex, compact_latex, figure_latex, latex, markdown, seeds_csv, table_json
 from ifrvis.reporting.report import Report
 from ifrvis.schema import Model, Name, read_model
 
@@ -68,26 +67,21 @@ class Manifest(Model):
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write a table in every form, its figure if it has one, and its entry in `manifest.json`; UserError if the folder
-    cannot be written or the manifest there is not one.
+    """Write a table in every form, its figure if it has one, and its entry in `manifest.json`; returns their paths.
 
     The files are a pure function of the report; what the manifest says of other reports stays. A file that the report
-    had before and has no more goes: it would stand beside the others with numbers of other records.
-
-    Returns:
-        The paths written, the manifest's last.
+    had before and has no more goes: it would stand beside the others with numbers of other records. UserError if the
+    folder cannot be written or the manifest there is not one.
     """
     manifest, path = _read(folder), folder / MANIFEST
     outputs, figures = outputs_of(report), figure_files(report) if report.table.axis else {}
-    entry, old = _entry(report, outputs, figures), manifest.reports.get(report.stem)
-    for name, text in outputs.items():
-        write_atomically(folder / name, text)
-    for name, data in figures.items():
-        write_atomically(folder / name, data)
-    for name in {*old.outputs, *old.figures} - {*outputs, *figures} if old else ():
+    entry, old, files = _entry(report, outputs, figures), manifest.reports.get(report.stem), outputs | figures
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    for name in {*old.outputs, *old.figures} - files.keys() if old else ():
         (folder / name).unlink(missing_ok=True)
     write_atomically(path, Manifest(reports={**manifest.reports, report.stem: entry}, pages=manifest.pages).text())
-    return [*(folder / name for name in [*outputs, *figures]), path]
+    return [*(folder / name for name in files), path]
 
 
 def outputs_of(report: Report) -> dict[str, str]:
@@ -110,9 +104,8 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
     from ifrvis.reporting.web.page import make_page, played
 
     manifest, shown = _read(folder), played(reports, scenes)
-    figures = {
-        path.name: read_bytes(path, "a figure") for report in reports for path in folder.glob(f"{report.stem}.png")
-    }
+    drawn = (path for report in reports for path in folder.glob(f"{report.stem}.png"))
+    figures = {path.name: read_bytes(path, "a figure") for path in drawn}
     name = "index-off-spec.html" if any(report.off_spec for report in reports) else "index.html"
     page = make_page(reports, figures, shown)
     digests = {scene.file_name: sha256_bytes(scene.text()) for scene in shown}

@@ -69,9 +69,8 @@ def read_kept(path: Path) -> tuple[Kept, ...]:
 def keep(store: Store, profile: str, made: Sequence[Kept], records: Iterable[Record]) -> Path:
     """Keep intervals beside those of other records that are still there; returns the file."""
     path, there = store.bootstrap(profile), {record.digest for record in records}
-    new = {each.records: each for each in made}
     old = {each.records: each for each in read_kept(path) if there.issuperset(chain(*each.records))}
-    kept = tuple((old | new).values())
+    kept = tuple((old | {each.records: each for each in made}).values())
     content = _File(digest=_digest(kept), kept=kept).model_dump(by_alias=True)
     write_atomically(path, json.dumps(content, indent=1) + "\n")
     return path

@@ -185,9 +185,8 @@ class Report:
     @cached_property
     def cells(self) -> dict[tuple[str, str], Cell]:
         """The cell of each row id and metric."""
-        missing = {name: each.missing for name, each in self.named.items()}
         return {
-            (row, metric): make_cell(list(values.values()), len(self.seeds), missing[row])
+            (row, metric): make_cell(list(values.values()), len(self.seeds), self.named[row].missing)
             for (row, metric), values in self.values.items()
         }
 

@@ -98,9 +98,7 @@ def _welch_error(one: Sequence[float], other: Sequence[float]) -> tuple[float, f
 
 
 def shown_by(n: int, std: float) -> float:
-    """The smallest true mean of differences that a paired t-test of `n` pairs, 2 or more, shows with `POWER`; `std` is
-    of single ones.
-    """
+    """The smallest true mean that a paired t-test of `n` pairs, 2 or more, shows; `std` is of single differences."""
     # The other side of the test, whose share of the power is nothing here, is left out.
     return float(special.nctdtrinc(n - 1, 1 - POWER, _t(n - 1))) * std / math.sqrt(n)
 

@@ -9,9 +9,8 @@ from ifrvis.evaluation.scores import KINDS
 
 UNDEFINED = "–"  # a metric without a value, as the paper prints it
 COUNTS = frozenset({"IDs"})
-ERRORS = frozenset(
-    {*KINDS, "errors", "errors_at_half", "errors_at_equal_recall"}
-)  # per object-frame tracked: shown per hundred
+# Per object-frame tracked: shown per hundred.
+ERRORS = frozenset({*KINDS, "errors", "errors_at_half", "errors_at_equal_recall"})
 RATES = {"ids_per_recalled_box": 4, "tracks_per_video": 2, "false_positives_per_frame": 2}  # as named; their digits
 LESS_IS_BETTER = COUNTS | ERRORS | {"never_found", "ids_per_recalled_box", "false_positives_per_frame"}
 # Columns in which neither more nor less is better: no arrow.
@@ -56,29 +55,38 @@ def headline(metric: str) -> str:
     return NO_ARROW.get(metric) or metric.replace("_", " ") + ("↓" if metric in LESS_IS_BETTER else "↑")
 
 
+def units_text(metrics: Sequence[str]) -> str:
+    """The units in which some metrics are shown."""
+    text = "percent"
+    for unit, of in {"a count": COUNTS, "per hundred object-frames tracked": ERRORS, "as named": RATES}.items():
+        named = [metric.replace("_", " ") for metric in metrics if metric in of]
+        text += f", {', '.join(named)} {unit}" * bool(named)
+    return text
+
+
 def measured_text(metric: str, mean: float | None, std: float | None) -> str:
     """A measured mean with its standard deviation, but of one seed (`std` None), and of what a seed does not move."""
     if mean is None:
         return UNDEFINED
     digits = DIGITS.get(metric, 1)
     if std is None or metric == "Parameters":
-        return _rounded(mean * scale(metric), 0 if metric in COUNTS else digits)
+        return f"{mean * scale(metric):z.{0 if metric in COUNTS else digits}f}"
     std *= scale(metric)
     std_digits = digits + (0 < std < 0.5 * 0.1**digits)  # 0.0 says that nothing varies
-    return f"{_rounded(mean * scale(metric), digits)} ± {std:.{std_digits}f}"
+    return f"{mean * scale(metric):z.{digits}f} ± {std:.{std_digits}f}"
 
 
 def published_text(metric: str, mean: float | None, std: float | None) -> str:
     """A value of the paper in its own units; the standard deviation keeps the digits printed."""
     if mean is None:
         return UNDEFINED
-    text = _rounded(mean, 0 if metric in COUNTS else 1)
+    text = f"{mean:z.{0 if metric in COUNTS else 1}f}"
     return text if std is None else f"{text} ± {std:g}"
 
 
 def difference_text(metric: str, value: float, digits: int = 1) -> str:
     """A difference of stored values, with its sign."""
-    text = _rounded(value * scale(metric), max(digits, DIGITS.get(metric, 1)))
+    text = f"{value * scale(metric):z.{max(digits, DIGITS.get(metric, 1))}f}"  # z: no -0.0
     return text if text.startswith("-") or not float(text) else f"+{text}"
 
 
@@ -90,7 +98,3 @@ def interval_text(metric: str, ends: Sequence[float] | None) -> str:
 def p_text(p: float | None, test: str) -> str:
     """A p-value, and of which test it is."""
     return UNDEFINED if p is None else f"{'< 0.001' if p < 0.001 else f'{p:.3f}'}, {test}"
-
-
-def _rounded(value: float, digits: int) -> str:
-    return f"{round(value, digits) + 0.0:.{digits}f}"  # adding 0.0 turns -0.0 into 0.0

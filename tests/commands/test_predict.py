@@ -1,7 +1,4 @@
-"""`ifrvis predict` from a run or a checkpoint to files, and the mistakes it names.
-
-Also tests: ifrvis.commands.evaluate_model.
-"""
+"""`ifrvis predict` from a run or a checkpoint to files, `ifrvis evaluate-model`, and the mistakes that they name."""
 
 import json
 import os

@@ -8,7 +8,7 @@ import pytest
 from made_records import made_record
 
 from ifrvis.cli import main
-from ifrvis.commands.selection import profile_of, request_of, selection_again, selection_arguments
+from ifrvis.commands.selection import add_selection, profile_of, request_of, typed_again
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.store.paths import Store
@@ -29,9 +29,9 @@ def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(MINE)
     parser = argparse.ArgumentParser()
-    selection_arguments(parser)
+    add_selection(parser)
     given = parser.parse_args(["table1", "--profile", "smoke", "--data-root", "data", "--results", "r", *options])
-    again, first = selection_again(given), request_of(given)[0]
+    again, first = typed_again(given), request_of(given)[0]
     monkeypatch.chdir("/")
     other = request_of(parser.parse_args(again))[0]
     for key in ("tables", "profile", "rows", "num_seeds", "overrides", "no_shipped_weights"):
@@ -68,7 +68,7 @@ def test_a_variable_that_is_empty_is_none(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text(MINE + "root_variable: IFRVIS_MINE\n")
     for name in ("DATA", "RESULTS", "MINE"):
         monkeypatch.setenv(f"IFRVIS_{name}", "")
-    selection_arguments(parser := argparse.ArgumentParser())
+    add_selection(parser := argparse.ArgumentParser())
     given = parser.parse_args(["table1"])
     assert (given.data_root, given.results) == (Path("data"), Path("results"))
     dataset = load_dataset(str(tmp_path / "mine.yaml"), tmp_path / "data")

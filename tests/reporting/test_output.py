@@ -1,6 +1,6 @@
 """Whole reports against golden files, one for each report that a table can be in.
 
-Also tests: ifrvis.reporting.as_json, ifrvis.reporting.formats, ifrvis.reporting.grid.
+Also tests: ifrvis.reporting.formats, ifrvis.reporting.grid.
 """
 
 import hashlib
@@ -12,8 +12,7 @@ import pytest
 
 from ifrvis.errors import UserError
 from ifrvis.harness.spec.profiles import load_profile
-from ifrvis.reporting.as_json import table_json
-from ifrvis.reporting.formats import claims_latex, compact_latex, latex, markdown, seeds_csv, terminal
+from ifrvis.reporting.formats import claims_latex, compact_latex, latex, markdown, seeds_csv, table_json, terminal
 from ifrvis.reporting.output import write_report
 from ifrvis.reporting.over_videos import Kept, key_of
 

@@ -10,9 +10,8 @@ import pytest
 
 from ifrvis.evaluation.scores import IDENTITY_CURVE, Identity
 from ifrvis.harness.store.records import Cost
-from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.cells import Cell, compare
-from ifrvis.reporting.formats import latex, markdown, seeds_csv
+from ifrvis.reporting.formats import latex, markdown, seeds_csv, table_data
 from ifrvis.reporting.report import COLUMNS, RowRecords
 from ifrvis.reporting.style import measured_text, published_text
 

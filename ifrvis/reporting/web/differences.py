@@ -17,9 +17,7 @@ BEYOND = 1.5  # times the span of what was measured, the paper's difference is m
 
 
 def drawings(report: Report, judged: JudgedClaim) -> Iterator[dict[str, Any]]:
-    """What the page needs of each statement of a claim that has numbers: texts, axis, a line a pair, and the pairs that
-    have none.
-    """
+    """Of each statement of a claim that has numbers: texts, axis, a line a pair, and the pairs that have none."""
     of_statement = sorted(judged.pairs, key=lambda pair: judged.claim.says.index(pair.statement))
     for says, group in groupby(of_statement, lambda pair: pair.statement):
         pairs = list(group)

@@ -15,9 +15,8 @@ import jinja2
 
 from ifrvis.harness.store.playback import Scene, rows_to_play
 from ifrvis.harness.store.records import Record
-from ifrvis.reporting.as_json import table_data
 from ifrvis.reporting.claims import Verdict
-from ifrvis.reporting.formats import Lines, unfinished
+from ifrvis.reporting.formats import Lines, table_data, unfinished
 from ifrvis.reporting.grid import claim_notes, make_grid, warnings
 from ifrvis.reporting.report import Report
 from ifrvis.reporting.style import ERROR_COLOURS, IDENTITY_COLOURS, PAGE_COLOURS, SCALES, UNDEFINED
@@ -59,14 +58,14 @@ def make_page(reports: Sequence[Report], figures: Mapping[str, bytes], scenes: S
         verdicts={each: verdicts[each] for each in get_args(Verdict) if verdicts[each]},
         claim_notes=[*dict.fromkeys(notes)],
         off_spec=next((report.off_spec for report in reports if report.off_spec), ""),
-        **{"report": reports[0], "undefined": UNDEFINED},
+        **{"report": reports[0], "title": reports[0].profile.name, "undefined": UNDEFINED},
         **{"cost": _cost(found.values()), "provenance": _provenance(found.values()), "num_records": len(found)},
     )
 
 
 def make_compare_page(said: Sequence[str], tables: Sequence[Lines], scene: Scene) -> str:
     """The page of two sides: sentences, what plays, tables."""
-    return _page("compare.html", {"tables": {}, "records": {}}, [scene], said=said, tables=tables)
+    return _page("compare.html", {"tables": {}, "records": {}}, [scene], title="A and B", said=said, tables=tables)
 
 
 def _page(template: str, data: dict[str, Any], scenes: Sequence[Scene], **values: Any) -> str:

@@ -1,6 +1,6 @@
 """Masks of other formats come in as they are, ready to train on; what is wrong or not said is refused with what to do.
 
-Also tests: ifrvis.commands.exchange, ifrvis.datasets.exchange.coco, ifrvis.datasets.exchange.collected,
+Also tests: ifrvis.commands.data, ifrvis.datasets.exchange.coco, ifrvis.datasets.exchange.collected,
 ifrvis.datasets.exchange.cvat, ifrvis.datasets.exchange.davis, ifrvis.datasets.exchange.mots.
 """
 
