@@ -52,7 +52,8 @@ class NotLoaded:
 
 def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     """Copy what fits from a checkpoint of an image-level or video model; the class head always stays random. UserError
-    if the file is missing, holds anything but tensors and plain data, or nothing that fits.
+    if the file is missing, holds anything but tensors and plain data, nothing that fits, or a backbone of which less
+    than half does.
     """
     held, _ = read_weights(path)
     _check_start(held, path)
@@ -62,7 +63,8 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     fitting = {key: value for key, value in known.items() if value.shape == own[key].shape}
     _check_plain(fitting, path)
     backbone = {key for key in own if key.startswith("backbone.")}
-    if not fitting or 2 * len(fitting.keys() & backbone) < len(backbone):  # a few norms fit many a model
+    brings_one = any(key.startswith("backbone.") for key in given)
+    if not fitting or brings_one and 2 * len(fitting.keys() & backbone) < len(backbone):  # norms fit many a model
         raise UserError(
             f"Choose other initial weights than {path}, or turn them with `ifrvis weights convert`: of the "
             f"{len(own)} weights of this model it has {len(fitting)} under their names and in their shapes."
