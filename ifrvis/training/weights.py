@@ -64,7 +64,7 @@ def load_initial_weights(model: nn.Module, path: Path) -> NotLoaded:
     _check_plain(fitting, path)
     backbone = {key for key in own if key.startswith("backbone.")}
     brings_one = any(key.startswith("backbone.") for key in given)
-    if not fitting or brings_one and 2 * len(fitting.keys() & backbone) < len(backbone):  # norms fit many a model
+    if not fitting or (brings_one and 2 * len(fitting.keys() & backbone) < len(backbone)):  # norms fit many a model
         raise UserError(
             f"Choose other initial weights than {path}, or turn them with `ifrvis weights convert`: of the "
             f"{len(own)} weights of this model it has {len(fitting)} under their names and in their shapes."
