@@ -1,6 +1,7 @@
 """`ifrvis submission` and `ifrvis ingest`: predictions to a server, its scores back."""
 
 import argparse
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -174,7 +175,7 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
         if digest in known:
             raise UserError(f"Give each seed a file of its own: {path} is the same as {known[digest]}.")
         known[digest] = path
-        videos = _read_of(path, split, annotations)
+        videos = _read_of(path, split, annotations, profile.datasets.get(row.dataset, row.dataset))
         absent = sum(not video.by_class for video in videos)
         if absent and path.suffix != ".gz" and not arguments.absent_are_empty:
             raise UserError(
@@ -190,8 +191,10 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
     return 0
 
 
-def _read_of(path: Path, split: "Split", annotations: "Annotations") -> "tuple[VideoPredictions, ...]":
-    """What a file predicts of the videos of a split; UserError, as `read_videos_of`, or if it has others of the set."""
+def _read_of(path: Path, split: "Split", annotations: "Annotations", dataset: str) -> "tuple[VideoPredictions, ...]":
+    """What a file predicts of the videos of a split of a `dataset`, by its name or YAML; UserError, as
+    `read_videos_of`, or if it has others of the set.
+    """
     from ifrvis.datasets.catalog import Part
     from ifrvis.evaluation.predictions import read_videos_of
 
@@ -205,7 +208,7 @@ def _read_of(path: Path, split: "Split", annotations: "Annotations") -> "tuple[V
         found = (each.video_id for each in read_videos_of(path, whole) if each.by_class)
         if (other := next((each for each in found if each not in wanted), None)) is None:
             raise
-        cure = f"Score the {len(wanted)} held-out videos alone, which `ifrvis data split {split.dataset}` lists"
+        cure = f"Score the {len(wanted)} held-out videos alone, which `ifrvis data split {shlex.quote(dataset)}` lists"
         what = f"video {other!r} ({whole.video_by_id[other].name}) in {path} is not held out"
         raise UserError(f"{cure}: {what}.") from None
 

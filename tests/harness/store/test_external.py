@@ -121,7 +121,9 @@ def test_predictions_of_a_video_that_is_not_held_out_are_refused_by_its_name(wor
     (world / "all.json").write_text(json.dumps([*entries, entries[0] | {"video_id": 4}]))
     assert main(given(world, "all.json")) == 2
     said = capsys.readouterr().err
-    assert "Score the 3 held-out videos alone, which `ifrvis data split mine` lists: video 4 (trained) in " in said
+    command = f"data split {world}/mine.yaml"
+    assert f"Score the 3 held-out videos alone, which `ifrvis {command}` lists: video 4 (trained) in " in said
+    assert main([*command.split(), "--data-root", str(world)]) == 0
     (world / "wrong.json").write_text(json.dumps([*entries, entries[0] | {"video_id": 5}]))
     assert main(given(world, "wrong.json")) == 2
     assert "expected an id that the annotation file defines, got 5" in capsys.readouterr().err
