@@ -135,7 +135,8 @@ def verify_described(folder: Path) -> Iterator[Finding]:
     for name, digest in sorted(digests.items()):
         if not name.startswith(("results/", "reports/")):
             found = held_against(folder / name, digest, other="it is not as it was published")
-            yield Finding("wrong", found.path, "it was published") if found.outcome == "not kept" else found
+            missing = Finding("wrong", found.path, "it was published, and is not here")
+            yield missing if found.outcome == "not kept" else found
 
 
 def _program() -> dict[str | Path, str | Path]:

@@ -49,7 +49,7 @@ def test_a_stranger_makes_every_table_again_of_the_folder_alone(kept, options, t
     assert verified[0] == 1, verified
     for name, why in {
         "CHECKLIST.md": "it is not as it was published",
-        "environment.json": "it was published",
+        "environment.json": "it was published, and is not here",
         "experiments/tables/table1.yaml": "it is not as it was published",
     }.items():
         assert re.search(rf"^wrong +{name} \({why}\)$", verified[1], re.M), verified
