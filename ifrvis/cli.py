@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     gc.set_threshold(100_000)  # what a command reads lives to its end: looking for garbage took a tenth of `plan`
     cache_folder()  # gives a user without a home one
+    sys.stdout, sys.stderr = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()  # closed, as by `>&-`
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names from files may hold letters that a terminal lacks
             stream.reconfigure(errors="replace")
@@ -90,6 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
             cure = f"Free some disk space: the output could not be written ({error.strerror})"
         elif error.errno in OF_PATHS and error.filename is not None:
             cure = f"Correct the path or its permissions: {str(error.filename)!r} ({error.strerror})"
+        elif error.errno == errno.ENOENT and not Path().stat().st_nlink:
+            cure = "Change to a folder that is there (`cd`): that of this shell was removed, or replaced by another"
         else:
             raise
         print(f"ifrvis: {cure}.", file=sys.stderr)

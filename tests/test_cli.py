@@ -7,6 +7,7 @@ ifrvis.harness.upkeep.rescore, ifrvis.worker.
 import argparse
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -232,6 +233,22 @@ def test_status_before_anything_ran(capsys, roots, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert (lines[0], lines[-1]) == ("Profile smoke (as asked):", "1 pending")
     assert lines[1].startswith("pending: `ifrvis run` makes what it is trained on")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_as_of_a_daemon_is_no_failure(roots, tmp_path, closed):
+    (tmp_path / "results").mkdir()
+    command = shlex.join([sys.executable, "-m", "ifrvis", "report", "table1", *SMOKE, "--seeds", "1", *roots])
+    assert subprocess.run(f"{command} {closed}", shell=True, check=False).returncode == 0
+    assert (tmp_path / "reports/smoke/table1.md").is_file()
+
+
+def test_a_folder_that_was_removed_under_a_shell_is_said(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["plan", "table1", *SMOKE]) == 2
+    assert "ifrvis: Change to a folder that is there (`cd`): " in capsys.readouterr().err
 
 
 def test_the_default_profile_says_why(capsys, roots, monkeypatch):

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic_core import PydanticSerializationError
+
 from ifrvis.errors import UserError, printable
 from ifrvis.files import publish_once, read_json, read_text, write_atomically
 from ifrvis.harness.store.alive import Process, age_s, lives, names_a_command, this_process
@@ -239,14 +241,18 @@ def claim(run: Run, submission: Submission, *, after: int | None = None) -> Atte
         return None
     attempt = Attempt(run, newest.number + 1 if newest else 1)
     try:
+        asked = _text(submission.model_copy(update={"launcher": this_process()}))
+    except PydanticSerializationError as error:
+        paths = "--results, --data-root, --dataset or --init"
+        raise UserError(f"Rename a folder, or set LC_ALL=C.UTF-8: a path of {paths} is not UTF-8.") from error
+    try:
         run.attempts.mkdir(parents=True, exist_ok=True)
         attempt.folder.mkdir()  # atomic: of two launchers one gets it
     except OSError as error:
         if isinstance(error, FileExistsError) and attempt.folder.is_dir():
             return None
         raise UserError(f"Make {run.attempts} writable: no attempt can be started there ({error.strerror}).") from error
-    asked = submission.model_copy(update={"launcher": this_process()})
-    write_atomically(attempt.folder / "submit.json", _text(asked))
+    write_atomically(attempt.folder / "submit.json", asked)
     return attempt
 
 

@@ -113,6 +113,12 @@ def test_a_broken_file_of_an_attempt_stops_no_command(name, text, run):
     assert claim(attempt.run, asked()) is None or name == "exit.json"  # the next attempt goes on
 
 
+def test_a_path_that_is_not_utf_8_is_said_and_nothing_is_claimed(run):
+    with pytest.raises(UserError, match=r"^Rename a folder, or set LC_ALL=C\.UTF-8: "):
+        claim(run, asked(data_root=os.fsdecode(b"jos\xe9")))
+    assert attempts_of(run) == []
+
+
 def test_foreign_names_among_the_attempts_do_not_count(run):
     attempt = claim(run, asked())
     for name in ("\u00b2", "2", "00003", "9" * 100, "0004x"):
