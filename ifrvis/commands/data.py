@@ -195,12 +195,15 @@ def _stats(arguments: argparse.Namespace) -> int:
     stats = stats_of(_chosen(arguments)[1])
     answer(arguments, asdict(stats), _stats_lines(stats))
     if arguments.plot:
+        import matplotlib as mpl
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(14, max(3, 0.16 * len(stats.categories))), layout="constrained")
-        draw_stats(stats, figure.subplots(1, 4))
         drawn = io.BytesIO()
-        figure.savefig(drawn, format=arguments.plot.suffix[1:].lower())
+        with mpl.rc_context():
+            mpl.rcdefaults()  # whatever the user's own matplotlibrc says
+            figure = Figure(figsize=(14, max(3, 0.16 * len(stats.categories))), layout="constrained")
+            draw_stats(stats, figure.subplots(1, 4))
+            figure.savefig(drawn, format=arguments.plot.suffix[1:].lower())
         write_atomically(arguments.plot, drawn.getvalue())
     return 0
 

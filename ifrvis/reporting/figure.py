@@ -29,7 +29,9 @@ def figure_files(report: Report) -> dict[str, bytes]:
     files = {}
     fonts: dict[str, Any] = {"font.size": FONT_PT, "pdf.fonttype": 42}
     fonts |= {"axes.linewidth": 0.6, "lines.linewidth": 0.8, "lines.markersize": 2.5, "errorbar.capsize": 2}
-    with mpl.rc_context({**fonts, "svg.hashsalt": report.stem, "savefig.dpi": 300}):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever the user's own matplotlibrc says
+        mpl.rcParams.update({**fonts, "svg.hashsalt": report.stem, "savefig.dpi": 300})
         figure = make_figure(report)
         for name, undated in UNDATED.items():
             stream = io.BytesIO()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -71,6 +72,13 @@ def test_files_are_the_same_bytes_again(report):
     files = figure_files(report)
     assert list(files) == ["figure4.pdf", "figure4.png", "figure4.svg"]
     assert figure_files(report) == files
+
+
+def test_what_a_user_has_set_in_matplotlib_changes_nothing(report):
+    files = figure_files(report)
+    with mpl.rc_context({"text.usetex": True, "font.size": 20, "axes.grid": True, "savefig.bbox": "tight"}):
+        assert figure_files(report) == files
+        assert mpl.rcParams["font.size"] == 20
 
 
 def test_no_table_that_is_compiled_takes_the_place_of_the_figure(report):
