@@ -20,6 +20,7 @@ from ifrvis.schema import Model, read_model
 COPIED_FROM = "code.json"  # in a copy of the code: what `_code` said of the original
 
 PACKAGES = ("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy", "scipy", "pycocotools", "submitit")
+OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
 ALLOWED_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE")
 
 
@@ -77,26 +78,29 @@ def environment() -> Environment:
 
 
 def _code() -> Code:
-    """The commit of the checkout that this package lies in; without one, the version alone."""
-    folder = Path(__file__).resolve().parents[3]
+    """The commit of the checkout that this package lies in; where there is none or git fails, the version alone."""
+    folder, ours = Path(__file__).resolve().parents[3], ("--", "ifrvis", "experiments")
     if (folder / COPIED_FROM).is_file():
         return read_model(Code, folder / COPIED_FROM, "where a copy of the code comes from")
-    commit = _git(folder, "rev-parse", "HEAD") if (folder / ".git").exists() else None
-    if commit is None:
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        tracked = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "HEAD", *ours)
+        added = _git(folder, "ls-files", "--others", "--exclude-standard", *ours)
+    except (OSError, subprocess.SubprocessError):
         return Code(version=__version__)
-    tracked = _git(folder, "diff", "HEAD", "--", "ifrvis", "experiments") or ""
-    added = _git(folder, "ls-files", "--others", "--exclude-standard", "--", "ifrvis", "experiments") or ""
     contents = [read_bytes(folder / name) for name in added.splitlines() if (folder / name).is_file()]
     changes = b"\0".join([tracked.encode(), added.encode(), *contents])
     uncommitted = sha256_bytes(changes) if tracked or added else None
     return Code(version=__version__, commit=commit.strip(), uncommitted=uncommitted)
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
+def _git(folder: Path, *arguments: str) -> str:
+    """What git says of the checkout in a folder: of somebody else's too, whose `.git` it takes by name alone, and never
+    of the repository whose hook has started this.
+    """
+    plain = {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
+    command = ["git", "-C", str(folder), "--git-dir=.git", *arguments]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=20, env=plain)
     return done.stdout.decode(errors="replace")
 
 

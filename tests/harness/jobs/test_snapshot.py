@@ -1,7 +1,4 @@
-"""Jobs run from a copy of the code, one for each content.
-
-Also tests: ifrvis.harness.store.provenance.
-"""
+"""Jobs run from a copy of the code, one for each content."""
 
 import json
 import subprocess
