@@ -5,6 +5,7 @@ estimate for Mask2Former as the profile sets it; either is scaled by the pixels 
 come from siblings of the same iterations and batch, else from a rough count of parameters.
 """
 
+import errno
 import math
 import os
 import shutil
@@ -89,7 +90,7 @@ def check_disk(plan: Plan) -> None:
 
 def check_links(root: Path) -> str:
     """Refuse a folder of results where nothing can be published once; the part of its path that is there already.
-    UserError if no hard link can be made there, as on FAT and some network mounts.
+    UserError if nothing can be written there, or no hard link made, as on FAT and some network mounts.
     """
     folder = _existing(root)
     try:
@@ -97,7 +98,8 @@ def check_links(root: Path) -> str:
             Path(scratch, "file").touch()
             os.link(f"{scratch}/file", f"{scratch}/link")
     except OSError as error:
-        raise UserError(f"Put --results where hard links can be made: not in {folder} ({error.strerror}).") from error
+        needed = "you may write" if error.errno in (errno.EACCES, errno.EROFS) else "hard links can be made"
+        raise UserError(f"Put --results where {needed}: not in {folder} ({error.strerror}).") from error
     return str(folder)
 
 

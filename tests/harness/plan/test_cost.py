@@ -137,6 +137,15 @@ def test_results_where_no_hard_links_can_be_made_are_refused_before_anything_run
     assert capsys.readouterr().err.startswith("ifrvis: Put --results")
 
 
+def test_results_where_nothing_can_be_written_say_so(tmp_path, monkeypatch):
+    def refused(**options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refused)
+    with pytest.raises(UserError, match=f"^Put --results where you may write: not in {tmp_path} "):
+        check_links(tmp_path)
+
+
 def test_the_notes_for_clusters_tell_what_tables_cost(make_request):
     said = (ROOT / "slurm" / "README.md").read_text()
     for name in ("table1", "table4", "all"):
