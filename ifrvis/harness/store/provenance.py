@@ -5,7 +5,8 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from ifrvis.schema import Model, read_model
 
 COPIED_FROM = "code.json"  # in a copy of the code: what `_code` said of the original
 
-PACKAGES = ("torch", "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection", "numpy", "scipy", "pycocotools", "submitit")
+HOST = {"onedl-mmengine": "mmengine", "onedl-mmcv": "mmcv", "onedl-mmdetection": "mmdet"}
+PACKAGES = {each: each for each in ("torch", "numpy", "scipy", "pycocotools", "submitit")} | HOST  # and what to import
+SHADOWED = " (not what is imported)"
 OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
 ALLOWED_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE")
 
@@ -106,12 +109,18 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def _versions() -> dict[str, str | None]:
     found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name, module in PACKAGES.items():
         try:
-            found[name] = version(name)
+            found[name] = version(name) + SHADOWED * _is_shadowed(name, module)
         except PackageNotFoundError:
             found[name] = None
     return found
+
+
+def _is_shadowed(package: str, module: str) -> bool:
+    """Whether an installed package's module comes from elsewhere, as from a checkout that PYTHONPATH names."""
+    installed, spec = Path(str(distribution(package).locate_file(""))).resolve(), find_spec(module)
+    return bool(spec and spec.origin and not Path(spec.origin).resolve().is_relative_to(installed))
 
 
 def pinned_versions() -> dict[str, str]:

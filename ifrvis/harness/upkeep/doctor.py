@@ -14,6 +14,7 @@ from ifrvis.harness.jobs.launch import jobs_at_once
 from ifrvis.harness.jobs.machine import gpus, num_cores
 from ifrvis.harness.plan.cost import check_links, cost_of, size_text
 from ifrvis.harness.plan.plan import Plan
+from ifrvis.harness.store.provenance import SHADOWED, provenance
 
 # In a process of its own: operators that do not fit this torch can end the process that imports them. What is compiled
 # for a CPU imports beside a GPU as well, so attention has to run on the device that training would take.
@@ -56,6 +57,7 @@ def examine(plan: Plan) -> Iterator[Check]:
     yield Check("Python", "ok", platform.python_version())  # an older one does not come so far
     said = probe_host()
     yield from _host(said)
+    yield _packages()
     yield _cuda(plan, said)
     yield Check("caches", "ok", f"in {cache_folder()}")
     yield from (look(plan) for look in (_threads, _disk, _links, _data, _weights))
@@ -87,6 +89,12 @@ def _host(said: dict[str, Any]) -> list[Check]:
         check_that("torch", torch is not None, torch or error, "Run `make setup`, or `pip install 'ifrvis[train]'`."),
         check_that("mmcv's operators", device is not None, runs, cure),
     ]
+
+
+def _packages() -> Check:
+    shadowed = [name for name, found in provenance().versions.items() if SHADOWED in (found or "")]
+    found = f"{', '.join(shadowed)} imported from elsewhere" if shadowed else "those of this environment"
+    return check_that("packages", not shadowed, found, "Unset PYTHONPATH: what it names is imported instead.")
 
 
 def _cuda(plan: Plan, said: dict[str, Any]) -> Check:

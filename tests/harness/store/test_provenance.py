@@ -1,11 +1,13 @@
 """The commit that a record names is that of the code that ran, or none."""
 
 import subprocess
+import sys
 
 import pytest
 
 from ifrvis.harness.store import provenance
-from ifrvis.harness.store.provenance import _code
+from ifrvis.harness.store.provenance import SHADOWED, _code, pinned_versions
+from ifrvis.harness.upkeep.doctor import _packages
 
 
 def git(folder, *arguments):
@@ -60,3 +62,16 @@ def test_another_program_for_differences_hides_none(checkout):
     git(checkout, "config", "diff.external", "true")
     (checkout / "ifrvis/harness/store/provenance.py").write_text("x = 2\n")
     assert _code().uncommitted is not None
+
+
+def test_a_host_that_is_imported_from_elsewhere_is_not_recorded_as_the_installed_one(tmp_path, monkeypatch):
+    pinned = pinned_versions()
+    assert _packages().state == "ok"
+    (tmp_path / "mmdet").mkdir()
+    (tmp_path / "mmdet/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mmdet", raising=False)
+    said = provenance.provenance().versions
+    assert said["onedl-mmdetection"] == pinned["onedl-mmdetection"] + SHADOWED
+    assert said["onedl-mmengine"] == pinned["onedl-mmengine"]
+    assert (_packages().state, _packages().found) == ("no", "onedl-mmdetection imported from elsewhere")
