@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def _versions() -> dict[str, str | None]:
     for name, module in PACKAGES.items():
         try:
             found[name] = version(name) + SHADOWED * _is_shadowed(name, module)
-        except PackageNotFoundError:
+        except ImportError:  # PackageNotFoundError is one
             found[name] = None
     return found
 
