@@ -1,6 +1,7 @@
 """The environment: what is pinned is what is here, and the host works in it."""
 
 import re
+import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
@@ -82,4 +83,6 @@ def test_the_citation_and_the_containers_say_what_the_project_does() -> None:
     commands = re.findall(r"^make \w+", texts["README.md"], re.MULTILINE)
     assert sorted(re.findall(r"make \w+", texts["Dockerfile"].replace('", "', " "))) == sorted(commands)
     assert sorted(re.findall(r"&& (make \w+)", texts["apptainer.def"])) == sorted(commands)
+    left_out = ["git", "-C", str(ROOT), "ls-files", "--", *(ROOT / ".dockerignore").read_text(encoding="utf-8").split()]
+    assert subprocess.run(left_out, capture_output=True, check=False).stdout == b""  # no test would have it there
     assert f"## [{ifrvis.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
