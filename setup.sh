@@ -11,7 +11,8 @@
 # works, and a set-up that finds it starts .venv afresh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-unset PYTHONPATH PYTHONHOME
+unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT
+export PIP_USER=0 # all goes into .venv, whatever the user or a site has told pip
 root=$PWD
 venv=$root/.venv
 

@@ -31,6 +31,7 @@ case "$*" in
     "-W ignore setup/check.py") echo "check" >>"$FAKE_LOG"; exit "${FAKE_CHECK:-0}" ;;
     "-m venv"*) echo "venv" >>"$FAKE_LOG"; mkdir -p "$3/bin"; cp "$FAKE_BASE" "$3/bin/python" ;;
     *pip*install*)
+        [[ ${PIP_USER-1}${PIP_TARGET-}${PIP_PREFIX-} == 0 ]] || exit 8 # it would not go into .venv
         echo "install ${*: -1}" >>"$FAKE_LOG"
         [[ -z ${FAKE_PIP_FAILS:-} || "${*: -1}" != *"$FAKE_PIP_FAILS"* ]] ;;
     *) echo "unexpected: $name $*" >&2; exit 9 ;;
@@ -102,6 +103,11 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
         with contextlib.suppress(ProcessLookupError):  # nothing of it is left
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=10)
+
+
+def test_what_pip_is_told_elsewhere_moves_no_package(checkout: Checkout) -> None:
+    code, output = checkout.run(PIP_USER="1", PIP_TARGET="/elsewhere", PIP_PREFIX="/elsewhere")
+    assert code == 0, output
 
 
 def test_setup_gives_mmcv_its_operators_before_the_package_and_checks_last(checkout: Checkout) -> None:
