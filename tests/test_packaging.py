@@ -2,8 +2,9 @@
 
 import re
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, distribution, distributions
+from importlib.metadata import PackageNotFoundError, distribution, distributions, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import ifrvis
+from ifrvis.__main__ import NEEDS
 
 ROOT = Path(__file__).parents[1]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+OLDER = "import runpy, sys; sys.version_info = (3, 9); runpy.run_path(sys.argv[1], run_name='__main__')"
 
 # What `pip check` reports and constraints.txt explains.
 MEANT_TO_BE_UNMET = {
@@ -68,6 +72,18 @@ def test_the_command_is_installed() -> None:
     except PackageNotFoundError:
         pytest.fail("run `make setup`: ifrvis is not installed")
     assert [(one.name, one.value) for one in entries] == [("ifrvis", "ifrvis.cli:main")]
+
+
+def test_a_python_without_the_packages_says_how_to_come_to_them() -> None:
+    """As the one that a terminal has before .venv is activated."""
+    known = packages_distributions()
+    needed = {canonicalize_name(known[name][0]) for name in NEEDS}
+    assert needed == {canonicalize_name(Requirement(each).name) for each in PROJECT["project"]["dependencies"]}
+    script, cure = str(ROOT / "experiments/run_table.py"), "ifrvis: Run `make setup`, then `. .venv/bin/activate`"
+    for command in (["-I", "-S", script, "table1"], ["-S", "-c", OLDER, script]):
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr[: len(cure)], done.stderr.count("\n")) == ("", cure, 1)
+        assert done.returncode > 0
 
 
 def test_tests_run_on_one_thread() -> None:
