@@ -23,17 +23,18 @@ fail() {
 }
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
 
-version_of() { # full version of an interpreter that runs and is new enough
-    "$1" -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null
+version_of() { # full version of an interpreter that runs, and that the packages are built for: numpy 2.2.6 up to 3.13
+    local said='import sys; print("%d.%d.%d" % sys.version_info[:3]); sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+    "$1" -c "$said" 2>/dev/null
 }
 
 shown() { "$1" -V 2>/dev/null || echo 'no Python that runs'; }
 
-choose_python() { # PYTHON, else what .venv was made with, else the first that is new enough
+choose_python() { # PYTHON, else what .venv was made with, else the first that fits
     local candidate base='import sys; print("%s/bin/python%d.%d" % (sys.base_prefix, *sys.version_info[:2]))'
     if [[ -n ${PYTHON:-} ]]; then
         version_of "$PYTHON" >/dev/null ||
-            fail "Set PYTHON to a Python 3.11 or newer: PYTHON=$PYTHON is $(shown "$PYTHON")."
+            fail "Set PYTHON to a Python 3.11, 3.12 or 3.13: PYTHON=$PYTHON is $(shown "$PYTHON")."
         echo "$PYTHON"
         return
     fi
@@ -43,7 +44,7 @@ choose_python() { # PYTHON, else what .venv was made with, else the first that i
             return
         fi
     done
-    fail "Install Python 3.11 or newer, or say where it is with PYTHON=/path/to/python3.11: none was found," \
+    fail "Install Python 3.11, 3.12 or 3.13, or say where it is with PYTHON=/path/to/python3.11: none was found," \
         "and python3 is $(shown python3)."
 }
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ FAKE_PYTHON = r"""#!/usr/bin/env bash
 # A stand-in for Python and, copied into .venv, for the Python there.
 [[ $0 == */.venv/bin/python ]] && name=venv || name=python
 case "$*" in
-    *sys.version_info\ \>=*) echo "$FAKE_VERSION"; exit "${FAKE_TOO_OLD:-0}" ;;
+    *"sys.exit(not"*) exec "$FAKE_REAL" -c "import sys; sys.version_info = (${FAKE_VERSION//./, })
+$2" ;;
     *sys.base_prefix*) echo "$FAKE_BASE" ;;
     -V) echo "Python $FAKE_VERSION" ;;
     "-W ignore setup/operators.py "*)
@@ -60,6 +62,7 @@ class Checkout:
             "FAKE_BASE": str(python),
             "FAKE_LOG": str(self.log),
             "FAKE_VERSION": "3.11.7",
+            "FAKE_REAL": sys.executable,
         }
         self.started: list[subprocess.Popen[str]] = []
 
@@ -139,12 +142,10 @@ def test_operators_asked_for_are_made_once_and_stay_asked_for(checkout: Checkout
 def test_setup_costs_nothing_the_second_time(checkout: Checkout) -> None:
     checkout.run()
     checkout.steps()
-    started = time.monotonic()
     code, output = checkout.run()
     assert code == 0
     assert "nothing to do" in output
     assert checkout.steps() == []
-    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml", "setup.sh", "ifrvis/models/_ext.py"])
@@ -204,9 +205,9 @@ def test_two_setups_of_one_checkout_take_turns(checkout: Checkout) -> None:
     assert checkout.steps().count("install torch") == 1
 
 
-def test_setup_asks_for_a_newer_python(checkout: Checkout) -> None:
-    code, output = checkout.run(FAKE_TOO_OLD="1", FAKE_VERSION="3.9.2")
+@pytest.mark.parametrize("version", ["3.9.2", "3.10.13", "3.14.0", "2.7.18"])
+def test_setup_asks_for_a_python_that_the_packages_are_built_for(checkout: Checkout, version: str) -> None:
+    code, output = checkout.run(FAKE_VERSION=version)
     assert code == 2
-    assert "Set PYTHON to a Python 3.11 or newer" in output
-    assert "3.9.2" in output
+    assert f"Set PYTHON to a Python 3.11, 3.12 or 3.13: PYTHON={checkout.env['PYTHON']} is Python {version}" in output
     assert checkout.steps() == []
