@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import distribution, version
+from importlib.metadata import distribution, distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,11 @@ def _versions() -> dict[str, str | None]:
 
 
 def _is_shadowed(package: str, module: str) -> bool:
-    """Whether an installed package's module comes from elsewhere, as from a checkout that PYTHONPATH names."""
+    """Whether an installed package's module may be another's: of a checkout that PYTHONPATH names, or OpenMMLab's own
+    package of that name, whose files lie in the same folder.
+    """
+    if package in HOST and any(any(distributions(name=module + kind)) for kind in ("", "-lite", "-full")):
+        return True
     installed, spec = Path(str(distribution(package).locate_file(""))).resolve(), find_spec(module)
     return bool(spec and spec.origin and not Path(spec.origin).resolve().is_relative_to(installed))
 

@@ -93,8 +93,9 @@ def _host(said: dict[str, Any]) -> list[Check]:
 
 def _packages() -> Check:
     shadowed = [name for name, found in provenance().versions.items() if SHADOWED in (found or "")]
-    found = f"{', '.join(shadowed)} imported from elsewhere" if shadowed else "those of this environment"
-    return check_that("packages", not shadowed, found, "Unset PYTHONPATH: what it names is imported instead.")
+    found = f"another in the place of {', '.join(shadowed)}" if shadowed else "those of this environment"
+    own = "take an environment without OpenMMLab's own mmengine, mmcv and mmdet, which these overwrite"
+    return check_that("packages", not shadowed, found, f"Unset PYTHONPATH, or {own}.")
 
 
 def _cuda(plan: Plan, said: dict[str, Any]) -> Check:

@@ -64,14 +64,16 @@ def test_another_program_for_differences_hides_none(checkout):
     assert _code().uncommitted is not None
 
 
-def test_a_host_that_is_imported_from_elsewhere_is_not_recorded_as_the_installed_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("file", ["mmdet/__init__.py", "mmdet-3.3.0.dist-info/METADATA"])
+def test_a_host_that_may_be_another_is_not_recorded_as_the_installed_one(tmp_path, monkeypatch, file):
+    """Of a checkout that PYTHONPATH names, and beside OpenMMLab's own package."""
     pinned = pinned_versions()
     assert _packages().state == "ok"
-    (tmp_path / "mmdet").mkdir()
-    (tmp_path / "mmdet/__init__.py").touch()
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mmdet", raising=False)
     said = provenance.provenance().versions
     assert said["onedl-mmdetection"] == pinned["onedl-mmdetection"] + SHADOWED
     assert said["onedl-mmengine"] == pinned["onedl-mmengine"]
-    assert (_packages().state, _packages().found) == ("no", "onedl-mmdetection imported from elsewhere")
+    assert (_packages().state, _packages().found) == ("no", "another in the place of onedl-mmdetection")
