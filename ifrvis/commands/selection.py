@@ -122,7 +122,7 @@ def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple
     else:
         profile, why = profile_of(arguments, of_kept=of_kept)
     tables, overrides = load_tables(arguments.tables, profile), dict(map(parse_override, arguments.set))
-    rows = tuple(arguments.rows.split(",")) if arguments.rows else None
+    rows = tuple(each.strip() for each in arguments.rows.split(",")) if arguments.rows else None
     check_rows(tables, rows or ())
     _take_own_set(arguments)  # when what else is given is right
     request = Request(

@@ -42,6 +42,13 @@ def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkey
     assert other.dataset == (str(tmp_path / "mine.yaml") if first.dataset else None)
 
 
+def test_blanks_between_rows_are_no_part_of_them():
+    parser = argparse.ArgumentParser()
+    add_selection(parser)
+    given = parser.parse_args(["table1", "--profile", "smoke", "--rows", "ours-r50-ytvis19, mask2former-r50-ytvis19 "])
+    assert request_of(given)[0].rows == ("ours-r50-ytvis19", ROW)
+
+
 @pytest.mark.parametrize(
     ("kept", "chosen"),
     [
