@@ -9,6 +9,11 @@ from hypothesis import HealthCheck, settings
 
 # Before anything imports torch, which reads it then; commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# What a contributor's shell, or the hook of a repository that runs the tests, has set would change what they see.
+for name in [*os.environ]:
+    is_terminal = name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES", "MATPLOTLIBRC")
+    if is_terminal or name in ("IFRVIS_DATA", "IFRVIS_RESULTS") or name.startswith("GIT_"):
+        del os.environ[name]
 
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
