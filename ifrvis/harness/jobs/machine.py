@@ -1,13 +1,14 @@
 """What this machine has: cores, GPUs, and the environment that a job may see. Asks no torch."""
 
+import contextlib
 import functools
+import math
 import os
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,29 @@ ANSWER_LIMIT_S = 20.0  # of nvidia-smi: a driver that hangs is no reason to
 
 
 def num_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Cores this process may use: those it may run on, and of their time no more than a container's quota."""
+    return max(1, int(min(len(os.sched_getaffinity(0)), _quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))))
+
+
+def _quota(groups: Path, root: Path) -> float:
+    """Cores whose time the control groups of this process grant; infinite where none sets a quota.
+
+    Args:
+        groups: Lines `number:controllers:path` (cgroups(7)), of version 2 without controllers.
+        root: Where they are mounted. In a container a path may lead nowhere: then its own group lies at the top.
+    """
+    found = [math.inf]
+    with contextlib.suppress(OSError):
+        for controllers, path in (line.split(":", 2)[1:] for line in groups.read_text().splitlines()):
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            own = Path(root, "cpu" if controllers else "", path.strip("/"))
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+            for folder in (own, *own.parents):
+                with contextlib.suppress(OSError, ValueError):  # there is no such group, or it says `max`
+                    quota, period = (int(each) for name in names for each in (folder / name).read_text().split())
+                    found += [quota / period] if quota > 0 else []
+    return min(found)
 
 
 @dataclass(frozen=True)
@@ -113,7 +135,7 @@ def kills_for_memory() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-@contextmanager
+@contextlib.contextmanager
 def handled(signals: Iterable[signal.Signals], handler: Any) -> Iterator[None]:
     """While the block lasts, some signals are handled so: one that is ignored stays so in processes started inside."""
     kept = {each: signal.signal(each, handler) for each in signals}
@@ -124,7 +146,7 @@ def handled(signals: Iterable[signal.Signals], handler: Any) -> Iterator[None]:
             signal.signal(each, before)
 
 
-@contextmanager
+@contextlib.contextmanager
 def job_environment(threads: int) -> Iterator[None]:
     """Processes started inside inherit named variables only, and one thread pool size."""
     whole = dict(os.environ)

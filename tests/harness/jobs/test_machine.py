@@ -1,6 +1,7 @@
 """GPUs are counted as CUDA counts them, and a job gets one by whatever name it has."""
 
 import json
+import math
 
 import pytest
 
@@ -14,6 +15,39 @@ GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-1122-bb)
   MIG 2g.20gb     Device  0: (UUID: MIG-33)
   MIG 2g.20gb     Device  1: (UUID: MIG-44)
 """
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "250000 100000"}, 2.5),
+        ("0::/\n", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000", "cpu.max": "400000 100000"}, 3),
+        ("0::/docker/1\n", {"cpu.max": "150000 100000"}, 1.5),  # the host's path, in a container
+        (
+            "4:cpu,cpuacct:/x\n1:memory:/\n",
+            {"cpu/x/cpu.cfs_quota_us": "50000", "cpu/x/cpu.cfs_period_us": "100000"},
+            0.5,
+        ),
+        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("4:cpuset:/\n", {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, math.inf),
+        ("", {}, math.inf),
+    ],
+)
+def test_a_quota_of_a_container_is_all_the_cores_that_there_are(groups, files, cores, tmp_path):
+    (tmp_path / "groups").write_text(groups)
+    for name, text in files.items():
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert machine._quota(tmp_path / "groups", tmp_path / "root") == cores
+
+
+def test_cores_are_whole_and_at_least_one(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64))
+    for granted, cores in ((math.inf, 64), (2.9, 2), (0.5, 1)):
+        monkeypatch.setattr(machine, "_quota", lambda *_, granted=granted: granted)
+        assert machine.num_cores() == cores
 
 
 @pytest.mark.parametrize(
