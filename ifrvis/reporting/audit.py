@@ -81,7 +81,10 @@ def _made_again(entry: Entry, store: Store) -> Report:
     init = Given(Path(entry.init), entry.init, None) if entry.init else None
     options = entry.rows, entry.num_seeds, entry.overrides, entry.dataset, init
     request = TableRequest((run_on(load_table(entry.table), entry.dataset),), entry.profile, *options)
-    home, kept = store.records(entry.profile.name), _kept(store.bootstrap(entry.profile.name), entry.intervals)
+    home = store.records(entry.profile.name)
+    if entry.records and not any((home / name).is_file() for name in entry.records):
+        raise _RecordError(f"none of the records behind it is in {home}; --results says where they are")
+    kept = _kept(store.bootstrap(entry.profile.name), entry.intervals)
     (report,) = make_reports(request, [_record(home / name, digest) for name, digest in entry.records.items()], kept)
     return report
 

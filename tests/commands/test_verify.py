@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ifrvis.cli import main
 from ifrvis.files import sha256_file
 from ifrvis.harness.store.finding import Finding
 from ifrvis.harness.store.paths import record_name
@@ -223,6 +224,14 @@ def test_a_deleted_or_changed_record_demotes_its_cells_and_fails_verify(kept, ca
         assert kept.run(*report) == 0
         assert one(kept, KINDS["Markdown"]).read_text() == written
     assert kept.run("verify") == 0
+
+
+def test_reports_of_records_that_lie_elsewhere_say_so(kept, capsys, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    assert main(["verify", *kept.roots, "--results", str(tmp_path / "elsewhere")]) == 1
+    wrong = named(capsys.readouterr().out, "wrong")
+    assert wrong
+    assert all(f"is in {tmp_path}/elsewhere/records/smoke; --results says where" in line for line in wrong)
 
 
 def test_reports_whose_manifest_is_lost_are_named(kept, capsys):
