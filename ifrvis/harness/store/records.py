@@ -7,6 +7,7 @@ or of what lies beside it (`evaluation.videos`), is `ifrvis verify`'s matter.
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeVar
@@ -166,7 +167,7 @@ class Record(Scores):
     @property
     def hours(self) -> float:
         """What its attempts took, where they say."""
-        return sum(each.seconds or 0.0 for each in self.attempts) / 3600
+        return math.fsum(each.seconds or 0.0 for each in self.attempts) / 3600  # the same in every version of Python
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
