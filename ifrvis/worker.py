@@ -75,8 +75,10 @@ class _Worker:
 
     def work(self) -> None:
         """Train and predict, beside other processes if there are any; the first alone publishes what comes of it."""
-        from ifrvis.training.processes import Processes, join_processes
+        from ifrvis.training.processes import Processes, check_gpu, join_processes
 
+        if self._job.on_gpu:
+            check_gpu()
         missing, wants_weights = self._missing(), self._job.publish_weights and not self._run.weights.exists()
         predicted = [self._run.predictions(each.inference, each.split).exists() for each in missing]
         alone = all(predicted) and not wants_weights

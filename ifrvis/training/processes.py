@@ -36,6 +36,14 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def check_gpu() -> None:
+    """Pass only where torch can use a GPU; UserError else."""
+    if not torch.cuda.is_available():
+        built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU alone"
+        cure = "Install a torch that the GPU's driver takes (`nvidia-smi` says up to which CUDA), or a newer driver"
+        raise UserError(f"{cure}: torch {torch.__version__} is built {built}, and finds no GPU that it can use here.")
+
+
 @dataclass(frozen=True)
 class Processes:
     """The processes of one training as one of them sees them; by default it is alone."""

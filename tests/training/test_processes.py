@@ -21,7 +21,7 @@ from ifrvis.harness.store.paths import Store
 from ifrvis.training import loop
 from ifrvis.training.loop import NotFiniteLossError
 from ifrvis.training.processes import Processes, join_processes
-from ifrvis.worker import dealt
+from ifrvis.worker import _Worker, dealt
 
 
 @pytest.fixture
@@ -237,6 +237,14 @@ def test_a_frame_that_one_process_cannot_read_is_named_by_all(run, together, spe
         assert together(2, work) == [0, 0]
     finally:
         path.write_bytes(whole)
+
+
+def test_what_is_meant_for_a_gpu_is_not_computed_on_a_cpu():
+    """As where the driver is older than torch: it would take weeks."""
+    worker = object.__new__(_Worker)
+    worker._job = asked(on_gpu=True)
+    with pytest.raises(UserError, match=r"^Install a torch that the GPU's driver takes .* finds no GPU"):
+        worker.work()
 
 
 def test_processes_on_several_nodes_are_refused(monkeypatch):

@@ -116,7 +116,8 @@ class SlurmQueue(Queue):
     def _submission(self, training: Training) -> Submission:
         asked = super()._submission(training)
         init = asked.init and str(in_snapshot(Path(asked.init), self._snapshot))  # shipped weights are code, too
-        return asked.model_copy(update={"init": init})
+        on_gpu = self._request.profile.needs_gpu and self._cluster.gpus > 0
+        return asked.model_copy(update={"init": init, "on_gpu": on_gpu})
 
     def _is_followed_by_its_job(self, attempt: Attempt) -> bool:
         """Whether the job behind an attempt makes, or may make, the next one itself."""

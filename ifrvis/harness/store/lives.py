@@ -52,6 +52,7 @@ class Submission(Handling):
     init: str | None = None  # path of the initial weights; None for a random start
     init_name: str | None = None  # what the recipe calls them
     stills: MixedIn | None = None
+    on_gpu: bool = False  # meant for one: without it is refused, where it would take weeks
     publish_weights: bool = False  # other runs start from this one's weights
     watch_videos: Count = 0  # held-out videos that are watched while it trains
     evaluations: tuple[Asked, ...]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -131,6 +132,17 @@ def test_a_node_whose_gpu_has_a_uuid_does_not_train_the_toy_profile(nvidia_smi, 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-33")
     assert main(["plan", "table1", "--data-root", str(tmp_path)]) == 0
     assert "the data of profile paper are not all here" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize("needs_gpu", [True, False])
+def test_a_worker_is_told_that_its_run_is_meant_for_a_gpu(make_request, fake, launch, monkeypatch, needs_gpu):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    fake()
+    request = make_request(num_seeds=1)
+    profile = request.profile.model_copy(update={"needs_gpu": needs_gpu})
+    _, queue = launch(replace(request, profile=profile))
+    assert queue.items[0].attempt.submission().on_gpu is needs_gpu
 
 
 def test_each_job_gets_a_gpu_of_its_own_by_its_name(make_request, fake, launch, monkeypatch):
