@@ -77,7 +77,8 @@ def test_what_is_no_json_is_refused_in_the_words_of_the_whole(split, text, tmp_p
     with pytest.raises(UserError) as expected:
         read_json(tmp_path / "a.json")
     said, wanted = str(caught.value), str(expected.value)
-    if "RFC" not in wanted and "codec" not in wanted and "extra data" not in wanted.lower():
+    # Of a comma too many, Python 3.13 says so itself.
+    if not any(word in wanted.lower() for word in ("rfc", "codec", "extra data", "trailing comma")):
         assert said == wanted
     assert said.startswith(wanted.split("(")[0])
 
