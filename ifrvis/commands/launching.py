@@ -65,6 +65,9 @@ def launch(plan: "Plan", why: str, arguments: argparse.Namespace, console: "Cons
 
     request = plan.request
     cluster = load_cluster(arguments.cluster) if arguments.cluster else None
+    if cluster and request.profile.needs_gpu and not cluster.gpus:
+        cure = f"Set 'gpus' of cluster {cluster.name}, or choose a --profile that needs none"
+        raise UserError(f"{cure}: profile {request.profile.name} needs GPUs.")
     measure_siblings(plan)
     jobs = arguments.jobs or jobs_at_once(plan, gpus_per_run=arguments.gpus_per_run)
     say(console, headline(plan, why, jobs=jobs, cluster=cluster.name if cluster else ""))

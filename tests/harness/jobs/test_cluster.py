@@ -86,6 +86,12 @@ def test_a_cluster_stands_for_a_gpu_when_the_profile_is_chosen(monkeypatch, tmp_
     assert said.startswith("the data of profile paper are not")
 
 
+def test_runs_for_gpus_are_not_submitted_to_a_cluster_of_which_none_is_asked(tmp_path, roots, capsys):
+    (tmp_path / "cpu.yaml").write_text("name: cpu\ntime_min: 60\ncpus: 2\nmemory_gb: 4\n")
+    assert main(["run", "table1", "--profile", "paper", *roots, "--cluster", str(tmp_path / "cpu.yaml")]) == 2
+    assert "Set 'gpus' of cluster cpu, or choose a --profile that needs none: profile paper" in capsys.readouterr().err
+
+
 def test_a_run_has_a_process_a_gpu_and_never_more_than_clips(load):
     assert [load(gpus=gpus).processes(TrainSpec.model_construct(global_batch=4)) for gpus in (0, 1, 4, 8)] == [
         1,
