@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import math
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,7 @@ def test_the_notes_for_clusters_tell_what_tables_cost(make_request):
         for profile in ("paper", "mini"):
             request = make_request(profile=profile, pretraining=True, rows=None, num_seeds=None)
             plan = make_plan(dataclasses.replace(request, tables=tuple(load_tables([name], request.profile))))
-            hours = sum(each.est_gpu_hours for each in plan.trainings)
+            hours = math.fsum(each.est_gpu_hours for each in plan.trainings)  # the same in every version of Python
             columns += [str(len(plan.trainings)), f"{hours:.0f}" if profile == "paper" else f"{hours:.1f}"]
         assert f"| {name}{', shared runs once' * (name == 'all')} | {' | '.join(columns)} |" in said
 
