@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ifrvis.errors import UserError
 from ifrvis.files import read_text
 
 INHERITED = re.compile(
@@ -37,14 +36,14 @@ def _quota(groups: Path, root: Path) -> float:
         root: Where they are mounted. In a container a path may lead nowhere: then its own group lies at the top.
     """
     found = [math.inf]
-    with contextlib.suppress(UserError):
+    with contextlib.suppress(ValueError):  # UserError is one: nothing says it here
         for controllers, path in (line.split(":", 2)[1:] for line in read_text(groups, "groups").splitlines()):
             if controllers and "cpu" not in controllers.split(","):
                 continue
             own = Path(root, "cpu" if controllers else "", path.strip("/"))
             names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
             for folder in (own, *own.parents):
-                with contextlib.suppress(ValueError):  # there is no such group (UserError), or it says `max`
+                with contextlib.suppress(ValueError):  # there is no such group, or it says `max`
                     quota, period = (int(each) for name in names for each in read_text(folder / name, name).split())
                     found += [quota / period] if quota > 0 else []
     return min(found)
