@@ -93,7 +93,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     content["protocol"] = shown.name
     said += content["said"]
     if arguments.html:
-        _write_page(arguments, used, sides, content, said, truth)
+        _write_page(arguments, used, sides, content, said, truth, protocol)
     if arguments.json:
         print(json.dumps(content, indent=1))
     elif arguments.md:
@@ -177,6 +177,7 @@ def _write_page(
     content: dict[str, Any],
     said: list[str],
     truth: _Truth,
+    protocol: "TrackingProtocol | None",
 ) -> None:
     """Write the page, which plays of the first seed the videos that differ most."""
     from ifrvis.analysis.comparison import tables_of
@@ -189,7 +190,7 @@ def _write_page(
         raise UserError("Leave out --html, or give --gt: the videos that both sides are about are not here.")
     paths = [each.predictions()[0] for each in given]
     shown = [
-        side_of(side.name, f"{key}: {side.name}", path, side.of[0].scores, annotations)
+        side_of(side.name, f"{key}: {side.name}", path, side.of[0].scores, annotations, protocol)
         for key, side, (_, path) in zip("AB", sides, paths)
     ]
     videos = [annotations.video_by_id[each["id"]] for each in content["videos"][:VIDEOS]]

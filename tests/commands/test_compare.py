@@ -171,6 +171,28 @@ def test_what_cannot_be_compared_is_said(given, message, compare, truth, tmp_pat
     assert (status, message in said) == (2, True), said
 
 
+@pytest.mark.parametrize(
+    ("options", "score", "tracks"),
+    [
+        ((), 0.3, 3),  # protocol `all` counts every entry
+        (("--protocol", "common"), 0.3, 0),  # it counts those from .5
+        (("--protocol", "third.yaml"), 0.3, 0),
+        (("--protocol", "third.yaml"), 0.4, 3),
+    ],
+)
+def test_the_page_plays_the_tracks_that_the_numbers_count(options, score, tracks, compare, truth, tmp_path):
+    third = tmp_path / "third.yaml"
+    third.write_text("{name: third, title: from a third, tracks: entries, threshold: 0.33}")
+    files = truth[1]("swaps.json", kept_runs.swapped), truth[1]("drops.json", dropped)
+    for path in files:
+        path.write_text(json.dumps([each | {"score": score} for each in json.loads(path.read_text())]))
+    options = [str(third) if each == third.name else each for each in options]
+    page = tmp_path / "page.html"
+    assert compare(*files, "--gt", truth[0], "--html", page, *options)[0] == 0
+    panes = [video["panes"][1:] for video in scene_of(page)["videos"]]
+    assert [[bool(pane["tracks"]) for pane in each] for each in panes] == [[tracks > 0] * 2] * len(panes)
+
+
 def test_other_videos_pair_nothing(compare, tmp_path, request_of_rows):
     other = made_record({"AP": 0.5}, train=made_train(0), profile="smoke")
     publish_record(request_of_rows.store, other)

@@ -8,6 +8,7 @@ of Table 3's cells: of protocol `matched`, with the thresholds that the record s
 import base64
 import string
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,9 @@ from ifrvis.datasets.rle import Rle, decode, encode
 from ifrvis.datasets.ytvis import Annotations, Id, Track, Video
 from ifrvis.errors import UserError
 from ifrvis.evaluation.identity import IdentityError, VideoErrors, identity_errors
-from ifrvis.evaluation.predictions import Prediction, queries_of, read_videos_of
-from ifrvis.evaluation.protocols import halves, load_protocol
-from ifrvis.evaluation.scores import Scores
+from ifrvis.evaluation.predictions import Prediction, queries_of, read_tracks, read_videos_of
+from ifrvis.evaluation.protocols import TrackingProtocol, halves, load_protocol
+from ifrvis.evaluation.scores import SHOWN, Scores
 from ifrvis.evaluation.tubes import overlaps
 from ifrvis.files import publish_once, sha256_file
 from ifrvis.harness.plan.plan import Evaluation, Plan
@@ -107,19 +108,32 @@ def _scene(pair: tuple[_Kept, _Kept], records: tuple[str, str]) -> Scene | None:
     return Scene(dataset=split.dataset, seed=one.record.seed, rows=rows, records=records, videos=videos)
 
 
-def side_of(row: str, title: str, predictions: Path, scores: Scores, annotations: Annotations) -> Side:
-    """The tracks of one method that count, and their errors; UserError if the predictions are missing, broken or about
-    other videos.
+def side_of(
+    row: str,
+    title: str,
+    predictions: Path,
+    scores: Scores,
+    annotations: Annotations,
+    protocol: TrackingProtocol | None = None,
+) -> Side:
+    """The tracks of one method that its scores count, of a record or by a `protocol` (`score_file`), and their errors;
+    UserError if the predictions are missing, broken or about other videos.
     """
-    protocol, tracked = load_protocol("matched"), scores.tracking.get("matched")
-    thresholds = tracked.threshold if tracked and isinstance(tracked.threshold, tuple) else (0.5, 0.5)
-    half_of = halves(annotations.video_by_id, protocol.seed)
+    if protocol:
+        found = read_tracks(predictions, annotations, protocol.tracks)
+    else:
+        found = queries_of(read_videos_of(predictions, annotations))
+        protocol = load_protocol(SHOWN).model_copy(update={"most": None})
+    tracked, half_of = scores.tracking.get(SHOWN), halves(annotations.video_by_id, protocol.seed)
+    threshold = tracked.threshold if tracked else None
     tracks: dict[Id, list[Prediction]] = {video.id: [] for video in annotations.videos}
-    for track in queries_of(read_videos_of(predictions, annotations)):
+    for track in found:
         tracks[track.video_id].append(track)
-    for video_id, found in tracks.items():
-        tracks[video_id] = [track for track in protocol.select(found) if track.score >= thresholds[half_of[video_id]]]
-    errors = identity_errors(annotations, [track for found in tracks.values() for track in found])
+    for video_id, of_video in tracks.items():
+        level = threshold[half_of[video_id]] if isinstance(threshold, tuple) else threshold
+        shown = [track for track in protocol.select(of_video) if track.reaches(level)]
+        tracks[video_id] = [replace(track, number=n) for n, track in enumerate(shown)]  # entries can share a query
+    errors = identity_errors(annotations, [track for of_video in tracks.values() for track in of_video])
     return Side(row, title, tracks, {each.video_id: each for each in errors})
 
 

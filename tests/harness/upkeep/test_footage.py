@@ -9,10 +9,13 @@ import pytest
 from kept_runs import kept, perfect, swapped
 
 from ifrvis.datasets.rle import decode
+from ifrvis.evaluation.predictions import Scored, write_predictions
+from ifrvis.evaluation.protocols import load_protocol
+from ifrvis.evaluation.scoring import score_file
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.store.playback import read_scenes, rows_to_play
 from ifrvis.harness.upkeep import footage
-from ifrvis.harness.upkeep.footage import write_scenes
+from ifrvis.harness.upkeep.footage import play, side_of, write_scenes
 
 M2F, OURS = "mask2former-r50-ytvis19", "ours-r50-ytvis19"
 
@@ -107,6 +110,24 @@ def test_tracks_are_those_of_the_thresholds_that_the_record_says(scene, plan, th
         training.evaluations[0].record = record.model_copy(update=changed)
     panes = [pane for video in scene(plan).videos for pane in video.panes[1:]]
     assert all((len(pane.tracks) == 1) == one_track for pane in panes)
+
+
+def test_entries_of_one_query_are_tracks_of_their_own(plan, tmp_path):
+    annotations = plan.trainings[0].evaluations[0].split.read()
+    one, two, *_ = (category.id for category in annotations.categories)
+    videos = [swapped(video, annotations) for video in annotations.videos]
+    for index, video in enumerate(videos):
+        again = tuple(Scored(each.query, two if each.category_id == one else one, 0.3) for each in video.by_class)
+        videos[index] = replace(video, by_class=video.by_class + again)
+    write_predictions(tmp_path / "p.gz", videos)
+    protocol = load_protocol("all")
+    scores, _ = score_file(annotations, tmp_path / "p.gz", protocol=protocol)
+    side = side_of("a", "A", tmp_path / "p.gz", scores, annotations, protocol)
+    for video in annotations.videos:
+        (_, pane) = play(annotations, None, video, [side]).panes
+        names = {track.name for track in pane.tracks}
+        assert len(names) == len(pane.tracks) == 2 * len(annotations.tracks_of(video.id))
+        assert [track.number for track in side.tracks[video.id]] == [*range(len(names))]  # what errors are told by
 
 
 @pytest.mark.parametrize("lost", ["predictions", "changed predictions", "frame"])
