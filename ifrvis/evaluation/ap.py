@@ -118,12 +118,9 @@ def statistics(videos: Iterable[Detections], categories: Sequence[str]) -> dict[
     once = np.ones((1, flat.num_videos), np.int64)
     curves = {suffix: _curves(flat, suffix, once, len(categories)) for suffix in _CURVES}
     each = {name: _statistics(curves, slice(c, c + 1)) for c, name in enumerate(categories)}
-    by_iou = {name: np.moveaxis(values, 2, 0) for name, values in zip(("AP", "AR100"), curves["100"])}
-    return {
-        **_statistics(curves, slice(None)),
-        "per_category": each,
-        **{f"{name}_by_iou": list(map(_mean, values)) for name, values in by_iou.items()},
-    }
+    of_all = zip(("AP", "AR100"), curves["100"])
+    by_iou = {f"{name}_by_iou": list(map(_mean, np.moveaxis(values, 2, 0))) for name, values in of_all}
+    return {**_statistics(curves, slice(None)), "per_category": each, **by_iou}
 
 
 def ap_of(videos: Sequence[Detections], weights: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -271,22 +268,20 @@ def _flat(videos: Iterable[Detections], categories: Sequence[str]) -> _Flat:
 def _curves(flat: _Flat, suffix: str, weights: NDArray[np.int64], num_categories: int) -> _Curves:
     """The curves behind the statistics of one suffix, with the videos weighed in R ways, (R, V)."""
     size, most = list(_SIZES).index(_CURVES[suffix][0]), _CURVES[suffix][1]
-    num_gt = np.zeros((len(weights), num_categories), np.int64)
+    curves = _Curves(*np.full((2, len(weights), num_categories, len(_BITS)), np.nan))
     for c in range(num_categories):
         of = flat.objects[flat.objects[:, 1] == c]
-        num_gt[:, c] = weights[:, of[:, 0]] @ of[:, 2 + size]
-    curves = _Curves(*np.full((2, *num_gt.shape, len(_BITS)), np.nan))
-    for c in range(num_gt.shape[1]):
+        num_gt = weights[:, of[:, 0]] @ of[:, 2 + size]
         chosen = np.flatnonzero((flat.category == c) & (flat.rank < most))
         chosen = chosen[np.argsort(-flat.scores[chosen], kind="stable")]
         hits, ignored = ((flags[size][chosen] & _BITS[:, None]) > 0 for flags in (flat.hits, flat.ignored))
-        some, found = np.flatnonzero(num_gt[:, c]), hits.any(axis=0)
+        some, found = np.flatnonzero(num_gt), hits.any(axis=0)
         weighed = weights[some][:, None, flat.video[chosen]]
         # A curve rises at hits alone; all predictions count, at every threshold, where none is ignored.
         counts = hits | ~ignored if ignored.any() else np.ones_like(ignored[:1])
         counted = np.cumsum(weighed * counts, axis=2)[..., found]
         true = np.cumsum(weighed[..., found] * hits[:, found], axis=2)
-        curves.precision[some, c], curves.recall[some, c] = _curve(true, counted, num_gt[some, c])
+        curves.precision[some, c], curves.recall[some, c] = _curve(true, counted, num_gt[some])
     return curves
 
 
