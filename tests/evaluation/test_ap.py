@@ -10,6 +10,7 @@ from evaluation import slow_ap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from made_sets import with_copies
 
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video, read_annotations
@@ -148,15 +149,7 @@ def test_ap_of_weighed_videos_is_that_of_so_many_copies(tracks, predicted, weigh
     found = ap_of(list(detections(gt, predictions)), np.array(weights))
     for ap, times in list(zip(found, weights, strict=True))[-2:]:
         copies = {video.id: range(10 * video.id, 10 * video.id + times[video.id - 1]) for video in gt.videos}
-        several = Annotations(
-            gt.path,
-            gt.categories,
-            tuple(replace(video, id=copy) for video in gt.videos for copy in copies[video.id]),
-            tuple(replace(track, video_id=copy) for track in gt.tracks for copy in copies[track.video_id]),
-        )
-        expected = slow_ap.average_precision(
-            several, [replace(pred, video_id=copy) for pred in predictions for copy in copies[pred.video_id]]
-        )["AP"]
+        expected = slow_ap.average_precision(*with_copies(gt, predictions, copies))["AP"]
         assert ap == pytest.approx(np.nan if expected is None else expected, abs=1e-9, nan_ok=True)
 
 
@@ -169,10 +162,7 @@ def assert_close(found, expected):
             assert found[key] == (value if value is None else pytest.approx(value, abs=1e-9))
 
 
-def test_processes_that_share_the_videos_change_nothing():
-    annotations = read_annotations(CASES[7] / "gt.json")
-    predictions = read_results(CASES[7] / "pred.json", annotations)
-    alone = average_precision(annotations, predictions)
-    assert average_precision(annotations, predictions, jobs=2) == alone
+def test_processes_that_share_the_videos_change_nothing(case):
+    assert average_precision(*case, jobs=2) == average_precision(*case)
     with pytest.raises(ValueError, match="Give --jobs 1 or more, got 0"):
-        average_precision(annotations, predictions, jobs=0)
+        average_precision(*case, jobs=0)

@@ -1,6 +1,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from evaluation.tampering import tampered
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_sets import as_json, written
 
 from ifrvis.cli import main
 from ifrvis.commands.evaluate import _ranges
@@ -35,6 +37,11 @@ def scene(gts, preds, width=24):
     videos = (Video(1, width, 2, ("0.jpg",) * length, "v"),)
     annotations = Annotations(Path("gt.json"), (Category(1, "a"),), videos, tracks)
     return annotations, [Prediction(1, 1, 0.9 - 0.1 * k, masks(line), k) for k, line in enumerate(preds)]
+
+
+def files_of(folder, annotations, predictions):
+    """The options that name files of a scene."""
+    return written(folder, as_json(annotations), [each.to_json() for each in predictions])
 
 
 def found_in(annotations, predictions):
@@ -183,18 +190,8 @@ def test_exactly_what_a_script_tampered_with_is_found_in_real_clips(real_vis):
 
 def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, capsys):
     annotations, predictions = scene([A, B], ["0-4 0-4 . . .", ". . 0-4 0-4 0-4"])
-    (video,) = annotations.videos
-    content = {
-        "videos": [{**vars(video), "file_names": list(video.file_names)}],
-        "categories": [{"id": 1, "name": "a"}],
-    }
-    content["annotations"] = [
-        {"id": t.id, "video_id": 1, "category_id": 1, "segmentations": t.masks} for t in annotations.tracks
-    ]
-    (tmp_path / "gt.json").write_text(json.dumps(content))
-    (tmp_path / "pred.json").write_text(json.dumps([pred.to_json() for pred in predictions]))
-    command = ["evaluate", "identity", "--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
-    given, command = command, [*command, "--protocol", "matched"]
+    given = ["evaluate", "identity", *files_of(tmp_path, annotations, predictions)]
+    command = [*given, "--protocol", "matched"]
     assert main([*command, "--json"]) == 0
     change = {"kind": "change", "frames": [2], "gt_ids": ["g0"], "predictions": [0, 1]}
     beside = {"tracked": 5, "object_frames": 10}
@@ -217,23 +214,10 @@ def test_the_command_lists_errors_with_frames_objects_and_predictions(tmp_path, 
     assert json.loads(capsys.readouterr().out)["protocol"] == "all"
 
 
-def written(tmp_path, gts, predicted, *, score=1, width):
-    """The options that name the files of a scene's ground truth, and of what `predicted` makes of each track."""
-    annotations, _ = scene(gts, [], width=width)
-    entries = [{"video_id": 1, "category_id": 1, "segmentations": track.masks} for track in annotations.tracks]
-    (video,) = annotations.videos
-    content = {"videos": [{**vars(video), "file_names": list(video.file_names)}]}
-    content |= {"categories": [{"id": 1, "name": "a"}]}
-    content["annotations"] = [{**entry, "id": number} for number, entry in enumerate(entries)]
-    (tmp_path / "gt.json").write_text(json.dumps(content))
-    changed = [{**entry, "score": score, "segmentations": predicted(entry["segmentations"])} for entry in entries]
-    (tmp_path / "pred.json").write_text(json.dumps(changed))
-    return ["--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
-
-
 def test_ground_truth_given_as_a_prediction_is_without_error_however_many_objects_there_are(tmp_path, capsys):
     boxes = [f"{left}-{left + 1} {left}-{left + 1} ." for left in range(0, 98, 2)]  # 49, as nuclei of a clip
-    given = written(tmp_path, boxes, lambda masks: masks, score=0.01, width=98)
+    annotations, predictions = scene(boxes, boxes, width=98)
+    given = files_of(tmp_path, annotations, [replace(each, score=0.01) for each in predictions])
     assert main(["evaluate", "tracking", *given]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"IDF1 +100\.00\n", shown)
@@ -252,8 +236,9 @@ def test_frames_are_listed_as_ranges(frames, text):
 
 def test_of_many_errors_the_first_are_listed_and_all_if_asked_for(tmp_path, capsys):
     """Forty objects that are seen in two frames of three: each is lost in the second."""
-    boxes = [f"{left}-{left + 1} {left}-{left + 1} {left}-{left + 1}" for left in range(0, 80, 2)]
-    given = ["evaluate", "identity", *written(tmp_path, boxes, lambda masks: (masks[0], None, masks[2]), width=80)]
+    bars = [f"{left}-{left + 1}" for left in range(0, 80, 2)]
+    scored = scene([f"{bar} {bar} {bar}" for bar in bars], [f"{bar} . {bar}" for bar in bars], width=80)
+    given = ["evaluate", "identity", *files_of(tmp_path, *scored)]
     assert main(given) == 0
     shown = capsys.readouterr().out
     assert shown.count(": lost, object ") == 20

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from made_sets import as_json
 
 from ifrvis.datasets.ytvis import Annotations, Category, Video, open_annotations
 from ifrvis.errors import UserError
@@ -41,9 +42,7 @@ ENTRY = {"video_id": 7, "category_id": 1, "score": 3.5, "segmentations": [RLE, N
 
 def read_by_video(path, tracks="entries", **options):
     """The predicted tracks of a file, video by video, each read when it is asked for; and how many the file has."""
-    videos = [{**vars(each), "file_names": [*each.file_names], "tags": {}} for each in ANNOTATIONS.videos]
-    content = {"videos": videos, "categories": [*map(vars, ANNOTATIONS.categories)], "annotations": []}
-    (path.parent / "gt.json").write_text(json.dumps(content))
+    (path.parent / "gt.json").write_text(json.dumps(as_json(ANNOTATIONS)))
     annotations = open_annotations(path.parent / "gt.json", lambda done, total: None)
     filed = open_tracks(path, annotations, tracks, path.parent, lambda done, total: None, **options)
     found = [filed.tracks(video_id)(annotations.of_video(video_id)()) for video_id in (7, "w")]

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 
 import pytest
+from made_sets import written
 from rich.console import Console
 
 from ifrvis.cli import main
@@ -31,9 +32,7 @@ def made(tmp_path, rng):
                 if index < 2:
                     gt["annotations"].append({**one, "id": 2 * video_id + index})
                 entries.append({**one, "score": float(rng.random())})
-        (tmp_path / "gt.json").write_text(json.dumps(gt))
-        (tmp_path / "pred.json").write_text(json.dumps(rng.permutation(entries).tolist()))
-        return ["--gt", f"{tmp_path}/gt.json", "--pred", f"{tmp_path}/pred.json"]
+        return written(tmp_path, gt, rng.permutation(entries).tolist())
 
     return make
 

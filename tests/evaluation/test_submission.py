@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from made_records import asked, evaluation, made_run
+from made_sets import as_json
 
 from ifrvis.cli import main
 from ifrvis.datasets.ytvis import Annotations, Category, Video
@@ -186,9 +187,7 @@ def run(tmp_path):
         for v, m in zip(VIDEOS, masks)
     ]
     write_predictions(run.predictions(predicted.inference, predicted.split), videos)
-    content = {"categories": [{"id": 1, "name": "cat"}]}
-    content["videos"] = [{"id": v.id, "width": 5, "height": 4, "file_names": list(v.file_names)} for v in VIDEOS]
-    (tmp_path / "valid.json").write_text(json.dumps(content))
+    (tmp_path / "valid.json").write_text(json.dumps(as_json(ANNOTATIONS) | {"annotations": None}))
     return run
 
 

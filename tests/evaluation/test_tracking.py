@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_sets import as_json, written
 
 from ifrvis.cli import main
 from ifrvis.datasets.rle import encode
@@ -83,18 +84,10 @@ def test_hota_is_trackevals_on_its_committed_cases_and_on_random_ones(tmp_path, 
         annotations, predictions = random_videos(rng, 2, length=12, step=1 + number % 2 * 2)
         folder = tmp_path / str(number)
         folder.mkdir()
-        (folder / "gt.json").write_text(json.dumps(to_json(annotations)))
-        (folder / "pred.json").write_text(json.dumps([each.to_json() for each in predictions]))
+        written(folder, as_json(annotations), [each.to_json() for each in predictions])
         found = follow(annotations, predictions, [ALL])["all"].metrics
         ours[folder.name] = {name: found[name] for name in ("HOTA", "DetA", "AssA")}
     assert trackeval(tmp_path) == {case: pytest.approx(of, abs=1e-9) for case, of in ours.items()}
-
-
-def to_json(annotations):
-    """What of ground truth the reference reads."""
-    videos = [{"id": video.id, "length": video.length} for video in annotations.videos]
-    tracks = [{"video_id": track.video_id, "segmentations": track.masks} for track in annotations.tracks]
-    return {"videos": videos, "annotations": tracks}
 
 
 def box(x, y=0, width=4, height=4):
