@@ -268,7 +268,8 @@ def open_tracks(
 ) -> Filed:
     """Look through what `read_tracks` reads as a whole, with its errors, at once or when a video is read.
 
-    What is packed lies in `folder`, until all is scored; `official_quirks` are those of `read_results`.
+    What is packed lies in `folder`, until all is scored; with `official_quirks` tracks of a results file may be shorter
+    or longer than their video, as for the official evaluator.
     """
     if path.suffix == ".gz":
         unpack(path, "the predictions file", folder / "predictions.json")
@@ -316,25 +317,22 @@ def _read_run(file: PartsFile, tracks: Tracks, places: list[Place], annotations:
     return list(_OF_RUN[tracks]([video]))
 
 
-def read_results(path: Path, annotations: Annotations, *, official_quirks: bool = False) -> tuple[Prediction, ...]:
+def read_results(path: Path, annotations: Annotations) -> tuple[Prediction, ...]:
     """Read and check a results file of the YouTube-VIS format, a list of objects with video_id, category_id, any finite
     score and segmentations; UserError, with file, index and field, if it is missing or wrong.
-
-    With `official_quirks` tracks may be shorter or longer than their video, as for the official evaluator.
     """
-    return checked_results(read_json(path, "the results file"), annotations, str(path), official_quirks=official_quirks)
+    return checked_results(read_json(path, "the results file"), annotations, str(path))
 
 
-def checked_results(
-    entries: Any, annotations: Annotations, where: str, *, official_quirks: bool = False
-) -> tuple[Prediction, ...]:
+def checked_results(entries: Any, annotations: Annotations, where: str) -> tuple[Prediction, ...]:
     """The same for the content of a results file; `where` names it in errors."""
     expect(isinstance(entries, list), where, "a list of predicted tracks", entries)
-    make = partial(_prediction_of, annotations=annotations, path=where, any_length=official_quirks)
-    return tuple(make(entry, index=index) for index, entry in enumerate(entries))
+    return tuple(_prediction_of(entry, annotations, where, index) for index, entry in enumerate(entries))
 
 
-def _prediction_of(entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool) -> Prediction:
+def _prediction_of(
+    entry: Any, annotations: Annotations, path: str, index: int, *, any_length: bool = False
+) -> Prediction:
     where = f"{path}: [{index}]"
     expect(isinstance(entry, dict), where, "an object", entry)
     video = annotations.video_by_id[_known_id(entry, "video_id", annotations.video_by_id, where)]
