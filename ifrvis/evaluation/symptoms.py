@@ -57,9 +57,8 @@ def results_symptoms(path: Path, annotations: Annotations | None, *, topk: int |
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """The entries of either file as those of a results file, their fields of the right types, no more."""
-    given: Any = None
     if path.suffix != ".gz":
-        given = read_json(path, "the results file")
+        given: Any = read_json(path, "the results file")
     else:
         content = read_packed_json(path, "the predictions file")
         try:
