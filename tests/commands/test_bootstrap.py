@@ -21,8 +21,6 @@ def run(smoke_data, tmp_path, monkeypatch, capsys):
     """A command on two rows of Table 3 with two seeds each, of which Ours is perfect: its status and what it said."""
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("ifrvis.evaluation.bootstrap.LEAST_VIDEOS", 4)
-    for module in ("evaluation.bootstrap", "reporting.over_videos"):
-        monkeypatch.setattr(f"ifrvis.{module}.RESAMPLES", 100)
     request = kept_runs.kept(tmp_path, ["table3"], ROWS, 2, {"ours": kept_runs.perfect}, data_root=smoke_data)
     asked = ["table3", "--profile", f"{tmp_path}/smoke.yaml", "--rows", ",".join(ROWS)]
 
@@ -72,7 +70,7 @@ def test_what_was_changed_or_lost_is_said(run, path, tmp_path):
     run("bootstrap")
     run("report")
     sound = path.read_text()
-    path.write_text(sound.replace('"resamples": 100', '"resamples": 101'))
+    path.write_text(sound.replace('"resamples": 2000', '"resamples": 2001'))
     for command, what in (("report", None), ("bootstrap", None), ("verify", [])):
         status, said = run(command, **({} if what is None else {"what": what}))
         assert (status, "it was changed after it was written" in said) == (1 if what == [] else 2, True), command

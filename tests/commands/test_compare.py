@@ -24,7 +24,6 @@ def request_of_rows(smoke_data, tmp_path, monkeypatch):
     """Two rows with two seeds: Ours is the ground truth, of Mask2Former two tracks swap and one is lost at the end."""
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("ifrvis.evaluation.bootstrap.LEAST_VIDEOS", 4)
-    monkeypatch.setattr("ifrvis.evaluation.bootstrap.RESAMPLES", 100)
     predict = {"ours": kept_runs.perfect, "mask2former": kept_runs.swapped}
     return kept_runs.kept(tmp_path, ["table3"], ROWS, 2, predict, data_root=smoke_data)
 
@@ -105,10 +104,8 @@ def test_rows_are_compared_over_the_seeds_and_over_the_videos_that_both_have(com
     assert (status, f"A: {OURS}, seed 1\n" in said) == (0, True)
     assert "B changes identities more often" in " ".join(said.split())
     both = " ".join(compare(*ROWS)[1].split())
-    assert (f"A: {OURS}, seeds 0, 1 B: " in both, "percent; IDs a count, identity errors per hundred" in both) == (
-        True,
-        True,
-    )
+    assert f"A: {OURS}, seeds 0, 1 B: " in both
+    assert "percent; IDs a count, identity errors per hundred" in both
 
 
 def test_the_papers_metrics_and_those_that_differ_are_printed_and_all_if_asked(compare):
