@@ -131,6 +131,10 @@ class Table:
     def arrays(self):
         return sorted((self.results.root / "jobs").glob("ifrvis-*"))
 
+    def sizes(self):
+        """How many jobs the arrays have."""
+        return sorted(len(json.loads((each / "array.json").read_text())["attempts"]) for each in self.arrays())
+
 
 @contextlib.contextmanager
 def controller_away():

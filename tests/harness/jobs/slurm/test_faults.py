@@ -178,7 +178,7 @@ def test_each_row_is_an_array_of_its_seeds_and_scripts_can_be_looked_at_before(t
     names = [each.name for each in table.arrays()]
     found = squeue(f"--name={','.join(names)}", "-o", "%K %k").splitlines()
     assert found == ['0-2%3 two words # it\'s "mine"'] * 2
-    assert [len(json.loads((each / "array.json").read_text())["attempts"]) for each in table.arrays()] == [3, 3]
+    assert table.sizes() == [3, 3]
 
 
 def test_a_run_that_another_has_taken_over_is_left_to_it_in_one_line(table):
