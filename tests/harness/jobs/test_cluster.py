@@ -93,12 +93,8 @@ def test_runs_for_gpus_are_not_submitted_to_a_cluster_of_which_none_is_asked(tmp
 
 
 def test_a_run_has_a_process_a_gpu_and_never_more_than_clips(load):
-    assert [load(gpus=gpus).processes(TrainSpec.model_construct(global_batch=4)) for gpus in (0, 1, 4, 8)] == [
-        1,
-        1,
-        4,
-        4,
-    ]
+    four = TrainSpec.model_construct(global_batch=4)
+    assert [load(gpus=gpus).processes(four) for gpus in (0, 1, 4, 8)] == [1, 1, 4, 4]
 
 
 def script(cluster, **more):

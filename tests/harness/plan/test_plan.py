@@ -79,13 +79,8 @@ def test_machine_settings_leave_every_signature_alone(make_request, tmp_path):
 
 def test_two_datasets_of_one_name_stay_two(make_request, tmp_path):
     for name, seed in (("a", 19), ("b", 20)):
-        text = (
-            packed("experiments", "datasets", "smoke19.yaml")
-            .read_text()
-            .replace("seed: 19", f"seed: {seed}")
-            .replace("name: smoke19", "name: mine")
-        )
-        (tmp_path / f"{name}.yaml").write_text(text)
+        text = packed("experiments", "datasets", "smoke19.yaml").read_text().replace("name: smoke19", "name: mine")
+        (tmp_path / f"{name}.yaml").write_text(text.replace("seed: 19", f"seed: {seed}"))
     request = make_request(rows=("mask2former-r50-ytvis19", "mask2former-r50-ytvis21"), num_seeds=1)
     named = {"ytvis19": f"{tmp_path}/a.yaml", "ytvis21": f"{tmp_path}/b.yaml"}
     profile = request.profile.model_copy(update={"datasets": named})
@@ -102,11 +97,8 @@ def test_length_evaluates_each_training_of_the_ablation_and_of_table_3s_resnets_
     assert all("length" in tables for name, tables in named.items() if "-r50-" in name)
     assert {"length"} not in named.values()
     rows = [row for row in tables[-1].rows if not row.frames]
-    assert {row.id for row in rows} == {
-        *(row.id for row in tables[0].rows),
-        "mask2former-r50-ytvis21",
-        "ours-r50-ytvis21",
-    }
+    of_table3 = {"mask2former-r50-ytvis21", "ours-r50-ytvis21"}
+    assert {row.id for row in rows} == {row.id for row in tables[0].rows} | of_table3
     for row in rows:
         (stem, _, dataset), same = row.id.rpartition("-"), {"id", "label", "frames"}
         cut = [each for each in tables[-1].rows if each.id.startswith(f"{stem}-frames") and each.id.endswith(dataset)]

@@ -110,12 +110,8 @@ def test_options_that_a_mode_does_not_read_are_no_part_of_it():
 
 
 def test_recurrence_at_test_is_part_of_an_inference_where_it_is_off_and_of_ours_alone():
-    on, off = (
-        compose(
-            "ours", "r50", "ytvis19", load_profile("smoke"), {"--set": {"inference.recurrence": value}}, num_classes=4
-        )
-        for value in (True, False)
-    )
+    smoke, given = load_profile("smoke"), [{"--set": {"inference.recurrence": value}} for value in (True, False)]
+    on, off = (compose("ours", "r50", "ytvis19", smoke, each, num_classes=4) for each in given)
     assert off.inference == on.inference | {"recurrence": False}
     assert on.inference == with_set({}).inference
     with pytest.raises(UserError, match="no such key"):

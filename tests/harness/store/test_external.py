@@ -59,14 +59,9 @@ def world(tmp_path):
         for name in video["file_names"]:
             (tmp_path / "frames" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "frames" / name).touch()
-    dataset = {
-        "name": "mine",
-        "title": "Mine",
-        "categories": 2,
-        "schedule": "ytvis19",
-        "heldout": {"videos": [*VIDEOS]},
-    }
+    dataset = {"name": "mine", "title": "Mine", "categories": 2, "schedule": "ytvis19"}
     dataset |= {"annotation": str(tmp_path / "gt.json"), "frames": str(tmp_path / "frames")}
+    dataset |= {"heldout": {"videos": [*VIDEOS]}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(dataset))
     row = {"id": "theirs", "method": "external", "backbone": "r50", "dataset": str(tmp_path / "mine.yaml")}
     ours = {**row, "id": "ours", "method": "mask2former", "label": "Ours"}
@@ -84,16 +79,8 @@ def world(tmp_path):
 
 def given(world, *files, results="results", row="theirs"):
     roots = ["--results", f"{world}/{results}", "--data-root", str(world), "--profile", "smoke"]
-    return [
-        "ingest",
-        "--predictions",
-        *(f"{world}/{each}" for each in files),
-        "--table",
-        f"{world}/table.yaml",
-        "--row",
-        row,
-        *roots,
-    ]
+    predictions = ["--predictions", *(f"{world}/{each}" for each in files)]
+    return ["ingest", *predictions, "--table", f"{world}/table.yaml", "--row", row, *roots]
 
 
 def records_of(world, results="results"):
@@ -141,9 +128,7 @@ def test_a_report_shows_them_headed_so_and_in_no_trained_row(world, capsys):
     assert main(["report", str(world / "table.yaml"), "--profile", "smoke", *roots]) == 0
     shown = (world / "reports/smoke/mine.md").read_text()
     assert "Theirs (external)" in shown
-    assert "theirs: predicted by another program, scored here" in (world / "reports/smoke/mine.md").read_text().replace(
-        "\\", ""
-    )
+    assert "theirs: predicted by another program, scored here" in shown.replace("\\", "")
     capsys.readouterr()
     assert main(["plan", str(world / "table.yaml"), "--profile", "smoke", "--set", "train.init=null", *roots]) == 0
     assert "theirs" not in capsys.readouterr().out
