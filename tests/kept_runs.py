@@ -68,25 +68,24 @@ def finish(training, request, predict=None):
 
 def half(video, annotations):
     """One or two tracks of the ground truth."""
-    tracks = annotations.tracks_of(video.id)[: 1 + video.id % 2]
-    return _predictions(video, tracks, {number: track.masks for number, track in enumerate(tracks)})
+    return _predictions(video, annotations.tracks_of(video.id)[: 1 + video.id % 2])
 
 
 def perfect(video, annotations):
     """The ground truth."""
-    tracks = annotations.tracks_of(video.id)
-    return _predictions(video, tracks, {number: track.masks for number, track in enumerate(tracks)})
+    return _predictions(video, annotations.tracks_of(video.id))
 
 
 def swapped(video, annotations):
     """The ground truth, but that two tracks swap in the middle of the video and another is lost at its end."""
-    tracks, middle = annotations.tracks_of(video.id), video.length // 2
-    masks = {number: track.masks for number, track in enumerate(tracks)}
+    found, middle = perfect(video, annotations), video.length // 2
+    masks = found.masks
     masks[0], masks[1] = masks[0][:middle] + masks[1][middle:], masks[1][:middle] + masks[0][middle:]
     masks[2] = (*masks[2][:-1], None)
-    return _predictions(video, tracks, masks)
+    return found
 
 
-def _predictions(video, tracks, masks):
+def _predictions(video, tracks):
+    masks = {number: track.masks for number, track in enumerate(tracks)}
     scored = tuple(Scored(number, track.category_id, 0.9 - 0.1 * number) for number, track in enumerate(tracks))
     return VideoPredictions(video.id, video.height, video.width, video.length, masks, scored, scored)

@@ -1,17 +1,12 @@
 """Reports of packed tables with records made up."""
 
+from made_records import PROVENANCE
+
 from ifrvis.harness.spec.profiles import load_profile
 from ifrvis.harness.spec.request import TableRequest
 from ifrvis.harness.spec.tables import load_table, rows_elsewhere
-from ifrvis.harness.store.provenance import Code, Hardware, Provenance
 from ifrvis.harness.store.records import Data, Life, Record
 from ifrvis.reporting.report import Report, RowRecords
-
-MADE_BY = Provenance(
-    code=Code(version="1", commit="c" * 40),
-    versions={"torch": "2"},
-    hardware=Hardware(machine="x86_64", processor="one", cores=1, system="linux"),
-)
 
 
 def record(row, seed, metrics, profile, protocol):
@@ -20,7 +15,7 @@ def record(row, seed, metrics, profile, protocol):
     return Record.model_construct(
         **{"digest": f"{seed:064x}", "name": f"{row.id}-s{seed}", "profile": profile, "dataset": dataset},
         **{"train_sig": f"{seed:064x}", "eval_sig": f"{seed + 256:064x}", "seed": seed, "method": row.method},
-        **{"backbone": row.backbone, "protocol": protocol, "metrics": metrics, "provenance": MADE_BY},
+        **{"backbone": row.backbone, "protocol": protocol, "metrics": metrics, "provenance": PROVENANCE},
         data=Data(train="a" * 64, evaluation="b" * 64),
         attempts=(Life(reason="complete", kind="", seconds=720.0),),
         peak_memory_bytes=3 << 30,
