@@ -43,19 +43,15 @@ def validated(cls: type[M], value: Any, where: str, *, text: str | None = None) 
         raise UserError(_told(cls, value, where, error.errors(include_url=False))) from error
 
 
-def check_name(name: str, where: str) -> None:
-    """Refuse a name that cannot be a part of every path: `../../x` must not lead out of a folder; UserError if it is
-    anything but lower-case letters, digits, '.', '_' and '-', at most 100.
+def check_name(name: str, *, where: str = "") -> str:
+    """A name that can be a part of every path: `../../x` must not lead out of a folder; UserError if it is anything but
+    lower-case letters, digits, '.', '_' and '-', at most 100.
     """
     if not NAME.fullmatch(name):
         raise UserError(
             f"Rename {_shown(name)}{where and f', {where}'}: names are at most 100 lower-case letters, digits, '.', "
             "'_' and '-', a letter or digit first."
         )
-
-
-def _named(name: str) -> str:
-    check_name(name, "")
     return name
 
 
@@ -65,7 +61,7 @@ def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
-Name = Annotated[str, AfterValidator(_named)]  # can be a part of every path
+Name = Annotated[str, AfterValidator(check_name)]  # can be a part of every path
 Share = Annotated[float, Field(ge=0, le=1)]
 Distinct = AfterValidator(_distinct)  # of a tuple
 

@@ -280,7 +280,7 @@ def _evaluate_model(arguments: argparse.Namespace) -> int:
     specified = TableRequest((table,), profile).specify(row, lambda name: load_dataset(name, arguments.data_root))
     split, composed = held_out(row, profile, arguments.data_root), specified.composed
     shown = row.model_copy(update={"id": arguments.shown_as or row.id})
-    check_name(shown.id, "the row that --as names")
+    check_name(shown.id, where="the row that --as names")
     digest, store = sha256_file(arguments.checkpoint), Store(arguments.results)
     check_free(store, profile, external_name(row.backbone, shown.id, arguments.seed), digest)
     annotations, device = split.read(), _device_of(arguments.device)

@@ -68,7 +68,7 @@ def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
 
     `ifrvis weights convert` writes beside each file what it is; a file of another name is taken with `--init` alone.
     """
-    check_name(name, "the initial weights that train.init names")
+    check_name(name, where="the initial weights that train.init names")
     path = data_root / "weights" / f"{name}.pth"
     if not os.path.isfile(path):  # noqa: PTH113  never raises
         return path, None, f"Put the initial weights where they are expected: {path} does not exist.{_how(name, path)}"
