@@ -23,7 +23,7 @@ from ifrvis.files import MAX_JSON_BYTES, open_file, parse_json, unique_keys, unr
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BEHIND = tuple(" \t\n\r,:]}")  # a value
 _AT_ONCE = 1 << 20  # bytes
-Take = Callable[[str, int, int, Any], None]  # the key of a list; where an entry begins and ends, in bytes; the entry
+Entry = tuple[int, int, Any]  # where it begins and ends, in bytes, and what it is
 Place = tuple[int, int, int]  # of an entry: its index in its list, its first byte, the byte behind its last
 Read = Callable[[int, int], None]  # told how many bytes are read, and how many there are
 
@@ -106,9 +106,11 @@ def split_json(
     with open_file(path, what, MAX_JSON_BYTES) as stream:
         state = _state(stream)
 
-        def take(key: str, start: int, end: int, entry: Any) -> None:
-            places[key].add(owner_of(key, len(places[key]), entry), start, end)
-            on_read(end, state[0])
+        def take(key: str, entries: Iterator[Entry]) -> list[Any]:
+            for start, end, entry in entries:
+                places[key].add(owner_of(key, len(places[key]), entry), start, end)
+                on_read(end, state[0])
+            return []
 
         try:
             content = _split(scanner := _Scanner(stream), places, take)
@@ -166,8 +168,8 @@ class _Scanner:
                     self._pass(end)
                     return value
 
-    def entries(self) -> Iterator[tuple[int, int, Any]]:
-        """Where each entry of the list that comes next begins and ends, in bytes, and the entry."""
+    def entries(self) -> Iterator[Entry]:
+        """The entries of the list that comes next."""
         self.take("[", "Expecting value")
         if self.peek() == "]":
             self.take("]", "")
@@ -206,10 +208,10 @@ class _Scanner:
         return bool(data)
 
 
-def _split(scanner: _Scanner, lists: Container[str], take: Take) -> Any:
+def _split(scanner: _Scanner, lists: Container[str], take: Callable[[str, Iterator[Entry]], list[Any]]) -> Any:
     opening = scanner.peek()
     if opening == "[" and "" in lists:
-        return _taken(scanner, "", take)
+        return take("", scanner.entries())
     if opening != "{":
         return scanner.value()
     scanner.take("{", "")
@@ -222,12 +224,6 @@ def _split(scanner: _Scanner, lists: Container[str], take: Take) -> Any:
         scanner.take(":", "Expecting ':' delimiter")
         if key in found:
             raise ValueError(f"an object has the key {key!r} twice")
-        found[key] = _taken(scanner, key, take) if key in lists and scanner.peek() == "[" else scanner.value()
+        found[key] = take(key, scanner.entries()) if key in lists and scanner.peek() == "[" else scanner.value()
         separator = scanner.take(",}", "Expecting ',' delimiter")
     return found
-
-
-def _taken(scanner: _Scanner, key: str, take: Take) -> list[Any]:
-    for start, end, entry in scanner.entries():
-        take(key, start, end, entry)
-    return []
