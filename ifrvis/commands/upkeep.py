@@ -51,7 +51,7 @@ def add_commands(commands: Any) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from ifrvis.harness.store.finding import MEANING, OUTCOMES
+    from ifrvis.harness.store.finding import MEANING
     from ifrvis.harness.store.paths import Store
     from ifrvis.harness.upkeep.verify import verify_records, verify_runs
     from ifrvis.reporting.audit import verify_reports
@@ -66,7 +66,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     found += [*verify_runs(store, profile=arguments.profile), *verify_described(store.root.parent)]
     for profile in profiles:
         found += [*verify_kept(store, profile), *verify_reports(arguments.reports / profile, store)]
-    counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in OUTCOMES}
+    counts = {outcome: sum(each.outcome == outcome for each in found) for outcome in MEANING}
     findings = [{**vars(each), "path": str(each.path)} for each in found]
     listed = [each for each in found if arguments.all or each.outcome == "wrong"]
     lines = [f"{each.outcome:11} {each.path}" + f" ({each.why})" * bool(each.why) for each in listed]

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from ifrvis.files import sha256_file
 
 Outcome = Literal["recomputed", "from videos", "digest only", "wrong", "not kept"]
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 MEANING: dict[Outcome, str] = {
     "recomputed": "made again from what lies behind it, and the same",
     "from videos": "a record that is the sum of what lies beside it, not at other thresholds (errors at half); "
