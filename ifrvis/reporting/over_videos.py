@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from ifrvis.errors import UserError
@@ -20,7 +19,7 @@ from ifrvis.evaluation.scores import Count
 from ifrvis.evaluation.videos import Videos, read_videos
 from ifrvis.files import canonical_json, sha256_bytes, sha256_file, write_atomically
 from ifrvis.harness.spec.signatures import Sha256
-from ifrvis.harness.store.finding import Finding
+from ifrvis.harness.store.finding import Finding, same_to_rounding
 from ifrvis.harness.store.paths import Store, videos_beside
 from ifrvis.harness.store.records import Record, Records
 from ifrvis.schema import Model, read_model
@@ -125,11 +124,5 @@ def verify_kept(store: Store, profile: str) -> Iterator[Finding]:
         except (KeyError, UserError):
             yield Finding("not kept", path, f"what lies behind {of}")
         else:
-            yield Finding("from videos", path, of) if _same(made, each) else Finding("wrong", path, f"{of} is another")
-
-
-def _same(made: Kept, kept: Kept) -> bool:
-    """Equal, intervals to rounding: another version of numpy may sum in another order."""
-    one, other = made.intervals, kept.intervals
-    close = one.keys() == other.keys() and np.allclose([*one.values()], [other[name] for name in one], 1e-9, 1e-12)
-    return close and made == kept.model_copy(update={"intervals": one})
+            same = same_to_rounding(made.model_dump(), each.model_dump())
+            yield Finding("from videos", path, of) if same else Finding("wrong", path, f"{of} is another")

@@ -1,8 +1,9 @@
 """What `ifrvis verify` finds of a file, be it a record, a run's or a report's."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ifrvis.files import sha256_file
 
@@ -31,3 +32,14 @@ def held_against(path: Path, digest: str, *, absent: str = "", other: str = "it 
     if not path.is_file():
         return Finding("not kept", path, absent)
     return Finding("digest only", path) if sha256_file(path) == digest else Finding("wrong", path, other)
+
+
+def same_to_rounding(one: Any, other: Any) -> bool:
+    """Equal, floats to rounding: another version of numpy may sum in another order."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_to_rounding(one[key], other[key]) for key in one)
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(same_to_rounding, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(one == other)

@@ -7,10 +7,8 @@ contradicts it. Reports are `reporting.audit`'s matter.
 """
 
 import contextlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ifrvis.datasets.catalog import Split, load_config, load_dataset
 from ifrvis.errors import DataMissingError, UserError
@@ -22,7 +20,7 @@ from ifrvis.harness.spec import signatures
 from ifrvis.harness.spec.profiles import PRETRAINING, load_profile
 from ifrvis.harness.spec.weights import shipped_weights
 from ifrvis.harness.store.attempts import checkpoint_folders, latest
-from ifrvis.harness.store.finding import Finding, held_against
+from ifrvis.harness.store.finding import Finding, held_against, same_to_rounding
 from ifrvis.harness.store.paths import SPEC, Run, Store, run_at, videos_beside
 from ifrvis.harness.store.records import Record, read_record, record_text
 from ifrvis.packed import packed, packed_names
@@ -92,7 +90,7 @@ def _verify_scores(record: Record, path: Path, run: Run, data_root: Path, jobs: 
         beside = _videos(record, path)
     except UserError as error:
         return Finding("wrong", path, f"it cannot be made again: {error}")
-    other = [name for name, value in scores.model_dump().items() if not _same(said[name], value)]
+    other = [name for name, value in scores.model_dump().items() if not same_to_rounding(said[name], value)]
     other += [videos_beside(path).name] * (beside not in (None, videos))
     if other:
         return Finding("wrong", path, f"its predictions give other {', '.join(other)}")
@@ -109,7 +107,7 @@ def _verify_sums(record: Record, path: Path, why: str) -> Finding:
         return Finding("digest only", path, why)
     said = record.model_dump(include={"metrics", "per_category", "by_iou"})
     said |= {"tracking": {name: each.metrics for name, each in record.tracking.items()}, "identity": record.identity}
-    other = [name for name, value in numbers_of(videos).items() if not _same(said[name], value)]
+    other = [name for name, value in numbers_of(videos).items() if not same_to_rounding(said[name], value)]
     if other:
         return Finding("wrong", path, f"{videos_beside(path).name} gives other {', '.join(other)}")
     return Finding("from videos", path, why)
@@ -123,17 +121,6 @@ def _videos(record: Record, path: Path) -> Videos | None:
         return None
     digest = sha256_file(beside)
     return read_videos(beside) if record.files.get("videos", digest) == digest else None
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal, floats to rounding: another version of numpy may sum in another order."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(one == other)
 
 
 def _split(record: Record, data_root: Path) -> Split | None:
