@@ -35,7 +35,7 @@ def given_weights(path: Path, data_root: Path) -> Given:
         return Given(path, path.name, None)
     open_file(path, "the initial weights").close()  # a pointer has a digest, too
     digest = sha256_file(path)
-    said = map(_said_in, [path.with_suffix(".json"), *seen_in(data_root / "weights", ".json")])
+    said = map(said_of, [path, *seen_in(data_root / "weights", ".json")])
     names = [each["name"] for each in said if each.get("sha256") == digest and _can_be_named(each.get("name"))]
     if not names and not path.suffix:
         raise UserError(f"Rename {path} to end in .pth: nothing says what these weights are.")
@@ -44,7 +44,7 @@ def given_weights(path: Path, data_root: Path) -> Given:
 
 def left_to_chance(weights: Path) -> str:
     """What their description says that weights leave to a random start; empty where it says nothing."""
-    random = _said_in(weights.with_suffix(".json")).get("random")
+    random = said_of(weights).get("random")
     parts = random.items() if isinstance(random, dict) else ()
     return "; ".join(f"{count} x {reason}" for reason, count in parts if type(count) is int)
 
@@ -53,10 +53,10 @@ def _can_be_named(name: Any) -> bool:
     return isinstance(name, str) and NAME.fullmatch(name) is not None and name != PRETRAINING
 
 
-def _said_in(description: Path) -> dict[str, Any]:
-    """What a description beside weights says; nothing where it is missing or broken."""
+def said_of(weights: Path) -> dict[str, Any]:
+    """What `ifrvis weights convert` says of weights beside them; nothing where that is missing or broken."""
     try:
-        said = read_json(description, "the description of weights")
+        said = read_json(weights.with_suffix(".json"), "the description of weights")
     except UserError:
         return {}
     return said if isinstance(said, dict) else {}
@@ -73,7 +73,7 @@ def named_weights(name: str, data_root: Path) -> tuple[Path, str | None, str]:
     if not os.path.isfile(path):  # noqa: PTH113  never raises
         return path, None, f"Put the initial weights where they are expected: {path} does not exist.{_how(name, path)}"
     digest = sha256_file(path)
-    said = _said_in(path.with_suffix(".json"))
+    said = said_of(path)
     if (said.get("name"), said.get("sha256")) == (name, digest):
         return path, digest, ""
     shown = said.get("name") if said.get("sha256") == digest else "nothing that is known"

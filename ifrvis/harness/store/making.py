@@ -9,6 +9,7 @@ from ifrvis.errors import UserError
 from ifrvis.evaluation.scores import Metrics, Scores
 from ifrvis.files import read_json, sha256_file
 from ifrvis.harness.spec import signatures
+from ifrvis.harness.spec.weights import said_of
 from ifrvis.harness.store.attempts import Attempt, attempts_of
 from ifrvis.harness.store.lives import Asked, Life, Submission
 from ifrvis.harness.store.paths import Run
@@ -48,7 +49,7 @@ def trained_record(
         loss=facts.get("loss", {}),
         cost=_cost(facts.get("cost", {}), run.prediction_cost(asked.inference, asked.split)),
         measured=measured,
-        initial_weights=_said_of(job.init),
+        initial_weights=said_of(Path(job.init)) or None if job.init else None,
         curve=read_curve(run.curve),
         attempts=tuple(_life(each, seconds if each == attempt else None) for each in attempts_of(run)),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -109,11 +110,3 @@ def _cost(of_training: Mapping[str, Any], of_prediction: Path) -> Cost:
         return validated(Cost, {**trained.model_dump(), **read_json(of_prediction)}, str(of_prediction))
     except (UserError, TypeError):
         return trained
-
-
-def _said_of(init: str | None) -> Any:
-    """What `ifrvis weights convert` says of the file that training started from; None if it says nothing."""
-    try:
-        return read_json(Path(init).with_suffix(".json")) if init else None
-    except UserError:
-        return None
