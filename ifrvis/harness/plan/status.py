@@ -106,7 +106,8 @@ def cost_lines(plan: Plan) -> list[str]:
         source = f"{_number(cost.measured, 'training')} as measured on siblings" if cost.measured else ""
         guess = f"{cost.estimated} by the profile's estimate" if cost.estimated else ""
         known = ", ".join(each for each in (source, guess) if each)
-        lines.append(f"{plan.request.profile.est_unit}: {hours} ({known})")
+        unit = "GPU hours" if plan.request.profile.needs_gpu else "core hours"
+        lines.append(f"{unit}: {hours} ({known})")
     return lines
 
 

@@ -84,11 +84,6 @@ class Profile(Model):
                 raise ValueError(f"Rename {unknown[0]!r} in {kind!r} to one of {', '.join(known)}{near}.")
         return self
 
-    @property
-    def est_unit(self) -> str:
-        """What its estimates are hours of."""
-        return "GPU hours" if self.needs_gpu else "core hours"
-
 
 class Additions(Model):
     """`profiles/<profile>.yaml` of a package from outside: what the profile sets for methods that the package brings.

@@ -14,7 +14,7 @@ def test_the_packed_profiles_say_what_their_numbers_can_be_taken_for():
     paper, mini, smoke = map(load_profile, ("paper", "mini", "smoke"))
     assert [each.compares for each in (paper, mini, smoke)] == [True, False, False]
     assert [each.numbers for each in (paper, mini, smoke)] == ["measured", "measured", "nothing"]
-    assert [each.est_unit for each in (paper, mini, smoke)] == ["GPU hours", "core hours", "core hours"]
+    assert [each.needs_gpu for each in (paper, mini, smoke)] == [True, False, False]
     assert default_profiles() == [paper, mini]
 
 
