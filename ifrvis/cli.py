@@ -181,8 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("ifrvis", description="Reproduce the tables of the IFR paper, row by row.", formatter_class=shape)
     parser.add_argument("--version", action="version", version=f"ifrvis {ifrvis.__version__}")
     commands = _Commands(parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser))
-    others = (runs, compare, explain, upkeep, evaluate, data, weights, submission, predict)
-    for each in (experiment, reproduce, *others):
+    for each in (experiment, reproduce, runs, compare, explain, upkeep, evaluate, data, weights, submission, predict):
         each.add_commands(commands)
     parser.epilog = commands.grouped()
     return parser

@@ -22,7 +22,7 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """How a message ends about a name that is not among those known: with the nearest of them, where one is near."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name.lower(), known if isinstance(known, list) else [*known], n=1, cutoff=cutoff)
+    found = get_close_matches(name.lower(), known, n=1, cutoff=cutoff)
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
