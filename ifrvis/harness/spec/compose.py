@@ -233,9 +233,7 @@ def _value(config: Config, dotted: str) -> Any:
 
 
 def choose_inference(kept: Config, overrides: Config) -> Config:
-    """An inference of a run, changed from the command line; UserError if an override is no option of inference, or of
-    another type.
-    """
+    """A run's inference, changed by `--set`; UserError if an override is no option of inference, or of another type."""
     config = {"inference": {**packaged_config("methods", "mask2former")["inference"], **kept}}
     _apply(config, overrides, "--set")
     check_options(config, "--set")

@@ -28,9 +28,7 @@ def names_of(kind: str) -> list[str]:
 
 @functools.cache
 def recipe(method: str, backbone: str, schedule: str) -> Config:
-    """The recipe as plain values, to be copied before it is changed; UserError if there is no such method, backbone or
-    schedule.
-    """
+    """A recipe as plain values, to be copied before changes; UserError without such a method, backbone or schedule."""
     for kind, name in zip(KINDS, (method, backbone, schedule)):
         if name not in (known := names_of(kind)):
             cure = f"Choose one of the {kind} {', '.join(known)}, or install the package that brings it"

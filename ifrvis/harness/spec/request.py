@@ -104,8 +104,6 @@ class TableRequest:
         return table.seeds[: self.num_seeds]
 
     def selected(self, table: Table) -> tuple[Row, ...]:
-        """The rows asked for of one table; of several tables each may lack some of them. UserError if an id is no row
-        of any.
-        """
+        """The rows asked for of one table, which of several may lack some; UserError if an id is no row of any."""
         check_rows(self.tables, self.rows or ())
         return table.rows if self.rows is None else tuple(row for row in table.rows if row.id in self.rows)

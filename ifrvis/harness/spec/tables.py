@@ -215,9 +215,7 @@ def check_rows(tables: Iterable[Table], ids: Iterable[str]) -> None:
 
 
 def load_table(name: str) -> Table:
-    """The table `name` of `experiments/tables/`, or of a YAML file; UserError if there is no such table or its YAML is
-    wrong.
-    """
+    """The table `name` of `experiments/tables/`, or of a YAML file; UserError if there is none or its YAML is wrong."""
     return read_model(Table, packed_yaml("tables", name), "the table")
 
 
@@ -232,9 +230,7 @@ def find_row(name: str) -> tuple[Table, Row]:
 
 
 def rows_named(name: str) -> list[tuple[Table, Row]]:
-    """The rows that `row`, of any packed table, or `table/row` names; empty where it is no such name. UserError if the
-    table has no such row.
-    """
+    """The rows that `row`, of any packed table, or `table/row` names, if any; UserError if a table has no such row."""
     table, slash, _ = name.rpartition("/")
     if slash and (table in packed_names("experiments", "tables") or table.endswith((".yaml", ".yml"))):
         return [find_row(name)]

@@ -92,9 +92,7 @@ def _how(name: str, path: Path) -> str:
 
 
 def shipped_weights(train_sig: str) -> Path | None:
-    """The shipped weights of one pretraining; None if they are not shipped. UserError if the file is not the one that
-    its description names.
-    """
+    """The shipped weights of a pretraining, if any are; UserError if the file is not what its description names."""
     for description in seen_in(packed("experiments", "weights"), ".json"):
         said = read_json(description, "the description of shipped weights")
         if isinstance(said, dict) and said.get("train_sig") == train_sig:

@@ -51,9 +51,7 @@ def check_free(store: Store, profile: Profile, name: str, sha256: str) -> None:
 
 
 def publish_external(store: Store, row: Row, profile: Profile, split: Split, given: Given) -> tuple[Path, Record]:
-    """Keep the predictions, score them and publish their record; a record that is there stays. UserError if another
-    file's record has its place.
-    """
+    """Keep predictions, score them, and publish their record if there is none; UserError if another file's is there."""
     name, fingerprint = external_name(row.backbone, row.id, given.seed), split.fingerprint
     assert fingerprint is not None
     check_free(store, profile, name, given.sha256)

@@ -181,9 +181,7 @@ class Run:
         return sorted(self.folder.glob("predictions/*/predictions.json.gz"))
 
     def write_spec(self, train: TrainSpec) -> None:
-        """Write `spec.json` once; a second writer must bring the same. UserError if another configuration stands there
-        already.
-        """
+        """Write `spec.json` once; UserError if another configuration stands there already."""
         spec = Spec(name=self.name, train_sig=self.train_sig, train=train)
         if not publish_once(self.spec, spec.text()) and self.read_spec() != spec:
             raise UserError(
@@ -191,9 +189,7 @@ class Run:
             )
 
     def read_spec(self) -> Spec:
-        """The content of `spec.json`, whose signature is checked; UserError if the file is missing, broken, or not what
-        its folder's name says.
-        """
+        """The content of `spec.json`; UserError as `run_at`."""
         return _spec_in(self.folder)
 
 
@@ -203,9 +199,7 @@ def run_holding(path: Path) -> Run | None:
 
 
 def run_at(folder: Path) -> Run:
-    """The run whose folder this is; UserError if its `spec.json` is missing, broken, or not what the folder's name
-    says.
-    """
+    """The run of a folder; UserError if its `spec.json` is missing, broken, or not what the folder's name says."""
     spec = _spec_in(folder)
     return Run(Store(folder.parents[1]), spec.name, spec.train_sig)
 

@@ -111,9 +111,7 @@ def scene_name(dataset: str, records: tuple[str, str]) -> str:
 
 
 def read_scenes(folder: Path) -> list[Scene]:
-    """The scenes of a profile, in the order of their names; UserError if a file is no scene, or is not where it was
-    written.
-    """
+    """The scenes of a profile, in the order of their names; UserError if a file is no scene, or has another's name."""
     paths = seen_in(folder, ".json")
     scenes = [read_model(Scene, path, "what the viewer plays") for path in paths]
     for path, scene in zip(paths, scenes):

@@ -244,9 +244,7 @@ def read_seal(path: Path) -> Seal:
 
 
 def read_record(path: Path) -> Record:
-    """Read and check one record; UserError as `read_seal`, or if it is not at its own place, or what it says does not
-    agree.
-    """
+    """Read and check one record; UserError as `read_seal`, or if it is not at its own place, or contradicts itself."""
     content, text = _read_sealed(path)
     record = validated(Record, content, str(path), text=text)
     own = f"{record.profile}/{record.file_name}"
