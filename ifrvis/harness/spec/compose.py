@@ -242,11 +242,10 @@ def choose_inference(kept: Config, overrides: Config) -> Config:
 
 def _what_matters(inference: Config) -> Config:
     """Inference without the options that its mode does not read, so that they change no identity."""
+    unread = set[str]()
     if inference["mode"] == "whole":
-        unread = {"min_class_score", "min_overlap"}
+        unread |= {"min_class_score", "min_overlap"}
         inference = {**inference, "clip_frames": None, "stride": 1}
-    else:
-        unread = set()
     if not inference["tta"]:
         unread.add("flip")
     if inference.get("recurrence"):  # as trained

@@ -170,11 +170,10 @@ def verify_runs(store: Store, *, profile: str | None = None) -> Iterator[Finding
 def _profiles_of(store: Store, folder: Path) -> set[str | None]:
     """The profiles of a run's records and of its attempts; None where that is not known."""
     found: set[str | None] = {name for name in store.profiles() if any(store.records(name).glob(f"{folder.name}-*"))}
-    try:
-        attempt = latest(run_at(folder))
-        return found | ({attempt.submission().profile} if attempt else set()) or {None}
-    except UserError:
-        return found or {None}
+    with contextlib.suppress(UserError):
+        if attempt := latest(run_at(folder)):
+            found.add(attempt.submission().profile)
+    return found or {None}
 
 
 def _verify_checkpoint(path: Path) -> Iterator[Finding]:
