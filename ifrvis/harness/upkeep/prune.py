@@ -32,11 +32,10 @@ def known_plans(data_root: Path, store: Store) -> list[Plan]:
 
 def prunable(store: Store, plans: Iterable[Plan]) -> list[Path]:
     """The files and folders that can go, given the plans of all known tables under every profile."""
-    done: dict[str, bool] = {}
-    for training in (each for plan in plans for each in plan.trainings if each.sig is not None):
-        sig, complete = training.sig or "", training.state == "complete" and training.has_weights(store)
-        done[sig] = complete and done.get(sig, True)
-    found = prunable_of(store, [run for run in store.runs() if done.get(run.train_sig)])
+    trainings = [each for plan in plans for each in plan.trainings]
+    needed = {each.sig for each in trainings if not (each.state == "complete" and each.has_weights(store))}
+    done = {each.sig for each in trainings} - needed
+    found = prunable_of(store, [run for run in store.runs() if run.train_sig in done])
     if not any(newest.is_alive() for newest in map(latest, store.runs()) if newest):  # one may be about to publish
         found += [path for profile in store.profiles() for path in store.widowed_videos(profile)]
     return found + _left_by_jobs(store)
