@@ -235,11 +235,10 @@ def claim(run: Run, submission: Submission, *, after: int | None = None) -> Atte
         after: The number that the launcher knows as the newest: it gets no other than the next.
     """
     newest = latest(run)
-    if newest is not None and newest.is_alive():
+    number = newest.number if newest else 0
+    if after not in (None, number) or (newest is not None and newest.is_alive()):
         return None
-    if after is not None and after != (newest.number if newest else 0):
-        return None
-    attempt = Attempt(run, newest.number + 1 if newest else 1)
+    attempt = Attempt(run, number + 1)
     try:
         asked = _text(submission.model_copy(update={"launcher": this_process()}))
     except PydanticSerializationError as error:
