@@ -87,20 +87,11 @@ def split_json(
     *,
     name: str = "",
 ) -> tuple[Any, PartsFile]:
-    """Parse a JSON file, without keeping the entries of some lists.
+    """What `read_json` gives, with its errors, but without the entries of some lists; and the file that has these.
 
-    Args:
-        path: The file.
-        what: Names it in errors, which are those of `read_json`.
-        places: Take where the entries stand, by the keys of their lists in the object that the file is; "" is the list
-            that the file is.
-        owner_of: Says what id an entry belongs to, given the key of its list, its index and itself, in which an object
-            may still have a key twice.
-        on_read: Is told of each entry.
-        name: In errors, instead of the path.
-
-    Returns:
-        What `read_json` does, with these lists empty; and the file.
+    `places` takes where they stand, by the keys of their lists in the object that the file is; "" is the list that the
+    file is. `owner_of` says what id an entry belongs to, given the key of its list, its index and itself, in which an
+    object may still have a key twice. `on_read` is told of each entry; `name` stands in errors instead of the path.
     """
     name = name or str(path)
     with open_file(path, what, MAX_JSON_BYTES) as stream:

@@ -227,12 +227,9 @@ def latest(run: Run) -> Attempt | None:
 
 
 def claim(run: Run, submission: Submission, *, after: int | None = None) -> Attempt | None:
-    """Make the next attempt of a run unless one is alive; None if another launcher has it.
+    """Make the next attempt of a run, whose `spec.json` is there, unless one is alive; None if another launcher has it.
 
-    Args:
-        run: The run, whose `spec.json` is there.
-        submission: What the worker is asked for.
-        after: The number that the launcher knows as the newest: it gets no other than the next.
+    `after` is the number that the launcher knows as the newest: it gets no other than the next.
     """
     newest = latest(run)
     number = newest.number if newest else 0
