@@ -18,7 +18,7 @@ from ifrvis.harness.spec.tables import load_tables
 from ifrvis.models.parameters import parameter_rules
 from ifrvis.training.build import build_optimizer
 
-TABLES = load_tables(["table1", "table2", "table3", "figure4"])
+TABLES = load_tables(["table1", "table2", "table3", "figure4"], load_profile("paper"))
 ROWS = {f"{table.name}/{row.id}": row for table in TABLES for row in table.rows}
 OURS_OR_BASELINE = [name for name, row in ROWS.items() if row.method in ("mask2former", "ours")]
 # Millions of parameters of Mask2Former on COCO, as its paper prints them (Table 1); Swin-L there has 200 queries.

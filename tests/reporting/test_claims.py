@@ -187,7 +187,8 @@ def test_smaller_spread_is_claimed_and_the_papers_own_rows_can_say_otherwise(mak
 
 
 def test_the_papers_claims_are_packed_and_hold_of_its_own_numbers_but_for_two_spreads():
-    request = TableRequest(tuple(load_tables(["all"])), load_profile("paper"))
+    profile = load_profile("paper")
+    request = TableRequest(tuple(load_tables(["all"], profile)), profile)
     pairs = [
         (report.table.name, judged.claim.text, pair)
         for report in make_reports(request, [])

@@ -22,9 +22,10 @@ ROW = "mask2former-r50-ytvis19"
 def planned(tmp_path):
     """The plan of some tables, of which no data are there."""
 
-    def make(*tables, profile="smoke", **changes):
+    def make(*names, profile="smoke", **changes):
+        tables = tuple(load_tables(names, load_profile("paper")))  # those for every profile
         roots = {"data_root": tmp_path / "data", "store": Store(tmp_path / "results")}
-        return make_plan(Request(tuple(load_tables(tables)), load_profile(profile), **changes, **roots))
+        return make_plan(Request(tables, load_profile(profile), **changes, **roots))
 
     return make
 

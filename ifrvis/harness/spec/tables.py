@@ -285,30 +285,28 @@ def run_on(table: Table, dataset: str | None) -> Table:
     return table.model_copy(update={**plain, "title": title, "metrics": (*dict.fromkeys((*table.metrics, *TRACKED)),)})
 
 
-def _all_tables(profile: Profile | None) -> list[Table]:
+def _all_tables(profile: Profile) -> list[Table]:
     """The packed tables for every profile, unless one has its own and maps none of their data sets; and its own."""
     packed = _packed_tables()
     shared = [each for each in packed if each.profile is None]
-    if profile is None:
-        return shared
     own = [each for each in packed if each.profile == profile.name]
     mapped = any(row.dataset in profile.datasets for each in shared for row in each.rows)
     return [*shared * (mapped or not own), *own]
 
 
-def load_tables(names: Iterable[str], profile: Profile | None = None) -> list[Table]:
-    """The tables named; `all` stands for the packed ones that are for a profile (None: for every one). UserError if one
-    is not there, is for another profile, or is called like another one.
+def load_tables(names: Iterable[str], profile: Profile) -> list[Table]:
+    """The tables named; `all` stands for the packed ones that are for a profile. UserError if one is not there, is for
+    another profile, or is called like another one.
     """
     found: dict[str, Table] = {}
-    called = profile.name if profile else None
     for name in dict.fromkeys(names):
         if name == "all":
             found |= {each.name: each for each in _all_tables(profile)}
-        elif (table := load_table(name)).profile in (None, called):
+        elif (table := load_table(name)).profile in (None, profile.name):
             found.setdefault(name, table)
         else:
-            raise UserError(f"Give --profile {table.profile}: table {name} is for it alone, and this is {called}.")
+            why = f"table {name} is for it alone, and this is {profile.name}"
+            raise UserError(f"Give --profile {table.profile}: {why}.")
     for path, table in found.items():
         others = (*_packed_tables(), *found.values()) if path != table.name else ()
         if any(each.name == table.name and each != table for each in others):

@@ -102,7 +102,7 @@ def test_weights_of_which_nothing_is_known_are_called_as_their_file_which_is_not
 
 def test_every_named_weights_of_the_tables_have_a_source(make_request):
     profile = load_profile("paper")
-    rows = [row for table in load_tables(["all"]) for row in table.rows if not row.quoted]
+    rows = [row for table in load_tables(["all"], profile) for row in table.rows if not row.quoted]
     from ifrvis.harness.spec.compose import compose_row
 
     named = {compose_row(row, profile, {}, num_classes=40).train["init"] for row in rows}

@@ -70,6 +70,7 @@ def test_a_scene_under_another_name_is_refused(tmp_path):
 
 
 def test_rows_that_claims_compare_are_played_table_3_and_its_largest_backbone_first():
-    pairs = list(rows_to_play(TableRequest(tuple(load_tables(["all"])), load_profile("mini"))))
+    tables = tuple(load_tables(["all"], load_profile("paper")))
+    pairs = list(rows_to_play(TableRequest(tables, load_profile("mini"))))
     assert [row.id for row in pairs[0]] == ["mask2former-swin-l-q200-ytvis21", "ours-swin-l-q200-ytvis21"]
     assert all(one.method in ("mask2former", "seqformer") and other.method == "ours" for one, other in pairs)
