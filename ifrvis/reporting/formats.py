@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 from rich import box
@@ -30,7 +30,6 @@ OPENING = r"""% To input or to paste; needs \usepackage{booktabs,graphicx}.
   \documentclass{article}\usepackage[landscape,margin=15mm]{geometry}\usepackage{booktabs,graphicx}
   \begin{document}\def\ifrvisend{\end{document}}
 \fi"""
-CLOSING = r"\ifrvisend"
 PAPER_ROW = r"\providecommand{\paperrow}[1]{} % \newcommand{\paperrow}[1]{#1} before it prints the paper's values, too"
 FIT = r"  \setlength{\tabcolsep}{4pt}\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
@@ -62,7 +61,7 @@ def markdown(report: Report) -> str:
     """The table, and what became of its claims, as a page of Markdown."""
     grid = make_grid(report)
     heads = [*grid.row_heads, "n", *(f"{metric} {source}" for metric in grid.metrics for source in grid.sources)]
-    lines = [[*each.heads, str(each.n), *each.flat] for each in grid.lines]
+    lines = [[*each.heads, str(each.n), *chain(*each.cells)] for each in grid.lines]
     notes = [f"- {markdown_text(note)}" for note in grid.notes]
     parts = [[f"# {markdown_text(grid.title)}"], [markdown_text(grid.head)]]
     if report.table.axis:
@@ -86,11 +85,8 @@ def _claim_text(judged: JudgedClaim) -> str:
 
 def _markdown_table(heads: Sequence[str], lines: Iterable[Iterable[str]], num_left: int) -> list[str]:
     align = ["---"] * num_left + ["---:"] * (len(heads) - num_left)
-    return [_bars(map(markdown_text, heads)), _bars(align), *(_bars(map(markdown_text, line)) for line in lines)]
-
-
-def _bars(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    texts = [[*map(markdown_text, line)] for line in (heads, *lines)]
+    return [f"| {' | '.join(cells)} |" for cells in (texts[0], align, *texts[1:])]
 
 
 def latex(report: Report) -> str:
@@ -103,16 +99,14 @@ def latex(report: Report) -> str:
         body = [*heads]
         for line in part:
             body += [r"    \midrule"] * line.opens_group
-            body.append(_latex_row([line.heads[0] * line.opens_group, *line.heads[1:], str(line.n), *line.flat]))
+            own = [line.heads[0] * line.opens_group, *line.heads[1:], str(line.n)]
+            body.append(_latex_row([*own, *chain(*line.cells)]))
         bodies.append(body)
     return _latex_file(_latex_floats(grid, grid.caption, report.stem, rules, bodies, notes))
 
 
 def compact_latex(report: Report) -> str:
-    """The complete rows alone in one column of a paper; empty where there are none.
-
-    The paper's values stand under ours where a document lets the command `paperrow` print what it is given.
-    """
+    """The complete rows alone in one column of a paper, with the paper's as `PAPER_ROW` says; empty without any."""
     grid, span = make_grid(report), len(make_grid(report).sources)
     bodies = []
     for part in _parts([line for line in grid.lines if line.numbers == len(grid.metrics)]):
@@ -146,7 +140,7 @@ def _parts(lines: Sequence[Line]) -> list[Sequence[Line]]:
 def claims_latex(report: Report) -> str:
     """The claims on a table, with the differences behind them, as another float."""
     grid = make_grid(report)
-    body = [f"    {' & '.join(map(latex_text, HEADS))} \\\\"]
+    body = [_latex_row(HEADS)]
     for claim in report.claims:
         text = latex_text(f"{claim.verdict}: {_claim_text(claim)}")
         body += [r"    \midrule", f"    \\multicolumn{{{len(HEADS)}}}{{l}}{{\\textit{{{text}}}}} \\\\"]
@@ -166,7 +160,7 @@ def figure_latex(report: Report) -> str:
 
 
 def _latex_file(floats: Sequence[str]) -> str:
-    return "\n".join([OPENING, *floats, CLOSING, ""])
+    return "\n".join([OPENING, *floats, r"\ifrvisend", ""])
 
 
 def _latex_floats(

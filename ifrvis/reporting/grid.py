@@ -25,11 +25,6 @@ class Line:
     numbers: int  # of how many metrics there is a measured one
     opens_group: bool
 
-    @property
-    def flat(self) -> list[str]:
-        """The texts of all metrics in one list."""
-        return [text for of_metric in self.cells for text in of_metric]
-
 
 @dataclass(frozen=True)
 class Grid:
