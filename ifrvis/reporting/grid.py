@@ -11,8 +11,6 @@ from ifrvis.harness.spec.tables import Row, command_name
 from ifrvis.reporting.report import Report, RowRecords
 from ifrvis.reporting.style import UNDEFINED, difference_text, headline, measured_text, published_text, units_text
 
-DIFFERENCE = "difference"
-
 
 @dataclass(frozen=True)
 class Line:
@@ -82,7 +80,7 @@ def _sources(report: Report) -> tuple[str, ...]:
         return (report.table.protocol,)
     data = "" if report.profile.compares else f"{_paper_data(report)}, "
     paper = f"paper ({data}{'held-out' if report.table.paper.protocol == 'heldout' else 'server'})"
-    return (paper, report.table.protocol, *([DIFFERENCE] if report.compares else []))
+    return (paper, report.table.protocol, *["difference"] * report.compares)
 
 
 def _flags(report: Report) -> str:
@@ -174,17 +172,14 @@ def warnings(report: Report) -> list[str]:
             " training videos: only differences between rows can be set beside the paper's."
         ]
     notes = ["The paper's 400 held-out videos are another random draw."] if report.table.protocol == "heldout" else []
-    if len(report.seeds) < len(report.table.seeds):
-        return [
-            *notes,
-            "Difference: measured minus paper. With fewer seeds than declared none is called consistent, or not.",
-        ]
     tolerance = ", ".join(f"{metric} {value:g}" for metric, value in report.table.paper.tolerance.items())
-    return [
-        *notes,
-        "Difference: measured minus paper. *: outside the interval in which 95 % of such means are expected after the"
-        f" paper's, widened by a tolerance ({tolerance}); the others are consistent with the paper.",
-    ]
+    judged = (
+        "*: outside the interval in which 95 % of such means are expected after the paper's, widened by a tolerance"
+        f" ({tolerance}); the others are consistent with the paper."
+    )
+    if len(report.seeds) < len(report.table.seeds):
+        judged = "With fewer seeds than declared none is called consistent, or not."
+    return [*notes, f"Difference: measured minus paper. {judged}"]
 
 
 def _stills(report: Report, row: Row) -> str:

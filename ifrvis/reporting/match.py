@@ -35,8 +35,7 @@ def make_reports(request: TableRequest, records: Iterable[Record], kept: Sequenc
     a seed, an override or a dataset is wrong.
     """
     matcher = _Matcher(request, records, kept)
-    chosen = [(table, request.selected(table)) for table in request.tables]
-    return [matcher.report(table, rows) for table, rows in chosen if rows]
+    return [matcher.report(table, rows) for table in request.tables if (rows := request.selected(table))]
 
 
 def reports_in(store: Store, request: TableRequest) -> list[Report]:
