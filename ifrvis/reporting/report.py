@@ -49,11 +49,6 @@ class RowRecords:
         return found
 
     @property
-    def behind(self) -> list[Record]:
-        """All records that the report is a function of."""
-        return [*(record for records in self.found.values() for record in records), *self.elsewhere]
-
-    @property
     def missing(self) -> str:
         """Why the row has no number, whatever the metric; empty where a record counts and none stands against it."""
         if self.row.quoted:
@@ -128,8 +123,8 @@ class Report:
         numbers = {each.row.id for each in self.rows if each.counted}
         return COMPARES_NOTHING if numbers and numbers <= self.unlearned else ""
 
-    def undecided(self, pair: Sequence[str] = ()) -> str:
-        """Why no claim, or none on some rows, is decided; empty where they are."""
+    def undecided(self, pair: Sequence[str]) -> str:
+        """Why no claim on some rows is decided; empty where they are."""
         if any(set(pair[at : at + 2]) <= self.unlearned for at in range(0, len(pair), 2)):
             return COMPARES_NOTHING
         if not self.means_something or self.off_spec:
@@ -145,7 +140,8 @@ class Report:
     @property
     def behind(self) -> list[Record]:
         """All records that the report is a function of."""
-        return [record for each in (*self.rows, *self.others.values()) for record in each.behind]
+        groups = (of for each in (*self.rows, *self.others.values()) for of in (*each.found.values(), each.elsewhere))
+        return [record for group in groups for record in group]
 
     @cached_property
     def named(self) -> dict[str, RowRecords]:

@@ -124,7 +124,7 @@ def test_records_of_data_and_weights_that_are_not_here_are_found_and_two_of_one_
     assert found(plan.request, [one]) == {("table1", ROW, 0): [one]}
     ((row,),) = ((report.rows) for report in make_reports(plan.request, [one, other]))
     assert (row.missing, row.counted) == ("2 records", [])
-    assert row.behind == sorted([one, other], key=lambda record: record.file_name)
+    assert row.found == {0: sorted([one, other], key=lambda record: record.file_name)}
 
 
 def test_a_record_of_another_protocol_is_no_number_and_is_told(planned):
