@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
 from ifrvis.errors import UserError
-from ifrvis.files import canonical_json, read_bytes, sha256_bytes, write_atomically
+from ifrvis.files import read_bytes, sha256_bytes, write_atomically
 from ifrvis.harness.spec.profiles import Profile
 from ifrvis.harness.spec.signatures import Sha256
 from ifrvis.harness.store.playback import Scene
+from ifrvis.harness.store.records import digest_of
 from ifrvis.reporting.figure import figure_files
 from ifrvis.reporting.formats import claims_latex, compact_latex, figure_latex, latex, markdown, seeds_csv, table_json
 from ifrvis.reporting.report import Report
@@ -58,12 +59,12 @@ class Manifest(Model):
 
     def text(self) -> str:
         """The manifest as it is written, with its own digest."""
-        rest = self.model_dump(by_alias=True, exclude={"digest"})
-        return json.dumps({**rest, "digest": _digest(rest)}, indent=1, sort_keys=True) + "\n"
+        content = self.model_dump(by_alias=True)
+        return json.dumps({**content, "digest": digest_of(content)}, indent=1, sort_keys=True) + "\n"
 
     def shown(self, stems: list[str]) -> Digests:
         """A digest of each report's entry: a page that shows an older one is out of date."""
-        return {stem: _digest(self.reports[stem].model_dump()) for stem in stems if stem in self.reports}
+        return {stem: digest_of(self.reports[stem].model_dump()) for stem in stems if stem in self.reports}
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -115,10 +116,6 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
     write_atomically(folder / name, page)
     write_atomically(folder / MANIFEST, manifest.text())
     return [folder / name]
-
-
-def _digest(content: Any) -> str:
-    return sha256_bytes(canonical_json(content))
 
 
 def _read(folder: Path) -> Manifest:

@@ -205,7 +205,7 @@ class Record(Scores):
 
 
 def digest_of(content: dict[str, Any]) -> str:
-    """SHA-256 of a record's content without its digest."""
+    """SHA-256 of the content of a record, or of another file, without its digest."""
     return sha256_bytes(canonical_json({key: value for key, value in content.items() if key != "digest"}))
 
 
