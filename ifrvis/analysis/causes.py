@@ -97,20 +97,12 @@ def of_record(record: Record, row: Description) -> Description:
 
 
 def causes(
-    record: Record | None,
-    row: Description,
-    paper: Description,
-    versions: Mapping[str, str],
-    symptoms: Sequence[Symptom] = (),
+    record: Record | None, row: Description, paper: Description, pinned: Mapping[str, str], symptoms: Sequence[Symptom]
 ) -> list[Cause]:
     """Why the numbers of a run may not be the row's, the likeliest and largest first.
 
-    Args:
-        record: Of the run; without one, symptoms are all there is.
-        row: The row under the run's profile.
-        paper: The row under profile `paper`; empty where it is not for it.
-        versions: Of packages, as they are pinned.
-        symptoms: What checkpoint and results show.
+    `row` is under the run's profile; `paper` under that of the paper, or empty where it is not for it; `pinned` are
+    versions of packages; of a run without a `record`, symptoms, of its checkpoint and results, are all there is.
     """
     found = [
         Cause(each.what, each.yours, each.wanted, UNDEFINED, each.effect, (0, at) if each.sure else (4, at))
@@ -122,10 +114,10 @@ def causes(
     by_chance = [f"{n} x {part}" for part, n in record.not_loaded.reasons.items() if not part.startswith(MEANT)]
     if by_chance:
         found.append(Cause("starting weights", f"random: {'; '.join(by_chance)}", "all", "all", UNKNOWN, (2, -1)))
-    has = {name: (record.provenance.versions.get(name) or each).partition("+")[0] for name, each in versions.items()}
-    if other := [name for name in has if has[name] != versions[name]]:
-        mine, pinned = (", ".join(f"{name} {each[name]}" for name in other[:SHOWN]) for each in (has, versions))
-        found.append(Cause("versions", mine, pinned, UNDEFINED, UNKNOWN, (5,)))
+    has = {name: (record.provenance.versions.get(name) or each).partition("+")[0] for name, each in pinned.items()}
+    if other := [name for name in has if has[name] != pinned[name]]:
+        own, wanted = (", ".join(f"{name} {each[name]}" for name in other[:SHOWN]) for each in (has, pinned))
+        found.append(Cause("versions", own, wanted, UNDEFINED, UNKNOWN, (5,)))
     if record.provenance.code.uncommitted:
         found.append(Cause("code", "changed, not committed", "as committed", UNDEFINED, UNKNOWN, (6,)))
     return sorted(found, key=lambda cause: cause.order)

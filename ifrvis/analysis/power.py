@@ -18,11 +18,8 @@ HEAD = f"seeds to show a claim: paired t-test, each by itself, two-sided at {1 -
 
 
 def needs(report: Report, std: float | None) -> Iterator[dict[str, Any]]:
-    """What the claims of a table need, in the unit that tables print.
-
-    Args:
-        report: The table and its records.
-        std: Of differences at one seed, instead of that of the records.
+    """What the claims of a table need, in the unit that tables print, where differences at one seed vary by `std`, or
+    as those of its records do.
 
     Yields:
         `rows` and `metric`; `pairs`, the seeds that all of the rows have; `std`, None where neither argument says it;

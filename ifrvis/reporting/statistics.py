@@ -48,16 +48,10 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
 def expected_interval(
     mean: float, std: float, *, runs: int, n: int, df: int, tolerance: float = 0.0, level: float = LEVEL
 ) -> Interval:
-    """Where the mean of `n` new runs is expected after a mean of `runs`: a prediction interval, and a tolerance.
+    """Where the mean of `n` new runs is expected after a mean of `runs`: a prediction interval at `level`.
 
-    Args:
-        mean: Of the runs there were.
-        std: Of single runs.
-        runs: Behind the mean.
-        n: Runs of the new mean.
-        df: Degrees of freedom of `std`.
-        tolerance: Added to both sides: what differs for other reasons than chance.
-        level: Share of such means that lie in it.
+    `std` is of single runs, with `df` degrees of freedom; `tolerance`, for what differs for other reasons than chance,
+    is added to both sides.
     """
     half = _t(df, level) * std * math.sqrt(1 / runs + 1 / n) + tolerance
     return Interval(mean - half, mean + half)
