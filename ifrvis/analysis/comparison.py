@@ -186,11 +186,12 @@ def _categories(sides: Sequence[Side], annotations: Annotations | None) -> list[
 def _videos(behind: list[list[Videos]], annotations: Annotations | None) -> list[Content]:
     """AP, IDF1 and identity errors of each video, that first whose AP or IDF1 differs most."""
     ids, names = behind[0][0].video_ids, annotations.video_by_id if annotations else {}
-    sides = [np.mean([_of_each_video(run) for run in side], axis=0) for side in behind]
+    sides = np.array([np.mean([_of_each_video(run) for run in side], axis=0) for side in behind])  # (2, 3, V)
     differences = np.nan_to_num(np.abs(sides[0] - sides[1])[:2]).max(axis=0)
     found = []
     for v in np.argsort(-differences, kind="stable"):
-        values = {key: [_known(side[at, v]) for side in sides] for at, key in enumerate(OF_VIDEO)}
+        both = zip(OF_VIDEO, sides[:, :, v].T.tolist())
+        values = {key: [None if math.isnan(value) else value for value in of] for key, of in both}
         found.append({"id": ids[v], "video": names[ids[v]].name if ids[v] in names else str(ids[v]), **values})
     return found
 
@@ -200,10 +201,6 @@ def _of_each_video(run: Videos) -> NDArray[np.float64]:
     alone = np.eye(len(run.video_ids), dtype=np.int64)
     idf1 = weighed_metrics([each[SHOWN] for each in run.tracking], alone)["IDF1"]
     return np.array([ap_of(run.detections, alone), idf1, [each.errors for each in run.identity]])
-
-
-def _known(value: Any) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def _differing(sides: Sequence[Side]) -> dict[str, dict[str, list[list[Any]]]]:
