@@ -93,7 +93,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     content["protocol"] = shown.name
     said += content["said"]
     if arguments.html:
-        _write_page(arguments, used, sides, content, said, truth, protocol)
+        _write_page(arguments.html, used, sides, content, said, truth, protocol)
     if arguments.json:
         print(json.dumps(content, indent=1))
     elif arguments.md:
@@ -171,7 +171,7 @@ def _evaluated(given: _Given, truth: _Truth, gt: Path | None, protocol: "Trackin
 
 
 def _write_page(
-    arguments: argparse.Namespace,
+    out: Path,
     given: list[_Given],
     sides: "list[Side]",
     content: dict[str, Any],
@@ -201,5 +201,5 @@ def _write_page(
         records=(sha256_file(paths[0][1]), sha256_file(paths[1][1])),
         videos=tuple(play(annotations, truth.frames, video, shown) for video in videos),
     )
-    write_atomically(arguments.html, make_compare_page(said, tables_of(content), scene))
-    print(f"ifrvis: wrote {printable(str(arguments.html))}", file=sys.stderr)
+    write_atomically(out, make_compare_page(said, tables_of(content), scene))
+    print(f"ifrvis: wrote {printable(str(out))}", file=sys.stderr)
