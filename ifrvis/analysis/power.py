@@ -10,10 +10,9 @@ from typing import Any
 
 from ifrvis.evaluation.bootstrap import SIGNS
 from ifrvis.reporting.report import Report
-from ifrvis.reporting.statistics import LEVEL, POWER, pairs_to_show, shown_by
+from ifrvis.reporting.statistics import LEVEL, MOST_PAIRS, POWER, pairs_to_show, shown_by
 from ifrvis.reporting.style import scale
 
-MOST = 1000  # seeds
 HEAD = f"seeds to show a claim: paired t-test, each by itself, two-sided at {1 - LEVEL:.2g}, power {POWER:g}"
 
 
@@ -24,13 +23,12 @@ def needs(report: Report, std: float | None) -> Iterator[dict[str, Any]]:
     Yields:
         `rows` and `metric`; `pairs`, the seeds that all of the rows have; `std`, None where neither argument says it;
         `declared`, the table's seeds, and `shown`, the smallest difference that these show; `takes`: of the paper's
-        difference and the measured one, where known, that and the seeds it takes, None for more than `MOST`.
+        difference and the measured one, where known, that and the seeds it takes, None for more than `MOST_PAIRS`.
     """
     declared = len(report.table.seeds)
-    datasets = {name: each.row.dataset for name, each in report.named.items()}
     for judged in (pair for claim in report.claims for pair in claim.pairs):
         rows, metric = [*judged.first.split(" minus "), *judged.second.split(" minus ")], judged.statement.metric
-        paired = len({datasets[row] for row in rows}) == 1
+        paired = len({report.named[row].row.dataset for row in rows}) == 1
         if judged.statement.of != "mean" or judged.statement.margin or not paired:
             continue
         values = [report.values[row, metric] for row in rows]
@@ -45,7 +43,7 @@ def needs(report: Report, std: float | None) -> Iterator[dict[str, Any]]:
             "unit": "points" if scale(metric) == 100 else "as printed",
             "shown": None if spread is None or declared < 2 else shown_by(declared, spread),
             "takes": {
-                name: (value, pairs_to_show(value, spread, MOST))
+                name: (value, pairs_to_show(value, spread))
                 for name, value in known.items()
                 if value and spread is not None
             },
@@ -61,5 +59,5 @@ def need_line(need: dict[str, Any]) -> str:
     source = "as given; " * need["given"] + seen
     shown = "one seed shows nothing" if need["shown"] is None else f"{need['declared']} seeds show {need['shown']:.2f}"
     for name, (value, pairs) in need["takes"].items():
-        shown += f", {name} {value:+.1f} takes {pairs or f'more than {MOST}'}"
+        shown += f", {name} {value:+.1f} takes {pairs or f'more than {MOST_PAIRS}'}"
     return f"{line} std {need['std']:.2f} ({source}): {shown}"

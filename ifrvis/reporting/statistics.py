@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # of `scipy.stats` nothing: it takes half a second to import
 
-LEVEL, POWER = 0.95, 0.8
+LEVEL, POWER, MOST_PAIRS = 0.95, 0.8, 1000
 
 Values = Mapping[int, float]  # by seed
 
@@ -97,9 +97,9 @@ def shown_by(n: int, std: float) -> float:
     return float(special.nctdtrinc(n - 1, 1 - POWER, _t(n - 1))) * std / math.sqrt(n)
 
 
-def pairs_to_show(difference: float, std: float, most: int = 1000) -> int | None:
-    """The fewest pairs of which the test shows a true difference with `POWER`; None if that takes more than `most`."""
-    return next((n for n in range(2, most + 1) if shown_by(n, std) <= abs(difference)), None)
+def pairs_to_show(difference: float, std: float) -> int | None:
+    """The fewest pairs of which the test shows a true difference with `POWER`; None for more than `MOST_PAIRS`."""
+    return next((n for n in range(2, MOST_PAIRS + 1) if shown_by(n, std) <= abs(difference)), None)
 
 
 def std_difference(first: Values, second: Values) -> Difference:
