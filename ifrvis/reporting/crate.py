@@ -86,9 +86,9 @@ def make_crate(
         for report in reports:
             write_report(report, folder / "reports" / profile.name)
         write_page(reports, read_scenes(store.scenes(profile.name)), folder / "reports" / profile.name)
-        lines = [*_asked(reports, records), *_answered(records, store)]
-        heading = f"\n## Profile {profile.name}: {markdown_text(profile.title)}\n"
-        checklist += "\n".join([heading, *map(_line, lines), ""])
+        checklist += f"\n## Profile {profile.name}: {markdown_text(profile.title)}\n\n"
+        for done, asked, so in (*_asked(reports, records), *_answered(records, store)):
+            checklist += f"- {'' if done is None else '[x] ' if done else '[ ] '}{asked} {markdown_text(so)}.\n"
         for record in records:
             environments.setdefault(record.provenance.model_dump_json(), []).append(record.file_name)
     environment = [{**json.loads(provenance), "records": names} for provenance, names in environments.items()]
@@ -180,11 +180,6 @@ def _kept(records: list[Record], source: Store, *, predictions: bool) -> list[Pa
         found |= {each.path(source), videos_beside(each.path(source))}
         found |= {run.spec, run.predictions(*given), run.prediction_cost(*given)} if predictions else set()
     return [path for path in sorted(found) if path.is_file()]
-
-
-def _line(answer: Answer) -> str:
-    done, asked, so = answer
-    return f"- {'' if done is None else '[x] ' if done else '[ ] '}{asked} {markdown_text(so)}."
 
 
 def _each(values: Iterable[Any]) -> str:
