@@ -107,9 +107,7 @@ def of_file(path: Path, annotations: Annotations, protocol: TrackingProtocol | N
 
 
 def compare(a: Side, b: Side, *, dataset: str = "", annotations: Annotations | None = None) -> Content:
-    """Everything that is said of two sides, as JSON has it; resamples depend on the name of the data set, and the
-    annotations say how categories and videos are called.
-    """
+    """All that is said of two sides, as JSON; `dataset` decides draws, `annotations` name categories and videos."""
     sides, seeds = (a, b), [[each.seed for each in side.of] for side in (a, b)]
     same = len({each.split for side in sides for each in side.of}) == 1
     paired = same and seeds[0] == seeds[1] and None not in seeds[0]
@@ -263,9 +261,7 @@ def _holds_zero(ends: Sequence[float]) -> bool:
 
 
 def tables_of(content: Content, *, every: bool = True) -> list[Lines]:
-    """What `compare` gives, as titles, heads and lines of texts; without `every`, of the metrics those of the paper and
-    those that differ beyond one of their intervals.
-    """
+    """What `compare` gives, as tables; without `every`, of metrics the paper's and those that differ by an interval."""
     seeds = f"95 % over {'paired ' * content['seeds_pair']}seeds"
     categories = [
         (each["category"], *(_value("AP", each[side]) for side in "ab"), difference_text("AP", each["difference"]))

@@ -192,9 +192,7 @@ def _ingest_external(arguments: argparse.Namespace, files: list[Path]) -> int:
 
 
 def _read_of(path: Path, split: "Split", annotations: "Annotations", dataset: str) -> "tuple[VideoPredictions, ...]":
-    """What a file predicts of the videos of a split of a `dataset`, by its name or YAML; UserError, as
-    `read_videos_of`, or if it has others of the set.
-    """
+    """What a file predicts of the videos of a split; UserError as `read_videos_of`, or if it has others of the set."""
     from ifrvis.datasets.catalog import Part
     from ifrvis.evaluation.predictions import read_videos_of
 

@@ -75,9 +75,7 @@ class _RecordError(Exception):
 
 
 def _made_again(entry: Entry, store: Store) -> Report:
-    """The report of the records and the intervals over videos that the manifest lists; _RecordError if one of them is
-    missing, broken or another; UserError if the table or the data set are not packed here, or lack a row.
-    """
+    """The report again; _RecordError, or UserError if its table or data set is not packed here, or lacks a row."""
     init = Given(Path(entry.init), entry.init, None) if entry.init else None
     options = entry.rows, entry.num_seeds, entry.overrides, entry.dataset, init
     request = TableRequest((run_on(load_table(entry.table), entry.dataset),), entry.profile, *options)

@@ -121,9 +121,7 @@ def describe(folder: Path) -> None:
 
 
 def verify_described(folder: Path) -> Iterator[Finding]:
-    """Hold what is neither a result nor a report (these may be added to) against the hashes of a published folder's
-    description, if it is one.
-    """
+    """Hold a published folder, but its results and reports, which may grow, against the hashes of its description."""
     path = folder / DESCRIBED
     if not path.is_file():
         return

@@ -254,9 +254,7 @@ def _cell(report: Report, each: RowRecords, metric: str) -> dict[str, Any]:
 
 
 def terminal(report: Report) -> Group:
-    """The table for a terminal: a column a metric, measured values above the paper's; no number is cut off. Rows of
-    which there is nothing are counted, unless they were asked for by name.
-    """
+    """The table for a terminal, no number cut off; rows of which there is nothing are counted, if not asked for."""
     grid, span = make_grid(report), len(make_grid(report).sources)
     table = _rich_table(("", "n", *grid.metrics), show_lines=span > 1)
     nothing = {each.row.id for each in report.rows if report.request.rows is None and each.missing == "not run"}

@@ -31,9 +31,7 @@ ROLES: dict[Protocol, tuple[Role, Role]] = {"heldout": ("train", "heldout"), "se
 
 
 def make_reports(request: TableRequest, records: Iterable[Record], kept: Sequence[Kept] = ()) -> list[Report]:
-    """The report of each table that has a row of those asked for; `kept` are intervals over videos. UserError if a row,
-    a seed, an override or a dataset is wrong.
-    """
+    """The report of each table with a row asked for; UserError if a row, a seed, an override or a data set is wrong."""
     matcher = _Matcher(request, records, kept)
     return [matcher.report(table, rows) for table in request.tables if (rows := request.selected(table))]
 
