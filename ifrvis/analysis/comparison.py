@@ -20,7 +20,6 @@ from ifrvis.datasets.ytvis import Annotations
 from ifrvis.errors import UserError
 from ifrvis.evaluation import bootstrap
 from ifrvis.evaluation.ap import ap_of
-from ifrvis.evaluation.bootstrap import difference_intervals, habits_of
 from ifrvis.evaluation.predictions import read_tracks
 from ifrvis.evaluation.protocols import TrackingProtocol
 from ifrvis.evaluation.scores import RANGES, SHOWN, Scores, units_of
@@ -114,7 +113,7 @@ def compare(a: Side, b: Side, *, dataset: str = "", annotations: Annotations | N
     behind = [[each.videos for each in side.of if each.videos is not None] for side in sides]
     detailed = same and list(map(len, behind)) == list(map(len, seeds))
     drawn = len(behind[0][0].video_ids) if detailed else 0
-    ends = difference_intervals(behind[0], behind[1], dataset) if drawn >= bootstrap.LEAST_VIDEOS else {}
+    ends = bootstrap.difference_intervals(behind[0], behind[1], dataset) if drawn >= bootstrap.LEAST_VIDEOS else {}
     first = a.of[0].scores.shown
     names = [name for name in {**RANGES, **first} if name in first and name not in UNSHOWN]  # a record's are sorted
     shown = {name: [[each.scores.shown.get(name) for each in side.of] for side in sides] for name in names}
@@ -159,7 +158,7 @@ def _over_seeds(values: list[list[Any]], seeds: list[Any] | None) -> Content:
 
 def _habits(behind: list[list[Videos]], seeds: list[Any] | None, over_videos: Mapping[str, Any]) -> list[Content]:
     once, found = np.ones((1, len(behind[0][0].video_ids)), np.int64), []
-    sides = [[habits_of(run, once) for run in side] for side in behind]
+    sides = [[bootstrap.habits_of(run, once) for run in side] for side in behind]
     for name in HABITS:
         values = [[float(run[name][0]) for run in side] for side in sides]
         if not np.isnan(values[0] + values[1]).any():
