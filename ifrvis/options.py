@@ -4,6 +4,7 @@ Types are the recipe's; here is what a value of the right type can still be know
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from ifrvis.errors import UserError
@@ -70,7 +71,7 @@ def check_options(config: dict[str, Any], where: str) -> None:
         interval = INTERVAL_OF.get(key)
         if interval and not _lies_in(value, interval):
             raise UserError(f"Set {key} in {where} to what lies in {interval}: it is {value!r}.")
-    for holds, advice in (*_lengths(**config), *_widths(**config)):
+    for holds, advice in chain(_lengths(**config), _widths(**config)):  # each asks only what those before leave whole
         if not holds:
             raise UserError(f"{advice} (in {where}).")
 
@@ -121,6 +122,8 @@ def _widths(model: dict[str, Any] | None = None, **_: Any) -> Iterator[tuple[boo
     if backbone.get("type") == "ResNet":
         base, stem, norm = backbone["base_channels"], backbone["stem_channels"], backbone["norm_cfg"]
         groups = norm.get("num_groups", 1)
+        typed = type(groups) is int and type(norm.get("requires_grad", True)) is bool and norm.get("eps", 1) is not None
+        yield typed, "Give model.backbone.norm_cfg a whole num_groups, true or false as requires_grad, a number as eps"
         grouped = (norm.get("type") == "GN") == ("num_groups" in norm)
         yield grouped, "Give model.backbone.norm_cfg num_groups if it is of type GN, else none"
         advice = f"Make base_channels and stem_channels of model.backbone multiples of the {groups} groups of its norm"

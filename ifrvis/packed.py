@@ -29,7 +29,7 @@ def packed_yaml(kind: str, name: str, *, within: str = "experiments", beside: It
     """
     if name.endswith((".yaml", ".yml")) and os.path.lexists(name):  # what is no regular file is said when it is read
         return Path(name)
-    if kind == "datasets" and Path(name, SET_YAML).is_file():
+    if kind == "datasets" and os.path.isfile(Path(name, SET_YAML)):  # noqa: PTH113  never raises
         return Path(name, SET_YAML)
     if name.endswith((".yaml", ".yml")):
         where = "" if os.path.isabs(name) else " in this folder"  # noqa: PTH117  never raises

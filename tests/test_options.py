@@ -82,6 +82,8 @@ def test_a_value_that_cannot_be_is_refused_by_its_key(key, value):
             {"model.backbone.norm_cfg": {"type": "BN", "num_groups": 4}},
             "Give model.backbone.norm_cfg num_groups",
         ),
+        (RESNET, {"model.backbone.norm_cfg": {"type": "SyncBN", "eps": None}}, "norm_cfg a whole num_groups"),
+        (RESNET, {"model.backbone.norm_cfg": {"type": "BN", "requires_grad": "no"}}, "norm_cfg a whole num_groups"),
         (SWIN, {"model.backbone.num_heads": [1, 1, 2, 5]}, "divide its channels: 96 has 5 heads"),
         (SWIN, {"model.backbone.embed_dims": 16}, f"Set {HEAD}.in_channels to [16, 32, 64, 128]"),
         (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ifrvis.errors import UserError, printable
+from ifrvis.packed import SET_YAML
 
 if TYPE_CHECKING:
     from ifrvis.harness.plan.plan import Request
@@ -103,9 +104,10 @@ def typed_again(arguments: argparse.Namespace) -> list[str]:
 
 
 def _anywhere(value: Any) -> str:
-    """A path, absolute; a name as it is."""
-    is_path = isinstance(value, Path) or str(value).endswith((".yaml", ".yml"))
-    return str(Path(value).resolve()) if is_path else str(value)
+    """A path, that of a set's folder too, absolute; a name as it is."""
+    text, is_file = str(value), os.path.isfile  # which never raises
+    is_path = isinstance(value, Path) or text.endswith((".yaml", ".yml")) or is_file(Path(text, SET_YAML))
+    return str(Path(text).resolve()) if is_path else text
 
 
 def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Request", str]:

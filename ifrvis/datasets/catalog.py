@@ -219,7 +219,8 @@ class Dataset:
 def load_dataset(name: str, data_root: Path) -> Dataset:
     """The dataset `name` of `experiments/datasets/`, of a YAML file, or of one's own; see `load_config`."""
     config, path = load_config(known_as(name, data_root))
-    return Dataset(config, data_root, name if path.stem == name else str(path.resolve()))
+    is_packed = path == packed("experiments", "datasets", f"{name}.yaml")
+    return Dataset(config, data_root, name if is_packed else str(path.resolve()))
 
 
 def own_folder(name: str, data_root: Path) -> Path:

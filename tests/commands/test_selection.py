@@ -21,6 +21,7 @@ CASES = [
     ["--rows", "ours-r50-ytvis19,mask2former-r50-ytvis19", "--seeds", "2"],
     ["--set", "train.iterations=3", "--set", "train.precision=fp32", "--no-shipped-weights"],
     ["--dataset", "mine.yaml", "--init", "weights.pth"],
+    ["--dataset", "folder"],
 ]
 
 
@@ -28,6 +29,8 @@ CASES = [
 def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(MINE)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/dataset.yaml").write_text(MINE)
     parser = argparse.ArgumentParser()
     add_selection(parser)
     given = parser.parse_args(["table1", "--profile", "smoke", "--data-root", "data", "--results", "r", *options])
@@ -39,7 +42,7 @@ def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkey
     assert other.data_root == tmp_path / "data"
     assert other.store.root == tmp_path / "r"
     assert (other.init and other.init.path) == (tmp_path / "weights.pth" if first.init else None)
-    assert other.dataset == (str(tmp_path / "mine.yaml") if first.dataset else None)
+    assert other.dataset == (str(tmp_path / first.dataset) if first.dataset else None)
 
 
 def test_blanks_between_rows_are_no_part_of_them():

@@ -6,6 +6,7 @@ Also tests: ifrvis.harness.store.finding, ifrvis.harness.upkeep.verify, ifrvis.r
 import errno
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,15 @@ def test_a_copy_under_another_name_is_named(kept, capsys):
     assert kept.run("verify") == 1
     (line,) = named(capsys.readouterr().out, "wrong")
     assert line.startswith(str(copy))
+
+
+def test_a_training_that_ran_under_two_names_is_sound_under_both(kept, capsys):
+    """As of one's own set that was renamed: a signature knows no name."""
+    run = one(kept, KINDS["specification"]).parent
+    other = run.with_name(run.name.replace(ROW, f"z{ROW}"))
+    shutil.copytree(run, other)
+    (other / "spec.json").write_text((run / "spec.json").read_text().replace(f'"{ROW}', f'"z{ROW}'))
+    assert kept.run("verify") == 0, capsys.readouterr().out
 
 
 def test_what_is_not_kept_is_said_and_a_record_without_predictions_was_not_recomputed(kept, capsys):

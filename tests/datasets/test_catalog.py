@@ -63,6 +63,15 @@ def test_the_command_that_makes_a_set_names_it_as_it_is_found(tmp_path):
         assert missing.startswith(f"Run `ifrvis data make-mini {said}`: ")
 
 
+@pytest.mark.parametrize("folder", ["dataset", "mine"])
+def test_the_set_of_a_folder_is_found_from_any_other(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir()
+    text = packed("experiments", "datasets", "smoke19.yaml").read_text()
+    (tmp_path / folder / "dataset.yaml").write_text(text.replace("name: smoke19", "name: tiny", 1))
+    assert load_dataset(folder, tmp_path).source == str(tmp_path / folder / "dataset.yaml")
+
+
 def test_frames_that_change_in_place_change_the_fingerprint_and_one_that_is_gone_is_missing(
     tmp_path, monkeypatch, dataset_of
 ):

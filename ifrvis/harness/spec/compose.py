@@ -141,7 +141,7 @@ def _at_scale(row: Row, profile: Profile) -> Config:
     given, sides = dict(row.inference), profile.sides
     if "side" in given:
         given["side"] = sides.get(str(given["side"]), given["side"])
-    if given.get("tta"):
+    if isinstance(given.get("tta"), list):
         given["tta"] = [sides.get(str(side), side) for side in given["tta"]]
     named = {**row.set, **{f"inference.{key}": value for key, value in given.items()}}
     if QUERIES in named:

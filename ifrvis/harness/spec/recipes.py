@@ -73,15 +73,23 @@ def _path_of(kind: str, name: str) -> Path:
 
 
 @functools.cache
-def _files(path: Path) -> list[tuple[Path, Config]]:
-    """What a config and those of its `_base_`, which come first, set: as the host reads it, but nothing is imported."""
-    lines: Any = [each for each in ast.parse(read_text(path, "the config")).body if not isinstance(each, ast.Expr)]
+def _files(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, Config]]:
+    """What a config and those of its `_base_`, which come first, set: as the host reads it, but nothing is imported.
+    Those `above` build on it.
+    """
+    text, above = read_text(path, "the config"), (*above, path.resolve())
     try:
+        lines: Any = [each for each in ast.parse(text).body if not isinstance(each, ast.Expr)]
         values = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    except SyntaxError as error:
+        raise UserError(f"Correct line {error.lineno} of {path}: {error.msg}.") from error
     except (AttributeError, ValueError) as error:
         raise UserError(f"Write {path} in literals alone: {error}.") from error
     bases = values.pop("_base_", [])
-    return [*(each for base in bases for each in _files(_base(base, path))), (path, values)]
+    found = [_base(base, path) for base in ([bases] if isinstance(bases, str) else bases)]
+    if turned := next((base for base in found if base.resolve() in above), None):
+        raise UserError(f"Correct '_base_' of {path}: {turned} builds on it, or is it.")
+    return [*(each for base in found for each in _files(base, above)), (path, values)]
 
 
 def _base(base: str, path: Path) -> Path:

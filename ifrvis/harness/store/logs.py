@@ -19,16 +19,18 @@ def log_lines(run: Run, lines: int, *, follow: bool = False) -> Iterator[str]:
     logged = [attempt for attempt in attempts_of(run) if _log_of(attempt)]
     if not logged:
         raise UserError(f"Wait until it starts: {run.folder.name} has no log yet.")
-    attempt = logged[-1]
-    found, offset = _read(attempt, 0)
+    attempt, path = logged[-1], _log_of(logged[-1])
+    found, offset = _read(path, 0)
     yield from found[-lines:]
     while follow:
         newest = latest(run)
         alive = newest is not None and newest.is_alive()
-        found, offset = _read(attempt, offset)  # after the look at the state, so that the last words are not lost
+        found, offset = _read(path, offset)  # after the look at the state, so that the last words are not lost
         yield from found
         if newest is not None and newest.number > attempt.number and _log_of(newest):
-            attempt, offset = newest, 0
+            attempt, path, offset = newest, _log_of(newest), 0
+        elif (begun := _log_of(attempt)) != path:  # the program has, after the set-up lines of its job
+            path, offset = begun, 0
         elif alive:
             time.sleep(POLL_S)
         else:
@@ -60,9 +62,8 @@ def end_of(path: Path, lines: int) -> list[str]:
         return []
 
 
-def _read(attempt: Attempt, offset: int) -> tuple[list[str], int]:
-    """The lines that the log has from `offset` bytes on, and where they end."""
-    path = _log_of(attempt)
+def _read(path: Path | None, offset: int) -> tuple[list[str], int]:
+    """The lines that a log has from `offset` bytes on, and where they end."""
     assert path is not None
     text, offset = read_end(path, "the log", offset)
     return _lines(text), offset

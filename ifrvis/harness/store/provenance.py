@@ -88,10 +88,10 @@ def _code() -> Code:
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         tracked = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "HEAD", *ours)
-        added = _git(folder, "ls-files", "--others", "--exclude-standard", *ours)
+        added = _git(folder, "ls-files", "-z", "--others", "--exclude-standard", *ours)
     except (OSError, subprocess.SubprocessError):
         return Code(version=__version__)
-    contents = [read_bytes(folder / name) for name in added.splitlines() if (folder / name).is_file()]
+    contents = [read_bytes(folder / name) for name in added.split("\0") if (folder / name).is_file()]
     changes = b"\0".join([tracked.encode(), added.encode(), *contents])
     uncommitted = sha256_bytes(changes) if tracked or added else None
     return Code(version=__version__, commit=commit.strip(), uncommitted=uncommitted)

@@ -38,7 +38,8 @@ def verify_records(store: Store, data_root: Path, *, profiles: list[str], jobs: 
             except UserError as error:
                 yield Finding("wrong", path, str(error))
                 continue
-            run = runs.get(record.train_sig, store.run(record.name, record.train_sig))
+            named = store.run(record.name, record.train_sig)  # a training can have run under two names
+            run = named if named.folder.is_dir() else runs.get(record.train_sig, named)
             why = _what_is_wrong(record, path, run)
             yield Finding("wrong", path, why) if why else _verify_scores(record, path, run, data_root, jobs)
             yield from _verify_files(record, path, run)

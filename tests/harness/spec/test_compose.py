@@ -189,6 +189,18 @@ def test_an_override_keeps_keys_and_types_all_the_way_down(text, message):
         with_set({key: value})
 
 
+@pytest.mark.parametrize("groups", [None, 2.0])
+def test_groups_of_a_norm_are_counted_where_no_recipe_has_any(groups):
+    with pytest.raises(UserError, match=r"Give model\.backbone\.norm_cfg a whole num_groups"):
+        with_set({"model.backbone.norm_cfg": {"type": "GN", "num_groups": groups}}, "paper")
+
+
+@pytest.mark.parametrize("sides", [480, "480"])
+def test_sides_of_a_row_are_a_list(sides):
+    with pytest.raises(UserError, match=r"Make 'inference.tta' of row .* of type list"):
+        with_row(profile="mini", inference={"tta": sides})
+
+
 def test_an_override_may_name_another_class_and_leave_the_optional_out():
     norm = {"type": "SyncBN", "requires_grad": True, "eps": 1e-3}
     overrides = {"model.backbone.norm_cfg": norm, "train.init": None, "train.optimizer.clip_grad": None}

@@ -21,6 +21,10 @@ def test_a_packaged_config_is_read_as_the_host_reads_it(kind, name):
     [
         ("open({canary!r}, 'w')\nmodel = dict(type='X')\n", "in literals"),
         ("_base_ = ['ifrvis::methods/nobody.py']\n", "'ifrvis::methods/nobody.py' is no config here"),
+        ("_base_ = 'nobody.py'\n", "'nobody.py' is no config here"),
+        ("_base_ = 'evil.py'\n", r"evil\.py builds on it, or is it\.$"),
+        ("_base_ = '../methods/evil.py'\n", r"evil\.py builds on it, or is it\.$"),
+        ("model = [\n", r"'\[' was never closed"),
     ],
 )
 def test_a_config_that_computes_or_stands_on_nothing_is_refused_and_runs_nothing(tmp_path, monkeypatch, text, cure):

@@ -137,6 +137,22 @@ def test_an_attempt_is_found_by_its_folder_and_only_with_its_specification(run):
         attempt_at(attempt.folder)
 
 
+def test_a_followed_log_has_all_that_the_program_says_after_the_set_up_of_its_job(run, monkeypatch):
+    attempt = claim(run, asked())
+    output = run.store.root / "job.out"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text("loading modules, which takes long\n")
+    monkeypatch.setattr("ifrvis.harness.store.logs.job_output", lambda _: output)
+    monkeypatch.setattr("ifrvis.harness.store.logs.time.sleep", lambda _: begin())
+
+    def begin():
+        attempt.log.write_text("one\ntwo\n")
+        attempt.end("complete")
+
+    attempt.beat(Progress(phase="training"))
+    assert [*log_lines(attempt.run, 5, follow=True)] == ["loading modules, which takes long", "one", "two"]
+
+
 def test_what_a_worker_said_cannot_control_the_terminal(run):
     attempt = claim(run, asked())
     attempt.end("failed", message="\x1b[2Jgone")

@@ -31,11 +31,12 @@ def checkout(tmp_path, monkeypatch):
 def test_the_commit_and_what_was_not_committed_are_told(checkout):
     commit = git(checkout, "rev-parse", "HEAD")
     assert (_code().commit, _code().uncommitted) == (commit, None)
-    (checkout / "ifrvis/new.py").write_text("y = 1\n")
-    added = _code()
-    assert (added.commit, len(added.uncommitted)) == (commit, 64)
-    (checkout / "ifrvis/new.py").write_text("y = 2\n")
-    assert _code().uncommitted != added.uncommitted
+    for name in ("new.py", "n\u00e9w.py"):
+        (checkout / "ifrvis" / name).write_text("y = 1\n")
+        added = _code()
+        assert (added.commit, len(added.uncommitted)) == (commit, 64)
+        (checkout / "ifrvis" / name).write_text("y = 2\n")
+        assert _code().uncommitted != added.uncommitted
 
 
 def test_a_checkout_of_somebody_else_as_in_a_container_has_its_commit(checkout, monkeypatch):
