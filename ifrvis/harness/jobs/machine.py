@@ -8,8 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ INHERITED = re.compile(
     "|TRITON_CACHE_DIR|USER|VIRTUAL_ENV|XDG_(CACHE|CONFIG)_HOME|(IFRVIS|NCCL|TORCH_NCCL)_.*"
 )
 ANSWER_LIMIT_S = 20.0  # of nvidia-smi: a driver that hangs is no reason to
+Listed = Mapping[str, list[str]]  # GPUs in order, by UUID: the instances that each is divided into
 
 
 def num_cores() -> int:
@@ -49,24 +49,17 @@ def _quota(groups: Path, root: Path) -> float:
     return min(found)
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU as `nvidia-smi -L` lists it, and the instances that it is divided into."""
-
-    uuid: str
-    instances: tuple[str, ...] = ()
-
-
 def gpus() -> list[str]:
     """What CUDA sees here: each entry can be a job's CUDA_VISIBLE_DEVICES."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     listed = None if given == "" else _listed(shutil.which("nvidia-smi"))
     if given is not None:
         return visible(given, listed)
-    return [each for number, gpu in enumerate(listed or ()) for each in gpu.instances or (str(number),)]
+    of_gpus = (listed or {}).values()
+    return [each for number, instances in enumerate(of_gpus) for each in instances or [str(number)]]
 
 
-def visible(given: str, listed: Sequence[Gpu] | None) -> list[str]:
+def visible(given: str, listed: Listed | None) -> list[str]:
     """The entries of CUDA_VISIBLE_DEVICES that CUDA takes (its programming guide, and torch's reading of it).
 
     The first entry says whether they are numbers or UUIDs, which may be cut short. One that is invalid ends the list;
@@ -88,7 +81,7 @@ def visible(given: str, listed: Sequence[Gpu] | None) -> list[str]:
     return list(found.values())
 
 
-def _numbered(entry: str, listed: Sequence[Gpu] | None) -> str:
+def _numbered(entry: str, listed: Listed | None) -> str:
     """The number that an entry begins with, as C reads it; empty if there is no such GPU."""
     number = re.match(r"\+?([0-9]+)", entry)
     if number is None or (listed is not None and int(number[1]) >= len(listed)):
@@ -96,36 +89,35 @@ def _numbered(entry: str, listed: Sequence[Gpu] | None) -> str:
     return str(int(number[1]))
 
 
-def _named(entry: str, prefix: str, listed: Sequence[Gpu] | None) -> str:
+def _named(entry: str, prefix: str, listed: Listed | None) -> str:
     """The one UUID that begins with an entry; empty if none does, or more than one."""
     if not entry.startswith(prefix) or entry == prefix:
         return ""
     if listed is None:
         return entry
-    of_gpus = [gpu.uuid for gpu in listed]
     if entry.startswith("MIG-GPU-"):  # an older form: MIG-<GPU's UUID>/<GPU instance>/<compute instance>
-        return entry if entry.removeprefix("MIG-").partition("/")[0] in of_gpus else ""
-    known = of_gpus if prefix == "GPU-" else [each for gpu in listed for each in gpu.instances]
+        return entry if entry.removeprefix("MIG-").partition("/")[0] in listed else ""
+    known: Iterable[str] = listed if prefix == "GPU-" else [each for of_gpu in listed.values() for each in of_gpu]
     matching = [each for each in known if each.startswith(entry)]
     return matching[0] if len(matching) == 1 else ""
 
 
 @functools.cache
-def _listed(command: str | None) -> tuple[Gpu, ...] | None:
-    """The GPUs of this machine, in order; None if nvidia-smi is not here, or does not answer."""
+def _listed(command: str | None) -> Listed | None:
+    """The GPUs of this machine, as `nvidia-smi -L` has them; None if it is not here, or does not answer."""
     if command is None:
         return None
     try:
         done = subprocess.run([command, "-L"], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    found: list[Gpu] = []
+    found: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         if gpu := re.match(r"GPU [0-9]+: .*\(UUID: (GPU-[^)]+)\)", line):
-            found.append(Gpu(gpu[1]))
+            instances = found.setdefault(gpu[1], [])
         elif found and (instance := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line)):
-            found[-1] = Gpu(found[-1].uuid, (*found[-1].instances, instance[1]))
-    return tuple(found)
+            instances.append(instance[1])
+    return found
 
 
 def kills_for_memory() -> int:

@@ -8,9 +8,9 @@ import pytest
 
 from ifrvis.cli import main
 from ifrvis.harness.jobs import machine
-from ifrvis.harness.jobs.machine import Gpu, gpus, visible
+from ifrvis.harness.jobs.machine import gpus, visible
 
-ONE, TWO = Gpu("GPU-1111-aa"), Gpu("GPU-1122-bb", ("MIG-33", "MIG-44"))
+TWO_GPUS = {"GPU-1111-aa": [], "GPU-1122-bb": ["MIG-33", "MIG-44"]}
 LISTED = """GPU 0: NVIDIA GPU of a long name (UUID: GPU-1111-aa)
 GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-1122-bb)
   MIG 2g.20gb     Device  0: (UUID: MIG-33)
@@ -83,7 +83,7 @@ def test_cores_are_whole_and_at_least_one(monkeypatch):
     ],
 )
 def test_what_cuda_makes_of_its_variable(given, entries):
-    assert visible(given, (ONE, TWO)) == entries
+    assert visible(given, TWO_GPUS) == entries
 
 
 @pytest.mark.parametrize(
