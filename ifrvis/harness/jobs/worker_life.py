@@ -92,14 +92,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-@contextlib.contextmanager
-def signals_ask(attempt: Attempt) -> Iterator[None]:
+def signals_ask(attempt: Attempt) -> contextlib.AbstractContextManager[None]:
     """While the block lasts, what a cluster sends before it kills asks for a stop at the next safe point."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    with handled(SIGNALS, lambda got, _: attempt.ask_to_stop(SIGNALS[signal.Signals(got)])):
-        yield
+    return handled(SIGNALS, lambda got, _: attempt.ask_to_stop(SIGNALS[signal.Signals(got)]))
 
 
 @contextlib.contextmanager
