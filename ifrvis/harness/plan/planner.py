@@ -14,7 +14,7 @@ from ifrvis.harness.spec.signatures import eval_signature, train_signature, trai
 from ifrvis.harness.spec.tables import Row, Table
 from ifrvis.harness.spec.weights import named_weights, shipped_weights
 from ifrvis.harness.store.attempts import latest
-from ifrvis.harness.store.records import Record, Records
+from ifrvis.harness.store.records import Record
 from ifrvis.harness.store.recovery import why_blocked
 from ifrvis.harness.store.states import PlanState
 
@@ -32,8 +32,7 @@ def make_plan(request: Request, *, whole: bool = True) -> Plan:
     rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table) if row.is_run]
     if not rows:
         raise UserError("Choose rows that are run: all that --rows names are quoted or external.")
-    trainings = builder.all_trainings()
-    plan = Plan(request, rows, trainings)
+    plan = Plan(request, rows, builder.all_trainings())
     _look_up(plan, whole)
     return plan
 
@@ -173,9 +172,7 @@ def _look_up(plan: Plan, whole: bool) -> None:
     for training in plan.trainings:
         training.rows = list(dict.fromkeys(training.rows))
         for evaluation in training.evaluations:
-            _look_up_record(evaluation, plan.records, whole)
-            if evaluation.state == "not run" and _is_predicted(evaluation, plan.request):
-                evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
+            _look_up_record(evaluation, plan, whole)
         if training.after is not None and any(each.state == "not run" for each in training.evaluations):
             needed.add(id(training.after))
     for training in plan.trainings:
@@ -192,24 +189,20 @@ def _look_up(plan: Plan, whole: bool) -> None:
             evaluation.state = training.state
 
 
-def _look_up_record(evaluation: Evaluation, records: Records, whole: bool) -> None:
-    sig, train_sig = evaluation.sig, evaluation.training.sig
-    if sig is None or train_sig is None:
+def _look_up_record(evaluation: Evaluation, plan: Plan, whole: bool) -> None:
+    training = evaluation.training
+    if evaluation.sig is None or training.sig is None:
         evaluation.state = "data missing"
         return
-    found = records.find(evaluation.training.name, train_sig, sig, whole=whole)
-    if isinstance(found, str):
-        evaluation.problem = found
-    else:
+    found = plan.records.find(training.name, training.sig, evaluation.sig, whole=whole)
+    if not isinstance(found, str):
         evaluation.record, evaluation.state = found if isinstance(found, Record) else None, "complete"
-
-
-def _is_predicted(evaluation: Evaluation, request: Request) -> bool:
-    """Whether all that is left of an evaluation is what a server has to say."""
-    split = evaluation.split.fingerprint
-    if evaluation.protocol != "server" or split is None:
-        return False
-    return evaluation.training.run(request.store).predictions(evaluation.inference, split).is_file()
+        return
+    evaluation.problem = found
+    run, split = training.run(plan.request.store), evaluation.split.fingerprint
+    if evaluation.protocol == "server" and split and run.predictions(evaluation.inference, split).is_file():
+        # All that is left is what a server has to say.
+        evaluation.state, evaluation.problem = "pending", WAITS_FOR_SERVER.format(name=training.name)
 
 
 def _unfinished_state(training: Training, request: Request, folders: set[Path]) -> PlanState:
