@@ -19,7 +19,6 @@ from ifrvis.harness.jobs.queue import Item, Queue
 from ifrvis.harness.jobs.together import gpus_of, run_on
 from ifrvis.harness.plan.plan import Request, Training
 from ifrvis.harness.store.alive import lives
-from ifrvis.harness.store.lives import Submission
 from ifrvis.harness.store.logs import last_said
 
 TIMEOUT_MIN = 60 * 24 * 14  # submitit's own default is two minutes
@@ -35,12 +34,9 @@ class LocalQueue(Queue):
         evenly = sorted(trainings, key=lambda training: training.seed)  # cut short, all rows have as many seeds
         super().__init__(evenly, request, **how)
         self._jobs, self._gpus, self._gpus_per_run = jobs, gpus(), gpus_per_run
+        self._has_gpus = bool(self._gpus)
         if 0 < len(self._gpus) < gpus_per_run:
             raise UserError(f"Give --gpus-per-run at most {len(self._gpus)}: so many GPUs are visible here.")
-
-    def _submission(self, training: Training) -> Submission:
-        on_gpu = self._request.profile.needs_gpu and bool(self._gpus)
-        return super()._submission(training).model_copy(update={"on_gpu": on_gpu})
 
     def _has_room(self, items: list[Item]) -> bool:
         return len(self._taken()) + len(items) < self._jobs

@@ -79,6 +79,7 @@ class Queue(ABC):
 
     poll_s = 0.5  # of our own files
     ask_s = 40.0  # of the scheduler, where attempts are on a cluster
+    _has_gpus = False  # for its jobs
 
     def __init__(
         self,
@@ -183,7 +184,8 @@ class Queue(ABC):
         return attempt is not None
 
     def _submission(self, training: Training) -> Submission:
-        return submission(training, self._request, self._handling)
+        on_gpu = self._request.profile.needs_gpu and self._has_gpus
+        return submission(training, self._request, self._handling).model_copy(update={"on_gpu": on_gpu})
 
     def _follow(self, item: Item) -> None:
         assert item.attempt is not None

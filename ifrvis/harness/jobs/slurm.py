@@ -39,7 +39,7 @@ class SlurmQueue(Queue):
     def __init__(self, trainings: list[Training], request: Request, *, cluster: Cluster, **how: Any) -> None:
         super().__init__(trainings, request, **how)
         self.poll_s, self.ask_s = min(2.0, cluster.poll_s), cluster.poll_s
-        self._cluster = cluster
+        self._cluster, self._has_gpus = cluster, cluster.gpus > 0
         self._submitted: dict[str, int] = {}  # runs of each array, by its job
         self._full_until = 0.0  # when SLURM, which takes no more jobs of ours, is asked again
         self._here = settings() if trainings else {}
@@ -116,8 +116,7 @@ class SlurmQueue(Queue):
     def _submission(self, training: Training) -> Submission:
         asked = super()._submission(training)
         init = asked.init and str(in_snapshot(Path(asked.init), self._snapshot))  # shipped weights are code, too
-        on_gpu = self._request.profile.needs_gpu and self._cluster.gpus > 0
-        return asked.model_copy(update={"init": init, "on_gpu": on_gpu})
+        return asked.model_copy(update={"init": init})
 
     def _is_followed_by_its_job(self, attempt: Attempt) -> bool:
         """Whether the job behind an attempt makes, or may make, the next one itself."""
