@@ -73,7 +73,7 @@ class LocalQueue(Queue):
         return True
 
     def _stop(self, on_poll: Callable[[list[Item]], None]) -> None:
-        ours = [item for item in self.items if item.state == "running" and item.ours and item.attempt]
+        ours = [item for item in self.items if item.state == "running" and item.ours]
         for item in ours:
             assert item.attempt is not None
             item.attempt.ask_to_stop("interrupted")
@@ -83,9 +83,8 @@ class LocalQueue(Queue):
                 "leaves at once, and they stop there by themselves"
             )
         deadline = time.monotonic() + STOP_PATIENCE_S
-        while any(item.state == "running" for item in ours) and time.monotonic() < deadline:
-            for item in ours:
-                if item.state == "running":
-                    self._follow(item)
+        while (running := [item for item in ours if item.state == "running"]) and time.monotonic() < deadline:
+            for item in running:
+                self._follow(item)
             on_poll(self.items)
             time.sleep(self.poll_s)
