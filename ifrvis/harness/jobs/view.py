@@ -99,10 +99,11 @@ def _time_left(items: list[Item]) -> str:
             if seconds is None:
                 return ""
             left[kind].append(seconds)
-    at_once = max(1, sum(item.state == "running" for item in items))
-    texts = [f"about {duration_text(_spent(each, at_once))}" * any(each) for each in (left[True], left[False])]
-    named = [f"{texts[0]} of pretraining" * bool(texts[0]), texts[1]]
-    return f"{', then '.join(filter(None, named))} left" if any(texts) else ""
+    at_once, texts = max(1, sum(item.state == "running" for item in items)), list[str]()
+    for each, what in ((left[True], " of pretraining"), (left[False], "")):
+        if any(each):  # so many at once take no less than the longest of them
+            texts.append(f"about {duration_text(max(*each, sum(each) / at_once))}{what}")
+    return f"{', then '.join(texts)} left" if texts else ""
 
 
 def _pace(item: Item) -> float | None:
@@ -116,11 +117,6 @@ def _pace(item: Item) -> float | None:
 
 def _progress(item: Item) -> Progress | None:
     return item.attempt.progress() if item.attempt and item.state == "running" else None
-
-
-def _spent(seconds: list[float], at_once: int) -> float:
-    """How long runs take, so many at once: never less than the longest of them."""
-    return max(max(seconds, default=0), sum(seconds) / at_once)
 
 
 def _state(item: Item) -> str:
@@ -140,7 +136,7 @@ def _cells(item: Item) -> tuple[str, str, str, str]:
     trains = said.phase == "training"
     loss = f"{said.loss:.2f}" if trains and said.loss is not None else ""
     ap = f"{100 * said.ap:.1f}" if said.ap is not None else ""
-    return said.phase + steps, loss, ap, duration_text(said.eta_s) if said.eta_s is not None else ""
+    return said.phase + steps, loss, ap, duration_text(said.eta_s)
 
 
 def failure_lines(items: list[Item]) -> list[str]:
