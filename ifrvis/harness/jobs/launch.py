@@ -27,9 +27,7 @@ def choose_profile(data_root: Path, *, on_cluster: bool) -> tuple[Profile, str]:
 
 
 def settled_plan(request: Request, *, whole: bool = True) -> Plan:
-    """The plan of a request (`make_plan`), once the scheduler has said which jobs of its runs, if any are on a cluster,
-    are gone.
-    """
+    """The plan of a request (`make_plan`), once the scheduler has said which jobs of its runs on a cluster are gone."""
     plan = make_plan(request, whole=whole)
     on_cluster = [each.attempt for each in plan.trainings if each.attempt is not None and each.attempt.place()]
     if not on_cluster:

@@ -60,9 +60,7 @@ def main(folder: Path) -> int:
 
 
 def next_attempt(first: Attempt) -> Attempt | None:
-    """The attempt to live: the first, which the job was submitted for, or the next; None if the run is not ours any
-    more.
-    """
+    """The attempt to live: the first, which the job was submitted for, or the next; None if the run is ours no more."""
     newest = latest(first.run)
     assert newest is not None
     place = first.place()

@@ -23,10 +23,7 @@ WAITS_FOR_SERVER = "{name}: give a server what `ifrvis submission` writes of it,
 
 def make_plan(request: Request, *, whole: bool = True) -> Plan:
     """Plan every row and seed that is asked for, and look up what exists; UserError if a row, an override or a dataset
-    is wrong.
-
-    Without `whole` records are not there to be used: what is complete has one that is as it was written, and no more
-    is known of it.
+    is wrong. Without `whole` records are not there to be used: only their seals are looked at (`read_seal`).
     """
     builder = _Builder(request)
     rows = [builder.planned(table, row) for table in request.tables for row in request.selected(table) if row.is_run]
