@@ -92,13 +92,12 @@ def meanings(plan: Plan) -> list[str]:
 def cost_lines(plan: Plan) -> list[str]:
     """What there is to train and to evaluate, and what that takes: hours, and bytes on disk."""
     cost = cost_of(plan)
-    pretrainings = sum(training.is_pretraining for training in plan.trainings)
-    lines = [
-        f"pretrainings {pretrainings}: {_counted(each.state for each in plan.trainings if each.is_pretraining)}",
-        f"trainings {len(plan.trainings) - pretrainings}: "
-        + _counted(each.state for each in plan.trainings if not each.is_pretraining),
-        f"evaluations {len(plan.evaluations)}: {_counted(each.state for each in plan.evaluations)}",
-    ]
+    states = {
+        "pretrainings": [each.state for each in plan.trainings if each.is_pretraining],
+        "trainings": [each.state for each in plan.trainings if not each.is_pretraining],
+        "evaluations": [each.state for each in plan.evaluations],
+    }
+    lines = [f"{name} {len(of_kind)}: {_counted(of_kind)}" for name, of_kind in states.items()]
     if plan.to_run:
         room = f"disk: about {size_text(cost.bytes)} needed, {size_text(cost.free_bytes)} free"
         lines.append(room + (": NOT ENOUGH" if cost.bytes > cost.free_bytes else ""))
