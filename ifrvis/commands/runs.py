@@ -125,7 +125,6 @@ def _retry(arguments: argparse.Namespace) -> int:
 def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
     """The runs that are meant, by tables, rows or their own names, each once; UserError if a name means none."""
     from ifrvis.harness.plan.planner import make_plan
-    from ifrvis.harness.store.paths import Store
 
     tables, found = _tables_of(arguments), []
     if tables and arguments.seed is not None:
@@ -137,8 +136,8 @@ def _runs_named(arguments: argparse.Namespace) -> list["Run"]:
         found += runs_meant(arguments, name)
     if tables:
         arguments.tables = tables
-        trainings = make_plan(request_of(arguments)[0], whole=False).trainings
-        found += [each.run(Store(arguments.results)) for each in trainings if each.sig is not None]
+        plan = make_plan(request_of(arguments)[0], whole=False)
+        found += [each.run(plan.request.store) for each in plan.trainings if each.sig is not None]
     return list({run.folder: run for run in found}.values())
 
 
