@@ -1,6 +1,7 @@
 """What commands that start runs have in common: where and how runs go on, and what is said of it."""
 
 import argparse
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,10 @@ def launch(plan: "Plan", why: str, arguments: argparse.Namespace, console: "Cons
     slurm = SlurmQueue(plan.to_run, request, cluster=cluster, **how) if cluster else None
     queue = slurm or LocalQueue(plan.to_run, request, jobs=jobs, gpus_per_run=arguments.gpus_per_run, **how)
     if slurm and arguments.dump_scripts:
-        say(console, *(f"wrote {path}" for path in slurm.dump(arguments.dump_scripts)))
+        written = slurm.dump(arguments.dump_scripts)
+        say(console, *(f"wrote {path}" for path in written))
+        if arguments.json:
+            print(json.dumps([str(path) for path in written], indent=1))
         return True, False
     for dataset, role in splits_to_make(plan):
         make_split(dataset, role, console)
@@ -95,6 +99,9 @@ def launch(plan: "Plan", why: str, arguments: argparse.Namespace, console: "Cons
         say(console, *slurm.launch(leave=not arguments.wait))
     if cluster and not arguments.wait:
         say(console, *failure_lines(queue.items), *waiting, "the jobs need no launcher; `ifrvis status` shows them")
+        if arguments.json:
+            submitted = [{"name": each.training.name, "state": each.state} for each in queue.items]
+            print(json.dumps(submitted, indent=1))
         return not waiting and all(item.state != "failed" for item in queue.items), False
     leaving = "Ctrl-C leaves this view and the jobs go on" if cluster else "Ctrl-C stops at the next safe point"
     with live_view(console, on_interrupt=leaving) as show:

@@ -60,7 +60,8 @@ def records_meant(arguments: argparse.Namespace, name: str) -> "tuple[Store, dic
         record = read_record(path)
         if arguments.seed not in (None, record.seed):
             raise UserError(f"Leave out --seed, or give {record.seed}: that is the seed of {name}.")
-        return Store(path.resolve().parents[2]), {record.seed: record}
+        *_, root = path.resolve().parents[:3]
+        return Store(root), {record.seed: record}
     if rows_named(name):
         request, cure = row_request(arguments, name), "Write table/row"
         records = [record for report in reports_in(store, request) for record in report.records]

@@ -55,7 +55,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     found = {}
     for before, again, beside_it in zip(kept, [each.record for each in evaluations], others):
         assert again is not None
-        found[before.name] = content = reproduction(before, again, beside_it)
+        found[before.file_name] = content = reproduction(before, again, beside_it)
         if not arguments.json:
             console.print(tables_terminal([before.name, *content["said"]], [table_of(content)]))
     if arguments.json:

@@ -126,41 +126,40 @@ def request_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple
     tables, overrides = load_tables(arguments.tables, profile), dict(map(parse_override, arguments.set))
     rows = tuple(each.strip() for each in arguments.rows.split(",")) if arguments.rows else None
     check_rows(tables, rows or ())
-    _take_own_set(arguments)  # when what else is given is right
+    dataset = _dataset_of(arguments)  # when what else is given is right
     request = Request(
-        tables=tuple(run_on(table, arguments.dataset) for table in tables),
+        tables=tuple(run_on(table, dataset) for table in tables),
         profile=profile,
         data_root=arguments.data_root,
         store=Store(arguments.results),
         rows=rows,
         num_seeds=arguments.seeds,
         overrides=overrides,
-        dataset=arguments.dataset,
+        dataset=dataset,
         init=given_weights(arguments.init, arguments.data_root) if arguments.init else None,
         no_shipped_weights=arguments.no_shipped_weights,
     )
     return request, why
 
 
-def _take_own_set(arguments: argparse.Namespace) -> None:
-    """Make of `--annotations` and `--frames` a set, and `--dataset` of it, if they are given; what to know is said. One
-    that `--dataset` names as reports call it is found.
+def _dataset_of(arguments: argparse.Namespace) -> str | None:
+    """What every row is trained on, if something else than its own is asked for: what `--dataset` names, as reports may
+    call it, or the set that is made, unless it is there, of `--annotations` and `--frames`; what to know is said.
     """
     from ifrvis.datasets.catalog import known_as
 
     if getattr(arguments, "annotations", None) is None:
         if getattr(arguments, "frames", None):
             raise UserError("Give --annotations with --frames: of which videos these are the frames is not said.")
-        arguments.dataset = arguments.dataset and known_as(arguments.dataset, arguments.data_root)
-        return
+        return arguments.dataset and known_as(arguments.dataset, arguments.data_root)
     from ifrvis.datasets.exchange.sets import own_set
 
     if arguments.dataset is not None:
         raise UserError("Leave out --dataset or --annotations: each says what every row is trained on.")
     path, notes = own_set(arguments.annotations, arguments.frames, arguments.data_root)
-    arguments.dataset = str(path)
     for note in notes:
         print(f"ifrvis: {printable(note)}", file=sys.stderr)
+    return str(path)
 
 
 def profile_of(arguments: argparse.Namespace, *, of_kept: bool = False) -> tuple["Profile", str]:

@@ -7,7 +7,10 @@ from ifrvis.errors import printable
 GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon"
 GREEK += " phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega"
 NO_LETTER = "«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"  # of pdfLaTeX's first encoding, among those below U+0180
+JOINED = "\u2060"  # stands between two hyphens, which LaTeX would print as a dash
 LATEX = {
+    JOINED: "{}",
+    "`": "'",
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "~": r"\textasciitilde{}",
@@ -42,9 +45,13 @@ def markdown_text(text: str) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text that LaTeX prints as it is; what pdfLaTeX has no letter for becomes a question mark."""
-    letters = (LATEX.get(character, character if ord(character) < 0x180 else "?") for character in plain_text(text))
-    return "".join(letters).replace(r"lambda\_e", r"$\lambda_e$")
+    """Text that LaTeX prints as it is, what Markdown has as code as such; what pdfLaTeX has no letter for becomes a
+    question mark.
+    """
+    apart = re.sub("-(?=-)", f"-{JOINED}", plain_text(text))
+    parts = ["".join(LATEX.get(c, c if ord(c) < 0x180 else "?") for c in part) for part in re.split("`([^`]+)`", apart)]
+    shown = "".join(f"\\texttt{{{part}}}" if index % 2 else part for index, part in enumerate(parts))
+    return shown.replace(r"lambda\_e", r"$\lambda_e$")
 
 
 def csv_text(text: str) -> str:

@@ -5,6 +5,7 @@ What is drawn are the report's cells and values. Files are the same bytes for th
 
 import io
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from ifrvis.reporting.cells import Cell, make_cell
@@ -49,18 +50,23 @@ def make_figure(report: Report) -> "Figure":
     figure = Figure(figsize=COLUMN_IN, layout="constrained")
     columns = math.ceil(math.sqrt(len(metrics) + 1))
     places = figure.subplots(math.ceil((len(metrics) + 1) / columns), columns, squeeze=False).ravel()
-    label = f"$\\{axis.label}$" if axis.label.startswith("lambda") else axis.label
+    label = re.sub(r"^lambda(_\w)?\b", lambda found: f"$\\{found[0]}$", _plain(axis.label))
     for metric, axes in zip(metrics, places):
         draw(report, metric, axes, label)
     for axes in places[len(metrics) :]:
         axes.set_axis_off()
     title = f"{report.profile.name}{', off-spec' * bool(report.off_spec)}\n{report.table.protocol}, percent"
-    title += "\n" + " − ".join(axis.gap) if axis.gap else ""
+    title += "\n" + _plain(" − ".join(axis.gap)) if axis.gap else ""
     handles, is_last = places[0].get_legend_handles_labels(), len(places) - len(metrics) == 1
     where = "center" if is_last else "center left"  # it reaches into the places behind, and makes none wider
     legend = places[len(metrics)].legend(*handles, loc=where, frameon=False, title=title)
     legend.set_in_layout(is_last)
     return figure
+
+
+def _plain(text: str) -> str:
+    """Text in which matplotlib reads no formula."""
+    return text.replace("$", r"\$")
 
 
 def _lines(report: Report, metric: str) -> dict[str, dict[float, tuple[Cell, list[float]]]]:
@@ -97,7 +103,7 @@ def draw(report: Report, metric: str, axes: "Axes", label: str) -> None:
         stds = [(cell.std or 0.0) * unit for cell in cells] if len(report.seeds) > 1 else None
         colour = LINE_COLOURS[index % len(LINE_COLOURS)]
         bars = axes.errorbar(where, means, stds, color=colour, fmt="o-")
-        bars.set_label(f"{name} {'mean ± std' if stds else 'one seed'}".strip())
+        bars.set_label(f"{_plain(name)} {'mean ± std' if stds else 'one seed'}".strip())
         seeds = [(place, value * unit) for place, of in zip(where, sorted(line)) for value in line[of][1]]
         x, y = zip(*seeds) if seeds else ((), ())
         own = {"color": colour, "alpha": 0.6} if len(lines) > 1 else {"color": SEED_COLOUR}

@@ -74,8 +74,9 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     had before and has no more goes: it would stand beside the others with numbers of other records. UserError if the
     folder cannot be written or the manifest there is not one.
     """
-    manifest, path = _read(folder), folder / MANIFEST
+    path, manifest = folder / MANIFEST, _read(folder)
     outputs, figures = outputs_of(report), figure_files(report) if report.table.axis else {}
+    manifest = _read(folder)  # another report may have been written while the figure was drawn
     entry, old, files = _entry(report, outputs, figures), manifest.reports.get(report.stem), outputs | figures
     for name, content in files.items():
         write_atomically(folder / name, content)
@@ -104,11 +105,11 @@ def write_page(reports: list[Report], scenes: list[Scene], folder: Path) -> list
     """Write `index.html` of reports that are written already, and say in the manifest what it shows."""
     from ifrvis.reporting.web.page import make_page, played
 
-    manifest, shown = _read(folder), played(reports, scenes)
+    shown = played(reports, scenes)
     drawn = (path for report in reports for path in folder.glob(f"{report.stem}.png"))
     figures = {path.name: read_bytes(path, "a figure") for path in drawn}
     name = "index-off-spec.html" if any(report.off_spec for report in reports) else "index.html"
-    page = make_page(reports, figures, shown)
+    page, manifest = make_page(reports, figures, shown), _read(folder)
     digests = {scene.file_name: sha256_bytes(scene.text()) for scene in shown}
     shows = manifest.shown([report.stem for report in reports])
     entry = PageEntry(sha256=sha256_bytes(page.encode()), shows=shows, scenes=digests)

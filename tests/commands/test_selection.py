@@ -45,6 +45,18 @@ def test_a_selection_typed_again_elsewhere_is_the_same(options, tmp_path, monkey
     assert other.dataset == (str(tmp_path / first.dataset) if first.dataset else None)
 
 
+def test_what_is_asked_of_ones_own_videos_can_be_asked_again(smoke_data, tmp_path):
+    """As `status --watch` does, and `cancel`."""
+    load_dataset("smoke19", smoke_data).make("heldout")
+    split = load_dataset("smoke19", smoke_data).split("heldout")
+    parser = argparse.ArgumentParser()
+    add_selection(parser)
+    named = ["--annotations", str(split.annotation), "--frames", str(split.frames), "--data-root", str(tmp_path)]
+    given = parser.parse_args(["table1", *named])
+    first, again = (request_of(given)[0].dataset for _ in range(2))
+    assert first == again == str(first)
+
+
 def test_blanks_between_rows_are_no_part_of_them():
     parser = argparse.ArgumentParser()
     add_selection(parser)

@@ -24,6 +24,8 @@ def test_latex_special_characters_are_escaped():
     assert latex_text("<a> 1 ± 2 λ↑ – [x]* 日") == (
         r"\textless{}a\textgreater{} 1 $\pm$ 2 $\lambda$$\uparrow$ -- {[}x{]}{*} ?"
     )
+    assert latex_text("run `ifrvis plan a_b --set x=1` ---") == r"run \texttt{ifrvis plan a\_b -{}-set x=1} -{}-{}-"
+    assert latex_text("one ` alone, a – dash") == "one ' alone, a -- dash"
     assert latex_text("“α ≥ Δ” é ą ð") == r"``$\alpha$ $\ge$ $\Delta$'' é ? ?"
 
 

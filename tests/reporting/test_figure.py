@@ -68,6 +68,22 @@ def test_few_points_stand_inside_the_frame_and_one_seed_has_no_bar(make_report, 
     assert ("±" in bars.get_label()) == (seeds > 1)
 
 
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("lambda_e", r"$\lambda_e$"),
+        ("lambda of $x$", r"$\lambda$ of \$x\$"),
+        ("lambda_", "lambda_"),
+        ("lambdas", "lambdas"),
+    ],
+)
+def test_a_label_is_text_and_lambda_alone_a_symbol(report, label, shown):
+    axis = report.table.axis.model_copy(update={"label": label})
+    changed = replace(report, table=report.table.model_copy(update={"axis": axis}))
+    assert make_figure(changed).axes[0].get_xlabel() == shown
+    figure_files(changed)
+
+
 def test_files_are_the_same_bytes_again(report):
     files = figure_files(report)
     assert list(files) == ["figure4.pdf", "figure4.png", "figure4.svg"]

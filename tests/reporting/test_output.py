@@ -61,6 +61,18 @@ def test_report_equals_its_golden_files(name, reports, golden, shown):
             assert "46.4" not in text
 
 
+def test_a_report_that_is_written_while_another_is_drawn_stays_in_the_manifest(make_report, tmp_path, monkeypatch):
+    other = make_report("table1", {M2F: {0: 0.25}})
+
+    def draw(_):
+        write_report(other, tmp_path)
+        return {}
+
+    monkeypatch.setattr("ifrvis.reporting.output.figure_files", draw)
+    write_report(make_report("figure4", {"ours-r50-lambda0.3-ytvis19": {0: 0.2}}), tmp_path)
+    assert [*json.loads((tmp_path / "manifest.json").read_text())["reports"]] == ["figure4", "table1"]
+
+
 def test_figure_without_published_heights_has_no_column_of_the_paper(make_report):
     text = markdown(make_report("figure4", {"ours-r50-lambda0.3-ytvis19": {0: 0.2, 1: 0.3}}))
     assert "AP↑ heldout" in text

@@ -40,10 +40,12 @@ def cancel(runs: Iterable[Run], *, now: bool, patience_s: float, say: Callable[[
             _kill(attempt)
         say(f"{attempt.run.name} {'killed' if now else 'asked to stop'}")
     deadline = time.monotonic() + patience_s
-    while living and time.monotonic() < deadline:
+    while living:
         for attempt in [each for each in living if not each.is_alive()]:
             living.remove(attempt)
             say(f"{attempt.run.name} {attempt.state()}")
+        if time.monotonic() >= deadline:
+            break
         time.sleep(POLL_S)
     for attempt in living:
         say(f"{attempt.run.name} has not stopped yet; it will at its next safe point, or add --now")

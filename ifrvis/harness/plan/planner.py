@@ -136,12 +136,16 @@ class _Builder:
             if hours is not None:
                 plain = compose_pretraining(declared, "mask2former", backbone, request.profile, num_classes=num_classes)
                 hours *= work_of(spec) / work_of(train_spec(plain, data=None, init=None, seed=0))
-            training = Training(name, called, backbone, dataset, split, spec, train_signature(spec), hours)
+            sig = None if split.fingerprint is None else train_signature(spec)
+            training = Training(name, called, backbone, dataset, split, spec, sig, hours)
             training.shipped = None if request.no_shipped_weights else shipped_weights(train_signature(spec))
             if not training.shipped:  # nobody predicts with weights that are here
                 dev = self._split(dataset.source, "dev")
-                sig = eval_signature(train_signature(spec), composed.inference, dev.fingerprint or "")
-                training.evaluations.append(Evaluation(training, composed.inference, dev, "heldout", sig))
+                training.missing += [each.missing for each in (split, dev) if each.fingerprint is None]
+                evaluation = Evaluation(training, composed.inference, dev, "heldout", None)
+                if sig is not None and dev.fingerprint is not None:
+                    evaluation.sig = eval_signature(sig, composed.inference, dev.fingerprint)
+                training.evaluations.append(evaluation)
             self._pretrainings[method, backbone] = training
         return self._pretrainings[method, backbone]
 

@@ -151,7 +151,7 @@ class Table(Model):
     protocol: Protocol = "heldout"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct]
     metrics: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
-    rows: tuple[Row, ...]
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     notes: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     paper: Paper = Paper()
@@ -181,6 +181,11 @@ class Table(Model):
                 raise ValueError(f"Remove 'frames' and 'videos' of row {row.id!r}: a server scores all.")
             if self.axis and not row.quoted and not (is_number(at := self.axis.of(row)) or at == math.inf):
                 raise ValueError(f"Set {self.axis.key!r} of row {row.id!r} to a number: the figure draws over it.")
+        if self.axis:
+            drawn = [each for each in self.rows if not each.quoted]
+            places = [(*((row.data, row.group) if self.axis.gap else ()), self.axis.of(row)) for row in drawn]
+            if twice := next((row.id for row, place in zip(drawn, places) if places.count(place) > 1), None):
+                raise ValueError(f"Let row {twice!r} alone be where it is on the axis: another would hide it.")
         return self
 
     @model_validator(mode="after")
@@ -280,6 +285,8 @@ def run_on(table: Table, dataset: str | None) -> Table:
     if not is_own(dataset):
         return table
     rows = tuple(row.model_copy(update={"published": {}, "note": ""}) for row in table.rows if row.is_run)
+    if not rows:
+        raise UserError(f"Leave out --dataset and --annotations: table {table.name} has no row that is trained.")
     plain = {"rows": rows, "notes": (), "paper": Paper(), "place": "", "axis": None, "protocol": "heldout"}
     title = f"rows of {table.heading} on other videos"
     return table.model_copy(update={**plain, "title": title, "metrics": (*dict.fromkeys((*table.metrics, *TRACKED)),)})

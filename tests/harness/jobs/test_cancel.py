@@ -71,6 +71,17 @@ def test_a_run_of_another_machine_is_not_killed_from_here(make_request):
     assert attempt.is_asked_to_stop()
 
 
+def test_without_patience_it_is_seen_that_a_killed_run_is_gone(make_request, fake, midway):
+    fake(slow_s=0.2)
+    request, said = make_request(num_seeds=1, overrides={"train.iterations": 60}), []
+
+    def kill(items):
+        assert cancel(runs_of(request), now=True, patience_s=0, say=said.append)
+
+    midway(request, 2, kill)
+    assert [line.rpartition(" ")[2] for line in said] == ["killed", "stopped"]
+
+
 def test_retry_by_run_and_by_kind(make_request, fake, launch, states, capsys):
     fake(fail=[0, 1], error="MemoryError")
     request = make_request()

@@ -108,6 +108,16 @@ def test_length_evaluates_each_training_of_the_ablation_and_of_table_3s_resnets_
     assert sum(each.split.part.frames is not None for each in plan.evaluations) == 4 * 13  # two rows are one training
 
 
+def test_a_pretraining_on_data_that_are_not_here_is_missing_them(make_request):
+    request = make_request(pretraining=True, num_seeds=1)
+    declared = request.profile.pretraining.model_copy(update={"dataset": "ytvis19"})
+    profile = request.profile.model_copy(update={"pretraining": declared})
+    plan = make_plan(dataclasses.replace(request, profile=profile))
+    assert [each.state for each in plan.trainings] == ["data missing"] * 2
+    assert any("Put YouTube-VIS 2019 where it is expected" in each for each in plan.data_missing), plan.data_missing
+    assert plan.to_run == []
+
+
 def test_rows_on_real_clips_start_from_minis_pretraining(make_request):
     real, mini = (
         make_plan(make_request(table, profile=profile, pretraining=True, rows=None, num_seeds=1))

@@ -55,6 +55,12 @@ def load(tmp_path):
             {},
             "no dataset 'mini-ovsi' (did you mean 'mini-ovis'?) (in item 0 ('ours-r50-mine')",
         ),
+        ([], {}, "at least 1 item"),
+        (
+            [RUN | {"frames": 2}, RUN | {"id": "ours-r50-other", "frames": 2}],
+            {"axis": {"key": "frames", "label": "frames", "reading": "None."}},
+            "Let row 'ours-r50-mine' alone be where it is on the axis",
+        ),
         ([RUN, {**RUN}], {}, "Remove or rename one of the two rows 'ours-r50-mine'"),
         ([RUN | {"published": {"AR1": [1.0, None]}}], {}, "Add 'AR1' to 'metrics'"),
         ([RUN | {"source": "x"}], {}, "Add 'quoted: true'"),

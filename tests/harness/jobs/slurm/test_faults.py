@@ -167,14 +167,17 @@ def test_each_row_is_an_array_of_its_seeds_and_scripts_can_be_looked_at_before(t
     rows = ["mask2former-r50-ytvis19", "ours-r50-ytvis19"]
     table.to_cluster[table.to_cluster.index("--rows") + 1] = ",".join(rows)
     folder = table.folder / "scripts"
-    table.command("run", "--dump-scripts", str(folder))
+    said = table.command("run", "--dump-scripts", str(folder), "--json")
+    assert json.JSONDecoder().raw_decode(said)[0] == sorted(map(str, folder.iterdir()))
     assert [path.name for path in sorted(folder.iterdir())] == [
         f"{number:03d}-{row}.sh" for number, row in enumerate(rows)
     ]
     assert not table.arrays()
     for path in folder.iterdir():
         subprocess.run(["sbatch", "--test-only", path], check=True, capture_output=True)
-    assert "6 of 6 runs submitted" in table.command("run")
+    said = table.command("run", "--json")
+    assert "6 of 6 runs submitted" in said
+    assert len(json.JSONDecoder().raw_decode(said)[0]) == 6
     names = [each.name for each in table.arrays()]
     found = squeue(f"--name={','.join(names)}", "-o", "%K %k").splitlines()
     assert found == ['0-2%3 two words # it\'s "mine"'] * 2
