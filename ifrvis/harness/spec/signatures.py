@@ -79,7 +79,7 @@ def run_name(method: str, backbone: str, dataset: str, changes: dict[str, Any], 
     begins, ends = f"{method}-{backbone}", f"-{dataset}-s{seed}"
     for key, value in sorted(changes.items()):
         text = key.rsplit(".", 1)[-1] + _name_text(value)
-        begins += "-" + "".join(c if c.isalnum() or c == "." else "_" for c in text)
+        begins += "-" + "".join(c if c.isascii() and (c.isalnum() or c == ".") else "_" for c in text)
     return begins[: NAME_LENGTH - len(ends)] + ends
 
 

@@ -58,5 +58,7 @@ def test_names_come_from_content():
     names = [run_name("ours", "r50", "ytvis19", {"train.stills": each}, 0) for each in stills]
     parts = ("stills", "stills0.5", "stillsmy.yaml")  # what no signature tells before the data are there
     assert names == [f"ours-r50-{part}-ytvis19-s0" for part in parts]
+    theirs = {"dataset": "/x/\u65e5\u672c.yaml", "ratio": None}  # file systems count bytes
+    assert run_name("ours", "r50", "ytvis19", {"train.stills": theirs}, 0) == "ours-r50-stills__.yaml-ytvis19-s0"
     name = run_name("ours", "r50", "ytvis19", {"model.track_head.lambda_e": 0.1}, 0)
     assert name == "ours-r50-lambda_e0.1-ytvis19-s0"
