@@ -97,6 +97,7 @@ def train(
     )
     if checkpoint_backbone:
         recompute_blocks(state.model.backbone)
+    state.model.train()  # a new model is so by name, but frozen batch norms and stages are set here alone
     batches = global_batches(
         sampler_of(spec, annotations, stills),
         annotations,

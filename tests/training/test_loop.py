@@ -265,6 +265,17 @@ def test_a_recomputed_backbone_changes_no_bit(run, spec, tmp_path, backbone):
     ]
 
 
+def test_frozen_batch_norm_keeps_its_statistics_in_new_and_in_resumed_attempts(run, spec, tmp_path):
+    spec["model"]["backbone"] |= {"norm_cfg": {"type": "BN", "requires_grad": False}, "norm_eval": True}
+    spec["iterations"] = 2
+    first = run(spec, folder=tmp_path / "first", should_stop=StopAfter(1))
+    resumed = run(spec, folder=tmp_path / "second", resume_from=[tmp_path / "first"])
+    for model in (first.model, resumed.model):
+        norms = [each for each in model.backbone.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+        assert norms
+        assert all(each.num_batches_tracked == 0 and not each.running_mean.any() for each in norms)
+
+
 def test_what_a_record_says_of_the_training_on_a_cpu(run, spec, tmp_path):
     measured = run({**spec, "iterations": 2}).measured
     assert 0 < measured["waiting_for_data"] < 1
