@@ -12,7 +12,7 @@ import re
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,6 +211,11 @@ def is_plain(tensor: torch.Tensor) -> bool:
     """Whether a tensor is dense, in the CPU's memory, and of finite real numbers of a common type."""
     dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.dtype in _PLAIN
     return dense and bool(torch.isfinite(tensor).all())
+
+
+def single_number(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The first weight or bias without a dimension, which no layer has: who reads its length would fail."""
+    return next((key for key, each in tensors.items() if not each.ndim and key.endswith((".weight", ".bias"))), None)
 
 
 def _check_stored(stream: BinaryIO) -> None:

@@ -38,8 +38,8 @@ _BESIDE = re.compile(rf"{_CLASSIFIER}\.(weight|bias)|backbone\.norm\d?\.(weight|
 _IMAGENET = (1000, 10450, 11221, 11821, 21841, 21842, 21843)
 # Parts without which a head is a half, or another model's; what every method takes of one is there as a whole.
 _PARTS = {
-    "mask2former": "pixel_decoder. mask_embed. level_embed. query_feat. query_embed. transformer_decoder.layers.",
-    "seqformer": "pixel_encoder. mask_branch. controller. query_embed. decoder.layers.",
+    "mask2former": "pixel_decoder. mask_embed. level_embed. query_feat. query_embed.weight transformer_decoder.layers.",
+    "seqformer": "pixel_encoder. mask_branch. controller. query_embed.weight decoder.layers.",
 }
 _WHOLE = re.compile(r"track_head\.(pixel_|mask_|controller\.|level_embed)")
 _LAYER = re.compile(r"track_head\.transformer_decoder\.(?:random_)?layers\.(\d+)\.")
@@ -160,20 +160,20 @@ def what_it_is(source: Path, renamed: Renamed, backbone: str, target: Shapes) ->
     if not inside:
         return _backbone_alone(source, tensors, backbone, target), None
     kind = "seqformer" if any(name.startswith("controller.") for name in inside) else "mask2former"
-    classes = tensors.get(f"track_head.cls_embed.{'0.' * (kind == 'seqformer')}weight")
+    of_classes = f"track_head.cls_embed.{'0.' * (kind == 'seqformer')}weight"
     decoder = {layer[1] for name in target if (layer := _LAYER.match(name))}
-    parts, wanted = [*_PARTS[kind].split(), "cls_embed."], []
+    parts, wanted = [*_PARTS[kind].split(), of_classes.removeprefix("track_head.")], []
     if any(".controller." in name for name in target) == (kind == "seqformer"):  # else the report is of another model
         parts += [f"transformer_decoder.layers.{each}." for each in sorted(decoder)]
         wanted = [name for name in target if _WHOLE.match(name)]
     lacks = [part for part in parts if not any(name.startswith(part) for name in inside)]
     lacks += [name for name in wanted if name not in tensors or tensors[name].shape != target[name]]
-    if lacks or classes is None:
+    if lacks:
         raise UserError(
             f"Choose a whole checkpoint: {lacks[0].removeprefix('track_head.')} of the head is not in {source}, or of "
             f"another shape, and {len(lacks) - 1} more; nothing says what the rest of it is."
         )
-    number = len(classes) - (kind == "mask2former")  # its last is no-object
+    number = len(tensors[of_classes]) - (kind == "mask2former")  # its last is no-object
     task = _COCO[kind].get(number) if renamed.source != VIDEO_MODEL else None
     return f"{kind}_{backbone}_{task or f'{number}-classes'}", len(tensors[_QUERIES[1]])
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ifrvis.errors import UserError
 from ifrvis.files import MAX_WEIGHTS_BYTES, open_file
-from ifrvis.training.checkpoints import is_plain, load_plain, unpickling
+from ifrvis.training.checkpoints import is_plain, load_plain, single_number, unpickling
 
 MAX_ENTRIES = 20_000
 _OF_TORCH = rb"PK\x03\x04|.{,16}\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # a zip, or before torch 1.6 its number
@@ -54,6 +54,8 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
         raise UserError(f"Choose a checkpoint {where}: {path} has {keys:.99}.")
     if bad := next((name for name, each in tensors.items() if not is_plain(each)), None):
         raise UserError(f"Choose another checkpoint than {path}: {bad} is not a dense tensor of finite real numbers.")
+    if bad := single_number(tensors):
+        raise UserError(f"Choose another checkpoint than {path}: {bad} is a single number, not the weights of a layer.")
     return tensors
 
 

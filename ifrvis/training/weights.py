@@ -16,7 +16,7 @@ from torch import nn
 
 from ifrvis.errors import UserError
 from ifrvis.files import MAX_WEIGHTS_BYTES
-from ifrvis.training.checkpoints import is_plain, load_plain
+from ifrvis.training.checkpoints import is_plain, load_plain, single_number
 from ifrvis.training.renames import of_image_model
 
 NEVER_LOADED = ("track_head.cls_embed.",)  # its classes are others, even where their number happens to fit
@@ -113,6 +113,8 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], Any]:
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UserError(f"Replace {path}: expected a mapping of parameter names to tensors, as `torch.save` writes it.")
+    if bad := single_number(content):
+        raise UserError(f"Replace {path}: {bad} in it is a single number, not the weights of a layer.")
     return content, whole
 
 

@@ -258,6 +258,26 @@ def test_a_head_that_is_not_whole_has_no_name(source, tmp_path, part):
         assert not list(tmp_path.glob("w.*"))
 
 
+@pytest.mark.parametrize("part", ["cls_embed", "query_embed"])
+def test_a_part_of_which_only_the_bias_is_left_is_not_there(source, tmp_path, part):
+    state = torch.load(source())["state_dict"]
+    head = next(name for name in state if name.endswith(f"head.{part}.weight")).removesuffix("weight")
+    del state[f"{head}weight"]
+    torch.save(state | {f"{head}bias": torch.zeros(81)}, tmp_path / "half.pth")
+    with pytest.raises(UserError, match=rf"^Choose a whole checkpoint: {part}\.weight of the head is not in"):
+        converted(tmp_path / "half.pth", tmp_path / "w.pth")
+
+
+def test_a_weight_that_is_a_single_number_is_refused(source, tmp_path):
+    path = source()
+    state = torch.load(path)["state_dict"]
+    name = next(each for each in state if each.endswith("cls_embed.weight"))
+    torch.save(state | {name: torch.tensor(1.0)}, path)
+    for read in (lambda: converted(path, tmp_path / "w.pth"), lambda: load_trained(None, path)):
+        with pytest.raises(UserError, match=f"{name} (in it )?is a single number, not the weights of a layer"):
+            read()
+
+
 def of_a_video_model(name):
     """The names of MMDetection's Mask2Former-VIS."""
     return name.replace("panoptic_head", "track_head")
