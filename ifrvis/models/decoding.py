@@ -87,15 +87,11 @@ class VideoHead(ABC):
     """A head that decodes clips and whole videos: what inference asks of it."""
 
     num_classes: int  # K
+    width: int  # C
     topk: int  # results of `predict` for a video, out of all pairs of query and class
     masks = MaskDecoder()  # what makes masks of embeddings and features
     # How it is trained; by its weights of cls, mask and dice views are matched, too.
     supervision: "Supervision | BoxSupervision"
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """C."""
 
     @abstractmethod
     def bytes_per_frame(self, pixels: int) -> float:

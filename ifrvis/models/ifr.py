@@ -47,13 +47,12 @@ class IFRHead(Mask2FormerVISHead):
         if kwargs["key_positions"] != "2d":
             came = kwargs["key_positions"]
             raise ValueError(f"key_positions must be '2d', got {came!r}; set it in model.track_head.")
-        width = self.query_feat.embedding_dim
         own_keys = one_of("temporal_keys", temporal_keys) == "own"
         layer = {**kwargs["decoder"], "recurrence": recurrence, "residual": cross_residual, "own_keys": own_keys}
         num_layers = layer.pop("num_layers")
-        layers = nn.ModuleList(IFRDecoderLayer(width, **layer) for _ in range(num_layers))
+        layers = nn.ModuleList(IFRDecoderLayer(self.width, **layer) for _ in range(num_layers))
         # Of the host's names, as far as the host has them.
-        self.transformer_decoder = nn.ModuleDict({"layers": layers, "post_norm": nn.LayerNorm(width)})
+        self.transformer_decoder = nn.ModuleDict({"layers": layers, "post_norm": nn.LayerNorm(self.width)})
         self._name_layers()
         is_mean = one_of("cross_frame_sum", cross_frame_sum) == "mean"
         self.supervision = replace(self.supervision, lambda_e=lambda_e, cross_frame_mean=is_mean)

@@ -85,6 +85,7 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
         self.supervision = Supervision(
             classes, dict(loss_weights), num_points, oversample_ratio, importance_ratio, host_mask_loss
         )
+        self.width = feat_channels
         self.topk = topk
         self.absent_class = num_classes if class_target_from_last_frame else None
         self.has_times = one_of("key_positions", key_positions) == "3d"
@@ -196,11 +197,6 @@ class Mask2FormerVISHead(VideoHead, Mask2FormerTrackHead):
             return self.supervision.losses(layers, features, targets, norms)
 
     # Testing
-
-    @property
-    def width(self) -> int:
-        """C."""
-        return self.query_feat.embedding_dim
 
     def bytes_per_frame(self, pixels: int) -> float:
         """See `VideoHead`."""

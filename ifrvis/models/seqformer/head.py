@@ -66,6 +66,7 @@ class SeqFormerHead(VideoHead, BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.num_classes, self.num_queries, self.topk = num_classes, num_queries, topk
+        self.width = feat_channels
         self.supervision = BoxSupervision(FocalClasses(focal["alpha"], focal["gamma"]), dict(loss_weights))
         self.prior, self.mask_width = focal["prior"], GEOMETRY + mask_channels
         self.pixel_encoder = PixelEncoder(in_channels[1:], feat_channels, dropout=dropout, **encoder)
@@ -195,11 +196,6 @@ class SeqFormerHead(VideoHead, BaseModule):
             memory = ClipMemory(tokens, layout, num_frames, stride)
             (last,) = deque(self.decoder(self.query_embed.weight, memory), maxlen=1)
             return LayerOutput(self.cls_embed[-1](last.queries), self._mask_embeds(last))
-
-    @property
-    def width(self) -> int:
-        """C."""
-        return self.query_embed.embedding_dim // 2
 
     def bytes_per_frame(self, pixels: int) -> float:
         """See `VideoHead`."""
