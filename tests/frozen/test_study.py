@@ -24,21 +24,22 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("study.json")
 STUDY = json.loads(LIST.read_text())
 STORE = Store(ROOT / "results")
-FOLDER = STORE.records("mini")
-REPORTS = ROOT / "reports" / "mini"
-PATHS = [FOLDER / f"{name}.json" for name in STUDY["records"]]
+REPORTS = ROOT / "reports"
+PROFILES = list(STUDY["records"])
+PATHS = [STORE.records(profile) / f"{name}.json" for profile in PROFILES for name in STUDY["records"][profile]]
 WHAT_NUMBERS_DEPEND_ON = (
     *(f"ifrvis/{room}" for room in ("models", "datasets", "training", "inference", "evaluation", "configs")),
-    *("experiments/profiles/mini.yaml", "experiments/datasets", "experiments/protocols", "experiments/weights"),
+    *(f"experiments/profiles/{profile}.yaml" for profile in PROFILES),
+    *(f"experiments/{room}" for room in ("datasets", "protocols", "weights")),
 )
 
 
 def test_the_records_are_those_that_are_listed():
-    assert sorted(path.name for path in FOLDER.glob("*.json")) == sorted(path.name for path in PATHS)
+    assert sorted(STORE.root.glob("records/*/*.json")) == sorted(PATHS)
 
 
 def test_every_record_is_sound_and_the_sum_of_its_videos(tmp_path):
-    found = list(verify_records(STORE, tmp_path, profiles=["mini"]))
+    found = list(verify_records(STORE, tmp_path, profiles=PROFILES))
     assert [str(each) for each in found if each.outcome == "wrong"] == []
     of_records = {each.path: each.outcome for each in found if each.path in PATHS}
     assert of_records.keys() == set(PATHS)
@@ -53,9 +54,10 @@ def test_every_record_is_of_the_frozen_code():
         _git("diff", "--quiet", STUDY["freeze"], commit, "--", *WHAT_NUMBERS_DEPEND_ON)
 
 
-def test_the_reports_are_made_again_byte_for_byte(tmp_path):
-    report(tmp_path)
-    kept, again = ({path.name: path.read_bytes() for path in at.iterdir()} for at in (REPORTS, tmp_path / "mini"))
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_reports_are_made_again_byte_for_byte(tmp_path, profile):
+    report(profile, tmp_path)
+    kept, again = ({path.name: path.read_bytes() for path in (at / profile).iterdir()} for at in (REPORTS, tmp_path))
     assert kept.keys() == again.keys()
     assert [name for name in kept if kept[name] != again[name]] == []
 
@@ -99,9 +101,9 @@ def test_the_words_about_five_seeds_have_the_numbers_of_their_records():
     assert {what: pair for what, pair in told.items() if pair[0] != pair[1]} == {}
 
 
-def report(at):
-    """Write all reports of the study's records under a folder."""
-    assert main(["report", "all", "--profile", "mini", "--results", str(STORE.root), "--reports", str(at)]) == 0
+def report(profile, at):
+    """Write all reports of the study's records of a profile under a folder."""
+    assert main(["report", "all", "--profile", profile, "--results", str(STORE.root), "--reports", str(at)]) == 0
 
 
 def _git(*arguments):
@@ -110,17 +112,18 @@ def _git(*arguments):
 
 @pytest.mark.slow
 def test_two_records_are_made_again_from_made_videos_and_kept_predictions(tmp_path):
-    records = [read_record(path) for path in PATHS]
-    kept = [each for each in records if each.predictions(STORE).is_file()]
-    assert len({each.name for each in kept}) >= 2
-    for name in {each.dataset for each in kept}:
+    records = {path: read_record(path) for path in PATHS}
+    kept = {path: each for path, each in records.items() if each.predictions(STORE).is_file()}
+    assert len({each.name for each in kept.values()}) >= 2
+    for name in {each.dataset for each in kept.values()}:
         load_dataset(name, tmp_path).make("heldout")
-    found = verify_records(STORE, tmp_path, profiles=["mini"])
-    assert {each.path for each in found if each.outcome == "recomputed"} == {FOLDER / each.file_name for each in kept}
+    found = verify_records(STORE, tmp_path, profiles=PROFILES)
+    assert {each.path for each in found if each.outcome == "recomputed"} == set(kept)
 
 
 if __name__ == "__main__":
-    names = sorted(path.stem for path in FOLDER.glob("*.json"))
+    names = {at.name: sorted(path.stem for path in at.glob("*.json")) for at in sorted(STORE.root.glob("records/*"))}
     LIST.write_text(json.dumps(STUDY | {"records": names}, indent=2) + "\n")
-    shutil.rmtree(REPORTS, ignore_errors=True)
-    report(REPORTS.parent)
+    for name in names:
+        shutil.rmtree(REPORTS / name, ignore_errors=True)
+        report(name, REPORTS)
