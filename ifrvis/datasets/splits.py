@@ -42,7 +42,7 @@ def heldout_rule(given: str | HeldOut | None) -> HeldOut | None:
 
 def heldout_videos(videos: Iterable["Video"], rule: HeldOut) -> set["Id"]:
     """Ids of the videos that a rule keeps for scoring; the order of the file does not matter."""
-    groups = _groups(videos, rule)
+    groups = groups_of(videos, rule)
     if rule.videos:
         named = lambda video: any(is_called(video.name, glob) for glob in rule.videos)  # noqa: E731
         return {video.id for group in groups.values() if any(map(named, group)) for video in group}
@@ -53,13 +53,13 @@ def heldout_videos(videos: Iterable["Video"], rule: HeldOut) -> set["Id"]:
     return drawn
 
 
-def _groups(videos: Iterable["Video"], rule: HeldOut) -> dict[str, list["Video"]]:
+def groups_of(videos: Iterable["Video"], rule: HeldOut) -> dict[str, list["Video"]]:
     """The videos that stay together, under the first of their names or globs."""
     parents: dict[str, str] = {}  # of names, globs and places that frames come from
 
     def root(key: str) -> str:
         while (parent := parents.setdefault(key, key)) != key:
-            key = parent
+            parents[key] = key = parents[parent]  # the next time the way is half as long
         return key
 
     named = {}

@@ -19,7 +19,7 @@ from ifrvis.datasets.exchange.davis import read_davis
 from ifrvis.datasets.exchange.mots import read_mots
 from ifrvis.datasets.frames import folders_in
 from ifrvis.datasets.rle import area
-from ifrvis.datasets.splits import HeldOut, heldout_videos, is_called, official
+from ifrvis.datasets.splits import HeldOut, groups_of, heldout_videos, is_called, official
 from ifrvis.datasets.ytvis import Annotations, checked_annotations
 from ifrvis.errors import UNPRINTABLE, UserError
 from ifrvis.files import open_file, publish_once, read_json, read_text, write_atomically
@@ -227,7 +227,7 @@ def _checked_rule(annotations: Annotations, rule: HeldOut, path: Path | None) ->
     for glob in rule.groups:
         if not any(is_called(video.name, glob) for video in videos):
             raise UserError(f"Correct --group {glob}: no video is called so, as {videos[0].name} is.")
-    notes, draws = list[str](), range(max(1, round(num_videos / 5)), num_videos)
+    notes = list[str]()
     if not rule.groups and (groups := _parts_of_one([video.name for video in videos])):
         rule = rule.model_copy(update={"groups": groups})
         other = "--group says otherwise" if path is None else f"where they are not, edit 'groups' in {path}"
@@ -239,8 +239,8 @@ def _checked_rule(annotations: Annotations, rule: HeldOut, path: Path | None) ->
             text = f"of {num_videos} videos it holds out {drawn}, {why}"
             raise UserError(f"Choose another --heldout than {rule.draw}: {text}.")
         return rule, notes
-    rules = [rule.model_copy(update={"draw": draw}) for draw in draws]
-    return next((each for each in rules if 0 < len(heldout_videos(videos, each)) < num_videos), rule), notes
+    draw = max(round(num_videos / 5), min(map(len, groups_of(videos, rule).values())))  # of fewer no group is whole
+    return (rule.model_copy(update={"draw": draw}) if draw < num_videos else rule), notes
 
 
 def _parts_of_one(names: list[str]) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ ifrvis.datasets.exchange.cvat, ifrvis.datasets.exchange.davis, ifrvis.datasets.e
 import json
 import re
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from ifrvis.cli import main
 from ifrvis.commands.data import check_own
 from ifrvis.datasets.catalog import load_dataset
 from ifrvis.datasets.exchange.collected import Categories
-from ifrvis.datasets.exchange.sets import _parts_of_one
+from ifrvis.datasets.exchange.sets import _checked_rule, _parts_of_one
+from ifrvis.datasets.splits import HeldOut
+from ifrvis.datasets.ytvis import Annotations, Video
 from ifrvis.errors import UserError
 
 FRAMES = ("--frames", "{frames}")
@@ -251,6 +255,16 @@ def test_a_set_that_nothing_can_be_held_out_of_is_not_scored_on_its_training_vid
 )
 def test_videos_that_are_called_as_parts_of_one_are_a_group(names, groups):
     assert _parts_of_one(names) == groups
+
+
+@pytest.mark.parametrize(("sizes", "draw"), [((1, 1, 8), 2), ((4, 5), 4), ((6, 3, 3), 3), ((400,), 0)])
+def test_a_fifth_is_drawn_or_the_smallest_group_at_once_however_many_stay_together(sizes, draw):
+    places = [place for place, size in enumerate(sizes) for _ in range(size)]  # names apart, frames called alike
+    videos = [Video(k, 8, 8, (f"all/{'abc'[place]}_{k}.jpg",), f"v{k}") for k, place in enumerate(places)]
+    began_s = time.process_time()
+    rule, _ = _checked_rule(Annotations(Path("gt.json"), (), tuple(videos), ()), HeldOut(), None)
+    assert time.process_time() - began_s < 2
+    assert rule.draw == draw
 
 
 def test_parts_of_one_video_are_held_out_together_or_not_at_all(world, bring):
