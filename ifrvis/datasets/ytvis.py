@@ -27,6 +27,7 @@ T = TypeVar("T")
 COCO = " (this is COCO's: `ifrvis data import coco` first)"
 _UNUSABLE = re.compile(r"[\0\ud800-\udfff]")  # no file name can hold them
 _OUTSIDE = re.compile(r"^/|(^|/)\.\.(/|$)")
+_MAX_PATH = 4095  # letters, as of Linux; Python reads a number of at most 4300 digits in a name
 
 
 @dataclass(frozen=True)
@@ -278,9 +279,10 @@ def expect_list(content: dict[str, Any], key: str, path: Path) -> None:
 
 def check_own_id(entry: dict[str, Any], seen: set[str], key: str, where: str) -> None:
     """Refuse (UserError) an entry without an id of its own, also as text, and add that to those seen in the list."""
-    expect(type(entry.get("id")) in (int, str), f"{where}.id", "a whole number or a text", entry.get("id"))
-    expect(str(entry["id"]) not in seen, f"{where}.id", f"an id that no other of the {key} has", entry["id"])
-    seen.add(str(entry["id"]))
+    own, where = entry.get("id"), f"{where}.id"
+    expect(type(own) in (int, str) and not _UNUSABLE.search(str(own)), where, "a whole number or a text", own)
+    expect(str(own) not in seen, where, f"an id that no other of the {key} has", own)
+    seen.add(str(own))
 
 
 def _text(value: Any, where: str) -> str:
@@ -310,6 +312,7 @@ def video_of(where: str, entry: dict[str, Any]) -> Video:
 def checked_path(value: Any, where: str) -> str:
     """A path inside the folder of frames; UserError for anything else."""
     name = _text(value, where)
+    expect(len(name) <= _MAX_PATH, where, f"a path of at most {_MAX_PATH} letters", name)
     expect("\\" not in name, where, "a path with / between folders, not Windows' \\", name)
     expect(not _OUTSIDE.search(name), where, "a path inside the folder of frames", name)
     return name

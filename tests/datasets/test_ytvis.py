@@ -119,7 +119,7 @@ BROKEN = [
     (["categories"], {}),
     (["videos", 0], 3),
     *[([*VIDEO, "id"], value) for value in (..., None, 1.0, True, [1], {}, "b")],
-    *[([*TRACK, "id"], value) for value in (None, "t", 2.5)],
+    *[([*TRACK, "id"], value) for value in (None, "t", 2.5, "\ud800", "a\0")],
     *[(["categories", 0, "id"], value) for value in (None, -3, "-3", False)],
     (["categories", 0, "name"], ""),
     (["categories", 0, "name"], "\ud800"),
@@ -128,7 +128,7 @@ BROKEN = [
     *[([*VIDEO, "file_names"], value) for value in (..., [], "v/0.jpg", ["0.jpg"])],
     *[
         ([*VIDEO, "file_names", 1], value)
-        for value in ("", "/etc/passwd", "../0.jpg", "v/../../0.jpg", None, "a\0", "v\\0.jpg")
+        for value in ("", "/etc/passwd", "../0.jpg", "v/../../0.jpg", None, "a\0", "v\\0.jpg", f"v/{'1' * 4400}.jpg")
     ],
     ([*VIDEO, "name"], 5),
     ([*VIDEO, "tags"], []),
