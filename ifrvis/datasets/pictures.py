@@ -10,6 +10,7 @@ Shape letters:
 """
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,7 @@ class Picture:
             warnings.simplefilter("ignore")  # of tags that are not looked at
             try:
                 values = np.asarray(image.getchannel(0) if image.mode == "LA" else image)
-            except (*_BROKEN, MemoryError) as error:
+            except (*_WRONG, MemoryError) as error:
                 raise _refused(self.path) from error
         if values.ndim == 3 and np.ptp(values[..., :3], axis=2).any():
             text = "masks are numbers, as the indices of a palette or grey values"
@@ -90,7 +91,7 @@ class Picture:
 
 
 # What Pillow's readers raise about files that are none of theirs, or broken.
-_BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, EOFError, RuntimeError)
+_WRONG = (OSError, SyntaxError, ValueError, TypeError, LookupError, OverflowError, EOFError, RuntimeError, struct.error)
 
 
 def open_picture(path: Path) -> Picture:
@@ -107,7 +108,7 @@ def open_picture(path: Path) -> Picture:
             if image.format == "PNG" and not _has_whole_chunks(data):
                 raise _refused(path)
             orientation = _orientation(image, data)
-        except _BROKEN as error:
+        except _WRONG as error:
             if isinstance(error, UserError):
                 raise
             raise _refused(path) from error
@@ -130,7 +131,7 @@ def _opened(path: Path, data: bytes) -> Image.Image:
             return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise UserError(f"Make {path} smaller: at most {MAX_PIXELS} pixels are decoded ({error}).") from error
-    except _BROKEN as error:
+    except _WRONG as error:
         raise _refused(path) from error
 
 

@@ -121,6 +121,13 @@ def long_chunk():
     return data[:33] + b"\xff\xff\xff\xf0tEXt" + data[33:]
 
 
+def short_tag():
+    """A picture whose Exif ends where its first number begins."""
+    stream = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(stream, "PNG", exif=b"II*\0")
+    return stream.getvalue()
+
+
 def stack(kind):
     stream = io.BytesIO()
     pages = [Image.fromarray(np.ascontiguousarray(UPRIGHT + k)) for k in range(3)]
@@ -137,6 +144,7 @@ def stack(kind):
         (png((9000, 9000)), "^Make .* smaller: it has 9000 x 9000 pixels"),
         (png((20000, 2)), "^Make .* smaller: it has 20000 x 2 pixels"),
         (long_chunk(), "^Copy .* again"),
+        (short_tag(), "^Copy .* again"),
         (stack("TIFF"), "^Write each of the 3 pictures in .* to a file of its own"),
         (stack("PNG"), "^Write each of the 3 pictures"),
     ],
