@@ -101,7 +101,7 @@ def resized_size(height: int, width: int, *, side: int, max_side: int | None = N
     short, long = min(height, width), max(height, width)
     if truncate:
         if max_side is not None and long / short * side > max_side:
-            side = round(max_side * short / long)
+            side = max(1, round(max_side * short / long))
         longer = max(1, int(side * long / short))
         return (side, longer) if height <= width else (longer, side)
     scale = side / short if max_side is None else min(side / short, max_side / long)

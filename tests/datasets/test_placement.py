@@ -35,6 +35,7 @@ def test_resized_size_is_the_official_one(size, side, max_side, expected):
         ((1280, 720), 288, (512, 288)),
         ((720, 1280), 512, (432, 768)),
         ((9, 9), 288, (288, 288)),
+        ((1, 2000), 288, (1, 2000)),  # a side that rounds to nothing is one pixel
     ],
 )
 def test_truncated_sizes_are_those_of_detr(size, side, expected):
