@@ -6,7 +6,7 @@ import json
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ifrvis.commands.selection import ROOTS, add_command, file_of, number, refuse, whole
 from ifrvis.commands.terminal import answer, progress, say, show
@@ -173,10 +173,12 @@ def _check_lines(checked: Any) -> list[str]:
 
 def _chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The split that is asked for, and the annotations of the videos chosen of it."""
-    from ifrvis.datasets.catalog import Role, load_dataset
+    from ifrvis.datasets.catalog import SYNTHETIC_SPLITS, load_dataset
 
     dataset = load_dataset(arguments.dataset, arguments.data_root)
-    known = [role for role in get_args(Role) if dataset.config.synthetic or role not in ("pretrain", "dev")]
+    made = dataset.config.synthetic
+    videos = made.videos if made else {"train": 1, "test": 1}  # files have no other splits
+    known = [role for role, of in SYNTHETIC_SPLITS.items() if videos.get(of)]
     if arguments.split not in known:
         came = f"got {arguments.split!r}{nearest(arguments.split, known)}"
         raise UserError(f"Choose --split among {', '.join(known)}: {came}.")
@@ -201,6 +203,7 @@ def _stats(arguments: argparse.Namespace) -> int:
         drawn = io.BytesIO()
         with mpl.rc_context():
             mpl.rcdefaults()  # whatever the user's own matplotlibrc says
+            mpl.rcParams["text.parse_math"] = False  # a $ in a category's name begins no formula
             figure = Figure(figsize=(14, max(3, 0.16 * len(stats.categories))), layout="constrained")
             draw_stats(stats, figure.subplots(1, 4))
             figure.savefig(drawn, format=arguments.plot.suffix[1:].lower())

@@ -155,7 +155,8 @@ class Dataset:
         split = Split(self.name, role, annotation, frames, fingerprint=None, part=part)
         if self.config.synthetic is not None:
             fingerprint = split_fingerprint(self.config.synthetic, SYNTHETIC_SPLITS[role])
-            missing = f"Run `ifrvis data make-mini {shlex.quote(self.source)}`: {annotation} has not been made yet."
+            command = f"ifrvis data make-mini {shlex.quote(self.source)}" + " --contact-sheet dev.png" * (role == "dev")
+            missing = f"Run `{command}`: {annotation} has not been made yet."
             makeable = not annotation.is_file()
             return replace(split, fingerprint=part.fingerprint(fingerprint), missing=missing, makeable=makeable)
         rule = None if role in ("full", "server") else heldout_rule(self.config.heldout)

@@ -4,6 +4,7 @@ Also tests: ifrvis.commands.data.
 """
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ifrvis.cli import main
 from ifrvis.datasets.rle import encode
 from ifrvis.datasets.stats import draw_stats, stats_of
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
+from ifrvis.packed import packed
 
 DIAMETER = 2 * (100 / np.pi) ** 0.5
 
@@ -77,6 +79,15 @@ def test_the_commands_check_a_mini_set_and_print_and_draw_what_it_holds(tmp_path
     assert len(json.loads(capsys.readouterr().out)["lengths"]) == 6
     assert main([*stats, "nothing"]) == 2
     assert "Choose --split among train" in capsys.readouterr().err
+    assert main([*stats, "dev"]) == 2
+    cure = re.search("`ifrvis (data make-mini smoke19 --contact-sheet )dev.png`", capsys.readouterr().err)[1].split()
+    assert main([*cure, str(tmp_path / "dev.png"), "--data-root", str(tmp_path)]) == 0
+    assert main([*stats, "dev"]) == 0
+    capsys.readouterr()
+    text = (packed("experiments", "datasets") / "smoke19.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(text.replace("name: smoke19", "name: own").replace("dev: 2", "dev: 0"))
+    assert main(["data", "stats", str(tmp_path / "own.yaml"), "--split", "dev"]) == 2  # it cannot be made
+    assert "Choose --split among train, heldout, pretrain, full, server: got 'dev'" in capsys.readouterr().err
     assert main(["data", "stats", "ytvis19", "--split", "dev"]) == 2
     assert "Choose --split among train, heldout, full, server: got 'dev'" in capsys.readouterr().err
 
@@ -97,13 +108,15 @@ def test_some_videos_can_be_counted_alone(tmp_path, capsys):
 def test_what_no_video_shows_has_no_number(tmp_path, capsys):
     one = {"id": 1, "width": 4, "height": 3, "file_names": ["a/0.jpg"]}  # without a second frame nothing moves
     track = {"id": 1, "video_id": 1, "category_id": 1, "segmentations": [{"size": [3, 4], "counts": [2, 3, 7]}]}
-    content = {"videos": [one], "categories": [{"id": 1, "name": "x"}], "annotations": [track]}
+    content = {"videos": [one], "categories": [{"id": 1, "name": "$\\frac$"}], "annotations": [track]}
     (tmp_path / "gt.json").write_text(json.dumps(content))
     (tmp_path / "a").mkdir()
     (tmp_path / "a/0.jpg").touch()
     config = "{name: my, title: x, categories: 1, schedule: ytvis19, annotation: gt.json, frames: .}"
     (tmp_path / "my.yaml").write_text(config)
-    assert main(["data", "stats", str(tmp_path / "my.yaml"), "--data-root", str(tmp_path), "--split", "full"]) == 0
+    plot = ["--plot", str(tmp_path / "x.pdf")]  # in which the name is no formula
+    stats = ["data", "stats", str(tmp_path / "my.yaml"), "--data-root", str(tmp_path), "--split", "full"]
+    assert main([*stats, *plot]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "motion      none, diameters a frame" in lines
     assert any(line.startswith("area        median 0.250") for line in lines)
