@@ -138,14 +138,9 @@ def _check(arguments: argparse.Namespace) -> int:
 def check_own(dataset: Any) -> tuple[list[str], bool]:
     """What to know of a set of the user's own before rows are run on it, and whether they can be."""
     from ifrvis.datasets.check import check_dataset
-    from ifrvis.datasets.splits import HeldOut
 
     checked = check_dataset(dataset)
     lines = [line for each in checked for line in _check_lines(each)]
-    rule = dataset.config.heldout
-    if isinstance(rule, HeldOut) and not (rule.draw or rule.videos):
-        one = "of one (or of one group, as videos of one name are)"
-        return [*lines, f"no video can be held out {one}, so rows on it cannot be scored"], False
     if checked[0].is_sound:
         lines += held_out_lines(dataset)
     return lines, checked[0].is_sound

@@ -120,8 +120,14 @@ class Split:
         found = len(annotations.categories)
         if self.categories not in (None, found):
             raise UserError(f"Set 'categories' of dataset {self.dataset!r} to {found}: {self.annotation} has so many.")
+        return self.part.of(self.of(annotations))
+
+    def of(self, annotations: "Annotations") -> "Annotations":
+        """The videos of this role among all of a file; UserError if its rule names one that is not there, or leaves
+        none.
+        """
         if self.heldout is None:
-            return self.part.of(annotations)
+            return annotations
         names = [video.name for video in annotations.videos]
         for glob in self.heldout.videos:
             if not any(is_called(name, glob) for name in names):
@@ -133,7 +139,7 @@ class Split:
             why = f"of {len(annotations.videos)}, and rows are trained on some and scored on others"
             text = f"it leaves no video to {self.role!r} {why}"
             raise UserError(f"Change 'heldout' of dataset {self.dataset!r}, or add videos: {text}.")
-        return self.part.of(annotations.subset(wanted))
+        return annotations.subset(wanted)
 
 
 @dataclass(frozen=True)

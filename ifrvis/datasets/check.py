@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from ifrvis.datasets.catalog import Dataset, Role
+from ifrvis.datasets.catalog import Dataset, Role, Split
 from ifrvis.datasets.frames import by_number, same_number, wrong_size
 from ifrvis.datasets.pictures import SUFFIXES, open_picture
 from ifrvis.datasets.rle import area
+from ifrvis.datasets.splits import heldout_rule
 from ifrvis.datasets.ytvis import Annotations, Video, checked_annotations, id_order
 from ifrvis.errors import DataMissingError, UserError
 from ifrvis.files import read_json, seen_in
@@ -103,6 +104,8 @@ def _check_split(dataset: Dataset, role: Role, decode: bool, progress: Progress)
     if len(annotations.categories) == len(content["categories"]):  # else what is wrong with one was said
         _check_categories(checked, dataset, annotations)
     _check_videos(checked, dataset, annotations, content)
+    if role == "full" and not problems:  # else videos lack
+        _check_rule(checked, dataset, annotations)
     _check_tracks(checked, annotations)
     for done, video in enumerate(annotations.videos, start=1):
         _check_frames(checked, frames, video, decode)
@@ -157,6 +160,16 @@ def _check_videos(checked: Checked, dataset: Dataset, annotations: Annotations, 
             checked.say("no tracks", f"Add tracks to {checked.annotation}: no video has any.")
         text = f"Nothing has to be done: {len(empty)} videos have no track, as {empty[0]}, and are trained on as empty."
         checked.say("empty video", text, "note")
+
+
+def _check_rule(checked: Checked, dataset: Dataset, annotations: Annotations) -> None:
+    roles: tuple[Role, ...] = ("train", "heldout")
+    rule = heldout_rule(dataset.config.heldout)
+    try:
+        for role in roles:
+            Split(dataset.name, role, *dataset.files(role), fingerprint=None, heldout=rule).of(annotations)
+    except UserError as error:
+        checked.say("heldout", str(error))
 
 
 def _check_tracks(checked: Checked, annotations: Annotations) -> None:

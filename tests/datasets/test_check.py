@@ -277,6 +277,23 @@ def test_of_a_wrong_entry_nothing_follows_that_is_not_so(copy, kind):
     assert re.match(says, findings[0].text)
 
 
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("{draw: 2}", None),
+        ("{draw: 3}", r"Change 'heldout' of dataset 'mine', or add videos: it leaves no video to 'train' of 3"),
+        ("{draw: 1, groups: ['0*']}", r"Change 'heldout' .* it leaves no video to 'heldout' of 3"),
+        ("{videos: ['00001', '0000l']}", r"Correct 'heldout' of dataset 'mine': no video is called '0000l' \(did you"),
+    ],
+)
+def test_a_rule_that_no_row_can_be_scored_by_is_an_error(copy, rule, says):
+    path = copy.root / "mine.yaml"
+    path.write_text(f"{path.read_text()}heldout: {rule}\n")
+    findings = copy.check()[0].findings
+    assert [finding.kind for finding in findings] == ["heldout"] * bool(says)
+    assert not says or re.match(says, findings[0].text)
+
+
 def test_a_file_without_tracks_trains_nobody(copy):
     copy.content["annotations"] = []
     assert [(each.level, each.kind) for each in copy.check()[0].findings] == [

@@ -228,7 +228,7 @@ def test_frames_without_masks_are_left_out_only_where_that_is_said(world, bring)
         (("--heldout", "1"), "held out"),
         (("--heldout", "2"), "Choose another --heldout than 2: of 2 videos it holds out 2"),
         (("--heldout", "1", "--group", "?*"), "Choose another --heldout than 1: of 2 videos it holds out 0"),
-        (("--group", "?*"), "no video can be held out of one (or of one group,"),
+        (("--group", "?*"), "error, heldout: Change 'heldout' of dataset 'set', or add videos: it leaves no"),
         (("--group", "c*"), "Correct --group c*: no video is called so"),
     ],
 )
