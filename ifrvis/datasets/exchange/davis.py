@@ -91,14 +91,14 @@ def _read_masks(clip: Clip, name: str, paths: list[Path], categories: Categories
         for number in map(int, np.unique(numbers)):
             if number:
                 found.setdefault(number, []).append((places[path.stem], encode(numbers == number)))
-    if name and len(found) > 1:
-        text = f"{sorted(found)[:5]} are there"
-        raise UserError(f"Write 0 and one other number to the masks of object {name} of {clip.name}: {text}.")
     if void is None and VOID in found and len(found) > 1:
         text = f"{VOID} stands beside other objects in the masks of {clip.name}"
         raise UserError(f"Say with --void {VOID} that it is no object, or with --void 0 that it is one: {text}.")
     if found.pop(void or 0, None):
         clip.notes.add(f"pixels of {clip.name} that are no object by --void {void} count as background")
+    if name and len(found) > 1:
+        text = f"{sorted(found)[:5]} are there"
+        raise UserError(f"Write 0 and one other number to the masks of object {name} of {clip.name}: {text}.")
     for number, masks in sorted(found.items()):
         category = categories.name(f"{clip.name}/{name or number}", "DAVIS has numbers of objects alone")
         clip.shapes += [Shape(frame, category, name or str(number), mask) for frame, mask in masks]

@@ -177,6 +177,19 @@ def test_whether_255_is_an_object_is_asked(world, bring, found_in, options, obje
         assert ("note: pixels of a that are no object" in said) == (objects == 3)
 
 
+def test_a_void_is_no_second_object_of_a_folder(world, bring, found_in, expected):
+    source = world.davis(by_object=True)
+    for each in world.objects:
+        for t in range(LENGTH):
+            numbers = plane([each], t, lambda one: 1)
+            numbers[:3] = 255
+            world.save(source / "Annotations" / each.video / f"{each.number}" / f"{t:05d}.png", numbers)
+    status, said = bring("davis", source, "--category", "cat")
+    assert (status, "Say with --void 255 that it is no object" in said) == (2, True)
+    assert bring("davis", source, "--category", "cat", "--void", "255")[0] == 0
+    assert found_in(world.root / "set" / "instances.json") == expected(world, "cat")
+
+
 def test_videos_without_masks_are_left_out_and_told(world, bring):
     shutil.copytree(world.frames / "a", world.frames / "c")
     assert (
