@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ifrvis.datasets.exchange import collected
-from ifrvis.datasets.exchange.collected import Categories, Clip, Shape, whole_number
+from ifrvis.datasets.exchange.collected import Categories, Clip, Shape, clip_of, folder_of, numbers_of, whole_number
 from ifrvis.datasets.frames import folders_in, pictures_in
 from ifrvis.datasets.rle import Rle, checked_rle, encode
 from ifrvis.errors import UserError
@@ -32,7 +31,7 @@ def read_mots(source: Path, frames: Path | None, categories: Categories) -> tupl
     clips = []
     for path in given:
         name = path.stem if texts else path.name
-        clips.append(clip := collected.clip_of(name, collected.folder_of(frames, name, len(given) == 1)))
+        clips.append(clip := clip_of(name, folder_of(frames, name, len(given) == 1)))
         read_sequence(clip, path, categories)
     return frames, clips
 
@@ -59,7 +58,7 @@ def _read_pictures(clip: Clip, folder: Path, places: dict[int, int], categories:
     if lost := sorted(masked.keys() ^ places.keys()):
         raise UserError(f"Give each frame a PNG of its number: of {lost[0]} in {clip.name} there is one of both.")
     for number, path in masked.items():
-        numbers = collected.numbers_of(path, clip)
+        numbers = numbers_of(path, clip)
         for value in map(int, np.unique(numbers)):
             if value:
                 _add(clip, places[number], value, value // 1000, encode(numbers == value), str(path), categories)
