@@ -70,7 +70,7 @@ def _covered(boxes: NDArray[np.int64]) -> int:
     x, y = (np.unique([low[:, axis], high[:, axis]]) for axis in (0, 1))
     inside = (low[:, :1] <= x[:-1]) & (x[:-1] < high[:, :1])
     rows = (low[:, 1:] <= y[:-1]) & (y[:-1] < high[:, 1:])
-    grid = (inside[:, :, None] & rows[:, None]).any(0)
+    grid = inside.T @ rows  # of truth values: whether any box has both
     return int(np.diff(x) @ grid @ np.diff(y)) if grid.size else 0
 
 

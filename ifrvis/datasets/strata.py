@@ -60,10 +60,12 @@ def strata_of_video(
 
 def crossings(labels: Sequence[Any], boxes: NDArray[np.int64]) -> int:
     """Pairs of objects of one class whose boxes share MIN_OVERLAP of the smaller in some frame."""
-    sizes, pixels = boxes[..., 2:].prod(-1), shared(boxes[:, None], boxes)
-    met = ((pixels > 0) & (pixels >= MIN_OVERLAP * np.minimum(sizes[:, None], sizes))).any(-1)
-    alike = np.equal.outer(np.array(labels, object), np.array(labels, object))
-    return int(np.triu(met & alike.astype(bool), 1).sum())
+    sizes, count = boxes[..., 2:].prod(-1), 0
+    for one, label in enumerate(labels):  # all pairs of hundreds of objects at once would take gigabytes
+        alike = [other for other in range(one) if labels[other] == label]
+        pixels, smaller = shared(boxes[one], boxes[alike]), np.minimum(sizes[one], sizes[alike])
+        count += int(((pixels > 0) & (pixels >= MIN_OVERLAP * smaller)).any(-1).sum())
+    return count
 
 
 def shared(boxes: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,12 +1,14 @@
 """Strata of videos whose squares are moved by hand."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ifrvis.datasets.rle import encode
-from ifrvis.datasets.strata import Strata, strata_of
+from ifrvis.datasets.stats import _covered
+from ifrvis.datasets.strata import Strata, crossings, strata_of
 from ifrvis.datasets.ytvis import Annotations, Category, Track, Video
 
 
@@ -44,6 +46,19 @@ def test_strata_are_those_seen_by_hand(case):
     tracks, expected = CASES[case]
     video, categories = Video(0, 60, 20, ("a.jpg",) * 4, "v"), (Category(1, "a"), Category(2, "b"))
     assert strata_of(Annotations(Path("gt.json"), categories, (video,), tuple(tracks))) == {0: expected}
+
+
+def test_hundreds_of_objects_are_counted_pair_by_pair_in_little_memory(rng):
+    boxes = rng.integers(1, 50, (200, 100, 4))
+    tracemalloc.start()
+    found = crossings([1, 2] * 100, boxes), _covered(boxes[:, 0])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+    pixels = np.zeros((99, 99))
+    for x, y, width, height in boxes[:, 0]:
+        pixels[x : x + width, y : y + height] = 1
+    assert found == (2 * sum(range(100)), pixels.sum())
 
 
 def test_long_videos_have_more_frames_than_the_median_one():
