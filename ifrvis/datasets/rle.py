@@ -176,11 +176,6 @@ def runs_of(rles: Sequence[Rle]) -> Runs:
     return _decompressed([rle["counts"] for rle in rles])
 
 
-def run_lengths(rle: Rle) -> NDArray[np.int32]:
-    """The runs of a checked mask, (R,) int32 in pixels: outside, inside, outside, ..."""
-    return runs_of([rle]).lengths
-
-
 def _from_polygons(polygons: list[Any], height: int, width: int, where: str, skip_lines: bool) -> Rle:
     expect(polygons, where, "at least one polygon, or null for a frame without the object", polygons)
     points = [
@@ -220,7 +215,7 @@ def encode(mask: NDArray[np.bool_]) -> Rle:
 def decode(rle: Rle) -> NDArray[np.bool_]:
     """The mask of a checked run-length code, (H, W) bool; columns are contiguous, as in the code."""
     height, width = rle["size"]
-    runs = run_lengths(rle)  # not pycocotools' decode, which warns under numpy 2 and is slower
+    runs = runs_of([rle]).lengths  # not pycocotools' decode, which warns under numpy 2 and is slower
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 

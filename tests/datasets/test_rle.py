@@ -10,14 +10,14 @@ from pycocotools import mask as coco_mask
 
 from ifrvis.cli import main
 from ifrvis.datasets import rle as module
-from ifrvis.datasets.rle import area, box, checked_rle, decode, encode, run_lengths
+from ifrvis.datasets.rle import area, box, checked_rle, decode, encode, runs_of
 from ifrvis.errors import UserError
 from studies.plain_readers import sound_mask
 
 masks = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(bool, shape))
 
 
-def runs_of(mask):
+def plain_runs(mask):
     """Lengths of the alternating runs down the columns, the plain way."""
     runs, inside = [0], False
     for pixel in mask.ravel(order="F"):
@@ -33,8 +33,8 @@ def test_every_form_of_a_mask_becomes_the_same_code(mask):
     rle = encode(mask)
     size = list(mask.shape)
     np.testing.assert_array_equal(decode(rle), mask)
-    assert run_lengths(rle).tolist() == runs_of(mask)
-    for counts in (rle["counts"], rle["counts"].encode(), runs_of(mask)):
+    assert runs_of([rle]).lengths.tolist() == plain_runs(mask)
+    for counts in (rle["counts"], rle["counts"].encode(), plain_runs(mask)):
         assert checked_rle({"size": size, "counts": counts}, *size, "here") == rle
 
 
@@ -42,7 +42,7 @@ def test_every_form_of_a_mask_becomes_the_same_code(mask):
 def test_run_lengths_agree_with_pycocotools_for_runs_of_any_length(runs):
     total = sum(runs)
     rle = coco_mask.frPyObjects({"size": [total, 1], "counts": runs}, total, 1)
-    assert run_lengths({"size": [total, 1], "counts": rle["counts"].decode()}).tolist() == runs
+    assert runs_of([{"size": [total, 1], "counts": rle["counts"].decode()}]).lengths.tolist() == runs
 
 
 @given(masks)
@@ -56,7 +56,7 @@ def test_area_and_box_are_those_of_the_pixels(mask):
 
 def test_empty_runs_are_taken_out():
     rle = checked_rle({"size": [4, 4], "counts": [2, 3, 0, 0, 0, 5, 6, 0]}, 4, 4, "here")
-    assert run_lengths(rle).tolist() == [2, 8, 6]
+    assert runs_of([rle]).lengths.tolist() == [2, 8, 6]
     assert area(rle) == 8
 
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from ifrvis.datasets.rle import area, run_lengths
+from ifrvis.datasets.rle import area, runs_of
 from ifrvis.datasets.ytvis import Annotations, Category, checked_id, open_annotations, read_annotations
 from ifrvis.errors import UserError
 
@@ -64,7 +64,7 @@ def test_reader_brings_ids_of_any_kind_and_masks_of_any_form_into_one(tmp_path):
     assert annotations.categories[0] == Category(7, "cat")
     assert annotations.labels == {-3: 0, 7: 1, "z": 2}
     (track,) = annotations.tracks_of(0)
-    assert [mask and run_lengths(mask).tolist() for mask in track.masks] == [[3, 4, 13], None, [3, 4, 13]]
+    assert [mask and runs_of([mask]).lengths.tolist() for mask in track.masks] == [[3, 4, 13], None, [3, 4, 13]]
     assert (track.areas, track.is_crowd) == ((4.0, None, 4.0), False)
     (other,) = annotations.tracks_of("b")
     assert (other.areas, other.is_crowd, area(other.masks[0])) == ((None,), True, 9)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ifrvis.datasets.rle import Tube, checked_tube, decode, encode, run_lengths, runs_of
+from ifrvis.datasets.rle import Tube, checked_tube, decode, encode, runs_of
 from ifrvis.datasets.ytvis import Video
 from ifrvis.evaluation import tubes
 from ifrvis.evaluation.tubes import boxes, overlaps
@@ -84,7 +84,7 @@ def test_masks_decoded_together_have_the_runs_of_each(many):
     if masks:
         lengths, starts = runs_of(masks)
         parts = np.split(lengths, starts[1:])
-        assert [part.tolist() for part in parts] == [run_lengths(mask).tolist() for mask in masks]
+        assert [part.tolist() for part in parts] == [runs_of([mask]).lengths.tolist() for mask in masks]
 
 
 def test_a_tube_is_a_tuple_that_leaves_its_runs_behind():

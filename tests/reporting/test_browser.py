@@ -11,7 +11,7 @@ import pytest
 from kept_runs import kept, perfect, roots_of, swapped
 
 from ifrvis.cli import main
-from ifrvis.datasets.rle import encode, run_lengths
+from ifrvis.datasets.rle import encode, runs_of
 from ifrvis.harness.plan.planner import make_plan
 from ifrvis.harness.upkeep.footage import write_scenes
 from ifrvis.reporting.web.page import make_page
@@ -180,7 +180,7 @@ def test_masks_are_decoded_as_the_program_does(page, rng):
     blocks = np.zeros((300, 400), bool)
     blocks[50:250, 40:399] = True  # long runs: several digits, and differences of both signs
     for mask in [*masks, encode(blocks)]:
-        assert page.evaluate("counts => runsOf(counts)", mask["counts"]) == run_lengths(mask).tolist()
+        assert page.evaluate("counts => runsOf(counts)", mask["counts"]) == runs_of([mask]).lengths.tolist()
 
 
 def test_masks_are_drawn_over_the_frame_in_the_colours_of_their_identities(page):
