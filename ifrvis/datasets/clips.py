@@ -86,7 +86,7 @@ class VideoSampler(ABC):
         self.seed, self.global_batch, self.redraw_empty = seed, global_batch, redraw_empty
         self.num_frames, self.frame_range = num_frames, frame_range
         self.flip, self.placing = float(flip), Placing(**placing)
-        self.masks = {video.id: [t.masks for t in trained_tracks(annotations, video)] for video in annotations.videos}
+        self.masks = {video.id: [t.masks for t in annotations.objects_of(video.id)] for video in annotations.videos}
         shown = [video for video in annotations.videos if any(map(any, self.masks[video.id]))]
         self.videos = shown if redraw_empty else list(annotations.videos)
         if not shown:
@@ -144,11 +144,6 @@ def permutation(stream: Stream, seed: int, epoch: int, count: int) -> NDArray[np
     return generator(stream, seed, epoch).permutation(count)
 
 
-def trained_tracks(annotations: Annotations, video: Video) -> list[Track]:
-    """A crowd has no outline of its own: nothing to learn from."""
-    return [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
-
-
 def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
     """Height and width, in pixels, that hold every clip of a global batch and are multiples of PAD_TO."""
     height = max(draw.size[0] for draw in draws)
@@ -158,7 +153,7 @@ def padded_size(draws: Sequence[ClipDraw]) -> tuple[int, int]:
 
 def load_clip(annotations: Annotations, frames_root: Path, draw: ClipDraw, padded: tuple[int, int]) -> Clip:
     """Read, resize, flip and pad, to (H, W), frames and masks of a draw; UserError if a frame cannot be used."""
-    tracks = [each for each in trained_tracks(annotations, draw.video) if any(each.masks[t] for t in draw.frames)]
+    tracks = [each for each in annotations.objects_of(draw.video.id) if any(each.masks[t] for t in draw.frames)]
     height, width = draw.size
     images = np.zeros((len(draw.frames), 3, *padded), np.uint8)
     masks = np.zeros((len(tracks), len(draw.frames), *padded), bool)

@@ -36,7 +36,7 @@ def stats_of(annotations: Annotations) -> Stats:
     counts, strata = Counter(dict.fromkeys(names.values(), 0)), strata_of(annotations)
     stats = Stats([], [], [], [], [], [], [], [], {})
     for video in annotations.videos:
-        tracks = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
+        tracks = annotations.objects_of(video.id)
         areas, boxes = geometry_of([track.masks for track in tracks])
         counts.update(names[track.category_id] for track in tracks)
         stats.lengths.append(video.length)

@@ -35,7 +35,7 @@ def strata_of(annotations: Annotations) -> dict[Id, Strata]:
     usual = median(video.length for video in annotations.videos)
     found = {}
     for video in annotations.videos:
-        tracks = [track for track in annotations.tracks_of(video.id) if not track.is_crowd]
+        tracks = annotations.objects_of(video.id)
         labels, geometry = [track.category_id for track in tracks], geometry_of([track.masks for track in tracks])
         found[video.id] = strata_of_video(labels, *geometry, long=video.length > usual)
     return found

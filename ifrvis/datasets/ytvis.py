@@ -97,6 +97,10 @@ class Annotations:
         """The tracks of one video."""
         return tuple(self._tracks[video_id])
 
+    def objects_of(self, video_id: Id) -> list[Track]:
+        """The same without crowds, which have no outline of their own: nothing to learn from or to count."""
+        return [track for track in self._tracks[video_id] if not track.is_crowd]
+
     @property
     def video_ids(self) -> list[Id]:
         """The ids of the videos, in their order."""
