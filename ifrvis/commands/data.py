@@ -168,7 +168,7 @@ def _check_lines(checked: Any) -> list[str]:
 
 def _chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
     """The split that is asked for, and the annotations of the videos chosen of it."""
-    from ifrvis.datasets.catalog import SYNTHETIC_SPLITS, load_dataset
+    from ifrvis.datasets.catalog import SYNTHETIC_SPLITS, Part, load_dataset
 
     dataset = load_dataset(arguments.dataset, arguments.data_root)
     made = dataset.config.synthetic
@@ -178,12 +178,7 @@ def _chosen(arguments: argparse.Namespace) -> tuple[Any, Any]:
         came = f"got {arguments.split!r}{nearest(arguments.split, known)}"
         raise UserError(f"Choose --split among {', '.join(known)}: {came}.")
     split = dataset.split(arguments.split)
-    annotations = split.read()
-    if arguments.videos:
-        if unknown := sorted(set(arguments.videos) - {video.name for video in annotations.videos}):
-            raise UserError(f"Correct --videos: {annotations.path} has no video {unknown[0]!r}.")
-        annotations = annotations.subset([each.id for each in annotations.videos if each.name in arguments.videos])
-    return split, annotations
+    return split, Part(videos=tuple(arguments.videos or ())).of(split.read())
 
 
 def _stats(arguments: argparse.Namespace) -> int:
@@ -273,17 +268,15 @@ def _export(arguments: argparse.Namespace) -> int:
     if not arguments.predictions:
         refuse(arguments, "without --predictions no track has a score", "--min-score")
     split, annotations = _chosen(arguments)
-    scores: dict[Any, float] = {}
+    scores, tracks = dict[Any, float](), list[Track]()
     if arguments.predictions:
         from ifrvis.evaluation.predictions import read_tracks
 
         wanted, found = annotations.video_by_id, read_tracks(arguments.predictions, split.read(), "queries")
         kept = [each for each in found if each.score >= (arguments.min_score or 0) and each.video_id in wanted]
-        scores = {id_: each.score for id_, each in enumerate(kept, start=1)}
-        tracks = (
-            Track(id_, each.video_id, each.category_id, each.masks, (None,) * len(each.masks))
-            for id_, each in enumerate(kept, start=1)
-        )
+        for id_, each in enumerate(kept, start=1):
+            scores[id_] = each.score
+            tracks.append(Track(id_, each.video_id, each.category_id, each.masks, (None,) * len(each.masks)))
         annotations = replace(annotations, tracks=tuple(tracks))
     out = arguments.out
     if arguments.format == "davis":

@@ -82,7 +82,7 @@ class Part(Model):
         if unknown := [name for name in self.videos if name not in names]:
             some = ", ".join(names[:10]) + f" and {len(names) - 10} more" * (len(names) > 10)
             came = f"the split has no {unknown[0]!r}{nearest(unknown[0], names)}"
-            raise UserError(f"Choose 'videos' among {some}: {came}.")
+            raise UserError(f"Choose videos among {some}: {came}.")
         if self.videos:
             annotations = annotations.subset({each.id for each in annotations.videos if each.name in self.videos})
         return annotations if self.frames is None else annotations.middle(self.frames)
@@ -123,9 +123,7 @@ class Split:
         return self.part.of(self.of(annotations))
 
     def of(self, annotations: "Annotations") -> "Annotations":
-        """The videos of this role among all of a file; UserError if its rule names one that is not there, or leaves
-        none.
-        """
+        """The videos of this role among all of a file; UserError if its rule names others, or leaves none."""
         if self.heldout is None:
             return annotations
         names = [video.name for video in annotations.videos]

@@ -131,7 +131,7 @@ def test_each_part_of_a_split_has_a_fingerprint_of_its_own_and_the_whole_that_of
         assert prints[0] == dataset.split("heldout").fingerprint
     read = files.split("heldout", parts[-1]).read()
     assert [(video.name, video.length) for video in read.videos] == [("b", 1)]
-    with pytest.raises(UserError, match="Choose 'videos' among b, c: the split has no 'a'"):
+    with pytest.raises(UserError, match="Choose videos among b, c: the split has no 'a'"):
         files.split("heldout", Part(videos=("a",)))
 
 

@@ -99,7 +99,7 @@ def test_some_videos_can_be_counted_alone(tmp_path, capsys):
     assert main([*stats, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["strata"]) == 2
     assert main([*stats, "absent"]) == 2
-    assert "Correct --videos: " in capsys.readouterr().err
+    assert "Choose videos among 00000, 00001, 00002" in capsys.readouterr().err
     sheet = ["data", "make-mini", "smoke19", "smoke21", "--data-root", str(tmp_path), "--contact-sheet", "sheet.png"]
     assert main(sheet) == 2
     assert "Give one set with --contact-sheet" in capsys.readouterr().err

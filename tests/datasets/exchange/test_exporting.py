@@ -102,4 +102,4 @@ def test_predictions_go_out_above_a_score_and_videos_by_name(world, made, found_
     out = world.root / "folder"
     assert made("coco", out, *options, "--videos", "a")[1] == f"{out}/instances.json: 1 videos, 1 tracks\n"
     status, said = made("coco", out, "--videos", "absent")
-    assert (status, "has no video 'absent'" in said) == (2, True)
+    assert (status, "Choose videos among a, b-2: the split has no 'absent'" in said) == (2, True)
