@@ -80,8 +80,7 @@ def check_dataset(dataset: Dataset, *, decode: bool = False, progress: Progress 
     """Check all splits that are, or must be, installed; with `decode` frames as a whole, else their headers."""
     roles: tuple[Role, ...] = ("full", "server") if dataset.config.server else ("full",)
     if dataset.config.synthetic is not None:
-        made = (role for role in dataset.made if role in ("train", "heldout") or dataset.files(role)[0].exists())
-        roles = tuple(made)
+        roles = tuple(role for role in dataset.made if role in ("train", "heldout") or dataset.files(role)[0].exists())
     return [_check_split(dataset, role, decode, progress or (lambda done, total: None)) for role in roles]
 
 

@@ -22,7 +22,7 @@ def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], "Annot
     has changed; every frame is looked at every time.
     """
     state = annotation.stat()
-    known = _remembered([str(annotation.resolve()), state.st_mtime_ns, state.st_size, key], lambda: _listing(read()))
+    known = _listing([str(annotation.resolve()), state.st_mtime_ns, state.st_size, key], read)
     frames = []
     for name in known["frames"]:
         try:
@@ -33,21 +33,18 @@ def frames_fingerprint(annotation: Path, folder: Path, read: Callable[[], "Annot
     return sha256_bytes(canonical_json({**known, "frames": frames}))
 
 
-def _listing(annotations: "Annotations") -> dict[str, Any]:
-    return {
-        "annotation": sha256_file(annotations.path),
-        "videos": [video.id for video in annotations.videos],
-        "frames": [name for video in annotations.videos for name in video.file_names],
-    }
-
-
-def _remembered(key: list[Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What takes long to compute, from the user's cache where `key` is known there."""
+def _listing(key: list[Any], read: Callable[[], "Annotations"]) -> dict[str, Any]:
+    """What takes long to know of the videos that `read` gives, from the user's cache where `key` is known there."""
     path = cache_folder() / "ifrvis" / "listings" / sha256_bytes(canonical_json(key))
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         known = json.loads(read_bytes(path))
         return {each: known[each] for each in ("annotation", "videos", "frames")}
-    found = compute()
+    annotations = read()
+    found = {
+        "annotation": sha256_file(annotations.path),
+        "videos": [video.id for video in annotations.videos],
+        "frames": [name for video in annotations.videos for name in video.file_names],
+    }
     with contextlib.suppress(UserError):  # a home that cannot be written costs time, no more
         write_atomically(path, canonical_json(found))
     return found

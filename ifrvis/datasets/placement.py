@@ -53,15 +53,11 @@ class Placement:
         top, left, height, width = self.window
         return top * down, left * across, (top + height) * down, (left + width) * across
 
-    def shows(self, box: Sequence[float]) -> bool:
-        """Whether a part of a box, (left, top, width, height) in pixels of the file, lies in the window."""
-        top, left, bottom, right = self.window_in_file()
-        x, y, width, height = box
-        return x < right and y < bottom and x + width > left and y + height > top
-
     def num_shown(self, masks: Iterable[Rle | None]) -> int:
         """How many masks have a part of their box in the window; one that is empty has none."""
-        return sum(self.shows(found) for mask in masks if mask is not None and (found := box(mask)) is not None)
+        top, left, bottom, right = self.window_in_file()
+        boxes = (found for mask in masks if mask is not None and (found := box(mask)) is not None)
+        return sum(x < right and y < bottom and x + width > left and y + height > top for x, y, width, height in boxes)
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,10 @@ def _rows(annotations: Annotations, root: Path, videos: int, frames: int) -> Ite
         cells = [_cell(read_frame(root, video, frame), tracks, frame) for frame in chosen.tolist()]
         lines = [f"{annotations.path.stem} {video.name}", *(f"{key}: {value}" for key, value in video.tags.items())]
         lines += [name for name, holds in vars(strata[video.id]).items() if holds]
-        yield np.concatenate([_label(lines, cells[0].shape[0]), *cells], axis=1)
-
-
-def _label(lines: list[str], height: int) -> NDArray[np.uint8]:
-    label = np.zeros((height, _LABEL_WIDTH, 3), np.uint8)
-    for number, line in enumerate(lines):
-        _write(label, line, 15 * (number + 1))
-    return label
+        label = np.zeros((cells[0].shape[0], _LABEL_WIDTH, 3), np.uint8)
+        for number, line in enumerate(lines, start=1):
+            _write(label, line, 15 * number)
+        yield np.concatenate([label, *cells], axis=1)
 
 
 def _cell(image: NDArray[np.uint8], tracks: tuple[Track, ...], frame: int) -> NDArray[np.uint8]:
