@@ -161,7 +161,8 @@ def _write_set(
     if odd := next((each for each in (annotation, str(frames.resolve())) if UNPRINTABLE.search(each)), None):
         raise UserError(f"Rename what {odd!r} has of letters that cannot be printed: no YAML can name it.")
     if not name or name in packed_names("experiments", "datasets"):
-        raise UserError(f"Choose another --out than {out}: the set is called as the folder, and {name!r} is taken.")
+        why = f"and {name!r} is taken" if name else "by letters a to z, digits, '.', '_' and '-'"
+        raise UserError(f"Choose another --out than {out}: the set is called as the folder, {why}.")
     _check_frames(annotations, frames, own)
     if own is not None and path.is_file():
         return path, _taken_again(path, annotations, str(frames.resolve()), content, own)

@@ -734,3 +734,4 @@ def test_another_set_is_not_replaced_and_a_name_that_is_taken_is_refused(world, 
     world.objects.pop()
     assert "or choose another --out: another set is there" in bring("coco", world.coco(), *FRAMES)[1]
     assert "'ytvis19' is taken" in bring("coco", world.coco(), *FRAMES, "--out", str(world.root / "YTVIS19"))[1]
+    assert "folder, by letters a to z" in bring("coco", world.coco(), *FRAMES, "--out", str(world.root / "日"))[1]
